@@ -1,0 +1,137 @@
+"""A trained space as a folder: weights, codes, shapes, configuration. Written aside and renamed, never a pickle.
+
+| file | what |
+|---|---|
+| `model.safetensors` | networks and grid |
+| `codes.safetensors` | one code per training shape |
+| `shapes.json` | row of `codes` -> shape key and its similarity to the user's frame |
+| `config.yaml` | the whole configuration |
+| `state.pt` | optimizer moments, step, generator states (`weights_only`) |
+| `metrics.jsonl` | one line per logged step |
+| `README.md` | model card |
+
+The training loop writes all but `metrics.jsonl` under `<folder>/.next` and renames file by file, weights last.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from latentsdf.config import Config
+from latentsdf.errors import CheckpointError
+from latentsdf.geometry.mesh import Similarity
+from latentsdf.model.field import LatentSDF
+from latentsdf.settings import from_dict
+
+FORMAT = 1
+"""Version of the folder's layout."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded folder. `keys[i]` and `similarities[i]` belong to row i of `codes` (T, L)."""
+
+    model: LatentSDF
+    codes: Tensor
+    keys: list[str]
+    similarities: list[Similarity]
+    config: Config
+
+
+def save(
+    folder: Path,
+    model: LatentSDF,
+    codes: Tensor,
+    keys: Sequence[str],
+    similarities: Sequence[Similarity],
+    config: Config,
+    state: Mapping[str, Any],
+) -> None:
+    """Replace the checkpoint in `folder`; a crash on the way leaves the old one loadable."""
+    aside = folder / ".next"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
+    (aside / "shapes.json").write_text(json.dumps({"format": FORMAT, "shapes": shapes}, indent=1))
+    (aside / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False))
+    (aside / "README.md").write_text(_card(config, len(keys), state))
+    torch.save(dict(state), aside / "state.pt")
+    save_file({"codes": codes.detach().contiguous()}, aside / "codes.safetensors")
+    save_file(model.state_dict(), aside / "model.safetensors")
+    for name in ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetensors", "model.safetensors"):
+        os.replace(aside / name, folder / name)
+    aside.rmdir()
+
+
+def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a checkpoint folder for use; raises CheckpointError naming what is missing or does not fit."""
+    folder = Path(folder)
+    config = load_config(folder)
+    try:
+        listing = json.loads((folder / "shapes.json").read_text())
+        codes = load_file(folder / "codes.safetensors", device=str(device))["codes"]
+        weights = load_file(folder / "model.safetensors", device=str(device))
+    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise CheckpointError(f"{folder}: damaged checkpoint ({error}); restore it or train again") from error
+    if listing.get("format") != FORMAT:
+        raise CheckpointError(f"{folder}: checkpoint format {listing.get('format')}, this version reads {FORMAT}")
+    model = LatentSDF(config.model).to(device)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if expected != found:
+        names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        raise CheckpointError(
+            f"{folder}: model.safetensors does not fit config.yaml (preset '{config.preset}'): {names[0]} is "
+            f"{found.get(names[0])} but the configuration needs {expected.get(names[0])}; "
+            "the files come from different runs"
+        )
+    model.load_state_dict(weights)
+    model.eval().requires_grad_(False)
+    shapes = listing["shapes"]
+    if len(shapes) != len(codes):
+        raise CheckpointError(f"{folder}: shapes.json lists {len(shapes)} shapes but there are {len(codes)} codes")
+    similarities = [Similarity(tuple(s["center"]), s["scale"]) for s in shapes]
+    return Checkpoint(model, codes, [s["key"] for s in shapes], similarities, config)
+
+
+def load_config(folder: Path) -> Config:
+    """The configuration of a checkpoint folder."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such checkpoint folder; train one with `latentsdf train --out {folder}`")
+    missing = [
+        n
+        for n in ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
+        if not (folder / n).is_file()
+    ]
+    if missing:
+        raise CheckpointError(f"{folder}: not a complete checkpoint, {', '.join(missing)} is missing")
+    return from_dict(Config, yaml.safe_load((folder / "config.yaml").read_text()), source=str(folder / "config.yaml"))
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The optimizer state to resume from; only tensors and plain values are read."""
+    path = folder / "state.pt"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: state.pt is missing, so training cannot resume from here")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _card(config: Config, shapes: int, state: Mapping[str, Any]) -> str:
+    return (
+        "---\nlibrary_name: latentsdf\ntags: [signed-distance-function, shape-space]\n---\n"
+        f"# latentsdf shape space, preset `{config.preset}`\n\n"
+        f"{shapes} shapes, {config.model.code_dim} values a code, {state.get('step', 0):,} steps.\n\n"
+        "```python\nimport latentsdf as ls\nspace = ls.load('path/to/this/folder')\n"
+        "mesh = space.extract(space.ids[0], resolution=256)\n```\n"
+    )

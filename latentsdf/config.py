@@ -1,0 +1,157 @@
+"""Every setting, with its default and what it does. Frozen dataclasses, no behaviour.
+
+Lengths are in model space, the box [-1, 1]^3, unless a field says voxels.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+SignMethod = Literal["auto", "pseudonormal", "winding", "visibility"]
+Normalization = Literal["sphere", "cube", "none"]
+Branch = Literal["general", "overfit"]
+Activation = Literal["relu", "softplus"]
+Conditioning = Literal["concat", "film"]
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """What preprocessing stores for one shape (Compact-SDF, METHODS 1.3, with an exact band)."""
+
+    resolution: int = 512
+    """Cells per axis of the dense lattice; the band lives on its (resolution + 1)^3 vertices."""
+    band_voxels: float = 6.0
+    """Half width of the band around the surface, in cells of the dense lattice."""
+    sparse_resolution: int = 128
+    """Cells per axis of the sparse lattice over the whole box; must divide `resolution`."""
+    near: int = 360_000
+    """Surface points moved by Gaussian noise."""
+    near_std: float = 0.025
+    """Standard deviation of that noise per axis."""
+    uniform: int = 180_000
+    """Points uniform in the box."""
+    surface: int = 250_000
+    """Points on the surface, area-weighted, with normals."""
+    normalization: Normalization = "sphere"
+    """Unit sphere at radius 1/1.03 (DeepSDF), cube at the same margin, or as the file has it."""
+    sign: SignMethod = "auto"
+    """How inside is decided; see `geometry.sign`."""
+
+
+@dataclass(frozen=True)
+class BranchConfig:
+    """One multilayer perceptron from a point and a code to a signed distance."""
+
+    width: int = 128
+    depth: int = 4
+    """Hidden layers."""
+    skip: int = 0
+    """Feed the input again into this hidden layer (counted from 1); 0 for none."""
+    activation: Activation = "relu"
+    conditioning: Conditioning = "film"
+    """`concat` feeds the code to the first and the skip layer; `film` scales and shifts features by it."""
+    frequencies: int = 6
+    """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none."""
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """The feature grid all shapes share."""
+
+    resolution: int = 128
+    """Cells per axis; the grid has (resolution + 1)^3 vertices."""
+    channels: int = 16
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The dual-branch model."""
+
+    code_dim: int = 64
+    general: BranchConfig = field(default_factory=BranchConfig)
+    overfit: BranchConfig = field(default_factory=lambda: BranchConfig(width=64, depth=2, frequencies=0))
+    grid: GridConfig = field(default_factory=GridConfig)
+    residual: bool = True
+    """The overfit branch predicts a correction of the general branch instead of the distance itself."""
+    band_voxels: float = 3.0
+    """Half width of the fusion band, in cells of a 512^3 lattice (2/512 of model space each)."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the training loss. Data terms are mean absolute errors; the rest is off at 0."""
+
+    general: float = 1.0
+    """Data term of the general branch, on near, uniform and sparse-lattice samples."""
+    overfit: float = 1.0
+    """Data term of the overfit branch, on band samples."""
+    clamp: float = 0.1
+    """The general branch is compared after clamping to +-clamp (DeepSDF); 0 for no clamping."""
+    code: float = 1e-4
+    """Mean Euclidean norm of the codes in the batch (Compact-SDF, METHODS 1.2)."""
+    feature: float = 0.0
+    """Mean Euclidean norm of the grid features looked up (Compact-SDF, METHODS 1.2)."""
+    eikonal: float = 0.0
+    """| |grad s| - 1 | (IGR): makes the field a distance away from the samples."""
+    eikonal_branch: Branch = "general"
+    heat: float = 0.0
+    """HotSpot's screened-Poisson energy: suppresses spurious surface far from the shape (METHODS 7)."""
+    heat_lambda: float = 15.0
+    """Absorption of the heat term, in 1 / model-space length."""
+    heat_branch: Branch = "general"
+    regularizer_points: int = 512
+    """Points per shape on which the eikonal and heat terms are estimated."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimization."""
+
+    steps: int = 20_000
+    """Length of the run; `minutes` ends it earlier and the schedule follows the clock then."""
+    minutes: float = 0.0
+    """Wall-clock budget of the training loop; 0 for none."""
+    shapes_per_batch: int = 16
+    points_per_shape: int = 1024
+    """Samples per shape, step and branch."""
+    lr_network: float = 2e-3
+    lr_grid: float = 2e-2
+    lr_code: float = 2e-3
+    lr_final: float = 0.02
+    """Share of each learning rate left at the end of its cosine decay."""
+    code_std: float = 0.1
+    """Standard deviation of a code's components at the start."""
+    memory_gb: float = 4.0
+    """Samples held in memory; beyond it each shape keeps a random share of its band."""
+    checkpoint_minutes: float = 2.0
+    """Time between checkpoints."""
+    log_every: int = 50
+    """Steps between lines of `metrics.jsonl`."""
+    bf16: bool = True
+    """Matrix products in bfloat16 where the processor has instructions for it."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole training run; a YAML file in `configs/` lists what differs from these defaults."""
+
+    preset: str = "latentsdf"
+    """Name of the recipe, kept with the checkpoint."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class InvertConfig:
+    """Fitting a code to a new shape with the networks and the grid frozen."""
+
+    steps: int = 400
+    lr: float = 1e-2
+    starts: int = 4
+    """Codes optimized side by side: the best-ranked training codes and their mean."""
+    points: int = 4096
+    """Samples of the observation per step and branch."""
+    prior: float = 1e-4
+    """Weight of the squared Mahalanobis distance to the training codes, per code component."""
+    seed: int = 0

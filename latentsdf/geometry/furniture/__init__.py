@@ -1,0 +1,41 @@
+"""Furniture made in code: watertight chairs, tables, lamps and cabinets to train and test on without any download.
+
+A member is drawn from its family's parameters by a seed. Each mesh is one closed, connected surface with outward normals,
+in metres, y up, standing on y = 0, its front towards +z.
+"""
+
+from operator import index
+
+import numpy as np
+import trimesh
+
+from latentsdf.errors import ConfigError
+from latentsdf.geometry.furniture.cabinet import Cabinet
+from latentsdf.geometry.furniture.chair import Chair
+from latentsdf.geometry.furniture.lamp import Lamp
+from latentsdf.geometry.furniture.parameters import Parameters
+from latentsdf.geometry.furniture.solids import mesh
+from latentsdf.geometry.furniture.table import Table
+
+_MEMBERS: dict[str, type[Parameters]] = {"chair": Chair, "table": Table, "lamp": Lamp, "cabinet": Cabinet}
+
+FAMILIES: tuple[str, ...] = tuple(_MEMBERS)
+"""The names `furniture` knows."""
+
+
+def furniture(family: str, seed: int) -> trimesh.Trimesh:
+    """The member of a family that a seed >= 0 stands for: watertight, the same on every call and in every process.
+
+    Raises ConfigError for an unknown family or a negative seed.
+    """
+    return mesh(parameters(family, seed).solid())
+
+
+def parameters(family: str, seed: int) -> Parameters:
+    """The parameters `furniture(family, seed)` is built from. Raises ConfigError like it."""
+    if family not in _MEMBERS:
+        raise ConfigError(f"unknown furniture family {family!r}; expected one of {', '.join(FAMILIES)}")
+    if index(seed) < 0:
+        raise ConfigError(f"the seed of a piece of furniture must be an integer >= 0, got {seed}")
+    # The family is part of the seed, so that chair 3 and table 3 do not share their draws.
+    return _MEMBERS[family].draw(np.random.default_rng([FAMILIES.index(family), index(seed)]))

@@ -1,0 +1,101 @@
+"""One branch: a multilayer perceptron from points, and a code or features, to signed distances.
+
+Batches are S shapes x P points. The code enters each layer once per shape: its product with the weights is computed
+for (S, L) and broadcast over the points, which equals concatenating it to every point and costs 1/P of that.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentsdf.config import BranchConfig
+
+
+def encode(points: Float[Tensor, "... 3"], frequencies: int) -> Float[Tensor, "... D"]:
+    """Positional encoding [x, sin 2^k x, cos 2^k x], k < frequencies, D = 3 + 6 * frequencies (METHODS 1.1)."""
+    if frequencies == 0:
+        return points
+    scaled = (points[..., None, :] * _octaves(points, frequencies)).flatten(-2)
+    return torch.cat((points, scaled.sin(), scaled.cos()), dim=-1)
+
+
+def _octaves(points: Tensor, frequencies: int) -> Tensor:
+    return 2.0 ** torch.arange(frequencies, device=points.device, dtype=points.dtype)[:, None]
+
+
+class ConditionedLinear(nn.Module):
+    """`W h + b + B z`, and with `film` the rows of W scaled by 1 + A z.
+
+    Scale and shift are folded into one weight and bias per shape, so that the points pay a single matrix product.
+    """
+
+    def __init__(self, features: int, code_dim: int, out: int, *, film: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, out)
+        self.shift = nn.Linear(code_dim, out, bias=False)
+        self.scale = nn.Linear(code_dim, out, bias=False) if film else None
+
+    def forward(self, hidden: Float[Tensor, "S P F"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P O"]:
+        shift = self.linear.bias + self.shift(codes)
+        if self.scale is None:
+            return torch.nn.functional.linear(hidden, self.linear.weight) + shift[:, None]
+        weight = self.linear.weight * (1 + self.scale(codes))[..., None]
+        return torch.baddbmm(shift[:, None], hidden, weight.mT)
+
+
+class Decoder(nn.Module):
+    """Multilayer perceptron with code conditioning.
+
+    `features` is the width of extra per-point input (grid features); 0 for none. With `film` every hidden layer is
+    scaled and shifted by the code, with `concat` the code enters the first and the skip layer (DeepSDF).
+    """
+
+    def __init__(self, config: BranchConfig, code_dim: int, features: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        inputs = 3 + 6 * config.frequencies + features
+        film = config.conditioning == "film"
+        layers: list[nn.Module] = []
+        for depth in range(1, config.depth + 1):
+            fresh = depth == 1
+            skip = depth == config.skip
+            incoming = inputs if fresh else width + (inputs if skip else 0)
+            if film or fresh or skip:
+                layers.append(ConditionedLinear(incoming, code_dim, width, film=film))
+            else:
+                layers.append(nn.Linear(width, width))
+        self.layers = nn.ModuleList(layers)
+        self.activation = nn.ReLU() if config.activation == "relu" else nn.Softplus(beta=100)
+        self.last = nn.Linear(width, 1)
+        self._initialize(inputs)
+
+    def _initialize(self, inputs: int) -> None:
+        for layer in self.layers:
+            linear = layer.linear if isinstance(layer, ConditionedLinear) else layer
+            assert isinstance(linear, nn.Linear)
+            nn.init.normal_(linear.weight, 0, math.sqrt(2 / linear.in_features))
+            nn.init.zeros_(linear.bias)
+            if isinstance(layer, ConditionedLinear):
+                nn.init.normal_(layer.shift.weight, 0, math.sqrt(1 / layer.shift.in_features))
+                if layer.scale is not None:
+                    nn.init.normal_(layer.scale.weight, 0, math.sqrt(1 / layer.scale.in_features))
+        nn.init.normal_(self.last.weight, 0, 0.1 * math.sqrt(2 / self.last.in_features))
+        nn.init.zeros_(self.last.bias)
+
+    def forward(
+        self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], features: Tensor | None = None
+    ) -> tuple[Float[Tensor, "S P"], Float[Tensor, "S P W"]]:
+        """Signed distances, and the last hidden layer for whoever builds on it."""
+        inputs = encode(points, self.config.frequencies)
+        if features is not None:
+            inputs = torch.cat((inputs, features), dim=-1)
+        hidden = inputs
+        for depth, layer in enumerate(self.layers, start=1):
+            if depth == self.config.skip:
+                hidden = torch.cat((hidden, inputs), dim=-1)
+            hidden = layer(hidden, codes) if isinstance(layer, ConditionedLinear) else layer(hidden)
+            hidden = self.activation(hidden)
+        return self.last(hidden).squeeze(-1), hidden

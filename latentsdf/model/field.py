@@ -1,0 +1,65 @@
+"""The dual-branch model: codes, generalization branch, shared grid and overfitting branch (Compact-SDF, METHODS 1.1)."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentsdf.config import Branch, ModelConfig
+from latentsdf.model.decoder import Decoder
+from latentsdf.model.grid import FeatureGrid
+
+
+class Branches(NamedTuple):
+    """Signed distances of both branches at the same points."""
+
+    general: Tensor
+    overfit: Tensor
+
+
+class LatentSDF(nn.Module):
+    """Points and codes to signed distances, negative inside.
+
+    The generalization branch s_g sees the point and the code and is smooth. The overfitting branch s_o also sees the
+    shared grid's features and holds for points near the surface. With `residual` it adds a correction to s_g and reads
+    s_g's last hidden layer, so that where the grid knows nothing about a shape s_o stays near s_g.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.grid = FeatureGrid(config.grid.resolution, config.grid.channels)
+        self.general = Decoder(config.general, config.code_dim)
+        extra = config.general.width if config.residual else 0
+        self.overfit = Decoder(config.overfit, config.code_dim, features=config.grid.channels + extra)
+
+    def branch(self, branch: Branch, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Tensor:
+        """Signed distance (S, P) of one branch."""
+        return self.forward_general(points, codes) if branch == "general" else self.forward(points, codes).overfit
+
+    def forward_general(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P"]:
+        """Signed distance of the generalization branch alone."""
+        distance: Tensor = self.general(points, codes)[0]
+        return distance
+
+    def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Branches:
+        """Signed distances of both branches at the same points."""
+        general, hidden = self.general(points, codes)
+        features = self.grid(points.reshape(-1, 3)).unflatten(0, points.shape[:2])
+        if not self.config.residual:
+            return Branches(general, self.overfit(points, codes, features)[0])
+        correction = self.overfit(points, codes, torch.cat((features.to(hidden.dtype), hidden), dim=-1))[0]
+        return Branches(general, general + correction)
+
+
+class LatentCodes(nn.Module):
+    """One code per training shape; row i belongs to the i-th shape of the run."""
+
+    def __init__(self, count: int, dim: int, std: float, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(count, dim, generator=generator) * std)
+
+    def forward(self, rows: Tensor) -> Float[Tensor, "S L"]:
+        """Codes of the shapes in these rows; their gradient is sparse in the rows."""
+        return nn.functional.embedding(rows, self.table)

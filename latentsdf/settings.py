@@ -1,0 +1,70 @@
+"""YAML and dictionaries to the frozen dataclasses of `config`, strict about names and types (jsonargparse does it)."""
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from latentsdf.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None) -> T:
+    """Read a YAML file that lists what differs from the defaults; `overrides` are dotted keys and their values."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such configuration file; the ones we ship are in configs/")
+    values = yaml.safe_load(path.read_text()) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected keys and values such as 'train:', got {values!r:.40}")
+    return from_dict(cls, merge(values, overrides or {}), source=str(path))
+
+
+def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """A copy of nested values with dotted overrides applied, for example {'train.steps': 100}."""
+    values = {k: merge(v, {}) if isinstance(v, dict) else v for k, v in values.items()}
+    for name, value in overrides.items():
+        *sections, key = name.split(".")
+        target = values
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[key] = value
+    return values
+
+
+def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
+    """Build a configuration; raises ConfigError naming the source, the key, and what was expected."""
+    known = _known_keys(cls)
+    for name in _flatten(values):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            raise ConfigError(f"{source}: unknown key '{name}'" + (f"; did you mean '{close[0]}'?" if close else ""))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--settings", type=cls)
+    try:
+        parsed = parser.parse_object({"settings": values}, env=False)
+    except ArgumentError as error:
+        raise ConfigError(f"{source}: {str(error).replace('settings.', '')}") from error
+    settings: T = parser.instantiate(parsed)["settings"]
+    return settings
+
+
+def _known_keys(cls: type, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for field in dataclasses.fields(cls):
+        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
+            keys += _known_keys(field.type, f"{prefix}{field.name}.")
+        else:
+            keys.append(f"{prefix}{field.name}")
+    return keys
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, value in values.items():
+        names += _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
+    return names

@@ -1,0 +1,154 @@
+"""A trained shape space in use: the one object behind `latentsdf.load`."""
+
+import difflib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from latentsdf import checkpoint, interpolate, invert, retrieve
+from latentsdf.config import Config, InvertConfig
+from latentsdf.errors import ConfigError
+from latentsdf.extract import Mode, SignedDistance, extract
+from latentsdf.geometry.mesh import IDENTITY, Similarity
+from latentsdf.observation import observe
+
+if TYPE_CHECKING:
+    from latentsdf.model.field import LatentSDF
+
+CodeLike = str | ArrayLike | Tensor | invert.Inversion
+"""A shape id, a code (L,), or the result of an inversion."""
+
+
+def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
+    """Open a checkpoint folder. `device` is auto, cpu, cuda or cuda:N."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return ShapeSpace(checkpoint.load(folder, device), Path(folder), device)
+
+
+class ShapeSpace:
+    """Model, codes and ids of a trained space; everything it returns for a shape is in that shape's own frame."""
+
+    def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, device: str) -> None:
+        self.model: LatentSDF = loaded.model
+        self.codes: Float[Tensor, "T L"] = loaded.codes
+        self.keys = loaded.keys
+        self.config: Config = loaded.config
+        self.folder = folder
+        self.device = device
+        self._similarities = loaded.similarities
+        short = [key.split("/", 1)[1] for key in loaded.keys]
+        self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
+        """Names of the training shapes: bare ids where they are unique, else category/id."""
+
+    def row(self, shape: str) -> int:
+        """Row of a training shape in `codes`, by id or category/id."""
+        for names in (self.ids, self.keys):
+            if shape in names:
+                return names.index(shape)
+        close = difflib.get_close_matches(shape, self.ids, n=3) or self.ids[:3]
+        raise ConfigError(f"no training shape '{shape}' in {self.folder}; did you mean {', '.join(close)}?")
+
+    def code(self, shape: CodeLike) -> Float[Tensor, " L"]:
+        """The code of a training shape, or the given code checked."""
+        if isinstance(shape, str):
+            return self.codes[self.row(shape)]
+        if isinstance(shape, invert.Inversion):
+            shape = shape.code
+        code = torch.as_tensor(np.asarray(shape), dtype=torch.float32, device=self.device)
+        if code.shape != self.codes.shape[1:]:
+            raise ConfigError(f"this space has codes of length {self.codes.shape[1]}, got shape {tuple(code.shape)}")
+        if not torch.isfinite(code).all():
+            raise ConfigError("the code has values that are not finite")
+        return code
+
+    def similarity(self, shape: CodeLike) -> Similarity:
+        """The way from model space to the shape's own frame; the identity for a bare code."""
+        if isinstance(shape, str):
+            return self._similarities[self.row(shape)]
+        return shape.similarity if isinstance(shape, invert.Inversion) else IDENTITY
+
+    def field(self, shape: CodeLike, branch: str = "general") -> SignedDistance:
+        """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,)."""
+        code = self.code(shape)[None]
+
+        def distance(points: Tensor) -> Tensor:
+            with torch.no_grad():
+                if branch == "general":
+                    return self.model.forward_general(points[None], code)[0]
+                return self.model(points[None], code).overfit[0]
+
+        return distance
+
+    def extract(
+        self, shape: CodeLike, resolution: int = 256, mode: Mode = "fused", *, largest_component: bool = False
+    ) -> trimesh.Trimesh:
+        """The shape's surface in its own frame; `resolution` cells per axis of model space."""
+        general = self.field(shape, "general")
+        overfit = None if mode == "general" else self.field(shape, "overfit")
+        mesh = extract(
+            general,
+            overfit,
+            resolution=resolution,
+            mode=mode,
+            band_voxels=self.config.model.band_voxels,
+            largest_component=largest_component,
+            device=self.device,
+        )
+        mesh.vertices = self.similarity(shape).to_user(mesh.vertices)
+        return mesh
+
+    def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
+        """Fused signed distance at points in model space: s_o where |s_g| is within the band, else s_g."""
+        xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
+        code = self.code(shape)[None]
+        with torch.no_grad():
+            branches = self.model(xyz[None], code)
+        band = self.config.model.band_voxels * 2 / 512
+        fused = torch.where(branches.general.abs() <= band, branches.overfit, branches.general)[0]
+        return fused.cpu().numpy()
+
+    def invert(
+        self, target: trimesh.Trimesh | Path | str | ArrayLike, config: InvertConfig | None = None
+    ) -> invert.Inversion:
+        """Fit a code to a mesh, points (N, 3) or (N, 6), or signed samples (N, 4); see `observation`."""
+        return self.invert_many([target], config)[0]
+
+    def invert_many(
+        self, targets: Sequence[trimesh.Trimesh | Path | str | ArrayLike], config: InvertConfig | None = None
+    ) -> list[invert.Inversion]:
+        """Fit codes to several observations in one batch."""
+        config = config or InvertConfig()
+        return invert.invert(self.model, self.codes, [observe(t, seed=config.seed) for t in targets], config)
+
+    def interpolate(
+        self, *shapes: CodeLike, steps: int = 9, method: interpolate.Method = "linear"
+    ) -> Float[NDArray[np.float32], "N L"]:
+        """Codes of a path through the shapes."""
+        codes = torch.stack([self.code(shape) for shape in shapes]).cpu().numpy()
+        return interpolate.interpolate(codes, steps, method)
+
+    def nearest(self, shape: CodeLike, k: int = 5) -> retrieve.Hits:
+        """The training shapes with the nearest codes."""
+        return self.index.nearest(self.code(shape).cpu().numpy(), k)
+
+    @cached_property
+    def index(self) -> retrieve.CodeIndex:
+        """The saved index of this space, built and saved on first use."""
+        if (self.folder / "index.faiss").is_file():
+            saved = retrieve.CodeIndex.load(self.folder)
+            if saved.ids == self.ids and saved.dim == self.codes.shape[1]:
+                newer = (self.folder / "index.faiss").stat().st_mtime >= (self.folder / "codes.safetensors").stat().st_mtime
+                if newer:
+                    return saved
+        index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids)
+        index.save(self.folder)
+        return index
