@@ -1,7 +1,7 @@
 """Furniture made in code: watertight chairs, tables, lamps and cabinets to train and test on without any download.
 
-A member is drawn from its family's parameters by a seed. Each mesh is one closed, connected surface with outward normals,
-in metres, y up, standing on y = 0, its front towards +z.
+A member is drawn from its family's parameters by a seed. Each mesh is one closed, connected surface with outward
+normals, in metres, y up, standing on y = 0, its front towards +z.
 """
 
 from operator import index
@@ -14,7 +14,7 @@ from latentsdf.geometry.furniture.cabinet import Cabinet
 from latentsdf.geometry.furniture.chair import Chair
 from latentsdf.geometry.furniture.lamp import Lamp
 from latentsdf.geometry.furniture.parameters import Parameters
-from latentsdf.geometry.furniture.solids import mesh
+from latentsdf.geometry.furniture.surface import surface
 from latentsdf.geometry.furniture.table import Table
 
 _MEMBERS: dict[str, type[Parameters]] = {"chair": Chair, "table": Table, "lamp": Lamp, "cabinet": Cabinet}
@@ -28,7 +28,7 @@ def furniture(family: str, seed: int) -> trimesh.Trimesh:
 
     Raises ConfigError for an unknown family or a negative seed.
     """
-    return mesh(parameters(family, seed).solid())
+    return surface(parameters(family, seed).solid())
 
 
 def parameters(family: str, seed: int) -> Parameters:

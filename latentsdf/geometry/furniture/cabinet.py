@@ -49,13 +49,13 @@ def _carcass(cabinet: Cabinet) -> Manifold:
     body = block((-half, low, -depth / 2), (half, low + cabinet.height, depth / 2), 0.006)
     over = cabinet.lid_overhang
     outline = rectangle(cabinet.width + 2 * over, depth + 2 * over, 0.010)
-    lid = slab(outline, low + cabinet.height - 0.004, cabinet.board, 0.006)
+    lid = slab(outline, low + cabinet.height - 0.012, cabinet.board, 0.006)
     return (body - union(_compartments(cabinet))) + lid
 
 
 def _compartments(cabinet: Cabinet) -> list[Manifold]:
     board, half, low = cabinet.board, cabinet.width / 2 - cabinet.board, cabinet.base_height
-    floor, top = low + cabinet.split * cabinet.height, low + cabinet.height - 0.4 * board
+    floor, top = low + cabinet.split * cabinet.height, low + cabinet.height - 0.5 * board
     wall = -half + cabinet.divide * 2 * half
     middle = floor + cabinet.shelf * (top - floor)
 
@@ -106,15 +106,16 @@ def _handle(cabinet: Cabinet, x: float, y: float, face: float, *, upright: bool)
     size = cabinet.handle_size
     if cabinet.handle == "knob":
         stem = bar((x, y, face - 0.008), (x, y, face + 0.6 * size), section(0.75 * size, round=True))
-        return stem + bar((x, y, face + 0.5 * size), (x, y, face + 1.2 * size), section(1.5 * size, round=True), tip=0.8)
+        head = section(1.5 * size, round=True)
+        return stem + bar((x, y, face + 0.5 * size), (x, y, face + 1.2 * size), head, tip=0.8)
     span = 2.6 * size
     step = (0.0, span, 0.0) if upright else (span, 0.0, 0.0)
     ends = [(x + side * step[0], y + side * step[1]) for side in (-1, 1)]
     out = face + 1.2 * size
     thick = section(0.85 * size, round=True)
     parts = [bar((a, b, face - 0.008), (a, b, out), thick) for a, b in ends]
-    (ax, ay), (bx, by) = ends
-    parts.append(bar((1.2 * ax - 0.2 * bx, 1.2 * ay - 0.2 * by, out), (1.2 * bx - 0.2 * ax, 1.2 * by - 0.2 * ay, out), thick))
+    tips = [(x + side * 1.4 * step[0], y + side * 1.4 * step[1], out) for side in (-1, 1)]
+    parts.append(bar(tips[0], tips[1], thick))
     return union(parts)
 
 

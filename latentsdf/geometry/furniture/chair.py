@@ -80,19 +80,15 @@ def _four_legs(chair: Chair) -> Manifold:
         x = _half_width(chair, z) - inset
         foot = (x + lean * head_y, 0.0, z + end * lean * head_y)
         parts.append(post(foot, (x, head_y, z), upper * chair.leg_taper, upper))
-        ends.append((np.array(foot), np.array((x, head_y, z))))
-    # A rail between front and rear leg: high and tall as an apron on straight legs, low and round on splayed ones.
-    share = 0.80 if straight else 0.45
+        # A rail between front and rear leg: high as an apron on straight legs, low on splayed ones.
+        share = 0.80 if straight else 0.45
+        ends.append((x + (1 - share) * lean * head_y, share * head_y, z + end * (1 - share) * lean * head_y))
     rail = rectangle(0.022, 0.050, 0.004) if straight else section(0.024, round=True)
-    front, rear = (tuple(foot + share * (head - foot)) for foot, head in ends)
+    front, rear = ends
     parts.append(bar(rear, front, rail))
     sides = both_sides(union(parts))
-    cross = [((-p[0], p[1], p[2]), p) for p in ((front, rear) if straight else [_between(front, rear)])]
-    return union([sides, *(bar(left, right, rail) for left, right in cross)])
-
-
-def _between(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple((a + b) / 2 for a, b in zip(one, other, strict=True))
+    middle = (np.add(front, rear) / 2).tolist()
+    return union([sides, *(bar((-x, y, z), (x, y, z), rail) for x, y, z in ((front, rear) if straight else (middle,)))])
 
 
 def _star_base(chair: Chair) -> Manifold:
@@ -101,8 +97,8 @@ def _star_base(chair: Chair) -> Manifold:
     thick = chair.leg_width
     hub, under = 0.105, chair.seat_height - chair.seat_thickness
     radius = 0.6 * thick
-    profile = [(0, 0.055), (1.3 * radius, 0.055), (1.3 * radius, hub + 0.03), (radius, hub + 0.05), (radius, under - 0.03)]
-    column = lathe([*profile, (0.12, under - 0.022), (0.12, under + 0.01), (0, under + 0.01)])
+    sleeve = [(0, 0.055), (1.3 * radius, 0.055), (1.3 * radius, hub + 0.03)]
+    column = lathe([*sleeve, (radius, hub + 0.05), (radius, under - 0.03), (0.12, under - 0.022), (0.12, under + 0.01), (0, under + 0.01)])
     parts = [column]
     for spoke in range(SPOKES):
         angle = 2 * pi * (spoke / SPOKES) + pi / 2

@@ -1,21 +1,17 @@
 """The few convex solids furniture is put together from, in metres with y up.
 
-Outlines are convex loops (N, 2) of (x, z) around the origin. Edges are bevelled, so a member has real light edges and the
-distance field no needless ridges. Parts that shall join must overlap: `union` keeps touching parts apart.
+Outlines are convex loops (N, 2) of (x, z) around the origin. Edges are bevelled, as real
+ones are. Parts that shall join must overlap: `union` keeps touching parts apart.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import trimesh
 from manifold3d import CrossSection, Manifold, OpType
 from numpy.typing import NDArray
 
 Outline = NDArray[np.float64]
 Vector = tuple[float, float, float]
-
-SLIVER = 1e-4
-"""Metres below which `mesh` merges detail: intersections leave slivers that mean nothing at furniture scale."""
 
 
 def rectangle(width: float, depth: float, radius: float, *, back: float = 1.0) -> Outline:
@@ -63,7 +59,7 @@ def post(foot: Vector, head: Vector, lower: Outline, upper: Outline) -> Manifold
 
 
 def bar(start: Vector, end: Vector, outline: Outline, *, tip: float = 1.0) -> Manifold:
-    """A rail between two points, cut square; `outline` lies across it (second axis upward), `tip` scales the far end."""
+    """A rail between two points, cut square: `outline` across it, second axis upward, scaled by `tip` at the end."""
     axis = np.subtract(end, start)
     axis = axis / np.linalg.norm(axis)
     side = np.cross(axis, (0.0, 1.0, 0.0))
@@ -87,7 +83,7 @@ def bowed(width: float, height: float, thickness: float, bow: float) -> Manifold
 
 def ball(centre: Vector, radius: float) -> Manifold:
     """A sphere."""
-    return Manifold.sphere(radius, 24).translate(centre)
+    return Manifold.sphere(radius, 28).translate(centre)
 
 
 def lathe(profile: Sequence[tuple[float, float]], segments: int = 48) -> Manifold:
@@ -103,12 +99,6 @@ def both_sides(part: Manifold) -> Manifold:
 def union(parts: Iterable[Manifold]) -> Manifold:
     """All parts as one solid."""
     return Manifold.batch_boolean(list(parts), OpType.Add)
-
-
-def mesh(solid: Manifold) -> trimesh.Trimesh:
-    """The surface of a solid: closed, outward normals, no two vertices in one place."""
-    data = solid.simplify(SLIVER).to_mesh64()
-    return trimesh.Trimesh(np.array(data.vert_properties[:, :3]), np.array(data.tri_verts, dtype=np.int64), process=False)
 
 
 def _at(outline: Outline, centre: Vector) -> NDArray[np.float64]:

@@ -129,7 +129,8 @@ def _trestle(table: Table, top: float) -> Manifold:
     x, under = 0.80 * half_x, table.height - table.top_thickness
     sole, reach = 0.9 * width, half_z + 0.3 * table.overhang
     foot = block((x - width / 2, 0.0, -reach), (x + width / 2, sole, reach), 0.010)
-    head = block((x - width / 2, under - 0.8 * table.apron_height, -0.9 * reach), (x + width / 2, top, 0.9 * reach), 0.010)
+    rim, wide = under - 0.8 * table.apron_height, 0.9 * reach
+    head = block((x - width / 2, rim, -wide), (x + width / 2, top, wide), 0.010)
     spread = tan(radians(table.leg_splay)) * under * 0.5 + 0.30 * half_z
     square = section(width, round=False)
     leg = post((x, 0.5 * sole, spread), (x, under - 0.02, 0.30 * half_z), square * (0.5 + table.leg_taper / 2), square)
