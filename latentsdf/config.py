@@ -81,11 +81,11 @@ class LossConfig:
     """Weights of the training loss. Data terms are mean absolute errors; the rest is off at 0."""
 
     general: float = 1.0
-    """Data term of the general branch, on near, uniform and sparse-lattice samples."""
+    """Data term of the general branch, on free-space and band samples."""
     overfit: float = 1.0
     """Data term of the overfit branch, on band samples."""
     clamp: float = 0.1
-    """The general branch is compared after clamping to +-clamp (DeepSDF); 0 for no clamping."""
+    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping."""
     code: float = 1e-4
     """Mean Euclidean norm of the codes in the batch (Compact-SDF, METHODS 1.2)."""
     feature: float = 0.0
@@ -112,7 +112,7 @@ class TrainConfig:
     """Wall-clock budget of the training loop; 0 for none."""
     shapes_per_batch: int = 16
     points_per_shape: int = 1024
-    """Samples per shape, step and branch."""
+    """Band samples per shape and step; half as many free-space samples come on top."""
     lr_network: float = 2e-3
     lr_grid: float = 2e-2
     lr_code: float = 2e-3

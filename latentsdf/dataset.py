@@ -22,29 +22,28 @@ _BYTES_PER_BAND_SAMPLE = 4 + 4
 
 @dataclass(frozen=True)
 class Batch:
-    """S shapes x P points for each branch: `shape` (S,), points (S, P, 3), signed distances (S, P)."""
+    """S shapes: `shape` (S,), band samples (S, P, 3) with signed distance (S, P), free-space ones (S, P / 2, 3)."""
 
     shape: Tensor
-    general_points: Tensor
-    general_distance: Tensor
-    overfit_points: Tensor
-    overfit_distance: Tensor
+    band_points: Tensor
+    band_distance: Tensor
+    free_points: Tensor
+    free_distance: Tensor
 
 
 @dataclass(frozen=True)
 class ShapeSamples:
-    """One shape's samples in memory: `band_index` (B,), `band_distance` (B,), `space` (M, 4) near and far of it."""
+    """One shape's samples in memory: `band_index` (B,), `band_distance` (B,), `free` (M, 4) near and far of it."""
 
     band_index: NDArray[np.uint32]
     band_distance: NDArray[np.float32]
-    space: NDArray[np.float32]
+    free: NDArray[np.float32]
 
 
 class Samples:
     """The samples of all shapes of a run, drawn at random.
 
-    Overfit samples come from the band. Half of the general samples come from near the surface, a quarter from the
-    uniform points, a quarter from the band.
+    Band samples supervise both branches, free-space samples (near the surface and uniform in the box) the general one.
     """
 
     def __init__(self, store: SampleStore, keys: Sequence[str], memory_gb: float) -> None:
@@ -61,33 +60,32 @@ class Samples:
     @property
     def nbytes(self) -> int:
         """Memory held by the samples."""
-        return sum(s.band_index.nbytes + s.band_distance.nbytes + s.space.nbytes for s in self.shapes)
+        return sum(s.band_index.nbytes + s.band_distance.nbytes + s.free.nbytes for s in self.shapes)
 
     def draw(self, rows: NDArray[np.int64], points: int, rng: np.random.Generator) -> Batch:
-        """A batch of `points` samples a branch for each of the given shapes."""
-        band, band_d, space, space_d = [], [], [], []
-        quarter = points // 4
+        """A batch of `points` band samples and half as many free-space samples for each of the given shapes."""
+        band, band_d, free = [], [], []
         for row in rows:
             shape = self.shapes[row]
-            pick = rng.integers(len(shape.band_index), size=points + quarter)
-            xyz = lattice_points(shape.band_index[pick], self.resolution)
-            distance = shape.band_distance[pick]
-            free = shape.space[rng.integers(len(shape.space), size=points - quarter)]
-            band.append(xyz[:points])
-            band_d.append(distance[:points])
-            space.append(np.concatenate((free[:, :3], xyz[points:])))
-            space_d.append(np.concatenate((free[:, 3], distance[points:])))
+            pick = rng.integers(len(shape.band_index), size=points)
+            band.append(lattice_points(shape.band_index[pick], self.resolution))
+            band_d.append(shape.band_distance[pick])
+            free.append(shape.free[rng.integers(len(shape.free), size=points // 2)])
+        free_samples = torch.from_numpy(np.stack(free))
         return Batch(
             torch.from_numpy(rows),
-            *(torch.from_numpy(np.stack(parts)) for parts in (space, space_d, band, band_d)),
+            torch.from_numpy(np.stack(band)),
+            torch.from_numpy(np.stack(band_d)),
+            free_samples[..., :3],
+            free_samples[..., 3],
         )
 
 
 def _load(store: SampleStore, key: str, budget: int) -> ShapeSamples:
     strata = store.band_strata(key)
-    space = np.concatenate(store.space(key))
+    free = np.concatenate(store.space(key))
     total = store.info(key).band_samples
-    affordable = max(1, budget - space.nbytes) / (total * _BYTES_PER_BAND_SAMPLE)
+    affordable = max(1, budget - free.nbytes) / (total * _BYTES_PER_BAND_SAMPLE)
     keep = max(1, min(strata, int(strata * affordable)))
     index, distance = store.band(key, range(keep))
-    return ShapeSamples(index, distance, space)
+    return ShapeSamples(index, distance, free)

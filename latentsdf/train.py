@@ -133,7 +133,7 @@ class Run:
         self._set_learning_rates()
         codes = self.codes.table.detach()[rows].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
-        with self.model.grid.touched(batch.overfit_points.reshape(-1, 3)) as (grid_rows, grid_features):
+        with self.model.grid.touched(batch.band_points.reshape(-1, 3)) as (grid_rows, grid_features):
             terms = self._terms(batch, codes)
             loss = torch.stack(list(terms.values())).sum()
             self._require_finite(loss, terms, rows)
@@ -149,16 +149,18 @@ class Run:
         """Weighted loss terms by name."""
         weights, model = self.config.loss, self.model
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.bf16):
-            general = model.forward_general(batch.general_points, codes)
-            band = model(batch.overfit_points, codes)
+            free = model.forward_general(batch.free_points, codes).float()
+            band = model(batch.band_points, codes)
+        general = data_term(free, batch.free_distance, weights.clamp)
+        general = general + data_term(band.general.float(), batch.band_distance)
         terms = {
-            "general": weights.general * data_term(general.float(), batch.general_distance, weights.clamp),
-            "overfit": weights.overfit * data_term(band.overfit.float(), batch.overfit_distance),
+            "general": weights.general * general,
+            "overfit": weights.overfit * data_term(band.overfit.float(), batch.band_distance),
         }
         if weights.code > 0:
             terms["code"] = weights.code * norm_term(codes)
         if weights.feature > 0:
-            terms["feature"] = weights.feature * norm_term(model.grid(batch.overfit_points.reshape(-1, 3)))
+            terms["feature"] = weights.feature * norm_term(model.grid(batch.band_points.reshape(-1, 3)))
         return terms | self._regularizers(weights, batch, codes)
 
     def _regularizers(self, weights: LossConfig, batch: Batch, codes: Tensor) -> dict[str, Tensor]:
@@ -174,7 +176,7 @@ class Run:
                 size = (len(codes), weights.regularizer_points, 3)
                 points = torch.from_numpy(self.rng.uniform(-1, 1, size).astype(np.float32)).to(self.device)
             else:
-                points = batch.overfit_points[:, : weights.regularizer_points]
+                points = batch.band_points[:, : weights.regularizer_points]
             field = partial(self.model.branch, branch, codes=codes)
             slope = gradient(field, points)
             if name == "eikonal":

@@ -1,0 +1,1 @@
+"""The offline job over a dataset: mesh files -> sample store. Run it as `latentsdf-preprocess`."""

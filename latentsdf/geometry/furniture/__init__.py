@@ -4,7 +4,7 @@ A member is drawn from its family's parameters by a seed. Each mesh is one close
 normals, in metres, y up, standing on y = 0, its front towards +z.
 """
 
-from operator import index
+from numbers import Integral
 
 import numpy as np
 import trimesh
@@ -26,7 +26,7 @@ FAMILIES: tuple[str, ...] = tuple(_MEMBERS)
 def furniture(family: str, seed: int) -> trimesh.Trimesh:
     """The member of a family that a seed >= 0 stands for: watertight, the same on every call and in every process.
 
-    Raises ConfigError for an unknown family or a negative seed.
+    Raises ConfigError for an unknown family, and for a seed that is negative or no integer.
     """
     return surface(parameters(family, seed).solid())
 
@@ -35,7 +35,7 @@ def parameters(family: str, seed: int) -> Parameters:
     """The parameters `furniture(family, seed)` is built from. Raises ConfigError like it."""
     if family not in _MEMBERS:
         raise ConfigError(f"unknown furniture family {family!r}; expected one of {', '.join(FAMILIES)}")
-    if index(seed) < 0:
+    if not isinstance(seed, Integral) or seed < 0:
         raise ConfigError(f"the seed of a piece of furniture must be an integer >= 0, got {seed}")
     # The family is part of the seed, so that chair 3 and table 3 do not share their draws.
-    return _MEMBERS[family].draw(np.random.default_rng([FAMILIES.index(family), index(seed)]))
+    return _MEMBERS[family].draw(np.random.default_rng([FAMILIES.index(family), int(seed)]))

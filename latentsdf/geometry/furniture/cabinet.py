@@ -105,9 +105,9 @@ def _handle(cabinet: Cabinet, x: float, y: float, face: float, *, upright: bool)
     """A knob, or a bar on two studs, on the face at (x, y)."""
     size = cabinet.handle_size
     if cabinet.handle == "knob":
-        stem = bar((x, y, face - 0.008), (x, y, face + 0.6 * size), section(0.75 * size, round=True))
+        stem = bar((x, y, face - 0.008), (x, y, face + 0.6 * size), section(0.85 * size, round=True))
         head = section(1.5 * size, round=True)
-        return stem + bar((x, y, face + 0.5 * size), (x, y, face + 1.2 * size), head, tip=0.8)
+        return stem + bar((x, y, face + 0.5 * size), (x, y, face + 1.3 * size), head, tip=0.8)
     span = 2.6 * size
     step = (0.0, span, 0.0) if upright else (span, 0.0, 0.0)
     ends = [(x + side * step[0], y + side * step[1]) for side in (-1, 1)]

@@ -73,6 +73,8 @@ def _four_legs(chair: Chair) -> Manifold:
     head_y = chair.seat_height - chair.seat_thickness / 2
     inset = chair.leg_width / 2 + (0.006 if straight else 0.045)
     upper = section(chair.leg_width, round=not straight)
+    # Rails tie the legs: an apron that reaches into the seat on straight legs, low round bars on splayed ones.
+    share = (chair.seat_height - chair.seat_thickness - 0.020) / head_y if straight else 0.45
     parts = []
     ends = []
     for end in (1, -1):
@@ -80,8 +82,6 @@ def _four_legs(chair: Chair) -> Manifold:
         x = _half_width(chair, z) - inset
         foot = (x + lean * head_y, 0.0, z + end * lean * head_y)
         parts.append(post(foot, (x, head_y, z), upper * chair.leg_taper, upper))
-        # A rail between front and rear leg: high as an apron on straight legs, low on splayed ones.
-        share = 0.80 if straight else 0.45
         ends.append((x + (1 - share) * lean * head_y, share * head_y, z + end * (1 - share) * lean * head_y))
     rail = rectangle(0.022, 0.050, 0.004) if straight else section(0.024, round=True)
     front, rear = ends
@@ -98,7 +98,8 @@ def _star_base(chair: Chair) -> Manifold:
     hub, under = 0.105, chair.seat_height - chair.seat_thickness
     radius = 0.6 * thick
     sleeve = [(0, 0.055), (1.3 * radius, 0.055), (1.3 * radius, hub + 0.03)]
-    column = lathe([*sleeve, (radius, hub + 0.05), (radius, under - 0.03), (0.12, under - 0.022), (0.12, under + 0.01), (0, under + 0.01)])
+    plate = [(0.12, under - 0.022), (0.12, under + 0.01), (0, under + 0.01)]
+    column = lathe([*sleeve, (radius, hub + 0.05), (radius, under - 0.03), *plate])
     parts = [column]
     for spoke in range(SPOKES):
         angle = 2 * pi * (spoke / SPOKES) + pi / 2

@@ -16,7 +16,7 @@ Vector = tuple[float, float, float]
 
 def rectangle(width: float, depth: float, radius: float, *, back: float = 1.0) -> Outline:
     """A rectangle with round corners; its rear (-z) edge is `back` times as wide as its front."""
-    corner = np.linspace(0, np.pi / 2, 4)
+    corner = np.linspace(0, np.pi / 2, 5)
     loop = []
     for quadrant, (sx, sz) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
         angle = corner + quadrant * np.pi / 2

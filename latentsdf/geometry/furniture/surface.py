@@ -7,16 +7,38 @@ from numpy.typing import NDArray
 
 DETAIL = 1e-4
 """Metres below which detail is merged: intersections leave tiny edges that mean nothing at furniture scale."""
+SHORT = 1e-5
+"""Metres: an edge as short as this, left over where two surfaces almost touch, is collapsed."""
 FLAT = 1e-6
 """Metres: a triangle of less height counts as flat. Ten times the rounding of float32 at one metre."""
 
 
 def surface(solid: Manifold) -> trimesh.Trimesh:
-    """The boundary of a solid in float64: closed, normals outward, no triangle flatter than `FLAT`."""
-    data = solid.simplify(DETAIL).to_mesh64()
+    """The boundary of a solid in float64: closed, normals outward, no edge under `SHORT`, no triangle under `FLAT`."""
+    data = solid.as_original().simplify(DETAIL).to_mesh64()
     vertices = np.array(data.vert_properties[:, :3])
-    faces = flip_flat(vertices, np.array(data.tri_verts, dtype=np.int64))
-    return trimesh.Trimesh(vertices, faces, process=False)
+    faces = collapse_short(vertices, np.array(data.tri_verts, dtype=np.int64))
+    mesh = trimesh.Trimesh(vertices, flip_flat(vertices, faces), process=False)
+    mesh.remove_unreferenced_vertices()
+    return mesh
+
+
+def collapse_short(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Faces (F', 3) without edges under `SHORT`: the two ends become one vertex and the two faces between them go.
+
+    An edge whose ends share more than two neighbours stays, since collapsing it would pinch the surface.
+    """
+    while True:
+        edges = np.sort(np.concatenate([faces[:, :2], faces[:, 1:], faces[:, ::2]]), axis=1)
+        length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
+        for keep, drop in np.unique(edges[length < SHORT], axis=0).tolist():
+            around = [np.unique(faces[(faces == end).any(axis=1)]) for end in (keep, drop)]
+            if len(np.intersect1d(*around)) == 4:  # The two ends themselves and the tips of the two faces.
+                faces = np.where(faces == drop, keep, faces)
+                faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+                break
+        else:
+            return faces
 
 
 def height(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:

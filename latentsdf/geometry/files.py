@@ -1,0 +1,118 @@
+"""Mesh files of a dataset on disk -> (category, id, path), by layout and split.
+
+Layouts: `shapenet_v1` <root>/<synset>/<id>/model.obj, `shapenet_v2` <root>/<synset>/<id>/models/model_normalized.obj,
+and `folder`, any tree of mesh files whose folder is the category and whose stem is the id.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+from latentsdf.errors import ConfigError
+from latentsdf.geometry.mesh import SUFFIXES
+
+Layout = Literal["auto", "shapenet_v1", "shapenet_v2", "folder"]
+
+SYNSETS = {
+    "02691156": "airplane",
+    "02747177": "bin",
+    "02773838": "bag",
+    "02818832": "bed",
+    "02828884": "bench",
+    "02871439": "bookshelf",
+    "02924116": "bus",
+    "02933112": "cabinet",
+    "02958343": "car",
+    "03001627": "chair",
+    "03211117": "display",
+    "03636649": "lamp",
+    "03691459": "loudspeaker",
+    "04090263": "rifle",
+    "04256520": "sofa",
+    "04379243": "table",
+    "04401088": "telephone",
+    "04530566": "watercraft",
+}
+"""ShapeNetCore synset offsets and the names users know them by."""
+
+
+@dataclass(frozen=True)
+class MeshFile:
+    """One mesh of a dataset."""
+
+    category: str
+    id: str
+    path: Path
+
+
+def find_meshes(
+    root: Path,
+    *,
+    layout: Layout = "auto",
+    categories: Iterable[str] = (),
+    split: Path | None = None,
+    pattern: str = "*",
+) -> list[MeshFile]:
+    """Mesh files under a folder, sorted, chosen by category (name or synset), DeepSDF split file, and id pattern.
+
+    Raises FileNotFoundError for a missing folder or split, ConfigError when nothing is selected or the split names
+    shapes that are not there.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder of meshes")
+    found = _by_layout(root, layout)
+    wanted = {_synset(name) for name in categories}
+    chosen = [f for f in found if (not wanted or _synset(f.category) in wanted) and fnmatch(f.id, pattern)]
+    if split is not None:
+        chosen = _apply_split(chosen, split)
+    if not chosen:
+        known = sorted({f.category for f in found})
+        raise ConfigError(
+            f"{root}: no mesh selected out of {len(found)} found; categories there: {', '.join(known) or 'none'}"
+        )
+    _require_unique(chosen)
+    return sorted(chosen, key=lambda f: (f.category, f.id))
+
+
+def _by_layout(root: Path, layout: Layout) -> list[MeshFile]:
+    patterns = {"shapenet_v2": "*/*/models/model_normalized.obj", "shapenet_v1": "*/*/model.obj"}
+    for name, pattern in patterns.items():
+        if layout in ("auto", name):
+            paths = list(root.glob(pattern))
+            if paths or layout == name:
+                above = 1 if name == "shapenet_v2" else 0
+                return [MeshFile(p.parents[above + 1].name, p.parents[above].name, p) for p in paths]
+    files = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    return [MeshFile(p.parent.name, p.stem, p) for p in files]
+
+
+def _apply_split(files: list[MeshFile], split: Path) -> list[MeshFile]:
+    if not split.is_file():
+        raise FileNotFoundError(f"{split}: no such split file")
+    try:
+        datasets = json.loads(split.read_text())
+        ids = {name for classes in datasets.values() for names in classes.values() for name in names}
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise ConfigError(f'{split}: expected a DeepSDF split, {{"dataset": {{"class": ["id", ...]}}}}') from error
+    missing = sorted(ids - {f.id for f in files})
+    if missing:
+        raise ConfigError(
+            f"{split}: {len(missing)} of {len(ids)} shapes are not among the meshes, for example {', '.join(missing[:3])}"
+        )
+    return [f for f in files if f.id in ids]
+
+
+def _require_unique(files: list[MeshFile]) -> None:
+    seen: dict[tuple[str, str], Path] = {}
+    for file in files:
+        other = seen.setdefault((file.category, file.id), file.path)
+        if other != file.path:
+            raise ConfigError(f"{other} and {file.path} would both be shape {file.category}/{file.id}; rename one")
+
+
+def _synset(name: str) -> str:
+    names = {label: synset for synset, label in SYNSETS.items()}
+    return names.get(name, name)

@@ -1,0 +1,64 @@
+"""Where shapes come from: mesh files on disk, or furniture made in code."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trimesh
+
+from latentsdf.errors import ConfigError
+from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.files import Layout, find_meshes
+from latentsdf.geometry.furniture import FAMILIES, furniture
+
+PROCEDURAL = "procedural"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One shape to preprocess: a file, or the seed of a procedural family member."""
+
+    category: str
+    id: str
+    path: Path | None = None
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """category/id"""
+        return f"{self.category}/{self.id}"
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.path.name if self.path is not None else self.key
+
+    def load(self) -> tuple[trimesh.Trimesh, str]:
+        """The mesh as it comes, and the SHA-256 of what it was made from."""
+        if self.path is not None:
+            return meshes.load(self.path), hashlib.sha256(self.path.read_bytes()).hexdigest()
+        mesh = furniture(self.category, self.seed)
+        return mesh, hashlib.sha256(mesh.vertices.tobytes() + mesh.faces.tobytes()).hexdigest()
+
+
+def procedural(families: Sequence[str] = FAMILIES, *, count: int, first_seed: int = 0) -> list[Source]:
+    """`count` members of each family, with consecutive seeds."""
+    unknown = sorted(set(families) - set(FAMILIES))
+    if unknown:
+        raise ConfigError(f"no procedural family '{unknown[0]}'; there are {', '.join(FAMILIES)}")
+    seeds = range(first_seed, first_seed + count)
+    return [Source(family, f"{family}_{seed:04d}", seed=seed) for family in families for seed in seeds]
+
+
+def files(
+    root: Path,
+    *,
+    layout: Layout = "auto",
+    categories: Sequence[str] = (),
+    split: Path | None = None,
+    pattern: str = "*",
+) -> list[Source]:
+    """Mesh files under a folder; see `latentsdf.geometry.files.find_meshes`."""
+    found = find_meshes(root, layout=layout, categories=categories, split=split, pattern=pattern)
+    return [Source(file.category, file.id, file.path) for file in found]
