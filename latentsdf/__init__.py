@@ -1,0 +1,58 @@
+"""latentsdf: one latent code per 3D shape, a generalization MLP and a shared feature grid.
+
+The public names load on first use, so that `import latentsdf` is quick and does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Config": "config",
+    "InvertConfig": "config",
+    "SamplingConfig": "config",
+    "SampleStore": "store",
+    "ShapeRecord": "store",
+    "ShapeSpace": "space",
+    "load": "space",
+    "sample": "geometry.sampling",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "EmptyLevelSetError": "errors",
+    "LatentSDFError": "errors",
+    "MeshError": "errors",
+    "MissingExtraError": "errors",
+    "StoreError": "errors",
+    "TrainingError": "errors",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+if TYPE_CHECKING:
+    from latentsdf.config import Config as Config
+    from latentsdf.config import InvertConfig as InvertConfig
+    from latentsdf.config import SamplingConfig as SamplingConfig
+    from latentsdf.errors import CheckpointError as CheckpointError
+    from latentsdf.errors import ConfigError as ConfigError
+    from latentsdf.errors import EmptyLevelSetError as EmptyLevelSetError
+    from latentsdf.errors import LatentSDFError as LatentSDFError
+    from latentsdf.errors import MeshError as MeshError
+    from latentsdf.errors import MissingExtraError as MissingExtraError
+    from latentsdf.errors import StoreError as StoreError
+    from latentsdf.errors import TrainingError as TrainingError
+    from latentsdf.geometry.sampling import sample as sample
+    from latentsdf.space import ShapeSpace as ShapeSpace
+    from latentsdf.space import load as load
+    from latentsdf.store import SampleStore as SampleStore
+    from latentsdf.store import ShapeRecord as ShapeRecord
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'latentsdf' has no attribute '{name}'")
+    return getattr(import_module(f"latentsdf.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -317,11 +317,11 @@ def _render(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.evaluate import evaluate, load_references
-    from latentsdf.geometry.mesh import find_meshes
+    from latentsdf.geometry.files import find_meshes
 
     space = _load(arguments)
-    paths = find_meshes(arguments.meshes, arguments.split)
-    references, failed = load_references(paths)
+    found = find_meshes(arguments.meshes, split=arguments.split)
+    references, failed = load_references([file.path for file in found])
     evaluation, _ = evaluate(
         space,
         references,

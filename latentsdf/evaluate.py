@@ -108,7 +108,7 @@ def evaluate(
     with track("evaluating", total=len(codes), unit="shape") as advance:
         for name, code in codes.items():
             try:
-                reference, similarity = meshes.normalize(meshes.clean(references[name])[0], "sphere")
+                reference, _ = meshes.normalize(meshes.clean(references[name])[0], "sphere")
                 mesh = space.extract(code, resolution, mode)
                 mesh.vertices = space.similarity(code).to_model(mesh.vertices)
                 shapes[name] = compare(mesh, reference, n=points, seed=seed)

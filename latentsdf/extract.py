@@ -98,9 +98,7 @@ def _empty(evaluate: _Evaluator) -> EmptyLevelSetError:
     )
 
 
-def _zero_cells(
-    field: SignedDistance, resolution: int, lipschitz: float, evaluate: _Evaluator
-) -> tuple[Lattice, Keys]:
+def _zero_cells(field: SignedDistance, resolution: int, lipschitz: float, evaluate: _Evaluator) -> tuple[Lattice, Keys]:
     """Cells at full resolution that can hold the zero set."""
     coarse = resolution
     while coarse > _COARSEST and coarse % 2 == 0:

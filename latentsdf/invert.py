@@ -109,7 +109,11 @@ def invert(
 
 
 def _starts(
-    model: LatentSDF, training: Tensor, observations: Sequence[Observation], config: InvertConfig, rng: np.random.Generator
+    model: LatentSDF,
+    training: Tensor,
+    observations: Sequence[Observation],
+    config: InvertConfig,
+    rng: np.random.Generator,
 ) -> Float[Tensor, "K L"]:
     """The best-ranked training codes of each observation and the mean code, `config.starts` each."""
     mean = training.mean(0, keepdim=True)

@@ -24,7 +24,9 @@ def eikonal_term(gradients: Float[Tensor, "... 3"]) -> Tensor:
     return (gradients.norm(dim=-1) - 1).abs().mean()
 
 
-def heat_term(distance: Tensor, gradients: Float[Tensor, "... 3"], absorption: float, density: Tensor | float) -> Tensor:
+def heat_term(
+    distance: Tensor, gradients: Float[Tensor, "... 3"], absorption: float, density: Tensor | float
+) -> Tensor:
     """HotSpot's screened-Poisson energy (1/2) int exp(-2 lambda |s|) (|grad s|^2 + 1) dx, estimated without bias.
 
     `density` is the probability density of the *mixture* the points were drawn from (METHODS 7.2: dividing by each

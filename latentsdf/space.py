@@ -13,17 +13,19 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from latentsdf import checkpoint, interpolate, invert, retrieve
+from latentsdf import checkpoint, retrieve
 from latentsdf.config import Config, InvertConfig
 from latentsdf.errors import ConfigError
-from latentsdf.extract import Mode, SignedDistance, extract
+from latentsdf.extract import BAND_RESOLUTION, Mode, SignedDistance, extract
 from latentsdf.geometry.mesh import IDENTITY, Similarity
+from latentsdf.interpolate import Method, interpolate
+from latentsdf.invert import Inversion, invert
 from latentsdf.observation import observe
 
 if TYPE_CHECKING:
     from latentsdf.model.field import LatentSDF
 
-CodeLike = str | ArrayLike | Tensor | invert.Inversion
+CodeLike = str | ArrayLike | Tensor | Inversion
 """A shape id, a code (L,), or the result of an inversion."""
 
 
@@ -61,7 +63,7 @@ class ShapeSpace:
         """The code of a training shape, or the given code checked."""
         if isinstance(shape, str):
             return self.codes[self.row(shape)]
-        if isinstance(shape, invert.Inversion):
+        if isinstance(shape, Inversion):
             shape = shape.code
         code = torch.as_tensor(np.asarray(shape), dtype=torch.float32, device=self.device)
         if code.shape != self.codes.shape[1:]:
@@ -74,7 +76,7 @@ class ShapeSpace:
         """The way from model space to the shape's own frame; the identity for a bare code."""
         if isinstance(shape, str):
             return self._similarities[self.row(shape)]
-        return shape.similarity if isinstance(shape, invert.Inversion) else IDENTITY
+        return shape.similarity if isinstance(shape, Inversion) else IDENTITY
 
     def field(self, shape: CodeLike, branch: str = "general") -> SignedDistance:
         """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,)."""
@@ -106,35 +108,43 @@ class ShapeSpace:
         mesh.vertices = self.similarity(shape).to_user(mesh.vertices)
         return mesh
 
-    def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
-        """Fused signed distance at points in model space: s_o where |s_g| is within the band, else s_g."""
-        xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
-        code = self.code(shape)[None]
-        with torch.no_grad():
-            branches = self.model(xyz[None], code)
-        band = self.config.model.band_voxels * 2 / 512
-        fused = torch.where(branches.general.abs() <= band, branches.overfit, branches.general)[0]
-        return fused.cpu().numpy()
+    def fused(self, shape: CodeLike) -> SignedDistance:
+        """Both branches as one signed distance: s_o where |s_g| is within the band, else s_g.
 
-    def invert(
-        self, target: trimesh.Trimesh | Path | str | ArrayLike, config: InvertConfig | None = None
-    ) -> invert.Inversion:
+        `extract` uses the exact band of cells instead; the two differ only where s_g is far from a distance.
+        """
+        code = self.code(shape)[None]
+        band = self.config.model.band_voxels * 2 / BAND_RESOLUTION
+
+        def distance(points: Tensor) -> Tensor:
+            with torch.no_grad():
+                branches = self.model(points[None], code)
+                return torch.where(branches.general.abs() <= band, branches.overfit, branches.general)[0]
+
+        return distance
+
+    def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
+        """Fused signed distance (N,) at points (N, 3) in model space."""
+        xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
+        return self.fused(shape)(xyz).cpu().numpy()
+
+    def invert(self, target: trimesh.Trimesh | Path | str | ArrayLike, config: InvertConfig | None = None) -> Inversion:
         """Fit a code to a mesh, points (N, 3) or (N, 6), or signed samples (N, 4); see `observation`."""
         return self.invert_many([target], config)[0]
 
     def invert_many(
         self, targets: Sequence[trimesh.Trimesh | Path | str | ArrayLike], config: InvertConfig | None = None
-    ) -> list[invert.Inversion]:
+    ) -> list[Inversion]:
         """Fit codes to several observations in one batch."""
         config = config or InvertConfig()
-        return invert.invert(self.model, self.codes, [observe(t, seed=config.seed) for t in targets], config)
+        return invert(self.model, self.codes, [observe(t, seed=config.seed) for t in targets], config)
 
     def interpolate(
-        self, *shapes: CodeLike, steps: int = 9, method: interpolate.Method = "linear"
+        self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"
     ) -> Float[NDArray[np.float32], "N L"]:
         """Codes of a path through the shapes."""
         codes = torch.stack([self.code(shape) for shape in shapes]).cpu().numpy()
-        return interpolate.interpolate(codes, steps, method)
+        return interpolate(codes, steps, method)
 
     def nearest(self, shape: CodeLike, k: int = 5) -> retrieve.Hits:
         """The training shapes with the nearest codes."""
@@ -143,12 +153,12 @@ class ShapeSpace:
     @cached_property
     def index(self) -> retrieve.CodeIndex:
         """The saved index of this space, built and saved on first use."""
-        if (self.folder / "index.faiss").is_file():
+        path = self.folder / "index.faiss"
+        # Codes written after the index make it stale, as training further does.
+        if path.is_file() and path.stat().st_mtime >= (self.folder / "codes.safetensors").stat().st_mtime:
             saved = retrieve.CodeIndex.load(self.folder)
             if saved.ids == self.ids and saved.dim == self.codes.shape[1]:
-                newer = (self.folder / "index.faiss").stat().st_mtime >= (self.folder / "codes.safetensors").stat().st_mtime
-                if newer:
-                    return saved
+                return saved
         index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids)
         index.save(self.folder)
         return index

@@ -180,11 +180,10 @@ class SampleStore:
 
     def band_strata(self, key: str) -> int:
         """Number of strata of a shape's band."""
-        return -(-self._group(key).attrs["band_samples"] // STRATUM_ROWS)  # type: ignore[operator, no-any-return]
+        samples: Any = self._group(key).attrs["band_samples"]
+        return -(-int(samples) // STRATUM_ROWS)
 
-    def band(
-        self, key: str, strata: Sequence[int] | None = None
-    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    def band(self, key: str, strata: Sequence[int] | None = None) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
         """Lattice index (B,) and signed distance (B,) of the given strata, or of the whole band."""
         group = self._group(key)
         strata = range(self.band_strata(key)) if strata is None else strata
@@ -347,5 +346,7 @@ def _disk_full_is_named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(f"{path}: the disk is full; shapes written before are complete, free space and resume") from error
+            raise StoreError(
+                f"{path}: the disk is full; shapes written before are complete, free space and resume"
+            ) from error
         raise

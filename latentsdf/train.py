@@ -42,7 +42,7 @@ def train(
     config = config or Config()
     out = Path(out)
     store = SampleStore.open(data)
-    _check_output(out, config, store, resume=resume, overwrite=overwrite)
+    _check_output(out, config, resume=resume, overwrite=overwrite)
     run = Run(store, config, torch.device(device))
     if resume:
         run.load_state_dict(checkpoint.load_state(out))
@@ -215,9 +215,7 @@ class Run:
 
     def save(self, out: Path) -> None:
         """Write the checkpoint folder."""
-        checkpoint.save(
-            out, self.model, self.codes.table, self.keys, self.similarities, self.config, self.state_dict()
-        )
+        checkpoint.save(out, self.model, self.codes.table, self.keys, self.similarities, self.config, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """All that resuming needs beside the configuration, as tensors and plain values."""
@@ -249,14 +247,16 @@ class Run:
         self.seconds = state["seconds"]
 
 
-def _check_output(out: Path, config: Config, store: SampleStore, *, resume: bool, overwrite: bool) -> None:
+def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
     """Refuse to lose a trained space, or to resume another one."""
     exists = (out / "model.safetensors").is_file()
     if resume:
         trained = checkpoint.load_config(out)
         # A longer budget is the point of resuming; everything else must be the same run.
-        budget = {"steps": config.train.steps, "minutes": config.train.minutes}
-        if replace(trained, train=replace(trained.train, **budget)) != config:
+        if (
+            replace(trained, train=replace(trained.train, steps=config.train.steps, minutes=config.train.minutes))
+            != config
+        ):
             changed = _differences(asdict(trained), asdict(config))
             raise CheckpointError(
                 f"{out}: was trained with preset '{trained.preset}', which differs from this configuration "
@@ -274,5 +274,3 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
         elif value != old[name] and name not in ("steps", "minutes"):
             changed.append(f"{prefix}{name} ({old[name]} -> {value})")
     return changed
-
-

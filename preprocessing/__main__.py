@@ -11,6 +11,7 @@ from typing import get_args
 from latentsdf.config import SamplingConfig
 from latentsdf.errors import LatentSDFError
 from latentsdf.geometry.files import Layout
+from latentsdf.geometry.furniture import FAMILIES
 from latentsdf.progress import console
 from preprocessing import job, sources
 
@@ -29,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Flags; the sampling ones are the fields of SamplingConfig."""
     parser = argparse.ArgumentParser(
         prog="latentsdf-preprocess",
-        description="Turn mesh files into a store of signed distance samples: an exact dense band and a sparse lattice.",
+        description="Turn mesh files into a store of signed distance samples: exact dense band, sparse lattice.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _select(arguments: argparse.Namespace) -> list[sources.Source]:
     if arguments.source == sources.PROCEDURAL:
-        families = arguments.category or sources.FAMILIES
+        families = arguments.category or FAMILIES
         chosen = sources.procedural(families, count=arguments.count, first_seed=arguments.first_seed)
     else:
         chosen = sources.files(

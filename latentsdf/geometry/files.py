@@ -100,7 +100,8 @@ def _apply_split(files: list[MeshFile], split: Path) -> list[MeshFile]:
     missing = sorted(ids - {f.id for f in files})
     if missing:
         raise ConfigError(
-            f"{split}: {len(missing)} of {len(ids)} shapes are not among the meshes, for example {', '.join(missing[:3])}"
+            f"{split}: {len(missing)} of {len(ids)} shapes are not among the meshes, for example "
+            f"{', '.join(missing[:3])}"
         )
     return [f for f in files if f.id in ids]
 

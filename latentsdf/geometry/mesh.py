@@ -88,8 +88,8 @@ def _require_usable(path: Path, mesh: trimesh.Trimesh) -> None:
         raise MeshError(f"{path.name}: faces name vertex {faces.max()} but there are {len(vertices):,}; it is cut off")
     if len(faces) < _FEWEST_FACES:
         raise MeshError(f"{path.name}: {len(faces)} faces cannot enclose a volume; at least {_FEWEST_FACES} are needed")
-    broken = ~np.isfinite(vertices).all(1)
-    share = broken[faces].any(1).mean()
+    broken = np.asarray(~np.isfinite(vertices).all(axis=1))
+    share = float(np.mean(broken.take(faces).any(axis=1)))
     if share > _LARGEST_NAN_SHARE:
         raise MeshError(f"{path.name}: {share:.1%} of the faces have vertices that are not finite numbers")
     if path.suffix.lower() == ".obj" and not path.read_bytes().endswith(b"\n") and _last_face_is_cut(path):
@@ -181,4 +181,3 @@ def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
     aside = path.with_name(f".{path.name}.next{path.suffix}")
     mesh.export(aside)
     os.replace(aside, path)
-

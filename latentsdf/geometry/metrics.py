@@ -55,9 +55,7 @@ def sample_surface(mesh: trimesh.Trimesh, count: int, seed: int) -> SurfaceSampl
     return SurfaceSamples(np.asarray(points, dtype=np.float64), np.asarray(mesh.face_normals)[face])
 
 
-def compare(
-    reconstruction: trimesh.Trimesh, reference: trimesh.Trimesh, n: int = 100_000, seed: int = 0
-) -> Comparison:
+def compare(reconstruction: trimesh.Trimesh, reference: trimesh.Trimesh, n: int = 100_000, seed: int = 0) -> Comparison:
     """All figures from n samples a side; both meshes in the same frame."""
     ours = sample_surface(reconstruction, n, seed)
     theirs = sample_surface(reference, n, seed + 1)

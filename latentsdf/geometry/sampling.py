@@ -95,4 +95,3 @@ def _surface(mesh: trimesh.Trimesh, rule: SignRule, count: int, rng: np.random.G
     points, face = _surface_points(mesh, count, rng)
     normals = np.asarray(mesh.face_normals)[face] * rule.orientation[face][:, None]
     return np.column_stack((points, normals)).astype(np.float32)
-

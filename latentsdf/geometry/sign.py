@@ -58,7 +58,9 @@ class SignRule:
         self.method: SignMethod = method
         self.report = SignReport(method, confidence)
 
-    def inside(self, points: Float[NDArray[np.float64], "N 3"], face: NDArray[np.int32]) -> Bool[NDArray[np.bool_], " N"]:
+    def inside(
+        self, points: Float[NDArray[np.float64], "N 3"], face: NDArray[np.int32]
+    ) -> Bool[NDArray[np.bool_], " N"]:
         """True inside; `face` is each point's closest face."""
         if self.method == "pseudonormal":
             return pseudonormal_signs(self._mesh, points, face) != (self.orientation[0] < 0)
@@ -79,9 +81,14 @@ class SignRule:
         order = np.argsort(group, kind="stable")
         starts = np.flatnonzero(np.diff(group[order], prepend=-1))
         sizes = np.diff(starts, append=len(order))
-        probes = np.concatenate([start + np.unique(np.linspace(0, size - 1, _GROUP_PROBES).astype(np.int64))
-                                 for start, size in zip(starts, sizes, strict=True) if size > _GROUP_PROBES]
-                                or [np.empty(0, dtype=np.int64)])
+        probes = np.concatenate(
+            [
+                start + np.unique(np.linspace(0, size - 1, _GROUP_PROBES).astype(np.int64))
+                for start, size in zip(starts, sizes, strict=True)
+                if size > _GROUP_PROBES
+            ]
+            or [np.empty(0, dtype=np.int64)]
+        )
         winding = np.full(len(index), np.nan)
         winding[order[probes]] = self._winding(index[order[probes]], resolution)
         inside = np.zeros(len(index), dtype=bool)

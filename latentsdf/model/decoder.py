@@ -70,9 +70,9 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.activation = nn.ReLU() if config.activation == "relu" else nn.Softplus(beta=100)
         self.last = nn.Linear(width, 1)
-        self._initialize(inputs)
+        self._initialize()
 
-    def _initialize(self, inputs: int) -> None:
+    def _initialize(self) -> None:
         for layer in self.layers:
             linear = layer.linear if isinstance(layer, ConditionedLinear) else layer
             assert isinstance(linear, nn.Linear)

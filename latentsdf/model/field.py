@@ -1,4 +1,4 @@
-"""The dual-branch model: codes, generalization branch, shared grid and overfitting branch (Compact-SDF, METHODS 1.1)."""
+"""The dual-branch model: generalization branch, shared grid and overfitting branch (Compact-SDF, METHODS 1.1)."""
 
 from typing import NamedTuple
 

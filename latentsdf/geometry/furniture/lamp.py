@@ -108,5 +108,5 @@ def _arm_stand(lamp: Lamp) -> Manifold:
     tube = section(size, round=True)
     parts = [ball(root, joint), bar(root, elbow, tube), ball(elbow, joint), bar(elbow, hand, tube), ball(hand, joint)]
     shade = _shade(lamp, lid=True, size=0.64).rotate((-20.0, 0.0, 0.0))
-    parts.append(shade.translate((hand[0], hand[1] - joint, hand[2])))
+    parts.append(shade.translate((hand[0], hand[1] - 0.8 * joint, hand[2])))
     return union(parts)

@@ -6,15 +6,13 @@ from manifold3d import Manifold
 from numpy.typing import NDArray
 
 DETAIL = 1e-4
-"""Metres below which detail is merged: intersections leave tiny edges that mean nothing at furniture scale."""
-SHORT = 1e-5
-"""Metres: an edge as short as this, left over where two surfaces almost touch, is collapsed."""
+"""Metres below which detail is merged: intersections leave short edges that mean nothing at furniture scale."""
 FLAT = 1e-6
 """Metres: a triangle of less height counts as flat. Ten times the rounding of float32 at one metre."""
 
 
 def surface(solid: Manifold) -> trimesh.Trimesh:
-    """The boundary of a solid in float64: closed, normals outward, no edge under `SHORT`, no triangle under `FLAT`."""
+    """The boundary of a solid in float64: closed, normals outward, small detail and flat triangles gone."""
     data = solid.as_original().simplify(DETAIL).to_mesh64()
     vertices = np.array(data.vert_properties[:, :3])
     faces = collapse_short(vertices, np.array(data.tri_verts, dtype=np.int64))
@@ -24,21 +22,22 @@ def surface(solid: Manifold) -> trimesh.Trimesh:
 
 
 def collapse_short(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Faces (F', 3) without edges under `SHORT`: the two ends become one vertex and the two faces between them go.
+    """Faces (F', 3) without edges under `DETAIL`: the two ends become one vertex, and the two faces between them go.
 
-    An edge whose ends share more than two neighbours stays, since collapsing it would pinch the surface.
+    Manifold leaves such edges where two surfaces almost touch. One whose ends share more than two neighbours stays,
+    since collapsing it would pinch the surface.
     """
-    while True:
-        edges = np.sort(np.concatenate([faces[:, :2], faces[:, 1:], faces[:, ::2]]), axis=1)
-        length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
-        for keep, drop in np.unique(edges[length < SHORT], axis=0).tolist():
-            around = [np.unique(faces[(faces == end).any(axis=1)]) for end in (keep, drop)]
-            if len(np.intersect1d(*around)) == 4:  # The two ends themselves and the tips of the two faces.
-                faces = np.where(faces == drop, keep, faces)
-                faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
-                break
-        else:
-            return faces
+    edges = np.sort(np.concatenate([faces[:, :2], faces[:, 1:], faces[:, ::2]]), axis=1)
+    short = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1) < DETAIL
+    merged: dict[int, int] = {}
+    for ends in np.unique(edges[short], axis=0).tolist():
+        keep, drop = (merged.get(end, end) for end in ends)
+        near_keep, near_drop = (set(faces[(faces == end).any(axis=1)].flat) for end in (keep, drop))
+        if keep != drop and len(near_keep & near_drop) == 4:  # Both ends and the tips of the two faces.
+            merged = {old: keep if new == drop else new for old, new in merged.items()} | {drop: keep}
+            faces = np.where(faces == drop, keep, faces)
+            faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+    return faces
 
 
 def height(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:

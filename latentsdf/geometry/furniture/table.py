@@ -135,6 +135,8 @@ def _trestle(table: Table, top: float) -> Manifold:
     square = section(width, round=False)
     leg = post((x, 0.5 * sole, spread), (x, under - 0.02, 0.30 * half_z), square * (0.5 + table.leg_taper / 2), square)
     y = table.low_height * table.height
-    beam = bar((-x, y, 0.0), (x, y, 0.0), rectangle(0.7 * width, 1.4 * width, 0.008))
-    tie = block((x - 0.35 * width, y - 0.5 * width, -spread), (x + 0.35 * width, y + 0.5 * width, spread), 0.008)
+    # The tie is stouter than legs and beam, and the beam ends in it: no narrow slot between beam and legs.
+    end, thick, tall = x - 0.4 * width, 0.56 * width, 0.75 * width
+    beam = bar((-end, y, 0.0), (end, y, 0.0), rectangle(0.7 * width, 1.4 * width, 0.008))
+    tie = block((x - thick, y - tall, -spread), (x + thick, y + tall, spread), 0.008)
     return both_sides(union([foot, head, leg, leg.mirror((0.0, 0.0, 1.0)), tie])) + beam

@@ -1,0 +1,42 @@
+# `make demo` and `make test` need Python >= 3.11 and nothing else; both install into .venv on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   install, then samples, training and uses on furniture made in code: checkpoints/demo/report.html"
+	@echo "make test   install, lint, types, import rules, tests"
+	@echo "make lint   ruff, mypy, import-linter"
+	@echo "make clean  remove .venv, caches and build output (checkpoints stay)"
+
+demo: $(VENV)/.installed
+	$(BIN)/latentsdf demo
+
+test: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "latentsdf needs Python >= 3.11; point PYTHON at one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[cpu,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,187 @@
+"""The whole path on furniture made in code, by the same steps a user takes with real data.
+
+samples -> training -> fused decoding of training shapes -> inversion of unseen ones -> interpolation -> retrieval,
+ending in `report.html` and `report.json`.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from PIL import Image
+
+from latentsdf import report
+from latentsdf.config import Config, InvertConfig, TrainConfig
+from latentsdf.errors import LatentSDFError
+from latentsdf.evaluate import Evaluation, evaluate
+from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.furniture import FAMILIES, furniture
+from latentsdf.progress import console
+from latentsdf.render import contact_sheet, render_mesh
+from latentsdf.space import ShapeSpace, load
+from latentsdf.train import train
+
+RESOLUTION = 256
+_EVALUATED_PER_FAMILY = 6
+_UNSEEN_PER_FAMILY = 2
+_UNSEEN_SEED = 100_000
+_FAST_INVERSION = InvertConfig(steps=100, starts=1, points=1024)
+
+
+def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int) -> dict[str, Any]:
+    """Run every step, write the report, and return what `report.json` holds."""
+    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    store = out / "samples.zarr"
+    _heading(1, f"samples: {per_family} shapes of each of {', '.join(FAMILIES)}")
+    _preprocess(store, per_family, workers)
+    sampled = time.monotonic()
+    _heading(2, f"training: {minutes:g} minutes")
+    config = Config(preset="demo", train=TrainConfig(minutes=minutes, steps=10**9, seed=seed))
+    train(store, out, config, overwrite=True)
+    trained = time.monotonic()
+    space = load(out, "cpu")
+    _heading(3, "decoding training shapes")
+    known = {f"{f}_{i:04d}": furniture(f, i) for f in FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
+    seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION)
+    _heading(4, "inverting unseen shapes, by code alone")
+    new = {f"{f} {i + 1}": furniture(f, _UNSEEN_SEED + i) for f in FAMILIES for i in range(_UNSEEN_PER_FAMILY)}
+    unseen, unseen_meshes = evaluate(space, new, unseen=True, resolution=RESOLUTION)
+    _heading(5, "interpolating")
+    strips = [_strip(space, f"{family}_0000", f"{family}_0001") for family in FAMILIES]
+    _heading(6, "retrieving every training shape by its own mesh")
+    share, retrieval = _retrieval(space)
+    summary = {
+        "train": seen.as_dict(),
+        "unseen": unseen.as_dict(),
+        "chamfer_over_floor_median": _over_floor(seen),
+        "unseen_f_score_002_median": unseen.summary()["f_score_002"]["median"],
+        "self_retrieval_share": share,
+        "training_shapes": len(space.ids),
+        "seconds": {
+            "samples": round(sampled - started),
+            "training": round(trained - sampled),
+            "uses": round(time.monotonic() - trained),
+            "all": round(time.monotonic() - started),
+        },
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "seed": seed,
+    }
+    (out / "report.json").write_text(json.dumps(summary, indent=1))
+    report.write_html(
+        out / "report.html",
+        "latentsdf demo",
+        [
+            ("Figures", _figures(summary)),
+            ("Training shapes: original above, fused reconstruction below", _pairs(known, seen_meshes)),
+            ("Unseen shapes: original above, inverted below", _pairs(new, unseen_meshes)),
+            ("Interpolation between two training shapes of each family", report.html_image(contact_sheet(strips))),
+            ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
+            ("Loss over training time", report.html_curve(report.read_metrics(out), ("general", "overfit"))),
+            ("Every shape", _every_shape(seen) + _every_shape(unseen)),
+        ],
+    )
+    console.print(
+        f"\n[bold]{out / 'report.html'}[/]\n"
+        f"training shapes: Chamfer {summary['chamfer_over_floor_median']:.2f} x its sampling floor (median)\n"
+        f"unseen shapes: F-score(0.02) {summary['unseen_f_score_002_median']:.3f} (median)\n"
+        f"training shapes that retrieve themselves first: {share:.1%}"
+    )
+    return summary
+
+
+def _heading(number: int, text: str) -> None:
+    console.print(f"\n[bold]{number}/6[/] {text}")
+
+
+def _preprocess(store: Path, per_family: int, workers: int) -> None:
+    """The offline job as users run it; `latentsdf` does not import it."""
+    flags = {
+        "--source": "procedural",
+        "--out": str(store),
+        "--count": str(per_family),
+        "--workers": str(workers),
+        "--resolution": str(RESOLUTION),
+        "--band-voxels": "4",
+        "--sparse-resolution": "64",
+        "--near": "40000",
+        "--uniform": "20000",
+        "--surface": "10000",
+    }
+    words = [word for pair in flags.items() for word in pair]
+    done = subprocess.run([sys.executable, "-m", "preprocessing", *words], check=False)
+    if done.returncode == 130:
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise LatentSDFError(f"preprocessing ended with exit code {done.returncode}; its messages are above")
+
+
+def _over_floor(evaluation: Evaluation) -> float:
+    ratios = [c.cd_sq_sum / c.floor_cd_sq_sum for c in evaluation.shapes.values()]
+    return float(np.median(ratios))
+
+
+def _strip(space: ShapeSpace, first: str, last: str, steps: int = 7) -> list[Image.Image]:
+    codes = space.interpolate(first, last, steps=steps)
+    return [render_mesh(space.extract(code, 128, largest_component=False), size=160) for code in codes]
+
+
+def _retrieval(space: ShapeSpace) -> tuple[float, dict[str, str]]:
+    """Share of training shapes whose own mesh, inverted, comes back first; and the misses."""
+    members = {name: furniture(*_family_and_seed(name)) for name in space.ids}
+    fits = space.invert_many(list(members.values()), _FAST_INVERSION)
+    first = {name: space.nearest(fit, k=1).ids[0] for name, fit in zip(members, fits, strict=True)}
+    misses = {name: hit for name, hit in first.items() if hit != name}
+    return 1 - len(misses) / len(first), misses
+
+
+def _family_and_seed(name: str) -> tuple[str, int]:
+    family, number = name.rsplit("_", 1)
+    return family, int(number)
+
+
+def _retrieval_rows(space: ShapeSpace, queries: dict[str, trimesh.Trimesh], k: int = 5) -> str:
+    fits = space.invert_many(list(queries.values()), _FAST_INVERSION)
+    rows, captions = [], []
+    for (name, mesh), fit in zip(queries.items(), fits, strict=True):
+        hits = space.nearest(fit, k)
+        found = [furniture(*_family_and_seed(hit)) for hit in hits.ids]
+        rows.append([render_mesh(m, size=140) for m in (mesh, *found)])
+        captions.append([name, *hits.ids])
+    return report.html_image(contact_sheet(rows, captions=captions))
+
+
+def _pairs(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, trimesh.Trimesh]) -> str:
+    names = [name for name in originals if name in reconstructions]
+    sheets = []
+    for start in range(0, len(names), 6):
+        some = names[start : start + 6]
+        above = [render_mesh(meshes.normalize(originals[n])[0], size=180) for n in some]
+        below = [render_mesh(reconstructions[n], size=180) for n in some]
+        sheets.append(report.html_image(contact_sheet([above, below], captions=[some, [""] * len(some)])))
+    return "".join(sheets)
+
+
+def _figures(summary: dict[str, Any]) -> str:
+    rows = [
+        ("training shapes", str(summary["training_shapes"])),
+        ("Chamfer (CD-sq-sum, 100k) over its sampling floor, median", f"{summary['chamfer_over_floor_median']:.3f}"),
+        ("unseen shapes: F-score(0.02), median", f"{summary['unseen_f_score_002_median']:.3f}"),
+        ("training shapes that retrieve themselves first", f"{summary['self_retrieval_share']:.1%}"),
+        ("seconds", ", ".join(f"{name} {value}" for name, value in summary["seconds"].items())),
+        ("machine", summary["machine"]),
+    ]
+    return report.html_table(("figure", "value"), rows)
+
+
+def _every_shape(evaluation: Evaluation) -> str:
+    names = list(next(iter(evaluation.shapes.values())).as_dict())
+    rows = [[shape, *(f"{v:.3g}" for v in c.as_dict().values())] for shape, c in evaluation.shapes.items()]
+    return report.html_table(("shape", *names), rows)

@@ -1,0 +1,82 @@
+"""The feature grid: reproduction of trilinear functions, derivatives, agreement of the fast and the plain lookup."""
+
+import torch
+import torch.nn.functional as F
+
+from latentsdf.model.grid import FeatureGrid, corners, gather
+
+
+def _points(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.rand(count, 3, generator=torch.Generator().manual_seed(0), dtype=dtype) * 2 - 1
+
+
+def _random_grid(resolution: int, channels: int) -> FeatureGrid:
+    grid = FeatureGrid(resolution, channels)
+    torch.nn.init.normal_(grid.table, generator=torch.Generator().manual_seed(1))
+    return grid
+
+
+def test_a_constant_grid_interpolates_to_the_constant_everywhere_in_and_on_the_box() -> None:
+    grid = FeatureGrid(5, 2)
+    torch.nn.init.constant_(grid.table, 0.7)
+    points = torch.cat((_points(100), torch.tensor([[-1.0, -1, -1], [1, 1, 1], [1, -1, 0.2], [0, 0, 1]])))
+    torch.testing.assert_close(grid(points), torch.full((104, 2), 0.7))
+
+
+def test_a_linear_function_on_the_vertices_is_reproduced() -> None:
+    resolution = 6
+    axis = torch.linspace(-1, 1, resolution + 1)
+    vertices = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    grid = FeatureGrid(resolution, 1)
+    grid.table.data = (vertices @ torch.tensor([[1.0], [2.0], [-3.0]])) + 0.5
+    points = _points(200)
+    expected = points @ torch.tensor([[1.0], [2.0], [-3.0]]) + 0.5
+    torch.testing.assert_close(grid(points), expected, atol=1e-5, rtol=0)
+
+
+def test_lookup_equals_grid_sample() -> None:
+    grid = _random_grid(7, 3)
+    points = _points(300)
+    volume = grid.table.detach().reshape(1, 8, 8, 8, 3).permute(0, 4, 1, 2, 3)
+    reference = F.grid_sample(volume, points.flip(-1).reshape(1, -1, 1, 1, 3), align_corners=True)
+    torch.testing.assert_close(grid(points), reference[0, :, :, 0, 0].T, atol=1e-5, rtol=0)
+
+
+def test_fast_lookup_equals_the_plain_one_in_value_and_gradient() -> None:
+    points = _points(400)
+    rows, weights = corners(points, 4)
+    fast = torch.randn(125, 6, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    plain = fast.detach().clone().requires_grad_()
+    a, b = gather(fast, rows, weights), gather(plain, rows, weights.clone().requires_grad_())
+    torch.testing.assert_close(a, b)
+    a.square().sum().backward()
+    b.square().sum().backward()
+    torch.testing.assert_close(fast.grad, plain.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_first_second_and_forward_derivatives() -> None:
+    rows = torch.randn(64, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
+    points = _points(5, torch.float64).requires_grad_()
+
+    def lookup(table: torch.Tensor, xyz: torch.Tensor) -> torch.Tensor:
+        return gather(table, *corners(xyz, 3))
+
+    assert torch.autograd.gradcheck(lookup, (rows, points), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lookup, (rows, points))
+
+
+def test_touched_rows_are_the_distinct_corners_and_receive_the_whole_gradient() -> None:
+    grid = _random_grid(9, 3)
+    points = _points(500)
+    grid(points).square().sum().backward()
+    assert grid.table.grad is not None
+    with grid.touched(points) as (rows, features):
+        torch.testing.assert_close(
+            grid(points), grid.table[corners(points, 9)[0]].mul(corners(points, 9)[1][..., None]).sum(1)
+        )
+        grid(points).square().sum().backward()
+    assert set(rows.tolist()) == set(corners(points, 9)[0].flatten().tolist())
+    assert len(rows) == len(set(rows.tolist()))
+    dense = torch.zeros_like(grid.table)
+    dense[rows] = features.grad
+    torch.testing.assert_close(dense, grid.table.grad, atol=1e-4, rtol=1e-4)

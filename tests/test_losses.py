@@ -1,0 +1,48 @@
+"""Losses against closed forms."""
+
+import math
+
+import torch
+
+from latentsdf.losses import data_term, eikonal_term, gradient, heat_term, norm_term
+
+
+def test_data_term_is_the_mean_absolute_error_and_clamps_both_sides() -> None:
+    predicted, distance = torch.tensor([0.05, 0.5, -0.3]), torch.tensor([0.0, 0.2, -0.05])
+    assert math.isclose(data_term(predicted, distance).item(), (0.05 + 0.3 + 0.25) / 3, rel_tol=1e-6)
+    assert math.isclose(data_term(predicted, distance, 0.1).item(), (0.05 + 0.0 + 0.05) / 3, rel_tol=1e-6)
+
+
+def test_the_distance_of_a_sphere_has_no_eikonal_error_and_twice_it_has_one() -> None:
+    points = torch.randn(2, 50, 3)
+    assert eikonal_term(gradient(lambda x: x.norm(dim=-1) - 0.5, points)) < 1e-5
+    doubled = eikonal_term(gradient(lambda x: 2 * x.norm(dim=-1) - 0.5, points))
+    assert math.isclose(doubled.item(), 1.0, rel_tol=1e-5)
+
+
+def test_heat_energy_estimates_the_integral_without_bias_under_a_mixture() -> None:
+    generator = torch.Generator().manual_seed(0)
+    absorption, std, count = 4.0, 0.4, 400_000
+    uniform = torch.rand(count, 3, generator=generator) * 2 - 1
+    normal = torch.randn(count, 3, generator=generator) * std
+    inside = normal[(normal.abs() <= 1).all(1)]
+
+    def energy(points: torch.Tensor, density: torch.Tensor | float) -> torch.Tensor:
+        distance = points.norm(dim=1) - 0.5
+        return heat_term(distance, points / points.norm(dim=1, keepdim=True), absorption, density)
+
+    box = energy(uniform, 1 / 8)
+    points = torch.cat((uniform, inside))
+    share = count / len(points)
+    kept = math.erf(1 / (std * math.sqrt(2))) ** 3
+    gaussian = torch.exp(-points.square().sum(1) / (2 * std**2)) / ((2 * math.pi) ** 1.5 * std**3) / kept
+    mixture = energy(points, share / 8 + (1 - share) * gaussian)
+    assert math.isclose(box.item(), mixture.item(), rel_tol=0.01)
+
+
+def test_norm_term_is_the_mean_norm_with_a_finite_gradient_at_zero() -> None:
+    vectors = torch.zeros(4, 3, requires_grad=True)
+    norm_term(vectors).backward()
+    assert vectors.grad is not None
+    assert torch.isfinite(vectors.grad).all()
+    assert math.isclose(norm_term(torch.tensor([[3.0, 4.0], [0.0, 1.0]])).item(), 3.0, rel_tol=1e-6)
