@@ -110,12 +110,12 @@ class TrainConfig:
     """Length of the run; `minutes` ends it earlier and the schedule follows the clock then."""
     minutes: float = 0.0
     """Wall-clock budget of the training loop; 0 for none."""
-    shapes_per_batch: int = 16
-    points_per_shape: int = 1024
+    shapes_per_batch: int = 64
+    points_per_shape: int = 256
     """Band samples per shape and step; half as many free-space samples come on top."""
     lr_network: float = 2e-3
     lr_grid: float = 2e-2
-    lr_code: float = 2e-3
+    lr_code: float = 5e-3
     lr_final: float = 0.02
     """Share of each learning rate left at the end of its cosine decay."""
     code_std: float = 0.1

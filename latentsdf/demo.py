@@ -57,13 +57,14 @@ def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int)
     _heading(5, "interpolating")
     strips = [_strip(space, f"{family}_0000", f"{family}_0001") for family in FAMILIES]
     _heading(6, "retrieving every training shape by its own mesh")
-    share, retrieval = _retrieval(space)
+    share, misses = _retrieval(space)
     summary = {
         "train": seen.as_dict(),
         "unseen": unseen.as_dict(),
         "chamfer_over_floor_median": _over_floor(seen),
         "unseen_f_score_002_median": unseen.summary()["f_score_002"]["median"],
         "self_retrieval_share": share,
+        "self_retrieval_misses": misses,
         "training_shapes": len(space.ids),
         "seconds": {
             "samples": round(sampled - started),

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -253,11 +253,8 @@ def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -
     if resume:
         trained = checkpoint.load_config(out)
         # A longer budget is the point of resuming; everything else must be the same run.
-        if (
-            replace(trained, train=replace(trained.train, steps=config.train.steps, minutes=config.train.minutes))
-            != config
-        ):
-            changed = _differences(asdict(trained), asdict(config))
+        changed = _differences(asdict(trained), asdict(config))
+        if changed:
             raise CheckpointError(
                 f"{out}: was trained with preset '{trained.preset}', which differs from this configuration "
                 f"('{config.preset}') in {', '.join(changed)}; pass the same --config, or another --out"

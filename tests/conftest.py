@@ -1,18 +1,55 @@
-"""Shared fixtures: analytic shapes, and the real meshes where they are at hand."""
+"""Shared fixtures: a small trained space, and the real meshes where they are at hand."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+from latentsdf.config import BranchConfig, Config, GridConfig, ModelConfig, SamplingConfig, TrainConfig
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+SMALL_SAMPLING = SamplingConfig(
+    resolution=64, band_voxels=3, sparse_resolution=32, near=4000, uniform=4000, surface=1000
+)
+SMALL_MODEL = ModelConfig(
+    code_dim=8,
+    general=BranchConfig(width=48, depth=3, frequencies=3),
+    overfit=BranchConfig(width=32, depth=2, frequencies=0),
+    grid=GridConfig(32, 8),
+)
+
+
+def small_config(**changes: float) -> Config:
+    """A configuration that trains four shapes in seconds."""
+    settings = {"steps": 400, "shapes_per_batch": 4, "points_per_shape": 1024, "log_every": 20, "memory_gb": 0.1}
+    return Config(preset="small", model=SMALL_MODEL, train=TrainConfig(**(settings | changes)))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of third-party meshes beside the checkout; tests that need it skip without it."""
     if not (REAL_DATA / "meshes").is_dir():
-        pytest.skip(f"third-party meshes are not at hand (looked for {REAL_DATA.name}/meshes beside the checkout)")
+        pytest.skip("third-party meshes are not at hand: no shared/data/meshes beside the checkout")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of four tables."""
+    from preprocessing.job import run
+    from preprocessing.sources import procedural
+
+    path = tmp_path_factory.mktemp("data") / "tables.zarr"
+    report = run(procedural(["table"], count=4), path, SMALL_SAMPLING, workers=2)
+    assert not report.failed
+    return path
+
+
+@pytest.fixture(scope="session")
+def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A space trained on the four tables."""
+    from latentsdf.train import train
+
+    path = tmp_path_factory.mktemp("spaces") / "tables"
+    train(store_path, path, small_config())
+    return path

@@ -94,7 +94,7 @@ def _require_usable(path: Path, mesh: trimesh.Trimesh) -> None:
         raise MeshError(f"{path.name}: {share:.1%} of the faces have vertices that are not finite numbers")
     if path.suffix.lower() == ".obj" and not path.read_bytes().endswith(b"\n") and _last_face_is_cut(path):
         raise MeshError(f"{path.name}: the last line is cut off, so the file is incomplete")
-    finite = vertices[~broken]
+    finite = vertices[np.flatnonzero(~broken)]
     extent, magnitude = np.ptp(finite, axis=0).max(), np.abs(finite).max()
     if magnitude > _LARGEST_COORDINATE:
         raise MeshError(
@@ -119,7 +119,7 @@ def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Cleaning]:
     """
     vertices = np.asarray(mesh.vertices, dtype=np.float64)
     faces = np.asarray(mesh.faces, dtype=np.int64)
-    finite = np.isfinite(vertices).all(1)
+    finite = np.asarray(np.isfinite(vertices).all(axis=1))
     faces = faces[finite[faces].all(1)]
     used = np.unique(faces)
     if len(used) == 0:

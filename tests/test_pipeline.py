@@ -1,0 +1,260 @@
+"""The whole path on four tables made in code: samples, training, and every use, as library and as commands."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import small_config
+
+import latentsdf as ls
+from latentsdf import checkpoint, cli, settings
+from latentsdf import train as training
+from latentsdf.config import Config, InvertConfig
+from latentsdf.evaluate import evaluate
+from latentsdf.geometry.furniture import furniture
+from latentsdf.geometry.mesh import save
+from latentsdf.observation import observe
+from latentsdf.report import read_metrics
+from latentsdf.space import ShapeSpace
+
+FAST = InvertConfig(steps=60, starts=2, points=1024)
+
+
+@pytest.fixture(scope="module")
+def space(space_path: Path) -> ShapeSpace:
+    return ls.load(space_path, device="cpu")
+
+
+def test_training_reaches_its_bounds(space: ShapeSpace, space_path: Path) -> None:
+    lines = read_metrics(space_path)
+    assert lines[-1]["overfit"] < 0.15 * lines[0]["overfit"]
+    references = {name: furniture("table", int(name[-4:])) for name in space.ids}
+    evaluation, _ = evaluate(space, references, resolution=64, points=20_000)
+    summary = evaluation.summary()
+    assert not evaluation.failed and len(evaluation.shapes) == 4
+    assert summary["to_reference_mean"]["median"] < 0.008
+    assert summary["f_score_002"]["median"] > 0.9
+
+
+def test_meshes_come_back_in_their_own_frame(space: ShapeSpace) -> None:
+    original = furniture("table", 1)
+    assert np.allclose(space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
+
+
+def test_a_training_shape_retrieves_itself_from_its_mesh_and_from_its_points(space: ShapeSpace) -> None:
+    for seed in range(4):
+        fit = space.invert(furniture("table", seed), FAST)
+        assert space.nearest(fit, k=2).ids[0] == f"table_{seed:04d}"
+        assert fit.history[-5:].mean() < fit.history[:3].mean() * 1.5
+    cloud = furniture("table", 2).sample(3000)
+    assert space.nearest(space.invert(cloud, FAST), k=1).ids == ["table_0002"]
+
+
+def test_many_observations_in_one_batch_equal_one_at_a_time_in_quality(space: ShapeSpace) -> None:
+    targets = [furniture("table", seed) for seed in (0, 3)]
+    together = space.invert_many(targets, FAST)
+    for target, fit in zip(targets, together, strict=True):
+        assert fit.residual < 2 * space.invert(target, FAST).residual + 1e-3
+
+
+def test_the_index_is_saved_and_equals_brute_force(space: ShapeSpace, space_path: Path) -> None:
+    codes = space.codes.numpy()
+    hits = space.nearest("table_0003", k=4)
+    distances = np.linalg.norm(codes - codes[3], axis=1)
+    assert hits.ids == [space.ids[i] for i in distances.argsort()]
+    assert np.allclose(hits.distances, np.sort(distances), atol=1e-5)
+    assert (space_path / "index.faiss").is_file()
+    assert ls.load(space_path, "cpu").nearest("table_0003", k=4) == hits
+
+
+def test_interpolation_starts_and_ends_at_its_shapes(space: ShapeSpace) -> None:
+    for method in ("linear", "spherical"):
+        path = space.interpolate("table_0000", "table_0001", "table_0002", steps=5, method=method)  # type: ignore[arg-type]
+        for step, name in ((0, "table_0000"), (2, "table_0001"), (4, "table_0002")):
+            assert np.allclose(path[step], space.code(name), atol=1e-5)
+
+
+def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_outside(space: ShapeSpace) -> None:
+    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
+    band = space.config.model.band_voxels * 2 / 512
+    expected = torch.where(general.abs() <= band, overfit, general).numpy()
+    assert np.array_equal(space.distance("table_0000", points.numpy()), expected)
+
+
+def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
+    config = small_config(steps=60)
+    training.train(store_path, tmp_path / "through", config)
+    run = training.Run(training.SampleStore.open(store_path), config, torch.device("cpu"))
+    for _ in range(25):
+        run.train_step()
+    (tmp_path / "stopped").mkdir()
+    run.save(tmp_path / "stopped")
+    training.train(store_path, tmp_path / "stopped", config, resume=True)
+    through, stopped = (checkpoint.load(tmp_path / name) for name in ("through", "stopped"))
+    assert torch.equal(through.codes, stopped.codes)
+    for name, value in through.model.state_dict().items():
+        assert torch.equal(value, stopped.model.state_dict()[name]), name
+
+
+def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = training.Run.train_step
+
+    def interrupted(run: training.Run) -> dict[str, float]:
+        if run.step == 10:
+            raise KeyboardInterrupt
+        return step(run)
+
+    monkeypatch.setattr(training.Run, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(store_path, tmp_path / "space", small_config())
+    assert len(checkpoint.load(tmp_path / "space").keys) == 4
+    assert checkpoint.load_state(tmp_path / "space")["step"] == 10
+
+
+def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoint(
+    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.train(store_path, tmp_path / "space", small_config(steps=5))
+    before = (tmp_path / "space" / "model.safetensors").read_bytes()
+    monkeypatch.setattr(training, "norm_term", lambda vectors: vectors.sum() * math.nan)
+    with pytest.raises(ls.TrainingError, match="the code term is not finite; shapes in the batch: .*table/table_000"):
+        training.train(store_path, tmp_path / "space", small_config(steps=9), resume=True)
+    assert (tmp_path / "space" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("branch", ["general", "overfit"])
+def test_eikonal_and_heat_terms_train_on_either_branch(branch: str, store_path: Path) -> None:
+    loss = replace(small_config().loss, eikonal=0.1, heat=0.1, regularizer_points=64)
+    loss = replace(loss, eikonal_branch=branch, heat_branch=branch)  # type: ignore[arg-type]
+    config = replace(small_config(steps=40), loss=loss)
+    run = training.Run(training.SampleStore.open(store_path), config, torch.device("cpu"))
+    first = run.train_step()
+    for _ in range(30):
+        last = run.train_step()
+    assert {"eikonal", "heat"} <= first.keys()
+    assert last["eikonal"] + last["heat"] < first["eikonal"] + first["heat"]
+
+
+def test_checkpoints_that_do_not_fit_are_refused(space_path: Path, store_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such checkpoint folder; train one"):
+        checkpoint.load(tmp_path / "none")
+    copy = tmp_path / "copy"
+    shutil.copytree(space_path, copy)
+    with pytest.raises(ls.CheckpointError, match="holds a trained space already; pass --resume, --overwrite"):
+        training.train(store_path, copy, small_config())
+    other = replace(small_config(), preset="other", loss=replace(small_config().loss, heat=0.5))
+    with pytest.raises(ls.CheckpointError, match=r"trained with preset 'small'.*preset \(small -> other\), loss\.heat"):
+        training.train(store_path, copy, other, resume=True)
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    (copy / "config.yaml").write_text(yaml.safe_dump(settings.merge(config, {"model.code_dim": 9})))
+    with pytest.raises(ls.CheckpointError, match="model.safetensors does not fit config.yaml .preset 'small'."):
+        checkpoint.load(copy)
+    (copy / "codes.safetensors").unlink()
+    with pytest.raises(ls.CheckpointError, match="not a complete checkpoint, codes.safetensors is missing"):
+        checkpoint.load(copy)
+
+
+def test_bad_queries_are_refused(space: ShapeSpace) -> None:
+    with pytest.raises(ls.ConfigError, match="no training shape 'table_001'.*did you mean table_000"):
+        space.extract("table_001")
+    with pytest.raises(ls.ConfigError, match=r"codes of length 8, got shape \(5,\)"):
+        space.nearest(np.zeros(5))
+    with pytest.raises(ls.ConfigError, match="not finite"):
+        space.extract(np.full(8, np.nan))
+    for array, message in (
+        (np.zeros((3, 3)), "3 points say too little about a shape; at least 100"),
+        (np.zeros((200, 3)), "all 200 points coincide"),
+        (np.full((200, 3), np.nan), "200 of 200 rows are not finite"),
+        (np.zeros((200, 5)), r"got \(200, 5\)"),
+        (np.full((200, 4), 30.0), r"signed samples must be in model space"),
+    ):
+        with pytest.raises(ls.MeshError, match=message):
+            observe(array)
+
+
+def test_a_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    space.__dict__.pop("index", None)
+    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[cpu\]'"):
+        space.nearest("table_0000")
+
+
+def test_the_commands_of_a_first_day(
+    store_path: Path, space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space, mesh = str(space_path), tmp_path / "new.obj"
+    save(furniture("table", 50), mesh)
+    out = tmp_path / "out"
+    config = tmp_path / "small.yaml"
+    config.write_text(yaml.safe_dump({"preset": "small", "model": {"grid": {"resolution": 16, "channels": 4}}}))
+    train = ["train", "--config", str(config), "--data", str(store_path), "--out", str(out / "space"), "--steps", "3"]
+    commands = [
+        [*train, "--train.shapes_per_batch", "2"],
+        ["extract", space, "--id", "table_0000", "--resolution", "64", "--mode", "fused", "--out", str(out / "a.ply")],
+        ["invert", space, str(mesh), "--out", str(out / "fit"), "--steps", "10", "--resolution", "32"],
+        ["extract", space, "--code", str(out / "fit" / "code.npy"), "--resolution", "32", "--out", str(out / "b.stl")],
+        ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "3", "--resolution", "32",
+         "--out", str(out / "strip.png")],
+        ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "2", "--resolution", "32",
+         "--out", str(out / "frames")],
+        ["render", space, "--id", "table_0000", "--size", "48", "--out", str(out / "a.png")],
+        ["info", str(store_path), "--verify"],
+        ["info", space],
+    ]  # fmt: skip
+    for command in commands:
+        assert cli.main(command) == 0, command
+    for name in ("space/model.safetensors", "a.ply", "fit/code.npy", "fit/mesh.ply", "fit/report.json", "b.stl",
+                 "strip.png", "frames/frame_001.glb", "a.png"):  # fmt: skip
+        assert (out / name).stat().st_size > 0
+    capsys.readouterr()
+    assert cli.main(["retrieve", space, "--mesh", str(mesh), "-k", "3", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["ids"]) == 3
+    meshes = tmp_path / "meshes"
+    save(furniture("table", 0), meshes / "table" / "table_0000.obj")
+    (meshes / "table" / "bad.obj").write_text("")
+    (tmp_path / "split.json").write_text(json.dumps({"d": {"table": ["table_0000", "bad"]}}))
+    evaluation = ["evaluate", space, "--meshes", str(meshes), "--split", str(tmp_path / "split.json"), "--json"]
+    assert cli.main([*evaluation, "--resolution", "64", "--points", "2000", "--out", str(out / "metrics")]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["shapes"]) == {"table_0000"} and "the file is empty" in result["failed"]["bad"]
+    assert (out / "metrics" / "metrics.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["extract", "SPACE", "--id", "tabel_0000", "--out", "x.ply"], "no training shape 'tabel_0000'"),
+        (["extract", "SPACE", "--out", "x.ply"], "name a shape: --id ID"),
+        (["extract", "nowhere", "--id", "a", "--out", "x.ply"], "no such checkpoint folder"),
+        (["extract", "SPACE", "--id", "table_0000", "--out", "x.xyz", "--resolution", "32"], "cannot write '.xyz'"),
+        (["invert", "SPACE", "nothing.obj", "--out", "x"], "no such file"),
+        (["train", "--data", "nowhere.zarr", "--out", "x"], "no such sample store"),
+        (["train", "--data", "STORE", "--out", "x", "--train.stps", "3"], "did you mean 'train.steps'?"),
+        (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "settings are given as --section.key VALUE"),
+        (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
+    ],
+)
+def test_wrong_use_is_exit_code_2_and_a_message(
+    command: list[str], message: str, space_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    places = {"SPACE": str(space_path), "STORE": str(store_path)}
+    assert cli.main([places.get(word, word) for word in command]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_default_configuration_survives_its_own_file(tmp_path: Path) -> None:
+    from dataclasses import asdict
+
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(asdict(Config())))
+    assert settings.load(Config, tmp_path / "config.yaml") == Config()

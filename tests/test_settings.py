@@ -1,0 +1,52 @@
+"""Configuration files: defaults, overrides, and errors that name the key."""
+
+from pathlib import Path
+
+import pytest
+
+from latentsdf.config import Config
+from latentsdf.errors import ConfigError
+from latentsdf.settings import from_dict, load, merge
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def test_only_what_is_named_differs_from_the_defaults() -> None:
+    config = from_dict(Config, {"train": {"steps": 5, "lr_grid": "1e-3"}, "model": {"general": {"width": 7}}}, "x")
+    assert (config.train.steps, config.train.lr_grid, config.model.general.width) == (5, 1e-3, 7)
+    assert config.loss == Config().loss and config.model.overfit == Config().model.overfit
+
+
+def test_merge_leaves_its_input_alone() -> None:
+    values = {"train": {"steps": 5}}
+    assert merge(values, {"train.seed": 2, "loss.heat": 0.1}) == {"train": {"steps": 5, "seed": 2}, "loss": {"heat": 0.1}}
+    assert values == {"train": {"steps": 5}}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train": {"stps": 5}}, r"a\.yaml: unknown key 'train\.stps'; did you mean 'train\.steps'\?"),
+        ({"model": {"general": {"widht": 5}}}, r"unknown key 'model\.general\.widht'; did you mean 'model\.general\.width'\?"),
+        ({"train": {"steps": "many"}}, r"train\.steps.*\n?.*int.*many"),
+        ({"model": {"general": {"activation": "tanh"}}}, r"(?s)activation.*relu.*softplus.*tanh"),
+    ],
+)
+def test_errors_name_the_file_the_key_and_what_was_expected(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict(Config, values, "a.yaml")
+
+
+def test_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="the ones we ship are in configs/"):
+        load(Config, tmp_path / "no.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
+    with pytest.raises(ConfigError, match="expected keys and values"):
+        load(Config, tmp_path / "list.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    assert load(Config, tmp_path / "empty.yaml") == Config()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_every_shipped_configuration_loads_and_is_named_after_its_file(path: Path) -> None:
+    assert load(Config, path).preset == path.stem
