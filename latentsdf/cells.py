@@ -96,7 +96,7 @@ def march(lattice: Lattice, cells: Keys, vertices: Keys, values: Float[NDArray[n
     shared block faces come from the same two values and are welded exactly, so a closed level set gives a closed mesh.
     """
     # Values this near zero would put vertices of several edges on one point, and the weld would merge them.
-    tiny = np.float32(1e-4 * 2 / lattice.resolution)
+    tiny = np.float32(1e-5 * 2 / lattice.resolution)
     values = np.where(np.abs(values) < tiny, np.where(values < 0, -tiny, tiny), values)
     crossing = lattice.sign_changes(cells, vertices, values)
     block_of = lattice.coordinates(crossing) // _BLOCK

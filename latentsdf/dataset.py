@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.errors import StoreError
-from latentsdf.geometry.lattice import lattice_points
+from latentsdf.geometry.sampling import lattice_points
 from latentsdf.store import SampleStore
 
 _BYTES_PER_BAND_SAMPLE = 4 + 4

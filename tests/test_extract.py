@@ -58,7 +58,12 @@ def _dense(resolution: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     shape = (resolution + 1,) * 3
     general, overfit = (f(points).numpy().reshape(shape) for f in (shifted_sphere, detailed))
-    corners = [np.s_[i : resolution + i, j : resolution + j, k : resolution + k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    corners = [
+        np.s_[i : resolution + i, j : resolution + j, k : resolution + k]
+        for i in (0, 1)
+        for j in (0, 1)
+        for k in (0, 1)
+    ]
     inside = sum((general < 0)[c].astype(int) for c in corners)
     band = binary_dilation((inside > 0) & (inside < 8), np.ones((2 * width + 1,) * 3))
     mask = np.zeros(shape, dtype=bool)

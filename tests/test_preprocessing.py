@@ -81,7 +81,7 @@ def test_stores_do_not_depend_on_the_worker_count(tmp_path: Path) -> None:
     for workers in (1, 2):
         job.run(chosen, tmp_path / f"{workers}.zarr", SMALL_SAMPLING, workers=workers)
     one, two = (SampleStore.open(tmp_path / f"{w}.zarr") for w in (1, 2))
-    for key in one.keys():
+    for key in one:
         a, b = one.read(key).samples, two.read(key).samples
         for name in ("band_index", "band_distance", "sparse_distance", "near", "uniform", "surface"):
             assert np.array_equal(getattr(a, name), getattr(b, name))
@@ -119,5 +119,5 @@ def test_ctrl_c_keeps_what_is_written(tmp_path: Path, monkeypatch: pytest.Monkey
     assert report.interrupted and len(report.made) == 1
     store = SampleStore.open(tmp_path / "s.zarr")
     assert set(report.made) <= set(store.keys())
-    for key in store.keys():
+    for key in store:
         store.verify(key)

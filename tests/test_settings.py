@@ -19,7 +19,10 @@ def test_only_what_is_named_differs_from_the_defaults() -> None:
 
 def test_merge_leaves_its_input_alone() -> None:
     values = {"train": {"steps": 5}}
-    assert merge(values, {"train.seed": 2, "loss.heat": 0.1}) == {"train": {"steps": 5, "seed": 2}, "loss": {"heat": 0.1}}
+    assert merge(values, {"train.seed": 2, "loss.heat": 0.1}) == {
+        "train": {"steps": 5, "seed": 2},
+        "loss": {"heat": 0.1},
+    }
     assert values == {"train": {"steps": 5}}
 
 
@@ -27,7 +30,10 @@ def test_merge_leaves_its_input_alone() -> None:
     ("values", "message"),
     [
         ({"train": {"stps": 5}}, r"a\.yaml: unknown key 'train\.stps'; did you mean 'train\.steps'\?"),
-        ({"model": {"general": {"widht": 5}}}, r"unknown key 'model\.general\.widht'; did you mean 'model\.general\.width'\?"),
+        (
+            {"model": {"general": {"widht": 5}}},
+            r"unknown key 'model\.general\.widht'; did you mean 'model\.general\.width'\?",
+        ),
         ({"train": {"steps": "many"}}, r"train\.steps.*\n?.*int.*many"),
         ({"model": {"general": {"activation": "tanh"}}}, r"(?s)activation.*relu.*softplus.*tanh"),
     ],

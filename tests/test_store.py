@@ -73,7 +73,9 @@ def test_a_write_that_fails_leaves_nothing_and_a_full_disk_is_named(
 def test_damage_names_the_shape(record: ShapeRecord, tmp_path: Path) -> None:
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(record)
-    shard = max((tmp_path / "s.zarr" / "shapes" / "lamp" / "a.b-1" / "band_sdf").rglob("c/*"), key=lambda p: p.stat().st_size)
+    shard = max(
+        (tmp_path / "s.zarr" / "shapes" / "lamp" / "a.b-1" / "band_sdf").rglob("c/*"), key=lambda p: p.stat().st_size
+    )
     content = bytearray(shard.read_bytes())
     content[100] ^= 0xFF
     shard.write_bytes(bytes(content))

@@ -1,103 +1,117 @@
-"""Signed distance of arbitrary points to a mesh: exact point-to-triangle distance, one function per backend."""
+"""Signed distance from points to a mesh; one function per backend.
+
+Negative inside; units and frame of the mesh. `igl` is exact and the default. `open3d` and `mesh_to_sdf` are optional.
+"""
 
 from collections.abc import Callable
-from types import ModuleType
-from typing import Literal
+from typing import Any
 
 import igl
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int32
 from numpy.typing import NDArray
 
 from latentsdf.config import SignMethod
-from latentsdf.errors import ConfigError, MissingExtraError
-from latentsdf.geometry.sign import SignReport, SignRule
+from latentsdf.errors import ConfigError, MeshError, MissingExtraError
+from latentsdf.geometry.sign import SignReport, SignRule, sign_rule
 
-Backend = Literal["igl", "open3d", "mesh_to_sdf"]
-Points = Float[NDArray[np.float64], "N 3"]
-Closest = tuple[Float[NDArray[np.float64], " N"], Int32[NDArray[np.int32], " N"]]
+Floats = NDArray[np.float64]
+Closest = tuple[Floats, NDArray[np.int64], Floats]
+Query = Callable[[Floats], Closest]
 
 
 class MeshDistance:
-    """A mesh in model space as a signed distance: points (N, 3) -> distance (N,), negative inside, float64."""
+    """Signed distance to a mesh: `MeshDistance(mesh)(points (N, 3)) -> (N,)` float64.
 
-    def __init__(self, mesh: trimesh.Trimesh, sign: SignMethod = "auto", backend: Backend = "igl") -> None:
+    `sign` is a rule of `geometry.sign`; `report` says which one decided and how sure it is. Raises MeshError for a mesh
+    without faces, ConfigError for an unknown backend, MissingExtraError for one that is not installed.
+    """
+
+    def __init__(self, mesh: trimesh.Trimesh, sign: SignMethod = "auto", backend: str = "igl") -> None:
+        if len(mesh.faces) == 0:
+            raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
         if backend not in BACKENDS:
-            raise ConfigError(f"unknown distance backend '{backend}'; choose from {', '.join(BACKENDS)}")
-        self._closest = BACKENDS[backend](mesh)
-        self.rule = SignRule(mesh, sign)
+            raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}; got '{backend}'.")
+        self._query = BACKENDS[backend](mesh)
+        self.rule: SignRule
+        self.report: SignReport
+        self.rule, self.report = sign_rule(mesh, sign)
 
-    @property
-    def report(self) -> SignReport:
-        """How inside is decided, and how sure that is."""
-        return self.rule.report
+    def unsigned(self, points: NDArray[np.floating[Any]]) -> Closest:
+        """Distance (N,), closest face (N,) and closest point (N, 3) of points (N, 3)."""
+        return self._query(_checked(points))
 
-    def unsigned(self, points: Points) -> Closest:
-        """Distance (N,) and closest face (N,)."""
-        return self._closest(np.ascontiguousarray(points, dtype=np.float64))
-
-    def __call__(self, points: Points) -> Float[NDArray[np.float64], " N"]:
-        points = np.ascontiguousarray(points, dtype=np.float64)
-        distance, face = self._closest(points)
-        return np.where(self.rule.inside(points, face), -distance, distance)
+    def __call__(self, points: NDArray[np.floating[Any]]) -> Floats:
+        """Signed distance (N,) of points (N, 3)."""
+        points = _checked(points)
+        distance, face, _ = self._query(points)
+        return np.where(self.rule(points, face), -distance, distance)
 
 
-def _igl(mesh: trimesh.Trimesh) -> Callable[[Points], Closest]:
-    """libigl: exact in float64."""
+def _checked(points: NDArray[np.floating[Any]]) -> Floats:
+    checked: Floats = np.ascontiguousarray(points, dtype=np.float64)
+    if checked.ndim != 2 or checked.shape[1] != 3:
+        raise ValueError(f"points must have shape (N, 3), got {checked.shape}.")
+    return checked
+
+
+def igl_query(mesh: trimesh.Trimesh) -> Query:
+    """Exact, float64, by a bounding-volume tree built once."""
     vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
+    tree = igl.AABB()
+    tree.init(vertices, faces)
 
-    def closest(points: Points) -> Closest:
-        squared, face, _ = igl.point_mesh_squared_distance(points, vertices, faces)
-        return np.sqrt(np.atleast_1d(squared)), np.atleast_1d(face).astype(np.int32)
+    def query(points: Floats) -> Closest:
+        squared, face, closest = tree.squared_distance(vertices, faces, points)
+        return np.sqrt(squared).reshape(-1), face.reshape(-1), closest.reshape(-1, 3)
 
-    return closest
-
-
-def _open3d(mesh: trimesh.Trimesh) -> Callable[[Points], Closest]:
-    """Open3D's ray-casting scene: exact to float32 rounding."""
-    o3d = _require("open3d", "open3d")
-    scene = o3d.t.geometry.RaycastingScene()
-    tensor = o3d.core.Tensor
-    scene.add_triangles(tensor(np.float32(mesh.vertices)), tensor(np.uint32(mesh.faces)))
-
-    def closest(points: Points) -> Closest:
-        query = np.float32(points)
-        answer = scene.compute_closest_points(tensor(query))
-        distance = np.linalg.norm(query - answer["points"].numpy(), axis=1).astype(np.float64)
-        return distance, answer["primitive_ids"].numpy().astype(np.int32)
-
-    return closest
+    return query
 
 
-def _mesh_to_sdf(mesh: trimesh.Trimesh) -> Callable[[Points], Closest]:
-    """mesh-to-sdf's distance to surface samples: approximate, measured off by up to 1e-2 (PREPROCESSING 1)."""
-    module = _require("mesh_to_sdf", "mesh-to-sdf")
-    cloud = module.get_surface_point_cloud(mesh, surface_point_method="sample", calculate_normals=True)
-    exact = _igl(mesh)
-
-    def closest(points: Points) -> Closest:
-        distance = np.abs(cloud.get_sdf(np.float32(points), use_depth_buffer=False)).astype(np.float64)
-        return distance, exact(points)[1]
-
-    return closest
-
-
-def _require(module: str, extra: str) -> ModuleType:
-    import importlib
-
+def open3d_query(mesh: trimesh.Trimesh) -> Query:
+    """Embree through Open3D: exact up to float32 rounding."""
     try:
-        return importlib.import_module(module)
+        import open3d
+    except ImportError as error:
+        raise MissingExtraError("the open3d backend needs Open3D: pip install 'latentsdf[open3d]'") from error
+    tensor: Any = open3d.core.Tensor
+    scene = open3d.t.geometry.RaycastingScene()
+    scene.add_triangles(
+        tensor(np.asarray(mesh.vertices, dtype=np.float32)),
+        tensor(np.asarray(mesh.faces, dtype=np.uint32)),
+    )
+
+    def query(points: Floats) -> Closest:
+        answer = scene.compute_closest_points(tensor(points.astype(np.float32)))
+        closest = answer["points"].numpy().astype(np.float64)
+        face = answer["primitive_ids"].numpy().astype(np.int64)
+        return np.linalg.norm(points - closest, axis=1), face, closest
+
+    return query
+
+
+def mesh_to_sdf_query(mesh: trimesh.Trimesh) -> Query:
+    """Nearest of 200,000 surface samples, as mesh-to-sdf's `sample` mode: approximate, off by up to 1e-2."""
+    try:
+        from mesh_to_sdf.surface_point_cloud import sample_from_mesh
     except ImportError as error:
         raise MissingExtraError(
-            f"backend '{module}' needs a package that is not installed: pip install 'latentsdf[{extra}]'"
+            "the mesh_to_sdf backend needs mesh-to-sdf: pip install 'latentsdf[mesh_to_sdf]'"
         ) from error
+    cloud = sample_from_mesh(mesh, sample_point_count=200_000, calculate_normals=False)
+    _, owner, _ = igl_query(mesh)(np.asarray(cloud.points, dtype=np.float64))
+
+    def query(points: Floats) -> Closest:
+        distance, nearest = cloud.kd_tree.query(points)
+        nearest = nearest.reshape(-1)
+        return distance.reshape(-1), owner[nearest], np.asarray(cloud.points, dtype=np.float64)[nearest]
+
+    return query
 
 
-BACKENDS: dict[str, Callable[[trimesh.Trimesh], Callable[[Points], Closest]]] = {
-    "igl": _igl,
-    "open3d": _open3d,
-    "mesh_to_sdf": _mesh_to_sdf,
+BACKENDS: dict[str, Callable[[trimesh.Trimesh], Query]] = {
+    "igl": igl_query,
+    "open3d": open3d_query,
+    "mesh_to_sdf": mesh_to_sdf_query,
 }
-"""A backend takes a mesh and returns points (N, 3) -> distance (N,) and closest face (N,)."""

@@ -1,363 +1,438 @@
-"""Exact distances on lattices, computed lattice-wise: triangles are visited and update the lattice vertices near them.
+"""Distances from a triangle mesh to the vertices of a regular lattice, without a tree query per vertex.
 
-Conventions: a lattice with R cells per axis has vertex (i, j, k) at -1 + 2 (i, j, k) / R and linear index
-(i (R + 1) + j) (R + 1) + k. Inside the kernels lengths are in cells. Band storage is 8^3 blocks allocated where a
-triangle can reach, so memory follows the surface and not the volume.
+Unsigned; lengths come in and go out in model space [-1, 1]^3, the kernels work in cells. Vertex (i, j, k) of a lattice
+with R cells per axis has linear index (i * (R + 1) + j) * (R + 1) + k and lies at -1 + 2 (i, j, k) / R.
+
+The band is Mauch's closest point transform (2000): the closest point of a mesh lies inside a face, inside an edge or at
+a vertex, and then the query lies in the prism over that face, the wedge between the prisms at that edge, or the cone
+left over at that vertex. These regions are convex, so each lattice row meets them in one interval; together they cover
+the band hardly more than once. Regions are widened by `_SLACK`, so rounding can only add candidates, never lose one.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-import numba
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int32, UInt32
+from numba import njit
 from numpy.typing import NDArray
 
+from latentsdf.errors import ConfigError
+
+_SLACK = 1e-6  # cells
+_SLIVER = 1e-5  # cells: a flatter face has no trustworthy normal; its edges and vertices stand for it
 _BLOCK = 8
+_SEED_CELLS = 2.0
+_LARGEST_RESOLUTION = 1624  # (R + 1)^3 must fit a uint32
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class LatticeBand:
-    """Lattice vertices near a surface: sorted linear `index`, unsigned `distance` in model space, closest `face`."""
+    """The lattice vertices near a surface: sorted linear index, unsigned distance, closest face; (B,) each."""
 
-    index: UInt32[NDArray[np.uint32], " B"]
-    distance: Float[NDArray[np.float32], " B"]
-    face: Int32[NDArray[np.int32], " B"]
+    index: NDArray[np.uint32]
+    distance: NDArray[np.float32]
+    face: NDArray[np.int32]
 
 
-def narrow_band(mesh: trimesh.Trimesh, resolution: int, width: float) -> LatticeBand:
-    """Every lattice vertex within `width` cells of the surface, with its exact distance (float64 inside).
+def narrow_band(mesh: trimesh.Trimesh, resolution: int, band_voxels: float) -> LatticeBand:
+    """All lattice vertices within `band_voxels` cells of the mesh, with exact distances (float32 rounding).
 
-    The set is complete for triangles of any size, unlike seeding from mesh vertices (Compact-SDF, METHODS 1.3).
-    Cost grows with the band points, each visited by the triangles within `width` of it.
+    Time and memory follow the band, not the box. Raises ConfigError for a resolution outside 1..1624 or a band
+    that is not positive.
     """
-    triangles = _to_cells(mesh, resolution)
-    side = resolution + 1
-    blocks = -(-side // _BLOCK)
-    slots = np.full((blocks, blocks, blocks), -1, dtype=np.int32)
-    count = _mark_blocks(triangles, slots, side, float(width))
-    squared = np.full((count, _BLOCK**3), np.inf)
-    face = np.full((count, _BLOCK**3), -1, dtype=np.int32)
-    _scatter(triangles, slots, side, float(width), squared, face)
-    index, distance, faces = _collect(slots, squared, face, side, float(width) ** 2)
-    return LatticeBand(index, (distance * (2 / resolution)).astype(np.float32), faces)
+    if not 1 <= resolution <= _LARGEST_RESOLUTION:
+        raise ConfigError(f"resolution must be 1 to {_LARGEST_RESOLUTION} cells per axis, got {resolution}.")
+    if not band_voxels > 0:
+        raise ConfigError(f"band_voxels must be positive, got {band_voxels}.")
+    vertices = (np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 1) * (resolution / 2)
+    faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
+    table, squared, closest = _scan_mesh(vertices, faces, *_adjacency(faces, len(vertices)), resolution, band_voxels)
+    index, distance, face = _collect(table, squared, closest, resolution, band_voxels)
+    return LatticeBand(index, distance * np.float32(2 / resolution), face)
 
 
-def full_lattice(
-    mesh: trimesh.Trimesh, resolution: int
-) -> tuple[Float[NDArray[np.float32], "N N N"], Int32[NDArray[np.int32], "N N N"]]:
-    """Unsigned distance and closest face on all (R + 1)^3 lattice vertices.
+def sparse_lattice(mesh: trimesh.Trimesh, resolution: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Distance to the mesh on the whole lattice, and the closest face: two (R+1, R+1, R+1) arrays.
 
-    Seeds are exact within two cells of the surface; closest faces then propagate outward by sweeping in the eight
-    directions, each candidate's distance evaluated exactly. A vertex whose closest face is closest to none of its
-    neighbours can miss it: measured on the Armadillo at 128^3, see tests, the error stays below 1e-3 of a cell for
-    all but a few vertices in a million.
+    Exact within two cells of the surface. Farther out each vertex tries its neighbours' closest faces, in sweeps, so
+    a distance can be too large, never too small. Measured against libigl at 128^3: Armadillo (50k faces) mean 1.0e-6,
+    largest 7e-4 (0.05 cells), 2 % off by more than 1e-6; chairs of 76 to 9,584 faces mean 5e-9 to 2e-6, largest 5e-4
+    (60k random vertices of each).
     """
-    triangles = _to_cells(mesh, resolution)
-    side = resolution + 1
-    band = narrow_band(mesh, resolution, 2.0)
-    squared = np.full(side**3, np.inf)
-    face = np.full(side**3, -1, dtype=np.int32)
-    squared[band.index] = (band.distance.astype(np.float64) * (resolution / 2)) ** 2
-    face[band.index] = band.face
-    shape = (side, side, side)
-    squared, face = squared.reshape(shape), face.reshape(shape)
-    for _ in range(2):
-        _sweep(triangles, squared, face)
+    band = narrow_band(mesh, resolution, max(_SEED_CELLS, 1.0))
+    size = resolution + 1
+    vertices = (np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 1) * (resolution / 2)
+    corners = vertices[np.asarray(mesh.faces, dtype=np.int64)]
+    squared = np.full((size, size, size), np.inf)
+    face = np.full((size, size, size), -1, dtype=np.int32)
+    squared.flat[band.index] = (band.distance.astype(np.float64) * (resolution / 2)) ** 2
+    face.flat[band.index] = band.face
+    if not len(band.index):  # the mesh lies outside the box: let one corner start
+        squared[0, 0, 0], face[0, 0, 0] = _nearest_of_all(corners, np.zeros(3))
+    _sweep(squared, face, corners)
     return (np.sqrt(squared) * (2 / resolution)).astype(np.float32), face
 
 
-def lattice_points(index: NDArray[np.integer], resolution: int) -> Float[NDArray[np.float32], "N 3"]:
-    """Model-space positions of lattice vertices given by linear index."""
-    side = resolution + 1
-    linear = np.asarray(index, dtype=np.uint32)
-    plane, k = np.divmod(linear, np.uint32(side))
-    i, j = np.divmod(plane, np.uint32(side))
-    points = np.empty((len(linear), 3), dtype=np.float32)
-    points[:, 0], points[:, 1], points[:, 2] = i, j, k
-    points *= np.float32(2 / resolution)
-    points -= np.float32(1)
-    return points
+def _adjacency(faces: Ints, vertex_count: int) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    """Edges (E, 2); the faces around each edge and the neighbours around each vertex, as offsets and values."""
+    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    key = ends[:, 0] * vertex_count + ends[:, 1]
+    order = np.argsort(key, kind="stable")
+    unique, start = np.unique(key[order], return_index=True)
+    edges = np.stack([unique // vertex_count, unique % vertex_count], axis=1)
+    edge_start = np.append(start, len(key))
+    both = np.concatenate([edges, edges[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    vertex_start = np.searchsorted(both[:, 0], np.arange(vertex_count + 1))
+    return edges, edge_start, order // 3, vertex_start, np.ascontiguousarray(both[:, 1])
 
 
-def surface_free_groups(
-    index: UInt32[NDArray[np.uint32], " B"], distance: Float[NDArray[np.float32], " B"], resolution: int
-) -> NDArray[np.int32]:
-    """Label lattice vertices (sorted linear index) so that equal labels are joined by edges no surface crosses.
+@njit(cache=True)
+def point_triangle(p: Floats, t: Floats) -> tuple[float, int, float, float, float]:
+    """Squared distance from p (3,) to triangle t (3, 3), where its closest point lies, and that point.
 
-    A surface point on the edge between neighbours a and b would make d_a + d_b at most the edge's length.
+    Where: 0-2 at that corner, 3-5 on the edge from corner (where - 3) to the next, 6 inside.
     """
-    reach = np.asarray(distance, dtype=np.float64) * (resolution / 2)
-    groups: NDArray[np.int32] = _join(np.asarray(index, dtype=np.int64), reach, resolution + 1)
-    return groups
-
-
-def pseudonormal_signs(
-    mesh: trimesh.Trimesh, points: Float[NDArray[np.float64], "N 3"], face: NDArray[np.int32]
-) -> NDArray[np.bool_]:
-    """True inside, by the angle-weighted pseudonormal of the closest feature (Baerentzen & Aanaes 2005).
-
-    `face` is the closest face of each point. Right for closed, consistently oriented meshes.
-    """
-    edge_normals = _edge_normals(mesh)
-    return _inside_by_pseudonormal(
-        np.asarray(points, dtype=np.float64),
-        np.asarray(face),
-        np.ascontiguousarray(mesh.triangles, dtype=np.float64),
-        np.asarray(mesh.faces, dtype=np.int64),
-        np.ascontiguousarray(mesh.face_normals, dtype=np.float64),
-        edge_normals,
-        _vertex_normals(mesh),
-    )
-
-
-def _to_cells(mesh: trimesh.Trimesh, resolution: int) -> NDArray[np.float64]:
-    return np.ascontiguousarray((np.asarray(mesh.triangles, dtype=np.float64) + 1) * (resolution / 2))
-
-
-def _edge_normals(mesh: trimesh.Trimesh) -> NDArray[np.float64]:
-    """Sum of the two face normals at each edge of each face: (F, 3, 3), edge e from corner e to e + 1."""
-    unique_of_edge = mesh.edges_unique_inverse
-    sums = np.zeros((len(mesh.edges_unique), 3))
-    np.add.at(sums, unique_of_edge, np.repeat(mesh.face_normals, 3, axis=0))
-    return np.ascontiguousarray(sums[unique_of_edge].reshape(-1, 3, 3))
-
-
-def _vertex_normals(mesh: trimesh.Trimesh) -> NDArray[np.float64]:
-    sums = np.zeros((len(mesh.vertices), 3))
-    weighted = mesh.face_normals[:, None, :] * mesh.face_angles[:, :, None]
-    np.add.at(sums, mesh.faces.ravel(), weighted.reshape(-1, 3))
-    return sums
-
-
-@numba.njit(cache=True, inline="always")
-def _closest(px, py, pz, t):  # type: ignore[no-untyped-def]
-    """Squared distance to a triangle, the feature (0 face, 1-3 edges 01 12 20, 4-6 corners), and the closest point.
-
-    Ericson, Real-Time Collision Detection, 5.1.5.
-    """
-    abx, aby, abz = t[1, 0] - t[0, 0], t[1, 1] - t[0, 1], t[1, 2] - t[0, 2]
-    acx, acy, acz = t[2, 0] - t[0, 0], t[2, 1] - t[0, 1], t[2, 2] - t[0, 2]
-    apx, apy, apz = px - t[0, 0], py - t[0, 1], pz - t[0, 2]
-    d1 = abx * apx + aby * apy + abz * apz
-    d2 = acx * apx + acy * apy + acz * apz
-    ab_ab = abx * abx + aby * aby + abz * abz
-    ab_ac = abx * acx + aby * acy + abz * acz
-    ac_ac = acx * acx + acy * acy + acz * acz
-    d3, d4 = d1 - ab_ab, d2 - ab_ac
-    d5, d6 = d1 - ab_ac, d2 - ac_ac
-    vc = d1 * d4 - d3 * d2
-    vb = d5 * d2 - d1 * d6
-    va = d3 * d6 - d5 * d4
-    if d1 <= 0 and d2 <= 0:
-        feature, v, w = 4, 0.0, 0.0
-    elif d3 >= 0 and d4 <= d3:
-        feature, v, w = 5, 1.0, 0.0
-    elif d6 >= 0 and d5 <= d6:
-        feature, v, w = 6, 0.0, 1.0
-    elif vc <= 0 and d1 >= 0 and d3 <= 0:
-        feature, v, w = 1, d1 / (d1 - d3), 0.0
-    elif vb <= 0 and d2 >= 0 and d6 <= 0:
-        feature, v, w = 3, 0.0, d2 / (d2 - d6)
-    elif va <= 0 and d4 - d3 >= 0 and d5 - d6 >= 0:
-        w = (d4 - d3) / ((d4 - d3) + (d5 - d6))
-        feature, v = 2, 1 - w
-    else:
-        total = va + vb + vc
-        feature, v, w = 0, vb / total, vc / total
-    rx, ry, rz = apx - v * abx - w * acx, apy - v * aby - w * acy, apz - v * abz - w * acz
-    return rx * rx + ry * ry + rz * rz, feature, rx, ry, rz
-
-
-@numba.njit(cache=True)
-def _plane(t):  # type: ignore[no-untyped-def]
-    """Unit normal and offset of a triangle's plane; a zero normal for a degenerate triangle."""
     ux, uy, uz = t[1, 0] - t[0, 0], t[1, 1] - t[0, 1], t[1, 2] - t[0, 2]
     vx, vy, vz = t[2, 0] - t[0, 0], t[2, 1] - t[0, 1], t[2, 2] - t[0, 2]
-    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-    length = np.sqrt(nx * nx + ny * ny + nz * nz)
-    if length < 1e-30:
-        return 0.0, 0.0, 0.0, 0.0
-    nx, ny, nz = nx / length, ny / length, nz / length
-    return nx, ny, nz, nx * t[0, 0] + ny * t[0, 1] + nz * t[0, 2]
+    wx, wy, wz = p[0] - t[0, 0], p[1] - t[0, 1], p[2] - t[0, 2]
+    uu, uv, vv = ux * ux + uy * uy + uz * uz, ux * vx + uy * vy + uz * vz, vx * vx + vy * vy + vz * vz
+    wu, wv = wx * ux + wy * uy + wz * uz, wx * vx + wy * vy + wz * vz
+    determinant = uu * vv - uv * uv
+    where, a, b = -1, 0.0, 0.0
+    if determinant > 1e-14 * uu * vv:
+        a, b = (vv * wu - uv * wv) / determinant, (uu * wv - uv * wu) / determinant
+        if a > 0 and b > 0 and a + b < 1:
+            where = 6
+    best = np.inf
+    x = y = z = 0.0
+    if where == 6:
+        x, y, z = t[0, 0] + a * ux + b * vx, t[0, 1] + a * uy + b * vy, t[0, 2] + a * uz + b * vz
+        best = (p[0] - x) ** 2 + (p[1] - y) ** 2 + (p[2] - z) ** 2
+        return best, where, x, y, z
+    for s in range(3):
+        e = (s + 1) % 3
+        dx, dy, dz = t[e, 0] - t[s, 0], t[e, 1] - t[s, 1], t[e, 2] - t[s, 2]
+        length = dx * dx + dy * dy + dz * dz
+        h = 0.0
+        if length > 0:
+            h = ((p[0] - t[s, 0]) * dx + (p[1] - t[s, 1]) * dy + (p[2] - t[s, 2]) * dz) / length
+        region = s + 3
+        if h <= 0:
+            h, region = 0.0, s
+        elif h >= 1:
+            h, region = 1.0, e
+        cx, cy, cz = t[s, 0] + h * dx, t[s, 1] + h * dy, t[s, 2] + h * dz
+        squared = (p[0] - cx) ** 2 + (p[1] - cy) ** 2 + (p[2] - cz) ** 2
+        if squared < best:
+            best, where, x, y, z = squared, region, cx, cy, cz
+    return best, where, x, y, z
 
 
-@numba.njit(cache=True)
-def _reach(t, axis, width, side):  # type: ignore[no-untyped-def]
-    """First and last lattice coordinate on one axis that a triangle can reach."""
-    low = min(t[0, axis], t[1, axis], t[2, axis]) - width
-    high = max(t[0, axis], t[1, axis], t[2, axis]) + width
-    return max(0, int(np.ceil(low))), min(side - 1, int(np.floor(high)))
+@njit(cache=True)
+def _face_frame(v: Floats, f: Ints, normal: Floats, outward: Floats) -> bool:
+    """Write the unit normal (3,) and each edge's in-plane outward unit vector (3, 3); False for a sliver."""
+    a, b, c = v[f[0]], v[f[1]], v[f[2]]
+    n = np.cross(b - a, c - a)
+    area = np.sqrt((n * n).sum())
+    longest = 0.0
+    for s in range(3):
+        edge = v[f[(s + 1) % 3]] - v[f[s]]
+        longest = max(longest, np.sqrt((edge * edge).sum()))
+    if area <= _SLIVER * longest:
+        return False
+    normal[:] = n / area
+    for s in range(3):
+        edge = v[f[(s + 1) % 3]] - v[f[s]]
+        out = np.cross(edge, normal)
+        outward[s] = out / np.sqrt((out * out).sum())
+    return True
 
 
-@numba.njit(cache=True)
-def _block_is_near(bi, bj, bk, nx, ny, nz, offset, width):  # type: ignore[no-untyped-def]
-    """Whether the block's bounding ball meets the slab of the given half width around the triangle's plane."""
-    half = (_BLOCK - 1) / 2
-    distance = nx * (bi * _BLOCK + half) + ny * (bj * _BLOCK + half) + nz * (bk * _BLOCK + half) - offset
-    return abs(distance) <= width + half * (abs(nx) + abs(ny) + abs(nz))
+@njit(cache=True)
+def _frames(v: Floats, faces: Ints) -> Any:
+    normal = np.zeros((len(faces), 3))
+    outward = np.zeros((len(faces), 3, 3))
+    good = np.zeros(len(faces), dtype=np.bool_)
+    for f in range(len(faces)):
+        good[f] = _face_frame(v, faces[f], normal[f], outward[f])
+    return normal, outward, good
 
 
-@numba.njit(cache=True)
-def _mark_blocks(triangles, slots, side, width):  # type: ignore[no-untyped-def]
-    """Number the blocks that any triangle can reach; returns how many."""
-    count = 0
-    for f in range(len(triangles)):
-        t = triangles[f]
-        nx, ny, nz, offset = _plane(t)
-        i0, i1 = _reach(t, 0, width, side)
-        j0, j1 = _reach(t, 1, width, side)
-        k0, k1 = _reach(t, 2, width, side)
-        for bi in range(i0 // _BLOCK, i1 // _BLOCK + 1):
-            for bj in range(j0 // _BLOCK, j1 // _BLOCK + 1):
-                for bk in range(k0 // _BLOCK, k1 // _BLOCK + 1):
-                    if slots[bi, bj, bk] < 0 and _block_is_near(bi, bj, bk, nx, ny, nz, offset, width):
-                        slots[bi, bj, bk] = count
-                        count += 1
-    return count
+@njit(cache=True)
+def _bound(planes: Floats, m: int, direction: Floats, point: Floats) -> None:
+    """Half-space m: direction . (x - point) <= slack."""
+    planes[m, :3] = direction
+    planes[m, 3] = direction @ point + _SLACK
 
 
-@numba.njit(cache=True)
-def _scatter(triangles, slots, side, width, squared, face):  # type: ignore[no-untyped-def]
-    """Minimum over triangles of the squared distance at the lattice vertices within `width` of each."""
-    limit = width * width
-    for f in range(len(triangles)):
-        t = triangles[f]
-        nx, ny, nz, offset = _plane(t)
-        i0, i1 = _reach(t, 0, width, side)
-        j0, j1 = _reach(t, 1, width, side)
-        k0, k1 = _reach(t, 2, width, side)
-        cx, cy, cz = (t[0] + t[1] + t[2]) / 3
-        radius = 0.0
-        for c in range(3):
-            radius = max(radius, (t[c, 0] - cx) ** 2 + (t[c, 1] - cy) ** 2 + (t[c, 2] - cz) ** 2)
-        ball = (np.sqrt(radius) + width) ** 2
-        for i in range(i0, i1 + 1):
-            for j in range(j0, j1 + 1):
-                across = ball - (i - cx) ** 2 - (j - cy) ** 2
-                if across < 0:
+@njit(cache=True)
+def _scan_mesh(
+    v: Floats,
+    faces: Ints,
+    edges: Ints,
+    edge_start: Ints,
+    edge_faces: Ints,
+    vertex_start: Ints,
+    vertex_next: Ints,
+    resolution: int,
+    band: float,
+) -> Any:
+    normal, outward, good = _frames(v, faces)
+    side = resolution // _BLOCK + 1
+    store = (
+        np.full((side, side, side), -1, np.int32),
+        np.full((256, _BLOCK**3), np.float32(np.inf)),
+        np.full((256, _BLOCK**3), np.int32(-1)),
+        0,
+    )
+    most = 8 + max(np.diff(edge_start).max(), np.diff(vertex_start).max())
+    planes = np.empty((most, 4))
+    corners = np.empty((3, 3))
+    reach = np.empty(3)
+    low, high = np.empty(3), np.empty(3)
+    for f in range(len(faces)):
+        if good[f]:
+            n = normal[f]
+            for s in range(3):
+                corners[s] = v[faces[f, s]]
+                _bound(planes, s, outward[f, s], corners[s])
+            _bound(planes, 3, n, corners[0] + band * n)
+            _bound(planes, 4, -n, corners[0] - band * n)
+            low[:] = -band * np.abs(n)
+            store = _scan(corners, low, -low, planes, 5, 0, n, f, resolution, band, store)
+    for e in range(len(edges)):
+        a, b = v[edges[e, 0]], v[edges[e, 1]]
+        corners[0], corners[1] = a, b
+        along = b - a
+        length = np.sqrt((along * along).sum())
+        if length > 0:
+            along /= length
+            _bound(planes, 0, along, b)
+            _bound(planes, 1, -along, a)
+            m = 2
+            first = edge_faces[edge_start[e]]
+            for q in range(edge_start[e], edge_start[e + 1]):
+                f = edge_faces[q]
+                if good[f]:
+                    _bound(planes, m, -_opposite(outward[f], faces[f], edges[e]), a)
+                    m += 1
+            reach[:] = band * np.sqrt(np.maximum(1 - along * along, 0.0))
+            low[:], high[:] = -reach, reach
+            if m == 4 and edge_start[e + 1] - edge_start[e] == 2:
+                other = edge_faces[edge_start[e] + 1]
+                if not _wedge(normal[first], -planes[3, :3], normal[other], -planes[2, :3], band, low, high):
                     continue
-                half = np.sqrt(across)
-                low, high = max(float(k0), cz - half), min(float(k1), cz + half)
-                level = nx * i + ny * j - offset
-                if abs(nz) > 1e-9:
-                    first, second = (-width - level) / nz, (width - level) / nz
-                    low, high = max(low, min(first, second)), min(high, max(first, second))
-                elif abs(level) > width + 1e-6 * side:
-                    continue
-                for k in range(int(np.ceil(low - 1e-9)), int(np.floor(high + 1e-9)) + 1):
-                    distance, _, _, _, _ = _closest(float(i), float(j), float(k), t)
-                    if distance <= limit:
-                        slot = slots[i // _BLOCK, j // _BLOCK, k // _BLOCK]
-                        at = (i % _BLOCK * _BLOCK + j % _BLOCK) * _BLOCK + k % _BLOCK
-                        if distance < squared[slot, at]:
-                            squared[slot, at] = distance
-                            face[slot, at] = f
+            store = _scan(corners[:2], low, high, planes, m, 1, along, first, resolution, band, store)
+    corner_face = np.full(len(v), -1, np.int64)
+    for f in range(len(faces)):
+        for s in range(3):
+            corner_face[faces[f, s]] = f
+    high[:] = band
+    for c in range(len(v)):
+        if corner_face[c] >= 0:
+            corners[0] = v[c]
+            m = 0
+            for q in range(vertex_start[c], vertex_start[c + 1]):
+                along = v[vertex_next[q]] - v[c]
+                length = np.sqrt((along * along).sum())
+                if length > 0:
+                    _bound(planes, m, along / length, v[c])
+                    m += 1
+            store = _scan(corners[:1], -high, high, planes, m, 2, high, corner_face[c], resolution, band, store)
+    return store[0], store[1], store[2]
 
 
-@numba.njit(cache=True)
-def _collect(slots, squared, face, side, limit):  # type: ignore[no-untyped-def]
-    """Band vertices in order of linear index."""
-    total = 0
-    for slot in range(len(squared)):
-        for at in range(squared.shape[1]):
-            if squared[slot, at] <= limit:
-                total += 1
-    index = np.empty(total, dtype=np.uint32)
-    distance = np.empty(total)
-    faces = np.empty(total, dtype=np.int32)
-    n = 0
-    for i in range(side):
-        for j in range(side):
-            row = (i % _BLOCK * _BLOCK + j % _BLOCK) * _BLOCK
-            for bk in range(slots.shape[2]):
-                slot = slots[i // _BLOCK, j // _BLOCK, bk]
-                if slot < 0:
-                    continue
-                for k in range(_BLOCK):
-                    if squared[slot, row + k] <= limit:
-                        index[n] = (i * side + j) * side + bk * _BLOCK + k
-                        distance[n] = np.sqrt(squared[slot, row + k])
-                        faces[n] = face[slot, row + k]
-                        n += 1
-    return index, distance, faces
+@njit(cache=True)
+def _opposite(outward: Floats, face: Ints, edge: Ints) -> Any:
+    """The face's outward vector at that of its edges."""
+    for s in range(3):
+        if face[s] != edge[0] and face[s] != edge[1]:
+            return outward[(s + 1) % 3]
+    return outward[0]
 
 
-@numba.njit(cache=True)
-def _sweep(triangles, squared, face):  # type: ignore[no-untyped-def]
-    """One round of eight directional sweeps; a vertex tries the closest faces of the seven neighbours behind it."""
-    side = squared.shape[0]
-    for direction in range(8):
-        si = 1 if direction & 1 else -1
-        sj = 1 if direction & 2 else -1
-        sk = 1 if direction & 4 else -1
-        for a in range(side):
-            i = a if si > 0 else side - 1 - a
-            for b in range(side):
-                j = b if sj > 0 else side - 1 - b
-                for c in range(side):
-                    k = c if sk > 0 else side - 1 - c
-                    for corner in range(1, 8):
-                        u = i - si if corner & 1 else i
-                        v = j - sj if corner & 2 else j
-                        w = k - sk if corner & 4 else k
-                        if u < 0 or v < 0 or w < 0 or u >= side or v >= side or w >= side:
-                            continue
-                        candidate = face[u, v, w]
-                        if candidate < 0 or candidate == face[i, j, k]:
-                            continue
-                        distance, _, _, _, _ = _closest(float(i), float(j), float(k), triangles[candidate])
-                        if distance < squared[i, j, k]:
-                            squared[i, j, k] = distance
-                            face[i, j, k] = candidate
+@njit(cache=True)
+def _wedge(n0: Floats, b1: Floats, n1: Floats, b0: Floats, band: float, low: Floats, high: Floats) -> bool:
+    """Shrink the box of a cylinder to that of the wedge between two faces; False where the wedge vanishes.
+
+    n: a face's normal, b: its in-plane outward vector at the edge. The wedge {b0.x >= 0, b1.x >= 0} is spanned by
+    each normal on the side that the other face faces.
+    """
+    r0, r1 = n0 * np.sign(n0 @ b1), n1 * np.sign(n1 @ b0)
+    if min(abs(n0 @ b1), abs(n1 @ b0)) * band < _SLACK:
+        return bool(b0 @ b1 > 0)  # coplanar: folded back, or flat and covered by the prisms
+    cosine = r0 @ r1
+    if cosine > 0.2:
+        middle = (r0 + r1) / (1 + cosine)  # the arc between the rays stays within its tangents
+        for axis in range(3):
+            low[axis] = band * min(0.0, r0[axis], r1[axis], middle[axis])
+            high[axis] = band * max(0.0, r0[axis], r1[axis], middle[axis])
+    return True
 
 
-@numba.njit(cache=True)
-def _inside_by_pseudonormal(  # type: ignore[no-untyped-def]
-    points, face, triangles, faces, face_normals, edge_normals, vertex_normals
-):
-    inside = np.empty(len(points), dtype=np.bool_)
-    for p in range(len(points)):
-        f = face[p]
-        _, feature, rx, ry, rz = _closest(points[p, 0], points[p, 1], points[p, 2], triangles[f])
-        if feature == 0:
-            normal = face_normals[f]
-        elif feature <= 3:
-            normal = edge_normals[f, feature - 1]
-        else:
-            normal = vertex_normals[faces[f, feature - 4]]
-        inside[p] = rx * normal[0] + ry * normal[1] + rz * normal[2] < 0
-    return inside
-
-
-@numba.njit(cache=True)
-def _root(parent, node):  # type: ignore[no-untyped-def]
-    while parent[node] != node:
-        parent[node] = parent[parent[node]]
-        node = parent[node]
-    return node
-
-
-@numba.njit(cache=True)
-def _join(index, reach, side):  # type: ignore[no-untyped-def]
-    """Union-find over the positive neighbours of each vertex on the three axes."""
-    count = len(index)
-    parent = np.arange(count).astype(np.int32)
-    # Neighbours ahead of n move forward with n, so three cursors find them without searching.
-    ahead = np.zeros(3, dtype=np.int64)
-    for n in range(count):
-        position = index[n]
-        k, j = position % side, position // side % side
-        for axis, step in enumerate((1, side, side * side)):
-            if (axis == 0 and k == side - 1) or (axis == 1 and j == side - 1):
+@njit(cache=True)
+def _scan(
+    corners: Floats,
+    low: Floats,
+    high: Floats,
+    planes: Floats,
+    m: int,
+    kind: int,
+    axis: Floats,
+    face: int,
+    resolution: int,
+    band: float,
+    store: Any,
+) -> Any:
+    """Offer one face (kind 0), edge (1) or vertex (2) to the lattice vertices in its convex region."""
+    table, squared, closest, used = store
+    limit = np.float32(band * band * (1 + 1e-6))
+    i0 = max(0, int(np.ceil(corners[:, 0].min() + low[0] - _SLACK)))
+    i1 = min(resolution, int(np.floor(corners[:, 0].max() + high[0] + _SLACK)))
+    a = corners[0]
+    z0 = max(0.0, np.ceil(corners[:, 2].min() + low[2] - _SLACK))
+    z1 = min(float(resolution), np.floor(corners[:, 2].max() + high[2] + _SLACK))
+    for i in range(i0, i1 + 1):
+        y0, y1 = _cut(corners, i - high[0] - _SLACK, i - low[0] + _SLACK)
+        j0 = max(0, int(np.ceil(y0 + low[1] - _SLACK)))
+        j1 = min(resolution, int(np.floor(y1 + high[1] + _SLACK)))
+        for j in range(j0, j1 + 1):
+            first, last = z0, z1
+            for q in range(m):
+                rest = planes[q, 3] - planes[q, 0] * i - planes[q, 1] * j
+                c = planes[q, 2]
+                if c > 1e-12:
+                    last = min(last, rest / c)
+                elif c < -1e-12:
+                    first = max(first, rest / c)
+                elif rest < 0:
+                    last = -1.0
+                if first > last:
+                    break
+            if first > last:
                 continue
-            while ahead[axis] < count and index[ahead[axis]] < position + step:
-                ahead[axis] += 1
-            m = ahead[axis]
-            # The margin keeps rounding from joining two sides of a surface through a vertex.
-            if m < count and index[m] == position + step and reach[n] + reach[m] > 1 + 1e-6:
-                a, b = _root(parent, n), _root(parent, m)
-                parent[max(a, b)] = min(a, b)
-    for n in range(count):
-        parent[n] = _root(parent, n)
-    return parent
+            x, y = i - a[0], j - a[1]
+            for k in range(int(np.ceil(first)), int(np.floor(last)) + 1):
+                z = k - a[2]
+                if kind == 0:
+                    d = (x * axis[0] + y * axis[1] + z * axis[2]) ** 2
+                elif kind == 1:
+                    t = x * axis[0] + y * axis[1] + z * axis[2]
+                    d = (x - t * axis[0]) ** 2 + (y - t * axis[1]) ** 2 + (z - t * axis[2]) ** 2
+                else:
+                    d = x * x + y * y + z * z
+                if d <= limit:
+                    block = table[i // _BLOCK, j // _BLOCK, k // _BLOCK]
+                    if block < 0:
+                        if used == len(squared):
+                            squared = np.concatenate((squared, np.full_like(squared, np.inf)))
+                            closest = np.concatenate((closest, np.full_like(closest, -1)))
+                        block = used
+                        table[i // _BLOCK, j // _BLOCK, k // _BLOCK] = block
+                        used += 1
+                    cell = ((i % _BLOCK) * _BLOCK + j % _BLOCK) * _BLOCK + k % _BLOCK
+                    if np.float32(d) < squared[block, cell]:
+                        squared[block, cell] = d
+                        closest[block, cell] = face
+    return table, squared, closest, used
+
+
+@njit(cache=True)
+def _cut(corners: Floats, x0: float, x1: float) -> tuple[float, float]:
+    """Range of y over the part of a point, segment or triangle with x0 <= x <= x1."""
+    y0, y1 = np.inf, -np.inf
+    count = len(corners)
+    for s in range(count):
+        a, b = corners[s], corners[(s + 1) % count]
+        if x0 <= a[0] <= x1:
+            y0, y1 = min(y0, a[1]), max(y1, a[1])
+        for x in (x0, x1):
+            if (a[0] - x) * (b[0] - x) < 0:
+                y = a[1] + (b[1] - a[1]) * (x - a[0]) / (b[0] - a[0])
+                y0, y1 = min(y0, y), max(y1, y)
+    return y0, y1
+
+
+@njit(cache=True)
+def _collect(table: Any, squared: Any, closest: Any, resolution: int, band: float) -> Any:
+    """Blocks to sorted arrays: one walk to count, one to copy, both in index order."""
+    limit = np.float32(band)
+    size = resolution + 1
+    count = 0
+    for b in range(len(squared)):
+        for c in range(_BLOCK**3):
+            count += np.sqrt(squared[b, c]) <= limit
+    index = np.empty(count, np.uint32)
+    distance = np.empty(count, np.float32)
+    face = np.empty(count, np.int32)
+    count = 0
+    for i in range(size):
+        for j in range(size):
+            inner = ((i % _BLOCK) * _BLOCK + j % _BLOCK) * _BLOCK
+            for kb in range(table.shape[2]):
+                block = table[i // _BLOCK, j // _BLOCK, kb]
+                if block >= 0:
+                    for c in range(_BLOCK):
+                        d = np.sqrt(squared[block, inner + c])
+                        if d <= limit:
+                            index[count] = (i * size + j) * size + kb * _BLOCK + c
+                            distance[count] = d
+                            face[count] = closest[block, inner + c]
+                            count += 1
+    return index, distance, face
+
+
+@njit(cache=True)
+def _nearest_of_all(corners: Floats, p: Floats) -> tuple[float, int]:
+    best, face = np.inf, -1
+    for f in range(len(corners)):
+        d = point_triangle(p, corners[f])[0]
+        if d < best:
+            best, face = d, f
+    return best, face
+
+
+@njit(cache=True)
+def _sweep(squared: Any, face: Any, corners: Floats) -> None:
+    """Eight diagonal sweeps: each vertex tries the closest faces of the seven neighbours behind it."""
+    n = len(squared)
+    p = np.empty(3)
+    center = np.empty((len(corners), 4))
+    for f in range(len(corners)):
+        for axis in range(3):
+            center[f, axis] = corners[f, :, axis].mean()
+        for s in range(3):
+            center[f, 3] = max(center[f, 3], np.sqrt(((corners[f, s] - center[f, :3]) ** 2).sum()))
+    for direction in range(8):
+        sx, sy, sz = 1 - 2 * (direction & 1), 1 - (direction & 2), 1 - (direction & 4) // 2
+        for a in range(n):
+            i = a if sx > 0 else n - 1 - a
+            for b in range(n):
+                j = b if sy > 0 else n - 1 - b
+                for c in range(n):
+                    k = c if sz > 0 else n - 1 - c
+                    best = np.sqrt(squared[i, j, k])
+                    mine = face[i, j, k]
+                    last = mine
+                    for step in range(1, 8):
+                        x, y, z = i - sx * (step & 1), j - sy * (step >> 1 & 1), k - sz * (step >> 2)
+                        if min(x, y, z) < 0 or max(x, y, z) >= n:
+                            continue
+                        f = face[x, y, z]
+                        if f < 0 or f in (mine, last):
+                            continue
+                        last = f
+                        apart = (center[f, 0] - i) ** 2 + (center[f, 1] - j) ** 2 + (center[f, 2] - k) ** 2
+                        if apart >= (best + center[f, 3]) ** 2:
+                            continue
+                        p[0], p[1], p[2] = i, j, k
+                        d = point_triangle(p, corners[f])[0]
+                        if d < best * best:
+                            best, mine = np.sqrt(d), f
+                    squared[i, j, k] = best * best
+                    face[i, j, k] = mine

@@ -1,0 +1,121 @@
+"""Signed distance against analytic shapes, and the sign of damaged meshes against the undamaged one."""
+
+import sys
+
+import numpy as np
+import pytest
+import trimesh
+
+from latentsdf.errors import ConfigError, MeshError, MissingExtraError
+from latentsdf.geometry.distance import MeshDistance
+from latentsdf.geometry.sign import lattice_inside
+
+
+def torus():
+    return trimesh.creation.torus(0.6, 0.25, major_sections=64, minor_sections=32)
+
+
+def points(count=4000, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, 3))
+
+
+def with_faces(mesh, faces):
+    return trimesh.Trimesh(np.array(mesh.vertices), faces, process=False)
+
+
+def flipped(share, seed=0):
+    faces = np.array(torus().faces)
+    chosen = np.random.default_rng(seed).random(len(faces)) < share
+    faces[chosen] = faces[chosen][:, ::-1]
+    return with_faces(torus(), faces)
+
+
+@pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
+def test_sphere_and_box(sign):
+    x = points()
+    ball = MeshDistance(trimesh.creation.icosphere(4, radius=0.7), sign)
+    np.testing.assert_allclose(ball(x), np.linalg.norm(x, axis=1) - 0.7, atol=3e-3)
+    q = np.abs(x) - [0.5, 0.3, 0.65]
+    truth = np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(1), 0)
+    np.testing.assert_allclose(MeshDistance(trimesh.creation.box((1, 0.6, 1.3)), sign)(x), truth, atol=1e-12)
+    assert ball.report.confidence > 0.999
+
+
+@pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
+def test_mesh_turned_inside_out(sign):
+    mesh = torus()
+    inverted = with_faces(mesh, mesh.faces[:, ::-1])
+    np.testing.assert_array_equal(MeshDistance(inverted, sign)(points()) < 0, MeshDistance(mesh)(points()) < 0)
+
+
+def test_auto_chooses():
+    assert MeshDistance(torus()).report.method == "pseudonormal"
+    assert MeshDistance(flipped(0.2)).report.method == "visibility"
+    pair = trimesh.util.concatenate([torus(), trimesh.creation.icosphere(3, radius=0.5)])
+    assert MeshDistance(pair).report.method == "visibility"
+
+
+@pytest.mark.parametrize("damage", ["flipped", "half flipped", "doubled", "holes", "wall", "unwelded"])
+def test_damage_does_not_change_the_sign(damage):
+    mesh = torus()
+    faces = np.array(mesh.faces)
+    wall = trimesh.Trimesh([[0.45, -0.1, -0.1], [0.75, -0.1, -0.1], [0.6, 0.1, 0.1]], [[0, 1, 2]], process=False)
+    kept = faces[np.random.default_rng(1).random(len(faces)) > 0.02]
+    damaged = {
+        "flipped": flipped(0.2),
+        "half flipped": flipped(0.5),
+        "doubled": with_faces(mesh, np.concatenate([faces, faces[:, ::-1]])),
+        "holes": with_faces(mesh, kept),
+        "wall": trimesh.util.concatenate([mesh, wall]),
+        "unwelded": trimesh.Trimesh(mesh.triangles.reshape(-1, 3), np.arange(faces.size).reshape(-1, 3), process=False),
+    }[damage]
+    wrong = (MeshDistance(damaged)(points()) < 0) != (MeshDistance(mesh)(points()) < 0)
+    assert wrong.mean() <= (0.002 if damage == "holes" else 0)
+
+
+def test_overlapping_parts_are_a_union():
+    a, b = trimesh.creation.icosphere(3, radius=0.5), trimesh.creation.box((0.4, 0.4, 1.6))
+    x = points()
+    either = (MeshDistance(a)(x) < 0) | (MeshDistance(b)(x) < 0)
+    np.testing.assert_array_equal(MeshDistance(trimesh.util.concatenate([a, b]))(x) < 0, either)
+
+
+def test_rigid_motion_commutes():
+    motion = trimesh.transformations.random_rotation_matrix(np.array([0.1, 0.7, 0.4]))
+    motion[:3, 3] = [3, -2, 5]
+    moved = torus()
+    moved.apply_transform(motion)
+    x = points()
+    there = trimesh.transform_points(x, motion)
+    np.testing.assert_allclose(MeshDistance(moved)(there), MeshDistance(torus())(x), atol=1e-9)
+
+
+def test_closest_point_lies_at_the_distance_on_its_face():
+    mesh = torus()
+    distance, face, closest = MeshDistance(mesh).unsigned(points())
+    np.testing.assert_allclose(np.linalg.norm(points() - closest, axis=1), distance, atol=1e-12)
+    np.testing.assert_allclose(((closest - mesh.triangles_center[face]) * mesh.face_normals[face]).sum(1), 0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "allowed"), [(torus(), 0), (flipped(0.3), 0), (with_faces(torus(), torus().faces[200:]), 5e-4)]
+)
+def test_lattice_sign_by_components_equals_the_sign_of_every_point(mesh, allowed):
+    distance, resolution = MeshDistance(mesh), 48
+    index = np.arange(49**3, dtype=np.uint32)
+    x = np.stack(np.unravel_index(index, (49,) * 3), axis=1) * (2 / resolution) - 1
+    unsigned, face, _ = distance.unsigned(x)
+    fast = lattice_inside(distance.rule, index, resolution, unsigned, face)
+    assert (fast != (distance(x) < 0)).mean() <= allowed
+
+
+def test_bad_input(monkeypatch):
+    with pytest.raises(MeshError, match="no faces"):
+        MeshDistance(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), int)))
+    with pytest.raises(ConfigError, match="backend must be one of igl, open3d, mesh_to_sdf; got 'bvh'"):
+        MeshDistance(torus(), backend="bvh")
+    with pytest.raises(ValueError, match=r"points must have shape \(N, 3\), got \(5, 2\)"):
+        MeshDistance(torus())(np.zeros((5, 2)))
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'latentsdf\[open3d\]'"):
+        MeshDistance(torus(), backend="open3d")
