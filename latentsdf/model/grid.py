@@ -11,6 +11,7 @@ derivatives are zero.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -72,15 +73,24 @@ class FeatureGrid(nn.Module):
         Inside the block, lookups at these points read the copy.
         """
         rows = corners(points.detach(), self.resolution)[0].flatten()
-        if self._slot is None or self._slot.device != rows.device:
-            self._slot = torch.zeros(len(self.table), dtype=torch.int32, device=rows.device)
-        order = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
-        # The last writer of a slot represents its row: distinct rows without sorting.
-        self._slot[rows] = order
-        distinct = rows[self._slot[rows] == order]
-        self._slot[distinct] = torch.arange(len(distinct), dtype=torch.int32, device=rows.device)
+        distinct = self._renumber(rows)
         self._active = self.table.detach()[distinct].requires_grad_()
         try:
             yield distinct, self._active
         finally:
             self._active = None
+
+    def _renumber(self, rows: Int[Tensor, " N"]) -> Int[Tensor, " U"]:
+        """The distinct rows, in an order that depends on `rows` alone; `_slot` leads from each to its place."""
+        if self._slot is None or self._slot.device != rows.device:
+            self._slot = torch.zeros(len(self.table), dtype=torch.int32, device=rows.device)
+        if rows.device.type != "cpu":
+            distinct = rows.unique()
+        else:
+            # The last writer of a slot represents its row: no sorting. numpy writes in order, torch's threads do not.
+            slot, every = self._slot.numpy(), rows.numpy()
+            order = np.arange(len(every), dtype=np.int32)
+            slot[every] = order
+            distinct = torch.from_numpy(every[slot[every] == order])
+        self._slot[distinct] = torch.arange(len(distinct), dtype=torch.int32, device=rows.device)
+        return distinct
