@@ -70,8 +70,6 @@ class ModelConfig:
     general: BranchConfig = field(default_factory=BranchConfig)
     overfit: BranchConfig = field(default_factory=lambda: BranchConfig(width=64, depth=2, frequencies=0))
     grid: GridConfig = field(default_factory=GridConfig)
-    residual: bool = True
-    """The overfit branch predicts a correction of the general branch instead of the distance itself."""
     band_voxels: float = 3.0
     """Half width of the fusion band, in cells of a 512^3 lattice (2/512 of model space each)."""
 

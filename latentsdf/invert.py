@@ -161,6 +161,6 @@ def _result(model: LatentSDF, code: Tensor, observation: Observation, history: T
     near = np.abs(observation.distance) < _CLAMP / 2
     points = torch.from_numpy(observation.points[near])
     with torch.no_grad():
-        predicted = model(points[None], code[None]).overfit[0]
+        predicted = model.forward_overfit(points[None], code[None])[0]
     residual = float(data_term(predicted, torch.from_numpy(observation.distance[near])))
     return Inversion(code.numpy(), history.numpy(), residual, residual <= _TRUSTED_RESIDUAL, observation.similarity)

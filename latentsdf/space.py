@@ -86,7 +86,7 @@ class ShapeSpace:
             with torch.no_grad():
                 if branch == "general":
                     return self.model.forward_general(points[None], code)[0]
-                return self.model(points[None], code).overfit[0]
+                return self.model.forward_overfit(points[None], code)[0]
 
         return distance
 

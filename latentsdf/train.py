@@ -148,14 +148,17 @@ class Run:
     def _terms(self, batch: Batch, codes: Tensor) -> dict[str, Tensor]:
         """Weighted loss terms by name."""
         weights, model = self.config.loss, self.model
+        # The general branch sees as many band samples as free-space ones, half of what the overfit branch sees.
+        free = batch.free_points.shape[1]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.bf16):
-            free = model.forward_general(batch.free_points, codes).float()
-            band = model(batch.band_points, codes)
-        general = data_term(free, batch.free_distance, weights.clamp)
-        general = general + data_term(band.general.float(), batch.band_distance)
+            points = torch.cat((batch.free_points, batch.band_points[:, :free]), dim=1)
+            general = model.forward_general(points, codes).float()
+            overfit = model.forward_overfit(batch.band_points, codes).float()
+        in_space = data_term(general[:, :free], batch.free_distance, weights.clamp)
+        in_band = data_term(general[:, free:], batch.band_distance[:, :free])
         terms = {
-            "general": weights.general * general,
-            "overfit": weights.overfit * data_term(band.overfit.float(), batch.band_distance),
+            "general": weights.general * (in_space + in_band),
+            "overfit": weights.overfit * data_term(overfit, batch.band_distance),
         }
         if weights.code > 0:
             terms["code"] = weights.code * norm_term(codes)

@@ -33,9 +33,9 @@ def test_a_batch_of_shapes_equals_one_shape_and_one_point_at_a_time(conditioning
     config = BranchConfig(width=16, depth=3, skip=skip, conditioning=conditioning, frequencies=2)  # type: ignore[arg-type]
     decoder = Decoder(config, code_dim=8)
     points, codes = torch.randn(3, 5, 3), torch.randn(3, 8)
-    together = decoder(points, codes)[0]
+    together = decoder(points, codes)
     for s, p in itertools.product(range(3), range(5)):
-        alone = decoder(points[s : s + 1, p : p + 1], codes[s : s + 1])[0]
+        alone = decoder(points[s : s + 1, p : p + 1], codes[s : s + 1])
         torch.testing.assert_close(alone[0, 0], together[s, p], atol=1e-5, rtol=1e-5)
 
 
@@ -47,12 +47,11 @@ def test_concatenation_equals_feeding_the_code_to_every_point() -> None:
     weight = torch.cat((layer.linear.weight, layer.shift.weight), dim=1)  # type: ignore[union-attr, arg-type]
     joined = torch.cat((points, codes[:, None].expand(-1, 7, -1)), dim=-1)
     hidden = torch.relu(joined @ weight.T + layer.linear.bias)  # type: ignore[union-attr, operator]
-    torch.testing.assert_close(decoder(points, codes)[0], decoder.last(hidden).squeeze(-1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(decoder(points, codes), decoder.last(hidden).squeeze(-1), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_branches_agree_between_entry_points(residual: bool) -> None:
-    model = _model(residual=residual)
+def test_branches_agree_between_entry_points() -> None:
+    model = _model()
     points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
     both = model(points, codes)
     torch.testing.assert_close(both.general, model.forward_general(points, codes))

@@ -87,8 +87,8 @@ class Decoder(nn.Module):
 
     def forward(
         self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], features: Tensor | None = None
-    ) -> tuple[Float[Tensor, "S P"], Float[Tensor, "S P W"]]:
-        """Signed distances, and the last hidden layer for whoever builds on it."""
+    ) -> Float[Tensor, "S P"]:
+        """Signed distances; `features` (S, P, F) are the grid's."""
         inputs = encode(points, self.config.frequencies)
         if features is not None:
             inputs = torch.cat((inputs, features), dim=-1)
@@ -98,4 +98,5 @@ class Decoder(nn.Module):
                 hidden = torch.cat((hidden, inputs), dim=-1)
             hidden = layer(hidden, codes) if isinstance(layer, ConditionedLinear) else layer(hidden)
             hidden = self.activation(hidden)
-        return self.last(hidden).squeeze(-1), hidden
+        distance: Tensor = self.last(hidden).squeeze(-1)
+        return distance

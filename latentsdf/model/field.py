@@ -22,8 +22,7 @@ class LatentSDF(nn.Module):
     """Points and codes to signed distances, negative inside.
 
     The generalization branch s_g sees the point and the code and is smooth. The overfitting branch s_o also sees the
-    shared grid's features and holds for points near the surface. With `residual` it adds a correction to s_g and reads
-    s_g's last hidden layer, so that where the grid knows nothing about a shape s_o stays near s_g.
+    shared grid's features and holds for points near the surface.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -31,26 +30,26 @@ class LatentSDF(nn.Module):
         self.config = config
         self.grid = FeatureGrid(config.grid.resolution, config.grid.channels)
         self.general = Decoder(config.general, config.code_dim)
-        extra = config.general.width if config.residual else 0
-        self.overfit = Decoder(config.overfit, config.code_dim, features=config.grid.channels + extra)
-
-    def branch(self, branch: Branch, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Tensor:
-        """Signed distance (S, P) of one branch."""
-        return self.forward_general(points, codes) if branch == "general" else self.forward(points, codes).overfit
+        self.overfit = Decoder(config.overfit, config.code_dim, features=config.grid.channels)
 
     def forward_general(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P"]:
-        """Signed distance of the generalization branch alone."""
-        distance: Tensor = self.general(points, codes)[0]
+        """Signed distance of the generalization branch."""
+        distance: Tensor = self.general(points, codes)
         return distance
+
+    def forward_overfit(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P"]:
+        """Signed distance of the overfitting branch."""
+        features = self.grid(points.reshape(-1, 3)).unflatten(0, points.shape[:2])
+        distance: Tensor = self.overfit(points, codes, features)
+        return distance
+
+    def branch(self, branch: Branch, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Tensor:
+        """Signed distance (S, P) of one branch by name."""
+        return self.forward_general(points, codes) if branch == "general" else self.forward_overfit(points, codes)
 
     def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Branches:
         """Signed distances of both branches at the same points."""
-        general, hidden = self.general(points, codes)
-        features = self.grid(points.reshape(-1, 3)).unflatten(0, points.shape[:2])
-        if not self.config.residual:
-            return Branches(general, self.overfit(points, codes, features)[0])
-        correction = self.overfit(points, codes, torch.cat((features.to(hidden.dtype), hidden), dim=-1))[0]
-        return Branches(general, general + correction)
+        return Branches(self.forward_general(points, codes), self.forward_overfit(points, codes))
 
 
 class LatentCodes(nn.Module):
