@@ -1,22 +1,21 @@
 """Many shapes -> the store: a pool of processes, resume, and one failure never stops the run."""
 
 import os
-import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import suppress
 from pathlib import Path
 
 from latentsdf.config import SamplingConfig
-from latentsdf.errors import LatentSDFError, StoreError
-from latentsdf.progress import track
+from latentsdf.errors import ConfigError, LatentSDFError, StoreError
+from latentsdf.progress import console, track
 from latentsdf.store import SampleStore
+from preprocessing.pool import IsolatedPool
 from preprocessing.report import Report
 from preprocessing.shape import preprocess
 from preprocessing.sources import Source
-
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "IGL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def run(
@@ -31,91 +30,94 @@ def run(
 ) -> Report:
     """Preprocess every source that the store does not hold yet; returns what was made and what failed, and why.
 
-    A worker that dies costs its shape one retry. A shape that takes longer than `timeout` seconds is given up, its
-    workers are replaced, and the others it took down run again. Ctrl-C keeps every shape written so far.
+    A worker that dies costs its shape one retry; a shape that takes longer than `timeout` seconds is given up. After
+    Ctrl-C the shapes in work are finished, after a second one nothing is. Workers are spawned, so a script that calls
+    this needs `if __name__ == "__main__":`. Raises ConfigError for settings out of range, StoreError for a store with
+    other settings or a full disk.
     """
+    require_valid(config)
     store = SampleStore.create(out, config)
     pending = [s for s in sources if overwrite or s.key not in store]
     report = Report(store=out, asked=len(sources), present=len(sources) - len(pending))
-    with track("preprocessing", total=len(pending), unit="shape") as advance:
-        pool = _Pool(workers or os.cpu_count() or 1, timeout)
-        try:
-            for source, error in pool.run(pending, out, config, seed):
-                advance()
-                if error is None:
-                    report.made.append(source.key)
-                else:
-                    report.failed[source.key] = f"{source.name}: {_reason(source, error)}"
-                if isinstance(error, StoreError):
-                    raise error
-        except KeyboardInterrupt:
-            report.interrupted = True
-        finally:
-            pool.close()
+    pool = IsolatedPool(max(1, min(workers or os.cpu_count() or 1, len(pending))), timeout)
+    try:
+        _work_off(pool, pending, store, seed, report, ahead=2 * (workers or os.cpu_count() or 1))
+    except StoreError:
+        pool.kill()
+        with suppress(OSError):
             report.save()
+        raise
+    pool.shutdown()
+    report.save()
     return report
 
 
+def require_valid(config: SamplingConfig) -> None:
+    """ConfigError for a setting with which no shape could be sampled."""
+    if not 16 <= config.resolution <= 1024:
+        raise ConfigError(f"resolution must be 16 to 1024 cells per axis, got {config.resolution}")
+    if config.sparse_resolution < 1 or config.resolution % config.sparse_resolution:
+        raise ConfigError(
+            f"sparse_resolution must divide resolution, got {config.sparse_resolution} and {config.resolution}; "
+            f"set it to {config.resolution // 2}, for example"
+        )
+    if not config.band_voxels > 0:
+        raise ConfigError(f"band_voxels must be positive, got {config.band_voxels}")
+    for name in ("near", "near_std", "uniform", "surface"):
+        if not getattr(config, name) >= 0:
+            raise ConfigError(f"{name} must not be negative, got {getattr(config, name)}")
+
+
+def _work_off(
+    pool: Executor, pending: Sequence[Source], store: SampleStore, seed: int, report: Report, ahead: int
+) -> None:
+    """Submit the shapes, `ahead` of them at a time, and record each outcome."""
+    queue, retried = deque(pending), set[str]()
+    tasks: dict[Future[None], Source] = {}
+    with track("preprocessing", total=len(pending), unit="shape") as advance:
+        try:
+            while queue or tasks:
+                while queue and len(tasks) < ahead:
+                    source = queue.popleft()
+                    tasks[pool.submit(preprocess, source, store.path, store.config, seed)] = source
+                for future in wait(tasks, return_when=FIRST_COMPLETED).done:
+                    source = tasks.pop(future)
+                    if isinstance(future.exception(), BrokenProcessPool) and source.key not in retried:
+                        retried.add(source.key)
+                        queue.append(source)
+                    else:
+                        advance()
+                        _record(report, source, future)
+        except KeyboardInterrupt:
+            report.interrupted = True
+            _finish(pool)
+            for future, source in tasks.items():
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    _record(report, source, future)
+
+
+def _finish(pool: Executor) -> None:
+    console.print("stopping after the shapes in work; Ctrl-C again to stop now")
+    try:
+        pool.shutdown(cancel_futures=True)
+    except KeyboardInterrupt:
+        if isinstance(pool, IsolatedPool):
+            pool.kill()
+
+
+def _record(report: Report, source: Source, future: Future[None]) -> None:
+    error = future.exception()
+    if isinstance(error, StoreError):
+        raise error
+    if error is None:
+        report.made.append(source.key)
+    else:
+        report.failed[source.key] = f"{source.name}: {_reason(source, error)}"
+
+
 def _reason(source: Source, error: BaseException) -> str:
-    if isinstance(error, LatentSDFError | FileNotFoundError | TimeoutError | BrokenProcessPool):
+    if isinstance(error, BrokenProcessPool):
+        return f"{error} twice on this shape"
+    if isinstance(error, LatentSDFError | FileNotFoundError | TimeoutError):
         return str(error).removeprefix(f"{source.name}: ")
     return f"unexpected {type(error).__name__}: {error}"
-
-
-class _Pool:
-    """A process pool that survives dead and stuck workers; at most `workers` shapes are in flight."""
-
-    def __init__(self, workers: int, timeout: float) -> None:
-        self.workers = workers
-        self.timeout = timeout
-        self._executor = self._start()
-        self._busy = True
-
-    def run(self, sources: Sequence[Source], out: Path, config: SamplingConfig, seed: int):  # type: ignore[no-untyped-def]
-        """Yield (source, None or the error) as shapes finish."""
-        queue = list(reversed(sources))
-        retried: set[str] = set()
-        running: dict[Future[None], tuple[Source, float]] = {}
-        while queue or running:
-            while queue and len(running) < self.workers:
-                source = queue.pop()
-                future = self._executor.submit(preprocess, source, out, config, seed)
-                running[future] = (source, time.monotonic())
-            done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-            broken = [f for f in done if isinstance(f.exception(), BrokenProcessPool)]
-            late = [f for f, (_, since) in running.items() if f not in done and time.monotonic() - since > self.timeout]
-            for future in done:
-                if future not in broken:
-                    yield running.pop(future)[0], future.exception()
-            if not broken and not late:
-                continue
-            # The pool has to be replaced, so whatever else was in flight runs again, and its own deaths are counted.
-            self._kill()
-            for future, (source, _) in running.items():
-                if future in late:
-                    yield source, TimeoutError(f"took longer than {self.timeout:.0f} s and was given up")
-                elif future in broken and source.key in retried:
-                    yield source, BrokenProcessPool("the worker process died twice on this shape")
-                else:
-                    if future in broken:
-                        retried.add(source.key)
-                    queue.append(source)
-            running.clear()
-            self._executor = self._start()
-        self._busy = False
-
-    def close(self) -> None:
-        """Stop; shapes still in flight are not written."""
-        if self._busy:
-            self._kill()
-        self._executor.shutdown()
-
-    def _start(self) -> ProcessPoolExecutor:
-        # Set here and inherited: the libraries read them when a worker imports them.
-        os.environ.update({name: os.environ.get(name, value) for name, value in _ONE_THREAD.items()})
-        return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
-
-    def _kill(self) -> None:
-        for process in list((self._executor._processes or {}).values()):
-            process.kill()
-        self._executor.shutdown(wait=True, cancel_futures=True)

@@ -3,7 +3,10 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 import trimesh
 from conftest import SMALL_SAMPLING
 
-from latentsdf.errors import ConfigError
+from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.files import find_meshes
 from latentsdf.geometry.mesh import save
 from latentsdf.store import SampleStore
@@ -95,29 +98,88 @@ def _sleep(*_: object) -> None:
     time.sleep(60)
 
 
+def _die_of_b(source: Source, out: Path, *_: object) -> None:
+    """`b` kills its worker while the others are in work; `c` does so once."""
+    time.sleep(0.2)
+    first = not (out / source.id).exists()
+    (out / source.id).touch()
+    if source.id == "b" or (source.id == "c" and first):
+        _die()
+
+
 def test_a_worker_that_dies_costs_its_shape_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "preprocess", _die)
     report = job.run([Source("a", "b")], tmp_path / "s.zarr", SMALL_SAMPLING, workers=1)
     assert report.failed == {"a/b": "a/b: the worker process died twice on this shape"}
 
 
+def test_only_the_shape_that_kills_its_worker_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "preprocess", _die_of_b)
+    chosen = [Source("x", name) for name in "abcd"]
+    report = job.run(chosen, tmp_path / "s.zarr", SMALL_SAMPLING, workers=2)
+    assert report.failed == {"x/b": "x/b: the worker process died twice on this shape"}
+    assert sorted(report.made) == ["x/a", "x/c", "x/d"]
+
+
 def test_a_shape_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "preprocess", _sleep)
     report = job.run([Source("a", "b")], tmp_path / "s.zarr", SMALL_SAMPLING, workers=1, timeout=0.5)
-    assert report.failed == {"a/b": "a/b: took longer than 0 s and was given up"}
+    assert report.failed == {"a/b": "a/b: took longer than 0.5 s and was given up"}
 
 
-def test_ctrl_c_keeps_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish = job._Pool.run
+def test_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "preprocess", _full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        job.run([Source("a", name) for name in "bcdefgh"], tmp_path / "s.zarr", SMALL_SAMPLING, workers=1)
+    assert (tmp_path / "s.zarr" / "report.json").is_file()
 
-    def interrupted(*arguments: object):  # type: ignore[no-untyped-def]
-        yield next(finish(*arguments))  # type: ignore[arg-type]
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(job._Pool, "run", interrupted)
-    report = job.run(procedural(["table"], count=4), tmp_path / "s.zarr", SMALL_SAMPLING, workers=1)
-    assert report.interrupted and len(report.made) == 1
-    store = SampleStore.open(tmp_path / "s.zarr")
-    assert set(report.made) <= set(store.keys())
+def _full(*_: object) -> None:
+    raise StoreError("the disk is full")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"resolution": 8}, "resolution must be 16 to 1024 cells per axis, got 8"),
+        ({"sparse_resolution": 48}, "sparse_resolution must divide resolution, got 48 and 64; set it to 32"),
+        ({"band_voxels": 0.0}, "band_voxels must be positive, got 0.0"),
+        ({"near": -1}, "near must not be negative, got -1"),
+    ],
+)
+def test_settings_out_of_range_stop_before_the_first_shape(
+    change: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        job.run([Source("a", "b")], tmp_path / "s.zarr", replace(SMALL_SAMPLING, **change))
+    assert not (tmp_path / "s.zarr").exists()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_leaves_whole_shapes_and_no_worker(stop: signal.Signals, tmp_path: Path) -> None:
+    out = tmp_path / "s.zarr"
+    words = ["--source", "procedural", "--count", "12", "--out", str(out), "--workers", "2", *SMALL_FLAGS]
+    process = subprocess.Popen([sys.executable, "-m", "preprocessing", *words], start_new_session=True)
+    deadline = time.monotonic() + 40
+    while not (out / "shapes").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, stop)
+    assert process.wait(timeout=20) == (130 if stop == signal.SIGINT else -signal.SIGKILL)
+    while _group_lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _group_lives(process.pid)
+    store = SampleStore.open(out)
+    assert 0 < len(store) < 48
     for key in store:
         store.verify(key)
+    if stop == signal.SIGINT:
+        report = json.loads((out / "report.json").read_text())
+        assert report["interrupted"] and sorted(report["made"]) == store.keys() and not report["failed"]
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

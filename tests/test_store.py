@@ -2,6 +2,10 @@
 
 import errno
 import json
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 from conftest import SMALL_SAMPLING
 
 from latentsdf import store as store_module
+from latentsdf import strata
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.furniture import furniture
 from latentsdf.geometry.mesh import normalize
@@ -40,16 +45,39 @@ def test_what_is_written_is_read_back(record: ShapeRecord, tmp_path: Path) -> No
 def test_every_stratum_is_a_fair_sample_of_the_band(
     record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "STRATUM_ROWS", 2000)
+    monkeypatch.setattr(strata, "STRATUM_ROWS", 2000)
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(record)
     whole_index, whole = record.samples.band_index, record.samples.band_distance
-    for stratum in range(store.band_strata(record.key) - 1):
-        index, distance = store.band(record.key, [stratum])
-        assert len(index) == 2000 and (np.diff(index.astype(np.int64)) > 0).all()
-        spread = whole.std() / np.sqrt(2000)
+    count = store.band_strata(record.key)
+    parts = [store.band(record.key, [stratum]) for stratum in range(count)]
+    sizes = [len(index) for index, _ in parts]
+    assert count == -(-len(whole) // 2000) and max(sizes) - min(sizes) < count
+    assert np.array_equal(np.sort(np.concatenate([index for index, _ in parts])), whole_index)
+    for index, distance in parts:
+        spread = whole.std() / np.sqrt(len(index))
         assert abs(distance.mean() - whole.mean()) < 5 * spread
         assert abs(np.median(index) - np.median(whole_index)) < 0.1 * np.ptp(whole_index)
+    some = [2, 3, 0]
+    together = store.band(record.key, some)
+    assert np.array_equal(together[0], np.concatenate([parts[k][0] for k in some]))
+    assert np.array_equal(together[1], np.concatenate([parts[k][1] for k in some]))
+    assert [len(part) for part in store.band(record.key, [])] == [0, 0]
+    with pytest.raises(ConfigError, match=f"has strata 0 to {count - 1}"):
+        store.band(record.key, [count])
+
+
+@pytest.mark.parametrize("resolution", [32, 61, 512, 1024])
+def test_strata_give_back_any_set_of_vertices(resolution: int) -> None:
+    rng = np.random.default_rng(resolution)
+    last = (resolution + 1) ** 3 - 1
+    index = np.unique(np.append(rng.integers(0, last, 5000), [0, last])).astype(np.uint32)
+    distance = (index % 1001 / 500 - 1).astype(np.float32) * np.float32(0.02)
+    coded = strata.encode(index, distance, resolution, 0.02, rng)
+    back, value = strata.decode(coded, resolution, 0.02)
+    order = np.argsort(back)
+    assert np.array_equal(back[order], index)
+    assert np.abs(value[order] - distance).max() <= 0.02 / 65_534 * 1.01
 
 
 def test_a_write_that_fails_leaves_nothing_and_a_full_disk_is_named(
@@ -61,7 +89,7 @@ def test_a_write_that_fails_leaves_nothing_and_a_full_disk_is_named(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_read_all", full)
+        patch.setattr(store_module, "_put", full)
         with pytest.raises(StoreError, match=r"s\.zarr: the disk is full; shapes written before are complete"):
             store.write(record)
     assert store.keys() == []
@@ -79,10 +107,73 @@ def test_damage_names_the_shape(record: ShapeRecord, tmp_path: Path) -> None:
     content = bytearray(shard.read_bytes())
     content[100] ^= 0xFF
     shard.write_bytes(bytes(content))
-    with pytest.raises(StoreError, match="shape 'lamp/a.b-1' is damaged .* to rebuild it"):
+    with pytest.raises(StoreError, match="shape 'lamp/a.b-1' is damaged .*; rebuild it with"):
         store.verify(record.key)
     with pytest.raises(StoreError, match="lamp/a.b-1"):
         store.band(record.key)
+
+
+def test_a_lost_file_is_damage_and_not_zeros(record: ShapeRecord, tmp_path: Path) -> None:
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    store.write(record)
+    folder = tmp_path / "s.zarr" / "shapes" / record.key
+    (folder / "near" / "c" / "0" / "0").unlink()
+    with pytest.raises(StoreError, match="'lamp/a.b-1' is damaged .the file of array near is missing.; rebuild it"):
+        store.space(record.key)
+    for name in ("band_sdf", "sparse_sdf"):
+        shard = next(file for file in (folder / name / "c").rglob("*") if file.is_file())
+        shard.write_bytes(shard.read_bytes()[:-10])
+        with pytest.raises(StoreError, match="lamp/a.b-1' is damaged"):
+            store.read(record.key)
+    (folder / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match="lamp/a.b-1' is damaged"):
+        store.info(record.key)
+    store.write(record)
+    store.verify(record.key)
+
+
+def test_a_kill_while_replacing_leaves_no_half_shape(
+    record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    store.write(record)
+
+    class Killed(BaseException):
+        pass
+
+    final, rename = tmp_path / "s.zarr" / "shapes" / record.key, os.replace
+
+    def die_before_the_last(source: Path, target: Path) -> None:
+        if target == final:
+            raise Killed
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module.os, "replace", die_before_the_last)
+        with pytest.raises(Killed):
+            store.write(record)
+    assert record.key not in store and not final.exists()
+    store.write(record)
+    store.verify(record.key)
+
+
+def test_leftovers_of_killed_writers_are_cleared_but_not_those_of_living_ones(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr"
+    SampleStore.create(path, SMALL_SAMPLING)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host = socket.gethostname()
+    names = [f"{host}~{ended.pid}~1", f"{host}~{os.getpid()}~2", f"elsewhere~{ended.pid}~3"]
+    for name in names:
+        (path / "tmp" / name).mkdir(parents=True)
+    assert SampleStore.create(path, SMALL_SAMPLING).keys() == []
+    assert sorted(folder.name for folder in (path / "tmp").iterdir()) == sorted(names[1:])
+
+
+def test_a_record_sampled_otherwise_is_refused(record: ShapeRecord, tmp_path: Path) -> None:
+    store = SampleStore.create(tmp_path / "s.zarr", replace(SMALL_SAMPLING, band_voxels=5))
+    with pytest.raises(StoreError, match=r"'lamp/a.b-1': sampled with .*64, 3, 32.; the store has .64, 5, 32."):
+        store.write(record)
 
 
 def test_other_settings_versions_and_folders_are_refused(tmp_path: Path) -> None:
@@ -102,8 +193,18 @@ def test_other_settings_versions_and_folders_are_refused(tmp_path: Path) -> None
         SampleStore.open(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("key", ["../x", "a/../b", "a/", "/a", "a", "a/.hidden", "a/b/c"])
+@pytest.mark.parametrize(
+    "key", ["../x", "a/../b", "a/", "/a", "a", "a/.hidden", "a/b/c", "a/zarr.json", "__a/b", "a/b\n"]
+)
 def test_keys_that_are_no_plain_names_are_refused(key: str, tmp_path: Path) -> None:
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
-    with pytest.raises(ConfigError, match="is no shape key"):
-        assert key not in store
+    assert key not in store
+    for use in (store.info, store.read, store.verify, store.band):
+        with pytest.raises((ConfigError, StoreError), match="is no shape key|holds no shape"):
+            use(key)
+
+
+def test_names_in_any_script_are_keys(record: ShapeRecord, tmp_path: Path) -> None:
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    store.write(replace(record, category="стул", id="Stühlchen (2)"))
+    assert store.keys() == ["стул/Stühlchen (2)"]
