@@ -1,32 +1,35 @@
-"""Signed distance -> mesh: coarse to fine search for the zero set, fusion in an exact band, marching cubes.
+"""Signed distances to a triangle mesh: coarse to fine around the surface, fused in a band, marching cubes, weld.
 
-Cost and memory follow the surface. Cells are kept while |s| at their centre is at most `lipschitz` times their half
-diagonal; a field with |grad s| <= lipschitz loses nothing, thin parts included.
+Cost and memory follow the surface, not the box. The result equals marching cubes on the dense lattice as long as the
+general field changes by no more than `lipschitz` per unit length; where it is steeper the surface is still followed
+once any of it is found, and only pieces that no coarse cell hints at can be missed.
 """
 
+import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 import trimesh
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from latentsdf.cells import Keys, Lattice, march
+from latentsdf.blocks import Blocks, Ints, Mask, allocate, lookup
 from latentsdf.errors import ConfigError, EmptyLevelSetError, LatentSDFError
+from latentsdf.marching import marching_cubes
+from latentsdf.refinement import active_cells, crossing_cells, crossing_vertices, refine
 
 SignedDistance = Callable[[Tensor], Tensor]
-"""Points (N, 3) float32 in model space -> signed distance (N,), negative inside."""
-
+"""Points (N, 3) float32 in model space to signed distances (N,), negative inside."""
 Mode = Literal["general", "overfit", "fused", "smooth"]
 
 BAND_RESOLUTION = 512
 """`band_voxels` counts cells of this lattice; the band keeps its width in model space at other resolutions."""
-
-_COARSEST = 64
-_CHUNK = 16_384
-_FEWEST_BAND_CELLS = 2
+_COARSEST = 32  # a field trained with distances clamped at 0.1 still passes the Lipschitz guard there
+_LARGEST_COARSE = 128
 
 
 def extract(
@@ -36,141 +39,201 @@ def extract(
     resolution: int = 256,
     band_voxels: float = 3.0,
     mode: Mode = "fused",
-    lipschitz: float = 1.5,
+    level: float = 0.0,
     largest_component: bool = False,
-    device: str = "cpu",
+    chunk: int = 16_384,
+    device: torch.device | str = "cpu",
+    lipschitz: float = 1.5,
 ) -> trimesh.Trimesh:
-    """The zero level set as a mesh in model space, outward oriented, closed unless it leaves the box.
+    """The level set as a watertight mesh in model space, faces outward; a surface leaving the box gets a cap.
 
-    `general`: the general branch alone. `fused`: the overfit branch on the band, which is the cells that the general
-    branch's zero set passes through dilated by n cells (METHODS 1.5), the general branch outside. `overfit`: the
-    overfit branch on the band, nothing outside. `smooth`: both blended by exp(-(s_g / band width)^2).
+    `resolution` counts cells per axis of [-1, 1]^3: 16 to 1024, halving down to at most 128. The band is the set of
+    cells in which `general` changes sign, grown by `band_voxels` cells of a 512 lattice in each index (METHODS 1.5).
+    At other resolutions its width in model space is kept, but it is grown by at least 2 cells.
 
-    Raises EmptyLevelSetError with the value range when nothing crosses zero, ConfigError for a resolution that does
-    not halve down to a coarse lattice.
+    - general: `general` alone.
+    - fused: `overfit` on the vertices of the band, `general` elsewhere; also what `overfit=None` amounts to.
+    - overfit: as fused, on the whole 8^3-vertex blocks that touch the band; shows what `overfit` does away from it.
+    - smooth: w * overfit + (1 - w) * general, w = exp(-(general / width of the band)^2), within twice the band.
+
+    Points are evaluated `chunk` at a time on `device`. With `largest_component` only the piece of largest area is
+    kept. Raises ConfigError for unusable settings, EmptyLevelSetError when there is no surface, LatentSDFError when a
+    field is not finite somewhere, ValueError when it returns the wrong shape.
     """
-    evaluate = _Evaluator(device)
-    lattice, cells = _zero_cells(general, resolution, lipschitz, evaluate)
-    vertices = lattice.vertices(cells)
-    values = evaluate(general, lattice.positions(vertices))
-    crossing = lattice.sign_changes(cells, vertices, values)
-    if len(crossing) == 0:
-        raise _empty(evaluate)
-    if mode != "general" and overfit is not None:
-        cells, vertices, values = _fuse(
-            lattice, crossing, (vertices, values), general, overfit, mode, band_voxels, evaluate
-        )
-        if (values < 0).all() or (values >= 0).all():
-            raise _empty(evaluate)
-    surface = march(lattice, cells, vertices, values)
-    mesh = trimesh.Trimesh(surface.vertices * (2 / resolution) - 1, surface.faces, process=False)
-    return _largest(mesh) if largest_component else mesh
+    _check(overfit, resolution, band_voxels, mode, chunk, lipschitz)
+    coarse = _Sampler("general", general, level, chunk, device)
+    levels = _descend(coarse, resolution, lipschitz)
+    fuse = overfit is not None and mode != "general"
+    blocks = _settle(levels[-1], coarse, exact=not fuse)
+    cells = crossing_cells(blocks)
+    if not cells.any():
+        raise coarse.empty()
+    if overfit is not None and fuse:
+        fine = _Sampler("overfit", overfit, level, chunk, device)
+        grow = max(min(2, math.ceil(band_voxels)), round(band_voxels * resolution / BAND_RESOLUTION))
+        blocks = _settle(_paste(blocks, cells, grow, levels, coarse, fine, mode), coarse)
+        if not crossing_cells(blocks).any():
+            raise fine.empty()
+    vertices, faces = marching_cubes(blocks)
+    if largest_component:
+        vertices, faces = _largest(vertices, faces)
+    return trimesh.Trimesh(vertices, faces, process=False)
 
 
-class _Evaluator:
-    """Evaluates fields on numpy points in chunks, and remembers the range of values seen."""
+class _Sampler:
+    """One field, evaluated in chunks and checked; remembers the range of what it saw."""
 
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.range = (np.inf, -np.inf)
+    def __init__(self, name: str, field: SignedDistance, level: float, chunk: int, device: torch.device | str) -> None:
+        self.name, self.field, self.level, self.chunk, self.device = name, field, level, chunk, device
+        self.low, self.high = math.inf, -math.inf
 
-    def __call__(self, field: SignedDistance, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = [
-            field(torch.from_numpy(points[start : start + _CHUNK]).to(self.device)).cpu().numpy()
-            for start in range(0, len(points), _CHUNK)
-        ]
-        values = np.concatenate(parts).astype(np.float32) if parts else np.empty(0, dtype=np.float32)
-        if not np.isfinite(values).all():
-            raise LatentSDFError(
-                f"the field is not finite at {int((~np.isfinite(values)).sum())} of {len(values)} points, so it has no "
-                "surface; check the code or the checkpoint"
+    def __call__(self, index: Ints, resolution: int) -> NDArray[np.float32]:
+        """Values minus the level at lattice vertices (N, 3)."""
+        axis = (torch.arange(resolution + 1, dtype=torch.float64) * (2 / resolution) - 1).float().to(self.device)
+        values = np.empty(len(index), dtype=np.float32)
+        for start in range(0, len(index), self.chunk):
+            points = axis[torch.from_numpy(index[start : start + self.chunk]).to(self.device)]
+            with torch.no_grad():
+                found = self.field(points)
+            values[start : start + self.chunk] = self._checked(found, points)
+        return values - np.float32(self.level)
+
+    def _checked(self, found: Tensor, points: Tensor) -> NDArray[np.float32]:
+        if found.shape != points.shape[:1]:
+            raise ValueError(
+                f"the {self.name} field must return one distance a point, shape ({len(points)},), "
+                f"got shape {tuple(found.shape)}."
             )
-        if len(values):
-            self.range = (min(self.range[0], float(values.min())), max(self.range[1], float(values.max())))
-        return values
+        bad = ~torch.isfinite(found)
+        if bad.any():
+            where = ", ".join(f"{x:.4f}" for x in points[bad][0].tolist())
+            raise LatentSDFError(
+                f"the {self.name} field is not finite at {int(bad.sum())} of {len(points)} points, "
+                f"the first at ({where}). Check the code and the checkpoint for values that are not finite."
+            )
+        self.low, self.high = min(self.low, float(found.min())), max(self.high, float(found.max()))
+        return found.detach().to("cpu", torch.float32).numpy()
+
+    def fill(self, blocks: Blocks, mask: Mask) -> None:
+        """Evaluate the vertices under the mask into the lattice; those outside the box become +inf."""
+        outside = blocks.padding() & mask
+        blocks.value[outside] = np.inf
+        mask = mask & ~outside
+        blocks.value[mask] = self(blocks.index(mask), blocks.resolution)
+        blocks.exact[mask | outside] = True
+
+    def empty(self) -> EmptyLevelSetError:
+        """What to raise when the field never crosses the level."""
+        side = "outside" if self.low >= self.level else "inside" if self.high < self.level else "on either side"
+        return EmptyLevelSetError(
+            f"no surface: the {self.name} field takes values from {self.low:.4g} to {self.high:.4g} where it was "
+            f"looked at, {side} of level {self.level:g}, and no lattice cell in [-1, 1]^3 has both signs. Check that "
+            "the shape lies in model space and that negative means inside, train longer, or pass another `level`."
+        )
 
 
-def _empty(evaluate: _Evaluator) -> EmptyLevelSetError:
-    low, high = evaluate.range
-    return EmptyLevelSetError(
-        f"no surface: the field's values run from {low:.4g} to {high:.4g} and never cross zero in [-1, 1]^3; "
-        "the code may lie far from the training codes, or training was too short"
-    )
+def _check(
+    overfit: SignedDistance | None, resolution: int, band_voxels: float, mode: str, chunk: int, lipschitz: float
+) -> None:
+    if mode not in get_args(Mode):
+        raise ConfigError(f"mode must be one of {', '.join(get_args(Mode))}, got '{mode}'.")
+    if overfit is None and mode in ("overfit", "smooth"):
+        raise ConfigError(f"mode '{mode}' needs the `overfit` field; pass it, or use mode='general'.")
+    if not (16 <= resolution <= 1024 and resolution == int(resolution)):
+        raise ConfigError(f"resolution must be a whole number from 16 to 1024 cells per axis, got {resolution}.")
+    for name, value in (("band_voxels", band_voxels), ("chunk", chunk), ("lipschitz", lipschitz)):
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{name} must be positive and finite, got {value}.")
+    if _coarsest(resolution) > _LARGEST_COARSE:
+        step = 2 ** math.ceil(math.log2(resolution / _LARGEST_COARSE))
+        below = resolution // step * step
+        raise ConfigError(
+            f"resolution {resolution} does not halve down to a coarse lattice of at most {_LARGEST_COARSE} cells; "
+            f"the nearest that do are {below} and {below + step}."
+        )
 
 
-def _zero_cells(field: SignedDistance, resolution: int, lipschitz: float, evaluate: _Evaluator) -> tuple[Lattice, Keys]:
-    """Cells at full resolution that can hold the zero set."""
-    coarse = resolution
-    while coarse > _COARSEST and coarse % 2 == 0:
-        coarse //= 2
-    if not 2 <= coarse <= 2 * _COARSEST:
-        nearest = max(1, round(resolution / 64)) * 64
-        raise ConfigError(f"resolution {resolution} does not halve down to a coarse lattice; use {nearest}")
-    lattice = Lattice(coarse)
-    cells = lattice.all_cells()
-    while True:
-        values = evaluate(field, lattice.positions(cells, offset=0.5))
-        cells = cells[np.abs(values) <= lipschitz * np.sqrt(3) / lattice.resolution]
-        if len(cells) == 0:
-            raise _empty(evaluate)
-        if lattice.resolution == resolution:
-            return lattice, np.sort(cells)
-        lattice, cells = lattice.children(cells)
+def _coarsest(resolution: int) -> int:
+    while resolution % 2 == 0 and resolution // 2 >= _COARSEST:
+        resolution //= 2
+    return resolution
 
 
-def _fuse(
-    lattice: Lattice,
-    crossing: Keys,
-    known: tuple[Keys, NDArray[np.float32]],
-    general: SignedDistance,
-    overfit: SignedDistance,
-    mode: Mode,
-    band_voxels: float,
-    evaluate: _Evaluator,
-) -> tuple[Keys, Keys, NDArray[np.float32]]:
-    """Cells, their vertices and the fused values around the general branch's zero set.
+def _descend(field: _Sampler, resolution: int, lipschitz: float) -> list[Blocks]:
+    """The field on lattices from coarse to fine, each around the cells of the one before that can hold its zero set.
 
-    One more layer of cells than the band is kept: its outer vertices carry the general branch, so that a jump between
-    the branches shows up as it does on the dense lattice.
+    A point of a cell is within half a diagonal of a corner, so a cell without sign change can hold a zero only if
+    some corner's magnitude is at most `lipschitz` times that.
     """
-    width = max(_FEWEST_BAND_CELLS, round(band_voxels * lattice.resolution / BAND_RESOLUTION))
-    band = lattice.vertices(lattice.dilate(crossing, width))
+    blocks = allocate(_coarsest(resolution))
+    field.fill(blocks, blocks.stored())
+    levels = [blocks]
+    while blocks.resolution < resolution:
+        edge = 2 / blocks.resolution
+        guard = lipschitz * math.sqrt(3) / 2
+        last = blocks.resolution * 2 == resolution
+        active = active_cells(blocks, guard * edge)
+        blocks, pending = refine(blocks, active, lipschitz * edge / 2, 0.0 if last else guard * edge / 2)
+        field.fill(blocks, pending)
+        levels.append(blocks)
+    return levels
+
+
+def _settle(blocks: Blocks, field: _Sampler, *, exact: bool = True) -> Blocks:
+    """Complete the lattice around every crossed edge; with `exact`, replace bounds at the ends of crossed edges."""
+    while True:
+        ends = crossing_vertices(blocks)
+        grown, around = blocks.spread(ends, 1, 1, padding=True)
+        pending = around & np.isnan(grown.value)
+        if exact:
+            pending[grown.rows(blocks)] |= ends & ~blocks.exact
+        if not pending.any():
+            return grown
+        blocks = grown
+        field.fill(blocks, pending)
+
+
+def _paste(
+    blocks: Blocks, cells: Mask, grow: int, levels: list[Blocks], general: _Sampler, overfit: _Sampler, mode: Mode
+) -> Blocks:
+    """The lattice with the overfitting field on the band around the given cells, and one more vertex all around."""
+    if mode == "smooth":
+        grow *= 2
+    blocks, band = blocks.spread(cells, grow, grow + 1, padding=False)
     if mode == "overfit":
-        return lattice.dilate(crossing, width), band, evaluate(overfit, lattice.positions(band))
-    cells = lattice.dilate(crossing, width + 1)
-    vertices = lattice.vertices(cells)
-    in_band = np.zeros(len(vertices), dtype=bool)
-    in_band[np.searchsorted(vertices, band)] = True
-    values = np.empty(len(vertices), dtype=np.float32)
-    values[in_band] = evaluate(overfit, lattice.positions(band))
-    wanted = ~in_band if mode == "fused" else np.ones(len(vertices), dtype=bool)
-    coarse = _look_up_or_evaluate(vertices[wanted], known, general, lattice, evaluate)
-    if mode == "fused":
-        values[wanted] = coarse
-        return cells, vertices, values
-    gate = np.exp(-np.square(coarse * lattice.resolution / (2 * width)))
-    values[~in_band] = coarse[~in_band]
-    return cells, vertices, (gate * values + (1 - gate) * coarse).astype(np.float32)
+        band = band.any(axis=1, keepdims=True) & blocks.stored() & ~blocks.padding()
+    if mode == "smooth":
+        general.fill(blocks, band & ~blocks.exact)
+        smooth = blocks.value[band]
+        gate = np.exp(-((smooth / (grow / 2 * 2 / blocks.resolution)) ** 2))
+        overfit.fill(blocks, band)
+        blocks.value[band] = gate * blocks.value[band] + (1 - gate) * smooth
+    else:
+        overfit.fill(blocks, band)
+    blocks, ring = blocks.spread(band, 1, 1, padding=True)
+    absent = ring & np.isnan(blocks.value)
+    blocks.value[absent & blocks.padding()] = np.inf
+    absent &= ~blocks.padding()
+    blocks.value[absent] = _signs(levels, blocks.index(absent), blocks.resolution)
+    return blocks
 
 
-def _look_up_or_evaluate(
-    wanted: Keys,
-    known: tuple[Keys, NDArray[np.float32]],
-    field: SignedDistance,
-    lattice: Lattice,
-    evaluate: _Evaluator,
-) -> NDArray[np.float32]:
-    vertices, values = known
-    place = np.searchsorted(vertices, wanted).clip(max=len(vertices) - 1)
-    found = vertices[place] == wanted
-    result = values[place]
-    result[~found] = evaluate(field, lattice.positions(wanted[~found]))
-    return result
+def _signs(levels: list[Blocks], index: Ints, resolution: int) -> NDArray[np.float32]:
+    """Bounds for the general field at vertices that were never refined: the sign of the cell they lie in."""
+    value = np.full(len(index), np.nan, dtype=np.float32)
+    for blocks in reversed(levels):
+        left = np.flatnonzero(np.isnan(value))
+        value[left] = lookup(blocks, index[left] // np.int32(resolution // blocks.resolution))
+    return np.copysign(np.finfo(np.float32).tiny, value)
 
 
-def _largest(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    labels = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
-    areas = np.bincount(labels, weights=mesh.area_faces)
-    kept = trimesh.Trimesh(mesh.vertices, mesh.faces[labels == areas.argmax()], process=False)
-    kept.remove_unreferenced_vertices()
-    return kept
+def _largest(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The connected piece of the largest area."""
+    links = coo_array((np.ones(2 * len(faces), dtype=bool), (faces[:, :2].ravel(), faces[:, 1:].ravel())))
+    links.resize(len(vertices), len(vertices))
+    piece = connected_components(links, directed=False)[1][faces[:, 0]]
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    kept = faces[piece == np.argmax(np.bincount(piece, weights=area))]
+    used, kept = np.unique(kept, return_inverse=True)
+    return vertices[used], kept.reshape(-1, 3)
