@@ -171,16 +171,6 @@ def test_a_small_step_of_a_length_is_a_small_step_of_the_shape(family: str) -> N
             assert abs(moved.solid().volume() / member.solid().volume() - 1) < 0.005
 
 
-@every_family
-def test_a_member_takes_less_than_fifty_milliseconds(family: str) -> None:
-    times = []
-    for _ in range(7):
-        start = time.process_time()
-        furniture(family, 0)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.05  # The fastest: a busy machine only adds.
-
-
 # --- what makes them furniture
 
 
