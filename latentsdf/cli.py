@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo = verb("demo", _demo, "the whole path on furniture made in code: samples, training, uses, a report")
     demo.add_argument("--out", type=Path, default=Path("checkpoints/demo"), help="folder of the report (%(default)s)")
     demo.add_argument("--minutes", type=float, default=5.0, help="training time (%(default)s)")
-    demo.add_argument("--per-family", type=int, default=20, help="training shapes of each family (%(default)s)")
+    demo.add_argument("--per-family", type=int, default=28, help="training shapes of each family (%(default)s)")
     demo.add_argument("--workers", type=int, default=0, help="preprocessing workers; 0 for one a core")
     demo.add_argument("--seed", type=int, default=0)
 
@@ -131,7 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
     evaluate.add_argument("--points", type=int, default=100_000, help="surface samples a side (%(default)s)")
     evaluate.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv and a PNG sheet")
+    evaluate.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv, and worst.png, a sheet of the worst 12")
     _decoding(evaluate)
 
     info = verb("info", _info, "what is inside a sample store or a checkpoint")
@@ -318,11 +318,12 @@ def _render(arguments: argparse.Namespace) -> dict[str, Any]:
 def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.evaluate import evaluate, load_references
     from latentsdf.geometry.files import find_meshes
+    from latentsdf.render import comparison_sheet
 
     space = _load(arguments)
     found = find_meshes(arguments.meshes, split=arguments.split)
     references, failed = load_references([file.path for file in found])
-    evaluation, _ = evaluate(
+    evaluation, reconstructions = evaluate(
         space,
         references,
         unseen=arguments.invert,
@@ -337,6 +338,9 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         console.print(f"[yellow]not measured[/] {name}: {reason}")
     if arguments.out is not None:
         evaluation.save(arguments.out)
+        worst = {name: references[name] for name in evaluation.worst(12)}
+        if worst:
+            comparison_sheet(worst, reconstructions).save(arguments.out / "worst.png")
     return evaluation.as_dict()
 
 

@@ -10,7 +10,7 @@ SignMethod = Literal["auto", "pseudonormal", "winding", "visibility"]
 Normalization = Literal["sphere", "cube", "none"]
 Branch = Literal["general", "overfit"]
 Activation = Literal["relu", "softplus"]
-Conditioning = Literal["concat", "film"]
+Conditioning = Literal["concat", "film", "hyper"]
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,15 @@ class SamplingConfig:
 class BranchConfig:
     """One multilayer perceptron from a point and a code to a signed distance."""
 
-    width: int = 128
+    width: int = 64
     depth: int = 4
     """Hidden layers."""
     skip: int = 0
     """Feed the input again into this hidden layer (counted from 1); 0 for none."""
     activation: Activation = "relu"
-    conditioning: Conditioning = "film"
-    """`concat` feeds the code to the first and the skip layer; `film` scales and shifts features by it."""
+    conditioning: Conditioning = "hyper"
+    """`concat` feeds the code to the first and the skip layer, `film` scales and shifts features by it, with `hyper`
+    every weight is affine in it."""
     frequencies: int = 6
     """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none."""
 
@@ -66,9 +67,9 @@ class GridConfig:
 class ModelConfig:
     """The dual-branch model."""
 
-    code_dim: int = 64
+    code_dim: int = 32
     general: BranchConfig = field(default_factory=BranchConfig)
-    overfit: BranchConfig = field(default_factory=lambda: BranchConfig(width=64, depth=2, frequencies=0))
+    overfit: BranchConfig = field(default_factory=lambda: BranchConfig(depth=3))
     grid: GridConfig = field(default_factory=GridConfig)
     band_voxels: float = 3.0
     """Half width of the fusion band, in cells of a 512^3 lattice (2/512 of model space each)."""
@@ -109,11 +110,13 @@ class TrainConfig:
     minutes: float = 0.0
     """Wall-clock budget of the training loop; 0 for none."""
     shapes_per_batch: int = 64
-    points_per_shape: int = 256
+    points_per_shape: int = 128
     """Band samples per shape and step; half as many free-space samples come on top."""
-    lr_network: float = 2e-3
+    lr_network: float = 8e-3
     lr_grid: float = 2e-2
     lr_code: float = 5e-3
+    warmup_steps: int = 50
+    """Steps over which the learning rates rise from zero."""
     lr_final: float = 0.02
     """Share of each learning rate left at the end of its cosine decay."""
     code_std: float = 0.1

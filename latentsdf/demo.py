@@ -21,10 +21,9 @@ from latentsdf import report
 from latentsdf.config import Config, InvertConfig, TrainConfig
 from latentsdf.errors import LatentSDFError
 from latentsdf.evaluate import Evaluation, evaluate
-from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.furniture import FAMILIES, furniture
 from latentsdf.progress import console
-from latentsdf.render import contact_sheet, render_mesh
+from latentsdf.render import comparison_sheet, contact_sheet, render_mesh
 from latentsdf.space import ShapeSpace, load
 from latentsdf.train import train
 
@@ -81,8 +80,8 @@ def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int)
         "latentsdf demo",
         [
             ("Figures", _figures(summary)),
-            ("Training shapes: original above, fused reconstruction below", _pairs(known, seen_meshes)),
-            ("Unseen shapes: original above, inverted below", _pairs(new, unseen_meshes)),
+            ("Training shapes: original above, fused reconstruction below", _sheet(known, seen_meshes)),
+            ("Unseen shapes: original above, inverted below", _sheet(new, unseen_meshes)),
             ("Interpolation between two training shapes of each family", report.html_image(contact_sheet(strips))),
             ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
             ("Loss over training time", report.html_curve(report.read_metrics(out), ("general", "overfit"))),
@@ -125,8 +124,7 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
 
 
 def _over_floor(evaluation: Evaluation) -> float:
-    ratios = [c.cd_sq_sum / c.floor_cd_sq_sum for c in evaluation.shapes.values()]
-    return float(np.median(ratios))
+    return float(np.median([comparison.over_floor for comparison in evaluation.shapes.values()]))
 
 
 def _strip(space: ShapeSpace, first: str, last: str, steps: int = 7) -> list[Image.Image]:
@@ -159,15 +157,8 @@ def _retrieval_rows(space: ShapeSpace, queries: dict[str, trimesh.Trimesh], k: i
     return report.html_image(contact_sheet(rows, captions=captions))
 
 
-def _pairs(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, trimesh.Trimesh]) -> str:
-    names = [name for name in originals if name in reconstructions]
-    sheets = []
-    for start in range(0, len(names), 6):
-        some = names[start : start + 6]
-        above = [render_mesh(meshes.normalize(originals[n])[0], size=180) for n in some]
-        below = [render_mesh(reconstructions[n], size=180) for n in some]
-        sheets.append(report.html_image(contact_sheet([above, below], captions=[some, [""] * len(some)])))
-    return "".join(sheets)
+def _sheet(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, trimesh.Trimesh]) -> str:
+    return report.html_image(comparison_sheet(originals, reconstructions))
 
 
 def _figures(summary: dict[str, Any]) -> str:

@@ -74,6 +74,10 @@ class Evaluation:
             table.add_row(f"[bold]{statistic}", *(f"{summary[name][statistic]:.3g}" for name in _SHOWN))
         return table
 
+    def worst(self, count: int) -> list[str]:
+        """The shapes of the largest Chamfer distance over its floor, worst first."""
+        return sorted(self.shapes, key=lambda name: -self.shapes[name].over_floor)[:count]
+
     def save(self, folder: Path) -> None:
         """Write `metrics.json` and `metrics.csv`."""
         folder.mkdir(parents=True, exist_ok=True)

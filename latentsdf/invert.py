@@ -17,6 +17,7 @@ from torch import Tensor
 from latentsdf.config import InvertConfig
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.losses import data_term
+from latentsdf.memory import keep_freed_memory
 from latentsdf.model.field import LatentSDF
 from latentsdf.observation import Observation
 from latentsdf.progress import track
@@ -76,6 +77,7 @@ def invert(
 ) -> list[Inversion]:
     """One code for each observation, found together (DESIGN 6; compare METHODS 1.6 and 2)."""
     config = config or InvertConfig()
+    keep_freed_memory()
     prior = CodePrior.fit(training_codes)
     rng = np.random.default_rng(config.seed)
     coordinates = prior.encode(_starts(model, training_codes, observations, config, rng))

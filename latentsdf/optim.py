@@ -5,13 +5,20 @@ number. A row that no batch reads neither moves nor decays. With a dense gradien
 Adam (test).
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numba import njit, prange
+from numpy.typing import NDArray
 from torch import Tensor
+
+Array = NDArray[np.float32]
 
 
 class RowAdam:
-    """Adam over the rows of one table (V, C) that receive a gradient (Kingma & Ba 2015, algorithm 1, row by row)."""
+    """Adam over the rows of one float32 table (V, C) that receive a gradient (Kingma & Ba 2015, algorithm 1)."""
 
     def __init__(self, table: Tensor, lr: float, betas: tuple[float, float] = (0.9, 0.99), eps: float = 1e-12) -> None:
         self.table = table
@@ -25,14 +32,12 @@ class RowAdam:
     @torch.no_grad()
     def step(self, rows: Int[Tensor, " U"], gradient: Float[Tensor, "U C"]) -> None:
         """Move the given distinct rows."""
-        beta1, beta2 = self.betas
-        count = self.count[rows] + 1
-        first = self.first[rows].lerp_(gradient, 1 - beta1)
-        second = self.second[rows].lerp_(gradient.square().mean(1), 1 - beta2)
-        self.count[rows], self.first[rows], self.second[rows] = count, first, second
-        scale = (second / (1 - beta2**count)).sqrt_().add_(self.eps)
-        step = first.mul_((-self.lr / ((1 - beta1**count) * scale))[:, None])
-        self.table.index_add_(0, rows, step)
+        state = (self.table, self.first, self.second, self.count, rows, gradient.contiguous())
+        if self.table.is_cpu:
+            factors = (np.float32(x) for x in (self.lr, *self.betas, self.eps))
+            _step_on_cpu(*(x.numpy() for x in state), *factors)
+        else:
+            _step(*state, self.lr, *self.betas, self.eps)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Moments and counts, as tensors."""
@@ -42,3 +47,53 @@ class RowAdam:
         """Continue from `state_dict`."""
         for name in ("first", "second", "count"):
             getattr(self, name).copy_(state[name])
+
+
+def _step(
+    table: Tensor,
+    first: Tensor,
+    second: Tensor,
+    count: Tensor,
+    rows: Tensor,
+    gradient: Tensor,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    age = count[rows] + 1
+    mean = first[rows].lerp_(gradient, 1 - beta1)
+    square = second[rows].lerp_(gradient.square().mean(1), 1 - beta2)
+    count[rows], first[rows], second[rows] = age, mean, square
+    scale = (square / (1 - beta2**age)).sqrt_().add_(eps)
+    table.index_add_(0, rows, mean.mul_((-lr / ((1 - beta1**age) * scale))[:, None]))
+
+
+# One pass over four scattered arrays instead of torch's eleven: 3x `_step` on two cores.
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _step_on_cpu(
+    table: Array,
+    first: Array,
+    second: Array,
+    count: Array,
+    rows: NDArray[np.int64],
+    gradient: Array,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+) -> None:
+    one = np.float32(1)
+    channels = np.float32(table.shape[1])
+    for n in prange(len(rows)):
+        row = rows[n]
+        count[row] += one
+        square = np.float32(0)
+        for k in range(table.shape[1]):
+            square += gradient[n, k] * gradient[n, k]
+            first[row, k] += (one - beta1) * (gradient[n, k] - first[row, k])
+        second[row] += (one - beta2) * (square / channels - second[row])
+        scale = np.sqrt(second[row] / (one - beta2 ** count[row])) + eps
+        step = lr / ((one - beta1 ** count[row]) * scale)
+        for k in range(table.shape[1]):
+            table[row, k] -= step * first[row, k]

@@ -3,7 +3,7 @@
 Conventions: y is up; azimuth 0 looks at the +z side, turning towards +x; angles in degrees. Orthographic camera.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from latentsdf.errors import MeshError
 from latentsdf.extract import SignedDistance
+from latentsdf.geometry.mesh import normalize
 
 _BASE = np.array([0.56, 0.67, 0.80])
 _BACKGROUND = 1.0
@@ -129,6 +130,24 @@ def contact_sheet(
     return sheet
 
 
+def comparison_sheet(
+    originals: Mapping[str, trimesh.Trimesh],
+    reconstructions: Mapping[str, trimesh.Trimesh],
+    *,
+    size: int = 180,
+    columns: int = 6,
+) -> Image.Image:
+    """Originals (in any frame), with their reconstructions in model space below; names under the originals."""
+    names = [name for name in originals if name in reconstructions]
+    rows, captions = [], []
+    for start in range(0, len(names), columns):
+        some = names[start : start + columns]
+        rows.append([render_mesh(normalize(originals[name])[0], size=size) for name in some])
+        rows.append([render_mesh(reconstructions[name], size=size) for name in some])
+        captions += [some, [""] * len(some)]
+    return contact_sheet(rows, captions=captions)
+
+
 def _trace(field: SignedDistance, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """March all rays from where they enter the box; returns points and which rays hit."""
     entry, leave = _box(origins, directions)
@@ -174,7 +193,7 @@ def _occlusion(caster: object, points: NDArray[np.float64], normals: NDArray[np.
     origins = points + 1e-3 * normals
     hits = np.zeros(len(points))
     for _ in range(_OCCLUSION_RAYS):
-        direction = normals + rng.normal(size=3) / 1.5
+        direction = normals + rng.normal(size=points.shape) / 1.5
         hits += caster.intersects_any(origins, direction)  # type: ignore[attr-defined]
     return np.asarray(1 - 0.6 * hits / _OCCLUSION_RAYS)
 

@@ -17,6 +17,7 @@ from latentsdf.config import Config, LossConfig
 from latentsdf.dataset import Batch, Samples
 from latentsdf.errors import CheckpointError, TrainingError
 from latentsdf.losses import data_term, eikonal_term, gradient, heat_term, norm_term
+from latentsdf.memory import keep_freed_memory
 from latentsdf.model.field import LatentCodes, LatentSDF
 from latentsdf.optim import RowAdam
 from latentsdf.progress import console, track
@@ -41,6 +42,7 @@ def train(
     """
     config = config or Config()
     out = Path(out)
+    keep_freed_memory()
     store = SampleStore.open(data)
     _check_output(out, config, resume=resume, overwrite=overwrite)
     run = Run(store, config, torch.device(device))
@@ -129,9 +131,9 @@ class Run:
     def train_step(self) -> dict[str, float]:
         """One optimization step; returns the value of each loss term."""
         rows = self._next_shapes()
-        batch = self.samples.draw(rows, self.config.train.points_per_shape, self.rng)
+        batch = self.samples.draw(rows, self.config.train.points_per_shape, self.rng).to(self.device)
         self._set_learning_rates()
-        codes = self.codes.table.detach()[rows].requires_grad_()
+        codes = self.codes.table.detach()[batch.shape].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
         with self.model.grid.touched(batch.band_points.reshape(-1, 3)) as (grid_rows, grid_features):
             terms = self._terms(batch, codes)
@@ -212,6 +214,7 @@ class Run:
         settings = self.config.train
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress())))
         decay = settings.lr_final + (1 - settings.lr_final) * cosine
+        decay *= min(1.0, (self.step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
         self.network_adam.param_groups[0]["lr"] = settings.lr_network * decay
         self.grid_adam.lr = settings.lr_grid * decay
         self.code_adam.lr = settings.lr_code * decay

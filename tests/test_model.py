@@ -26,7 +26,7 @@ def test_encoding_is_the_paper_formula() -> None:
     assert encode(x, 0) is x
 
 
-@pytest.mark.parametrize("conditioning", ["concat", "film"])
+@pytest.mark.parametrize("conditioning", ["concat", "film", "hyper"])
 @pytest.mark.parametrize("skip", [0, 2])
 def test_a_batch_of_shapes_equals_one_shape_and_one_point_at_a_time(conditioning: str, skip: int) -> None:
     torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
 import torch
 
-from latentsdf.optim import RowAdam
+from latentsdf.optim import RowAdam, _step
 
 
 def test_with_one_channel_and_every_row_touched_it_is_adam() -> None:
@@ -45,3 +45,18 @@ def test_state_round_trip_continues_identically() -> None:
     for gradient in gradients[3:]:
         second.step(torch.arange(4), gradient)
     assert torch.equal(through, stopped)
+
+
+def test_the_compiled_step_equals_the_one_in_torch() -> None:
+    generator = torch.Generator().manual_seed(2)
+    table = torch.randn(50, 7, generator=generator)
+    compiled = RowAdam(table.clone(), lr=0.05)
+    plain = RowAdam(table.clone(), lr=0.05)
+    for _ in range(8):
+        rows = torch.randperm(50, generator=generator)[:20]
+        gradient = torch.randn(20, 7, generator=generator)
+        compiled.step(rows, gradient)
+        _step(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *plain.betas, plain.eps)
+    torch.testing.assert_close(compiled.table, plain.table)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(compiled.state_dict()[name], value)

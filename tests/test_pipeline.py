@@ -227,6 +227,7 @@ def test_the_commands_of_a_first_day(
     result = json.loads(capsys.readouterr().out)
     assert set(result["shapes"]) == {"table_0000"} and "the file is empty" in result["failed"]["bad"]
     assert (out / "metrics" / "metrics.csv").read_text().count("\n") == 2
+    assert (out / "metrics" / "worst.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize(

@@ -20,21 +20,59 @@ SYNSETS = {
     "02691156": "airplane",
     "02747177": "bin",
     "02773838": "bag",
+    "02801938": "basket",
+    "02808440": "bathtub",
     "02818832": "bed",
     "02828884": "bench",
+    "02834778": "bicycle",
+    "02843684": "birdhouse",
     "02871439": "bookshelf",
+    "02876657": "bottle",
+    "02880940": "bowl",
     "02924116": "bus",
     "02933112": "cabinet",
+    "02942699": "camera",
+    "02946921": "can",
+    "02954340": "cap",
     "02958343": "car",
+    "02992529": "cellphone",
     "03001627": "chair",
+    "03046257": "clock",
+    "03085013": "keyboard",
+    "03207941": "dishwasher",
     "03211117": "display",
+    "03261776": "earphone",
+    "03325088": "faucet",
+    "03337140": "file",
+    "03467517": "guitar",
+    "03513137": "helmet",
+    "03593526": "jar",
+    "03624134": "knife",
     "03636649": "lamp",
+    "03642806": "laptop",
     "03691459": "loudspeaker",
+    "03710193": "mailbox",
+    "03759954": "microphone",
+    "03761084": "microwave",
+    "03790512": "motorcycle",
+    "03797390": "mug",
+    "03928116": "piano",
+    "03938244": "pillow",
+    "03948459": "pistol",
+    "03991062": "pot",
+    "04004475": "printer",
+    "04074963": "remote",
     "04090263": "rifle",
+    "04099429": "rocket",
+    "04225987": "skateboard",
     "04256520": "sofa",
+    "04330267": "stove",
     "04379243": "table",
     "04401088": "telephone",
+    "04460130": "tower",
+    "04468005": "train",
     "04530566": "watercraft",
+    "04554684": "washer",
 }
 """ShapeNetCore synset offsets and the names users know them by."""
 
@@ -65,9 +103,8 @@ def find_meshes(
         raise FileNotFoundError(f"{root}: no such folder of meshes")
     found = _by_layout(root, layout)
     wanted = {_synset(name) for name in categories}
-    chosen = [f for f in found if (not wanted or _synset(f.category) in wanted) and fnmatch(f.id, pattern)]
-    if split is not None:
-        chosen = _apply_split(chosen, split)
+    chosen = found if split is None else _apply_split(found, split)
+    chosen = [f for f in chosen if (not wanted or _synset(f.category) in wanted) and fnmatch(f.id, pattern)]
     if not chosen:
         known = sorted({f.category for f in found})
         raise ConfigError(
@@ -94,16 +131,16 @@ def _apply_split(files: list[MeshFile], split: Path) -> list[MeshFile]:
         raise FileNotFoundError(f"{split}: no such split file")
     try:
         datasets = json.loads(split.read_text())
-        ids = {name for classes in datasets.values() for names in classes.values() for name in names}
+        listed = {(_synset(c), i) for classes in datasets.values() for c, ids in classes.items() for i in ids}
     except (json.JSONDecodeError, AttributeError, TypeError) as error:
         raise ConfigError(f'{split}: expected a DeepSDF split, {{"dataset": {{"class": ["id", ...]}}}}') from error
-    missing = sorted(ids - {f.id for f in files})
+    missing = sorted(listed - {(_synset(f.category), f.id) for f in files})
     if missing:
         raise ConfigError(
-            f"{split}: {len(missing)} of {len(ids)} shapes are not among the meshes, for example "
-            f"{', '.join(missing[:3])}"
+            f"{split}: {len(missing)} of {len(listed)} shapes are not among the meshes, for example "
+            f"{', '.join('/'.join(shape) for shape in missing[:3])}"
         )
-    return [f for f in files if f.id in ids]
+    return [f for f in files if (_synset(f.category), f.id) in listed]
 
 
 def _require_unique(files: list[MeshFile]) -> None:

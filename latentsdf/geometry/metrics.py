@@ -36,6 +36,11 @@ class Comparison:
     triangle_max: float
     """Largest of those distances, either way."""
 
+    @property
+    def over_floor(self) -> float:
+        """CD-sq-sum over its sampling floor; 1 is as good as the samples can tell."""
+        return self.cd_sq_sum / self.floor_cd_sq_sum
+
     def as_dict(self) -> dict[str, float]:
         """Name -> value."""
         return asdict(self)

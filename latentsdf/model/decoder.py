@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentsdf.config import BranchConfig
+from latentsdf.config import BranchConfig, Conditioning
 
 
 def encode(points: Float[Tensor, "... 3"], frequencies: int) -> Float[Tensor, "... D"]:
@@ -26,30 +26,50 @@ def _octaves(points: Tensor, frequencies: int) -> Tensor:
 
 
 class ConditionedLinear(nn.Module):
-    """`W h + b + B z`, and with `film` the rows of W scaled by 1 + A z.
+    """An affine layer whose bias, and mostly also its weight, depends on the code z.
 
-    Scale and shift are folded into one weight and bias per shape, so that the points pay a single matrix product.
+    - concat: W h + b + B z, which equals concatenating z to every point's h (DeepSDF).
+    - film: (1 + A z) * W h + b + B z, the rows of W scaled (Perez et al. 2018).
+    - hyper: (W + sum_k z_k A_k) h + b + B z, a hypernetwork of one linear layer (Ha et al. 2017).
+
+    Weight and bias are made once a shape, so that the points pay a single matrix product.
     """
 
-    def __init__(self, features: int, code_dim: int, out: int, *, film: bool) -> None:
+    def __init__(self, features: int, code_dim: int, out: int, conditioning: Conditioning) -> None:
         super().__init__()
         self.linear = nn.Linear(features, out)
         self.shift = nn.Linear(code_dim, out, bias=False)
-        self.scale = nn.Linear(code_dim, out, bias=False) if film else None
+        self.scale = nn.Linear(code_dim, out, bias=False) if conditioning == "film" else None
+        self.weights = nn.Linear(code_dim, out * features, bias=False) if conditioning == "hyper" else None
 
     def forward(self, hidden: Float[Tensor, "S P F"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P O"]:
-        shift = self.linear.bias + self.shift(codes)
-        if self.scale is None:
-            return torch.nn.functional.linear(hidden, self.linear.weight) + shift[:, None]
-        weight = self.linear.weight * (1 + self.scale(codes))[..., None]
-        return torch.baddbmm(shift[:, None], hidden, weight.mT)
+        shift = (self.linear.bias + self.shift(codes))[:, None]
+        if self.weights is not None:
+            weight = self.linear.weight + self.weights(codes).unflatten(-1, self.linear.weight.shape)
+        elif self.scale is not None:
+            weight = self.linear.weight * (1 + self.scale(codes))[..., None]
+        else:
+            return nn.functional.linear(hidden, self.linear.weight) + shift
+        return torch.bmm(hidden, weight.mT) + shift
+
+    def initialize(self) -> None:
+        """He for the weight; the code's parts are of its size for codes of unit length."""
+        spread = math.sqrt(2 / self.linear.in_features)
+        by_code = math.sqrt(1 / self.shift.in_features)
+        nn.init.normal_(self.linear.weight, 0, spread)
+        nn.init.zeros_(self.linear.bias)
+        nn.init.normal_(self.shift.weight, 0, by_code)
+        if self.scale is not None:
+            nn.init.normal_(self.scale.weight, 0, by_code)
+        if self.weights is not None:
+            nn.init.normal_(self.weights.weight, 0, by_code * spread)
 
 
 class Decoder(nn.Module):
     """Multilayer perceptron with code conditioning.
 
-    `features` is the width of extra per-point input (grid features); 0 for none. With `film` every hidden layer is
-    scaled and shifted by the code, with `concat` the code enters the first and the skip layer (DeepSDF).
+    `features` is the width of extra per-point input (grid features); 0 for none. With `film` and `hyper` the code
+    enters every hidden layer, with `concat` the first and the skip layer (DeepSDF).
     """
 
     def __init__(self, config: BranchConfig, code_dim: int, features: int = 0) -> None:
@@ -57,14 +77,13 @@ class Decoder(nn.Module):
         self.config = config
         width = config.width
         inputs = 3 + 6 * config.frequencies + features
-        film = config.conditioning == "film"
         layers: list[nn.Module] = []
         for depth in range(1, config.depth + 1):
             fresh = depth == 1
             skip = depth == config.skip
             incoming = inputs if fresh else width + (inputs if skip else 0)
-            if film or fresh or skip:
-                layers.append(ConditionedLinear(incoming, code_dim, width, film=film))
+            if config.conditioning != "concat" or fresh or skip:
+                layers.append(ConditionedLinear(incoming, code_dim, width, config.conditioning))
             else:
                 layers.append(nn.Linear(width, width))
         self.layers = nn.ModuleList(layers)
@@ -74,14 +93,11 @@ class Decoder(nn.Module):
 
     def _initialize(self) -> None:
         for layer in self.layers:
-            linear = layer.linear if isinstance(layer, ConditionedLinear) else layer
-            assert isinstance(linear, nn.Linear)
-            nn.init.normal_(linear.weight, 0, math.sqrt(2 / linear.in_features))
-            nn.init.zeros_(linear.bias)
             if isinstance(layer, ConditionedLinear):
-                nn.init.normal_(layer.shift.weight, 0, math.sqrt(1 / layer.shift.in_features))
-                if layer.scale is not None:
-                    nn.init.normal_(layer.scale.weight, 0, math.sqrt(1 / layer.scale.in_features))
+                layer.initialize()
+            elif isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, 0, math.sqrt(2 / layer.in_features))
+                nn.init.zeros_(layer.bias)
         nn.init.normal_(self.last.weight, 0, 0.1 * math.sqrt(2 / self.last.in_features))
         nn.init.zeros_(self.last.bias)
 

@@ -63,7 +63,7 @@ class FeatureGrid(nn.Module):
         if self._active is None:
             return gather(self.table, rows, weights)
         assert self._slot is not None
-        return gather(self._active, self._slot[rows].long(), weights)
+        return gather(self._active, self._slot[rows], weights)
 
     @contextmanager
     def touched(self, points: Float[Tensor, "N 3"]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -74,7 +74,7 @@ class FeatureGrid(nn.Module):
         """
         rows = corners(points.detach(), self.resolution)[0].flatten()
         distinct = self._renumber(rows)
-        self._active = self.table.detach()[distinct].requires_grad_()
+        self._active = self.table.detach().index_select(0, distinct).requires_grad_()
         try:
             yield distinct, self._active
         finally:
