@@ -21,7 +21,7 @@ from latentsdf.geometry.mesh import normalize
 _BASE = np.array([0.56, 0.67, 0.80])
 _BACKGROUND = 1.0
 _SUPERSAMPLING = 2
-_OCCLUSION_RAYS = 12
+_OCCLUSION_RAYS = 32
 _STEPS = 96
 _HIT = 1e-3
 
@@ -193,7 +193,7 @@ def _occlusion(caster: object, points: NDArray[np.float64], normals: NDArray[np.
     origins = points + 1e-3 * normals
     hits = np.zeros(len(points))
     for _ in range(_OCCLUSION_RAYS):
-        direction = normals + rng.normal(size=points.shape) / 1.5
+        direction = normals + rng.normal(size=3) / 1.5
         hits += caster.intersects_any(origins, direction)  # type: ignore[attr-defined]
     return np.asarray(1 - 0.6 * hits / _OCCLUSION_RAYS)
 
