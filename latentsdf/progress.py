@@ -10,6 +10,8 @@ from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
 """Messages for people go to stderr, so that stdout stays clean for `--json`."""
+if not console.is_terminal:
+    console.width = 160  # A log file takes whole tables.
 
 
 class _RateColumn(ProgressColumn):

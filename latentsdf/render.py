@@ -125,9 +125,16 @@ def contact_sheet(
         for c, image in enumerate(row):
             sheet.paste(image, (left + c * width, y))
             if captions and captions[r]:
-                text = captions[r][c]
+                text = _fitting(captions[r][c], font, width)
                 draw.text((left + c * width + width // 2, y + height), text, fill="black", font=font, anchor="ma")
     return sheet
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The end of a text, where long ids differ, as far as it fits."""
+    while len(text) > 1 and font.getlength(text) > 0.95 * width:
+        text = "…" + text.lstrip("…")[1:]
+    return text
 
 
 def comparison_sheet(
