@@ -10,11 +10,13 @@
 | `metrics.jsonl` | one line per logged step |
 | `README.md` | model card |
 
-The training loop writes all but `metrics.jsonl` under `<folder>/.next` and renames file by file, weights last.
+The training loop writes all but `metrics.jsonl` under `<folder>/.next`, marks that folder complete, and moves its files
+up. A crash before the mark leaves the old checkpoint; after it, the next reader finishes the move.
 """
 
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,24 +29,32 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from latentsdf.config import Config
+from latentsdf import settings
+from latentsdf.config import Config, Normalization
 from latentsdf.errors import CheckpointError
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.model.field import LatentSDF
-from latentsdf.settings import from_dict
 
 FORMAT = 1
 """Version of the folder's layout."""
 
+_ASIDE = ".next"
+_MARK = "complete"
+_FILES = ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetensors", "model.safetensors")
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded folder. `keys[i]` and `similarities[i]` belong to row i of `codes` (T, L)."""
+    """A loaded folder. `keys[i]` and `similarities[i]` belong to row i of `codes` (T, L).
+
+    `normalization` is how meshes of the space were brought to model space.
+    """
 
     model: LatentSDF
     codes: Tensor
     keys: list[str]
     similarities: list[Similarity]
+    normalization: Normalization
     config: Config
 
 
@@ -54,23 +64,34 @@ def save(
     codes: Tensor,
     keys: Sequence[str],
     similarities: Sequence[Similarity],
+    normalization: Normalization,
     config: Config,
     state: Mapping[str, Any],
 ) -> None:
     """Replace the checkpoint in `folder`; a crash on the way leaves the old one loadable."""
-    aside = folder / ".next"
+    aside = folder / _ASIDE
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
-    (aside / "shapes.json").write_text(json.dumps({"format": FORMAT, "shapes": shapes}, indent=1))
+    listing = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
+    (aside / "shapes.json").write_text(json.dumps(listing, indent=1))
     (aside / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False))
     (aside / "README.md").write_text(_card(config, len(keys), state))
     torch.save(dict(state), aside / "state.pt")
     save_file({"codes": codes.detach().contiguous()}, aside / "codes.safetensors")
     save_file(model.state_dict(), aside / "model.safetensors")
-    for name in ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetensors", "model.safetensors"):
-        os.replace(aside / name, folder / name)
-    aside.rmdir()
+    (aside / _MARK).touch()
+    _finish(folder)
+
+
+def _finish(folder: Path) -> None:
+    """Move a complete checkpoint up, whether written just now or before a crash."""
+    aside = folder / _ASIDE
+    if (aside / _MARK).is_file():
+        for name in _FILES:
+            if (aside / name).is_file():
+                os.replace(aside / name, folder / name)
+        shutil.rmtree(aside)
 
 
 def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
@@ -81,6 +102,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
         listing = json.loads((folder / "shapes.json").read_text())
         codes = load_file(folder / "codes.safetensors", device=str(device))["codes"]
         weights = load_file(folder / "model.safetensors", device=str(device))
+        shapes, normalization = listing["shapes"], listing["normalization"]
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:
         raise CheckpointError(f"{folder}: damaged checkpoint ({error}); restore it or train again") from error
     if listing.get("format") != FORMAT:
@@ -97,25 +119,25 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
         )
     model.load_state_dict(weights)
     model.eval().requires_grad_(False)
-    shapes = listing["shapes"]
-    if len(shapes) != len(codes):
-        raise CheckpointError(f"{folder}: shapes.json lists {len(shapes)} shapes but there are {len(codes)} codes")
+    if codes.shape != (len(shapes), config.model.code_dim):
+        raise CheckpointError(
+            f"{folder}: {len(shapes)} shapes with codes of {config.model.code_dim} are expected, "
+            f"but codes.safetensors has {tuple(codes.shape)}; the files come from different runs"
+        )
     similarities = [Similarity(tuple(s["center"]), s["scale"]) for s in shapes]
-    return Checkpoint(model, codes, [s["key"] for s in shapes], similarities, config)
+    return Checkpoint(model, codes, [s["key"] for s in shapes], similarities, normalization, config)
 
 
 def load_config(folder: Path) -> Config:
     """The configuration of a checkpoint folder."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such checkpoint folder; train one with `latentsdf train --out {folder}`")
-    missing = [
-        n
-        for n in ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
-        if not (folder / n).is_file()
-    ]
+    _finish(folder)
+    needed = ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
+    missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder}: not a complete checkpoint, {', '.join(missing)} is missing")
-    return from_dict(Config, yaml.safe_load((folder / "config.yaml").read_text()), source=str(folder / "config.yaml"))
+    return settings.load(Config, folder / "config.yaml")
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -123,8 +145,23 @@ def load_state(folder: Path) -> dict[str, Any]:
     path = folder / "state.pt"
     if not path.is_file():
         raise CheckpointError(f"{folder}: state.pt is missing, so training cannot resume from here")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: damaged, so training cannot resume from here ({error})") from error
     return state
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl; a line cut by a crash is left out."""
+    path = folder / "metrics.jsonl"
+    lines: list[dict[str, float]] = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return lines
 
 
 def _card(config: Config, shapes: int, state: Mapping[str, Any]) -> str:

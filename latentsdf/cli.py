@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from rich.text import Text
 
-from latentsdf.errors import ConfigError, LatentSDFError
-from latentsdf.progress import console
+from latentsdf.errors import ConfigError, LatentSDFError, MissingExtraError
+from latentsdf.progress import console, show_error, show_note
 
 if TYPE_CHECKING:
+    from latentsdf.invert import Inversion
     from latentsdf.space import CodeLike, ShapeSpace
 
 EXAMPLES = """
@@ -31,7 +33,7 @@ a first day with real data:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 2 user error, 130 interrupted."""
+    """Run one command; returns the exit code: 0 done, 1 nothing could be measured, 2 user error, 130 interrupted."""
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
     command: Callable[[argparse.Namespace], Any] = arguments.run
@@ -39,14 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.overrides = _overrides(rest) if arguments.accepts_overrides else _reject(rest)
         result = command(arguments)
     except (LatentSDFError, FileNotFoundError) as error:
-        console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        show_error(error)
         return 2
     except KeyboardInterrupt:
-        console.print("interrupted; what was written so far is kept, continue with --resume")
+        resume = "; continue with --resume" if command is _train else ""
+        console.print(f"interrupted; what was written so far is kept{resume}")
         return 130
     if getattr(arguments, "json", False):
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
-    return 0
+    return 1 if command is _evaluate and not result["shapes"] else 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -147,7 +150,7 @@ def _space(parser: argparse.ArgumentParser) -> None:
 
 def _shape(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--id", help="a training shape: id or category/id")
-    parser.add_argument("--code", type=Path, help="a code.npy file")
+    parser.add_argument("--code", type=Path, help="the folder written by invert, or a code.npy (in model space)")
 
 
 def _decoding(parser: argparse.ArgumentParser, resolution: int = 256) -> None:
@@ -208,13 +211,14 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
         config,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
-        device=_device(arguments.device),
+        device=arguments.device,
     )
 
 
 def _extract(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry import mesh as meshes
 
+    meshes.require_writable(arguments.out)
     space = _load(arguments)
     mesh = space.extract(
         _query(space, arguments),
@@ -235,23 +239,28 @@ def _invert(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry import mesh as meshes
 
     space = _load(arguments)
-    config = InvertConfig(seed=arguments.seed, **({"steps": arguments.steps} if arguments.steps else {}))
-    fit = space.invert(_read_target(arguments.target), config)
-    hits = space.nearest(fit, k=min(5, len(space.ids)))
+    steps = {} if arguments.steps is None else {"steps": arguments.steps}
+    fit = space.invert(_read_target(arguments.target), InvertConfig(seed=arguments.seed, **steps))
     arguments.out.mkdir(parents=True, exist_ok=True)
     np.save(arguments.out / "code.npy", fit.code)
+    try:
+        hits = dataclasses.asdict(space.nearest(fit, k=min(5, len(space.ids))))
+    except MissingExtraError as error:
+        hits = None
+        show_note("no neighbours", str(error))
     report: dict[str, Any] = {
         "target": str(arguments.target),
         "residual": fit.residual,
         "ok": fit.ok,
-        "nearest": dataclasses.asdict(hits),
+        "nearest": hits,
         "history": [float(v) for v in fit.history],
         "similarity": dataclasses.asdict(fit.similarity),
     }
     (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
     meshes.save(space.extract(fit, arguments.resolution, arguments.mode), arguments.out / "mesh.ply")
     verdict = "fits" if fit.ok else "does not fit well: the space may not hold this kind of shape"
-    console.print(f"{arguments.target.name} {verdict}; residual {fit.residual:.4f}, nearest {hits.ids[0]}")
+    nearest = f", nearest {hits['ids'][0]}" if hits else ""
+    console.print(Text(f"{arguments.target.name} {verdict}; residual {fit.residual:.4f}{nearest}"))
     return report
 
 
@@ -285,6 +294,8 @@ def _interpolate(arguments: argparse.Namespace) -> dict[str, Any]:
 def _retrieve(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.config import InvertConfig
 
+    if arguments.k < 1:
+        raise ConfigError(f"-k must be at least 1, got {arguments.k}")
     space = _load(arguments)
     if arguments.mesh is not None:
         query: CodeLike = space.invert(_read_target(arguments.mesh), InvertConfig(seed=arguments.seed))
@@ -299,6 +310,8 @@ def _retrieve(arguments: argparse.Namespace) -> dict[str, Any]:
 def _render(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.render import render_field
 
+    if arguments.out.suffix.lower() != ".png":
+        raise ConfigError(f"a picture is written as .png, got {arguments.out}")
     space = _load(arguments)
     query = _query(space, arguments)
     field = space.field(query, "general") if arguments.mode == "general" else space.fused(query)
@@ -322,7 +335,7 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
 
     space = _load(arguments)
     found = find_meshes(arguments.meshes, split=arguments.split)
-    references, failed = load_references([file.path for file in found])
+    references, failed = load_references(found)
     evaluation, reconstructions = evaluate(
         space,
         references,
@@ -335,7 +348,7 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     evaluation.failed.update(failed)
     console.print(evaluation.table())
     for name, reason in evaluation.failed.items():
-        console.print(f"[yellow]not measured[/] {name}: {reason}")
+        show_note("not measured", f"{name}: {reason}")
     if arguments.out is not None:
         evaluation.save(arguments.out)
         worst = {name: references[name] for name in evaluation.worst(12)}
@@ -359,12 +372,6 @@ def _load(arguments: argparse.Namespace) -> "ShapeSpace":
     return load(arguments.checkpoint, arguments.device)
 
 
-def _device(name: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
 def _query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
     if arguments.id is not None:
         space.row(arguments.id)
@@ -372,23 +379,43 @@ def _query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
         return name
     if arguments.code is not None:
         return _named_code(space, str(arguments.code))
-    raise ConfigError("name a shape: --id ID of a training shape, or --code FILE.npy")
+    raise ConfigError("name a shape: --id ID of a training shape, or --code FOLDER|FILE.npy")
 
 
 def _named_code(space: "ShapeSpace", name: str) -> "CodeLike":
-    import numpy as np
-
-    if not name.endswith(".npy"):
+    path = Path(name)
+    if (path / "report.json").is_file():
+        return _read_fit(path)
+    if path.suffix != ".npy":
         space.row(name)
         return name
-    if not Path(name).is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"{name}: no such code file")
-    return space.code(np.load(name))
+    return space.code(_read_array(path))
+
+
+def _read_fit(folder: Path) -> "Inversion":
+    import numpy as np
+
+    from latentsdf.geometry.mesh import Similarity
+    from latentsdf.invert import Inversion
+
+    report = json.loads((folder / "report.json").read_text())
+    similarity = Similarity(tuple(report["similarity"]["center"]), report["similarity"]["scale"])
+    history = np.array(report["history"], dtype=np.float32)
+    return Inversion(_read_array(folder / "code.npy"), history, report["residual"], report["ok"], similarity)
+
+
+def _read_array(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        return np.load(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: not an array written by numpy.save") from error
 
 
 def _read_target(path: Path) -> Any:
-    import numpy as np
-
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    return np.load(path) if path.suffix == ".npy" else path
+    return _read_array(path) if path.suffix == ".npy" else path

@@ -108,7 +108,7 @@ class TrainConfig:
     steps: int = 20_000
     """Length of the run; `minutes` ends it earlier and the schedule follows the clock then."""
     minutes: float = 0.0
-    """Wall-clock budget of the training loop; 0 for none."""
+    """Wall-clock budget of the training steps; 0 for none. Writing checkpoints comes on top."""
     shapes_per_batch: int = 64
     points_per_shape: int = 128
     """Band samples per shape and step; half as many free-space samples come on top."""
@@ -122,13 +122,13 @@ class TrainConfig:
     code_std: float = 0.1
     """Standard deviation of a code's components at the start."""
     memory_gb: float = 4.0
-    """Samples held in memory; beyond it each shape keeps a random share of its band."""
+    """Samples held in memory; beyond it each shape keeps a random share of its band, but all free-space samples."""
     checkpoint_minutes: float = 2.0
     """Time between checkpoints."""
     log_every: int = 50
     """Steps between lines of `metrics.jsonl`."""
     bf16: bool = True
-    """Matrix products in bfloat16 where the processor has instructions for it."""
+    """Matrix products in bfloat16; turn it off on processors that only emulate it (before AVX512-BF16 or AMX)."""
     seed: int = 0
 
 
@@ -148,11 +148,12 @@ class InvertConfig:
     """Fitting a code to a new shape with the networks and the grid frozen."""
 
     steps: int = 400
-    lr: float = 1e-2
+    lr: float = 0.1
+    """Adam's step, in standard deviations of the training codes; decays to a hundredth."""
     starts: int = 4
     """Codes optimized side by side: the best-ranked training codes and their mean."""
     points: int = 4096
     """Samples of the observation per step and branch."""
     prior: float = 1e-4
-    """Weight of the squared Mahalanobis distance to the training codes, per code component."""
+    """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
     seed: int = 0

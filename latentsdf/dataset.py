@@ -1,6 +1,6 @@
 """Sample store -> batches of S shapes x P points, held in memory within a budget.
 
-Band samples stay as they are stored, a lattice index and a quantized distance (6 bytes), and become coordinates only
+Band samples stay as they are stored, a lattice index and a distance (8 bytes), and become coordinates only
 when drawn. The strata of a shape are fair samples of its band, so a shape that does not fit whole keeps its first
 strata and loses resolution evenly, not in one place.
 """

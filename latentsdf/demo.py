@@ -18,8 +18,9 @@ import trimesh
 from PIL import Image
 
 from latentsdf import report
+from latentsdf.checkpoint import read_metrics
 from latentsdf.config import Config, InvertConfig, TrainConfig
-from latentsdf.errors import LatentSDFError
+from latentsdf.errors import ConfigError, LatentSDFError
 from latentsdf.evaluate import Evaluation, evaluate
 from latentsdf.geometry.furniture import FAMILIES, furniture
 from latentsdf.progress import console
@@ -37,6 +38,8 @@ _FAST_INVERSION = InvertConfig(steps=100, starts=1, points=1024)
 def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int) -> dict[str, Any]:
     """Run every step, write the report, and return what `report.json` holds."""
     started = time.monotonic()
+    if per_family < _EVALUATED_PER_FAMILY:
+        raise ConfigError(f"the demo measures {_EVALUATED_PER_FAMILY} shapes of each family; got {per_family}")
     out.mkdir(parents=True, exist_ok=True)
     store = out / "samples.zarr"
     _heading(1, f"samples: {per_family} shapes of each of {', '.join(FAMILIES)}")
@@ -84,7 +87,7 @@ def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int)
             ("Unseen shapes: original above, inverted below", _sheet(new, unseen_meshes)),
             ("Interpolation from a training shape to its nearest relative", report.html_image(contact_sheet(strips))),
             ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
-            ("Loss over training time", report.html_curve(report.read_metrics(out), ("general", "overfit"))),
+            ("Loss over training time", report.html_curve(read_metrics(out), ("general", "overfit"))),
             ("Every shape", _every_shape(seen) + _every_shape(unseen)),
         ],
     )
@@ -116,7 +119,8 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
         "--surface": "10000",
     }
     words = [word for pair in flags.items() for word in pair]
-    done = subprocess.run([sys.executable, "-m", "preprocessing", *words], check=False)
+    # -P: a preprocessing.py in the working directory is not ours.
+    done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *words], check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:

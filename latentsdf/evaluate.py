@@ -1,11 +1,12 @@
 """Measure a space against meshes: extract training shapes, or invert unseen ones, and compare surfaces.
 
-All figures are in model space, the shape normalized to the unit sphere at radius 1/1.03, so that shapes of different
+All figures are in the space's model space (by default the unit sphere at radius 1/1.03), so that shapes of different
 units can be averaged. `geometry.metrics` defines each of them.
 """
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ import trimesh
 from rich.table import Table
 
 from latentsdf.config import InvertConfig
-from latentsdf.errors import EmptyLevelSetError, LatentSDFError
+from latentsdf.errors import LatentSDFError
 from latentsdf.extract import Mode
 from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.files import MeshFile
 from latentsdf.geometry.metrics import Comparison, compare
-from latentsdf.progress import console, track
+from latentsdf.progress import track
 from latentsdf.space import CodeLike, ShapeSpace
 
 _SHOWN = ("cd_sq_sum", "floor_cd_sq_sum", "cd_l1_half", "f_score_001", "f_score_002", "normal_consistency", "hausdorff")
@@ -29,6 +31,9 @@ _SHOWN = ("cd_sq_sum", "floor_cd_sq_sum", "cd_l1_half", "f_score_001", "f_score_
 @dataclass(frozen=True)
 class Evaluation:
     """Figures per shape, and the shapes that could not be measured with the reason."""
+
+    normalization: str
+    """How meshes were brought to model space, in which everything is measured."""
 
     mode: str
     resolution: int
@@ -55,7 +60,7 @@ class Evaluation:
             "resolution": self.resolution,
             "points": self.points,
             "seed": self.seed,
-            "frame": "model space: bounding-box centre, farthest vertex at 1/1.03",
+            "frame": f"model space, normalization '{self.normalization}'",
             "summary": self.summary(),
             "shapes": {name: c.as_dict() for name, c in self.shapes.items()},
             "failed": self.failed,
@@ -106,47 +111,65 @@ def evaluate(
     Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by code alone.
     Returns the figures and the reconstructions in model space. A shape that fails is named, not fatal.
     """
-    codes, failed = _codes(space, references, unseen, inversion)
+    references, failed = _cleaned(references)
+    codes = _codes(space, references, unseen, inversion, failed)
     shapes: dict[str, Comparison] = {}
     reconstructions: dict[str, trimesh.Trimesh] = {}
     with track("evaluating", total=len(codes), unit="shape") as advance:
         for name, code in codes.items():
             try:
-                reference, _ = meshes.normalize(meshes.clean(references[name])[0], "sphere")
+                to_model = space.similarity(code).to_model
                 mesh = space.extract(code, resolution, mode)
-                mesh.vertices = space.similarity(code).to_model(mesh.vertices)
+                mesh.vertices = to_model(mesh.vertices)
+                reference = trimesh.Trimesh(to_model(references[name].vertices), references[name].faces, process=False)
                 shapes[name] = compare(mesh, reference, n=points, seed=seed)
                 reconstructions[name] = mesh
-            except EmptyLevelSetError as error:
+            except LatentSDFError as error:
                 failed[name] = str(error)
             advance()
-    return Evaluation(mode, resolution, points, seed, shapes, failed), reconstructions
+    return Evaluation(space.normalization, mode, resolution, points, seed, shapes, failed), reconstructions
 
 
-def load_references(paths: Sequence[Path]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
-    """Meshes by file stem, and the files that could not be read with the reason."""
+def load_references(files: Sequence[MeshFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
+    """Meshes by id (category/id where ids repeat), and the files that could not be read with the reason."""
+    repeated = {name for name, count in Counter(file.id for file in files).items() if count > 1}
     loaded: dict[str, trimesh.Trimesh] = {}
     failed: dict[str, str] = {}
-    for path in paths:
+    for file in files:
+        name = f"{file.category}/{file.id}" if file.id in repeated else file.id
         try:
-            loaded[path.stem] = meshes.load(path)
+            loaded[name] = meshes.load(file.path)
         except LatentSDFError as error:
-            failed[path.stem] = str(error)
-            console.print(f"[yellow]skipped[/] {error}")
+            failed[name] = str(error)
     return loaded, failed
 
 
+def _cleaned(references: dict[str, trimesh.Trimesh]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
+    cleaned: dict[str, trimesh.Trimesh] = {}
+    failed: dict[str, str] = {}
+    for name, mesh in references.items():
+        try:
+            cleaned[name] = meshes.clean(mesh)[0]
+        except LatentSDFError as error:
+            failed[name] = str(error)
+    return cleaned, failed
+
+
 def _codes(
-    space: ShapeSpace, references: dict[str, trimesh.Trimesh], unseen: bool, inversion: InvertConfig | None
-) -> tuple[dict[str, CodeLike], dict[str, str]]:
+    space: ShapeSpace,
+    references: dict[str, trimesh.Trimesh],
+    unseen: bool,
+    inversion: InvertConfig | None,
+    failed: dict[str, str],
+) -> dict[str, CodeLike]:
     if unseen:
         fits = space.invert_many(list(references.values()), inversion)
-        return dict(zip(references, fits, strict=True)), {}
+        return dict(zip(references, fits, strict=True))
     known = set(space.ids) | set(space.keys)
-    failed = {name: "not a training shape of this space; pass --invert" for name in references if name not in known}
-    return {name: name for name in references if name in known}, failed
+    failed.update({name: "not a training shape of this space; pass --invert" for name in references.keys() - known})
+    return {name: name for name in references if name in known}
 
 
 def _worst(name: str, values: np.ndarray) -> float:
-    more_is_better = name.startswith(("f_score", "normal_consistency", "iou", "precision", "recall"))
+    more_is_better = name.startswith(("f_score", "normal_consistency"))
     return float(values.min() if more_is_better else values.max())

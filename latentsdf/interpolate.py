@@ -1,6 +1,6 @@
 """Paths between codes."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +22,8 @@ def interpolate(
     codes = np.asarray(codes, dtype=np.float32)
     if len(codes) < 2 or steps < 2:
         raise ConfigError(f"a path needs at least 2 codes and 2 steps, got {len(codes)} codes and {steps} steps")
+    if method not in get_args(Method):
+        raise ConfigError(f"method must be one of {', '.join(get_args(Method))}, got '{method}'")
     position = np.linspace(0, len(codes) - 1, steps)
     start = np.minimum(position.astype(int), len(codes) - 2)
     fraction = (position - start)[:, None].astype(np.float32)

@@ -5,7 +5,7 @@ and one learning rate fits every direction. All training codes are ranked on the
 mean are the starts, and after a fifth of the steps only the best start of each observation goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.config import InvertConfig
+from latentsdf.errors import ConfigError
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.losses import data_term
 from latentsdf.memory import keep_freed_memory
 from latentsdf.model.field import LatentSDF
-from latentsdf.observation import Observation
+from latentsdf.observation import NEAR, Observation
 from latentsdf.progress import track
 
+_TOGETHER = 16
 _RANKING_POINTS = 1024
 _CLAMP = 0.1
 _TRUSTED_RESIDUAL = 0.015
@@ -31,8 +33,8 @@ _TRUSTED_RESIDUAL = 0.015
 class Inversion:
     """A fitted code.
 
-    `code` (L,); `history` mean absolute error of the fused field's branches by step; `residual` the final mean
-    absolute error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
+    `code` (L,); `history` sum of both branches' mean absolute errors by step; `residual` the final mean absolute
+    error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
     residual says that the space does not hold this shape; `similarity` leads to the user's frame.
     """
 
@@ -75,34 +77,55 @@ def invert(
     observations: Sequence[Observation],
     config: InvertConfig | None = None,
 ) -> list[Inversion]:
-    """One code for each observation, found together (DESIGN 6; compare METHODS 1.6 and 2)."""
+    """One code for each observation (DESIGN 6; compare METHODS 1.6 and 2), found 16 at a time.
+
+    Raises ConfigError for settings below 1.
+    """
     config = config or InvertConfig()
+    if min(config.steps, config.starts, config.points) < 1:
+        raise ConfigError(
+            f"inversion needs at least 1 step, start and point, got {config.steps}, {config.starts}, {config.points}"
+        )
     keep_freed_memory()
     prior = CodePrior.fit(training_codes)
+    batches = [observations[i : i + _TOGETHER] for i in range(0, len(observations), _TOGETHER)]
+    with track("inverting", total=config.steps * len(batches), unit="step") as advance:
+        return [
+            fit for batch in batches for fit in _invert_together(model, training_codes, prior, batch, config, advance)
+        ]
+
+
+def _invert_together(
+    model: LatentSDF,
+    training_codes: Float[Tensor, "T L"],
+    prior: CodePrior,
+    observations: Sequence[Observation],
+    config: InvertConfig,
+    advance: Callable[..., None],
+) -> list[Inversion]:
     rng = np.random.default_rng(config.seed)
     coordinates = prior.encode(_starts(model, training_codes, observations, config, rng))
-    owner = torch.arange(len(observations)).repeat_interleave(config.starts)
-    prune_at = config.steps // 5 if config.starts > 1 else 0
+    owner = torch.arange(len(observations), device=coordinates.device).repeat_interleave(config.starts)
+    prune_at = max(1, config.steps // 5)
     history: list[Tensor] = []
-    adam = torch.optim.Adam([coordinates.requires_grad_()], lr=config.lr * 10)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, config.steps, eta_min=config.lr * 0.1)
-    with track("inverting", total=config.steps, unit="step") as advance:
-        for step in range(config.steps):
-            if step == prune_at and config.starts > 1:
-                best = _best_starts(torch.stack(history[-10:]).mean(0), len(observations))
-                coordinates = coordinates.detach()[best].requires_grad_()
-                owner = owner[best]
-                adam.param_groups[0]["params"] = [coordinates]
-                adam.state.clear()
-                history = [errors[best] for errors in history]
-            errors = _errors(model, prior.decode(coordinates), observations, owner, config.points, rng)
-            loss = errors.sum() + config.prior * coordinates.square().sum(1).mean(0)
-            adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            schedule.step()
-            history.append(errors.detach())
-            advance()
+    adam = torch.optim.Adam([coordinates.requires_grad_()], lr=config.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, config.steps, eta_min=config.lr * 0.01)
+    for step in range(config.steps):
+        if step == prune_at and config.starts > 1:
+            best = _best_starts(torch.stack(history[-10:]).mean(0), len(observations))
+            coordinates = coordinates.detach()[best].requires_grad_()
+            owner = owner[best]
+            adam.param_groups[0]["params"] = [coordinates]
+            adam.state.clear()
+            history = [errors[best] for errors in history]
+        errors = _errors(model, prior.decode(coordinates), observations, owner, config.points, rng)
+        loss = (errors + config.prior * coordinates.square().sum(1)).sum()
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        schedule.step()
+        history.append(errors.detach())
+        advance()
     codes = prior.decode(coordinates.detach())
     return [
         _result(model, code, observation, torch.stack(history)[:, i])
@@ -121,9 +144,11 @@ def _starts(
     mean = training.mean(0, keepdim=True)
     starts = []
     for observation in observations:
-        points, distance = _draw(observation, _RANKING_POINTS, rng)
+        points, distance = (x.to(training.device) for x in _draw(observation, _RANKING_POINTS, rng))
         with torch.no_grad():
-            predicted = model.forward_general(points.expand(len(training), -1, -1), training)
+            predicted = torch.cat(
+                [model.forward_general(points.expand(len(c), -1, -1), c) for c in training.split(256)]
+            )
         errors = (predicted.clamp(-_CLAMP, _CLAMP) - distance.clamp(-_CLAMP, _CLAMP)).abs().mean(1)
         ranked = training[errors.argsort()[: max(1, config.starts - 1)]]
         starts.append(torch.cat((ranked, mean.expand(config.starts - len(ranked), -1))))
@@ -145,10 +170,10 @@ def _errors(
 ) -> Float[Tensor, " K"]:
     """Sum of both branches' mean absolute errors, per code; starts of one observation see the same samples."""
     drawn = [_draw(observation, points, rng) for observation in observations]
-    xyz = torch.stack([p for p, _ in drawn])[owner].to(codes.device)
-    distance = torch.stack([d for _, d in drawn])[owner].to(codes.device).clamp(-_CLAMP, _CLAMP)
+    xyz = torch.stack([p for p, _ in drawn]).to(codes.device)[owner]
+    distance = torch.stack([d for _, d in drawn]).to(codes.device)[owner].clamp(-_CLAMP, _CLAMP)
     branches = model(xyz, codes)
-    near = (distance.abs() < _CLAMP / 2).float()
+    near = (distance.abs() < NEAR).float()
     general = (branches.general.clamp(-_CLAMP, _CLAMP) - distance).abs().mean(1)
     overfit = ((branches.overfit.clamp(-_CLAMP, _CLAMP) - distance).abs() * near).sum(1) / near.sum(1).clamp(min=1)
     return general + overfit
@@ -156,13 +181,14 @@ def _errors(
 
 def _best_starts(errors: Float[Tensor, " K"], observations: int) -> Tensor:
     table = errors.view(observations, -1)
-    return table.argmin(1) + torch.arange(observations) * table.shape[1]
+    return table.argmin(1) + torch.arange(observations, device=errors.device) * table.shape[1]
 
 
 def _result(model: LatentSDF, code: Tensor, observation: Observation, history: Tensor) -> Inversion:
-    near = np.abs(observation.distance) < _CLAMP / 2
-    points = torch.from_numpy(observation.points[near])
+    near = np.abs(observation.distance) < NEAR
+    points = torch.from_numpy(observation.points[near]).to(code.device)
     with torch.no_grad():
-        predicted = model.forward_overfit(points[None], code[None])[0]
+        predicted = model.forward_overfit(points[None], code[None])[0].cpu()
     residual = float(data_term(predicted, torch.from_numpy(observation.distance[near])))
-    return Inversion(code.numpy(), history.numpy(), residual, residual <= _TRUSTED_RESIDUAL, observation.similarity)
+    verdict = residual <= _TRUSTED_RESIDUAL
+    return Inversion(code.cpu().numpy(), history.cpu().numpy(), residual, verdict, observation.similarity)

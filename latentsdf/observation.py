@@ -13,12 +13,15 @@ import numpy as np
 import trimesh
 from numpy.typing import ArrayLike, NDArray
 
+from latentsdf.config import Normalization
 from latentsdf.errors import MeshError
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.distance import MeshDistance
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 
 FEWEST_POINTS = 100
+NEAR = 0.05
+"""Samples closer to the surface say how well a code fits it."""
 _NEAR_STDS = (0.05, 0.01, 0.0025)
 _NORMAL_OFFSET = 0.01
 
@@ -32,15 +35,21 @@ class Observation:
     similarity: Similarity
 
 
-def observe(target: trimesh.Trimesh | Path | str | ArrayLike, samples: int = 30_000, seed: int = 0) -> Observation:
+def observe(
+    target: trimesh.Trimesh | Path | str | ArrayLike,
+    normalization: Normalization = "sphere",
+    samples: int = 30_000,
+    seed: int = 0,
+) -> Observation:
     """Turn a mesh, a mesh file, or an array of points or samples into an observation.
 
-    Raises MeshError for a mesh or an array that cannot say where a surface is.
+    `normalization` is the space's; meshes and points are brought to model space by it. Raises MeshError for a mesh or
+    an array that cannot say where a surface is.
     """
     if isinstance(target, str | Path):
         target = meshes.load(target)
     if isinstance(target, trimesh.Trimesh):
-        return _from_mesh(target, samples, seed)
+        return _from_mesh(target, normalization, samples, seed)
     array = np.asarray(target, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise MeshError(
@@ -52,12 +61,12 @@ def observe(target: trimesh.Trimesh | Path | str | ArrayLike, samples: int = 30_
         raise MeshError(f"{int((~np.isfinite(array)).any(1).sum())} of {len(array)} rows are not finite; drop them")
     if array.shape[1] == 4:
         return _from_signed(array)
-    return _from_points(array)
+    return _from_points(array, normalization)
 
 
-def _from_mesh(mesh: trimesh.Trimesh, samples: int, seed: int) -> Observation:
+def _from_mesh(mesh: trimesh.Trimesh, normalization: Normalization, samples: int, seed: int) -> Observation:
     cleaned, _ = meshes.clean(mesh)
-    model_mesh, similarity = meshes.normalize(cleaned, "sphere")
+    model_mesh, similarity = meshes.normalize(cleaned, normalization)
     rng = np.random.default_rng(seed)
     count = samples // (len(_NEAR_STDS) + 1)
     surface = np.asarray(trimesh.sample.sample_surface(model_mesh, count * len(_NEAR_STDS), seed=seed)[0])
@@ -68,14 +77,9 @@ def _from_mesh(mesh: trimesh.Trimesh, samples: int, seed: int) -> Observation:
     return Observation(points.astype(np.float32), distance.astype(np.float32), similarity)
 
 
-def _from_points(array: NDArray[np.float64]) -> Observation:
+def _from_points(array: NDArray[np.float64], normalization: Normalization) -> Observation:
     points = array[:, :3]
-    low, high = points.min(0), points.max(0)
-    center = (low + high) / 2
-    radius = np.linalg.norm(points - center, axis=1).max()
-    if radius == 0:
-        raise MeshError(f"all {len(points)} points coincide, so they have no shape")
-    similarity = Similarity((float(center[0]), float(center[1]), float(center[2])), 1 / (1.03 * float(radius)))
+    similarity = meshes.similarity_of(points, normalization)
     model_points = similarity.to_model(points)
     distance = np.zeros(len(points))
     if array.shape[1] == 6:
@@ -93,4 +97,6 @@ def _from_signed(array: NDArray[np.float64]) -> Observation:
             f"signed samples must be in model space [-1, 1]^3, but coordinates reach {np.abs(points).max():.3g}; "
             "scale them first, or pass the mesh or points"
         )
+    if np.abs(distance).min() >= NEAR:
+        raise MeshError(f"no signed sample lies within {NEAR} of the surface, so they do not say where it is")
     return Observation(points.astype(np.float32), distance.astype(np.float32), IDENTITY)

@@ -14,6 +14,16 @@ if not console.is_terminal:
     console.width = 160  # A log file takes whole tables.
 
 
+def show_error(error: BaseException) -> None:
+    """Print an error as it is: brackets in paths and extras are not markup."""
+    console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+
+
+def show_note(label: str, text: str) -> None:
+    """Print a warning with its label, the text as it is."""
+    console.print(Text.assemble((label, "yellow"), " ", text), soft_wrap=True)
+
+
 class _RateColumn(ProgressColumn):
     def __init__(self, unit: str) -> None:
         super().__init__()

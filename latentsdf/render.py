@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from latentsdf.errors import MeshError
+from latentsdf.errors import EmptyLevelSetError, MeshError
 from latentsdf.extract import SignedDistance
 from latentsdf.geometry.mesh import normalize
 
@@ -86,16 +86,18 @@ def render_field(
     size: int = 384,
     azimuth: float = 35.0,
     elevation: float = 20.0,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
 ) -> Image.Image:
     """A shaded picture of a signed distance in model space by sphere tracing.
 
     Steps are 0.8 of the distance, so a field whose gradient norm reaches 1.25 is still safe; normals come from central
-    differences of 2e-3.
+    differences of 2e-3. Raises EmptyLevelSetError when no ray meets a surface.
     """
     camera = Camera.orbit(azimuth, elevation, np.zeros(3), 1.0)
     origins, directions = (torch.from_numpy(np.float32(a)).to(device) for a in camera.rays(size * _SUPERSAMPLING))
     points, hit = _trace(field, origins, directions)
+    if not hit.any():
+        raise EmptyLevelSetError("no ray meets a surface in [-1, 1]^3; train longer, or check the code")
     normals = _normals(field, points[hit]).cpu().numpy().astype(np.float64)
     return _compose(_shade(normals, camera), hit.cpu().numpy(), size)
 
@@ -103,30 +105,23 @@ def render_field(
 def contact_sheet(
     rows: Sequence[Sequence[Image.Image]],
     *,
-    row_labels: Sequence[str] = (),
     captions: Sequence[Sequence[str]] = (),
-    title: str = "",
 ) -> Image.Image:
-    """Pictures in a grid, with optional labels before the rows, a caption under each picture, and a title."""
+    """Pictures in a grid, with an optional caption under each."""
     width, height = rows[0][0].size
     font = ImageFont.load_default(size=max(12, height // 16))
     line = int(1.6 * max(12, height // 16))
-    left = max((int(font.getlength(label)) + line for label in row_labels), default=0)
-    top = line if title else 0
     below = line if captions else 0
     columns = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (left + columns * width, top + len(rows) * (height + below)), "white")
+    sheet = Image.new("RGB", (columns * width, len(rows) * (height + below)), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((line // 2, line // 6), title, fill="black", font=font)
     for r, row in enumerate(rows):
-        y = top + r * (height + below)
-        if row_labels:
-            draw.text((line // 2, y + height // 2 - line // 2), row_labels[r], fill="black", font=font)
+        y = r * (height + below)
         for c, image in enumerate(row):
-            sheet.paste(image, (left + c * width, y))
+            sheet.paste(image, (c * width, y))
             if captions and captions[r]:
                 text = _fitting(captions[r][c], font, width)
-                draw.text((left + c * width + width // 2, y + height), text, fill="black", font=font, anchor="ma")
+                draw.text((c * width + width // 2, y + height), text, fill="black", font=font, anchor="ma")
     return sheet
 
 

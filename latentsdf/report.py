@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -57,7 +56,7 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
 def describe_checkpoint(path: Path) -> dict[str, Any]:
     """Print what a checkpoint holds."""
     loaded = checkpoint.load(path)
-    lines = read_metrics(path)
+    lines = checkpoint.read_metrics(path)
     last = lines[-1] if lines else {}
     values = sum(p.numel() for p in loaded.model.parameters())
     console.print(
@@ -65,18 +64,6 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
         f"{values:,} values, {last.get('step', 0):,} steps in {last.get('seconds', 0):.0f} s"
     )
     return {"checkpoint": str(path), "config": asdict(loaded.config), "shapes": loaded.keys, "last": last}
-
-
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl; a line cut by a crash is left out."""
-    path = folder / "metrics.jsonl"
-    lines: list[dict[str, float]] = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return lines
 
 
 def write_html(path: Path, title: str, sections: Sequence[tuple[str, str]]) -> None:

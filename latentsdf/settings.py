@@ -18,7 +18,10 @@ def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such configuration file; the ones we ship are in configs/")
-    values = yaml.safe_load(path.read_text()) or {}
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values such as 'train:', got {values!r:.40}")
     return from_dict(cls, merge(values, overrides or {}), source=str(path))
@@ -26,7 +29,8 @@ def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None
 
 def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """A copy of nested values with dotted overrides applied, for example {'train.steps': 100}."""
-    values = {k: merge(v, {}) if isinstance(v, dict) else v for k, v in values.items()}
+    # A section left empty in YAML is None; it changes nothing.
+    values = {k: merge(v, {}) if isinstance(v, dict) else v for k, v in values.items() if v is not None}
     for name, value in overrides.items():
         *sections, key = name.split(".")
         target = values
@@ -38,6 +42,7 @@ def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
 
 def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
     """Build a configuration; raises ConfigError naming the source, the key, and what was expected."""
+    values = merge(values, {})
     known = _known_keys(cls)
     for name in _flatten(values):
         if name not in known:

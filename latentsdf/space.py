@@ -13,8 +13,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from latentsdf import checkpoint, retrieve
-from latentsdf.config import Config, InvertConfig
+from latentsdf import checkpoint, devices, retrieve
+from latentsdf.config import Config, InvertConfig, Normalization
 from latentsdf.errors import ConfigError
 from latentsdf.extract import BAND_RESOLUTION, Mode, SignedDistance, extract
 from latentsdf.geometry.mesh import IDENTITY, Similarity
@@ -28,24 +28,26 @@ if TYPE_CHECKING:
 CodeLike = str | ArrayLike | Tensor | Inversion
 """A shape id, a code (L,), or the result of an inversion."""
 
+_CHUNK = 65_536
+
 
 def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
     """Open a checkpoint folder. `device` is auto, cpu, cuda or cuda:N."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return ShapeSpace(checkpoint.load(folder, device), Path(folder), device)
+    where = devices.resolve(device)
+    return ShapeSpace(checkpoint.load(folder, where), Path(folder), where)
 
 
 class ShapeSpace:
     """Model, codes and ids of a trained space; everything it returns for a shape is in that shape's own frame."""
 
-    def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, device: str) -> None:
+    def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, device: torch.device) -> None:
         self.model: LatentSDF = loaded.model
         self.codes: Float[Tensor, "T L"] = loaded.codes
         self.keys = loaded.keys
         self.config: Config = loaded.config
         self.folder = folder
         self.device = device
+        self.normalization: Normalization = loaded.normalization
         self._similarities = loaded.similarities
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
@@ -65,7 +67,8 @@ class ShapeSpace:
             return self.codes[self.row(shape)]
         if isinstance(shape, Inversion):
             shape = shape.code
-        code = torch.as_tensor(np.asarray(shape), dtype=torch.float32, device=self.device)
+        array = shape.detach() if isinstance(shape, Tensor) else np.asarray(shape)
+        code = torch.as_tensor(array, dtype=torch.float32, device=self.device)
         if code.shape != self.codes.shape[1:]:
             raise ConfigError(f"this space has codes of length {self.codes.shape[1]}, got shape {tuple(code.shape)}")
         if not torch.isfinite(code).all():
@@ -81,14 +84,9 @@ class ShapeSpace:
     def field(self, shape: CodeLike, branch: str = "general") -> SignedDistance:
         """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,)."""
         code = self.code(shape)[None]
-
-        def distance(points: Tensor) -> Tensor:
-            with torch.no_grad():
-                if branch == "general":
-                    return self.model.forward_general(points[None], code)[0]
-                return self.model.forward_overfit(points[None], code)[0]
-
-        return distance
+        if branch == "general":
+            return _in_chunks(lambda points: self.model.forward_general(points[None], code)[0])
+        return _in_chunks(lambda points: self.model.forward_overfit(points[None], code)[0])
 
     def extract(
         self, shape: CodeLike, resolution: int = 256, mode: Mode = "fused", *, largest_component: bool = False
@@ -117,14 +115,15 @@ class ShapeSpace:
         band = self.config.model.band_voxels * 2 / BAND_RESOLUTION
 
         def distance(points: Tensor) -> Tensor:
-            with torch.no_grad():
-                branches = self.model(points[None], code)
-                return torch.where(branches.general.abs() <= band, branches.overfit, branches.general)[0]
+            branches = self.model(points[None], code)
+            return torch.where(branches.general.abs() <= band, branches.overfit, branches.general)[0]
 
-        return distance
+        return _in_chunks(distance)
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
         """Fused signed distance (N,) at points (N, 3) in model space."""
+        if np.ndim(points) != 2 or np.shape(points)[1] != 3:
+            raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
         xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
         return self.fused(shape)(xyz).cpu().numpy()
 
@@ -135,9 +134,10 @@ class ShapeSpace:
     def invert_many(
         self, targets: Sequence[trimesh.Trimesh | Path | str | ArrayLike], config: InvertConfig | None = None
     ) -> list[Inversion]:
-        """Fit codes to several observations in one batch."""
+        """Fit codes to several observations in batches."""
         config = config or InvertConfig()
-        return invert(self.model, self.codes, [observe(t, seed=config.seed) for t in targets], config)
+        observations = [observe(target, self.normalization, seed=config.seed) for target in targets]
+        return invert(self.model, self.codes, observations, config)
 
     def interpolate(
         self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"
@@ -162,3 +162,13 @@ class ShapeSpace:
         index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids)
         index.save(self.folder)
         return index
+
+
+def _in_chunks(field: SignedDistance) -> SignedDistance:
+    """The same field without gradients, in bounded memory."""
+
+    def distance(points: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([field(some) for some in points.split(_CHUNK)])
+
+    return distance

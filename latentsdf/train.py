@@ -2,20 +2,24 @@
 
 import json
 import math
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentsdf import checkpoint
+from latentsdf import checkpoint, devices
 from latentsdf.config import Config, LossConfig
 from latentsdf.dataset import Batch, Samples
-from latentsdf.errors import CheckpointError, TrainingError
+from latentsdf.errors import CheckpointError, ConfigError, TrainingError
 from latentsdf.losses import data_term, eikonal_term, gradient, heat_term, norm_term
 from latentsdf.memory import keep_freed_memory
 from latentsdf.model.field import LatentCodes, LatentSDF
@@ -33,48 +37,94 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> dict[str, float]:
     """Train a shape space on a sample store and write its checkpoint folder; returns the last logged metrics.
 
-    Ctrl-C writes a checkpoint and raises KeyboardInterrupt. A loss that is not finite raises TrainingError naming the
-    term and the shapes of the batch, and keeps the last good checkpoint.
+    Ctrl-C ends the step, writes a checkpoint and raises KeyboardInterrupt. A loss that is not finite raises
+    TrainingError naming the term and the shapes of the batch, and keeps the last good checkpoint. Raises ConfigError
+    for settings out of range.
     """
     config = config or Config()
+    require_valid(config)
     out = Path(out)
     keep_freed_memory()
     store = SampleStore.open(data)
     _check_output(out, config, resume=resume, overwrite=overwrite)
-    run = Run(store, config, torch.device(device))
+    run = Run(store, config, devices.resolve(device))
     if resume:
         run.load_state_dict(checkpoint.load_state(out))
     console.print(run.summary())
     out.mkdir(parents=True, exist_ok=True)
+    with _stop_between_steps() as stopped:
+        metrics = _loop(run, out, stopped)
+    run.save(out)
+    if stopped.is_set():
+        raise KeyboardInterrupt
+    return metrics
+
+
+def require_valid(config: Config) -> None:
+    """ConfigError for a setting with which nothing could be trained."""
+    settings, model = config.train, config.model
+    counts = (
+        ("train.steps", settings.steps, 1),
+        ("train.shapes_per_batch", settings.shapes_per_batch, 1),
+        ("train.points_per_shape", settings.points_per_shape, 2),
+        ("train.log_every", settings.log_every, 1),
+        ("model.code_dim", model.code_dim, 1),
+        ("model.grid.resolution", model.grid.resolution, 1),
+        ("model.grid.channels", model.grid.channels, 1),
+        ("model.general.width", model.general.width, 1),
+        ("model.general.depth", model.general.depth, 1),
+        ("model.overfit.width", model.overfit.width, 1),
+        ("model.overfit.depth", model.overfit.depth, 1),
+    )
+    for name, value, least in counts:
+        if value < least:
+            raise ConfigError(f"{name} must be at least {least}, got {value}")
+
+
+@contextmanager
+def _stop_between_steps() -> Iterator[Event]:
+    """An event that Ctrl-C sets; a second Ctrl-C interrupts at once."""
+    stopped = Event()
+    if current_thread() is not main_thread():
+        yield stopped
+        return
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, previous)
+        console.print("stopping after this step; Ctrl-C again to stop now")
+
+    previous = signal.signal(signal.SIGINT, stop)
     try:
-        return _loop(run, out)
+        yield stopped
     finally:
-        # TrainingError means the parameters are spoilt: the last good checkpoint stays.
-        if run.healthy:
-            run.save(out)
+        signal.signal(signal.SIGINT, previous)
 
 
-def _loop(run: "Run", out: Path) -> dict[str, float]:
-    """Steps until the budget is spent; writes `metrics.jsonl` and checkpoints on the way."""
+def _loop(run: "Run", out: Path, stopped: Event) -> dict[str, float]:
+    """Steps until the budget is spent or the event is set; writes `metrics.jsonl` and checkpoints on the way."""
     settings = run.config.train
     per_step = settings.shapes_per_batch * settings.points_per_shape
     last_save = time.monotonic()
     metrics: dict[str, float] = {}
+    # Lines after the checkpoint that is resumed from will be written again.
+    kept = [line for line in checkpoint.read_metrics(out) if line["step"] <= run.step] if run.step else []
+    (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
     with (
-        (out / "metrics.jsonl").open("a" if run.step else "w") as log,
+        (out / "metrics.jsonl").open("a") as log,
         track("training", total=1000, unit="‰") as advance,
     ):
         shown = 0.0
-        while run.progress() < 1:
+        while run.progress() < 1 and not stopped.is_set():
             started = time.monotonic()
             terms = run.train_step()
             run.seconds += time.monotonic() - started
+            metrics = {"step": run.step, "seconds": round(run.seconds, 3)} | terms
             if run.step % settings.log_every == 0:
-                metrics = {"step": run.step, "seconds": round(run.seconds, 3)} | terms
                 log.write(json.dumps(metrics) + "\n")
                 log.flush()
                 note = f"step {run.step:,}  loss {terms['loss']:.2e}  band error {terms['overfit']:.2e}  "
@@ -97,6 +147,7 @@ class Run:
         self.device = device
         self.keys = store.keys()
         self.similarities = [store.info(key).similarity for key in self.keys]
+        self.normalization = store.config.normalization
         self.samples = Samples(store, self.keys, settings.memory_gb)
         torch.manual_seed(settings.seed)
         self.model = LatentSDF(config.model).to(device)
@@ -109,7 +160,6 @@ class Run:
         self.order = np.empty(0, dtype=np.int64)
         self.step = 0
         self.seconds = 0.0
-        self.healthy = True
 
     def summary(self) -> str:
         """What is about to be trained, and the memory it takes."""
@@ -194,7 +244,6 @@ class Run:
     def _require_finite(self, loss: Tensor, terms: dict[str, Tensor], rows: np.ndarray) -> None:
         if torch.isfinite(loss):
             return
-        self.healthy = False
         bad = [name for name, value in terms.items() if not torch.isfinite(value)]
         names = ", ".join(self.keys[row] for row in rows[:8])
         raise TrainingError(
@@ -220,8 +269,23 @@ class Run:
         self.code_adam.lr = settings.lr_code * decay
 
     def save(self, out: Path) -> None:
-        """Write the checkpoint folder."""
-        checkpoint.save(out, self.model, self.codes.table, self.keys, self.similarities, self.config, self.state_dict())
+        """Write the checkpoint folder; raises TrainingError instead when a parameter is not finite."""
+        for name, value in (*self.model.named_parameters(), ("codes", self.codes.table)):
+            if not torch.isfinite(value).all():
+                raise TrainingError(
+                    f"step {self.step}: {name} is not finite; the last checkpoint is kept. Lower train.lr_network or "
+                    "train.lr_grid"
+                )
+        checkpoint.save(
+            out,
+            self.model,
+            self.codes.table,
+            self.keys,
+            self.similarities,
+            self.normalization,
+            self.config,
+            self.state_dict(),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All that resuming needs beside the configuration, as tensors and plain values."""
@@ -242,8 +306,8 @@ class Run:
         """Continue as if never stopped."""
         if state["keys"] != self.keys:
             raise CheckpointError(
-                f"the checkpoint was trained on {len(state['keys'])} shapes, the store now holds {len(self.keys)}; "
-                "resume needs the same shapes"
+                f"the checkpoint was trained on {len(state['keys'])} shapes, the store now holds {len(self.keys)}, "
+                f"and not the same, for example {min(set(state['keys']) ^ set(self.keys))}; resume needs them all"
             )
         for name in ("model", "codes", "network_adam", "grid_adam", "code_adam"):
             getattr(self, name).load_state_dict(state[name])

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from conftest import small_config
 import latentsdf as ls
 from latentsdf import checkpoint, cli, settings
 from latentsdf import train as training
+from latentsdf.checkpoint import read_metrics
 from latentsdf.config import Config, InvertConfig
 from latentsdf.evaluate import evaluate
 from latentsdf.geometry.furniture import furniture
 from latentsdf.geometry.mesh import save
 from latentsdf.observation import observe
-from latentsdf.report import read_metrics
 from latentsdf.space import ShapeSpace
 
 FAST = InvertConfig(steps=60, starts=2, points=1024)
@@ -107,8 +108,8 @@ def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkey
     step = training.Run.train_step
 
     def interrupted(run: training.Run) -> dict[str, float]:
-        if run.step == 10:
-            raise KeyboardInterrupt
+        if run.step == 9:
+            signal.raise_signal(signal.SIGINT)
         return step(run)
 
     monkeypatch.setattr(training.Run, "train_step", interrupted)

@@ -151,32 +151,43 @@ def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Cleaning]:
 
 
 def normalize(mesh: trimesh.Trimesh, mode: Normalization = "sphere") -> tuple[trimesh.Trimesh, Similarity]:
-    """Move a mesh to model space.
+    """Move a mesh to model space; see `similarity_of`."""
+    similarity = similarity_of(np.asarray(mesh.vertices, dtype=np.float64), mode)
+    return trimesh.Trimesh(similarity.to_model(mesh.vertices), mesh.faces, process=False), similarity
 
-    `sphere`: bounding-box centre to the origin, farthest vertex at radius 1/1.03 (DeepSDF); `cube`: largest half
-    extent at 1/1.03; `none`: as it is, which must lie in [-1, 1]^3.
+
+def similarity_of(points: NDArray[np.float64], mode: Normalization = "sphere") -> Similarity:
+    """The way from the frame of points (N, 3) to model space.
+
+    `sphere`: bounding-box centre to the origin, farthest point at radius 1/1.03 (DeepSDF); `cube`: largest half
+    extent at 1/1.03; `none`: as it is. Raises MeshError for points that coincide, or that `none` leaves outside
+    [-1, 1]^3.
     """
-    vertices = np.asarray(mesh.vertices, dtype=np.float64)
-    low, high = vertices.min(0), vertices.max(0)
     if mode == "none":
-        if np.abs(vertices).max() > 1:
+        if np.abs(points).max() > 1:
             raise MeshError(
-                f"coordinates reach {np.abs(vertices).max():.4g}, outside [-1, 1]; use normalization 'sphere' or 'cube'"
+                f"coordinates reach {np.abs(points).max():.4g}, outside [-1, 1]; use normalization 'sphere' or 'cube'"
             )
-        return mesh, IDENTITY
+        return IDENTITY
+    low, high = points.min(0), points.max(0)
     center = (low + high) / 2
-    size = np.linalg.norm(vertices - center, axis=1).max() if mode == "sphere" else (high - low).max() / 2
-    similarity = Similarity((float(center[0]), float(center[1]), float(center[2])), float(_RADIUS / size))
-    moved = trimesh.Trimesh(similarity.to_model(vertices), mesh.faces, process=False)
-    return moved, similarity
+    size = np.linalg.norm(points - center, axis=1).max() if mode == "sphere" else (high - low).max() / 2
+    if size == 0:
+        raise MeshError(f"all {len(points)} points coincide, so they have no shape")
+    return Similarity((float(center[0]), float(center[1]), float(center[2])), float(_RADIUS / size))
+
+
+def require_writable(path: Path) -> None:
+    """ConfigError for a suffix that `save` cannot write."""
+    writable = [suffix for suffix in SUFFIXES if suffix != ".gltf"]
+    if path.suffix.lower() not in writable:
+        raise ConfigError(f"{path.name}: cannot write '{path.suffix}'; use one of {', '.join(writable)}")
 
 
 def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
     """Write a mesh by suffix; the file appears whole or not at all."""
     path = Path(path)
-    writable = [suffix for suffix in SUFFIXES if suffix != ".gltf"]
-    if path.suffix.lower() not in writable:
-        raise ConfigError(f"{path.name}: cannot write '{path.suffix}'; use one of {', '.join(writable)}")
+    require_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.next{path.suffix}")
     mesh.export(aside)

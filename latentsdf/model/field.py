@@ -55,10 +55,6 @@ class LatentSDF(nn.Module):
 class LatentCodes(nn.Module):
     """One code per training shape; row i belongs to the i-th shape of the run."""
 
-    def __init__(self, count: int, dim: int, std: float, generator: torch.Generator | None = None) -> None:
+    def __init__(self, count: int, dim: int, std: float) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.randn(count, dim, generator=generator) * std)
-
-    def forward(self, rows: Tensor) -> Float[Tensor, "S L"]:
-        """Codes of the shapes in these rows; their gradient is sparse in the rows."""
-        return nn.functional.embedding(rows, self.table)
+        self.table = nn.Parameter(torch.randn(count, dim) * std)
