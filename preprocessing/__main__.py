@@ -15,6 +15,7 @@ from latentsdf.geometry.furniture import FAMILIES
 from latentsdf.progress import console
 from preprocessing import job, sources
 
+_SPARSE = SamplingConfig.sparse_resolution
 EXAMPLES = """
 examples:
   latentsdf-preprocess --source meshes/furniture --category chair --split chair_train.json --out chairs.zarr
@@ -54,13 +55,23 @@ def build_parser() -> argparse.ArgumentParser:
         choices = get_args(field.type) or None
         kind = str if choices else field.type
         flag = f"--{field.name.replace('_', '-')}"
-        sampling.add_argument(flag, type=kind, choices=choices, default=field.default, help="(%(default)s)")
+        default, text = field.default, "(%(default)s)"
+        if field.name == "sparse_resolution":
+            default, text = None, f"(the largest divisor of --resolution that is at most {_SPARSE})"
+        sampling.add_argument(flag, type=kind, choices=choices, default=default, help=text)
     return parser
+
+
+def sparse_default(resolution: int) -> int:
+    """The largest divisor of `resolution` that is at most the default sparse resolution."""
+    return max(divisor for divisor in range(1, _SPARSE + 1) if resolution % divisor == 0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
+    if arguments.sparse_resolution is None:
+        arguments.sparse_resolution = sparse_default(arguments.resolution)
     config = SamplingConfig(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(SamplingConfig)})
     try:
         report = job.run(

@@ -14,6 +14,7 @@ import pytest
 import trimesh
 from conftest import SMALL_SAMPLING
 
+from latentsdf.config import SamplingConfig
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.files import find_meshes
 from latentsdf.geometry.mesh import save
@@ -153,6 +154,24 @@ def test_settings_out_of_range_stop_before_the_first_shape(
     with pytest.raises(ConfigError, match=message):
         job.run([Source("a", "b")], tmp_path / "s.zarr", replace(SMALL_SAMPLING, **change))
     assert not (tmp_path / "s.zarr").exists()
+
+
+def test_the_sparse_resolution_follows_the_resolution() -> None:
+    assert {r: command.sparse_default(r) for r in (32, 64, 96, 100, 127, 129, 256, 512, 1000)} == {
+        32: 32, 64: 64, 96: 96, 100: 100, 127: 127, 129: 43, 256: 128, 512: 128, 1000: 125,
+    }  # fmt: skip
+    for resolution in range(32, 1025):
+        job.require_valid(SamplingConfig(resolution=resolution, sparse_resolution=command.sparse_default(resolution)))
+
+
+@pytest.mark.parametrize(("resolution", "sparse"), [("64", 64), ("131", 1)])
+def test_a_resolution_needs_no_second_flag(resolution: str, sparse: int, tmp_path: Path) -> None:
+    words = ["--source", "procedural", "--category", "lamp", "--count", "1", "--resolution", resolution]
+    few = ["--band-voxels", "2", "--near", "200", "--uniform", "200", "--surface", "200", "--workers", "1"]
+    assert command.main([*words, *few, "--out", str(tmp_path / "s.zarr")]) == 0
+    store = SampleStore.open(tmp_path / "s.zarr")
+    assert store.config.sparse_resolution == sparse
+    assert store.read("lamp/lamp_0000").samples.sparse_distance.shape == (sparse + 1,) * 3
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
