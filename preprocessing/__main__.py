@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds until a shape is given up")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="make shapes again that the store holds")
+    parser.add_argument("--preview", action="store_true", help="draw each shape made, as OUT.previews/CATEGORY/ID.png")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if any shape failed")
     parser.add_argument("--json", action="store_true", help="print the report on standard output")
     sampling = parser.add_argument_group("sampling")
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             timeout=arguments.timeout,
             overwrite=arguments.overwrite,
             seed=arguments.seed,
+            previews=Path(f"{arguments.out}.previews") if arguments.preview else None,
         )
     except (LatentSDFError, FileNotFoundError) as error:
         console.print(f"[bold red]error:[/] {error}", soft_wrap=True)

@@ -21,6 +21,7 @@ from latentsdf.geometry.mesh import save
 from latentsdf.store import SampleStore
 from preprocessing import __main__ as command
 from preprocessing import job
+from preprocessing.report import Outcome, Report
 from preprocessing.sources import Source, files, procedural
 
 SMALL_FLAGS = ["--resolution", "32", "--band-voxels", "2", "--sparse-resolution", "16", "--near", "200",
@@ -99,13 +100,17 @@ def _sleep(*_: object) -> None:
     time.sleep(60)
 
 
-def _die_of_b(source: Source, out: Path, *_: object) -> None:
+OUTCOME = Outcome(2.0, 1000, 2500, 9000, "pseudonormal", 1.0, True, 0.0)
+
+
+def _die_of_b(source: Source, out: Path, *_: object) -> Outcome:
     """`b` kills its worker while the others are in work; `c` does so once."""
     time.sleep(0.2)
     first = not (out / source.id).exists()
     (out / source.id).touch()
     if source.id == "b" or (source.id == "c" and first):
         _die()
+    return OUTCOME
 
 
 def test_a_worker_that_dies_costs_its_shape_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
