@@ -156,10 +156,9 @@ class Report:
 
     def pace(self) -> str:
         """How fast this run was; "" when it made nothing."""
-        rate = self.shapes_per_hour()
-        return f"{rate:,.0f} shapes/h with {self.workers} workers, {timedelta(seconds=round(self.seconds))}" * bool(
-            rate
-        )
+        rate, took = self.shapes_per_hour(), timedelta(seconds=round(self.seconds))
+        workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        return "" if rate is None else f"{rate:,.0f} shapes/h with {workers}, {took}"
 
     def markdown(self) -> str:
         """A page to read in 20 seconds: the run, the store, failures, and shapes to look at."""
