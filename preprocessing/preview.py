@@ -110,7 +110,7 @@ def surface_image(surface: NDArray[np.float32], area: float, size: int = PANEL) 
     colour = np.where(away[:, None], _AWAY, np.array([176.0, 209, 248]) * light[:, None]).clip(0, 255)
     # Splats this much wider than the sample spacing leave few holes to look through.
     spacing = np.sqrt(area / max(len(surface), 1)) * size * _FINE / 2
-    side = int(np.clip(np.ceil(3 * spacing), 2, 20))
+    side = int(np.clip(np.ceil(3 * spacing), 2, 40))
     # Along outlines the splats of the far side would stand out in front of the near side.
     return _splat(column, row, depth - away * (2 * side / (size * _FINE)), colour, size, side)
 
