@@ -140,6 +140,7 @@ def test_a_later_report_keeps_what_earlier_runs_measured(tmp_path: Path) -> None
     first = job.run(procedural(["lamp"], count=2), out, SMALL_SAMPLING, workers=1)
     seconds = {key: shape.seconds for key, shape in first.shapes.items()}
     assert sorted(seconds) == SampleStore.open(out).keys() and all(s is not None and s > 0 for s in seconds.values())
+    assert all(0 < shape.band_bytes < shape.stored_bytes for shape in first.shapes.values())
     again = job.run(procedural(["lamp"], count=2), out, SMALL_SAMPLING, workers=1)
     assert again.made == {} and again.shapes == first.shapes
     (out / "report.json").write_text("cut o")
