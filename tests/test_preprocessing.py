@@ -51,7 +51,7 @@ def test_sources_by_category_split_and_pattern(folder: Path, tmp_path: Path) -> 
     split.write_text(json.dumps({"x": {"box": ["a"]}}))
     assert [s.key for s in files(folder, split=split)] == ["box/a"]
     split.write_text(json.dumps({"x": {"box": ["a", "zz"]}}))
-    with pytest.raises(ConfigError, match="1 of 2 shapes are not among the meshes, for example zz"):
+    with pytest.raises(ConfigError, match="1 of 2 shapes are not among the meshes, for example box/zz"):
         files(folder, split=split)
     with pytest.raises(ConfigError, match="no mesh selected out of 4 found; categories there: ball, box"):
         files(folder, categories=["sofa"])
