@@ -16,6 +16,7 @@ from latentsdf.progress import console
 from preprocessing import job, sources
 
 _SPARSE = SamplingConfig.sparse_resolution
+_COARSE = 32  # a sparse lattice of fewer cells shows little
 EXAMPLES = """
 examples:
   latentsdf-preprocess --source meshes/furniture --category chair --split chair_train.json --out chairs.zarr
@@ -73,6 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.sparse_resolution is None:
         arguments.sparse_resolution = sparse_default(arguments.resolution)
+        if arguments.sparse_resolution < min(_COARSE, arguments.resolution):
+            console.print(
+                f"[yellow]note:[/] {arguments.resolution} has no divisor from {_COARSE} to {_SPARSE}, so the sparse "
+                f"lattice has {arguments.sparse_resolution} cells per axis; a multiple of {_SPARSE} as --resolution "
+                f"gives it {_SPARSE}",
+                soft_wrap=True,
+            )
     config = SamplingConfig(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(SamplingConfig)})
     try:
         report = job.run(

@@ -255,12 +255,15 @@ def test_the_sparse_resolution_follows_the_resolution() -> None:
 
 
 @pytest.mark.parametrize(("resolution", "sparse"), [("64", 64), ("131", 1)])
-def test_a_resolution_needs_no_second_flag(resolution: str, sparse: int, tmp_path: Path) -> None:
+def test_a_resolution_needs_no_second_flag(
+    resolution: str, sparse: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--source", "procedural", "--category", "lamp", "--count", "1", "--resolution", resolution]
     few = ["--band-voxels", "2", "--near", "200", "--uniform", "200", "--surface", "200", "--workers", "1"]
     assert command.main([*words, *few, "--out", str(tmp_path / "s.zarr")]) == 0
     store = SampleStore.open(tmp_path / "s.zarr")
     assert store.config.sparse_resolution == sparse
+    assert ("has no divisor from 32 to 128" in capsys.readouterr().err) == (sparse == 1)
     assert store.read("lamp/lamp_0000").samples.sparse_distance.shape == (sparse + 1,) * 3
 
 
