@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -38,15 +39,35 @@ class _RateColumn(ProgressColumn):
         return Text(f"{speed:,.1f} {self.unit}/s")
 
 
+class HourlyColumn(ProgressColumn):
+    """Units an hour and the time left, by the mean of the whole run: Rich forgets steps older than 30 s."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: RichTask) -> Text:
+        """Empty until the first step is done."""
+        seconds = task.finished_time or task.elapsed
+        if not task.completed or not seconds:
+            return Text("")
+        rate = f"{task.completed / seconds * 3600:,.0f} {self.unit}s/h"
+        left = timedelta(seconds=round((task.remaining or 0) / task.completed * seconds))
+        return Text(f"{rate}, {left} left" if task.remaining else rate)
+
+
 @contextmanager
-def track(description: str, total: float, unit: str = "it") -> Iterator[Callable[..., None]]:
-    """Show a bar while the block runs; yields `advance(amount=1, note="")`, where `note` follows the bar."""
+def track(description: str, total: float, unit: str = "it", *, hourly: bool = False) -> Iterator[Callable[..., None]]:
+    """Show a bar while the block runs; yields `advance(amount=1, note="")`, where `note` follows the bar.
+
+    `hourly` is for steps of many seconds.
+    """
+    pace = (HourlyColumn(unit),) if hourly else (_RateColumn(unit), TimeRemainingColumn())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        _RateColumn(unit),
-        TimeRemainingColumn(),
+        *pace,
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:

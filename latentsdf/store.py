@@ -84,6 +84,7 @@ class ShapeInfo:
     seed: int
     sign: SignReport
     band_samples: int
+    band_bytes: int
     stored_bytes: int
 
 
@@ -200,7 +201,8 @@ class SampleStore:
                 seed=attributes["seed"],
                 sign=SignReport(**attributes["sign"]),
                 band_samples=attributes["band_samples"],
-                stored_bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+                band_bytes=_bytes_in(folder / "band_index") + _bytes_in(folder / "band_sdf"),
+                stored_bytes=_bytes_in(folder),
             )
 
     def band_strata(self, key: str) -> int:
@@ -302,6 +304,10 @@ def _hash_of(sampling: dict[str, Any]) -> str:
 def _is_key(key: str) -> bool:
     """Can a shape be stored under this category/id?"""
     return _KEY.fullmatch(key) is not None
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _consecutive(numbers: Sequence[int]) -> list[range]:

@@ -15,6 +15,8 @@ from latentsdf.geometry.furniture import FAMILIES
 from latentsdf.progress import console
 from preprocessing import job, sources
 
+_SPARSE = SamplingConfig.sparse_resolution
+_COARSE = 32  # a sparse lattice of fewer cells shows little
 EXAMPLES = """
 examples:
   latentsdf-preprocess --source meshes/furniture --category chair --split chair_train.json --out chairs.zarr
@@ -47,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds until a shape is given up")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="make shapes again that the store holds")
+    parser.add_argument("--preview", action="store_true", help="draw each shape made, as OUT.previews/CATEGORY/ID.png")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if any shape failed")
     parser.add_argument("--json", action="store_true", help="print the report on standard output")
     sampling = parser.add_argument_group("sampling")
@@ -54,13 +57,30 @@ def build_parser() -> argparse.ArgumentParser:
         choices = get_args(field.type) or None
         kind = str if choices else field.type
         flag = f"--{field.name.replace('_', '-')}"
-        sampling.add_argument(flag, type=kind, choices=choices, default=field.default, help="(%(default)s)")
+        default, text = field.default, "(%(default)s)"
+        if field.name == "sparse_resolution":
+            default, text = None, f"(the largest divisor of --resolution that is at most {_SPARSE})"
+        sampling.add_argument(flag, type=kind, choices=choices, default=default, help=text)
     return parser
+
+
+def sparse_default(resolution: int) -> int:
+    """The largest divisor of `resolution` that is at most the default sparse resolution."""
+    return max(divisor for divisor in range(1, _SPARSE + 1) if resolution % divisor == 0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = build_parser().parse_args(argv)
+    if arguments.sparse_resolution is None:
+        arguments.sparse_resolution = sparse_default(arguments.resolution)
+        if arguments.sparse_resolution < min(_COARSE, arguments.resolution):
+            console.print(
+                f"[yellow]note:[/] {arguments.resolution} has no divisor from {_COARSE} to {_SPARSE}, so the sparse "
+                f"lattice has {arguments.sparse_resolution} cells per axis; a multiple of {_SPARSE} as --resolution "
+                f"gives it {_SPARSE}",
+                soft_wrap=True,
+            )
     config = SamplingConfig(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(SamplingConfig)})
     try:
         report = job.run(
@@ -71,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             timeout=arguments.timeout,
             overwrite=arguments.overwrite,
             seed=arguments.seed,
+            previews=Path(f"{arguments.out}.previews") if arguments.preview else None,
         )
     except (LatentSDFError, FileNotFoundError) as error:
         console.print(f"[bold red]error:[/] {error}", soft_wrap=True)

@@ -1,6 +1,7 @@
 """Many shapes -> the store: a pool of processes, resume, and one failure never stops the run."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -13,7 +14,7 @@ from latentsdf.errors import ConfigError, LatentSDFError, StoreError
 from latentsdf.progress import console, track
 from latentsdf.store import SampleStore
 from preprocessing.pool import IsolatedPool
-from preprocessing.report import Report
+from preprocessing.report import Outcome, Report
 from preprocessing.shape import preprocess
 from preprocessing.sources import Source
 
@@ -27,8 +28,11 @@ def run(
     timeout: float = 600.0,
     overwrite: bool = False,
     seed: int = 0,
+    previews: Path | None = None,
 ) -> Report:
     """Preprocess every source that the store does not hold yet; returns what was made and what failed, and why.
+
+    With `previews` each shape made is drawn as `previews/<category>/<id>.png`, too; where that fails it is a warning.
 
     A worker that dies costs its shape one retry; a shape that takes longer than `timeout` seconds is given up. After
     Ctrl-C the shapes in work are finished, after a second one nothing is. Workers are spawned, so a script that calls
@@ -38,16 +42,20 @@ def run(
     require_valid(config)
     store = SampleStore.create(out, config)
     pending = [s for s in sources if overwrite or s.key not in store]
-    report = Report(store=out, asked=len(sources), present=len(sources) - len(pending))
-    pool = IsolatedPool(max(1, min(workers or os.cpu_count() or 1, len(pending))), timeout)
+    lanes = max(1, min(workers or os.cpu_count() or 1, len(pending)))
+    report = Report(out, config, len(sources), len(sources) - len(pending), lanes, previews)
+    pool = IsolatedPool(lanes, timeout)
+    start = time.monotonic()
     try:
         _work_off(pool, pending, store, seed, report, ahead=2 * (workers or os.cpu_count() or 1))
     except StoreError:
         pool.kill()
+        report.seconds = time.monotonic() - start
         with suppress(OSError):
             report.save()
         raise
     pool.shutdown()
+    report.seconds = time.monotonic() - start
     report.save()
     return report
 
@@ -73,13 +81,13 @@ def _work_off(
 ) -> None:
     """Submit the shapes, `ahead` of them at a time, and record each outcome."""
     queue, retried = deque(pending), set[str]()
-    tasks: dict[Future[None], Source] = {}
-    with track("preprocessing", total=len(pending), unit="shape") as advance:
+    tasks: dict[Future[Outcome], Source] = {}
+    with track("preprocessing", total=len(pending), unit="shape", hourly=True) as advance:
         try:
             while queue or tasks:
                 while queue and len(tasks) < ahead:
                     source = queue.popleft()
-                    tasks[pool.submit(preprocess, source, store.path, store.config, seed)] = source
+                    tasks[pool.submit(preprocess, source, store.path, store.config, seed, report.previews)] = source
                 for future in wait(tasks, return_when=FIRST_COMPLETED).done:
                     source = tasks.pop(future)
                     if isinstance(future.exception(), BrokenProcessPool) and source.key not in retried:
@@ -105,12 +113,12 @@ def _finish(pool: Executor) -> None:
             pool.kill()
 
 
-def _record(report: Report, source: Source, future: Future[None]) -> None:
+def _record(report: Report, source: Source, future: Future[Outcome]) -> None:
     error = future.exception()
     if isinstance(error, StoreError):
         raise error
     if error is None:
-        report.made.append(source.key)
+        report.made[source.key] = future.result()
     else:
         report.failed[source.key] = f"{source.name}: {_reason(source, error)}"
 

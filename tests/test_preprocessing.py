@@ -13,13 +13,19 @@ import numpy as np
 import pytest
 import trimesh
 from conftest import SMALL_SAMPLING
+from PIL import Image
+from rich.progress import Progress
+from rich.text import Text
 
+from latentsdf.config import SamplingConfig
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.files import find_meshes
 from latentsdf.geometry.mesh import save
+from latentsdf.progress import HourlyColumn
 from latentsdf.store import SampleStore
 from preprocessing import __main__ as command
 from preprocessing import job
+from preprocessing.report import Outcome, Report
 from preprocessing.sources import Source, files, procedural
 
 SMALL_FLAGS = ["--resolution", "32", "--band-voxels", "2", "--sparse-resolution", "16", "--near", "200",
@@ -45,7 +51,7 @@ def test_sources_by_category_split_and_pattern(folder: Path, tmp_path: Path) -> 
     split.write_text(json.dumps({"x": {"box": ["a"]}}))
     assert [s.key for s in files(folder, split=split)] == ["box/a"]
     split.write_text(json.dumps({"x": {"box": ["a", "zz"]}}))
-    with pytest.raises(ConfigError, match="1 of 2 shapes are not among the meshes, for example zz"):
+    with pytest.raises(ConfigError, match="1 of 2 shapes are not among the meshes, for example box/zz"):
         files(folder, split=split)
     with pytest.raises(ConfigError, match="no mesh selected out of 4 found; categories there: ball, box"):
         files(folder, categories=["sofa"])
@@ -90,6 +96,87 @@ def test_stores_do_not_depend_on_the_worker_count(tmp_path: Path) -> None:
             assert np.array_equal(getattr(a, name), getattr(b, name))
 
 
+def test_the_report_tells_speed_storage_and_doubtful_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["a", "b", "c", "d"]
+    made = {
+        f"x/{name}": replace(OUTCOME, seconds=seconds, confidence=confidence, closed=closed, thin=thin)
+        for name, seconds, confidence, closed, thin in zip(
+            names, (1.0, 2.0, 3.0, 10.0), (1.0, 0.7, 0.95, 0.5), (True, False, True, False), (0.0, 0.0, 0.5, 0.05),
+            strict=True,
+        )
+    }  # fmt: skip
+    monkeypatch.setattr(SampleStore, "keys", lambda _: sorted(made))
+    previews = tmp_path / "s.zarr.previews"
+    (previews / "x").mkdir(parents=True)
+    (previews / "x" / "d.png").touch()
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING).path
+    report = Report(store, SMALL_SAMPLING, asked=6, present=0, workers=2, previews=previews, made=made, seconds=36.0)
+    report.failed["x/e"] = "e.obj: the file is empty"
+    report.save()
+    told = json.loads((store / "report.json").read_text())
+    assert told["settings"]["resolution"] == 64 and told["made"] == [f"x/{name}" for name in names]
+    assert told["shapes_per_hour"] == 400 and told["seconds"] == 36
+    assert told["seconds_per_shape"]["mean"] == 4 and told["seconds_per_shape"]["p95"] == pytest.approx(8.95)
+    assert list(told["seconds_per_shape"]["slowest"]) == ["x/d", "x/c", "x/b", "x/a"]
+    assert told["bytes_per_band_sample"] == 2.5 and told["sign_methods"] == {"pseudonormal": 4}
+    assert list(told["low_confidence"].items()) == [("x/d", 0.5), ("x/b", 0.7)]
+    assert told["thin"] == {"x/c": 0.5} and told["open"] == ["x/b", "x/d"]
+    page = (store / "report.md").read_text()
+    for line in (
+        "6 shapes: 4 made, 0 already there, 1 failed, 1 not reached",
+        "| speed | 400 shapes/h with 2 workers, 0:00:36 |",
+        "| seconds per shape | mean 4.0, p95 8.9; slowest x/d 10.0, x/c 3.0, x/b 2.0, x/a 1.0 |",
+        "| storage | 2.5 bytes per band sample, 0.0 MB per shape |",
+        "- e.obj: the file is empty",
+        "- [x/d](<../s.zarr.previews/x/d.png>) 0.500",
+        "- x/b 0.700",
+        "- x/c 50%",
+    ):
+        assert line in page.splitlines()
+
+
+def test_a_later_report_keeps_what_earlier_runs_measured(tmp_path: Path) -> None:
+    out = tmp_path / "s.zarr"
+    first = job.run(procedural(["lamp"], count=2), out, SMALL_SAMPLING, workers=1)
+    seconds = {key: shape.seconds for key, shape in first.shapes.items()}
+    assert sorted(seconds) == SampleStore.open(out).keys() and all(s is not None and s > 0 for s in seconds.values())
+    assert all(0 < shape.band_bytes < shape.stored_bytes for shape in first.shapes.values())
+    again = job.run(procedural(["lamp"], count=2), out, SMALL_SAMPLING, workers=1)
+    assert again.made == {} and again.shapes == first.shapes
+    (out / "report.json").write_text("cut o")
+    third = job.run(procedural(["lamp"], count=2), out, SMALL_SAMPLING, workers=1)
+    assert third.shapes == {key: replace(shape, seconds=None, thin=None) for key, shape in first.shapes.items()}
+
+
+def test_previews_stand_beside_the_store_and_their_failure_costs_no_shape(tmp_path: Path) -> None:
+    words = ["--source", "procedural", "--category", "lamp", "--count", "2", "--workers", "1", *SMALL_FLAGS]
+    good, bad = tmp_path / "good.zarr", tmp_path / "bad.zarr"
+    assert command.main([*words, "--out", str(good), "--preview"]) == 0
+    keys = ["lamp/lamp_0000", "lamp/lamp_0001"]
+    for key in keys:
+        with Image.open(tmp_path / "good.zarr.previews" / f"{key}.png") as image:
+            assert len(image.getcolors(1 << 24)) > 100
+    (tmp_path / "bad.zarr.previews").write_text("a file where the folder should be")
+    assert command.main([*words, "--out", str(bad), "--preview", "--strict"]) == 0
+    assert SampleStore.open(bad).keys() == keys
+    report = json.loads((bad / "report.json").read_text())
+    assert report["failed"] == {} and len(report["warnings"]) == 2
+    assert report["warnings"][0].startswith("lamp/lamp_0000: no preview, ")
+    assert report["warnings"][0] in (bad / "report.md").read_text()
+
+
+def test_progress_tells_shapes_an_hour_and_the_time_left() -> None:
+    clock = 0.0
+    progress = Progress(HourlyColumn("shape"), get_time=lambda: clock, auto_refresh=False)
+    task = progress.add_task("", total=4)
+    assert progress.columns[0](progress.tasks[0]) == Text("")
+    clock = 90.0  # more than the 30 s that Rich looks back
+    progress.advance(task)
+    assert str(progress.columns[0](progress.tasks[0])) == "40 shapes/h, 0:04:30 left"
+    progress.advance(task, 3)
+    assert str(progress.columns[0](progress.tasks[0])) == "160 shapes/h"
+
+
 def _die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -98,13 +185,17 @@ def _sleep(*_: object) -> None:
     time.sleep(60)
 
 
-def _die_of_b(source: Source, out: Path, *_: object) -> None:
+OUTCOME = Outcome(2.0, 1000, 2500, 9000, "pseudonormal", 1.0, True, 0.0)
+
+
+def _die_of_b(source: Source, out: Path, *_: object) -> Outcome:
     """`b` kills its worker while the others are in work; `c` does so once."""
     time.sleep(0.2)
     first = not (out / source.id).exists()
     (out / source.id).touch()
     if source.id == "b" or (source.id == "c" and first):
         _die()
+    return OUTCOME
 
 
 def test_a_worker_that_dies_costs_its_shape_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +244,27 @@ def test_settings_out_of_range_stop_before_the_first_shape(
     with pytest.raises(ConfigError, match=message):
         job.run([Source("a", "b")], tmp_path / "s.zarr", replace(SMALL_SAMPLING, **change))
     assert not (tmp_path / "s.zarr").exists()
+
+
+def test_the_sparse_resolution_follows_the_resolution() -> None:
+    assert {r: command.sparse_default(r) for r in (32, 64, 96, 100, 127, 129, 256, 512, 1000)} == {
+        32: 32, 64: 64, 96: 96, 100: 100, 127: 127, 129: 43, 256: 128, 512: 128, 1000: 125,
+    }  # fmt: skip
+    for resolution in range(32, 1025):
+        job.require_valid(SamplingConfig(resolution=resolution, sparse_resolution=command.sparse_default(resolution)))
+
+
+@pytest.mark.parametrize(("resolution", "sparse"), [("64", 64), ("131", 1)])
+def test_a_resolution_needs_no_second_flag(
+    resolution: str, sparse: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--source", "procedural", "--category", "lamp", "--count", "1", "--resolution", resolution]
+    few = ["--band-voxels", "2", "--near", "200", "--uniform", "200", "--surface", "200", "--workers", "1"]
+    assert command.main([*words, *few, "--out", str(tmp_path / "s.zarr")]) == 0
+    store = SampleStore.open(tmp_path / "s.zarr")
+    assert store.config.sparse_resolution == sparse
+    assert ("has no divisor from 32 to 128" in capsys.readouterr().err) == (sparse == 1)
+    assert store.read("lamp/lamp_0000").samples.sparse_distance.shape == (sparse + 1,) * 3
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])

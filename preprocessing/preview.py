@@ -1,0 +1,203 @@
+"""One picture of what the store got for a shape: slices of its signed distance, and its samples.
+
+Drawn from the record alone with NumPy and Pillow, so a worker loads neither torch nor OpenGL. y is up; blue is inside,
+orange outside; lengths in model space. Pillow's own font knows ASCII only.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import map_coordinates
+from skimage.measure import find_contours
+
+from latentsdf.geometry.sampling import SdfSamples
+from latentsdf.store import ShapeRecord
+
+PANEL = 360
+"""Pixels of a square panel; three in each of two rows."""
+INSIDE = (33, 92, 168)
+OUTSIDE = (216, 112, 40)
+_AWAY = np.array([200.0, 30.0, 60.0])  # surface points whose normal looks away from the viewer
+_LIMIT = 0.5  # distance of the full colours
+_BAND_LIGHT = 0.72  # what the band's shade leaves of a colour
+_FINE = 2  # supersampling
+_MARGIN, _TITLE, _LINE = 12, 64, 22
+_MOST_NEAR = 30_000
+_AZIMUTH, _ELEVATION = np.radians(35.0), np.radians(20.0)
+# Axis cut, axis to the right, axis downwards (with its sign: y is up, and from above +z is towards the viewer).
+_VIEWS = ((0, 2, 1, -1), (1, 0, 2, 1), (2, 0, 1, -1))
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+
+def draw(record: ShapeRecord) -> Image.Image:
+    """The preview: three slices above; near samples, surface samples and the legend below."""
+    samples = record.samples
+    width, height = 3 * PANEL + 4 * _MARGIN, _TITLE + 2 * (PANEL + _LINE + _MARGIN)
+    sheet = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(sheet)
+    _title(pen, record, width)
+    cut = middle(samples)
+    panels = [slice_image(samples, axis, int(cut[axis])) for axis in range(3)]
+    position = cut * (2 / samples.sparse_resolution) - 1
+    captions = [
+        f"{'xyz'[a]} = {position[a]:+.2f}    right: {'xyz'[r]}    {'up' if sign < 0 else 'down'}: {'xyz'[d]}"
+        for a, r, d, sign in _VIEWS
+    ]
+    panels += [near_image(samples.near), surface_image(samples.surface, record.area)]
+    captions += [f"near samples: {len(samples.near):,}", f"surface samples: {len(samples.surface):,}, by their normals"]
+    for number, (panel, caption) in enumerate(zip(panels, captions, strict=True)):
+        x = _MARGIN + number % 3 * (PANEL + _MARGIN)
+        y = _TITLE + number // 3 * (PANEL + _LINE + _MARGIN)
+        sheet.paste(panel, (x, y))
+        pen.rectangle((x, y, x + PANEL - 1, y + PANEL - 1), outline=(200, 200, 200))
+        pen.text((x + PANEL // 2, y + PANEL + 3), caption, fill="black", font=_font(15), anchor="ma")
+    _legend(pen, record, 3 * _MARGIN + 2 * PANEL, _TITLE + PANEL + _LINE + _MARGIN)
+    return sheet
+
+
+def middle(samples: SdfSamples) -> NDArray[np.int64]:
+    """Sparse vertex (3,) in the middle of the shape's bounding box, exact to a cell; the box's own without surface."""
+    resolution = samples.sparse_resolution
+    at = np.argwhere(np.abs(samples.sparse_distance) <= 2 / resolution)
+    return (at.min(0) + at.max(0)) // 2 if len(at) else np.full(3, resolution // 2)
+
+
+def slice_image(samples: SdfSamples, axis: int, vertex: int, size: int = PANEL) -> Image.Image:
+    """The whole box at one sparse plane: distance as colour, the band shaded, the zero set as a black line."""
+    _, right, down, sign = _VIEWS[axis]
+    plane = np.take(samples.sparse_distance, vertex, axis).astype(np.float64)
+    plane = plane if right > down else plane.T  # rows downwards, columns to the right
+    plane = plane[::sign]
+    fine, resolution = size * _FINE, samples.sparse_resolution
+    centre = (np.arange(fine) + 0.5) / fine * resolution
+    distance = map_coordinates(plane, np.meshgrid(centre, centre, indexing="ij"), order=1)
+    colour = distance_colour(distance)
+    colour[np.abs(distance) <= samples.band_voxels * 2 / samples.resolution] *= _BAND_LIGHT
+    image = Image.fromarray(colour.round().astype(np.uint8))
+    pen = ImageDraw.Draw(image)
+    for line in find_contours(plane, 0.0) if min(plane.shape) > 1 else []:
+        pen.line([(c * fine / resolution, r * fine / resolution) for r, c in line], fill="black", width=2 * _FINE)
+    return image.resize((size, size), Image.Resampling.BOX)
+
+
+def distance_colour(distance: Floats) -> Floats:
+    """(..., 3) in 0 to 255: pale at zero, full colour at +-0.5, by the root so that thin parts show."""
+    strength = 0.15 + 0.85 * np.sqrt(np.minimum(np.abs(distance) / _LIMIT, 1))[..., None]
+    full = np.where(distance[..., None] < 0, np.array(INSIDE, float), np.array(OUTSIDE, float))
+    return np.asarray(255 + strength * (full - 255))
+
+
+def near_image(near: NDArray[np.float32], size: int = PANEL) -> Image.Image:
+    """Near samples (M, 4) as points: those outside pale, those inside over them, darker when farther away."""
+    near = near[:: -(-len(near) // _MOST_NEAR) or 1]
+    column, row, depth = _project(near[:, :3].astype(np.float64), size * _FINE)
+    inside = near[:, 3] < 0
+    light = np.where(inside, 0.75 + 0.25 * _rank(depth), 0.0)[:, None]
+    colour = np.where(inside[:, None], np.array(INSIDE) * light, np.array(OUTSIDE) * 0.4 + 255 * 0.6)
+    return _splat(column, row, np.where(inside, depth + 10, depth), colour, size, side=3)
+
+
+def surface_image(surface: NDArray[np.float32], area: float, size: int = PANEL) -> Image.Image:
+    """Surface samples (M, 6) as an opaque surface, lit by their normals; red where these look away from the viewer."""
+    column, row, depth = _project(surface[:, :3].astype(np.float64), size * _FINE)
+    right, up, back = _axes()
+    normal = surface[:, 3:].astype(np.float64)
+    key = back + 0.6 * up - 0.5 * right
+    light = 0.3 + 0.5 * (normal @ (key / np.linalg.norm(key))).clip(0, 1) + 0.2 * (0.5 + 0.5 * normal[:, 1])
+    away = normal @ back < 0
+    colour = np.where(away[:, None], _AWAY, np.array([176.0, 209, 248]) * light[:, None]).clip(0, 255)
+    # Splats this much wider than the sample spacing leave few holes to look through.
+    spacing = np.sqrt(area / max(len(surface), 1)) * size * _FINE / 2
+    side = int(np.clip(np.ceil(3 * spacing), 2, 40))
+    # Along outlines the splats of the far side would stand out in front of the near side.
+    return _splat(column, row, depth - away * (2 * side / (size * _FINE)), colour, size, side)
+
+
+def _axes() -> tuple[Floats, Floats, Floats]:
+    """Unit right, up and towards the viewer, as `latentsdf.render` looks at things."""
+    a, e = _AZIMUTH, _ELEVATION
+    back = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
+    right = np.array([np.cos(a), 0.0, -np.sin(a)])
+    return right, np.cross(back, right), back
+
+
+def _project(points: Floats, fine: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Pixel column and row (N,) in an image of `fine` pixels that spans [-1, 1], and nearness (N,)."""
+    right, up, back = _axes()
+    column = np.floor((points @ right + 1) * fine / 2).astype(np.int64)
+    row = np.floor((1 - points @ up) * fine / 2).astype(np.int64)
+    return column, row, points @ back
+
+
+def _rank(depth: Floats) -> Floats:
+    """(N,) in 0 to 1, 1 for the nearest."""
+    low, high = (depth.min(), depth.max()) if len(depth) else (0.0, 1.0)
+    return np.asarray((depth - low) / max(high - low, 1e-9))
+
+
+def _splat(
+    column: NDArray[np.int64], row: NDArray[np.int64], depth: Floats, colour: Floats, size: int, side: int
+) -> Image.Image:
+    """Squares of `side` fine pixels on white, the nearest drawn last."""
+    fine = size * _FINE
+    order = np.argsort(depth, kind="stable")
+    offset = np.arange(side) - side // 2
+    shape = (len(order), side, side)
+    rows = np.broadcast_to(row[order, None, None] + offset[:, None], shape).ravel()
+    columns = np.broadcast_to(column[order, None, None] + offset, shape).ravel()
+    seen = (rows >= 0) & (rows < fine) & (columns >= 0) & (columns < fine)
+    pixels = np.full((fine * fine, 3), 255, np.uint8)
+    values = np.repeat(colour[order].round().astype(np.uint8), side * side, axis=0)
+    pixels[rows[seen] * fine + columns[seen]] = values[seen]
+    return Image.fromarray(pixels.reshape(fine, fine, 3)).resize((size, size), Image.Resampling.BOX)
+
+
+def _title(pen: ImageDraw.ImageDraw, record: ShapeRecord, width: int) -> None:
+    samples = record.samples
+    name = record.key.encode("ascii", "replace").decode()
+    size = next((s for s in range(26, 13, -1) if _font(s).getlength(name) <= width - 2 * _MARGIN), 13)
+    pen.text((_MARGIN, 6), name, fill="black", font=_font(size))
+    facts = (
+        f"sign: {samples.sign.method}, confidence {samples.sign.confidence:.3f}  ·  "
+        f"{'closed' if record.watertight else 'open'}  ·  lattice {samples.resolution} cells per axis, "
+        f"band ±{samples.band_voxels:g} cells  ·  sparse lattice {samples.sparse_resolution}"
+    )
+    pen.text((_MARGIN, 38), facts, fill=(70, 70, 70), font=_font(16))
+
+
+def _legend(pen: ImageDraw.ImageDraw, record: ShapeRecord, left: int, top: int) -> None:
+    samples, font, line = record.samples, _font(15), 26
+    bar = distance_colour(np.linspace(-_LIMIT, _LIMIT, PANEL - 40)[None])[0].round().astype(int)
+    for x, colour in enumerate(bar):
+        pen.line((left + 20 + x, top + line, left + 20 + x, top + line + 18), fill=tuple(colour))
+    pen.text((left + PANEL // 2, top), "signed distance", fill="black", font=font, anchor="ma")
+    for value in (-_LIMIT, 0.0, _LIMIT):
+        tick = left + 20 + (value + _LIMIT) / (2 * _LIMIT) * (PANEL - 41)
+        pen.text((tick, top + line + 22), f"{value:+.1f}" if value else "0", fill="black", font=font, anchor="ma")
+    width = samples.band_voxels * 2 / samples.resolution
+    items = [
+        (tuple((np.array([255, 255, 255]) * _BAND_LIGHT).astype(int)), f"shaded: the band, ±{width:.4f}"),
+        ((0, 0, 0), "line: zero set of the sparse lattice"),
+        (INSIDE, "near samples inside, drawn over"),
+        (tuple((np.array(OUTSIDE) * 0.4 + 153).astype(int)), "those outside"),
+        (tuple(_AWAY.astype(int)), "surface: normal looks away from the viewer"),
+    ]
+    for number, (colour, text) in enumerate(items):
+        y = top + 90 + number * line
+        pen.rectangle((left + 20, y + 3, left + 34, y + 17), fill=colour, outline=(120, 120, 120))
+        pen.text((left + 44, y), text, fill="black", font=font)
+    inside = f"{(samples.near[:, 3] < 0).mean():.1%}" if len(samples.near) else "-"
+    facts = [
+        f"{len(samples.band_index):,} band samples",
+        f"inside: {inside} of near, {(samples.sparse_distance < 0).mean():.2%} of the box",
+        f"deepest inside: {max(0.0, -float(samples.sparse_distance.min())):.3f}    area: {record.area:.3f}",
+        f"source: {record.source.encode('ascii', 'replace').decode()[:40]}",
+    ]
+    for number, text in enumerate(facts):
+        pen.text((left + 20, top + 90 + (len(items) + 0.6 + number) * line), text, fill=(70, 70, 70), font=font)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)

@@ -1,0 +1,153 @@
+"""Previews against a sphere, whose slices are circles and whose signs are known at every pixel."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.sampling import SdfSamples
+from latentsdf.geometry.sign import SignReport
+from latentsdf.store import ShapeRecord
+from preprocessing import preview
+from preprocessing.shape import thin_share
+
+RADIUS = 0.6
+SIZE = preview.PANEL
+
+
+def _ball(center: tuple[float, float, float] = (0.0, 0.0, 0.0), radius: float = RADIUS) -> SdfSamples:
+    """A sphere sampled by its formula: 64 cells, a band of 3 cells, 5000 points near and on it."""
+    axis = np.linspace(-1, 1, 65)
+    lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    distance = np.linalg.norm(lattice - center, axis=-1) - radius
+    index = np.flatnonzero(np.abs(distance) <= 3 * 2 / 64)
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(5000, 3))
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    surface = np.column_stack([center + radius * normal, normal]).astype(np.float32)
+    offset = rng.normal(scale=0.05, size=(5000, 1))
+    near = np.column_stack([center + (radius + offset) * normal, offset]).astype(np.float32)
+    return SdfSamples(
+        resolution=64,
+        band_voxels=3,
+        band_index=index.astype(np.uint32),
+        band_distance=distance.ravel()[index].astype(np.float32),
+        sparse_resolution=64,
+        sparse_distance=distance.astype(np.float32),
+        near=near,
+        uniform=near[:0],
+        surface=surface,
+        sign=SignReport("pseudonormal", 0.5),
+    )
+
+
+def _record(samples: SdfSamples, name: str = "ball") -> ShapeRecord:
+    area = 4 * np.pi * RADIUS**2
+    return ShapeRecord("round", name, samples, Similarity((0.0, 0.0, 0.0), 1.0), "ball.obj", "0", True, area, 0)
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+def _positions() -> tuple[np.ndarray, np.ndarray]:
+    """Model coordinates (SIZE, SIZE) to the right and upwards at the pixels of a panel."""
+    axis = (np.arange(SIZE) + 0.5) / SIZE * 2 - 1
+    right, down = np.meshgrid(axis, axis)
+    return right, -down
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_of_a_sphere_has_its_signs_its_band_and_its_line(axis: int) -> None:
+    image = _pixels(preview.slice_image(_ball(), axis, 32))
+    distance = np.hypot(*_positions()) - RADIUS
+    line = np.abs(distance) < 0.003
+    assert image[line].sum(1).max() < 300
+    off = np.abs(distance) > 0.02
+    assert ((image[..., 2] > image[..., 0]) == (distance < 0))[off].all()
+    width = 3 * 2 / 64
+    inner, outer = (np.abs(distance + side * (width + 0.01)) < 0.003 for side in (1, -1))
+    for beyond, within in ((inner, distance + width - 0.01), (outer, distance - width + 0.01)):
+        shaded = np.abs(within) < 0.003
+        assert image[shaded].sum(1).max() < image[beyond].sum(1).min()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_are_turned_as_their_captions_say(axis: int) -> None:
+    """x: z to the right, y up. y: x to the right, z down. z: x to the right, y up."""
+    center = (0.2, 0.3, -0.1)
+    samples = _ball(center, 0.3)
+    cut = preview.middle(samples)
+    assert np.abs(cut * 2 / 64 - 1 - center).max() <= 2 / 64
+    image = _pixels(preview.slice_image(samples, axis, int(cut[axis])))
+    right, up = _positions()
+    inside = (image[..., 2] > image[..., 0] + 10) & (image.sum(2) > 300)
+    expected = ((-0.1, 0.3), (0.2, 0.1), (0.2, 0.3))[axis]
+    assert (right[inside].mean(), up[inside].mean()) == pytest.approx(expected, abs=0.02)
+
+
+def test_near_samples_are_blue_inside_and_drawn_over_orange_outside() -> None:
+    near = _ball().near
+    for sign, brighter in ((-1, 2), (1, 0)):
+        image = _pixels(preview.near_image(np.column_stack([near[:, :3], np.full(len(near), sign * 0.1)])))
+        drawn = image.sum(2) < 700
+        assert drawn.mean() > 0.05 and (image[drawn].argmax(1) == brighter).all()
+    twice = np.concatenate([near, near])
+    twice[:, 3] = np.repeat([-0.1, 0.1], len(near))
+    image = _pixels(preview.near_image(twice))
+    assert (image[image.sum(2) < 700].argmax(1) == 2).all()
+
+
+def test_the_surface_is_closed_lit_from_the_upper_left_and_red_where_turned() -> None:
+    surface = _ball().surface
+    area = 4 * np.pi * RADIUS**2
+    image = _pixels(preview.surface_image(surface, area))
+    right, up = _positions()
+    disc = np.hypot(right, up) < 0.9 * RADIUS
+    assert (image[disc].sum(1) < 750).mean() > 0.999 and (image[np.hypot(right, up) > RADIUS + 0.1] == 255).all()
+    assert (image[disc][:, 2] > image[disc][:, 0]).mean() > 0.99
+    lit, dark = (image[disc & (side * (up - right) > 0.5)].mean() for side in (1, -1))
+    assert lit > 1.3 * dark
+    surface[:, 3:] *= -1
+    turned = _pixels(preview.surface_image(surface, area))[disc]
+    assert (turned[:, 0] > turned[:, 2] + 50).mean() > 0.95
+
+
+def test_a_preview_is_drawn_whatever_the_record_lacks(tmp_path: Path) -> None:
+    whole = _ball()
+    coarse = replace(whole, sparse_resolution=1, sparse_distance=np.full((2, 2, 2), 0.9, np.float32))
+    for samples in (whole, coarse, replace(whole, near=whole.near[:0], surface=whole.surface[:0])):
+        for name in ("ball", "größe " + 300 * "x"):
+            preview.draw(_record(samples, name)).save(tmp_path / "p.png")
+            with Image.open(tmp_path / "p.png") as image:
+                assert image.size[0] > 3 * SIZE and image.size[1] > 2 * SIZE
+
+
+def test_title_names_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(preview.ImageDraw.ImageDraw, "text", lambda _, __, text, **___: written.append(text))
+    preview.draw(_record(_ball()))
+    for fact in ("round/ball", "sign: pseudonormal, confidence 0.500", "lattice 64 cells", "band ±3 cells", "closed"):
+        assert any(fact in text for text in written), fact
+
+
+def test_thin_surface_has_no_inside_beneath() -> None:
+    ball = _ball()
+    assert thin_share(ball) == 0
+    sheet = replace(ball, band_distance=np.abs(ball.band_distance))
+    assert thin_share(sheet) == 1
+    assert thin_share(replace(ball, surface=ball.surface[:0])) == 0
+
+
+def test_a_plate_of_half_a_cell_is_thin_and_of_four_is_not() -> None:
+    from latentsdf.config import SamplingConfig
+    from latentsdf.geometry.sampling import sample
+
+    config = SamplingConfig(resolution=64, band_voxels=3, sparse_resolution=32, near=10, uniform=10, surface=2000)
+    plates = [sample(trimesh.creation.box((1, 1, cells * 2 / 64)), config) for cells in (0.5, 4)]
+    thin, thick = map(thin_share, plates)
+    assert thin > 0.3 and thick < 0.1
