@@ -131,7 +131,9 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
     evaluate.add_argument("--points", type=int, default=100_000, help="surface samples a side (%(default)s)")
     evaluate.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv, and worst.png, a sheet of the worst 12")
+    evaluate.add_argument(
+        "--out", type=Path, help="folder for metrics.json, metrics.csv, and worst.png, a sheet of the worst 12"
+    )
     _decoding(evaluate)
 
     info = verb("info", _info, "what is inside a sample store or a checkpoint")

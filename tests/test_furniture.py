@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
