@@ -103,7 +103,7 @@ def find_meshes(
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder of meshes")
-    return _choose(_by_layout(root, layout), root, categories, split, pattern)
+    return choose(_by_layout(root, layout), root, categories, split, pattern)
 
 
 def find_frames(
@@ -120,12 +120,13 @@ def find_frames(
     """
     step = step if step is not None else (10 if split is None else 1)
     found = [MeshFile(name.partition("_")[0], name, path) for name in dfaust.frames(path, step)]
-    return _choose(found, path, categories, split, pattern)
+    return choose(found, path, categories, split, pattern)
 
 
-def _choose(
+def choose(
     found: list[MeshFile], root: Path, categories: Iterable[str], split: Path | None, pattern: str
 ) -> list[MeshFile]:
+    """Those of the shapes found in `root` that were asked for; see `find_meshes`."""
     wanted = {_synset(name) for name in categories}
     chosen = found if split is None else _apply_split(found, split)
     chosen = [f for f in chosen if (not wanted or _synset(f.category) in wanted) and fnmatch(f.id, pattern)]
