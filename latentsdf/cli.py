@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.text import Text
 
-from latentsdf.errors import ConfigError, LatentSDFError, MissingExtraError
+from latentsdf.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
 from latentsdf.progress import console, show_error, show_note
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ a first day with real data:
   latentsdf render checkpoints/chairs --id A --out a.png
   latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json
   latentsdf info chairs.zarr
+  latentsdf export chairs.zarr chairs.h5 && latentsdf import chairs.h5 copy.zarr
 """
 
 
@@ -44,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         show_error(error)
         return 2
     except KeyboardInterrupt:
-        resume = "; continue with --resume" if command is _train else ""
-        console.print(f"interrupted; what was written so far is kept{resume}")
+        console.print("interrupted; what was written so far is kept, run it again to continue (train: with --resume)")
         return 130
     if getattr(arguments, "json", False):
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
@@ -136,6 +136,20 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv and worst.png (the worst 12)")
     _decoding(evaluate)
+
+    export = verb("export", _export, "write a sample store to one HDF5 file")
+    export.add_argument("store", type=Path)
+    export.add_argument("out", type=Path, help="HDF5 file (.h5)")
+    export.add_argument("--id", action="append", default=[], help="id or category/id; repeat for several, none for all")
+    export.add_argument("--compression", choices=("gzip", "lzf"), default="gzip", help="lzf: faster, larger")
+
+    import_ = verb("import", _import, "make a sample store from an exported HDF5 file or from DeepSDF's npz samples")
+    import_.add_argument("source", type=Path, help="HDF5 file of latentsdf export, or a folder of <class>/<id>.npz")
+    import_.add_argument("store", type=Path, help="the store to write or continue (a .zarr folder)")
+    import_.add_argument("--category", action="append", default=[], help="name or synset; repeat for several")
+    import_.add_argument("--split", type=Path, help="DeepSDF split file that selects shapes")
+    import_.add_argument("--glob", default="*", help="pattern of ids")
+    import_.add_argument("--overwrite", action="store_true", help="replace shapes that the store holds")
 
     info = verb("info", _info, "what is inside a sample store or a checkpoint")
     info.add_argument("path", type=Path)
@@ -355,6 +369,37 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         if worst:
             comparison_sheet(worst, reconstructions).save(arguments.out / "worst.png")
     return evaluation.as_dict()
+
+
+def _export(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentsdf.exchange import export_samples
+    from latentsdf.store import SampleStore
+
+    store = SampleStore.open(arguments.store)
+    keys = export_samples(store, arguments.out, arguments.id, arguments.compression)
+    size = arguments.out.stat().st_size
+    console.print(f"{arguments.out}: {len(keys)} shapes, {size:,} bytes")
+    return {"out": str(arguments.out), "shapes": keys, "bytes": size}
+
+
+def _import(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentsdf.exchange import import_samples
+
+    report = import_samples(
+        arguments.source,
+        arguments.store,
+        categories=arguments.category,
+        split=arguments.split,
+        pattern=arguments.glob,
+        overwrite=arguments.overwrite,
+    )
+    count = f"{len(report.imported)} imported, {report.present} already there, {len(report.failed)} failed"
+    console.print(f"{arguments.store}: {count}")
+    for reason in report.failed.values():
+        show_note("skipped", reason)
+    if report.failed and not report.imported and not report.present:
+        raise StoreError(f"{arguments.source}: no shape could be imported; the reasons are above")
+    return dataclasses.asdict(report)
 
 
 def _info(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Band samples stay as they are stored, a lattice index and a distance (8 bytes), and become coordinates only
 when drawn. The strata of a shape are fair samples of its band, so a shape that does not fit whole keeps its first
-strata and loses resolution evenly, not in one place.
+strata and loses resolution evenly, not in one place. A shape without band, whose samples were imported, draws in its
+place those of its free-space samples that are as close to the surface.
 """
 
 from collections.abc import Sequence
@@ -37,11 +38,25 @@ class Batch:
 
 @dataclass(frozen=True)
 class ShapeSamples:
-    """One shape's samples in memory: `band_index` (B,), `band_distance` (B,), `free` (M, 4) near and far of it."""
+    """One shape's samples in memory: `band_index` (B,), `band_distance` (B,), `free` (M, 4) near and far of it.
+
+    Where there is no band, `close` (K,) are the rows of `free` that stand in for it.
+    """
 
     band_index: NDArray[np.uint32]
     band_distance: NDArray[np.float32]
     free: NDArray[np.float32]
+    close: NDArray[np.int64]
+
+    def draw_band(
+        self, points: int, resolution: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Points (P, 3) near the surface and their distance (P,)."""
+        if len(self.band_index):
+            pick = rng.integers(len(self.band_index), size=points)
+            return lattice_points(self.band_index[pick], resolution), self.band_distance[pick]
+        rows = self.free[self.close[rng.integers(len(self.close), size=points)]]
+        return rows[:, :3], rows[:, 3]
 
 
 class Samples:
@@ -64,16 +79,16 @@ class Samples:
     @property
     def nbytes(self) -> int:
         """Memory held by the samples."""
-        return sum(s.band_index.nbytes + s.band_distance.nbytes + s.free.nbytes for s in self.shapes)
+        return sum(getattr(s, field.name).nbytes for s in self.shapes for field in fields(s))
 
     def draw(self, rows: NDArray[np.int64], points: int, rng: np.random.Generator) -> Batch:
         """A batch of `points` band samples and half as many free-space samples for each of the given shapes."""
         band, band_d, free = [], [], []
         for row in rows:
             shape = self.shapes[row]
-            pick = rng.integers(len(shape.band_index), size=points)
-            band.append(lattice_points(shape.band_index[pick], self.resolution))
-            band_d.append(shape.band_distance[pick])
+            at, distance = shape.draw_band(points, self.resolution, rng)
+            band.append(at)
+            band_d.append(distance)
             free.append(shape.free[rng.integers(len(shape.free), size=points // 2)])
         free_samples = torch.from_numpy(np.stack(free))
         return Batch(
@@ -86,10 +101,16 @@ class Samples:
 
 
 def _load(store: SampleStore, key: str, budget: int) -> ShapeSamples:
-    strata = store.band_strata(key)
     free = np.concatenate(store.space(key))
     total = store.info(key).band_samples
+    if total == 0:
+        width = store.config.band_voxels * 2 / store.config.resolution
+        close = np.flatnonzero(np.abs(free[:, 3]) <= width)
+        if len(close) == 0:
+            raise StoreError(f"{store.path}: shape '{key}' has neither a band nor a sample within {width:.4f} of it")
+        return ShapeSamples(np.empty(0, np.uint32), np.empty(0, np.float32), free, close)
+    strata = store.band_strata(key)
     affordable = max(1, budget - free.nbytes) / (total * _BYTES_PER_BAND_SAMPLE)
     keep = max(1, min(strata, int(strata * affordable)))
     index, distance = store.band(key, range(keep))
-    return ShapeSamples(index, distance, free)
+    return ShapeSamples(index, distance, free, np.empty(0, np.int64))

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from latentsdf import checkpoint
 from latentsdf.errors import StoreError
-from latentsdf.progress import console, track
+from latentsdf.progress import console, show_note, track
 from latentsdf.store import SampleStore
 
 _STYLE = """
@@ -47,7 +47,7 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
             advance()
     console.print(table)
     for reason in damaged.values():
-        console.print(f"[red]damaged[/] {reason}")
+        show_note("damaged", reason)
     if damaged:
         raise StoreError(f"{path}: {len(damaged)} of {len(keys)} shapes are damaged, named above")
     return {"store": str(path), "sampling": asdict(store.config), "shapes": shapes, "verified": verify}

@@ -10,7 +10,8 @@ Root attributes name the format, its version and the sampling settings. `shapes/
 | `surface` | (M, 6) point + normal, float32, shuffled |
 
 Each chunk of the band is one of its strata, coded by `strata`. Every array is one shard file of checksummed chunks. A
-shape is written under `tmp/`, read back, and renamed into place, so no reader sees half a shape.
+shape is written under `tmp/`, read back, and renamed into place, so no reader sees half a shape. A shape imported from
+samples at random places has them in `near`; its other arrays are empty, and its unknown area is 0.
 """
 
 import errno

@@ -21,6 +21,7 @@ EXAMPLES = """
 examples:
   latentsdf-preprocess --source meshes/furniture --category chair --split chair_train.json --out chairs.zarr
   latentsdf-preprocess --source ShapeNetCore.v2 --category 03001627 --out chairs.zarr --workers 8
+  latentsdf-preprocess --source registrations_f.hdf5 --category 50002 --frame-step 20 --out bodies.zarr
   latentsdf-preprocess --source procedural --count 40 --resolution 256 --band-voxels 4 --out demo.zarr
 
 A run that was stopped continues where it was when the same command is given again.
@@ -36,7 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--source", required=True, help="a folder of meshes, a ShapeNetCore root, or 'procedural'")
+    parser.add_argument(
+        "--source", required=True, help="a folder of meshes, a ShapeNetCore root, a D-FAUST .hdf5, or 'procedural'"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the store to write or continue (a .zarr folder)")
     parser.add_argument("--layout", choices=get_args(Layout), default="auto")
     parser.add_argument("--category", action="append", default=[], help="name or synset; repeat for several")
@@ -45,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="at most this many shapes")
     parser.add_argument("--count", type=int, default=16, help="procedural: members of each family (%(default)s)")
     parser.add_argument("--first-seed", type=int, default=0, help="procedural: seed of the first member")
+    parser.add_argument("--frame-step", type=int, help="D-FAUST: every so many frames (10; 1 with --split)")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 for one a core")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds until a shape is given up")
     parser.add_argument("--seed", type=int, default=0)
@@ -94,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             previews=Path(f"{arguments.out}.previews") if arguments.preview else None,
         )
     except (LatentSDFError, FileNotFoundError) as error:
-        console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        show_error(error)
         return 2
     report.show()
     if arguments.json:
@@ -109,6 +113,14 @@ def _select(arguments: argparse.Namespace) -> list[sources.Source]:
     if arguments.source == sources.PROCEDURAL:
         families = arguments.category or FAMILIES
         chosen = sources.procedural(families, count=arguments.count, first_seed=arguments.first_seed)
+    elif sources.is_registrations(Path(arguments.source)):
+        chosen = sources.registrations(
+            Path(arguments.source),
+            step=arguments.frame_step,
+            categories=arguments.category,
+            split=arguments.split,
+            pattern=arguments.glob,
+        )
     else:
         chosen = sources.files(
             Path(arguments.source),

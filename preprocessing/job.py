@@ -40,6 +40,8 @@ def run(
     other settings or a full disk.
     """
     require_valid(config)
+    if workers < 0 or timeout <= 0:
+        raise ConfigError(f"workers must not be negative and the time-out positive, got {workers} and {timeout}")
     store = SampleStore.create(out, config)
     pending = [s for s in sources if overwrite or s.key not in store]
     lanes = max(1, min(workers or os.cpu_count() or 1, len(pending)))

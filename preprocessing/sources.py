@@ -1,4 +1,4 @@
-"""Where shapes come from: mesh files on disk, or furniture made in code."""
+"""Where shapes come from: mesh files on disk, frames of D-FAUST, or furniture made in code."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from pathlib import Path
 import trimesh
 
 from latentsdf.errors import ConfigError
+from latentsdf.geometry import dfaust
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.files import Layout, find_meshes
+from latentsdf.geometry.files import Layout, find_frames, find_meshes
 from latentsdf.geometry.furniture import FAMILIES, furniture
 
 PROCEDURAL = "procedural"
@@ -17,7 +18,7 @@ PROCEDURAL = "procedural"
 
 @dataclass(frozen=True)
 class Source:
-    """One shape to preprocess: a file, or the seed of a procedural family member."""
+    """One shape to preprocess: a mesh file, a frame of an HDF5 file, or the seed of a procedural family member."""
 
     category: str
     id: str
@@ -32,14 +33,24 @@ class Source:
     @property
     def name(self) -> str:
         """What reports call it."""
-        return self.path.name if self.path is not None else self.key
+        if self.path is None:
+            return self.key
+        return f"{self.path.name}: {self.id}" if is_registrations(self.path) else self.path.name
 
     def load(self) -> tuple[trimesh.Trimesh, str]:
         """The mesh as it comes, and the SHA-256 of what it was made from."""
-        if self.path is not None:
+        if self.path is None:
+            mesh = furniture(self.category, self.seed)
+        elif is_registrations(self.path):
+            mesh = dfaust.load_frame(self.path, self.id)
+        else:
             return meshes.load(self.path), hashlib.sha256(self.path.read_bytes()).hexdigest()
-        mesh = furniture(self.category, self.seed)
         return mesh, hashlib.sha256(mesh.vertices.tobytes() + mesh.faces.tobytes()).hexdigest()
+
+
+def is_registrations(path: Path) -> bool:
+    """Is this, by its suffix, a file of D-FAUST registrations?"""
+    return path.suffix.lower() in dfaust.SUFFIXES
 
 
 def procedural(families: Sequence[str] = FAMILIES, *, count: int, first_seed: int = 0) -> list[Source]:
@@ -61,4 +72,17 @@ def files(
 ) -> list[Source]:
     """Mesh files under a folder; see `latentsdf.geometry.files.find_meshes`."""
     found = find_meshes(root, layout=layout, categories=categories, split=split, pattern=pattern)
+    return [Source(file.category, file.id, file.path) for file in found]
+
+
+def registrations(
+    path: Path,
+    *,
+    step: int | None = None,
+    categories: Sequence[str] = (),
+    split: Path | None = None,
+    pattern: str = "*",
+) -> list[Source]:
+    """Frames of a D-FAUST file; see `latentsdf.geometry.files.find_frames`."""
+    found = find_frames(path, step=step, categories=categories, split=split, pattern=pattern)
     return [Source(file.category, file.id, file.path) for file in found]

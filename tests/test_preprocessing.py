@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import trimesh
@@ -18,7 +19,8 @@ from rich.progress import Progress
 from rich.text import Text
 
 from latentsdf.config import SamplingConfig
-from latentsdf.errors import ConfigError, StoreError
+from latentsdf.errors import ConfigError, MeshError, StoreError
+from latentsdf.geometry.dfaust import load_frame
 from latentsdf.geometry.files import find_meshes
 from latentsdf.geometry.mesh import save
 from latentsdf.progress import HourlyColumn
@@ -27,6 +29,7 @@ from preprocessing import __main__ as command
 from preprocessing import job
 from preprocessing.report import Outcome, Report
 from preprocessing.sources import Source, files, procedural
+from preprocessing.sources import registrations as frames
 
 SMALL_FLAGS = ["--resolution", "32", "--band-voxels", "2", "--sparse-resolution", "16", "--near", "200",
                "--uniform", "200", "--surface", "200"]  # fmt: skip
@@ -295,3 +298,71 @@ def _group_lives(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.fixture
+def registrations(tmp_path: Path) -> Path:
+    """Two sequences of a growing box, 25 and 3 frames, in the layout of D-FAUST."""
+    box = trimesh.creation.box((1, 2, 3))
+    path = tmp_path / "registrations_f.hdf5"
+    with h5py.File(path, "w") as file:
+        file["faces"] = box.faces.astype(np.uint32)
+        for name, count in {"50002_jumping_jacks": 25, "50004_punching": 3}.items():
+            file[name] = box.vertices[:, :, None] * (1 + np.arange(count)) + 5
+    return path
+
+
+def test_frames_of_d_faust_become_shapes(registrations: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s.zarr"
+    words = ["--source", str(registrations), "--out", str(out), "--workers", "1", *SMALL_FLAGS]
+    assert command.main([*words, "--glob", "50002_*"]) == 0
+    store = SampleStore.open(out)
+    assert store.keys() == [f"50002/50002_jumping_jacks_000{frame}" for frame in ("00", "10", "20")]
+    for key in store:
+        record = store.read(key)
+        assert record.watertight and record.similarity.center == pytest.approx((5, 5, 5))
+        half = record.similarity.to_user(record.samples.surface[:, :3]) - 5
+        assert np.abs(half).max(0) == pytest.approx(np.array([0.5, 1, 1.5]) * (1 + int(key[-2:])), rel=1e-4)
+    assert len({store.info(key).source_sha256 for key in store}) == 3
+
+
+def test_frames_by_step_subject_split_pattern_and_limit(registrations: Path, tmp_path: Path) -> None:
+    assert len(frames(registrations)) == 3 + 1 and len(frames(registrations, step=1)) == 25 + 3
+    chosen = frames(registrations, step=2, categories=["50004"])
+    assert [s.id for s in chosen] == ["50004_punching_00000", "50004_punching_00002"]
+    assert chosen[0].name == "registrations_f.hdf5: 50004_punching_00000"
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"x": {"50002": ["50002_jumping_jacks_00007"]}}))
+    assert [s.key for s in frames(registrations, split=split)] == ["50002/50002_jumping_jacks_00007"]
+    with pytest.raises(ConfigError, match="no mesh selected out of 4 found; categories there: 50002, 50004"):
+        frames(registrations, pattern="60000_*")
+    with pytest.raises(ConfigError, match="the frame step must be at least 1, got 0"):
+        frames(registrations, step=0)
+    with pytest.raises(MeshError, match="has no frame '50004_punching_00003'"):
+        load_frame(registrations, "50004_punching_00003")
+
+
+def test_hdf5_files_of_another_layout_are_refused(registrations: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file of registrations"):
+        frames(tmp_path / "none.hdf5")
+    (tmp_path / "text.hdf5").write_text("no")
+    with pytest.raises(MeshError, match="text.hdf5: is no HDF5 file, or it is cut off"):
+        frames(tmp_path / "text.hdf5")
+    with h5py.File(registrations, "a") as file:
+        file["50004_turned"] = np.zeros((3, 8, 3))
+    with pytest.raises(MeshError, match=r"sequences .V, 3, T. such as .* here '50004_turned' is .3, 8, 3."):
+        frames(registrations)
+    with h5py.File(registrations, "a") as file:
+        del file["faces"]
+    with pytest.raises(MeshError, match="'faces' .F, 3. .* this file holds 50002_jumping_jacks, 50004_punching"):
+        frames(registrations)
+    assert command.main(["--source", str(registrations), "--out", str(tmp_path / "s.zarr")]) == 2
+
+
+def test_a_frame_that_is_no_surface_is_named(registrations: Path, tmp_path: Path) -> None:
+    with h5py.File(registrations, "a") as file:
+        file["50004_punching"][:, :, 1] = np.nan
+    report = job.run(frames(registrations, step=1, categories=["50004"]), tmp_path / "s.zarr", SMALL_SAMPLING)
+    assert report.made == ["50004/50004_punching_00000", "50004/50004_punching_00002"]
+    reason = "registrations_f.hdf5: 50004_punching_00001: 100.0% of the faces have vertices that are not finite numbers"
+    assert report.failed == {"50004/50004_punching_00001": reason}

@@ -1,7 +1,8 @@
 """Mesh files of a dataset on disk -> (category, id, path), by layout and split.
 
 Layouts: `shapenet_v1` <root>/<synset>/<id>/model.obj, `shapenet_v2` <root>/<synset>/<id>/models/model_normalized.obj,
-and `folder`, any tree of mesh files whose folder is the category and whose stem is the id.
+and `folder`, any tree of mesh files whose folder is the category and whose stem is the id. A file of D-FAUST
+registrations holds one mesh a frame, whose category is the subject.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from latentsdf.errors import ConfigError
+from latentsdf.geometry import dfaust
 from latentsdf.geometry.mesh import SUFFIXES
 
 Layout = Literal["auto", "shapenet_v1", "shapenet_v2", "folder"]
@@ -79,7 +81,7 @@ SYNSETS = {
 
 @dataclass(frozen=True)
 class MeshFile:
-    """One mesh of a dataset."""
+    """One shape of a dataset; several may share a file."""
 
     category: str
     id: str
@@ -101,7 +103,30 @@ def find_meshes(
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder of meshes")
-    found = _by_layout(root, layout)
+    return choose(_by_layout(root, layout), root, categories, split, pattern)
+
+
+def find_frames(
+    path: Path,
+    *,
+    step: int | None = None,
+    categories: Iterable[str] = (),
+    split: Path | None = None,
+    pattern: str = "*",
+) -> list[MeshFile]:
+    """Frames of a file of D-FAUST registrations, chosen as in `find_meshes`; the category is the subject.
+
+    Every `step`-th frame of each sequence, by default every tenth, or all of them when a split selects.
+    """
+    step = step if step is not None else (10 if split is None else 1)
+    found = [MeshFile(name.partition("_")[0], name, path) for name in dfaust.frames(path, step)]
+    return choose(found, path, categories, split, pattern)
+
+
+def choose(
+    found: list[MeshFile], root: Path, categories: Iterable[str], split: Path | None, pattern: str
+) -> list[MeshFile]:
+    """Those of the shapes found in `root` that were asked for; see `find_meshes`."""
     wanted = {_synset(name) for name in categories}
     chosen = found if split is None else _apply_split(found, split)
     chosen = [f for f in chosen if (not wanted or _synset(f.category) in wanted) and fnmatch(f.id, pattern)]

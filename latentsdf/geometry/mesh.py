@@ -76,33 +76,34 @@ def load(path: Path | str) -> trimesh.Trimesh:
     # Readers of six formats raise whatever they stumble over; the user needs the file and the reason, not the type.
     except Exception as error:
         raise MeshError(f"{path.name}: cannot be read, the file is damaged or cut off ({error!r:.120})") from error
-    _require_usable(path, mesh)
+    require_usable(path.name, mesh)
+    if path.suffix.lower() == ".obj" and not path.read_bytes().endswith(b"\n") and _last_face_is_cut(path):
+        raise MeshError(f"{path.name}: the last line is cut off, so the file is incomplete")
     return mesh
 
 
-def _require_usable(path: Path, mesh: trimesh.Trimesh) -> None:
+def require_usable(name: str, mesh: trimesh.Trimesh) -> None:
+    """Raise MeshError, starting with `name`, for a mesh without faces or with coordinates that cannot be used."""
     faces, vertices = np.asarray(mesh.faces), np.asarray(mesh.vertices)
     if len(faces) == 0:
-        raise MeshError(f"{path.name}: has no faces, so there is no surface")
+        raise MeshError(f"{name}: has no faces, so there is no surface")
     if faces.max() >= len(vertices) or faces.min() < 0:
-        raise MeshError(f"{path.name}: faces name vertex {faces.max()} but there are {len(vertices):,}; it is cut off")
+        raise MeshError(f"{name}: faces name vertex {faces.max()} but there are {len(vertices):,}; it is cut off")
     if len(faces) < _FEWEST_FACES:
-        raise MeshError(f"{path.name}: {len(faces)} faces cannot enclose a volume; at least {_FEWEST_FACES} are needed")
+        raise MeshError(f"{name}: {len(faces)} faces cannot enclose a volume; at least {_FEWEST_FACES} are needed")
     broken = np.asarray(~np.isfinite(vertices).all(axis=1))
     share = float(np.mean(broken.take(faces).any(axis=1)))
     if share > _LARGEST_NAN_SHARE:
-        raise MeshError(f"{path.name}: {share:.1%} of the faces have vertices that are not finite numbers")
-    if path.suffix.lower() == ".obj" and not path.read_bytes().endswith(b"\n") and _last_face_is_cut(path):
-        raise MeshError(f"{path.name}: the last line is cut off, so the file is incomplete")
+        raise MeshError(f"{name}: {share:.1%} of the faces have vertices that are not finite numbers")
     finite = vertices[np.flatnonzero(~broken)]
     extent, magnitude = np.ptp(finite, axis=0).max(), np.abs(finite).max()
     if magnitude > _LARGEST_COORDINATE:
         raise MeshError(
-            f"{path.name}: coordinates reach {magnitude:.1e}, which no unit of length explains; rescale the mesh"
+            f"{name}: coordinates reach {magnitude:.1e}, which no unit of length explains; rescale the mesh"
         )
     if extent == 0 or magnitude > 1e6 * extent:
         raise MeshError(
-            f"{path.name}: coordinates near {magnitude:.1e} with an extent of {extent:.1e} leave no digits for the "
+            f"{name}: coordinates near {magnitude:.1e} with an extent of {extent:.1e} leave no digits for the "
             "shape; move it to the origin before export"
         )
 

@@ -31,7 +31,7 @@ class SdfSamples:
     """(B,)"""
     sparse_resolution: int
     sparse_distance: Float32
-    """(r + 1, r + 1, r + 1), the whole sparse lattice."""
+    """(r + 1, r + 1, r + 1), the whole sparse lattice; (0, 0, 0) where r is 0."""
     near: Float32
     """(M, 4) surface points with Gaussian noise, and their distance."""
     uniform: Float32
