@@ -40,7 +40,7 @@ from latentsdf.store import FORMAT, SampleStore, ShapeRecord
 Compression = Literal["gzip", "lzf"]
 
 HDF5_VERSION = 1
-DEEPSDF = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0, normalization="none")
+DEEPSDF = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0)
 """Settings of a store of DeepSDF samples: none were made by us, and the band says which ones count as close."""
 
 _ARRAYS = ("band_index", "band_distance", "sparse_distance", "near", "uniform", "surface")

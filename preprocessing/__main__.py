@@ -12,7 +12,7 @@ from latentsdf.config import SamplingConfig
 from latentsdf.errors import LatentSDFError
 from latentsdf.geometry.files import Layout
 from latentsdf.geometry.furniture import FAMILIES
-from latentsdf.progress import console
+from latentsdf.progress import console, show_error
 from preprocessing import job, sources
 
 _SPARSE = SamplingConfig.sparse_resolution

@@ -14,7 +14,7 @@ import numpy as np
 
 from latentsdf.config import SamplingConfig
 from latentsdf.errors import StoreError
-from latentsdf.progress import console
+from latentsdf.progress import console, show_note
 from latentsdf.store import SampleStore, ShapeInfo
 
 LOW_CONFIDENCE = 0.9
@@ -191,12 +191,12 @@ class Report:
         """Print the outcome, every failure, and where the report is."""
         console.print(f"{self.store}: {self.headline()}{f'; {self.pace()}' if self.made else ''}")
         for reason in self.failed.values():
-            console.print(f"  [yellow]skipped[/] {reason}", soft_wrap=True)
+            show_note("skipped", reason)
         for reason in self.warnings():
-            console.print(f"  [yellow]warning[/] {reason}", soft_wrap=True)
+            show_note("warning", reason)
         low = sum(key in self.made for key in self.low_confidence())
         if low:
-            console.print(f"  [yellow]{low} shapes of doubtful sign[/], named in {self.store / 'report.md'}")
+            show_note("doubtful sign", f"{low} shapes, named in {self.store / 'report.md'}")
         if self.interrupted:
             console.print("interrupted; run the same command again to continue")
 

@@ -20,7 +20,7 @@ from latentsdf.checkpoint import read_metrics
 from latentsdf.config import Config, InvertConfig
 from latentsdf.evaluate import evaluate
 from latentsdf.geometry.furniture import furniture
-from latentsdf.geometry.mesh import save
+from latentsdf.geometry.mesh import load, save
 from latentsdf.observation import observe
 from latentsdf.space import ShapeSpace
 
@@ -64,6 +64,68 @@ def test_many_observations_in_one_batch_equal_one_at_a_time_in_quality(space: Sh
         assert fit.residual < 2 * space.invert(target, FAST).residual + 1e-3
 
 
+def test_the_prior_weighs_the_same_alone_and_in_a_batch(space: ShapeSpace) -> None:
+    strong = replace(FAST, prior=1.0)
+    targets = [furniture("table", seed) for seed in (0, 1, 2, 3)]
+    mean = space.codes.mean(0).numpy()
+    alone = np.linalg.norm(space.invert(targets[0], strong).code - mean)
+    together = np.linalg.norm(space.invert_many(targets, strong)[0].code - mean)
+    free = np.linalg.norm(space.invert(targets[0], FAST).code - mean)
+    assert abs(together - alone) < 0.1 * free and alone < 0.5 * free
+
+
+def test_an_inverted_folder_is_a_shape_in_its_own_frame(space_path: Path, tmp_path: Path) -> None:
+    mesh = furniture("table", 2)
+    mesh.apply_translation((5.0, 0.0, 0.0))
+    save(mesh, tmp_path / "moved.ply")
+    fit = str(tmp_path / "fit")
+    invert = ["invert", str(space_path), str(tmp_path / "moved.ply"), "--out", fit, "--steps", "40"]
+    assert cli.main([*invert, "--resolution", "32", "--device", "cpu"]) == 0
+    out = tmp_path / "again.ply"
+    extract = ["extract", str(space_path), "--code", fit, "--resolution", "32", "--out", str(out)]
+    assert cli.main([*extract, "--device", "cpu"]) == 0
+    assert np.allclose(load(out).bounds, load(tmp_path / "fit" / "mesh.ply").bounds)
+    assert load(out).bounds[0, 0] > 3
+
+
+def test_evaluation_names_shapes_by_id_and_survives_bad_ones(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        save(furniture("table", 9), tmp_path / "table" / name / "models" / "model_normalized.obj")
+    lines = "".join(f"v {x} 0 0\n" for x in range(12)) + "".join(f"f {i} {i + 1} {i + 2}\n" for i in range(1, 11))
+    (tmp_path / "table" / "c" / "models").mkdir(parents=True)
+    (tmp_path / "table" / "c" / "models" / "model_normalized.obj").write_text(lines)
+    command = ["evaluate", str(space_path), "--meshes", str(tmp_path), "--json", "--device", "cpu"]
+    assert cli.main([*command, "--invert", "--resolution", "32", "--points", "500"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["shapes"]) == {"a", "b"} and set(result["failed"]) == {"c"}
+    assert cli.main(command) == 1  # None of them is a training shape.
+
+
+def test_a_move_that_a_crash_cut_is_finished(space_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(space_path, tmp_path / "space")
+    aside = tmp_path / "space" / ".next"
+    aside.mkdir()
+    for name in ("config.yaml", "codes.safetensors", "model.safetensors"):
+        (tmp_path / "space" / name).rename(aside / name)
+    with pytest.raises(ls.CheckpointError, match="not a complete checkpoint"):
+        checkpoint.load(tmp_path / "space")
+    (aside / "complete").touch()
+    assert len(checkpoint.load(tmp_path / "space").keys) == 4 and not aside.exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_path_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
+    training.train(store_path, tmp_path / "space", small_config(), device="cuda")
+    space = ls.load(tmp_path / "space", "cuda")
+    references = {name: furniture("table", int(name[-4:])) for name in space.ids}
+    evaluation, _ = evaluate(space, references, unseen=True, resolution=64, points=20_000, inversion=FAST)
+    assert evaluation.summary()["f_score_002"]["median"] > 0.9
+    assert space.extract(space.codes[1], 64).is_watertight
+
+
 def test_the_index_is_saved_and_equals_brute_force(space: ShapeSpace, space_path: Path) -> None:
     codes = space.codes.numpy()
     hits = space.nearest("table_0003", k=4)
@@ -91,13 +153,13 @@ def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_ou
 
 def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
     config = small_config(steps=60)
-    training.train(store_path, tmp_path / "through", config)
+    training.train(store_path, tmp_path / "through", config, device="cpu")
     run = training.Run(training.SampleStore.open(store_path), config, torch.device("cpu"))
     for _ in range(25):
         run.train_step()
     (tmp_path / "stopped").mkdir()
     run.save(tmp_path / "stopped")
-    training.train(store_path, tmp_path / "stopped", config, resume=True)
+    training.train(store_path, tmp_path / "stopped", config, resume=True, device="cpu")
     through, stopped = (checkpoint.load(tmp_path / name) for name in ("through", "stopped"))
     assert torch.equal(through.codes, stopped.codes)
     for name, value in through.model.state_dict().items():
@@ -243,6 +305,12 @@ def test_the_commands_of_a_first_day(
         (["train", "--data", "STORE", "--out", "x", "--train.stps", "3"], "did you mean 'train.steps'?"),
         (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "settings are given as --section.key VALUE"),
         (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
+        (["train", "--data", "STORE", "--out", "x", "--steps", "0"], "train.steps must be at least 1, got 0"),
+        (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),
+        (["render", "SPACE", "--id", "table_0000", "--out", "x.png", "--device", "gpu"], "unknown device 'gpu'"),
+        (["retrieve", "SPACE", "--id", "table_0000", "-k", "0"], "-k must be at least 1"),
+        (["invert", "SPACE", "nothing.obj", "--out", "x", "--steps", "0"], "no such file"),
+        (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
 def test_wrong_use_is_exit_code_2_and_a_message(

@@ -56,3 +56,12 @@ def test_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_every_shipped_configuration_loads_and_is_named_after_its_file(path: Path) -> None:
     assert load(Config, path).preset == path.stem
+
+
+def test_an_empty_section_changes_nothing_and_broken_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("train:\nmodel:\n  general:\n")
+    assert load(Config, path, {"train.steps": 3}).train.steps == 3
+    path.write_text("train: [")
+    with pytest.raises(ConfigError, match=r"a\.yaml: not YAML"):
+        load(Config, path)
