@@ -24,7 +24,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.errors import ContainsGroupError
 
 from latentsdf import settings
 from latentsdf.config import SamplingConfig
@@ -180,7 +181,8 @@ class SampleStore:
                 _require_same_lattice(record, self.config)
                 _write_shape(aside / "new", record)
                 for group in (final.parent.parent, final.parent):
-                    if not (group / "zarr.json").is_file():
+                    # Two workers may bring the first shape of a category at once.
+                    with suppress(ContainsGroupError):
                         zarr.open_group(group, mode="a")
                 if final.exists():
                     # Deleting in place could be cut short and leave half a shape.

@@ -208,3 +208,21 @@ def test_names_in_any_script_are_keys(record: ShapeRecord, tmp_path: Path) -> No
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(replace(record, category="стул", id="Stühlchen (2)"))
     assert store.keys() == ["стул/Stühlchen (2)"]
+
+
+def test_another_worker_may_make_the_category_first(
+    record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = store_module.zarr.open_group
+
+    def beaten(folder: Path, mode: str) -> object:
+        group = opened(folder, mode=mode)
+        if mode == "a":
+            raise store_module.ContainsGroupError(f"A group exists at {folder}")
+        return group
+
+    store = SampleStore.create(tmp_path / "a.zarr", SMALL_SAMPLING)
+    monkeypatch.setattr(store_module.zarr, "open_group", beaten)
+    store.write(record)
+    monkeypatch.undo()
+    assert store.keys() == [record.key]
