@@ -363,6 +363,6 @@ def test_a_frame_that_is_no_surface_is_named(registrations: Path, tmp_path: Path
     with h5py.File(registrations, "a") as file:
         file["50004_punching"][:, :, 1] = np.nan
     report = job.run(frames(registrations, step=1, categories=["50004"]), tmp_path / "s.zarr", SMALL_SAMPLING)
-    assert report.made == ["50004/50004_punching_00000", "50004/50004_punching_00002"]
+    assert list(report.made) == ["50004/50004_punching_00000", "50004/50004_punching_00002"]
     reason = "registrations_f.hdf5: 50004_punching_00001: 100.0% of the faces have vertices that are not finite numbers"
     assert report.failed == {"50004/50004_punching_00001": reason}
