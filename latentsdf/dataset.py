@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.errors import StoreError
-from latentsdf.geometry.sampling import lattice_points
+from latentsdf.geometry.sampling import band_width, lattice_points
 from latentsdf.store import SampleStore
 
 _BYTES_PER_BAND_SAMPLE = 4 + 4
@@ -104,7 +104,7 @@ def _load(store: SampleStore, key: str, budget: int) -> ShapeSamples:
     free = np.concatenate(store.space(key))
     total = store.info(key).band_samples
     if total == 0:
-        width = store.config.band_voxels * 2 / store.config.resolution
+        width = band_width(store.config.resolution, store.config.band_voxels)
         close = np.flatnonzero(np.abs(free[:, 3]) <= width)
         if len(close) == 0:
             raise StoreError(f"{store.path}: shape '{key}' has neither a band nor a sample within {width:.4f} of it")

@@ -32,7 +32,7 @@ from latentsdf.config import SamplingConfig
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.files import MeshFile, choose
 from latentsdf.geometry.mesh import IDENTITY, Similarity
-from latentsdf.geometry.sampling import SdfSamples
+from latentsdf.geometry.sampling import SdfSamples, band_width
 from latentsdf.geometry.sign import SignReport
 from latentsdf.progress import track
 from latentsdf.store import FORMAT, SampleStore, ShapeRecord
@@ -134,19 +134,8 @@ def _named(store: SampleStore, name: str) -> str:
 
 
 def _write_group(group: h5py.Group, record: ShapeRecord, compression: Compression) -> None:
-    group.attrs.update(
-        {
-            "center": record.similarity.center,
-            "scale": record.similarity.scale,
-            "source": record.source,
-            "source_sha256": record.source_sha256,
-            "watertight": record.watertight,
-            "area": record.area,
-            "seed": record.seed,
-            "sign_method": record.samples.sign.method,
-            "sign_confidence": record.samples.sign.confidence,
-        }
-    )
+    sign = record.samples.sign
+    group.attrs.update(record.attributes() | {"sign_method": sign.method, "sign_confidence": sign.confidence})
     for name in _ARRAYS:
         values = getattr(record.samples, name)
         # HDF5 cannot cut nothing into chunks.
@@ -225,7 +214,7 @@ def _require_sound(name: str, samples: SdfSamples) -> None:
             raise StoreError(f"{name}: {array} holds values that are not finite numbers")
     if band and samples.band_index.max() >= (samples.resolution + 1) ** 3:
         raise StoreError(f"{name}: band_index names vertices outside the lattice of {samples.resolution} cells an axis")
-    if band and np.abs(samples.band_distance).max() > 1.001 * _half_width(samples):
+    if band and np.abs(samples.band_distance).max() > 1.001 * band_width(samples.resolution, samples.band_voxels):
         raise StoreError(f"{name}: band_distance exceeds {samples.band_voxels} cells of {samples.resolution}")
 
 
@@ -266,9 +255,10 @@ def _read_npz(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
         surface=np.empty((0, 6), np.float32),
         sign=SignReport("imported", 0.0),
     )
-    close = near[np.abs(near[:, 3]) <= _half_width(samples)]
+    width = band_width(samples.resolution, samples.band_voxels)
+    close = near[np.abs(near[:, 3]) <= width]
     if len(close) == 0:
-        raise StoreError(f"{name}: none of its {len(near)} samples is within {_half_width(samples):.4f} of the surface")
+        raise StoreError(f"{name}: none of its {len(near)} samples is within {width:.4f} of the surface")
     if np.abs(close[:, :3]).max() > 1:
         raise StoreError(
             f"{name}: samples at the surface reach {np.abs(close[:, :3]).max():.3g}, outside [-1, 1]; "
@@ -286,8 +276,3 @@ def _read_npz(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
         area=0.0,
         seed=int(digest[:8], 16),
     )
-
-
-def _half_width(samples: SdfSamples) -> float:
-    """Of the band, in model space."""
-    return samples.band_voxels * 2 / samples.resolution

@@ -40,7 +40,7 @@ from latentsdf import settings
 from latentsdf.config import SamplingConfig
 from latentsdf.errors import ConfigError, LatentSDFError, StoreError
 from latentsdf.geometry.mesh import Similarity
-from latentsdf.geometry.sampling import SdfSamples
+from latentsdf.geometry.sampling import SdfSamples, band_width
 from latentsdf.geometry.sign import SignReport
 from latentsdf.strata import CodedBand, decode, encode, even_rows
 
@@ -72,6 +72,18 @@ class ShapeRecord:
     def key(self) -> str:
         """category/id"""
         return f"{self.category}/{self.id}"
+
+    def attributes(self) -> dict[str, Any]:
+        """All but the samples and the key, as plain values that every file format can hold."""
+        return {
+            "center": list(self.similarity.center),
+            "scale": self.similarity.scale,
+            "source": self.source,
+            "source_sha256": self.source_sha256,
+            "watertight": self.watertight,
+            "area": self.area,
+            "seed": self.seed,
+        }
 
 
 @dataclass(frozen=True)
@@ -225,7 +237,7 @@ class SampleStore:
             if not all(0 <= stratum < count for stratum in strata):
                 raise ConfigError(f"shape '{key}' has strata 0 to {count - 1}, got {list(strata)}")
             parts = []
-            width = _band_width(self.config.resolution, self.config.band_voxels)
+            width = band_width(self.config.resolution, self.config.band_voxels)
             for run in _consecutive(strata):
                 span = slice(run.start * rows, run.stop * rows)
                 band = CodedBand(np.asarray(index[span]), np.asarray(sdf[span]), rows)
@@ -348,10 +360,6 @@ def _is_abandoned(folder: Path) -> bool:
     return False
 
 
-def _band_width(resolution: int, band_voxels: float) -> float:
-    return band_voxels * 2 / resolution
-
-
 def _require_same_lattice(record: ShapeRecord, config: SamplingConfig) -> None:
     samples = record.samples
     got = (samples.resolution, samples.band_voxels, samples.sparse_resolution)
@@ -365,19 +373,9 @@ def _require_same_lattice(record: ShapeRecord, config: SamplingConfig) -> None:
 def _write_shape(folder: Path, record: ShapeRecord) -> None:
     """Attributes and arrays, read back and compared."""
     samples = record.samples
-    attributes = {
-        "center": list(record.similarity.center),
-        "scale": record.similarity.scale,
-        "source": record.source,
-        "source_sha256": record.source_sha256,
-        "watertight": record.watertight,
-        "area": record.area,
-        "seed": record.seed,
-        "sign": asdict(samples.sign),
-        "band_samples": len(samples.band_index),
-    }
+    attributes = record.attributes() | {"sign": asdict(samples.sign), "band_samples": len(samples.band_index)}
     rng = np.random.default_rng(record.seed)
-    width = _band_width(samples.resolution, samples.band_voxels)
+    width = band_width(samples.resolution, samples.band_voxels)
     band = encode(samples.band_index, samples.band_distance, samples.resolution, width, rng)
     arrays: dict[str, tuple[NDArray[Any], int]] = {
         "band_index": (band.delta, band.rows),

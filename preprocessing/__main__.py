@@ -113,18 +113,11 @@ def _select(arguments: argparse.Namespace) -> list[sources.Source]:
     if arguments.source == sources.PROCEDURAL:
         families = arguments.category or FAMILIES
         chosen = sources.procedural(families, count=arguments.count, first_seed=arguments.first_seed)
-    elif sources.is_registrations(Path(arguments.source)):
-        chosen = sources.registrations(
-            Path(arguments.source),
-            step=arguments.frame_step,
-            categories=arguments.category,
-            split=arguments.split,
-            pattern=arguments.glob,
-        )
     else:
         chosen = sources.files(
             Path(arguments.source),
             layout=arguments.layout,
+            step=arguments.frame_step,
             categories=arguments.category,
             split=arguments.split,
             pattern=arguments.glob,

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 from skimage.measure import find_contours
 
-from latentsdf.geometry.sampling import SdfSamples
+from latentsdf.geometry.sampling import SdfSamples, band_width
 from latentsdf.store import ShapeRecord
 
 PANEL = 360
@@ -176,7 +176,7 @@ def _legend(pen: ImageDraw.ImageDraw, record: ShapeRecord, left: int, top: int) 
     for value in (-_LIMIT, 0.0, _LIMIT):
         tick = left + 20 + (value + _LIMIT) / (2 * _LIMIT) * (PANEL - 41)
         pen.text((tick, top + line + 22), f"{value:+.1f}" if value else "0", fill="black", font=font, anchor="ma")
-    width = samples.band_voxels * 2 / samples.resolution
+    width = band_width(samples.resolution, samples.band_voxels)
     items = [
         (tuple((np.array([255, 255, 255]) * _BAND_LIGHT).astype(int)), f"shaded: the band, ±{width:.4f}"),
         ((0, 0, 0), "line: zero set of the sparse lattice"),

@@ -66,23 +66,14 @@ def files(
     root: Path,
     *,
     layout: Layout = "auto",
-    categories: Sequence[str] = (),
-    split: Path | None = None,
-    pattern: str = "*",
-) -> list[Source]:
-    """Mesh files under a folder; see `latentsdf.geometry.files.find_meshes`."""
-    found = find_meshes(root, layout=layout, categories=categories, split=split, pattern=pattern)
-    return [Source(file.category, file.id, file.path) for file in found]
-
-
-def registrations(
-    path: Path,
-    *,
     step: int | None = None,
     categories: Sequence[str] = (),
     split: Path | None = None,
     pattern: str = "*",
 ) -> list[Source]:
-    """Frames of a D-FAUST file; see `latentsdf.geometry.files.find_frames`."""
-    found = find_frames(path, step=step, categories=categories, split=split, pattern=pattern)
+    """Mesh files under a folder, or frames of a D-FAUST file; see `latentsdf.geometry.files`."""
+    if is_registrations(root):
+        found = find_frames(root, step=step, categories=categories, split=split, pattern=pattern)
+    else:
+        found = find_meshes(root, layout=layout, categories=categories, split=split, pattern=pattern)
     return [Source(file.category, file.id, file.path) for file in found]

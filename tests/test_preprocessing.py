@@ -29,7 +29,6 @@ from preprocessing import __main__ as command
 from preprocessing import job
 from preprocessing.report import Outcome, Report
 from preprocessing.sources import Source, files, procedural
-from preprocessing.sources import registrations as frames
 
 SMALL_FLAGS = ["--resolution", "32", "--band-voxels", "2", "--sparse-resolution", "16", "--near", "200",
                "--uniform", "200", "--surface", "200"]  # fmt: skip
@@ -327,42 +326,43 @@ def test_frames_of_d_faust_become_shapes(registrations: Path, tmp_path: Path) ->
 
 
 def test_frames_by_step_subject_split_pattern_and_limit(registrations: Path, tmp_path: Path) -> None:
-    assert len(frames(registrations)) == 3 + 1 and len(frames(registrations, step=1)) == 25 + 3
-    chosen = frames(registrations, step=2, categories=["50004"])
+    assert len(files(registrations)) == 3 + 1 and len(files(registrations, step=1)) == 25 + 3
+    chosen = files(registrations, step=2, categories=["50004"])
     assert [s.id for s in chosen] == ["50004_punching_00000", "50004_punching_00002"]
     assert chosen[0].name == "registrations_f.hdf5: 50004_punching_00000"
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"x": {"50002": ["50002_jumping_jacks_00007"]}}))
-    assert [s.key for s in frames(registrations, split=split)] == ["50002/50002_jumping_jacks_00007"]
+    assert [s.key for s in files(registrations, split=split)] == ["50002/50002_jumping_jacks_00007"]
     with pytest.raises(ConfigError, match="no mesh selected out of 4 found; categories there: 50002, 50004"):
-        frames(registrations, pattern="60000_*")
+        files(registrations, pattern="60000_*")
     with pytest.raises(ConfigError, match="the frame step must be at least 1, got 0"):
-        frames(registrations, step=0)
+        files(registrations, step=0)
     with pytest.raises(MeshError, match="has no frame '50004_punching_00003'"):
         load_frame(registrations, "50004_punching_00003")
 
 
 def test_hdf5_files_of_another_layout_are_refused(registrations: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file of registrations"):
-        frames(tmp_path / "none.hdf5")
+        files(tmp_path / "none.hdf5")
     (tmp_path / "text.hdf5").write_text("no")
     with pytest.raises(MeshError, match="text.hdf5: is no HDF5 file, or it is cut off"):
-        frames(tmp_path / "text.hdf5")
+        files(tmp_path / "text.hdf5")
     with h5py.File(registrations, "a") as file:
         file["50004_turned"] = np.zeros((3, 8, 3))
     with pytest.raises(MeshError, match=r"sequences .V, 3, T. such as .* here '50004_turned' is .3, 8, 3."):
-        frames(registrations)
+        files(registrations)
     with h5py.File(registrations, "a") as file:
         del file["faces"]
     with pytest.raises(MeshError, match="'faces' .F, 3. .* this file holds 50002_jumping_jacks, 50004_punching"):
-        frames(registrations)
+        files(registrations)
     assert command.main(["--source", str(registrations), "--out", str(tmp_path / "s.zarr")]) == 2
 
 
 def test_a_frame_that_is_no_surface_is_named(registrations: Path, tmp_path: Path) -> None:
     with h5py.File(registrations, "a") as file:
         file["50004_punching"][:, :, 1] = np.nan
-    report = job.run(frames(registrations, step=1, categories=["50004"]), tmp_path / "s.zarr", SMALL_SAMPLING)
+    chosen = files(registrations, step=1, categories=["50004"])
+    report = job.run(chosen, tmp_path / "s.zarr", SMALL_SAMPLING, workers=1)  # Two finish in either order.
     assert list(report.made) == ["50004/50004_punching_00000", "50004/50004_punching_00002"]
     reason = "registrations_f.hdf5: 50004_punching_00001: 100.0% of the faces have vertices that are not finite numbers"
     assert report.failed == {"50004/50004_punching_00001": reason}

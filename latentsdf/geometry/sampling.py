@@ -71,6 +71,11 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
     )
 
 
+def band_width(resolution: int, band_voxels: float) -> float:
+    """Half width of a band of so many cells, in model space."""
+    return band_voxels * 2 / resolution
+
+
 def lattice_points(index: NDArray[np.integer[Any]], resolution: int) -> Float32:
     """Positions (N, 3) in [-1, 1] of lattice vertices with linear indices (N,)."""
     i, j, k = np.unravel_index(np.asarray(index), (resolution + 1,) * 3)
