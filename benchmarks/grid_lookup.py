@@ -39,11 +39,11 @@ def our_step(resolution: int, channels: int, points: torch.Tensor) -> Callable[[
     adam = RowAdam(grid.table.data, lr=0.01)
 
     def step() -> float:
-        with grid.touched(points) as (rows, features):
-            loss = (grid(points) - 1).square().mean()
-            loss.backward()
-        assert features.grad is not None
-        adam.step(rows, features.grad)
+        touched = grid.touch(points)
+        loss = (touched(points) - 1).square().mean()
+        loss.backward()
+        assert touched.features.grad is not None
+        adam.step(touched.rows, touched.features.grad)
         return loss.item()
 
     return step

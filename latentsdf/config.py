@@ -68,6 +68,10 @@ class ModelConfig:
     """The dual-branch model."""
 
     code_dim: int = 32
+    warp: BranchConfig = field(
+        default_factory=lambda: BranchConfig(width=32, depth=2, activation="softplus", frequencies=2)
+    )
+    """Network that moves points to the canonical space in which both branches and the grid live; width 0 for none."""
     general: BranchConfig = field(default_factory=BranchConfig)
     overfit: BranchConfig = field(default_factory=lambda: BranchConfig(depth=3))
     grid: GridConfig = field(default_factory=GridConfig)
@@ -98,7 +102,7 @@ class LossConfig:
     """Absorption of the heat term, in 1 / model-space length."""
     heat_branch: Branch = "general"
     regularizer_points: int = 512
-    """Points per shape on which the eikonal and heat terms are estimated."""
+    """Uniform points per shape on which the general branch's eikonal and heat terms are estimated."""
 
 
 @dataclass(frozen=True)
@@ -147,13 +151,13 @@ class Config:
 class InvertConfig:
     """Fitting a code to a new shape with the networks and the grid frozen."""
 
-    steps: int = 400
+    steps: int = 300
     lr: float = 0.1
     """Adam's step, in standard deviations of the training codes; decays to a hundredth."""
-    starts: int = 4
+    starts: int = 3
     """Codes optimized side by side: the best-ranked training codes and their mean."""
-    points: int = 4096
+    points: int = 2048
     """Samples of the observation per step and branch."""
-    prior: float = 1e-4
+    prior: float = 1e-5
     """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
     seed: int = 0

@@ -147,7 +147,7 @@ def _starts(
         points, distance = (x.to(training.device) for x in _draw(observation, _RANKING_POINTS, rng))
         with torch.no_grad():
             predicted = torch.cat(
-                [model.forward_general(points.expand(len(c), -1, -1), c) for c in training.split(256)]
+                [model.branch("general", points.expand(len(c), -1, -1), c) for c in training.split(256)]
             )
         errors = (predicted.clamp(-_CLAMP, _CLAMP) - distance.clamp(-_CLAMP, _CLAMP)).abs().mean(1)
         ranked = training[errors.argsort()[: max(1, config.starts - 1)]]
@@ -188,7 +188,7 @@ def _result(model: LatentSDF, code: Tensor, observation: Observation, history: T
     near = np.abs(observation.distance) < NEAR
     points = torch.from_numpy(observation.points[near]).to(code.device)
     with torch.no_grad():
-        predicted = model.forward_overfit(points[None], code[None])[0].cpu()
+        predicted = model.branch("overfit", points[None], code[None])[0].cpu()
     residual = float(data_term(predicted, torch.from_numpy(observation.distance[near])))
     verdict = residual <= _TRUSTED_RESIDUAL
     return Inversion(code.cpu().numpy(), history.cpu().numpy(), residual, verdict, observation.similarity)

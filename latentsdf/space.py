@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from latentsdf import checkpoint, devices, retrieve
-from latentsdf.config import Config, InvertConfig, Normalization
+from latentsdf.config import Branch, Config, InvertConfig, Normalization
 from latentsdf.errors import ConfigError
 from latentsdf.extract import BAND_RESOLUTION, Mode, SignedDistance, extract
 from latentsdf.geometry.mesh import IDENTITY, Similarity
@@ -81,12 +81,10 @@ class ShapeSpace:
             return self._similarities[self.row(shape)]
         return shape.similarity if isinstance(shape, Inversion) else IDENTITY
 
-    def field(self, shape: CodeLike, branch: str = "general") -> SignedDistance:
+    def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
         """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,)."""
         code = self.code(shape)[None]
-        if branch == "general":
-            return _in_chunks(lambda points: self.model.forward_general(points[None], code)[0])
-        return _in_chunks(lambda points: self.model.forward_overfit(points[None], code)[0])
+        return _in_chunks(lambda points: self.model.branch(branch, points[None], code)[0])
 
     def extract(
         self, shape: CodeLike, resolution: int = 256, mode: Mode = "fused", *, largest_component: bool = False

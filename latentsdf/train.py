@@ -23,6 +23,7 @@ from latentsdf.errors import CheckpointError, ConfigError, TrainingError
 from latentsdf.losses import data_term, eikonal_term, gradient, heat_term, norm_term
 from latentsdf.memory import keep_freed_memory
 from latentsdf.model.field import LatentCodes, LatentSDF
+from latentsdf.model.grid import Touched
 from latentsdf.optim import RowAdam
 from latentsdf.progress import console, track
 from latentsdf.store import SampleStore
@@ -185,40 +186,41 @@ class Run:
         self._set_learning_rates()
         codes = self.codes.table.detach()[batch.shape].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
-        with self.model.grid.touched(batch.band_points.reshape(-1, 3)) as (grid_rows, grid_features):
-            terms = self._terms(batch, codes)
-            loss = torch.stack(list(terms.values())).sum()
-            self._require_finite(loss, terms, rows)
-            loss.backward()  # type: ignore[no-untyped-call]
+        terms, touched = self._terms(batch, codes)
+        loss = torch.stack(list(terms.values())).sum()
+        self._require_finite(loss, terms, rows)
+        loss.backward()  # type: ignore[no-untyped-call]
         self.network_adam.step()
-        assert grid_features.grad is not None and codes.grad is not None
-        self.grid_adam.step(grid_rows, grid_features.grad)
+        assert touched.features.grad is not None and codes.grad is not None
+        self.grid_adam.step(touched.rows, touched.features.grad)
         self.code_adam.step(batch.shape, codes.grad)
         self.step += 1
         return {"loss": loss.item()} | {name: value.item() for name, value in terms.items()}
 
-    def _terms(self, batch: Batch, codes: Tensor) -> dict[str, Tensor]:
-        """Weighted loss terms by name."""
+    def _terms(self, batch: Batch, codes: Tensor) -> tuple[dict[str, Tensor], Touched]:
+        """Weighted loss terms by name, and the part of the grid they depend on."""
         weights, model = self.config.loss, self.model
         # The general branch sees as many band samples as free-space ones, half of what the overfit branch sees.
         free = batch.free_points.shape[1]
+        canonical = model.canonical(torch.cat((batch.free_points, batch.band_points), dim=1), codes)
+        in_band = canonical[:, free:]
+        touched = model.grid.touch(in_band.reshape(-1, 3))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.train.bf16):
-            points = torch.cat((batch.free_points, batch.band_points[:, :free]), dim=1)
-            general = model.forward_general(points, codes).float()
-            overfit = model.forward_overfit(batch.band_points, codes).float()
-        in_space = data_term(general[:, :free], batch.free_distance, weights.clamp)
-        in_band = data_term(general[:, free:], batch.band_distance[:, :free])
+            general = model.decode_general(canonical[:, : 2 * free], codes).float()
+            overfit = model.decode_overfit(in_band, codes, touched).float()
+        off_surface = data_term(general[:, :free], batch.free_distance, weights.clamp)
+        near_surface = data_term(general[:, free:], batch.band_distance[:, :free])
         terms = {
-            "general": weights.general * (in_space + in_band),
+            "general": weights.general * (off_surface + near_surface),
             "overfit": weights.overfit * data_term(overfit, batch.band_distance),
         }
         if weights.code > 0:
             terms["code"] = weights.code * norm_term(codes)
         if weights.feature > 0:
-            terms["feature"] = weights.feature * norm_term(model.grid(batch.band_points.reshape(-1, 3)))
-        return terms | self._regularizers(weights, batch, codes)
+            terms["feature"] = weights.feature * norm_term(touched(in_band.reshape(-1, 3)))
+        return terms | self._regularizers(weights, batch, codes, touched), touched
 
-    def _regularizers(self, weights: LossConfig, batch: Batch, codes: Tensor) -> dict[str, Tensor]:
+    def _regularizers(self, weights: LossConfig, batch: Batch, codes: Tensor, touched: Touched) -> dict[str, Tensor]:
         """Eikonal and heat terms: the general branch on uniform points of the box, the overfit branch in its band."""
         terms: dict[str, Tensor] = {}
         for name, weight, branch in (
@@ -231,8 +233,8 @@ class Run:
                 size = (len(codes), weights.regularizer_points, 3)
                 points = torch.from_numpy(self.rng.uniform(-1, 1, size).astype(np.float32)).to(self.device)
             else:
-                points = batch.band_points[:, : weights.regularizer_points]
-            field = partial(self.model.branch, branch, codes=codes)
+                points = batch.band_points
+            field = partial(self.model.branch, branch, codes=codes, lookup=touched)
             slope = gradient(field, points)
             if name == "eikonal":
                 terms[name] = weight * eikonal_term(slope)

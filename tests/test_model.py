@@ -47,14 +47,14 @@ def test_concatenation_equals_feeding_the_code_to_every_point() -> None:
     weight = torch.cat((layer.linear.weight, layer.shift.weight), dim=1)  # type: ignore[union-attr, arg-type]
     joined = torch.cat((points, codes[:, None].expand(-1, 7, -1)), dim=-1)
     hidden = torch.relu(joined @ weight.T + layer.linear.bias)  # type: ignore[union-attr, operator]
-    torch.testing.assert_close(decoder(points, codes), decoder.last(hidden).squeeze(-1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(decoder(points, codes), decoder.last(hidden), atol=1e-5, rtol=1e-5)
 
 
 def test_branches_agree_between_entry_points() -> None:
     model = _model()
     points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
     both = model(points, codes)
-    torch.testing.assert_close(both.general, model.forward_general(points, codes))
+    torch.testing.assert_close(both.general, model.branch("general", points, codes))
     torch.testing.assert_close(both.overfit, model.branch("overfit", points, codes))
     assert not torch.allclose(both.general, both.overfit)
 
@@ -64,9 +64,31 @@ def test_spatial_gradient_matches_central_differences() -> None:
 
     model = _model(general=BranchConfig(width=16, depth=3, activation="softplus", frequencies=2)).double()
     points, codes = torch.rand(2, 6, 3, dtype=torch.float64) * 1.8 - 0.9, torch.randn(2, 8, dtype=torch.float64)
-    slope = gradient(lambda x: model.forward_general(x, codes), points)
+    slope = gradient(lambda x: model.branch("general", x, codes), points)
     for axis in range(3):
         step = torch.zeros(3, dtype=torch.float64)
         step[axis] = 1e-6
-        ahead, behind = model.forward_general(points + step, codes), model.forward_general(points - step, codes)
+        ahead, behind = (model.branch("general", points + s * step, codes) for s in (1, -1))
         torch.testing.assert_close(slope[..., axis], (ahead - behind) / 2e-6, atol=1e-5, rtol=1e-4)
+
+
+def test_the_warp_starts_as_the_identity_and_moves_both_branches() -> None:
+    model = _model()
+    points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
+    assert torch.equal(model.canonical(points, codes), points)
+    before = model(points, codes)
+    assert model.warp is not None
+    torch.nn.init.normal_(model.warp.last.weight)
+    canonical = model.canonical(points, codes)
+    assert not torch.allclose(canonical[0], points[0])
+    after = model(points, codes)
+    for name in ("general", "overfit"):
+        assert not torch.allclose(getattr(before, name), getattr(after, name))
+    torch.testing.assert_close(after.general, model.general(canonical, codes).squeeze(-1))
+
+
+def test_without_a_warp_canonical_points_are_the_points() -> None:
+    model = _model(warp=BranchConfig(width=0))
+    points, codes = torch.rand(2, 6, 3), torch.randn(2, 8)
+    assert model.canonical(points, codes) is points
+    assert not any(name.startswith("warp") for name in model.state_dict())

@@ -1,4 +1,4 @@
-"""One branch: a multilayer perceptron from points, and a code or features, to signed distances.
+"""A multilayer perceptron from points, codes and features to signed distances or displacements.
 
 Batches are S shapes x P points. The code enters each layer once per shape: its product with the weights is computed
 for (S, L) and broadcast over the points, which equals concatenating it to every point and costs 1/P of that.
@@ -68,11 +68,11 @@ class ConditionedLinear(nn.Module):
 class Decoder(nn.Module):
     """Multilayer perceptron with code conditioning.
 
-    `features` is the width of extra per-point input (grid features); 0 for none. With `film` and `hyper` the code
-    enters every hidden layer, with `concat` the first and the skip layer (DeepSDF).
+    `features` is the width of extra per-point input (grid features), 0 for none; `out` that of the output. With `film`
+    and `hyper` the code enters every hidden layer, with `concat` the first and the skip layer (DeepSDF).
     """
 
-    def __init__(self, config: BranchConfig, code_dim: int, features: int = 0) -> None:
+    def __init__(self, config: BranchConfig, code_dim: int, features: int = 0, out: int = 1) -> None:
         super().__init__()
         self.config = config
         width = config.width
@@ -88,7 +88,7 @@ class Decoder(nn.Module):
                 layers.append(nn.Linear(width, width))
         self.layers = nn.ModuleList(layers)
         self.activation = nn.ReLU() if config.activation == "relu" else nn.Softplus(beta=100)
-        self.last = nn.Linear(width, 1)
+        self.last = nn.Linear(width, out)
         self._initialize()
 
     def _initialize(self) -> None:
@@ -103,8 +103,8 @@ class Decoder(nn.Module):
 
     def forward(
         self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], features: Tensor | None = None
-    ) -> Float[Tensor, "S P"]:
-        """Signed distances; `features` (S, P, F) are the grid's."""
+    ) -> Float[Tensor, "S P O"]:
+        """Values at the points; `features` (S, P, F) are the grid's."""
         inputs = encode(points, self.config.frequencies)
         if features is not None:
             inputs = torch.cat((inputs, features), dim=-1)
@@ -114,5 +114,5 @@ class Decoder(nn.Module):
                 hidden = torch.cat((hidden, inputs), dim=-1)
             hidden = layer(hidden, codes) if isinstance(layer, ConditionedLinear) else layer(hidden)
             hidden = self.activation(hidden)
-        distance: Tensor = self.last(hidden).squeeze(-1)
-        return distance
+        values: Tensor = self.last(hidden)
+        return values

@@ -1,5 +1,11 @@
-"""The dual-branch model: generalization branch, shared grid and overfitting branch (Compact-SDF, METHODS 1.1)."""
+"""The dual-branch model: canonical warp, generalization branch, shared grid and overfitting branch.
 
+Compact-SDF (METHODS 1.1) with one addition: a small network moves the points of every shape to one canonical space
+(compare Deep Implicit Templates, Zheng et al. 2021), where both branches and the grid live. What shapes have in common
+then lies in the same place, so that the grid's detail serves shapes it was not trained on.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -9,6 +15,11 @@ from torch import Tensor, nn
 from latentsdf.config import Branch, ModelConfig
 from latentsdf.model.decoder import Decoder
 from latentsdf.model.grid import FeatureGrid
+
+Lookup = Callable[[Tensor], Tensor]
+"""Points (N, 3) to grid features (N, C)."""
+
+_DISPLACEMENT = 0.3  # what an output of 1 moves a point by: the network's learning rate suits distances, not places
 
 
 class Branches(NamedTuple):
@@ -21,8 +32,8 @@ class Branches(NamedTuple):
 class LatentSDF(nn.Module):
     """Points and codes to signed distances, negative inside.
 
-    The generalization branch s_g sees the point and the code and is smooth. The overfitting branch s_o also sees the
-    shared grid's features and holds for points near the surface.
+    The generalization branch s_g sees the canonical point and the code and is smooth. The overfitting branch s_o also
+    sees the shared grid's features and holds for points near the surface.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -31,25 +42,48 @@ class LatentSDF(nn.Module):
         self.grid = FeatureGrid(config.grid.resolution, config.grid.channels)
         self.general = Decoder(config.general, config.code_dim)
         self.overfit = Decoder(config.overfit, config.code_dim, features=config.grid.channels)
+        self.warp = Decoder(config.warp, config.code_dim, out=3) if config.warp.width > 0 else None
+        if self.warp is not None:
+            nn.init.zeros_(self.warp.last.weight)  # training starts from the identity
 
-    def forward_general(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P"]:
-        """Signed distance of the generalization branch."""
-        distance: Tensor = self.general(points, codes)
+    def canonical(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P 3"]:
+        """Where the points of a shape lie in the space all shapes share."""
+        if self.warp is None:
+            return points
+        # In bfloat16 a point would miss its place by a tenth of a grid cell.
+        with torch.autocast(points.device.type, enabled=False):
+            return points + _DISPLACEMENT * self.warp(points, codes)
+
+    def decode_general(self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P"]:
+        """s_g at canonical points."""
+        distance: Tensor = self.general(canonical, codes).squeeze(-1)
         return distance
 
-    def forward_overfit(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P"]:
-        """Signed distance of the overfitting branch."""
-        features = self.grid(points.reshape(-1, 3)).unflatten(0, points.shape[:2])
-        distance: Tensor = self.overfit(points, codes, features)
+    def decode_overfit(
+        self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], lookup: Lookup | None = None
+    ) -> Float[Tensor, "S P"]:
+        """s_o at canonical points; `lookup` stands in for the grid in a training step."""
+        features = (lookup or self.grid)(canonical.reshape(-1, 3)).unflatten(0, canonical.shape[:2])
+        distance: Tensor = self.overfit(canonical, codes, features).squeeze(-1)
         return distance
 
-    def branch(self, branch: Branch, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Tensor:
-        """Signed distance (S, P) of one branch by name."""
-        return self.forward_general(points, codes) if branch == "general" else self.forward_overfit(points, codes)
+    def branch(
+        self,
+        branch: Branch,
+        points: Float[Tensor, "S P 3"],
+        codes: Float[Tensor, "S L"],
+        lookup: Lookup | None = None,
+    ) -> Float[Tensor, "S P"]:
+        """Signed distance of one branch by name."""
+        canonical = self.canonical(points, codes)
+        if branch == "general":
+            return self.decode_general(canonical, codes)
+        return self.decode_overfit(canonical, codes, lookup)
 
     def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Branches:
         """Signed distances of both branches at the same points."""
-        return Branches(self.forward_general(points, codes), self.forward_overfit(points, codes))
+        canonical = self.canonical(points, codes)
+        return Branches(self.decode_general(canonical, codes), self.decode_overfit(canonical, codes))
 
 
 class LatentCodes(nn.Module):

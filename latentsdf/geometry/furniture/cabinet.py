@@ -14,28 +14,35 @@ from latentsdf.geometry.furniture.solids import bar, block, both_sides, post, re
 class Cabinet(Parameters):
     """A sideboard or a small wardrobe. Lengths in metres, angles in degrees. Closed parts are solid inside."""
 
+    STYLES = (
+        {"front": "doors", "base": "feet", "handle": "bar"},
+        {"front": "drawers", "base": "plinth", "handle": "knob"},
+        {"front": "shelves", "base": "feet", "handle": "knob"},
+        {"front": "doors", "base": "plinth", "handle": "knob"},
+    )
+
     front: Literal["doors", "drawers", "shelves"]
     """What lies under the open compartments: two doors, three drawers, or more shelves."""
     base: Literal["feet", "plinth"]
     handle: Literal["bar", "knob"]
-    width: Annotated[float, Range(0.70, 1.00)]
-    depth: Annotated[float, Range(0.34, 0.46)]
-    height: Annotated[float, Range(0.80, 1.15)]
+    width: Annotated[float, Range(0.82, 1.0)]
+    depth: Annotated[float, Range(0.364, 0.436)]
+    height: Annotated[float, Range(0.87, 1.08)]
     """Of the carcass, without the base."""
-    board: Annotated[float, Range(0.028, 0.042)]
+    board: Annotated[float, Range(0.031, 0.039)]
     """Thickness of sides, shelves and lid."""
-    split: Annotated[float, Range(0.48, 0.66)]
+    split: Annotated[float, Range(0.516, 0.624)]
     """Height of the board under the open part, over the height of the carcass."""
-    divide: Annotated[float, Range(0.40, 0.60)]
+    divide: Annotated[float, Range(0.44, 0.56)]
     """Where an upright divides the open part, over its width."""
-    shelf: Annotated[float, Range(0.42, 0.58)]
+    shelf: Annotated[float, Range(0.452, 0.548)]
     """Where a shelf divides the wider side of the open part, over its height."""
-    base_height: Annotated[float, Range(0.07, 0.15)]
-    foot_width: Annotated[float, Range(0.042, 0.060)]
-    foot_splay: Annotated[float, Range(0.0, 10.0)]
-    lid_overhang: Annotated[float, Range(0.004, 0.022)]
-    handle_size: Annotated[float, Range(0.026, 0.036)]
-    panel_depth: Annotated[float, Range(0.022, 0.030)]
+    base_height: Annotated[float, Range(0.086, 0.134)]
+    foot_width: Annotated[float, Range(0.046, 0.056)]
+    foot_splay: Annotated[float, Range(0.0, 6.0)]
+    lid_overhang: Annotated[float, Range(0.008, 0.018)]
+    handle_size: Annotated[float, Range(0.028, 0.034)]
+    panel_depth: Annotated[float, Range(0.024, 0.028)]
     """How far doors and drawers stand out of their frame."""
 
     def solid(self) -> Manifold:

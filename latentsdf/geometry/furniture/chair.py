@@ -29,28 +29,35 @@ SLATS = 4
 class Chair(Parameters):
     """A dining or a desk chair. Lengths in metres, angles in degrees."""
 
+    STYLES = (
+        {"legs": "square", "back": "slats", "arms": False},
+        {"legs": "square", "back": "solid", "arms": True},
+        {"legs": "round", "back": "ladder", "arms": False},
+        {"legs": "pedestal", "back": "solid", "arms": True},
+    )
+
     legs: Literal["square", "round", "pedestal"]
     """Straight legs with side rails, splayed round legs, or a column on a star of five spokes."""
     back: Literal["solid", "slats", "ladder"]
     """What fills the frame of the back: a panel, four upright slats, or three cross rails."""
     arms: bool
-    seat_width: Annotated[float, Range(0.40, 0.54)]
-    seat_depth: Annotated[float, Range(0.40, 0.50)]
-    seat_height: Annotated[float, Range(0.40, 0.50)]
-    seat_thickness: Annotated[float, Range(0.035, 0.065)]
-    seat_taper: Annotated[float, Range(0.84, 1.0)]
+    seat_width: Annotated[float, Range(0.428, 0.512)]
+    seat_depth: Annotated[float, Range(0.42, 0.48)]
+    seat_height: Annotated[float, Range(0.42, 0.48)]
+    seat_thickness: Annotated[float, Range(0.041, 0.059)]
+    seat_taper: Annotated[float, Range(0.904, 1.0)]
     """Width of the seat at the rear over its width in front."""
-    leg_width: Annotated[float, Range(0.034, 0.050)]
-    leg_taper: Annotated[float, Range(0.72, 1.0)]
+    leg_width: Annotated[float, Range(0.037, 0.047)]
+    leg_taper: Annotated[float, Range(0.832, 1.0)]
     """Width of a leg at the floor over its width at the seat."""
-    leg_splay: Annotated[float, Range(2.0, 10.0)]
+    leg_splay: Annotated[float, Range(3.6, 8.4)]
     """Outward tilt of round legs; square legs take a fifth of it."""
-    back_height: Annotated[float, Range(0.36, 0.52)]
-    back_lean: Annotated[float, Range(4.0, 14.0)]
-    back_curve: Annotated[float, Range(0.0, 0.035)]
+    back_height: Annotated[float, Range(0.392, 0.488)]
+    back_lean: Annotated[float, Range(6.0, 12.0)]
+    back_curve: Annotated[float, Range(0.0, 0.021)]
     """How far the middle of the back lies behind its posts."""
-    back_thickness: Annotated[float, Range(0.022, 0.034)]
-    arm_height: Annotated[float, Range(0.17, 0.24)]
+    back_thickness: Annotated[float, Range(0.024, 0.032)]
+    arm_height: Annotated[float, Range(0.184, 0.226)]
 
     def solid(self) -> Manifold:
         """See `Parameters.solid`."""

@@ -14,29 +14,36 @@ from latentsdf.geometry.furniture.solids import Vector, ball, bar, ellipse, lath
 class Lamp(Parameters):
     """A table or a desk lamp. Lengths in metres, angles in degrees."""
 
+    STYLES = (
+        {"stand": "pole", "base": "disc", "open_top": True},
+        {"stand": "turned", "base": "square", "open_top": False},
+        {"stand": "turned", "base": "disc", "open_top": True},
+        {"stand": "arm", "base": "disc", "open_top": False},
+    )
+
     stand: Literal["pole", "turned", "arm"]
     """A straight pole, a pole with a turned body, or two arms with ball joints (the arms turn towards +z)."""
     base: Literal["disc", "square"]
     open_top: bool
     """The shade of a pole ends in a ring on three spokes instead of a lid; an arm's shade always has a lid."""
-    height: Annotated[float, Range(0.40, 0.54)]
+    height: Annotated[float, Range(0.428, 0.512)]
     """From the floor to the foot of the lid of the shade."""
-    base_width: Annotated[float, Range(0.19, 0.27)]
-    base_thickness: Annotated[float, Range(0.024, 0.040)]
-    pole_width: Annotated[float, Range(0.024, 0.036)]
-    body_width: Annotated[float, Range(0.085, 0.140)]
+    base_width: Annotated[float, Range(0.206, 0.254)]
+    base_thickness: Annotated[float, Range(0.027, 0.037)]
+    pole_width: Annotated[float, Range(0.026, 0.034)]
+    body_width: Annotated[float, Range(0.096, 0.129)]
     """Widest part of a turned body; on a plain pole, a collar at the base grows with it."""
-    body_height: Annotated[float, Range(0.40, 0.60)]
+    body_height: Annotated[float, Range(0.44, 0.56)]
     """Where the turned body is widest, over the free height of the pole."""
-    shade_width: Annotated[float, Range(0.26, 0.36)]
+    shade_width: Annotated[float, Range(0.28, 0.34)]
     """Diameter at the open lower rim."""
-    shade_taper: Annotated[float, Range(0.45, 0.80)]
+    shade_taper: Annotated[float, Range(0.52, 0.73)]
     """Diameter at the top over diameter at the rim."""
-    shade_height: Annotated[float, Range(0.16, 0.23)]
-    shade_wall: Annotated[float, Range(0.013, 0.018)]
-    arm_lean: Annotated[float, Range(15.0, 35.0)]
+    shade_height: Annotated[float, Range(0.174, 0.216)]
+    shade_wall: Annotated[float, Range(0.014, 0.017)]
+    arm_lean: Annotated[float, Range(19.0, 31.0)]
     """Tilt of the lower arm from upright, to the rear."""
-    arm_bend: Annotated[float, Range(78.0, 105.0)]
+    arm_bend: Annotated[float, Range(83.4, 99.6)]
     """Angle at the elbow between the two arms."""
 
     def solid(self) -> Manifold:

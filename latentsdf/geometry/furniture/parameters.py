@@ -7,7 +7,7 @@ is a `Literal` or a `bool`; the annotations alone say how to draw a member and w
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 from manifold3d import Manifold
@@ -44,6 +44,10 @@ def _domain(hint: Any) -> Range | tuple[Any, ...]:
 class Parameters(ABC):
     """Base of the families; raises ConfigError for a value outside its range."""
 
+    STYLES: ClassVar[tuple[dict[str, Any], ...]]
+    """Switches that go together in real furniture, by name. Every combination can be built, these are drawn: few enough
+    for a small training set to hold each several times."""
+
     def __post_init__(self) -> None:
         for name, domain in domains(type(self)).items():
             value = getattr(self, name)
@@ -57,14 +61,10 @@ class Parameters(ABC):
 
     @classmethod
     def draw(cls, generator: np.random.Generator) -> Self:
-        """One member of the family: every field independent and uniform over its range, in the order of the fields."""
-        values: dict[str, Any] = {}
-        for name, domain in domains(cls).items():
-            if isinstance(domain, Range):
-                values[name] = float(generator.uniform(domain.low, domain.high))
-            else:
-                values[name] = domain[int(generator.integers(len(domain)))]
-        return cls(**values)
+        """One member of the family: a style, then every length and angle independent and uniform over its range."""
+        style = cls.STYLES[int(generator.integers(len(cls.STYLES)))]
+        ranges = {name: domain for name, domain in domains(cls).items() if isinstance(domain, Range)}
+        return cls(**style, **{name: float(generator.uniform(r.low, r.high)) for name, r in ranges.items()})
 
     @abstractmethod
     def solid(self) -> Manifold:

@@ -26,24 +26,31 @@ from latentsdf.geometry.furniture.solids import (
 class Table(Parameters):
     """A dining or a coffee table. Lengths in metres, angles in degrees."""
 
+    STYLES = (
+        {"top": "rectangle", "base": "legs", "shelf": False},
+        {"top": "oval", "base": "legs", "shelf": True},
+        {"top": "round", "base": "pedestal", "shelf": False},
+        {"top": "rectangle", "base": "trestle", "shelf": True},
+    )
+
     top: Literal["rectangle", "oval", "round"]
     base: Literal["legs", "pedestal", "trestle"]
     shelf: bool
     """A board low between four legs; a trestle has a low cross beam and a pedestal a thicker foot in its place."""
-    width: Annotated[float, Range(0.95, 1.35)]
-    depth: Annotated[float, Range(0.62, 0.85)]
+    width: Annotated[float, Range(1.03, 1.27)]
+    depth: Annotated[float, Range(0.666, 0.804)]
     """Along z; a round top has the mean of width and depth for its diameter."""
-    height: Annotated[float, Range(0.55, 0.80)]
-    top_thickness: Annotated[float, Range(0.034, 0.060)]
-    corner_radius: Annotated[float, Range(0.02, 0.10)]
-    leg_width: Annotated[float, Range(0.050, 0.080)]
-    leg_taper: Annotated[float, Range(0.60, 1.0)]
+    height: Annotated[float, Range(0.6, 0.75)]
+    top_thickness: Annotated[float, Range(0.039, 0.055)]
+    corner_radius: Annotated[float, Range(0.036, 0.084)]
+    leg_width: Annotated[float, Range(0.056, 0.074)]
+    leg_taper: Annotated[float, Range(0.76, 1.0)]
     """Width of a leg at the floor over its width at the top."""
-    leg_splay: Annotated[float, Range(0.0, 7.0)]
-    apron_height: Annotated[float, Range(0.06, 0.11)]
-    overhang: Annotated[float, Range(0.04, 0.10)]
+    leg_splay: Annotated[float, Range(0.0, 4.2)]
+    apron_height: Annotated[float, Range(0.07, 0.1)]
+    overhang: Annotated[float, Range(0.052, 0.088)]
     """How far the top reaches over the apron."""
-    low_height: Annotated[float, Range(0.20, 0.34)]
+    low_height: Annotated[float, Range(0.228, 0.312)]
     """Height of the shelf or of the trestle's beam, over the height of the table."""
 
     def solid(self) -> Manifold:
