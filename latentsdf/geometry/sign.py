@@ -31,8 +31,8 @@ _PROBES = 2000
 _PROBE_DISTANCE = 0.005  # standard deviation, of the bounding-box diagonal
 _AGREEMENT = 0.999
 _WHOLE = 0.1
-# Barill et al.'s accuracy: farther than this many radii a cluster of faces is a point. On furniture it is within 0.04
-# of igl's own choice of 2, and 2 to 60 times faster.
+# Barill et al.'s accuracy: farther than this many radii a cluster of faces is a point. Within 0.04 of igl's own choice
+# of 2 at 40,000 band vertices of each of three meshes, and at least 1.9 times faster there.
 _ACCURACY = 1.4
 _LARGEST_COPIED_AREA = 0.01
 _FEWEST_LOOKS = 4096
