@@ -35,6 +35,8 @@ class SamplingConfig:
     """Unit sphere at radius 1/1.03 (DeepSDF), cube at the same margin, or as the file has it."""
     sign: SignMethod = "auto"
     """How inside is decided; see `geometry.sign`."""
+    sheet_thickness: float = 3.0
+    """Thickness of surface that encloses nothing, in cells of the dense lattice; 0 gives none. See `geometry.solid`."""
 
 
 @dataclass(frozen=True)

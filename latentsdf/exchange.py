@@ -135,7 +135,9 @@ def _named(store: SampleStore, name: str) -> str:
 
 def _write_group(group: h5py.Group, record: ShapeRecord, compression: Compression) -> None:
     sign = record.samples.sign
-    group.attrs.update(record.attributes() | {"sign_method": sign.method, "sign_confidence": sign.confidence})
+    group.attrs.update(
+        record.attributes() | {"sign_method": sign.method, "sign_confidence": sign.confidence, "sheet": sign.sheet}
+    )
     for name in _ARRAYS:
         values = getattr(record.samples, name)
         # HDF5 cannot cut nothing into chunks.
@@ -177,7 +179,9 @@ def _read_group(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
                 resolution=config.resolution,
                 band_voxels=config.band_voxels,
                 sparse_resolution=config.sparse_resolution,
-                sign=SignReport(attributes["sign_method"], float(attributes["sign_confidence"])),
+                sign=SignReport(
+                    attributes["sign_method"], float(attributes["sign_confidence"]), float(attributes.get("sheet", 0.0))
+                ),
                 **{name: np.asarray(group[name]) for name in _ARRAYS},
             )
             center = [float(value) for value in attributes["center"]]

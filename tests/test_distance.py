@@ -8,7 +8,7 @@ import trimesh
 
 from latentsdf.errors import ConfigError, MeshError, MissingExtraError
 from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.sign import lattice_inside
+from latentsdf.geometry.inside import lattice_inside
 
 
 def torus():
@@ -52,7 +52,7 @@ def test_auto_chooses():
     assert MeshDistance(torus()).report.method == "pseudonormal"
     assert MeshDistance(flipped(0.2)).report.method == "visibility"
     pair = trimesh.util.concatenate([torus(), trimesh.creation.icosphere(3, radius=0.5)])
-    assert MeshDistance(pair).report.method == "visibility"
+    assert MeshDistance(pair).report.method == "winding"
 
 
 @pytest.mark.parametrize("damage", ["flipped", "half flipped", "doubled", "holes", "wall", "unwelded"])

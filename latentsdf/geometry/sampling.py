@@ -8,14 +8,14 @@ import trimesh
 from numpy.typing import NDArray
 
 from latentsdf.config import SamplingConfig
-from latentsdf.errors import ConfigError
-from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.lattice import narrow_band, sparse_lattice
-from latentsdf.geometry.sign import SignReport, lattice_inside
+from latentsdf.errors import ConfigError, MeshError
+from latentsdf.geometry.sign import SignReport
+from latentsdf.geometry.solid import Solid
 
 Float32 = NDArray[np.float32]
 
 _NORMAL_STEP = 1e-4
+_COVERED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,14 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
             f"sparse_resolution must divide resolution, got {config.sparse_resolution} and {config.resolution}; "
             "set both to powers of two."
         )
+    if not len(mesh.faces):
+        raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
     rng = np.random.default_rng(seed)
-    distance = MeshDistance(mesh, config.sign)
-    lattices = [_sparse(mesh, distance, config.sparse_resolution), _band(mesh, distance, config)]
+    solid = Solid(mesh, band_width(config.resolution, config.sheet_thickness), config.sign)
+    sparse = solid.sparse(config.sparse_resolution)
+    band = solid.band(config.resolution, config.band_voxels)
     near = _on_surface(mesh, config.near, rng)[0] + rng.normal(scale=config.near_std, size=(config.near, 3))
     uniform = rng.uniform(-1, 1, size=(config.uniform, 3))
-    sparse, band = lattices
     return SdfSamples(
         resolution=config.resolution,
         band_voxels=config.band_voxels,
@@ -64,10 +66,10 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
         band_distance=band.distance,
         sparse_resolution=config.sparse_resolution,
         sparse_distance=sparse.distance.reshape((config.sparse_resolution + 1,) * 3),
-        near=_with_distance(distance, lattices, near),
-        uniform=_with_distance(distance, lattices, uniform),
-        surface=_surface(mesh, distance, lattices, config.surface, rng),
-        sign=distance.report,
+        near=_with_distance(solid, near),
+        uniform=_with_distance(solid, uniform),
+        surface=_surface(solid, config.surface, 3 / config.resolution, rng),
+        sign=solid.report,
     )
 
 
@@ -82,86 +84,56 @@ def lattice_points(index: NDArray[np.integer[Any]], resolution: int) -> Float32:
     return (np.stack([i, j, k], axis=1) * (2 / resolution) - 1).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class _SignedLattice:
-    """Signed distances at sorted linear indices, which settle the sign of points around them."""
-
-    resolution: int
-    index: NDArray[np.uint32]
-    distance: Float32
-    margin: float
-    """How much too large a distance can be."""
-
-    def settle(self, points: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which of the points (N, 3) lie nearer to their closest vertex than it to the surface, and are they inside?"""
-        cell = np.clip(np.rint((points + 1) * (self.resolution / 2)).astype(np.int64), 0, self.resolution)
-        linear = np.ravel_multi_index(tuple(cell.T), (self.resolution + 1,) * 3).astype(np.uint32)
-        at = linear.astype(np.int64)
-        if len(self.index) < (self.resolution + 1) ** 3:
-            at = np.minimum(np.searchsorted(self.index, linear), len(self.index) - 1)
-        value = self.distance[at]
-        apart = np.linalg.norm(points - (cell * (2 / self.resolution) - 1), axis=1)
-        return (self.index[at] == linear) & (np.abs(value) > apart * (1 + 1e-5) + self.margin), value < 0
-
-
-def _band(mesh: trimesh.Trimesh, distance: MeshDistance, config: SamplingConfig) -> _SignedLattice:
-    band = narrow_band(mesh, config.resolution, config.band_voxels)
-    inside = lattice_inside(distance.rule, band.index, config.resolution, band.distance, band.face)
-    return _SignedLattice(config.resolution, band.index, np.where(inside, -band.distance, band.distance), 1e-6)
-
-
-def _sparse(mesh: trimesh.Trimesh, distance: MeshDistance, resolution: int) -> _SignedLattice:
-    values, face = sparse_lattice(mesh, resolution)
-    values = values.reshape(-1)
-    index = np.arange(values.size, dtype=np.uint32)
-    inside = lattice_inside(distance.rule, index, resolution, values, face.reshape(-1))
-    return _SignedLattice(resolution, index, np.where(inside, -values, values), 0.2 / resolution)
-
-
-def _inside(
-    distance: MeshDistance, lattices: list[_SignedLattice], points: NDArray[np.float64], face: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Inside (N,): from the lattices where they settle it, else from the rule, which may be slow."""
-    inside = np.empty(len(points), dtype=np.bool_)
-    left = np.arange(len(points))
-    for lattice in lattices:
-        if len(lattice.index):
-            settled, answer = lattice.settle(points[left])
-            inside[left[settled]] = answer[settled]
-            left = left[~settled]
-    inside[left] = distance.rule(points[left], face[left])
-    return inside
-
-
 def _on_surface(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -> tuple[Any, Any]:
     """Area-weighted points (M, 3) and their faces (M,)."""
     points, face = trimesh.sample.sample_surface(mesh, count, seed=rng)[:2]
     return np.asarray(points), np.asarray(face)
 
 
-def _with_distance(distance: MeshDistance, lattices: list[_SignedLattice], points: NDArray[np.float64]) -> Float32:
+def _with_distance(solid: Solid, points: NDArray[np.float64]) -> Float32:
     """Rounded to float32 first, so that the distance is that of the stored point."""
     points = points.astype(np.float32).astype(np.float64)
-    unsigned, face, _ = distance.unsigned(points)
-    signed = np.where(_inside(distance, lattices, points, face), -unsigned, unsigned)
-    return np.column_stack([points, signed]).astype(np.float32)
+    return np.column_stack([points, solid(points)]).astype(np.float32)
 
 
-def _surface(
-    mesh: trimesh.Trimesh, distance: MeshDistance, lattices: list[_SignedLattice], count: int, rng: np.random.Generator
-) -> Float32:
+def _surface(solid: Solid, count: int, step: float, rng: np.random.Generator) -> Float32:
+    """Points with normals on the body and on both sides of the slabs; none where one of these covers the other."""
+    body, slab = float(solid.body.area), 2 * float(solid.slab.area)
+    if not slab:
+        return _body_surface(solid, count, step, rng)
+    parts: list[Float32] = []
+    missing = count
+    while missing > 0:
+        on_body = int(rng.binomial(missing, body / (body + slab)))
+        drawn = [_slab_surface(solid, missing - on_body, rng)]
+        if on_body:
+            drawn.append(_body_surface(solid, on_body, step, rng))
+        points = np.concatenate(drawn)
+        parts.append(points[np.abs(solid(points[:, :3].astype(np.float64))) < _COVERED])
+        missing -= len(parts[-1])
+    return np.concatenate(parts)
+
+
+def _slab_surface(solid: Solid, count: int, rng: np.random.Generator) -> Float32:
+    """Points half a thickness from either side of a sheet, with normals."""
+    points, face = _on_surface(solid.slab, count, rng)
+    normal = np.asarray(solid.slab.face_normals)[face] * rng.choice([-1.0, 1.0], size=(count, 1))
+    return np.column_stack([points + solid.radius * normal, normal]).astype(np.float32)
+
+
+def _body_surface(solid: Solid, count: int, step: float, rng: np.random.Generator) -> Float32:
     """Points with face normals, turned where only the side a normal points to is inside.
 
     Tried a dense step away first, where the lattices know the answer, then close by for walls thinner than that.
     """
-    points, face = _on_surface(mesh, count, rng)
-    normal = np.asarray(mesh.face_normals)[face]
+    points, face = _on_surface(solid.body, count, rng)
+    normal = np.asarray(solid.body.face_normals)[face]
     turn = np.zeros(count, dtype=np.bool_)
     left = np.arange(count)
-    for step in (3 / lattices[-1].resolution, _NORMAL_STEP):
-        start, along, of = points[left], step * normal[left], face[left]
-        ahead = _inside(distance, lattices, start + along, of)
-        behind = _inside(distance, lattices, start - along, of)
+    for away in (step, _NORMAL_STEP):
+        start, along, of = points[left], away * normal[left], face[left]
+        ahead = solid.inside_body(start + along, of)
+        behind = solid.inside_body(start - along, of)
         turn[left] = ahead & ~behind
         left = left[ahead == behind]
     return np.column_stack([points, np.where(turn[:, None], -normal, normal)]).astype(np.float32)
