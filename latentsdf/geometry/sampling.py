@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from latentsdf.config import SamplingConfig
 from latentsdf.errors import ConfigError
 from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.lattice import narrow_band, sparse_lattice
+from latentsdf.geometry.lattice import narrow_band
 from latentsdf.geometry.sign import SignReport, lattice_inside
+from latentsdf.geometry.sparse import sparse_lattice
 
 Float32 = NDArray[np.float32]
 

@@ -21,7 +21,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from latentsdf.config import SignMethod
-from latentsdf.geometry.lattice import point_triangle
+from latentsdf.geometry.triangle import point_triangle
 
 _PROBES = 2000
 _PROBE_DISTANCE = 0.005  # standard deviation, of the bounding-box diagonal
@@ -291,7 +291,7 @@ def _pseudonormal_inside(
     for q in range(len(points)):
         f = face[q]
         p = points[q]
-        _, where, x, y, z = point_triangle(p, corners[f])
+        _, where, x, y, z = point_triangle(p[0], p[1], p[2], corners, f)
         if where == 6:
             n = face_normal[f]
         elif where >= 3:
