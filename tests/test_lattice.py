@@ -87,6 +87,26 @@ def test_box_of_twelve_triangles_gives_the_analytic_band():
     np.testing.assert_allclose(found.distance, np.abs(signed)[found.index], atol=1e-7)
 
 
+def test_cube_where_seeding_from_vertices_holds_next_to_nothing():
+    """The published band: lattice vertices around mesh vertices, so the cube's large faces are left out."""
+    resolution, width, half = 128, 1.5 * 2 / 128, 0.5
+    found = narrow_band(trimesh.creation.box((2 * half,) * 3), resolution, 1.5)
+    x = np.abs(positions(found.index, resolution)) - half
+    signed = np.linalg.norm(np.maximum(x, 0), axis=1) + np.minimum(x.max(1), 0)
+    np.testing.assert_allclose(found.distance, np.abs(signed), atol=1e-7)
+    assert len(found.index) == cube_band(half, width, resolution)
+    assert (np.abs(x).max(1) <= width * (1 + 1e-9)).mean() < 0.004
+
+
+def cube_band(half, width, resolution):
+    """How many lattice vertices lie within `width` of a cube's surface, counted slice by slice."""
+    axis = np.abs(np.arange(resolution + 1) * (2 / resolution) - 1) - half
+    a, b = axis[:, None], axis[None, :]
+    outside, inside = np.maximum(a, 0) ** 2 + np.maximum(b, 0) ** 2, np.maximum(a, b)
+    signed = (np.sqrt(outside + max(c, 0) ** 2) + np.minimum(np.maximum(inside, c), 0) for c in axis)
+    return sum(np.count_nonzero(np.abs(part) <= width * (1 + 1e-9)) for part in signed)
+
+
 def test_band_moves_with_the_mesh():
     mesh, resolution, cell = SHAPES["torus"](), 40, 2 / 40
     found = narrow_band(mesh, resolution, 2.0)

@@ -1,7 +1,8 @@
 """Signed distance from points to a mesh; one function per backend.
 
 Negative inside; units and frame of the mesh. `igl` is exact and the default; points of a lattice are the business of
-`lattice` and `sparse`, which need no query per point. `open3d` and `mesh_to_sdf` are optional and imported when asked for.
+`lattice` and `sparse`, which need no query per point. `open3d` and `mesh_to_sdf` are optional and imported when asked
+for.
 """
 
 from collections.abc import Callable
