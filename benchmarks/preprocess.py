@@ -32,7 +32,7 @@ from latentsdf.geometry.sign import lattice_inside
 from latentsdf.geometry.sparse import sparse_lattice
 
 _SUBSET = 100_000
-_CHECKED = 500
+_CHECKED = 100
 _MISSING = 3  # exit status of a method whose package is not installed
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
