@@ -7,8 +7,9 @@ import pytest
 import trimesh
 
 from latentsdf.errors import ConfigError, MeshError, MissingExtraError
-from latentsdf.geometry.distance import MeshDistance
+from latentsdf.geometry.distance import BACKENDS, MeshDistance
 from latentsdf.geometry.inside import lattice_inside
+from latentsdf.geometry.triangles import point_triangle
 
 
 def torus():
@@ -109,13 +110,42 @@ def test_lattice_sign_by_components_equals_the_sign_of_every_point(mesh, allowed
     assert (fast != (distance(x) < 0)).mean() <= allowed
 
 
-def test_bad_input(monkeypatch):
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("mesh", [trimesh.creation.box((1, 0.6, 1.3)), torus()], ids=["box", "torus"])
+def test_every_backend_agrees_with_every_face_tried(backend, mesh):
+    try:
+        distance = MeshDistance(mesh, backend=backend)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    x = points(60)
+    corners = np.asarray(mesh.triangles, dtype=np.float64)
+    every = [[point_triangle(*p, corners, f) for f in range(len(corners))] for p in x]
+    truth = np.sqrt([min(row)[0] for row in every])
+    allowed = 2e-2 if backend == "mesh_to_sdf" else 1e-6
+    unsigned, face, closest = distance.unsigned(x)
+    np.testing.assert_allclose(unsigned, truth, atol=allowed)
+    np.testing.assert_allclose(np.linalg.norm(x - closest, axis=1), unsigned, atol=1e-6)
+    at_face = np.sqrt([row[f][0] for row, f in zip(every, face, strict=True)])
+    np.testing.assert_allclose(at_face, truth, atol=allowed)
+    inside = mesh.contains(x)
+    clear = truth > allowed
+    np.testing.assert_array_equal(distance(x)[clear] < 0, inside[clear])
+
+
+@pytest.mark.parametrize(
+    ("backend", "package", "extra"),
+    [("open3d", "open3d", "open3d"), ("mesh_to_sdf", "mesh_to_sdf.surface_point_cloud", "mesh-to-sdf")],
+)
+def test_missing_backend_names_its_extra_and_the_cause(monkeypatch, backend, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'latentsdf\[{extra}\]'; importing it said: .*{backend}"):
+        MeshDistance(torus(), backend=backend)
+
+
+def test_bad_input():
     with pytest.raises(MeshError, match="no faces"):
         MeshDistance(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), int)))
     with pytest.raises(ConfigError, match="backend must be one of igl, open3d, mesh_to_sdf; got 'bvh'"):
         MeshDistance(torus(), backend="bvh")
     with pytest.raises(ValueError, match=r"points must have shape \(N, 3\), got \(5, 2\)"):
         MeshDistance(torus())(np.zeros((5, 2)))
-    monkeypatch.setitem(sys.modules, "open3d", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'latentsdf\[open3d\]'"):
-        MeshDistance(torus(), backend="open3d")

@@ -1,6 +1,8 @@
 """Signed distance from points to a mesh; one function per backend.
 
-Negative inside; units and frame of the mesh. `igl` is exact and the default. `open3d` and `mesh_to_sdf` are optional.
+Negative inside; units and frame of the mesh. `igl` is exact and the default; points of a lattice are the business of
+`lattice` and `sparse`, which need no query per point. `open3d` and `mesh_to_sdf` are optional and imported when asked
+for.
 """
 
 from collections.abc import Callable
@@ -55,6 +57,11 @@ def _checked(points: NDArray[np.floating[Any]]) -> Floats:
     return checked
 
 
+def _missing(extra: str, name: str, error: ImportError) -> MissingExtraError:
+    """Also when the package is there but a system library it loads is not, so the cause is part of the message."""
+    return MissingExtraError(f"the backend needs {name}: pip install 'latentsdf[{extra}]'; importing it said: {error}")
+
+
 def igl_query(mesh: trimesh.Trimesh) -> Query:
     """Exact, float64, by a bounding-volume tree built once."""
     vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
@@ -74,7 +81,7 @@ def open3d_query(mesh: trimesh.Trimesh) -> Query:
     try:
         import open3d
     except ImportError as error:
-        raise MissingExtraError("the open3d backend needs Open3D: pip install 'latentsdf[open3d]'") from error
+        raise _missing("open3d", "Open3D", error) from error
     tensor: Any = open3d.core.Tensor
     scene = open3d.t.geometry.RaycastingScene()
     scene.add_triangles(
@@ -96,9 +103,7 @@ def mesh_to_sdf_query(mesh: trimesh.Trimesh) -> Query:
     try:
         from mesh_to_sdf.surface_point_cloud import sample_from_mesh
     except ImportError as error:
-        raise MissingExtraError(
-            "the mesh_to_sdf backend needs mesh-to-sdf: pip install 'latentsdf[mesh_to_sdf]'"
-        ) from error
+        raise _missing("mesh-to-sdf", "mesh-to-sdf", error) from error
     cloud = sample_from_mesh(mesh, sample_point_count=200_000, calculate_normals=False)
     _, owner, _ = igl_query(mesh)(np.asarray(cloud.points, dtype=np.float64))
 

@@ -23,9 +23,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from latentsdf.config import SignMethod
-from latentsdf.geometry.lattice import point_triangle
 from latentsdf.geometry.orient import RAY_START, orient_by_visibility
-from latentsdf.geometry.triangles import area_of, normals_and_angles, spread
+from latentsdf.geometry.triangles import area_of, normals_and_angles, point_triangle, spread
 
 _PROBES = 2000
 _PROBE_DISTANCE = 0.005  # standard deviation, of the bounding-box diagonal
@@ -232,7 +231,7 @@ def _pseudonormal_inside(
     for q in range(len(points)):
         f = face[q]
         p = points[q]
-        _, where, x, y, z = point_triangle(p, corners[f])
+        _, where, x, y, z = point_triangle(p[0], p[1], p[2], corners, f)
         if where == 6:
             n = face_normal[f]
         elif where >= 3:

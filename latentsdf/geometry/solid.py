@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from latentsdf.config import SignMethod
 from latentsdf.geometry.distance import igl_query
 from latentsdf.geometry.inside import lattice_inside
-from latentsdf.geometry.lattice import LatticeBand, narrow_band, sparse_lattice
+from latentsdf.geometry.lattice import LatticeBand, narrow_band
 from latentsdf.geometry.sign import SignReport, SignRule, sides, sign_rule
+from latentsdf.geometry.sparse import sparse_lattice
 
 _ROUNDING = 1e-6
 _THIN = 1 / 8  # of the thickness: walls below it are sheets
@@ -97,7 +98,7 @@ class Solid:
         return distance
 
     def sparse(self, resolution: int) -> SignedLattice:
-        """The whole lattice; as exact as `geometry.lattice.sparse_lattice`."""
+        """The whole lattice; as exact as `geometry.sparse.sparse_lattice`."""
         everything = np.arange((resolution + 1) ** 3, dtype=np.uint32)
         total = np.full(len(everything), np.inf, dtype=np.float32)
         if self._body_query is not None:
@@ -105,7 +106,7 @@ class Solid:
             unsigned = lattice.reshape(-1)
             inside = lattice_inside(self.rule, everything, resolution, unsigned, face.reshape(-1))
             total = np.where(inside, -unsigned, unsigned)
-            self._known.append(_Known(resolution, everything, total, 0.2 / resolution))
+            self._known.append(_Known(resolution, everything, total, _ROUNDING))
         if self._slab_query is not None:
             to_sheet = sparse_lattice(self.slab, resolution)[0].reshape(-1)
             total = np.minimum(total, to_sheet - np.float32(self.radius))

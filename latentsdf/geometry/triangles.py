@@ -1,6 +1,7 @@
-"""Small facts about triangles: areas, normals, angles, points on them."""
+"""Small facts about triangles: areas, normals, angles, points on them, the distance to one."""
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -32,3 +33,43 @@ def spread(corners: Floats, per_face: int, more: int, rng: np.random.Generator) 
     owner = np.repeat(np.arange(len(corners)), count)
     weight = rng.dirichlet((1.5, 1.5, 1.5), len(owner))
     return np.einsum("pc,pcx->px", weight, corners[owner]), owner
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def point_triangle(px: float, py: float, pz: float, corners: Floats, f: int) -> tuple[float, int, float, float, float]:
+    """Squared distance from p to triangle f of corners (F, 3, 3), where its closest point lies, and that point.
+
+    Where: 0-2 at that corner, 3-5 on the edge from corner (where - 3) to the next, 6 inside.
+    """
+    ax, ay, az = corners[f, 0, 0], corners[f, 0, 1], corners[f, 0, 2]
+    ux, uy, uz = corners[f, 1, 0] - ax, corners[f, 1, 1] - ay, corners[f, 1, 2] - az
+    vx, vy, vz = corners[f, 2, 0] - ax, corners[f, 2, 1] - ay, corners[f, 2, 2] - az
+    wx, wy, wz = px - ax, py - ay, pz - az
+    uu, uv, vv = ux * ux + uy * uy + uz * uz, ux * vx + uy * vy + uz * vz, vx * vx + vy * vy + vz * vz
+    wu, wv = wx * ux + wy * uy + wz * uz, wx * vx + wy * vy + wz * vz
+    determinant = uu * vv - uv * uv
+    if determinant > 1e-14 * uu * vv:
+        a, b = (vv * wu - uv * wv) / determinant, (uu * wv - uv * wu) / determinant
+        if a > 0 and b > 0 and a + b < 1:
+            x, y, z = ax + a * ux + b * vx, ay + a * uy + b * vy, az + a * uz + b * vz
+            return (px - x) ** 2 + (py - y) ** 2 + (pz - z) ** 2, 6, x, y, z
+    best, where = np.inf, 0
+    x = y = z = 0.0
+    for s in range(3):
+        e = (s + 1) % 3
+        sx, sy, sz = corners[f, s, 0], corners[f, s, 1], corners[f, s, 2]
+        dx, dy, dz = corners[f, e, 0] - sx, corners[f, e, 1] - sy, corners[f, e, 2] - sz
+        length = dx * dx + dy * dy + dz * dz
+        h = 0.0
+        if length > 0:
+            h = ((px - sx) * dx + (py - sy) * dy + (pz - sz) * dz) / length
+        region = s + 3
+        if h <= 0:
+            h, region = 0.0, s
+        elif h >= 1:
+            h, region = 1.0, e
+        cx, cy, cz = sx + h * dx, sy + h * dy, sz + h * dz
+        squared = (px - cx) ** 2 + (py - cy) ** 2 + (pz - cz) ** 2
+        if squared < best:
+            best, where, x, y, z = squared, region, cx, cy, cz
+    return best, where, x, y, z

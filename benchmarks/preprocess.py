@@ -1,0 +1,316 @@
+"""The samples of one mesh: ours against the published call, coarse-to-fine Open3D and mesh-to-sdf, in one run.
+
+python benchmarks/preprocess.py [MESH] [--resolution 512] [--band-voxels 6] [--threads 1] [--rounds 3] [--json]
+
+The whole band: ours, and (where Open3D is installed) blocks halved until they hold the band, asked by Open3D. Methods
+too slow for that are timed on random band points and scaled: the published `igl.signed_distance` with its default sign
+and mesh-to-sdf's sample mode. The sparse lattice: ours against each tree's query at random vertices, scaled likewise.
+Each call runs in a process of its own, after one unmeasured round, and reports its peak memory.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from latentsdf.config import SamplingConfig
+from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.distance import BACKENDS, MeshDistance
+from latentsdf.geometry.inside import lattice_inside
+from latentsdf.geometry.lattice import narrow_band
+from latentsdf.geometry.sparse import sparse_lattice
+
+_SUBSET = 100_000
+_CHECKED = 100
+_MISSING = 3  # exit status of a method whose package is not installed
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def default_mesh() -> trimesh.Trimesh:
+    """A torus with bumps, 64,000 faces, closed."""
+    mesh = trimesh.creation.torus(0.6, 0.25, major_sections=320, minor_sections=100)
+    x = np.asarray(mesh.vertices)
+    bumps = np.sin(25 * x).prod(axis=1, keepdims=True)
+    return trimesh.Trimesh(x + 0.02 * bumps * mesh.vertex_normals, mesh.faces, process=False)
+
+
+def positions(index: Any, resolution: int) -> Any:
+    """Points (N, 3) of linear indices, float64."""
+    return np.stack(np.unravel_index(index, (resolution + 1,) * 3), axis=1) * (2 / resolution) - 1
+
+
+def ours(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The band's indices and signed distances."""
+    distance = MeshDistance(mesh)
+    band = narrow_band(mesh, arguments.resolution, arguments.band_voxels, arguments.threads)
+    inside = lattice_inside(distance.rule, band.index, arguments.resolution, band.distance, band.face)
+    return band.index, np.where(inside, -band.distance, band.distance)
+
+
+def coarse_to_fine(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The same with Open3D: halve blocks whose centre is near enough to hold the band, then ask for each vertex."""
+    import open3d
+
+    threads, resolution = arguments.threads, arguments.resolution
+    scene = open3d.t.geometry.RaycastingScene(nthreads=threads)
+    scene.add_triangles(
+        open3d.core.Tensor(np.asarray(mesh.vertices, np.float32)), open3d.core.Tensor(np.asarray(mesh.faces, np.uint32))
+    )
+    width = arguments.band_voxels * 2 / resolution
+    side = 32
+    corner = np.stack(np.meshgrid(*[np.arange(0, resolution + 1, side)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    while True:
+        center = (corner + (side - 1) / 2) * (2 / resolution) - 1
+        near = scene.compute_distance(open3d.core.Tensor(center.astype(np.float32)), nthreads=threads).numpy()
+        corner = corner[near <= width + (side - 1) / resolution * 3**0.5 + 1e-6]
+        if side == 4:
+            break
+        side //= 2
+        corner = (corner[:, None] + side * np.stack(np.unravel_index(np.arange(8), (2, 2, 2)), 1)).reshape(-1, 3)
+    cells = (corner[:, None] + np.stack(np.unravel_index(np.arange(side**3), (side,) * 3), 1)).reshape(-1, 3)
+    cells = cells[(cells <= resolution).all(1)]
+    points = open3d.core.Tensor((cells * (2 / resolution) - 1).astype(np.float32))
+    unsigned = scene.compute_distance(points, nthreads=threads).numpy()
+    index = np.ravel_multi_index(tuple(cells[unsigned <= width].T), (resolution + 1,) * 3)
+    order = np.argsort(index)
+    kept = open3d.core.Tensor(points.numpy()[unsigned <= width][order])
+    return index[order], scene.compute_signed_distance(kept, nthreads=threads).numpy()
+
+
+def published(mesh: trimesh.Trimesh, points: Any) -> Any:
+    """What Compact-SDF's script calls."""
+    import igl
+
+    return igl.signed_distance(points, np.asarray(mesh.vertices), np.asarray(mesh.faces, np.int64))[0].reshape(-1)
+
+
+def sampled(mesh: trimesh.Trimesh, points: Any) -> Any:
+    """mesh-to-sdf without OpenGL, its own default number of samples divided by 50."""
+    from mesh_to_sdf.surface_point_cloud import sample_from_mesh
+
+    return sample_from_mesh(mesh, sample_point_count=200_000).get_sdf_in_batches(points)
+
+
+def brute_force(mesh: trimesh.Trimesh, points: Any) -> Any:
+    """Unsigned, float64, every face for every point: the plane inside a face's prism, else its edges."""
+    a = np.asarray(mesh.triangles)
+    normal = np.cross(a[:, 1] - a[:, 0], a[:, 2] - a[:, 0])
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    normal = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
+    out = np.empty(len(points))
+    for q, p in enumerate(points):
+        inside, best = length[:, 0] > 0, np.inf
+        for s in range(3):
+            edge, w = a[:, (s + 1) % 3] - a[:, s], p - a[:, s]
+            t = np.clip((w * edge).sum(1) / np.maximum((edge * edge).sum(1), 1e-300), 0, 1)
+            best = min(best, np.linalg.norm(w - t[:, None] * edge, axis=1).min())
+            inside &= (np.cross(edge, w) * normal).sum(1) >= 0
+        if inside.any():
+            best = min(best, np.abs(((p - a[:, 0]) * normal).sum(1))[inside].min())
+        out[q] = best
+    return out
+
+
+def vertex_seeding(resolution: int, band_voxels: float) -> float:
+    """Share of a cube's band that the published seeding around mesh vertices holds."""
+    cube = trimesh.creation.box((1, 1, 1))
+    band = narrow_band(cube, resolution, band_voxels)
+    x = positions(band.index, resolution)
+    near = np.zeros(len(x), dtype=bool)
+    for vertex in np.asarray(cube.vertices):
+        near |= np.abs(x - vertex).max(1) <= band_voxels * 2 / resolution
+    return float(near.mean())
+
+
+WHOLE: dict[str, Callable[..., Any]] = {"ours": ours, "coarse to fine, Open3D": coarse_to_fine}
+SUBSET: dict[str, Callable[..., Any]] = {"igl.signed_distance": published, "mesh-to-sdf": sampled}
+TREES = ("igl", "open3d")
+
+
+def measure(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
+    """Run one method in this process, first unmeasured, and save its answer under the task's name.
+
+    On a subset, what one point costs is scaled to all and what does not depend on their number is not.
+    """
+    kind, method = task.split("/")
+    mesh = trimesh.load(folder / ("finer.ply" if kind == "finer" else "mesh.ply"), process=False)
+    scaled_to = 129**3 if kind == "sparse" else arguments.points
+    if method in WHOLE and kind != "sparse":
+        call, sizes = (lambda _: WHOLE[method](mesh, arguments)), (0, 0)
+    elif method == "ours":
+        call, sizes = (lambda _: (sparse_lattice(mesh, 128, arguments.threads)[0],)), (0, 0)
+    else:
+        points = np.load(folder / f"{kind}.npy")
+        query = BACKENDS[method](mesh) if kind == "sparse" else lambda x: (SUBSET[method](mesh, x),)
+        call, sizes = (lambda count: query(points[:count])[:1]), (100, len(points))
+    call(sizes[0])
+    times = []
+    for size in sizes:
+        started = time.perf_counter()
+        answer = call(size)
+        times.append(time.perf_counter() - started)
+    seconds = times[-1]
+    if sizes[1]:
+        seconds = times[0] + max(times[1] - times[0], 0.0) * (scaled_to - sizes[0]) / (sizes[1] - sizes[0])
+    np.savez(folder / f"{task.replace('/', ' ')}.npz", *answer)
+    return {"seconds": seconds, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def in_process(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str, float] | None:
+    """`measure` in a fresh process with its threads limited; None where an optional package is missing."""
+    environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(arguments.threads))
+    options = [
+        f"--{k.replace('_', '-')}={getattr(arguments, k)}" for k in ("resolution", "band_voxels", "threads", "points")
+    ]
+    command = [sys.executable, __file__, "--task", task, "--folder", str(folder), *options]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if answer.returncode == _MISSING:
+        return None
+    if answer.returncode:
+        raise SystemExit(f"{task} failed:\n{answer.stderr}")
+    result: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return result
+
+
+def stored_bytes(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namespace) -> float:
+    """Bytes per band sample of the band's two arrays in the store."""
+    from latentsdf.geometry.sampling import sample
+    from latentsdf.store import SampleStore, ShapeRecord
+
+    config = SamplingConfig(
+        resolution=arguments.resolution,
+        band_voxels=arguments.band_voxels,
+        sparse_resolution=arguments.resolution // 4,
+        near=1000,
+        uniform=1000,
+        surface=1000,
+        normalization="none",
+    )
+    samples = sample(mesh, config)
+    record = ShapeRecord("bench", "mesh", samples, meshes.IDENTITY, "", "", True, mesh.area, 0)
+    SampleStore.create(folder / "store.zarr", config).write(record)
+    files = [f for name in ("band_index", "band_sdf") for f in (folder / "store.zarr").rglob(f"{name}/**/*")]
+    return sum(f.stat().st_size for f in files if f.is_file()) / len(samples.band_index)
+
+
+def answer_of(task: str, folder: Path) -> list[Any]:
+    """What `measure` saved."""
+    with np.load(folder / f"{task.replace('/', ' ')}.npz") as saved:
+        return [saved[name] for name in saved.files]
+
+
+def check(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
+    """Largest errors against brute force, and the share of signs the published call sees otherwise."""
+    rng = np.random.default_rng(2)
+    index, distance = answer_of("band/ours", folder)
+    sparse = answer_of("sparse/ours", folder)[0].reshape(-1)
+    one, other = rng.integers(0, len(index), _CHECKED), rng.integers(0, len(sparse), _CHECKED)
+    band_truth = brute_force(mesh, positions(index[one], arguments.resolution))
+    theirs = answer_of("band/igl.signed_distance", folder)[0]
+    chosen = np.load(folder / "chosen.npy")
+    apart = (distance[chosen] < 0) != (theirs < 0)
+    return {
+        "band error": float(np.abs(np.abs(distance[one]) - band_truth).max()),
+        "sparse error": float(np.abs(sparse[other] - brute_force(mesh, positions(other, 128))).max()),
+        "sign errors": float(apart[np.abs(theirs) > 1e-6].mean()),
+    }
+
+
+def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """All methods, alternating, on the mesh in the folder."""
+    mesh = default_mesh() if arguments.mesh is None else meshes.clean(meshes.load(arguments.mesh))[0]
+    if np.abs(mesh.bounds).max() > 1:
+        mesh = meshes.normalize(mesh, "sphere")[0]
+    mesh.export(folder / "mesh.ply")
+    mesh.subdivide().subdivide().export(folder / "finer.ply")
+    mesh = trimesh.load(folder / "mesh.ply", process=False)  # as every method reads it, in the file's float32
+    rng = np.random.default_rng(0)
+    index, _ = ours(mesh, arguments)
+    chosen = rng.integers(0, len(index), _SUBSET)
+    arguments.points = len(index)
+    np.save(folder / "chosen.npy", chosen)
+    np.save(folder / "band.npy", positions(index[chosen], arguments.resolution))
+    np.save(folder / "sparse.npy", positions(rng.integers(0, 129**3, _SUBSET), 128))
+    tasks = [f"band/{m}" for m in (*WHOLE, *SUBSET)] + ["finer/ours", "sparse/ours", *[f"sparse/{t}" for t in TREES]]
+    measured: dict[str, list[dict[str, float]]] = {}
+    for _ in range(arguments.rounds):
+        for task in tasks:
+            answer = in_process(task, folder, arguments)
+            if answer is not None:
+                measured.setdefault(task, []).append(answer)
+    table = {}
+    for task, answers in measured.items():
+        seconds = [a["seconds"] for a in answers]
+        reference = "sparse/ours" if task.startswith("sparse") else "band/ours"
+        ratios = [a["seconds"] / b["seconds"] for a, b in zip(answers, measured[reference], strict=True)]
+        table[task] = {
+            "seconds": statistics.median(seconds),
+            "ratio": statistics.median(ratios),
+            "ratio_low": min(ratios),
+            "ratio_high": max(ratios),
+            "peak_gb": max(a["peak_gb"] for a in answers),
+        }
+    return {
+        "faces": len(mesh.faces),
+        "band points": len(index),
+        "threads": arguments.threads,
+        "methods": table,
+        "checks": check(mesh, folder, arguments)
+        | {
+            "bytes per band sample": stored_bytes(mesh, folder, arguments),
+            "vertex seeding's share of a cube's band": vertex_seeding(arguments.resolution, arguments.band_voxels),
+        },
+    }
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "mesh", nargs="?", type=Path, help="normalized unless it lies in [-1, 1]^3; a bumpy torus if left out"
+    )
+    parser.add_argument("--resolution", type=int, default=512)
+    parser.add_argument("--band-voxels", type=float, default=6.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    for internal in ("--task", "--folder", "--points"):
+        parser.add_argument(internal, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.task:
+        arguments.points = int(arguments.points)
+        try:
+            result = measure(arguments.task, Path(arguments.folder), arguments)
+        except ImportError as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(_MISSING) from error
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        result = run(arguments, Path(folder))
+    if arguments.json:
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        return
+    sys.stdout.write(f"{result['faces']:,} faces, {result['band points']:,} band points, {result['threads']} threads\n")
+    for name, row in result["methods"].items():
+        spread = f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+        sys.stdout.write(
+            f"{name:32s} {row['seconds']:9.2f} s  {row['ratio']:7.2f}x {spread:20s} peak {row['peak_gb']:.2f} GB\n"
+        )
+    for name, value in result["checks"].items():
+        sys.stdout.write(f"{name:40s} {value:.3g}\n")
+
+
+if __name__ == "__main__":
+    main()
