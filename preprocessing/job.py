@@ -127,6 +127,10 @@ def _work_off(pool: Pool, pending: Sequence[Source], store: SampleStore, seed: i
             for future, source in tasks.items():
                 if future.done() and not future.cancelled() and future.exception() is None:
                     _record(report, source, future)
+        except LatentSDFError:
+            for future in tasks:
+                future.cancel()
+            raise
 
 
 def _finish(pool: Pool, tasks: Iterable[Future[Outcome]]) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,19 +77,38 @@ def test_another_executor_keeps_the_limits(tmp_path: Path, monkeypatch: pytest.M
     }
 
 
-class _Gone(ThreadPoolExecutor):
-    """An executor whose cluster goes away: the first task never comes back."""
+class _Fails(Executor):
+    """An executor on which the first task fails, or is dropped without an error, and the others wait."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.tasks: list[Future[object]] = []
+        self._error = error
 
     def submit(self, *_: object, **__: object) -> Future[object]:
         future: Future[object] = Future()
-        future.cancel()
-        future.set_running_or_notify_cancel()
+        if not self.tasks and self._error is None:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        elif not self.tasks:
+            future.set_exception(self._error)
+        self.tasks.append(future)
         return future
 
 
-def test_a_cluster_that_goes_away_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(LatentSDFError, match=r"the executor dropped lamp/lamp_0000; .* then run again to resume"):
-        job.run(procedural(["lamp"], count=1), tmp_path / "s.zarr", SMALL_SAMPLING, executor=_Gone())
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (None, r"the executor dropped lamp/lamp_0000; .* then run again to resume"),
+        (StoreError("the disk is full"), "the disk is full"),
+    ],
+)
+def test_what_ends_the_run_takes_the_waiting_shapes_off_the_cluster(
+    error: Exception | None, message: str, tmp_path: Path
+) -> None:
+    executor = _Fails(error)
+    with pytest.raises(LatentSDFError, match=message):
+        job.run(procedural(["lamp"], count=3), tmp_path / "s.zarr", SMALL_SAMPLING, workers=2, executor=executor)
+    assert len(executor.tasks) == 3 and all(task.cancelled() for task in executor.tasks[1:])
     assert json.loads((tmp_path / "s.zarr" / "report.json").read_text())["made"] == []
 
 
