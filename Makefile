@@ -36,7 +36,7 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -e '.[cpu,dev]'
+	$(PIP) -e '.[cpu,dask,dev]'
 	touch $@
 
 clean:

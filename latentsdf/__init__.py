@@ -13,7 +13,7 @@ _HOME = {
     "InvertConfig": "config",
     "SamplingConfig": "config",
     "SampleStore": "store",
-    "ShapeRecord": "store",
+    "ShapeRecord": "record",
     "ShapeSpace": "space",
     "load": "space",
     "sample": "geometry.sampling",
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from latentsdf.errors import StoreError as StoreError
     from latentsdf.errors import TrainingError as TrainingError
     from latentsdf.geometry.sampling import sample as sample
+    from latentsdf.record import ShapeRecord as ShapeRecord
     from latentsdf.space import ShapeSpace as ShapeSpace
     from latentsdf.space import load as load
     from latentsdf.store import SampleStore as SampleStore
-    from latentsdf.store import ShapeRecord as ShapeRecord
 
 
 def __getattr__(name: str) -> Any:

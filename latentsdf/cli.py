@@ -148,7 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     import_.add_argument("store", type=Path, help="the store to write or continue (a .zarr folder)")
     import_.add_argument("--category", action="append", default=[], help="name or synset; repeat for several")
     import_.add_argument("--split", type=Path, help="DeepSDF split file that selects shapes")
-    import_.add_argument("--glob", default="*", help="pattern of ids")
+    import_.add_argument("--glob", default="*", help="pattern of ids or category/id")
     import_.add_argument("--overwrite", action="store_true", help="replace shapes that the store holds")
 
     info = verb("info", _info, "what is inside a sample store or a checkpoint")

@@ -15,9 +15,7 @@ places. They become the `near` samples of a shape without band, lattice, and sur
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,14 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsdf import settings
+from latentsdf.atomic import written_whole
 from latentsdf.config import SamplingConfig
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.files import MeshFile, choose
-from latentsdf.geometry.mesh import IDENTITY, Similarity
+from latentsdf.geometry.mesh import IDENTITY
 from latentsdf.geometry.sampling import SdfSamples, band_width
 from latentsdf.geometry.sign import SignReport
 from latentsdf.progress import track
-from latentsdf.store import FORMAT, SampleStore, ShapeRecord
+from latentsdf.record import ShapeRecord, provenance_of
+from latentsdf.store import FORMAT, SampleStore
 
 Compression = Literal["gzip", "lzf"]
 
@@ -69,20 +69,19 @@ def export_samples(
         raise StoreError(f"{store.path}: holds no shapes to export")
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; name an HDF5 file such as {out.with_suffix('.h5').name}")
-    aside = out.with_name(f".{out.name}.next")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(aside, "w") as file, track("exporting", total=len(keys), unit="shape") as advance:
+        with (
+            written_whole(out) as aside,
+            h5py.File(aside, "w") as file,
+            track("exporting", total=len(keys), unit="shape") as advance,
+        ):
             file.attrs.update({"format": FORMAT, "version": HDF5_VERSION, **asdict(store.config)})
             for key in keys:
                 _write_group(file.create_group(key), store.read(key), compression)
                 advance()
-        os.replace(aside, out)
     except (OSError, RuntimeError) as error:
         raise StoreError(f"{out}: cannot be written ({error})") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
     return keys
 
 
@@ -184,18 +183,7 @@ def _read_group(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
                 ),
                 **{name: np.asarray(group[name]) for name in _ARRAYS},
             )
-            center = [float(value) for value in attributes["center"]]
-            record = ShapeRecord(
-                category=file.category,
-                id=file.id,
-                samples=samples,
-                similarity=Similarity((center[0], center[1], center[2]), float(attributes["scale"])),
-                source=attributes["source"],
-                source_sha256=attributes["source_sha256"],
-                watertight=bool(attributes["watertight"]),
-                area=float(attributes["area"]),
-                seed=int(attributes["seed"]),
-            )
+            record = ShapeRecord(category=file.category, id=file.id, samples=samples, **provenance_of(attributes))
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise StoreError(f"{name} is damaged ({error}); export it again") from error
     _require_sound(name, samples)

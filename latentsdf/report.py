@@ -35,15 +35,15 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
     shapes, damaged = {}, {}
     with track("reading", total=len(keys), unit="shape") as advance:
         for key in keys:
-            info = store.info(key)
-            shapes[key] = asdict(info)
-            row = (f"{info.band_samples:,}", f"{info.stored_bytes:,}", f"{info.area:.3f}", str(info.watertight))
-            table.add_row(key, *row, info.sign.method, f"{info.sign.confidence:.3f}")
-            if verify:
-                try:
+            try:
+                info = store.info(key)
+                shapes[key] = asdict(info)
+                row = (f"{info.band_samples:,}", f"{info.stored_bytes:,}", f"{info.area:.3f}", str(info.watertight))
+                table.add_row(key, *row, info.sign.method, f"{info.sign.confidence:.3f}")
+                if verify:
                     store.verify(key)
-                except StoreError as error:
-                    damaged[key] = str(error)
+            except StoreError as error:
+                damaged[key] = str(error)
             advance()
     console.print(table)
     for reason in damaged.values():

@@ -5,15 +5,18 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from latentsdf.config import SamplingConfig
-from latentsdf.errors import LatentSDFError
+from latentsdf.errors import ConfigError, LatentSDFError
 from latentsdf.geometry.files import Layout
 from latentsdf.geometry.furniture import FAMILIES
 from latentsdf.progress import console, show_error
 from preprocessing import job, sources
+from preprocessing.cluster import connected
+from preprocessing.report import Report
 
 _SPARSE = SamplingConfig.sparse_resolution
 _COARSE = 32  # a sparse lattice of fewer cells shows little
@@ -23,8 +26,10 @@ examples:
   latentsdf-preprocess --source ShapeNetCore.v2 --category 03001627 --out chairs.zarr --workers 8
   latentsdf-preprocess --source registrations_f.hdf5 --category 50002 --frame-step 20 --out bodies.zarr
   latentsdf-preprocess --source procedural --count 40 --resolution 256 --band-voxels 4 --out demo.zarr
+  latentsdf-preprocess --source /share/ShapeNetCore.v2 --out /share/shapes.zarr --dask tcp://head:8786
 
-A run that was stopped continues where it was when the same command is given again.
+A run that was stopped continues where it was when the same command is given again. A shape whose source file has
+changed since is made again.
 exit code: 0 done, 1 nothing could be made (or --strict and something failed), 2 wrong use, 130 interrupted
 """
 
@@ -44,14 +49,27 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--layout", choices=get_args(Layout), default="auto")
     parser.add_argument("--category", action="append", default=[], help="name or synset; repeat for several")
     parser.add_argument("--split", type=Path, help="DeepSDF split file that selects shapes")
-    parser.add_argument("--glob", default="*", help="pattern of ids, e.g. 'kenney_*'")
+    parser.add_argument("--glob", default="*", help="pattern of ids or category/id, e.g. 'kenney_*'")
     parser.add_argument("--limit", type=int, help="at most this many shapes")
     parser.add_argument("--count", type=int, default=16, help="procedural: members of each family (%(default)s)")
     parser.add_argument("--first-seed", type=int, default=0, help="procedural: seed of the first member")
     parser.add_argument("--frame-step", type=int, help="D-FAUST: every so many frames (10; 1 with --split)")
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0 for one a core")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds until a shape is given up")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0 for one a core; not with --dask")
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="tcp://host:port of a Dask scheduler whose workers make the shapes (extra: dask); on other machines they "
+        "need latentsdf installed, and the meshes and OUT under the same paths on a shared file system",
+    )
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds until a shape is given up (%(default)g)")
+    parser.add_argument(
+        "--memory-gb",
+        type=float,
+        default=0.0,
+        help="GiB of memory until a shape is given up (nine tenths of the machine's over the workers; with --dask each "
+        "worker's own limit)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="one for all shapes of a store (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="make shapes again that the store holds")
     parser.add_argument("--preview", action="store_true", help="draw each shape made, as OUT.previews/CATEGORY/ID.png")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if any shape failed")
@@ -87,16 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
     config = SamplingConfig(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(SamplingConfig)})
     try:
-        report = job.run(
-            _select(arguments),
-            arguments.out,
-            config,
-            workers=arguments.workers,
-            timeout=arguments.timeout,
-            overwrite=arguments.overwrite,
-            seed=arguments.seed,
-            previews=Path(f"{arguments.out}.previews") if arguments.preview else None,
-        )
+        report = _run(arguments, config)
     except (LatentSDFError, FileNotFoundError) as error:
         show_error(error)
         return 2
@@ -109,10 +118,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if nothing or (arguments.strict and report.failed) else 0
 
 
+def _run(arguments: argparse.Namespace, config: SamplingConfig) -> Report:
+    work = partial(
+        job.run,
+        _select(arguments),
+        arguments.out,
+        config,
+        timeout=arguments.timeout,
+        overwrite=arguments.overwrite,
+        seed=arguments.seed,
+        previews=Path(f"{arguments.out}.previews") if arguments.preview else None,
+    )
+    if arguments.dask is None:
+        return work(workers=arguments.workers, memory_gb=arguments.memory_gb)
+    if arguments.workers:
+        raise ConfigError("--workers is for processes of this machine; with --dask its workers are used, all of them")
+    with connected(arguments.dask) as cluster:
+        memory = arguments.memory_gb or cluster.memory_gb
+        return work(workers=cluster.threads, memory_gb=memory, executor=cluster.executor)
+
+
 def _select(arguments: argparse.Namespace) -> list[sources.Source]:
     if arguments.source == sources.PROCEDURAL:
         families = arguments.category or FAMILIES
-        chosen = sources.procedural(families, count=arguments.count, first_seed=arguments.first_seed)
+        if arguments.split is not None:
+            raise ConfigError("--split selects among mesh files; procedural shapes by --category, --count and --glob")
+        chosen = sources.procedural(
+            families, count=arguments.count, first_seed=arguments.first_seed, pattern=arguments.glob
+        )
     else:
         chosen = sources.files(
             Path(arguments.source),

@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from skimage.measure import find_contours
 
 from latentsdf.geometry.sampling import SdfSamples, band_width
-from latentsdf.store import ShapeRecord
+from latentsdf.record import ShapeRecord
 
 PANEL = 360
 """Pixels of a square panel; three in each of two rows."""

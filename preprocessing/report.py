@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from latentsdf.atomic import full_disk_named, written_whole
 from latentsdf.config import SamplingConfig
 from latentsdf.errors import StoreError
 from latentsdf.progress import console, show_note
-from latentsdf.store import SampleStore, ShapeInfo
+from latentsdf.record import ShapeInfo
+from latentsdf.store import SampleStore
 
 LOW_CONFIDENCE = 0.9
 THIN = 0.1
@@ -68,6 +70,8 @@ class Report:
     previews: Path | None = None
     made: dict[str, Outcome] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    outdated: dict[str, str] = field(default_factory=dict)
+    """Why shapes that the store held before were to be made again."""
     interrupted: bool = False
     seconds: float = 0.0
     """Wall time of the run."""
@@ -75,7 +79,7 @@ class Report:
     """Everything in the store, from this run and earlier ones; filled by `save`."""
 
     def save(self) -> None:
-        """Write report.json and report.md into the store."""
+        """Write report.json and report.md into the store; StoreError when the disk is full."""
         self.shapes = self._earlier() | self.made
         store = SampleStore(self.store, self.config)
         keys = store.keys()
@@ -84,8 +88,11 @@ class Report:
                 with suppress(StoreError):
                     self.shapes[key] = Outcome.of_stored(store.info(key))
         self.shapes = {key: self.shapes[key] for key in keys if key in self.shapes}
-        (self.store / "report.json").write_text(json.dumps(self.as_dict(), indent=1))
-        (self.store / "report.md").write_text(self.markdown(), encoding="utf-8")
+        pages = {"report.json": json.dumps(self.as_dict(), indent=1), "report.md": self.markdown()}
+        with full_disk_named(self.store):
+            for name, text in pages.items():
+                with written_whole(self.store / name) as aside:
+                    aside.write_text(text, encoding="utf-8")
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: this run, then the store. Seconds and bytes; confidences and shares in [0, 1]."""
@@ -96,6 +103,7 @@ class Report:
             "present": self.present,
             "made": list(self.made),
             "failed": self.failed,
+            "outdated": self.outdated,
             "interrupted": self.interrupted,
             "warnings": self.warnings(),
             "workers": self.workers,
@@ -183,6 +191,7 @@ class Report:
         lines = [f"# {self.store.name}", "", self.headline() + ("; interrupted" if self.interrupted else ""), ""]
         lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
         lines += _section("Failed", self.failed.values()) + _section("Warnings", self.warnings())
+        lines += _section("Held before, to be made again", self.outdated.values())
         lines += self._worst(f"Sign confidence below {LOW_CONFIDENCE}", self.low_confidence(), "{:.3f}")
         lines += self._worst(f"Thin: more than {THIN:.0%} of the surface without inside beneath", self.thin(), "{:.0%}")
         return "\n".join(lines)
@@ -194,6 +203,8 @@ class Report:
             show_note("skipped", reason)
         for reason in self.warnings():
             show_note("warning", reason)
+        for key, reason in self.outdated.items():
+            show_note("made again" if key in self.made else "still as before", reason)
         low = sum(key in self.made for key in self.low_confidence())
         if low:
             show_note("doubtful sign", f"{low} shapes, named in {self.store / 'report.md'}")

@@ -1,50 +1,64 @@
 """One source -> one record in the store."""
 
 import hashlib
+import socket
 import time
 from pathlib import Path
 
 import numpy as np
 
+from latentsdf.atomic import full_disk_named, written_whole
 from latentsdf.config import SamplingConfig
+from latentsdf.errors import StoreError
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.sampling import SdfSamples, sample
-from latentsdf.store import SampleStore, ShapeRecord
+from latentsdf.record import ShapeRecord
+from latentsdf.store import SampleStore
 from preprocessing import preview
 from preprocessing.report import Outcome
 from preprocessing.sources import Source
 
 
+def shape_seed(source: Source, seed: int) -> int:
+    """The seed of one shape's samples, for the seed of the run."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{source.key}".encode()).digest()[:4], "big")
+
+
 def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecord:
     """Load, clean, normalize and sample one shape; reproducible from its key and the seed alone."""
-    raw, digest = source.load()
+    raw = source.load()
+    digest = source.digest(raw)
     cleaned, _ = meshes.clean(raw)
     mesh, similarity = meshes.normalize(cleaned, config.normalization)
-    shape_seed = int.from_bytes(hashlib.sha256(f"{seed}/{source.key}".encode()).digest()[:4], "big")
+    own_seed = shape_seed(source, seed)
     return ShapeRecord(
-        source.category,
-        source.id,
-        sample(mesh, config, shape_seed),
-        similarity,
-        source.name,
-        digest,
-        bool(mesh.is_watertight),
-        float(mesh.area),
-        shape_seed,
+        category=source.category,
+        id=source.id,
+        samples=sample(mesh, config, own_seed),
+        similarity=similarity,
+        source=source.name,
+        source_sha256=digest,
+        watertight=bool(mesh.is_watertight),
+        area=float(mesh.area),
+        seed=own_seed,
     )
 
 
 def preprocess(
     source: Source, store_path: Path, config: SamplingConfig, seed: int, previews: Path | None = None
 ) -> Outcome:
-    """Make one record, write it, and draw it under `previews`; what a worker process runs."""
+    """Make one record, draw it under `previews`, and write it; what a worker process runs.
+
+    Raises StoreError when the disk is full, or when this machine does not see the store.
+    """
     start = time.perf_counter()
+    store = _store_here(store_path, config)
     record = make_record(source, config, seed)
-    store = SampleStore(store_path, config)
+    # The shape is written last, so that a run that is stopped in between makes up for the picture, too.
+    warning = _draw(record, store_path, previews) if previews is not None else ""
     store.write(record)
-    warning = _draw(record, previews) if previews is not None else ""
-    info = store.info(record.key)
     thin = thin_share(record.samples)
+    info = store.info(record.key)
     return Outcome.of_stored(info, seconds=time.perf_counter() - start, thin=thin, warning=warning)
 
 
@@ -63,12 +77,25 @@ def thin_share(samples: SdfSamples, points: int = 4096) -> float:
     return float((samples.band_distance[at[known]] >= 0).mean()) if known.any() else 0.0
 
 
-def _draw(record: ShapeRecord, previews: Path) -> str:
-    """Write the preview; what went wrong, or "". The shape is stored by then, and no failure here may take it back."""
+def _store_here(path: Path, config: SamplingConfig) -> SampleStore:
+    if not (path / "zarr.json").is_file():
+        raise StoreError(
+            f"{path}: a worker on {socket.gethostname()} does not see the store; workers on other machines need it, "
+            "and the meshes, on a file system that all machines share, under the same path"
+        )
+    return SampleStore(path, config)
+
+
+def _draw(record: ShapeRecord, store: Path, previews: Path) -> str:
+    """Write the preview; what went wrong, or "": no failure here but a full disk may cost the shape."""
+    path = previews / f"{record.key}.png"
     try:
-        path = previews / f"{record.key}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        preview.draw(record).save(path)
+        with full_disk_named(store):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(path) as aside:
+                preview.draw(record).save(aside, format="PNG")
+    except StoreError:
+        raise
     except Exception as error:
         return f"{record.key}: no preview, {type(error).__name__}: {error}"
     return ""

@@ -10,7 +10,7 @@ import trimesh
 from latentsdf.errors import ConfigError
 from latentsdf.geometry import dfaust
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.files import Layout, find_frames, find_meshes
+from latentsdf.geometry.files import Layout, find_frames, find_meshes, matches
 from latentsdf.geometry.furniture import FAMILIES, furniture
 
 PROCEDURAL = "procedural"
@@ -37,15 +37,19 @@ class Source:
             return self.key
         return f"{self.path.name}: {self.id}" if is_registrations(self.path) else self.path.name
 
-    def load(self) -> tuple[trimesh.Trimesh, str]:
-        """The mesh as it comes, and the SHA-256 of what it was made from."""
+    def load(self) -> trimesh.Trimesh:
+        """The mesh as it comes."""
         if self.path is None:
-            mesh = furniture(self.category, self.seed)
-        elif is_registrations(self.path):
-            mesh = dfaust.load_frame(self.path, self.id)
-        else:
-            return meshes.load(self.path), hashlib.sha256(self.path.read_bytes()).hexdigest()
-        return mesh, hashlib.sha256(mesh.vertices.tobytes() + mesh.faces.tobytes()).hexdigest()
+            return furniture(self.category, self.seed)
+        return dfaust.load_frame(self.path, self.id) if is_registrations(self.path) else meshes.load(self.path)
+
+    def digest(self, mesh: trimesh.Trimesh | None = None) -> str:
+        """SHA-256 of the file, or, where it holds many shapes or there is none, of the mesh; give it where at hand."""
+        if self.path is not None and not is_registrations(self.path):
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        mesh = self.load() if mesh is None else mesh
+        return hashlib.sha256(mesh.vertices.tobytes() + mesh.faces.tobytes()).hexdigest()
 
 
 def is_registrations(path: Path) -> bool:
@@ -53,13 +57,22 @@ def is_registrations(path: Path) -> bool:
     return path.suffix.lower() in dfaust.SUFFIXES
 
 
-def procedural(families: Sequence[str] = FAMILIES, *, count: int, first_seed: int = 0) -> list[Source]:
-    """`count` members of each family, with consecutive seeds."""
+def procedural(
+    families: Sequence[str] = FAMILIES, *, count: int, first_seed: int = 0, pattern: str = "*"
+) -> list[Source]:
+    """`count` members of each family, with consecutive seeds, of which a pattern of ids or keys selects.
+
+    Raises ConfigError for an unknown family, or when nothing is selected.
+    """
     unknown = sorted(set(families) - set(FAMILIES))
     if unknown:
         raise ConfigError(f"no procedural family '{unknown[0]}'; there are {', '.join(FAMILIES)}")
     seeds = range(first_seed, first_seed + count)
-    return [Source(family, f"{family}_{seed:04d}", seed=seed) for family in families for seed in seeds]
+    made = [Source(family, f"{family}_{seed:04d}", seed=seed) for family in families for seed in seeds]
+    chosen = [source for source in made if matches(source.category, source.id, pattern)]
+    if not chosen:
+        raise ConfigError(f"no shape selected out of {len(made)} procedural ones; see --count and --glob")
+    return chosen
 
 
 def files(
@@ -76,4 +89,4 @@ def files(
         found = find_frames(root, step=step, categories=categories, split=split, pattern=pattern)
     else:
         found = find_meshes(root, layout=layout, categories=categories, split=split, pattern=pattern)
-    return [Source(file.category, file.id, file.path) for file in found]
+    return [Source(file.category, file.id, file.path.absolute()) for file in found]

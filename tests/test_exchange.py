@@ -18,8 +18,9 @@ from latentsdf.exchange import export_samples, import_samples
 from latentsdf.geometry.furniture import furniture
 from latentsdf.geometry.mesh import normalize
 from latentsdf.geometry.sampling import lattice_points, sample
+from latentsdf.record import ShapeRecord
 from latentsdf.space import load
-from latentsdf.store import SampleStore, ShapeRecord
+from latentsdf.store import SampleStore
 from latentsdf.train import train
 
 RADIUS = 0.6
@@ -31,7 +32,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
     store = SampleStore.create(tmp_path_factory.mktemp("data") / "s.zarr", SMALL_SAMPLING)
     mesh, similarity = normalize(furniture("lamp", 0))
     samples = sample(mesh, SMALL_SAMPLING, 0)
-    record = ShapeRecord("lamp", "a", samples, similarity, "a.obj", "0f", True, float(mesh.area), 7)
+    record = ShapeRecord(
+        category="lamp",
+        id="a",
+        samples=samples,
+        similarity=similarity,
+        source="a.obj",
+        source_sha256="0f",
+        watertight=True,
+        area=float(mesh.area),
+        seed=7,
+    )
     for category, id in (("lamp", "a"), ("lamp", "b.1"), ("стул", "a")):
         store.write(replace(record, category=category, id=id))
     return store

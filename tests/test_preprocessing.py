@@ -1,5 +1,6 @@
 """The offline job: sources, determinism, failures that are named, resume, crashes and time-outs."""
 
+import errno
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import trimesh
-from conftest import SMALL_SAMPLING
+from conftest import SMALL_SAMPLING, files_of
 from PIL import Image
 from rich.progress import Progress
 from rich.text import Text
@@ -28,6 +29,7 @@ from latentsdf.store import SampleStore
 from preprocessing import __main__ as command
 from preprocessing import job
 from preprocessing.report import Outcome, Report
+from preprocessing.shape import preprocess
 from preprocessing.sources import Source, files, procedural
 
 SMALL_FLAGS = ["--resolution", "32", "--band-voxels", "2", "--sparse-resolution", "16", "--near", "200",
@@ -49,6 +51,12 @@ def test_sources_by_category_split_and_pattern(folder: Path, tmp_path: Path) -> 
     assert [s.key for s in files(folder)] == ["ball/c", "box/a", "box/b", "box/broken"]
     assert [s.key for s in files(folder, categories=["ball"])] == ["ball/c"]
     assert [s.key for s in files(folder, pattern="b*")] == ["box/b", "box/broken"]
+    assert [s.key for s in files(folder, pattern="box/?")] == ["box/a", "box/b"]
+    assert [s.key for s in procedural(["lamp", "table"], count=3, pattern="*_0001")] == [
+        "lamp/lamp_0001", "table/table_0001",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="no shape selected out of 3 procedural ones"):
+        procedural(["lamp"], count=3, pattern="x*")
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"x": {"box": ["a"]}}))
     assert [s.key for s in files(folder, split=split)] == ["box/a"]
@@ -91,11 +99,8 @@ def test_stores_do_not_depend_on_the_worker_count(tmp_path: Path) -> None:
     chosen = procedural(["lamp"], count=2)
     for workers in (1, 2):
         job.run(chosen, tmp_path / f"{workers}.zarr", SMALL_SAMPLING, workers=workers)
-    one, two = (SampleStore.open(tmp_path / f"{w}.zarr") for w in (1, 2))
-    for key in one:
-        a, b = one.read(key).samples, two.read(key).samples
-        for name in ("band_index", "band_distance", "sparse_distance", "near", "uniform", "surface"):
-            assert np.array_equal(getattr(a, name), getattr(b, name))
+    one, two = (files_of(tmp_path / f"{workers}.zarr" / "shapes") for workers in (1, 2))
+    assert len(one) > 2 * 7 and one == two
 
 
 def test_the_report_tells_speed_storage_and_doubtful_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +236,45 @@ def _full(*_: object) -> None:
     raise StoreError("the disk is full")
 
 
+def _no_space(path: Path) -> None:
+    """Write as much as a full disk takes."""
+    path.write_bytes(b"{")
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_a_disk_full_of_pictures_costs_the_shape_until_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, previews, source = tmp_path / "s.zarr", tmp_path / "p", procedural(["lamp"], count=1)[0]
+    store = SampleStore.create(out, SMALL_SAMPLING)
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", lambda _, path, **__: _no_space(path))
+        with pytest.raises(StoreError, match=r"s.zarr: the disk is full; .* free space and run again to resume"):
+            preprocess(source, out, SMALL_SAMPLING, 0, previews)
+    assert store.keys() == [] and files_of(previews) == {}
+    preprocess(source, out, SMALL_SAMPLING, 0, previews)
+    assert store.keys() == [source.key] and list(files_of(previews)) == [f"{source.key}.png"]
+
+
+def test_a_disk_full_at_the_report_is_named_and_keeps_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "s.zarr"
+    SampleStore.create(out, SMALL_SAMPLING)
+    report = Report(out, SMALL_SAMPLING, 1, 0)
+    report.save()
+    before = files_of(out)
+    assert {"report.json", "report.md"} < before.keys()
+    report.failed["a/b"] = "b.obj: something"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", lambda path, *_, **__: _no_space(path))
+        with pytest.raises(StoreError, match=r"s.zarr: the disk is full"):
+            report.save()
+    assert files_of(out) == before
+    report.save()
+    assert "b.obj: something" in (out / "report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -269,16 +313,15 @@ def test_a_resolution_needs_no_second_flag(
     assert store.read("lamp/lamp_0000").samples.sparse_distance.shape == (sparse + 1,) * 3
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_run_leaves_whole_shapes_and_no_worker(stop: signal.Signals, tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_whole_shapes_and_no_worker(tmp_path: Path) -> None:
     out = tmp_path / "s.zarr"
     words = ["--source", "procedural", "--count", "12", "--out", str(out), "--workers", "2", *SMALL_FLAGS]
     process = subprocess.Popen([sys.executable, "-m", "preprocessing", *words], start_new_session=True)
     deadline = time.monotonic() + 40
     while not (out / "shapes").is_dir() and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.kill(process.pid, stop)
-    assert process.wait(timeout=20) == (130 if stop == signal.SIGINT else -signal.SIGKILL)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=20) == 130
     while _group_lives(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _group_lives(process.pid)
@@ -286,9 +329,8 @@ def test_a_stopped_run_leaves_whole_shapes_and_no_worker(stop: signal.Signals, t
     assert 0 < len(store) < 48
     for key in store:
         store.verify(key)
-    if stop == signal.SIGINT:
-        report = json.loads((out / "report.json").read_text())
-        assert report["interrupted"] and sorted(report["made"]) == store.keys() and not report["failed"]
+    report = json.loads((out / "report.json").read_text())
+    assert report["interrupted"] and sorted(report["made"]) == store.keys() and not report["failed"]
 
 
 def _group_lives(group: int) -> bool:
@@ -366,3 +408,61 @@ def test_a_frame_that_is_no_surface_is_named(registrations: Path, tmp_path: Path
     assert list(report.made) == ["50004/50004_punching_00000", "50004/50004_punching_00002"]
     reason = "registrations_f.hdf5: 50004_punching_00001: 100.0% of the faces have vertices that are not finite numbers"
     assert report.failed == {"50004/50004_punching_00001": reason}
+
+
+def test_a_run_killed_twice_and_resumed_makes_the_same_store(tmp_path: Path) -> None:
+    words = ["--source", "procedural", "--count", "3", *SMALL_FLAGS]
+    whole, stopped = tmp_path / "whole.zarr", tmp_path / "stopped.zarr"
+    assert command.main([*words, "--out", str(whole), "--workers", "1"]) == 0
+    for least in (1, 4):
+        run = [sys.executable, "-m", "preprocessing", *words, "--out", str(stopped), "--workers", "2"]
+        process = subprocess.Popen(run, start_new_session=True)
+        while process.poll() is None and len(list(stopped.glob("shapes/*/*/zarr.json"))) < least:
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        while _group_lives(process.pid):
+            time.sleep(0.01)
+    assert 4 <= len(SampleStore.open(stopped)) < 12
+    assert command.main([*words, "--out", str(stopped), "--workers", "2"]) == 0
+    assert files_of(stopped / "shapes") == files_of(whole / "shapes")
+    assert list((stopped / "tmp").iterdir()) == []
+
+
+def test_a_shape_whose_source_changed_is_made_again(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "s.zarr"
+    words = ["--source", str(folder), "--category", "box", "--out", str(out), "--workers", "1", *SMALL_FLAGS]
+    assert command.main(words) == 0
+    before = files_of(out / "shapes")
+    save(trimesh.creation.box((5, 1, 1)), folder / "box" / "a.obj")
+    os.utime(folder / "box" / "b.ply")
+    (out / "shapes" / "box" / "b" / "zarr.json").write_text("{")
+    assert command.main(words) == 0
+    report = json.loads((out / "report.json").read_text())
+    reason = "box/a: a.obj is not what it was made from any more"
+    assert report["outdated"] == {"box/a": reason, "box/b": "box/b: what the store holds is damaged"}
+    assert sorted(report["made"]) == ["box/a", "box/b"] and report["present"] == 0
+    assert f"made again {reason}" in capsys.readouterr().err and f"- {reason}" in (out / "report.md").read_text()
+    after = files_of(out / "shapes")
+    assert sorted({Path(name).parts[1] for name in after if after[name] != before[name]}) == ["a"]
+    (folder / "box" / "a.obj").write_text("")
+    assert command.main([*words, "--glob", "a"]) == 1
+    assert f"still as before {reason}" in capsys.readouterr().err and files_of(out / "shapes") == after
+    (folder / "box" / "a.obj").unlink()
+    assert command.main([*words, "--strict", "--glob", "b"]) == 0
+
+
+def test_another_seed_is_refused_until_told_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "s.zarr"
+    words = ["--source", "procedural", "--category", "lamp", "--count", "2", "--out", str(out), *SMALL_FLAGS]
+    assert command.main([*words, "--workers", "1"]) == 0
+    before = files_of(out / "shapes")
+    assert command.main([*words, "--seed", "1"]) == 2
+    assert "2 of its shapes were made with another --seed than 1, for example lamp/lamp_0000" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert command.main([*words, "--seed", "1", "--workers", "1", "--overwrite"]) == 0
+    after = files_of(out / "shapes")
+    assert before.keys() == after.keys() and before != after

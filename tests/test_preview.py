@@ -11,7 +11,7 @@ from PIL import Image
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.geometry.sampling import SdfSamples
 from latentsdf.geometry.sign import SignReport
-from latentsdf.store import ShapeRecord
+from latentsdf.record import ShapeRecord
 from preprocessing import preview
 from preprocessing.shape import thin_share
 
@@ -46,8 +46,17 @@ def _ball(center: tuple[float, float, float] = (0.0, 0.0, 0.0), radius: float = 
 
 
 def _record(samples: SdfSamples, name: str = "ball") -> ShapeRecord:
-    area = 4 * np.pi * RADIUS**2
-    return ShapeRecord("round", name, samples, Similarity((0.0, 0.0, 0.0), 1.0), "ball.obj", "0", True, area, 0)
+    return ShapeRecord(
+        category="round",
+        id=name,
+        samples=samples,
+        similarity=Similarity((0.0, 0.0, 0.0), 1.0),
+        source="ball.obj",
+        source_sha256="0",
+        watertight=True,
+        area=4 * np.pi * RADIUS**2,
+        seed=0,
+    )
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -11,21 +12,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL_SAMPLING
+from conftest import SMALL_SAMPLING, files_of
 
+from latentsdf import cli, layout, strata
 from latentsdf import store as store_module
-from latentsdf import strata
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.furniture import furniture
 from latentsdf.geometry.mesh import normalize
 from latentsdf.geometry.sampling import sample
-from latentsdf.store import SampleStore, ShapeRecord
+from latentsdf.record import ShapeRecord
+from latentsdf.store import SampleStore
+from preprocessing import __main__ as preprocess
 
 
 @pytest.fixture(scope="module")
 def record() -> ShapeRecord:
     mesh, similarity = normalize(furniture("lamp", 0))
-    return ShapeRecord("lamp", "a.b-1", sample(mesh, SMALL_SAMPLING, 0), similarity, "x", "y", True, mesh.area, 7)
+    return ShapeRecord(
+        category="lamp",
+        id="a.b-1",
+        samples=sample(mesh, SMALL_SAMPLING, 0),
+        similarity=similarity,
+        source="x",
+        source_sha256="y",
+        watertight=True,
+        area=mesh.area,
+        seed=7,
+    )
 
 
 def test_what_is_written_is_read_back(record: ShapeRecord, tmp_path: Path) -> None:
@@ -89,7 +102,7 @@ def test_a_write_that_fails_leaves_nothing_and_a_full_disk_is_named(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_put", full)
+        patch.setattr(layout, "_put", full)
         with pytest.raises(StoreError, match=r"s\.zarr: the disk is full; shapes written before are complete"):
             store.write(record)
     assert store.keys() == []
@@ -98,19 +111,45 @@ def test_a_write_that_fails_leaves_nothing_and_a_full_disk_is_named(
     assert store.keys() == [record.key]
 
 
-def test_damage_names_the_shape(record: ShapeRecord, tmp_path: Path) -> None:
-    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
-    store.write(record)
-    shard = max(
-        (tmp_path / "s.zarr" / "shapes" / "lamp" / "a.b-1" / "band_sdf").rglob("c/*"), key=lambda p: p.stat().st_size
-    )
+def _flip_a_byte(folder: Path) -> None:
+    """Of the largest file of an array."""
+    shard = max((file for file in (folder / "c").rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
     content = bytearray(shard.read_bytes())
     content[100] ^= 0xFF
     shard.write_bytes(bytes(content))
-    with pytest.raises(StoreError, match="shape 'lamp/a.b-1' is damaged .*; rebuild it with"):
+
+
+def test_damage_names_the_shape(record: ShapeRecord, tmp_path: Path) -> None:
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    store.write(record)
+    _flip_a_byte(tmp_path / "s.zarr" / "shapes" / "lamp" / "a.b-1" / "band_sdf")
+    with pytest.raises(StoreError, match="shape 'lamp/a.b-1' is damaged .*; rebuild it: .* --glob 'lamp/a.b-1' --over"):
         store.verify(record.key)
     with pytest.raises(StoreError, match="lamp/a.b-1"):
         store.band(record.key)
+
+
+def test_verify_names_every_damaged_shape_and_the_advice_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.zarr"
+    few = ["--resolution", "32", "--near", "200", "--uniform", "200", "--surface", "200", "--workers", "1"]
+    make = ["--source", "procedural", "--category", "lamp", "--count", "3", "--out", str(path), *few]
+    assert preprocess.main(make) == 0
+    before = files_of(path / "shapes")
+    _flip_a_byte(path / "shapes" / "lamp" / "lamp_0001" / "near")
+    (path / "shapes" / "lamp" / "lamp_0002" / "zarr.json").write_text("{")
+    assert cli.main(["info", str(path)]) == 2
+    assert "1 of 3 shapes are damaged" in capsys.readouterr().err
+    assert cli.main(["info", str(path), "--verify"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "2 of 3 shapes are damaged" in told and "lamp_0000' is damaged" not in told
+    for key in ("lamp/lamp_0001", "lamp/lamp_0002"):
+        assert f"shape '{key}' is damaged" in told
+        advice = f"--glob '{key}' --overwrite"
+        assert advice in told and preprocess.main([*make, *shlex.split(advice)]) == 0
+    assert cli.main(["info", str(path), "--verify"]) == 0
+    assert files_of(path / "shapes") == before
 
 
 def test_a_lost_file_is_damage_and_not_zeros(record: ShapeRecord, tmp_path: Path) -> None:

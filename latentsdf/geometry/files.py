@@ -8,7 +8,7 @@ registrations holds one mesh a frame, whose category is the subject.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -96,7 +96,7 @@ def find_meshes(
     split: Path | None = None,
     pattern: str = "*",
 ) -> list[MeshFile]:
-    """Mesh files under a folder, sorted, chosen by category (name or synset), DeepSDF split file, and id pattern.
+    """Mesh files under a folder, sorted, chosen by category (name or synset), DeepSDF split file, and pattern of ids.
 
     Raises FileNotFoundError for a missing folder or split, ConfigError when nothing is selected or the split names
     shapes that are not there.
@@ -129,7 +129,7 @@ def choose(
     """Those of the shapes found in `root` that were asked for; see `find_meshes`."""
     wanted = {_synset(name) for name in categories}
     chosen = found if split is None else _apply_split(found, split)
-    chosen = [f for f in chosen if (not wanted or _synset(f.category) in wanted) and fnmatch(f.id, pattern)]
+    chosen = [f for f in chosen if (not wanted or _synset(f.category) in wanted) and matches(f.category, f.id, pattern)]
     if not chosen:
         known = sorted({f.category for f in found})
         raise ConfigError(
@@ -137,6 +137,11 @@ def choose(
         )
     _require_unique(chosen)
     return sorted(chosen, key=lambda f: (f.category, f.id))
+
+
+def matches(category: str, id: str, pattern: str) -> bool:
+    """Does a pattern of ids, such as 'kenney_*', or of category/id, such as 'chair/*_01', select this shape?"""
+    return fnmatchcase(f"{category}/{id}" if "/" in pattern else id, pattern)
 
 
 def _by_layout(root: Path, layout: Layout) -> list[MeshFile]:

@@ -1,0 +1,133 @@
+"""The job on a Dask cluster and on other executors: the same store, the same limits, errors in the user's terms."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import SMALL_SAMPLING, files_of
+
+from latentsdf.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
+from preprocessing import __main__ as command
+from preprocessing import cluster, job
+from preprocessing.isolation import close_here
+from preprocessing.report import Outcome
+from preprocessing.shape import preprocess
+from preprocessing.sources import Source, procedural
+
+SMALL_FLAGS = ["--resolution", "32", "--band-voxels", "2", "--sparse-resolution", "16", "--near", "200",
+               "--uniform", "200", "--surface", "200"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dask_address() -> Iterator[str]:
+    """The scheduler of two worker processes on this machine."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, memory_limit="4GiB", dashboard_address=None
+    ) as local:
+        yield local.scheduler_address
+
+
+def test_a_dask_cluster_makes_the_same_store(
+    dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--source", "procedural", "--category", "lamp", "--count", "3", "--preview", *SMALL_FLAGS]
+    assert command.main([*words, "--out", "dask.zarr", "--dask", dask_address]) == 0
+    assert command.main([*words, "--out", "local.zarr", "--workers", "1"]) == 0
+    local = files_of(tmp_path / "local.zarr" / "shapes")
+    assert len(local) > 3 * 7 and files_of(tmp_path / "dask.zarr" / "shapes") == local
+    assert files_of(tmp_path / "dask.zarr.previews") == files_of(tmp_path / "local.zarr.previews")
+    report = json.loads((tmp_path / "dask.zarr" / "report.json").read_text())
+    assert report["workers"] == 2 and not report["failed"]
+
+
+def _misbehave(source: Source, *_: object) -> Outcome:
+    """As the id of the source says."""
+    if source.id == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    hoard = b"x" * (1 << 30) if source.id == "eats" else b""
+    if source.id in ("sleeps", "eats"):
+        time.sleep(60 + len(hoard[:1]))
+    return Outcome(2.0, 1000, 2500, 9000, "pseudonormal", 1.0, True, 0.0)
+
+
+def test_another_executor_keeps_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "preprocess", _misbehave)
+    out, failed = tmp_path / "s.zarr", {}
+    with ThreadPoolExecutor(2) as executor:
+        for names, limits in ((("dies", "sleeps", "works"), {"timeout": 1}), (("eats",), {"memory_gb": 0.75})):
+            chosen = [Source("x", name) for name in names]
+            report = job.run(chosen, out, SMALL_SAMPLING, workers=2, executor=executor, **limits)
+            assert list(report.made) == ["x/works"] * ("works" in names)
+            failed |= report.failed
+        assert executor.submit(int).result() == 0  # It is still open.
+        close_here()
+    assert failed == {
+        "x/dies": "x/dies: the worker process died twice on this shape",
+        "x/sleeps": "x/sleeps: took longer than 1 s and was given up",
+        "x/eats": "x/eats: took more than 0.75 GiB of memory and was given up; allow it more with --memory-gb, and "
+        "fewer --workers where the machine has no more",
+    }
+
+
+class _Fails(Executor):
+    """An executor on which the first task fails, or is dropped without an error, and the others wait."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.tasks: list[Future[object]] = []
+        self._error = error
+
+    def submit(self, *_: object, **__: object) -> Future[object]:
+        future: Future[object] = Future()
+        if not self.tasks and self._error is None:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        elif not self.tasks:
+            future.set_exception(self._error)
+        self.tasks.append(future)
+        return future
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (None, r"the executor dropped lamp/lamp_0000; .* then run again to resume"),
+        (StoreError("the disk is full"), "the disk is full"),
+    ],
+)
+def test_what_ends_the_run_takes_the_waiting_shapes_off_the_cluster(
+    error: Exception | None, message: str, tmp_path: Path
+) -> None:
+    executor = _Fails(error)
+    with pytest.raises(LatentSDFError, match=message):
+        job.run(procedural(["lamp"], count=3), tmp_path / "s.zarr", SMALL_SAMPLING, workers=2, executor=executor)
+    assert len(executor.tasks) == 3 and all(task.cancelled() for task in executor.tasks[1:])
+    assert json.loads((tmp_path / "s.zarr" / "report.json").read_text())["made"] == []
+
+
+def test_a_worker_that_does_not_see_the_store_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"a worker on .* does not see the store; .* file system that all machines"):
+        preprocess(procedural(["lamp"], count=1)[0], tmp_path / "s.zarr", SMALL_SAMPLING, 0)
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_a_cluster_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    words = ["--source", "procedural", "--out", str(tmp_path / "s.zarr"), "--dask", "tcp://127.0.0.1:1"]
+    assert command.main([*words, "--workers", "2"]) == 2
+    no_answer = "no Dask scheduler answers .*; start one with 'dask scheduler'"
+    for address in ("nonsense://x", "tcp://127.0.0.1:1"):
+        with pytest.raises(ConfigError, match=no_answer), cluster.connected(address):
+            pass
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    advice = r"pip install 'latentsdf\[dask\]', here and on the workers"
+    with pytest.raises(MissingExtraError, match=advice), cluster.connected("tcp://127.0.0.1:1"):
+        pass
+    assert command.main(words) == 2 and not (tmp_path / "s.zarr").exists()
