@@ -186,7 +186,8 @@ def in_process(task: str, folder: Path, arguments: argparse.Namespace) -> dict[s
 def stored_bytes(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namespace) -> float:
     """Bytes per band sample of the band's two arrays in the store."""
     from latentsdf.geometry.sampling import sample
-    from latentsdf.store import SampleStore, ShapeRecord
+    from latentsdf.record import ShapeRecord
+    from latentsdf.store import SampleStore
 
     config = SamplingConfig(
         resolution=arguments.resolution,
@@ -198,7 +199,17 @@ def stored_bytes(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namesp
         normalization="none",
     )
     samples = sample(mesh, config)
-    record = ShapeRecord("bench", "mesh", samples, meshes.IDENTITY, "", "", True, mesh.area, 0)
+    record = ShapeRecord(
+        category="bench",
+        id="mesh",
+        samples=samples,
+        similarity=meshes.IDENTITY,
+        source="",
+        source_sha256="",
+        watertight=True,
+        area=mesh.area,
+        seed=0,
+    )
     SampleStore.create(folder / "store.zarr", config).write(record)
     files = [f for name in ("band_index", "band_sdf") for f in (folder / "store.zarr").rglob(f"{name}/**/*")]
     return sum(f.stat().st_size for f in files if f.is_file()) / len(samples.band_index)
