@@ -328,9 +328,9 @@ def _render(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"a picture is written as .png, got {arguments.out}")
     space = _load(arguments)
     query = _query(space, arguments)
-    field = space.field(query, "general") if arguments.mode == "general" else space.fused(query)
+    field = space.field(query, "general" if arguments.mode == "general" else "overfit")
     image = render_field(
-        field,
+        space.band(query).for_tracing(field),
         size=arguments.size,
         azimuth=arguments.azimuth,
         elevation=arguments.elevation,

@@ -7,7 +7,7 @@ once any of it is found, and only pieces that no coarse cell hints at can be mis
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ BAND_RESOLUTION = 512
 """`band_voxels` counts cells of this lattice; the band keeps its width in model space at other resolutions."""
 _COARSEST = 32  # a field trained with distances clamped at 0.1 still passes the Lipschitz guard there
 _LARGEST_COARSE = 128
+_CHUNK = 16_384
+_LIPSCHITZ = 1.5
 
 
 def extract(
@@ -41,9 +43,9 @@ def extract(
     mode: Mode = "fused",
     level: float = 0.0,
     largest_component: bool = False,
-    chunk: int = 16_384,
+    chunk: int = _CHUNK,
     device: torch.device | str = "cpu",
-    lipschitz: float = 1.5,
+    lipschitz: float = _LIPSCHITZ,
 ) -> trimesh.Trimesh:
     """The level set as a watertight mesh in model space, faces outward; a surface leaving the box gets a cap.
 
@@ -70,7 +72,7 @@ def extract(
         raise coarse.empty()
     if overfit is not None and fuse:
         fine = _Sampler("overfit", overfit, level, chunk, device)
-        grow = max(min(2, math.ceil(band_voxels)), round(band_voxels * resolution / BAND_RESOLUTION))
+        grow = _growth(band_voxels, resolution)
         blocks = _settle(_paste(blocks, cells, grow, levels, coarse, fine, mode), coarse)
         if not crossing_cells(blocks).any():
             raise fine.empty()
@@ -78,6 +80,27 @@ def extract(
     if largest_component:
         vertices, faces = _largest(vertices, faces)
     return trimesh.Trimesh(vertices, faces, process=False)
+
+
+class CellMask(NamedTuple):
+    """Some cells (B, 512) of the blocks of a lattice, each named by its lowest vertex."""
+
+    blocks: Blocks
+    cells: Mask
+
+
+def band_cells(general: SignedDistance, resolution: int, band_voxels: float, device: torch.device | str) -> CellMask:
+    """The cells in which `extract` fuses at this resolution; none where `general` has no surface."""
+    _check(None, resolution, band_voxels, "general", _CHUNK, _LIPSCHITZ)
+    field = _Sampler("general", general, 0.0, _CHUNK, device)
+    blocks = _settle(_descend(field, resolution, _LIPSCHITZ)[-1], field, exact=False)
+    grow = _growth(band_voxels, resolution)
+    return CellMask(*blocks.spread(crossing_cells(blocks), grow, grow, padding=False))
+
+
+def _growth(band_voxels: float, resolution: int) -> int:
+    """Cells by which the crossed cells are grown."""
+    return max(min(2, math.ceil(band_voxels)), round(band_voxels * resolution / BAND_RESOLUTION))
 
 
 class _Sampler:

@@ -22,7 +22,7 @@ _BASE = np.array([0.56, 0.67, 0.80])
 _BACKGROUND = 1.0
 _SUPERSAMPLING = 2
 _OCCLUSION_RAYS = 32
-_STEPS = 96
+_STEPS = 256
 _HIT = 1e-3
 
 

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from latentsdf import checkpoint, devices, retrieve
+from latentsdf.band import Band, find_band
 from latentsdf.config import Branch, Config, InvertConfig, Normalization
 from latentsdf.errors import ConfigError
-from latentsdf.extract import BAND_RESOLUTION, Mode, SignedDistance, extract
+from latentsdf.extract import Mode, SignedDistance, extract
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.interpolate import Method, interpolate
 from latentsdf.invert import Inversion, invert
@@ -49,6 +50,7 @@ class ShapeSpace:
         self.device = device
         self.normalization: Normalization = loaded.normalization
         self._similarities = loaded.similarities
+        self._last_band: tuple[Tensor, Band] | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Names of the training shapes: bare ids where they are unique, else category/id."""
@@ -105,18 +107,25 @@ class ShapeSpace:
         return mesh
 
     def fused(self, shape: CodeLike) -> SignedDistance:
-        """Both branches as one signed distance: s_o where |s_g| is within the band, else s_g.
-
-        `extract` uses the exact band of cells instead; the two differ only where s_g is far from a distance.
-        """
-        code = self.code(shape)[None]
-        band = self.config.model.band_voxels * 2 / BAND_RESOLUTION
+        """Both branches as one signed distance: s_o in the band in which `extract` fuses at 256^3, else s_g."""
+        code, band = self.code(shape)[None], self.band(shape)
 
         def distance(points: Tensor) -> Tensor:
-            branches = self.model(points[None], code)
-            return torch.where(branches.general.abs() <= band, branches.overfit, branches.general)[0]
+            fused = self.model.branch("general", points[None], code)[0]
+            near = band.holds(points)
+            if near.any():
+                fused[near] = self.model.branch("overfit", points[None, near], code)[0]
+            return fused
 
         return _in_chunks(distance)
+
+    def band(self, shape: CodeLike) -> Band:
+        """Where s_o holds for a shape; the last one asked for is kept, as finding it costs like many points."""
+        code = self.code(shape)
+        if self._last_band is None or not torch.equal(self._last_band[0], code):
+            width = self.config.model.band_voxels
+            self._last_band = code, find_band(self.field(shape, "general"), band_voxels=width, device=self.device)
+        return self._last_band[1]
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
         """Fused signed distance (N,) at points (N, 3) in model space."""
