@@ -135,7 +135,7 @@ def vertex_seeding(resolution: int, band_voxels: float) -> float:
 
 WHOLE: dict[str, Callable[..., Any]] = {"ours": ours, "coarse to fine, Open3D": coarse_to_fine}
 SUBSET: dict[str, Callable[..., Any]] = {"igl.signed_distance": published, "mesh-to-sdf": sampled}
-TREES = ("igl", "open3d")
+TREES = ("latentsdf", "igl", "open3d")
 
 
 def measure(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:

@@ -145,7 +145,7 @@ def test_missing_backend_names_its_extra_and_the_cause(monkeypatch, backend, pac
 def test_bad_input():
     with pytest.raises(MeshError, match="no faces"):
         MeshDistance(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), int)))
-    with pytest.raises(ConfigError, match="backend must be one of igl, open3d, mesh_to_sdf; got 'bvh'"):
+    with pytest.raises(ConfigError, match="backend must be one of latentsdf, igl, open3d, mesh_to_sdf; got 'bvh'"):
         MeshDistance(torus(), backend="bvh")
     with pytest.raises(ValueError, match=r"points must have shape \(N, 3\), got \(5, 2\)"):
         MeshDistance(torus())(np.zeros((5, 2)))

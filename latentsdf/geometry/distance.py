@@ -1,8 +1,8 @@
 """Signed distance from points to a mesh; one function per backend.
 
-Negative inside; units and frame of the mesh. `igl` is exact and the default; points of a lattice are the business of
-`lattice` and `sparse`, which need no query per point. `open3d` and `mesh_to_sdf` are optional and imported when asked
-for.
+Negative inside; units and frame of the mesh. `latentsdf`, our own tree, is exact and the default, and `igl` as exact.
+`open3d` and `mesh_to_sdf` are optional and imported when asked for. Points of a lattice are the business of `lattice`
+and `sparse`, which need no query per point.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from latentsdf.config import SignMethod
 from latentsdf.errors import ConfigError, MeshError, MissingExtraError
+from latentsdf.geometry.bvh import TriangleTree
 from latentsdf.geometry.sign import SignReport, SignRule, sign_rule
 
 Floats = NDArray[np.float64]
@@ -29,7 +30,7 @@ class MeshDistance:
     without faces, ConfigError for an unknown backend, MissingExtraError for one that is not installed.
     """
 
-    def __init__(self, mesh: trimesh.Trimesh, sign: SignMethod = "auto", backend: str = "igl") -> None:
+    def __init__(self, mesh: trimesh.Trimesh, sign: SignMethod = "auto", backend: str = "latentsdf") -> None:
         if len(mesh.faces) == 0:
             raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
         if backend not in BACKENDS:
@@ -60,6 +61,11 @@ def _checked(points: NDArray[np.floating[Any]]) -> Floats:
 def _missing(extra: str, name: str, error: ImportError) -> MissingExtraError:
     """Also when the package is there but a system library it loads is not, so the cause is part of the message."""
     return MissingExtraError(f"the backend needs {name}: pip install 'latentsdf[{extra}]'; importing it said: {error}")
+
+
+def tree_query(mesh: trimesh.Trimesh) -> Query:
+    """Exact, float64, by `bvh`; about twice as fast as libigl."""
+    return TriangleTree(np.asarray(mesh.triangles, dtype=np.float64)).closest
 
 
 def igl_query(mesh: trimesh.Trimesh) -> Query:
@@ -105,7 +111,7 @@ def mesh_to_sdf_query(mesh: trimesh.Trimesh) -> Query:
     except ImportError as error:
         raise _missing("mesh-to-sdf", "mesh-to-sdf", error) from error
     cloud = sample_from_mesh(mesh, sample_point_count=200_000, calculate_normals=False)
-    _, owner, _ = igl_query(mesh)(np.asarray(cloud.points, dtype=np.float64))
+    _, owner, _ = tree_query(mesh)(np.asarray(cloud.points, dtype=np.float64))
 
     def query(points: Floats) -> Closest:
         distance, nearest = cloud.kd_tree.query(points)
@@ -116,6 +122,7 @@ def mesh_to_sdf_query(mesh: trimesh.Trimesh) -> Query:
 
 
 BACKENDS: dict[str, Callable[[trimesh.Trimesh], Query]] = {
+    "latentsdf": tree_query,
     "igl": igl_query,
     "open3d": open3d_query,
     "mesh_to_sdf": mesh_to_sdf_query,

@@ -14,7 +14,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from latentsdf.config import SignMethod
-from latentsdf.geometry.distance import igl_query
+from latentsdf.geometry.distance import tree_query
 from latentsdf.geometry.inside import lattice_inside
 from latentsdf.geometry.lattice import LatticeBand, narrow_band
 from latentsdf.geometry.sign import SignReport, SignRule, sides, sign_rule
@@ -83,8 +83,8 @@ class Solid:
             self.rule, self.report = sign_rule(mesh, sign)
         self.body = _part(mesh, ~self.sheet) if self.sheet.any() else mesh
         self.slab = _part(mesh, self.sheet)
-        self._body_query = igl_query(self.body) if len(self.body.faces) else None
-        self._slab_query = igl_query(self.slab) if len(self.slab.faces) else None
+        self._body_query = tree_query(self.body) if len(self.body.faces) else None
+        self._slab_query = tree_query(self.slab) if len(self.slab.faces) else None
         self._known: list[_Known] = []
 
     def __call__(self, points: Floats) -> Floats:

@@ -37,7 +37,7 @@ def sparse_lattice(
     """
     check_resolution(resolution)
     corners = in_cells(mesh, resolution)[mesh.faces]
-    order = morton_order(corners)
+    order = morton_order(corners.mean(1))
     corners = np.ascontiguousarray(corners[order])
     tables = build(corners), prisms(corners), corners, _edges(corners)
     squared = np.empty((resolution + 1,) * 3)

@@ -18,13 +18,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def morton_order(corners: Floats) -> Ints:
-    """Order of triangles (F, 3, 3) along a Z curve through the cube around them."""
-    center = corners.mean(1)
-    low = center.min(0)
-    extent = max(float((center.max(0) - low).max()), np.finfo(np.float64).tiny)
-    cell = np.minimum((center - low) / extent * 2**20, 2**20 - 1).astype(np.int64)
-    key = np.zeros(len(corners), dtype=np.int64)
+def morton_order(points: Floats) -> Ints:
+    """Order of points (N, 3) along a Z curve through the cube around them."""
+    if not len(points):
+        return np.zeros(0, dtype=np.int64)
+    low = points.min(0)
+    extent = max(float((points.max(0) - low).max()), np.finfo(np.float64).tiny)
+    cell = np.minimum((points - low) / extent * 2**20, 2**20 - 1).astype(np.int64)
+    key = np.zeros(len(points), dtype=np.int64)
     for bit in range(20):
         for axis in range(3):
             key |= (cell[:, axis] >> bit & 1) << (3 * bit + axis)
