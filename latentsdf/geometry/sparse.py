@@ -7,6 +7,7 @@ its vertices at once, without branches, so that the processor's vector units do 
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from latentsdf.geometry.tree import bound, build, descend, morton_order, prisms
 from latentsdf.geometry.triangles import point_triangle
 
 _SMALL = 5  # lattice vertices per axis of a block whose distances are computed
-_SLABS_PER_THREAD = 8
+_TASKS_PER_AXIS = 4
 _FAR = 1e300  # finite, as the vector kernel's arithmetic assumes
 _ROUNDING = 1e-9  # relative
 
@@ -42,10 +43,10 @@ def sparse_lattice(
     tables = build(corners), prisms(corners), corners, _edges(corners)
     squared = np.empty((resolution + 1,) * 3)
     leaf = np.empty(squared.shape, np.int32)
-    slabs = _SLABS_PER_THREAD * threads if threads > 1 else 1
-    cuts = np.linspace(0, resolution + 1, slabs + 1).astype(np.int64)
+    cuts = np.linspace(0, resolution + 1, (_TASKS_PER_AXIS if threads > 1 else 1) + 1).astype(np.int64)
+    ranges = np.stack([cuts[:-1], cuts[1:]], axis=1)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda begin, end: _fill(begin, end, *tables, squared, leaf), cuts[:-1], cuts[1:]))
+        list(pool.map(lambda box: _fill(np.concatenate(box), *tables, squared, leaf), product(ranges, repeat=3)))
     return (np.sqrt(squared) * (2 / resolution)).astype(np.float32), order.astype(np.int32)[leaf]
 
 
@@ -104,21 +105,19 @@ def _offer(f: int, points: Floats, count: int, planes: Floats, edges: Floats, sq
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fill(
-    begin: int, end: int, nodes: Floats, planes: Floats, corners: Floats, edges: Floats, squared: Any, closest: Any
-) -> None:
-    """Fill the slab begin <= i < end, block by block, the deepest first.
+def _fill(box: Ints, nodes: Floats, planes: Floats, corners: Floats, edges: Floats, squared: Any, closest: Any) -> None:
+    """Fill the box [i0, i1, j0, j1, k0, k1], ends excluded, block by block, the deepest first.
 
     `candidates` is a stack of lists: a block's own list begins where its parent's ends, and what lies behind belongs to
     blocks that are done.
     """
-    size, leaves = len(squared), len(nodes) // 2
+    leaves = len(nodes) // 2
     waiting, waiting_bound = np.empty(64, np.int64), np.empty(64)
     candidates, lower = np.empty(1 << 16, np.int64), np.empty(1 << 16)
     candidates[0] = 1
     blocks = np.empty((256, 9), np.int64)  # ranges of i, j, k; of the parent's candidates; a triangle not far away
-    blocks[0] = begin, end, 0, size, 0, size, 0, 1, 0
-    count = 1 if begin < end else 0
+    blocks[0, :6], blocks[0, 6:] = box, (0, 1, 0)
+    count = 1 if box[0] < box[1] and box[2] < box[3] and box[4] < box[5] else 0
     points, d, leaf = np.empty((3, _SMALL**3)), np.empty(_SMALL**3), np.empty(_SMALL**3, np.int64)
     while count > 0:
         count -= 1
