@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo = verb("demo", _demo, "the whole path on furniture made in code: samples, training, uses, a report")
     demo.add_argument("--out", type=Path, default=Path("checkpoints/demo"), help="folder of the report (%(default)s)")
     demo.add_argument("--minutes", type=float, default=4.5, help="training time (%(default)s)")
-    demo.add_argument("--per-family", type=int, default=36, help="training shapes of each family (%(default)s)")
+    demo.add_argument("--per-family", type=int, default=40, help="training shapes of each family (%(default)s)")
     demo.add_argument("--workers", type=int, default=0, help="preprocessing workers; 0 for one a core")
     demo.add_argument("--seed", type=int, default=0)
 
