@@ -156,10 +156,10 @@ class InvertConfig:
     steps: int = 300
     lr: float = 0.1
     """Adam's step, in standard deviations of the training codes; decays to a hundredth."""
-    starts: int = 3
-    """Codes optimized side by side: the best-ranked training codes and their mean."""
+    starts: int = 4
+    """Codes optimized side by side at first, the best-ranked training codes and their mean; then the best alone."""
     points: int = 2048
-    """Samples of the observation per step and branch."""
+    """Samples of the observation per step and branch; a quarter while there are several starts."""
     prior: float = 1e-5
     """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
     seed: int = 0

@@ -118,7 +118,9 @@ def _invert_together(
             adam.param_groups[0]["params"] = [coordinates]
             adam.state.clear()
             history = [errors[best] for errors in history]
-        errors = _errors(model, prior.decode(coordinates), observations, owner, config.points, rng)
+        # To choose among starts takes fewer samples than to fit one.
+        points = config.points if step >= prune_at else max(1, config.points // 4)
+        errors = _errors(model, prior.decode(coordinates), observations, owner, points, rng)
         loss = (errors + config.prior * coordinates.square().sum(1)).sum()
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
