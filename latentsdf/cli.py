@@ -93,6 +93,9 @@ def build_parser() -> argparse.ArgumentParser:
     _shape(extract)
     _decoding(extract)
     extract.add_argument("--largest-component", action="store_true", help="drop everything but the largest piece")
+    extract.add_argument(
+        "--smallest-piece", type=float, default=1e-3, help="drop pieces of less of the largest one's area (%(default)s)"
+    )
     extract.add_argument("--out", type=Path, required=True, help="mesh file (.ply .obj .stl .glb .off)")
 
     invert = verb("invert", _invert, "fit a code to a mesh, a point cloud, or signed samples")
@@ -239,6 +242,7 @@ def _extract(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.resolution,
         arguments.mode,
         largest_component=arguments.largest_component,
+        smallest_piece=arguments.smallest_piece,
     )
     meshes.save(mesh, arguments.out)
     report = {"out": str(arguments.out), "vertices": len(mesh.vertices), "faces": len(mesh.faces)}

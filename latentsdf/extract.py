@@ -43,6 +43,7 @@ def extract(
     mode: Mode = "fused",
     level: float = 0.0,
     largest_component: bool = False,
+    smallest_piece: float = 0.0,
     chunk: int = _CHUNK,
     device: torch.device | str = "cpu",
     lipschitz: float = _LIPSCHITZ,
@@ -59,10 +60,13 @@ def extract(
     - smooth: w * overfit + (1 - w) * general, w = exp(-(general / width of the band)^2), within twice the band.
 
     Points are evaluated `chunk` at a time on `device`. With `largest_component` only the piece of largest area is
-    kept. Raises ConfigError for unusable settings, EmptyLevelSetError when there is no surface, LatentSDFError when a
-    field is not finite somewhere, ValueError when it returns the wrong shape.
+    kept, else connected pieces with at least the share `smallest_piece` of that area. Raises ConfigError for unusable
+    settings, EmptyLevelSetError when there is no surface, LatentSDFError when a field is not finite somewhere,
+    ValueError when it returns the wrong shape.
     """
     _check(overfit, resolution, band_voxels, mode, chunk, lipschitz)
+    if not 0 <= smallest_piece <= 1:
+        raise ConfigError(f"smallest_piece is a share of an area, 0 to 1, got {smallest_piece}.")
     coarse = _Sampler("general", general, level, chunk, device)
     levels = _descend(coarse, resolution, lipschitz)
     fuse = overfit is not None and mode != "general"
@@ -77,8 +81,8 @@ def extract(
         if not crossing_cells(blocks).any():
             raise fine.empty()
     vertices, faces = marching_cubes(blocks)
-    if largest_component:
-        vertices, faces = _largest(vertices, faces)
+    if largest_component or smallest_piece > 0:
+        vertices, faces = _without_specks(vertices, faces, 1.0 if largest_component else smallest_piece)
     return trimesh.Trimesh(vertices, faces, process=False)
 
 
@@ -250,13 +254,14 @@ def _signs(levels: list[Blocks], index: Ints, resolution: int) -> NDArray[np.flo
     return np.copysign(np.finfo(np.float32).tiny, value)
 
 
-def _largest(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The connected piece of the largest area."""
+def _without_specks(
+    vertices: NDArray[np.float64], faces: NDArray[np.int64], share: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The connected pieces with at least this share of the area of the largest."""
     links = coo_array((np.ones(2 * len(faces), dtype=bool), (faces[:, :2].ravel(), faces[:, 1:].ravel())))
     links.resize(len(vertices), len(vertices))
     piece = connected_components(links, directed=False)[1][faces[:, 0]]
     a, b, c = vertices[faces].transpose(1, 0, 2)
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    kept = faces[piece == np.argmax(np.bincount(piece, weights=area))]
-    used, kept = np.unique(kept, return_inverse=True)
+    area = np.bincount(piece, weights=np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    used, kept = np.unique(faces[area[piece] >= share * area.max()], return_inverse=True)
     return vertices[used], kept.reshape(-1, 3)

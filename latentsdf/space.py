@@ -89,9 +89,18 @@ class ShapeSpace:
         return _in_chunks(lambda points: self.model.branch(branch, points[None], code)[0])
 
     def extract(
-        self, shape: CodeLike, resolution: int = 256, mode: Mode = "fused", *, largest_component: bool = False
+        self,
+        shape: CodeLike,
+        resolution: int = 256,
+        mode: Mode = "fused",
+        *,
+        largest_component: bool = False,
+        smallest_piece: float = 1e-3,
     ) -> trimesh.Trimesh:
-        """The shape's surface in its own frame; `resolution` cells per axis of model space."""
+        """The shape's surface in its own frame; `resolution` cells per axis of model space.
+
+        Specks, pieces of less than `smallest_piece` of the largest one's area, are left out; 0 keeps them.
+        """
         general = self.field(shape, "general")
         overfit = None if mode == "general" else self.field(shape, "overfit")
         mesh = extract(
@@ -101,6 +110,7 @@ class ShapeSpace:
             mode=mode,
             band_voxels=self.config.model.band_voxels,
             largest_component=largest_component,
+            smallest_piece=smallest_piece,
             device=self.device,
         )
         mesh.vertices = self.similarity(shape).to_user(mesh.vertices)

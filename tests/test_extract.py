@@ -267,7 +267,7 @@ def test_a_shape_cut_by_the_box_is_capped(overfit):
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * radius**3 - 6 * cap, rel=2e-3)
 
 
-def test_largest_component():
+def test_small_pieces_are_left_out():
     def two(points):
         return torch.minimum(sphere(points, 0.4), sphere(points - 0.65, 0.1))
 
@@ -275,6 +275,11 @@ def test_largest_component():
     mesh = extract(two, resolution=64, largest_component=True)
     assert_closed(mesh)
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.4**3, rel=1e-2)
+    # The small sphere has a sixteenth of the large one's area.
+    assert extract(two, resolution=64, smallest_piece=0.05).body_count == 2
+    assert extract(two, resolution=64, smallest_piece=0.08).body_count == 1
+    with pytest.raises(ConfigError, match="smallest_piece is a share of an area"):
+        extract(two, resolution=64, smallest_piece=2)
 
 
 def test_a_field_steeper_than_the_guard_is_followed():
