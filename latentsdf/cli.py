@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     _decoding(extract)
     extract.add_argument("--largest-component", action="store_true", help="drop everything but the largest piece")
     extract.add_argument(
-        "--smallest-piece", type=float, default=1e-3, help="drop pieces of less of the largest one's area (%(default)s)"
+        "--smallest-piece", type=float, default=5e-3, help="drop pieces of less of the largest one's area (%(default)s)"
     )
     extract.add_argument("--out", type=Path, required=True, help="mesh file (.ply .obj .stl .glb .off)")
 

@@ -95,7 +95,7 @@ class ShapeSpace:
         mode: Mode = "fused",
         *,
         largest_component: bool = False,
-        smallest_piece: float = 1e-3,
+        smallest_piece: float = 5e-3,
     ) -> trimesh.Trimesh:
         """The shape's surface in its own frame; `resolution` cells per axis of model space.
 
