@@ -109,9 +109,9 @@ def evaluate(
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare reconstructions with reference meshes (any frame), by name.
 
-    Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by code alone or
-    with `refinement` by code and delta. Returns the figures and the reconstructions in model space. A shape that fails is
-    named, not fatal.
+    Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by code alone, or by
+    code and delta with `refinement`. Returns the figures and the reconstructions in model space. A shape that fails
+    is named, not fatal.
     """
     references, failed = _cleaned(references)
     codes = _codes(space, references, unseen, inversion, refinement, failed)

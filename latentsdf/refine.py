@@ -142,7 +142,7 @@ def _optimize(
     table = start.clone().requires_grad_()
     adam = RowAdam(table.detach(), config.lr)
     draw = torch.Generator().manual_seed(config.seed)
-    with track("refining", total=1.0, unit="of 1") as advance:
+    with track("refining", total=1000, unit="‰") as advance:
         shown = 0.0
         for step in range(config.steps):
             share = _share(step, config, time.monotonic() - began)
@@ -161,9 +161,9 @@ def _optimize(
             gradient: Any = table.grad
             touched = torch.nonzero(gradient.any(1)).squeeze(1)
             adam.step(touched, gradient[touched])
-            advance(share - shown, f"error {float(loss.detach()):.2e}")
+            advance(1000 * (share - shown), f"error {float(loss.detach()):.2e}")
             shown = share
-        advance(1 - shown)
+        advance(1000 * (1 - shown))
     return rows.cpu().numpy(), (table.detach() - start).cpu().numpy()
 
 
