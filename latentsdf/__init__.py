@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Config": "config",
     "InvertConfig": "config",
+    "RefineConfig": "config",
     "SamplingConfig": "config",
     "SampleStore": "store",
     "ShapeRecord": "record",
@@ -32,6 +33,7 @@ __all__ = [*_HOME, "__version__"]
 if TYPE_CHECKING:
     from latentsdf.config import Config as Config
     from latentsdf.config import InvertConfig as InvertConfig
+    from latentsdf.config import RefineConfig as RefineConfig
     from latentsdf.config import SamplingConfig as SamplingConfig
     from latentsdf.errors import CheckpointError as CheckpointError
     from latentsdf.errors import ConfigError as ConfigError

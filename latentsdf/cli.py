@@ -15,15 +15,18 @@ from latentsdf.errors import ConfigError, LatentSDFError, MissingExtraError, Sto
 from latentsdf.progress import console, show_error, show_note
 
 if TYPE_CHECKING:
+    from latentsdf.config import RefineConfig
     from latentsdf.invert import Inversion
     from latentsdf.space import CodeLike, ShapeSpace
+
+_DELTA = "delta.npz"
 
 EXAMPLES = """
 a first day with real data:
   latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr
   latentsdf train --config configs/latentsdf_cpu.yaml --data chairs.zarr --out checkpoints/chairs --minutes 15
   latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply
-  latentsdf invert checkpoints/chairs new_chair.obj --out fit/
+  latentsdf invert checkpoints/chairs new_chair.obj --out fit/ --refine
   latentsdf interpolate checkpoints/chairs --ids A B --steps 9 --out strip.png
   latentsdf retrieve checkpoints/chairs --mesh new_chair.obj -k 5 --json
   latentsdf render checkpoints/chairs --id A --out a.png
@@ -103,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     invert.add_argument("target", type=Path, help="mesh file, or .npy of points (N,3|6) or signed samples (N,4)")
     invert.add_argument("--out", type=Path, required=True, help="folder for code.npy, mesh.ply, report.json")
     invert.add_argument("--steps", type=int, help="optimization steps")
+    _refining(invert)
     invert.add_argument("--seed", type=int, default=0)
     _decoding(invert)
 
@@ -135,6 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--meshes", type=Path, required=True, help="folder of reference meshes, searched in depth")
     evaluate.add_argument("--split", type=Path, help="DeepSDF split file that selects them")
     evaluate.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
+    _refining(evaluate)
     evaluate.add_argument("--points", type=int, default=100_000, help="surface samples a side (%(default)s)")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv and worst.png (the worst 12)")
@@ -173,6 +178,11 @@ def _shape(parser: argparse.ArgumentParser) -> None:
 def _decoding(parser: argparse.ArgumentParser, resolution: int = 256) -> None:
     parser.add_argument("--resolution", type=int, default=resolution, help="cells per axis (%(default)s)")
     parser.add_argument("--mode", choices=("general", "overfit", "fused", "smooth"), default="fused")
+
+
+def _refining(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--refine", action="store_true", help="learn a mesh's own detail too, kept as delta.npz")
+    parser.add_argument("--refine-seconds", type=float, help="budget of that a shape; implies --refine")
 
 
 def _overrides(rest: list[str]) -> dict[str, Any]:
@@ -258,9 +268,14 @@ def _invert(arguments: argparse.Namespace) -> dict[str, Any]:
 
     space = _load(arguments)
     steps = {} if arguments.steps is None else {"steps": arguments.steps}
-    fit = space.invert(_read_target(arguments.target), InvertConfig(seed=arguments.seed, **steps))
+    config = InvertConfig(seed=arguments.seed, **steps)
+    fit = space.invert(_read_target(arguments.target), config, refinement=_refinement(arguments))
     arguments.out.mkdir(parents=True, exist_ok=True)
+    # An older fit's delta does not go with a new code.
+    (arguments.out / _DELTA).unlink(missing_ok=True)
     np.save(arguments.out / "code.npy", fit.code)
+    if fit.delta is not None:
+        fit.delta.save(arguments.out / _DELTA)
     try:
         hits = dataclasses.asdict(space.nearest(fit, k=min(5, len(space.ids))))
     except MissingExtraError as error:
@@ -270,6 +285,7 @@ def _invert(arguments: argparse.Namespace) -> dict[str, Any]:
         "target": str(arguments.target),
         "residual": fit.residual,
         "ok": fit.ok,
+        "refined": fit.delta is not None,
         "nearest": hits,
         "history": [float(v) for v in fit.history],
         "similarity": dataclasses.asdict(fit.similarity),
@@ -351,6 +367,9 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry.files import find_meshes
     from latentsdf.render import comparison_sheet
 
+    refinement = _refinement(arguments)
+    if refinement is not None and not arguments.invert:
+        raise ConfigError("--refine goes with --invert; training shapes have their detail already")
     space = _load(arguments)
     found = find_meshes(arguments.meshes, split=arguments.split)
     references, failed = load_references(found)
@@ -362,6 +381,7 @@ def _evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         mode=arguments.mode,
         points=arguments.points,
         seed=arguments.seed,
+        refinement=refinement,
     )
     evaluation.failed.update(failed)
     console.print(evaluation.table())
@@ -421,6 +441,16 @@ def _load(arguments: argparse.Namespace) -> "ShapeSpace":
     return load(arguments.checkpoint, arguments.device)
 
 
+def _refinement(arguments: argparse.Namespace) -> "RefineConfig | None":
+    from latentsdf.config import RefineConfig
+
+    if arguments.refine_seconds is not None:
+        if arguments.refine_seconds <= 0:
+            raise ConfigError(f"--refine-seconds must be positive, got {arguments.refine_seconds:g}")
+        return RefineConfig(seconds=arguments.refine_seconds, seed=arguments.seed)
+    return RefineConfig(seed=arguments.seed) if arguments.refine else None
+
+
 def _query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
     if arguments.id is not None:
         space.row(arguments.id)
@@ -446,13 +476,15 @@ def _named_code(space: "ShapeSpace", name: str) -> "CodeLike":
 def _read_fit(folder: Path) -> "Inversion":
     import numpy as np
 
+    from latentsdf.delta import Delta
     from latentsdf.geometry.mesh import Similarity
     from latentsdf.invert import Inversion
 
     report = json.loads((folder / "report.json").read_text())
     similarity = Similarity(tuple(report["similarity"]["center"]), report["similarity"]["scale"])
     history = np.array(report["history"], dtype=np.float32)
-    return Inversion(_read_array(folder / "code.npy"), history, report["residual"], report["ok"], similarity)
+    delta = Delta.load(folder / _DELTA) if report.get("refined") else None
+    return Inversion(_read_array(folder / "code.npy"), history, report["residual"], report["ok"], similarity, delta)
 
 
 def _read_array(path: Path) -> Any:

@@ -163,3 +163,25 @@ class InvertConfig:
     prior: float = 1e-5
     """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """Learning the detail of one shape on top of its code; the networks stay frozen."""
+
+    steps: int = 1000
+    seconds: float = 0.0
+    """Wall-clock budget; 0 for none. It may end the run earlier, and the schedule follows the clock then."""
+    lr: float = 2e-2
+    """Lazy Adam's step for the features; decays to a hundredth."""
+    points: int = 16_384
+    """Samples per step."""
+    resolution: int = 512
+    """Cells per axis of the dense lattice on which distances near the surface are taken."""
+    band_voxels: float = 6.0
+    """Half width of that band, in cells."""
+    lattice: int = 128
+    """Cells per axis of the lattice that corrects the general branch; must divide `resolution`."""
+    sheet_thickness: float = 3.0
+    """Thickness of surface that encloses nothing, in cells of the dense lattice; the store's (`SamplingConfig`)."""
+    seed: int = 0

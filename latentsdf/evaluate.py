@@ -16,7 +16,7 @@ import numpy as np
 import trimesh
 from rich.table import Table
 
-from latentsdf.config import InvertConfig
+from latentsdf.config import InvertConfig, RefineConfig
 from latentsdf.errors import LatentSDFError
 from latentsdf.extract import Mode
 from latentsdf.geometry import mesh as meshes
@@ -105,14 +105,16 @@ def evaluate(
     points: int = 100_000,
     seed: int = 0,
     inversion: InvertConfig | None = None,
+    refinement: RefineConfig | None = None,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare reconstructions with reference meshes (any frame), by name.
 
-    Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by code alone.
-    Returns the figures and the reconstructions in model space. A shape that fails is named, not fatal.
+    Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by code alone, or by
+    code and delta with `refinement`. Returns the figures and the reconstructions in model space. A shape that fails
+    is named, not fatal.
     """
     references, failed = _cleaned(references)
-    codes = _codes(space, references, unseen, inversion, failed)
+    codes = _codes(space, references, unseen, inversion, refinement, failed)
     shapes: dict[str, Comparison] = {}
     reconstructions: dict[str, trimesh.Trimesh] = {}
     with track("evaluating", total=len(codes), unit="shape") as advance:
@@ -160,10 +162,11 @@ def _codes(
     references: dict[str, trimesh.Trimesh],
     unseen: bool,
     inversion: InvertConfig | None,
+    refinement: RefineConfig | None,
     failed: dict[str, str],
 ) -> dict[str, CodeLike]:
     if unseen:
-        fits = space.invert_many(list(references.values()), inversion)
+        fits = space.invert_many(list(references.values()), inversion, refinement=refinement)
         return dict(zip(references, fits, strict=True))
     known = set(space.ids) | set(space.keys)
     failed.update({name: "not a training shape of this space; pass --invert" for name in references.keys() - known})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.config import InvertConfig
+from latentsdf.delta import Delta
 from latentsdf.errors import ConfigError
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.losses import data_term
@@ -35,7 +36,8 @@ class Inversion:
 
     `code` (L,); `history` sum of both branches' mean absolute errors by step; `residual` the final mean absolute
     error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
-    residual says that the space does not hold this shape; `similarity` leads to the user's frame.
+    residual says that the space does not hold this shape; `similarity` leads to the user's frame; `delta` is the
+    detail that refining added, None without.
     """
 
     code: NDArray[np.float32]
@@ -43,6 +45,7 @@ class Inversion:
     residual: float
     ok: bool
     similarity: Similarity
+    delta: Delta | None = None
 
 
 @dataclass(frozen=True)

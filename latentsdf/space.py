@@ -1,7 +1,8 @@
 """A trained shape space in use: the one object behind `latentsdf.load`."""
 
+import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +16,16 @@ from torch import Tensor
 
 from latentsdf import checkpoint, devices, retrieve
 from latentsdf.band import Band, find_band
-from latentsdf.config import Branch, Config, InvertConfig, Normalization
-from latentsdf.errors import ConfigError
+from latentsdf.config import Branch, Config, InvertConfig, Normalization, RefineConfig
+from latentsdf.delta import Delta, Refined
+from latentsdf.errors import ConfigError, MeshError
 from latentsdf.extract import Mode, SignedDistance, extract
+from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.interpolate import Method, interpolate
 from latentsdf.invert import Inversion, invert
 from latentsdf.observation import observe
+from latentsdf.refine import check, observe_detail, refine
 
 if TYPE_CHECKING:
     from latentsdf.model.field import LatentSDF
@@ -50,7 +54,8 @@ class ShapeSpace:
         self.device = device
         self.normalization: Normalization = loaded.normalization
         self._similarities = loaded.similarities
-        self._last_band: tuple[Tensor, Band] | None = None
+        self._last_band: tuple[Tensor, Delta | None, Band] | None = None
+        self._last_refined: tuple[Delta, Refined] | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Names of the training shapes: bare ids where they are unique, else category/id."""
@@ -85,8 +90,29 @@ class ShapeSpace:
 
     def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
         """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,)."""
-        code = self.code(shape)[None]
-        return _in_chunks(lambda points: self.model.branch(branch, points[None], code)[0])
+        decode = self._decoder(shape)
+        return _in_chunks(lambda points: decode(branch, points))
+
+    def _decoder(self, shape: CodeLike) -> Callable[[Branch, Tensor], Tensor]:
+        """Branch and points (N, 3) to signed distance (N,), with the shape's delta where it has one."""
+        code = self.code(shape)
+        refined = self._refined(shape, code)
+
+        def decode(branch: Branch, points: Tensor) -> Tensor:
+            lookup = refined.lookup if refined else None
+            distance = self.model.branch(branch, points[None], code[None], lookup)[0]
+            return distance + refined.correction(points) if refined and branch == "general" else distance
+
+        return decode
+
+    def _refined(self, shape: CodeLike, code: Tensor) -> Refined | None:
+        """The shape's delta at work; the last one is kept, as checking that it fits costs like many points."""
+        delta = shape.delta if isinstance(shape, Inversion) else None
+        if delta is None:
+            return None
+        if self._last_refined is None or self._last_refined[0] is not delta:
+            self._last_refined = delta, Refined(delta, self.model, code)
+        return self._last_refined[1]
 
     def extract(
         self,
@@ -118,24 +144,26 @@ class ShapeSpace:
 
     def fused(self, shape: CodeLike) -> SignedDistance:
         """Both branches as one signed distance: s_o in the band in which `extract` fuses at 256^3, else s_g."""
-        code, band = self.code(shape)[None], self.band(shape)
+        decode, band = self._decoder(shape), self.band(shape)
 
         def distance(points: Tensor) -> Tensor:
-            fused = self.model.branch("general", points[None], code)[0]
+            fused = decode("general", points)
             near = band.holds(points)
             if near.any():
-                fused[near] = self.model.branch("overfit", points[None, near], code)[0]
+                fused[near] = decode("overfit", points[near])
             return fused
 
         return _in_chunks(distance)
 
     def band(self, shape: CodeLike) -> Band:
         """Where s_o holds for a shape; the last one asked for is kept, as finding it costs like many points."""
-        code = self.code(shape)
-        if self._last_band is None or not torch.equal(self._last_band[0], code):
+        code, delta = self.code(shape), shape.delta if isinstance(shape, Inversion) else None
+        last = self._last_band
+        if last is None or not torch.equal(last[0], code) or last[1] is not delta:
             width = self.config.model.band_voxels
-            self._last_band = code, find_band(self.field(shape, "general"), band_voxels=width, device=self.device)
-        return self._last_band[1]
+            band = find_band(self.field(shape, "general"), band_voxels=width, device=self.device)
+            self._last_band = last = code, delta, band
+        return last[2]
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
         """Fused signed distance (N,) at points (N, 3) in model space."""
@@ -144,17 +172,44 @@ class ShapeSpace:
         xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
         return self.fused(shape)(xyz).cpu().numpy()
 
-    def invert(self, target: trimesh.Trimesh | Path | str | ArrayLike, config: InvertConfig | None = None) -> Inversion:
-        """Fit a code to a mesh, points (N, 3) or (N, 6), or signed samples (N, 4); see `observation`."""
-        return self.invert_many([target], config)[0]
+    def invert(
+        self,
+        target: trimesh.Trimesh | Path | str | ArrayLike,
+        config: InvertConfig | None = None,
+        *,
+        refinement: RefineConfig | None = None,
+    ) -> Inversion:
+        """Fit a code to a mesh, points (N, 3) or (N, 6), or signed samples (N, 4); see `observation`.
+
+        With `refinement`, the detail that the code cannot hold is learned too, as the inversion's `delta`.
+        """
+        return self.invert_many([target], config, refinement=refinement)[0]
 
     def invert_many(
-        self, targets: Sequence[trimesh.Trimesh | Path | str | ArrayLike], config: InvertConfig | None = None
+        self,
+        targets: Sequence[trimesh.Trimesh | Path | str | ArrayLike],
+        config: InvertConfig | None = None,
+        *,
+        refinement: RefineConfig | None = None,
     ) -> list[Inversion]:
-        """Fit codes to several observations in batches."""
+        """Fit codes to several observations in batches; `refinement` follows one by one and is for meshes only."""
         config = config or InvertConfig()
+        targets = [meshes.load(target) if isinstance(target, str | Path) else target for target in targets]
+        if refinement is not None:
+            check(refinement)
+            if not all(isinstance(target, trimesh.Trimesh) for target in targets):
+                raise MeshError("refining needs distances anywhere near the surface: pass a mesh, or refine nothing")
         observations = [observe(target, self.normalization, seed=config.seed) for target in targets]
-        return invert(self.model, self.codes, observations, config)
+        fits = invert(self.model, self.codes, observations, config)
+        if refinement is None:
+            return fits
+        return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
+
+    def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
+        """The inversion with the detail of the mesh it was fitted to as its `delta`; the code stays."""
+        config = config or RefineConfig()
+        detail = observe_detail(mesh, self.normalization, config)
+        return dataclasses.replace(fit, delta=refine(self.model, self.code(fit), detail, config))
 
     def interpolate(
         self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"
