@@ -171,7 +171,7 @@ class RefineConfig:
 
     steps: int = 500
     seconds: float = 0.0
-    """Wall-clock budget of the optimization; 0 for none. It may end the run earlier, and the schedule follows the clock then."""
+    """Wall-clock budget of the optimization; 0 for none. The schedule follows the clock where it binds."""
     lr: float = 3e-2
     """Lazy Adam's step for the features; decays to a hundredth."""
     points: int = 16_384
