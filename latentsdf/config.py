@@ -169,10 +169,10 @@ class InvertConfig:
 class RefineConfig:
     """Learning the detail of one shape on top of its code; the networks stay frozen."""
 
-    steps: int = 1000
+    steps: int = 500
     seconds: float = 0.0
-    """Wall-clock budget; 0 for none. It may end the run earlier, and the schedule follows the clock then."""
-    lr: float = 2e-2
+    """Wall-clock budget of the optimization; 0 for none. The schedule follows the clock where it binds."""
+    lr: float = 3e-2
     """Lazy Adam's step for the features; decays to a hundredth."""
     points: int = 16_384
     """Samples per step."""

@@ -55,7 +55,7 @@ class ShapeSpace:
         self.normalization: Normalization = loaded.normalization
         self._similarities = loaded.similarities
         self._last_band: tuple[Tensor, Delta | None, Band] | None = None
-        self._last_refined: tuple[Delta, Refined] | None = None
+        self._last_refined: tuple[Delta, Tensor, Refined] | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Names of the training shapes: bare ids where they are unique, else category/id."""
@@ -110,9 +110,10 @@ class ShapeSpace:
         delta = shape.delta if isinstance(shape, Inversion) else None
         if delta is None:
             return None
-        if self._last_refined is None or self._last_refined[0] is not delta:
-            self._last_refined = delta, Refined(delta, self.model, code)
-        return self._last_refined[1]
+        last = self._last_refined
+        if last is None or last[0] is not delta or not torch.equal(last[1], code):
+            self._last_refined = last = delta, code, Refined(delta, self.model, code)
+        return last[2]
 
     def extract(
         self,

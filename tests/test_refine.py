@@ -49,9 +49,10 @@ def refined(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh) -> Inver
 def test_an_unseen_shape_gains_detail(space: ShapeSpace, unseen: trimesh.Trimesh) -> None:
     before, _ = evaluate(space, {"x": unseen}, unseen=True, resolution=64, points=20_000, inversion=FIT)
     after, _ = evaluate(space, {"x": unseen}, unseen=True, resolution=64, points=20_000, inversion=FIT, refinement=FAST)
-    assert after.shapes["x"].to_reference_mean < 0.002 < before.shapes["x"].to_reference_mean
-    assert after.shapes["x"].to_reconstruction_mean < 0.002
-    assert after.shapes["x"].f_score_001 > 0.98
+    was, now = before.shapes["x"], after.shapes["x"]
+    assert now.to_reference_mean < 0.3 * was.to_reference_mean and now.to_reference_mean < 0.004
+    assert now.to_reconstruction_mean < 0.004
+    assert now.f_score_002 > 0.95
 
 
 def test_the_space_and_its_shapes_stay_as_they_are(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh) -> None:
