@@ -60,7 +60,7 @@ class Delta:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such delta; write one with `latentsdf invert --refine`")
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:
                 if int(file["format"]) != _FORMAT:
                     raise CheckpointError(f"{path}: delta format {file['format']}, this version reads {_FORMAT}")
                 delta = Delta(
