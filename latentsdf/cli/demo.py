@@ -1,0 +1,29 @@
+"""The whole path on furniture made in code."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from latentsdf.cli.verbs import Verbs, verb
+
+
+def add(verbs: Verbs) -> None:
+    """Teach the parser this verb."""
+    parser = verb(verbs, "demo", run, "the whole path on furniture made in code: samples, training, uses, a report")
+    parser.add_argument("--out", type=Path, default=Path("checkpoints/demo"), help="folder of the report (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=4.5, help="training time (%(default)s)")
+    parser.add_argument("--per-family", type=int, default=40, help="training shapes of each family (%(default)s)")
+    parser.add_argument("--workers", type=int, default=0, help="preprocessing workers; 0 for one a core")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentsdf.demo import demo
+
+    return demo(
+        arguments.out,
+        minutes=arguments.minutes,
+        per_family=arguments.per_family,
+        workers=arguments.workers,
+        seed=arguments.seed,
+    )

@@ -1,0 +1,58 @@
+"""Compare reconstructions with meshes."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from latentsdf.cli import flags
+from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.errors import ConfigError
+from latentsdf.progress import console, show_note
+
+
+def add(verbs: Verbs) -> None:
+    """Teach the parser this verb."""
+    parser = verb(verbs, "evaluate", run, "compare reconstructions with meshes, definitions stated")
+    flags.space(parser)
+    parser.add_argument("--meshes", type=Path, required=True, help="folder of reference meshes, searched in depth")
+    parser.add_argument("--split", type=Path, help="DeepSDF split file that selects them")
+    parser.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
+    flags.refining(parser)
+    parser.add_argument("--points", type=int, default=100_000, help="surface samples a side (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv and worst.png (the worst 12)")
+    flags.decoding(parser)
+    parser.set_defaults(exit_code=lambda result: 0 if result["shapes"] else 1)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentsdf.evaluate import evaluate, load_references
+    from latentsdf.geometry.files import find_meshes
+    from latentsdf.render import comparison_sheet
+
+    refinement = flags.refinement(arguments)
+    if refinement is not None and not arguments.invert:
+        raise ConfigError("--refine goes with --invert; training shapes have their detail already")
+    space = flags.load_space(arguments)
+    found = find_meshes(arguments.meshes, split=arguments.split)
+    references, failed = load_references(found)
+    evaluation, reconstructions = evaluate(
+        space,
+        references,
+        unseen=arguments.invert,
+        resolution=arguments.resolution,
+        mode=arguments.mode,
+        points=arguments.points,
+        seed=arguments.seed,
+        refinement=refinement,
+    )
+    evaluation.failed.update(failed)
+    console.print(evaluation.table())
+    for name, reason in evaluation.failed.items():
+        show_note("not measured", f"{name}: {reason}")
+    if arguments.out is not None:
+        evaluation.save(arguments.out)
+        worst = {name: references[name] for name in evaluation.worst(12)}
+        if worst:
+            comparison_sheet(worst, reconstructions).save(arguments.out / "worst.png")
+    return evaluation.as_dict()

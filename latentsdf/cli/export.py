@@ -1,0 +1,28 @@
+"""Write a sample store to HDF5."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.progress import console
+
+
+def add(verbs: Verbs) -> None:
+    """Teach the parser this verb."""
+    parser = verb(verbs, "export", run, "write a sample store to one HDF5 file")
+    parser.add_argument("store", type=Path)
+    parser.add_argument("out", type=Path, help="HDF5 file (.h5)")
+    parser.add_argument("--id", action="append", default=[], help="id or category/id; repeat for several, none for all")
+    parser.add_argument("--compression", choices=("gzip", "lzf"), default="gzip", help="lzf: faster, larger")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentsdf.exchange import export_samples
+    from latentsdf.store import SampleStore
+
+    store = SampleStore.open(arguments.store)
+    keys = export_samples(store, arguments.out, arguments.id, arguments.compression)
+    size = arguments.out.stat().st_size
+    console.print(f"{arguments.out}: {len(keys)} shapes, {size:,} bytes")
+    return {"out": str(arguments.out), "shapes": keys, "bytes": size}

@@ -1,0 +1,41 @@
+"""Make a sample store from HDF5 or npz samples."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.errors import StoreError
+from latentsdf.progress import console, show_note
+
+
+def add(verbs: Verbs) -> None:
+    """Teach the parser this verb."""
+    parser = verb(verbs, "import", run, "make a sample store from an exported HDF5 file or from DeepSDF's npz samples")
+    parser.add_argument("source", type=Path, help="HDF5 file of latentsdf export, or a folder of <class>/<id>.npz")
+    parser.add_argument("store", type=Path, help="the store to write or continue (a .zarr folder)")
+    parser.add_argument("--category", action="append", default=[], help="name or synset; repeat for several")
+    parser.add_argument("--split", type=Path, help="DeepSDF split file that selects shapes")
+    parser.add_argument("--glob", default="*", help="pattern of ids or category/id")
+    parser.add_argument("--overwrite", action="store_true", help="replace shapes that the store holds")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentsdf.exchange import import_samples
+
+    report = import_samples(
+        arguments.source,
+        arguments.store,
+        categories=arguments.category,
+        split=arguments.split,
+        pattern=arguments.glob,
+        overwrite=arguments.overwrite,
+    )
+    count = f"{len(report.imported)} imported, {report.present} already there, {len(report.failed)} failed"
+    console.print(f"{arguments.store}: {count}")
+    for reason in report.failed.values():
+        show_note("skipped", reason)
+    if report.failed and not report.imported and not report.present:
+        raise StoreError(f"{arguments.source}: no shape could be imported; the reasons are above")
+    return dataclasses.asdict(report)

@@ -1,0 +1,23 @@
+"""What a store or a checkpoint holds."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from latentsdf.cli.verbs import Verbs, verb
+
+
+def add(verbs: Verbs) -> None:
+    """Teach the parser this verb."""
+    parser = verb(verbs, "info", run, "what is inside a sample store or a checkpoint")
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--verify", action="store_true", help="read every array of a store and check it")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentsdf.report import describe_checkpoint, describe_store
+
+    path: Path = arguments.path
+    if (path / "model.safetensors").is_file() or (path / "config.yaml").is_file():
+        return describe_checkpoint(path)
+    return describe_store(path, verify=arguments.verify)

@@ -1,0 +1,80 @@
+"""Reads the words of one command, runs its verb, and turns what happened into an exit code."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from latentsdf.cli import demo, evaluate, export, extract, import_, info, interpolate, invert, render, retrieve, train
+from latentsdf.errors import ConfigError, LatentSDFError
+from latentsdf.progress import console, show_error
+
+_VERBS = (demo, train, extract, invert, interpolate, retrieve, render, evaluate, export, import_, info)
+
+EXAMPLES = """
+a first day with real data:
+  latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr
+  latentsdf train --config configs/latentsdf_cpu.yaml --data chairs.zarr --out checkpoints/chairs --minutes 15
+  latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply
+  latentsdf invert checkpoints/chairs new_chair.obj --out fit/ --refine
+  latentsdf interpolate checkpoints/chairs --ids A B --steps 9 --out strip.png
+  latentsdf retrieve checkpoints/chairs --mesh new_chair.obj -k 5 --json
+  latentsdf render checkpoints/chairs --id A --out a.png
+  latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json
+  latentsdf info chairs.zarr
+  latentsdf export chairs.zarr chairs.h5 && latentsdf import chairs.h5 copy.zarr
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 nothing could be measured, 2 user error, 130 interrupted."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    try:
+        arguments.overrides = _overrides(rest) if arguments.accepts_overrides else _reject(rest)
+        result = arguments.run(arguments)
+    except (LatentSDFError, FileNotFoundError) as error:
+        show_error(error)
+        return 2
+    except KeyboardInterrupt:
+        console.print("interrupted; what was written so far is kept, run it again to continue (train: with --resume)")
+        return 130
+    if arguments.json:
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    code: int = arguments.exit_code(result)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs and their flags."""
+    parser = argparse.ArgumentParser(
+        prog="latentsdf",
+        description="Learn one latent code per 3D shape, and use the space of shapes.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+    for verb in _VERBS:
+        verb.add(verbs)
+    return parser
+
+
+def _overrides(rest: list[str]) -> dict[str, Any]:
+    """`--section.key value` and `--section.key=value` pairs."""
+    overrides: dict[str, Any] = {}
+    words = [word for item in rest for word in (item.split("=", 1) if item.startswith("--") else [item])]
+    while words:
+        name = words.pop(0)
+        if not name.startswith("--") or "." not in name or not words:
+            raise ConfigError(f"unknown argument {name}; settings are given as --section.key VALUE")
+        overrides[name[2:]] = yaml.safe_load(words.pop(0))
+    return overrides
+
+
+def _reject(rest: list[str]) -> dict[str, Any]:
+    if rest:
+        raise ConfigError(f"unknown argument {rest[0]}; see --help")
+    return {}

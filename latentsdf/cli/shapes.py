@@ -1,0 +1,65 @@
+"""Shapes as a command line names them: ids, codes in files, folders of earlier fits, targets."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentsdf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from latentsdf.invert import Inversion
+    from latentsdf.space import CodeLike, ShapeSpace
+
+DELTA = "delta.npz"
+
+
+def query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
+    if arguments.id is not None:
+        space.row(arguments.id)
+        name: str = arguments.id
+        return name
+    if arguments.code is not None:
+        return named_code(space, str(arguments.code))
+    raise ConfigError("name a shape: --id ID of a training shape, or --code FOLDER|FILE.npy")
+
+
+def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
+    path = Path(name)
+    if (path / "report.json").is_file():
+        return _read_fit(path)
+    if path.suffix != ".npy":
+        space.row(name)
+        return name
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: no such code file")
+    return space.code(_read_array(path))
+
+
+def read_target(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return _read_array(path) if path.suffix == ".npy" else path
+
+
+def _read_fit(folder: Path) -> "Inversion":
+    import numpy as np
+
+    from latentsdf.delta import Delta
+    from latentsdf.geometry.mesh import Similarity
+    from latentsdf.invert import Inversion
+
+    report = json.loads((folder / "report.json").read_text())
+    similarity = Similarity(tuple(report["similarity"]["center"]), report["similarity"]["scale"])
+    history = np.array(report["history"], dtype=np.float32)
+    delta = Delta.load(folder / DELTA) if report.get("refined") else None
+    return Inversion(_read_array(folder / "code.npy"), history, report["residual"], report["ok"], similarity, delta)
+
+
+def _read_array(path: Path) -> Any:
+    import numpy as np
+
+    try:
+        return np.load(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: not an array written by numpy.save") from error
