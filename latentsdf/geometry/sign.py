@@ -25,7 +25,7 @@ from latentsdf.config import SignMethod
 from latentsdf.geometry.bvh import TriangleTree
 from latentsdf.geometry.orient import RAY_START, orient_by_visibility
 from latentsdf.geometry.pseudonormal import PseudonormalRule
-from latentsdf.geometry.triangles import area_of, corner_sets, normals_of, spread
+from latentsdf.geometry.triangles import area_of, corner_sets, normals_of, spread, volume_of
 
 _PROBES = 2000
 _PROBE_DISTANCE = 0.005  # standard deviation, of the bounding-box diagonal
@@ -50,7 +50,9 @@ class SignReport:
 
     method: str
     confidence: float
-    """Share of probes near the faces that bound the solid on which pseudonormal and winding number agree, [0, 1]."""
+    """Share of probes near the surface, in [0, 1]: `winding`, where its number is whole and not negative; else where
+    pseudonormals and winding numbers agree, for `visibility` near the faces that bound the solid.
+    """
     sheet: float = 0.0
     """Share of the area that has no inside on either side and was given a thickness, in [0, 1]."""
 
@@ -119,8 +121,9 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
         confidence = float((rule(probes, _closest(vertices, upright, probes)) == winding.inside(probes)).mean())
         if method == "pseudonormal" or confidence >= _AGREEMENT:
             return Sides(rule, SignReport("pseudonormal", confidence), sheet)
-    if method == "winding" or (method == "auto" and _whole(winding, vertices, faces, seed)):
-        method = "winding"
+    whole = 0.0 if method == "visibility" else _whole(winding, vertices, faces, seed)
+    if method == "winding" or (method == "auto" and whole >= _AGREEMENT and not _copied(faces, area, len(vertices))):
+        method, confidence = "winding", whole
     else:
         method, seen = "visibility", orient_by_visibility(vertices, faces, seed)
         if leave_sheets_out:
@@ -128,9 +131,9 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
         used = (seen.turn != 0) & ~sheet
         turned = np.where(seen.turn[:, None] < 0, faces[:, ::-1], faces)[used]
         winding = WindingRule(vertices, turned)
+        confidence = _confidence(winding, vertices, faces[~sheet], depth, seed)
     if leave_sheets_out:
         sheet = sheet | _unless_small(_vanishing(winding, vertices, faces, depth, seed), area)
-    confidence = _confidence(winding, vertices, faces[~sheet], depth, seed)
     return Sides(winding, SignReport(method, confidence, float(area[sheet].sum() / area.sum())), sheet)
 
 
@@ -209,21 +212,23 @@ def _closed_and_consistent(faces: Ints, vertex_count: int) -> bool:
 
 def _turned(vertices: Floats, faces: Ints) -> Ints:
     """The faces, all reversed if they enclose a negative volume."""
-    corners = vertices[faces] - vertices.mean(0)
-    volume = np.einsum("fx,fx->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
-    return np.ascontiguousarray(faces[:, ::-1]) if volume < 0 else faces
+    return np.ascontiguousarray(faces[:, ::-1]) if volume_of(vertices[faces] - vertices.mean(0)) < 0 else faces
 
 
-def _whole(winding: WindingRule, vertices: Floats, faces: Ints, seed: int) -> bool:
-    """Are the winding numbers whole and not negative near the surface, though no face hides behind a reversed copy?"""
-    corners = corner_sets(faces, len(vertices))
-    ordered = np.sort(corners)
-    if (ordered[1:] == ordered[:-1]).any():
-        area, first = area_of(vertices[faces]), np.unique(corners, return_index=True)[1]
-        if area[first].sum() < (1 - _LARGEST_COPIED_AREA) * area.sum():
-            return False
+def _whole(winding: WindingRule, vertices: Floats, faces: Ints, seed: int) -> float:
+    """Share of probes near the surface at which the winding number is whole and not negative."""
     number = winding.number(_probes(vertices, faces, seed))
-    return float(((np.abs(number - np.round(number)) < _WHOLE) & (number > -0.5)).mean()) >= _AGREEMENT
+    return float(((np.abs(number - np.round(number)) < _WHOLE) & (number > -0.5)).mean())
+
+
+def _copied(faces: Ints, area: Floats, vertex_count: int) -> bool:
+    """Does much of the surface lie behind a copy of itself, which winding numbers would cancel or count twice?"""
+    corners = corner_sets(faces, vertex_count)
+    ordered = np.sort(corners)
+    if (ordered[1:] != ordered[:-1]).all():
+        return False
+    first = np.unique(corners, return_index=True)[1]
+    return bool(area[first].sum() < (1 - _LARGEST_COPIED_AREA) * area.sum())
 
 
 def _probes(vertices: Floats, faces: Ints, seed: int) -> Floats:

@@ -37,6 +37,15 @@ def _areas_and_normals(corners: Floats) -> Any:
     return area, normal
 
 
+@njit(cache=True, nogil=True)
+def volume_of(corners: Floats) -> float:
+    """Signed volume that triangles (F, 3, 3) enclose with the origin, positive if they face away from it."""
+    total = 0.0
+    for f in range(len(corners)):
+        total += dot(row(corners[f], 0), cross(row(corners[f], 1), row(corners[f], 2)))
+    return total / 6
+
+
 def corner_sets(faces: Ints, vertex_count: int) -> Ints:
     """A number for each face (F,), the same for two faces if they have the same corners in any order."""
     faces = np.sort(faces, axis=1)
