@@ -50,7 +50,7 @@ def expansion_term(distance: Float[Tensor, " N"], volume: Float[Tensor, " N"]) -
 
 
 def recovery_profile(distance: Tensor, core: float, width: float) -> Tensor:
-    """v of the limit at a `distance` >= 0 from the axis: 0 within `core`, then 1 - exp((core - distance) / (2 width))."""
+    """v in the limit, at a `distance` >= 0 from the axis: 0 within `core`, else 1 - exp((core - distance) / (2 width))."""
     return torch.where(distance <= core, 0.0, 1 - torch.exp((core - distance) / (2 * width)))
 
 

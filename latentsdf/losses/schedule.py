@@ -1,6 +1,7 @@
 """Weights that change over a run, piecewise linear in its progress (METHODS 0.4)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +20,6 @@ def at(schedule: Schedule, progress: float) -> float:
         return float(schedule[0])
     times = [0.0, *schedule[1:-1:2], 1.0]
     values = [schedule[0], *schedule[2:-1:2], schedule[-1]]
-    if len(schedule) % 2 or any(b < a for a, b in zip(times, times[1:], strict=False)):
+    if len(schedule) % 2 or any(b < a for a, b in pairwise(times)):
         raise ConfigError(f"a schedule is (value, time, value, ..., end) with times rising in [0, 1], got {schedule}")
     return float(np.interp(progress, times, values))

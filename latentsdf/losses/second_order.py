@@ -9,7 +9,7 @@ _DIVERGENCE_RANGE = (0.1, 50.0)  # DiGS clamps; what is nearly harmonic counts a
 
 
 def directional_divergence_term(at: Jet) -> Tensor:
-    """Mean |grad u^T H grad u| / (|grad u|^2 + 1e-5): bending along the normal alone (StEik; the divisor is its code's).
+    """Mean |grad u^T H grad u| / (|grad u|^2 + 1e-5): bending along the normal alone (StEik's code).
 
     Curvature of the surface itself is free, unlike with `divergence_term`.
     """

@@ -15,9 +15,10 @@ class PhaseField(nn.Module):
         super().__init__()
         self.omega = omega
         self.first = nn.Linear(dim, width)
-        self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        hidden = [nn.Linear(width, width) for _ in range(blocks)]
+        self.blocks = nn.ModuleList(hidden)
         self.last = nn.Linear(width, 1)
-        for layer in self.blocks:
+        for layer in hidden:
             bound = (6 / width) ** 0.5 / omega
             nn.init.uniform_(layer.weight, -bound, bound)
         nn.init.zeros_(self.last.weight)
