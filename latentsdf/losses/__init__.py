@@ -3,7 +3,6 @@
 | file | what it knows of the field |
 |---|---|
 | `data` | its values, and signed distances to compare with |
-| `jet` | how to differentiate it |
 | `first_order` | values and gradients at points of a cloud and off it |
 | `second_order` | how its gradient changes |
 | `medial` | the same, weighted by a phase field that marks the medial axis |
@@ -21,7 +20,7 @@ from latentsdf.losses.first_order import (
     sign_agnostic_term,
     surface_term,
 )
-from latentsdf.losses.jet import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
+from latentsdf.model.jet import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
 from latentsdf.losses.medial import (
     ambrosio_tortorelli_term,
     density_weights,
