@@ -20,7 +20,6 @@ from latentsdf.losses.first_order import (
     sign_agnostic_term,
     surface_term,
 )
-from latentsdf.model.jet import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
 from latentsdf.losses.medial import (
     ambrosio_tortorelli_term,
     density_weights,
@@ -32,6 +31,7 @@ from latentsdf.losses.medial import (
 )
 from latentsdf.losses.schedule import Schedule, at
 from latentsdf.losses.second_order import directional_divergence_term, divergence_term, singular_hessian_term
+from latentsdf.model.jet import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
 
 __all__ = [
     "Jet",

@@ -58,7 +58,7 @@ class FeaturePyramid(nn.Module):
         return Jet(points, distance, slope[:, : self.dim] + through_features)
 
     def take_row_gradients(self) -> tuple[Int[Tensor, " U"], Float[Tensor, "U C"]]:
-        """The distinct rows of `table` that received gradients since the last call, and those gradients; forgets both."""
+        """The distinct rows of `table` that got gradients since the last call, with those gradients; forgets both."""
         if self._sums is None:
             gradient = self.table.grad
             assert gradient is not None
