@@ -244,7 +244,7 @@ class FieldLossConfig:
 
 @dataclass(frozen=True)
 class ReconstructConfig:
-    """One field from one cloud. `reconstruction.presets` has a configuration per method; the fields here are its parts."""
+    """One field from one cloud; `reconstruction.presets` has a configuration per method."""
 
     method: str = "hotspot"
     """Name of the recipe, kept with the result."""

@@ -1,9 +1,9 @@
 """From raw points to oriented ones, and to a first signed distance: where learning on an unoriented cloud starts.
 
-Normals are the directions in which neighbours vary least. Their signs are carried along a spanning tree that prefers
-neighbours whose normals agree (Hoppe et al. 1992), piece by piece; each piece is turned outward by its volume, and
-turned again for every other piece around it. What the tree got wrong is mended by solving for the indicator of the
-solid and turning normals that point down it (compare Hou et al. 2022).
+Normals are the directions in which neighbours vary least. In the plane their sides are counted (`parity`); in space
+their signs are carried along a spanning tree that prefers neighbours whose normals agree (Hoppe et al. 1992), piece by
+piece, and each piece is turned outward by its volume, and again for every other piece around it. What is still wrong is
+mended by solving for the indicator of the solid and turning normals that point down it (compare Hou et al. 2022).
 """
 
 import math
@@ -14,6 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
+from latentsdf.geometry.parity import outward
 from latentsdf.geometry.poisson import Indicator
 
 Floats = NDArray[np.float64]
@@ -24,6 +25,7 @@ EXTENT = 1.25
 _NEIGHBOURS = 12
 _FINEST = {2: 512, 3: 128}
 _ROUNDS = 8
+_THICKEN = 0.7  # of the radius that holds the neighbours, half on either side along a curve: closes 8 spacings
 _PROBES = 64
 _NEAR = 3.0  # spacings within which the tangent planes of neighbours are a distance
 
@@ -41,8 +43,12 @@ class OrientedCloud:
         self.spacing = float(np.median(reach[:, 1]))
         if normals is None:
             normals = _directions(points, neighbours)
-            normals = _consistent(points, normals, neighbours, self.area)
-            self.normals, self.indicator = _mended(points, normals, self.area)
+            decided = np.ones(len(points), dtype=np.bool_)
+            if self.dim == 2:
+                normals, decided = outward(points, normals, _THICKEN * reach[:, -1], EXTENT)
+            else:
+                normals = _consistent(points, normals, neighbours, self.area)
+            self.normals, self.indicator = _mended(points, normals, self.area, decided)
         else:
             self.normals = normals
             self.indicator = Indicator(points, normals * self.area[:, None], _FINEST[self.dim], EXTENT)
@@ -54,7 +60,8 @@ class OrientedCloud:
         weight = np.exp(-((distance / scale) ** 2))
         offset = queries[:, None] - self.points[nearest]
         planes = (weight * (offset * self.normals[nearest]).sum(-1)).sum(1) / weight.sum(1)
-        sign = np.where(self.indicator(queries) >= 0, 1.0, -1.0)
+        outside = (np.abs(queries) > EXTENT).any(axis=1) | (self.indicator(queries) >= 0)
+        sign = np.where(outside, 1.0, -1.0)
         return np.where(distance[:, 0] < _NEAR * self.spacing, planes, sign * distance[:, 0])
 
 
@@ -110,14 +117,18 @@ def _winding(probes: Floats, points: Floats, normals: Floats, area: Floats) -> F
     return total / (2 * math.pi if dim == 2 else 4 * math.pi)
 
 
-def _mended(points: Floats, normals: Floats, area: Floats) -> tuple[Floats, Indicator]:
-    """Turn normals that point down the indicator they make, until none does; coarser lattices bend thin parts over."""
+def _mended(points: Floats, normals: Floats, area: Floats, decided: NDArray[np.bool_]) -> tuple[Floats, Indicator]:
+    """Turn normals that point down the indicator they make, until none does; the undecided have no say at first.
+
+    A coarser lattice would turn thin parts inside out.
+    """
     resolution = _FINEST[points.shape[1]]
     step = 2 * EXTENT / resolution
     for _ in range(_ROUNDS):
-        indicator = Indicator(points, normals * area[:, None], resolution, EXTENT)
+        indicator = Indicator(points, normals * (area * decided)[:, None], resolution, EXTENT)
         down = indicator(points + step * normals) < indicator(points - step * normals)
-        if not down.any():
+        if not down.any() and decided.all():
             break
+        decided = np.ones_like(decided)
         normals = np.where(down[:, None], -normals, normals)
     return normals, indicator
