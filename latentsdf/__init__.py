@@ -18,6 +18,7 @@ _HOME = {
     "ShapeRecord": "record",
     "ShapeSpace": "space",
     "load": "space",
+    "Reconstruction": "reconstruction",
     "load_field": "reconstruction",
     "reconstruct": "reconstruction",
     "sample": "geometry.sampling",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from latentsdf.errors import StoreError as StoreError
     from latentsdf.errors import TrainingError as TrainingError
     from latentsdf.geometry.sampling import sample as sample
+    from latentsdf.reconstruction import Reconstruction as Reconstruction
     from latentsdf.reconstruction import load_field as load_field
     from latentsdf.reconstruction import reconstruct as reconstruct
     from latentsdf.record import ShapeRecord as ShapeRecord

@@ -68,7 +68,9 @@ class Fit:
             while self.progress() < 1 and not self._out_of_patience():
                 window.append(self.train_step())
                 if len(window) == _WINDOW:
-                    mean = {name: sum(terms[name] for terms in window) / _WINDOW for name in window[0]}
+                    # A term whose weight falls to zero within the window is left out of it.
+                    names = [name for name in window[0] if all(name in terms for terms in window)]
+                    mean = {name: sum(terms[name] for terms in window) / _WINDOW for name in names}
                     self.history.append({"step": self.step, "seconds": time.monotonic() - self.started} | mean)
                     window.clear()
                     fraction = min(1.0, self.progress())

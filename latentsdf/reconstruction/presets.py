@@ -41,13 +41,13 @@ def _latentsdf(dim: int) -> ReconstructConfig:
             normals=(0.1,),
             heat=(0.02, 0.5, 0.02, 0.0),
             heat_lambda=(30.0,),
-            guide=(10.0, 0.5, 5.0, 1.0),
+            guide=(10.0, 0.5, 10.0, 3.0),
         ),
-        steps=2000,
+        steps=1000,
         lr=3e-3,
         lr_rows=1e-2,
-        surface_points=2048,
-        off_points=2048,
+        surface_points=2048 if dim == 3 else 1024,
+        off_points=2048 if dim == 3 else 1024,
     )
 
 

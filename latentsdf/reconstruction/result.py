@@ -48,14 +48,19 @@ class Reconstruction:
         return next(self.network.parameters()).device
 
     def distance(self, points: ArrayLike) -> NDArray[np.float32]:
-        """Signed distances (N,) at points (N, d), both in the user's frame and units."""
+        """Signed distances (N,) at points (N, d), both in the user's frame and units.
+
+        Beyond the box in which the field was fitted: the distance to the box, plus the field there.
+        """
         array = np.asarray(points, dtype=np.float64)
         if array.ndim != 2 or array.shape[1] != self.dim:
             raise ConfigError(f"expected points (N, {self.dim}), got shape {array.shape}")
         model = torch.from_numpy(self.similarity.to_model(array).astype(np.float32))
+        fitted = model.clamp(-self.config.extent, self.config.extent)
         with torch.no_grad():
-            pieces = [self.network(piece.to(self.device)).cpu() for piece in model.split(_CHUNK)]
-        return np.asarray(torch.cat(pieces).numpy() / np.float32(self.similarity.scale))
+            pieces = [self.network(piece.to(self.device)).cpu() for piece in fitted.split(_CHUNK)]
+        distance = torch.cat(pieces) + (model - fitted).norm(dim=1)
+        return np.asarray(distance.numpy() / np.float32(self.similarity.scale))
 
     def mesh(self, resolution: int = 256) -> trimesh.Trimesh:
         """The surface of a 3D field, in the user's frame; raises what `extract` raises."""

@@ -22,7 +22,10 @@ _PIECE = 65_536
 
 @dataclass(frozen=True)
 class Mixture:
-    """Half uniform in [-extent, extent]^dim, half normal at the origin; points of the normal outside the box stay."""
+    """Half uniform in [-extent, extent]^dim, half normal at the origin, redrawn uniformly where that leaves the box.
+
+    HotSpot's code keeps points outside the box, where its integral is not (METHODS 7.2) and grids have no features.
+    """
 
     dim: int
     extent: float
@@ -30,16 +33,18 @@ class Mixture:
 
     def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "N d"]:
         """Points of the mixture, the uniform ones first."""
-        half = count // 2
-        uniform = (torch.rand(half, self.dim, generator=generator) * 2 - 1) * self.extent
-        normal = torch.randn(count - half, self.dim, generator=generator) * self.std
-        return torch.cat((uniform, normal))
+        uniform = (torch.rand(count, self.dim, generator=generator) * 2 - 1) * self.extent
+        normal = torch.randn(count - count // 2, self.dim, generator=generator) * self.std
+        inside = (normal.abs() <= self.extent).all(-1, keepdim=True)
+        uniform[count // 2 :] = torch.where(inside, normal, uniform[count // 2 :])
+        return uniform
 
     def density(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
-        """Probability density of the mixture at any points."""
-        uniform = (points.abs() <= self.extent).all(-1) / (2 * self.extent) ** self.dim
+        """Probability density of the mixture at points of the box."""
+        kept = math.erf(self.extent / (self.std * math.sqrt(2))) ** self.dim
+        uniform = (1 - 0.5 * kept) / (2 * self.extent) ** self.dim
         scale = (2 * math.pi * self.std**2) ** (-self.dim / 2)
-        return 0.5 * uniform + 0.5 * scale * torch.exp(-points.square().sum(-1) / (2 * self.std**2))
+        return uniform + 0.5 * scale * torch.exp(-points.square().sum(-1) / (2 * self.std**2))
 
 
 @dataclass(frozen=True)
