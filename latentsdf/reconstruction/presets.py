@@ -43,7 +43,7 @@ def _latentsdf(dim: int) -> ReconstructConfig:
             heat_lambda=(30.0,),
             guide=(10.0, 0.5, 10.0, 3.0),
         ),
-        steps=1000,
+        steps=600 if dim == 3 else 1000,
         lr=3e-3,
         lr_rows=1e-2,
         surface_points=2048 if dim == 3 else 1024,
