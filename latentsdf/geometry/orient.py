@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from latentsdf.geometry.triangles import area_of, normals_and_angles, spread
+from latentsdf.geometry.triangles import area_of, corner_sets, normals_of, spread
 
 _RAYS = 32
 _POINTS_PER_FACE = 3
@@ -43,7 +43,7 @@ def orient_by_visibility(vertices: Floats, faces: Ints, seed: int = 0) -> Orient
     Doubled faces count once. A face no ray escapes from takes the orientation its patch agrees on; a patch of such
     faces only is an inner wall.
     """
-    _, first, copy = np.unique(np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True)
+    _, first, copy = np.unique(corner_sets(faces, len(vertices)), return_index=True, return_inverse=True)
     area = area_of(vertices[faces])
     kept = np.sort(first)[area[np.sort(first)] > 0]
     turn, sheet = np.zeros(len(faces), dtype=np.int8), np.zeros(len(faces), dtype=np.bool_)
@@ -74,7 +74,7 @@ def _escapes(vertices: Floats, faces: Ints, seed: int) -> tuple[Floats, Floats]:
     rng = np.random.default_rng(seed)
     per_face = int(np.clip(_MOST_POINTS // len(faces), 1, _POINTS_PER_FACE))
     points, owner = spread(corners, per_face, _FEWEST_POINTS, rng)
-    normal = normals_and_angles(corners)[0][owner]
+    normal = normals_of(corners)[owner]
     escaped = np.zeros((2, len(points)))
     for side, facing in enumerate((normal, -normal)):
         for at in range(0, len(points), _POINTS_AT_ONCE):
