@@ -8,11 +8,24 @@ from typing import Any
 
 import yaml
 
-from latentsdf.cli import demo, evaluate, export, extract, import_, info, interpolate, invert, render, retrieve, train
+from latentsdf.cli import (
+    demo,
+    evaluate,
+    export,
+    extract,
+    import_,
+    info,
+    interpolate,
+    invert,
+    reconstruct,
+    render,
+    retrieve,
+    train,
+)
 from latentsdf.errors import ConfigError, LatentSDFError
 from latentsdf.progress import console, show_error
 
-_VERBS = (demo, train, extract, invert, interpolate, retrieve, render, evaluate, export, import_, info)
+_VERBS = (demo, train, extract, invert, interpolate, retrieve, render, evaluate, reconstruct, export, import_, info)
 
 EXAMPLES = """
 a first day with real data:

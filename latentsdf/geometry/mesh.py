@@ -30,15 +30,15 @@ logging.getLogger("trimesh").setLevel(logging.CRITICAL)
 class Similarity:
     """The map between a user's frame and model space: model = (user - center) * scale."""
 
-    center: tuple[float, float, float]
+    center: tuple[float, ...]
     scale: float
 
     def to_model(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Points (N, 3) from the user's frame to model space."""
+        """Points (N, d) from the user's frame to model space."""
         return (np.asarray(points, dtype=np.float64) - self.center) * self.scale
 
     def to_user(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Points (N, 3) from model space to the user's frame."""
+        """Points (N, d) from model space to the user's frame."""
         return np.asarray(points, dtype=np.float64) / self.scale + self.center
 
 
@@ -158,7 +158,7 @@ def normalize(mesh: trimesh.Trimesh, mode: Normalization = "sphere") -> tuple[tr
 
 
 def similarity_of(points: NDArray[np.float64], mode: Normalization = "sphere") -> Similarity:
-    """The way from the frame of points (N, 3) to model space.
+    """The way from the frame of points (N, d) to model space.
 
     `sphere`: bounding-box centre to the origin, farthest point at radius 1/1.03 (DeepSDF); `cube`: largest half
     extent at 1/1.03; `none`: as it is. Raises MeshError for points that coincide, or that `none` leaves outside
@@ -175,7 +175,7 @@ def similarity_of(points: NDArray[np.float64], mode: Normalization = "sphere") -
     size = np.linalg.norm(points - center, axis=1).max() if mode == "sphere" else (high - low).max() / 2
     if size == 0:
         raise MeshError(f"all {len(points)} points coincide, so they have no shape")
-    return Similarity((float(center[0]), float(center[1]), float(center[2])), float(_RADIUS / size))
+    return Similarity(tuple(float(x) for x in center), float(_RADIUS / size))
 
 
 def require_writable(path: Path) -> None:

@@ -1,0 +1,55 @@
+"""A softplus multilayer perceptron that starts as the signed distance of a sphere (IGR, METHODS 3; HotSpot in 2D)."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_SHARPNESS = 100.0  # softplus(100 x) / 100: nearly a rectifier, but smooth, as gradients of gradients need
+
+
+class SoftplusMLP(nn.Module):
+    """Points (N, dim) to distances (N,); at the start close to |x| - radius, since rectified random layers keep |x|.
+
+    The published start forgets that softplus is positive at 0, which shrinks the sphere, and that |x| is kept only on
+    average: scale and shift of the output are fitted to |x| - radius here.
+
+    With `skip`, that hidden layer (counted from 1) also reads the points, and both parts are scaled by 1 / sqrt 2.
+    """
+
+    def __init__(self, dim: int, width: int, depth: int, radius: float, skip: int = 0) -> None:
+        super().__init__()
+        self.skip = skip
+        layers = []
+        for number in range(1, depth + 1):
+            # The layer before the skip leaves room for the points.
+            out = width - dim if number == skip - 1 else width
+            layers.append(nn.Linear(dim if number == 1 else width, out))
+        self.layers = nn.ModuleList(layers)
+        self.last = nn.Linear(width, 1)
+        for layer in layers:
+            nn.init.normal_(layer.weight, 0, math.sqrt(2 / layer.out_features))
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.last.weight, math.sqrt(math.pi / width), 1e-5)
+        nn.init.zeros_(self.last.bias)
+        self._fit_sphere(dim, radius)
+
+    @torch.no_grad()
+    def _fit_sphere(self, dim: int, radius: float) -> None:
+        shell = radius * (0.5 + torch.rand(4096, 1))
+        points = shell * nn.functional.normalize(torch.randn(4096, dim), dim=1)
+        wanted, found = points.norm(dim=1) - radius, self(points)
+        scale = ((found - found.mean()) * (wanted - wanted.mean())).mean() / found.var(correction=0)
+        self.last.weight.mul_(scale)
+        self.last.bias.copy_(wanted.mean() - scale * found.mean())
+
+    def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+        """Signed distances."""
+        hidden = points
+        for number, layer in enumerate(self.layers, start=1):
+            if number == self.skip:
+                hidden = torch.cat((hidden, points), dim=-1) / math.sqrt(2)
+            hidden = nn.functional.softplus(layer(hidden), beta=_SHARPNESS)
+        distance: Tensor = self.last(hidden).squeeze(-1)
+        return distance

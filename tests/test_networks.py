@@ -1,0 +1,72 @@
+"""Networks on one cloud: what they are at the start."""
+
+import pytest
+import torch
+from torch import nn
+
+from latentsdf.config import NetworkStart
+from latentsdf.losses import jet
+from latentsdf.model.phase import PhaseField
+from latentsdf.model.siren import QuadraticLinear, SineNetwork
+from latentsdf.model.softplus import SoftplusMLP
+
+
+def _on_spheres(dim: int, radii: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    directions = nn.functional.normalize(torch.randn(400, dim), dim=1)
+    points = torch.cat([r * directions for r in radii])
+    return points, torch.tensor(radii).repeat_interleave(400)
+
+
+@pytest.mark.parametrize("quadratic", [False, True])
+@pytest.mark.parametrize("start", ["sphere", "multifrequency"])
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_sine_network_starts_as_the_distance_of_a_sphere(dim: int, start: NetworkStart, quadratic: bool) -> None:
+    torch.manual_seed(0)
+    network = SineNetwork(dim, 128, 5, start=start, quadratic=quadratic, radius=0.5)
+    points, radius = _on_spheres(dim, (0.2, 0.5, 0.8))
+    found = jet(network, points)
+    assert (found.distance - (radius - 0.5)).abs().max() < 0.03
+    assert (found.gradient.norm(dim=1) - 1).abs().mean() < 0.1
+
+
+def test_the_multifrequency_start_holds_frequencies_that_the_sphere_start_lacks() -> None:
+    torch.manual_seed(0)
+    plain, rich = (SineNetwork(2, 128, 4, start=start) for start in ("sphere", "multifrequency"))
+    highest = [30 * network.layers[0].weight.norm(dim=1).max().item() for network in (plain, rich)]
+    assert highest[0] < 1 < 15 < highest[1]
+
+
+def test_a_siren_start_has_no_sphere_and_its_published_bounds() -> None:
+    torch.manual_seed(0)
+    network = SineNetwork(3, 256, 4, start="siren")
+    bounds = [layer.weight.abs().max().item() for layer in network.layers]
+    assert bounds == pytest.approx([1 / 3, *3 * [(6 / 256) ** 0.5 / 30]], rel=0.01)
+
+
+def test_a_softplus_network_starts_with_a_sphere() -> None:
+    torch.manual_seed(0)
+    for dim, width, skip in ((2, 128, 0), (3, 512, 0), (3, 512, 4)):
+        points, _ = _on_spheres(dim, (0.3, 0.5, 0.7))
+        distance = SoftplusMLP(dim, width, 6, 0.5, skip)(points).unflatten(0, (3, 400))
+        inside, on, outside = distance.mean(1).tolist()
+        assert inside < -0.1 and abs(on) < 0.03 and outside > 0.1, (dim, width, skip)
+        assert distance.std(1).max() < 0.1
+
+
+def test_a_quadratic_layer_starts_linear_and_computes_its_formula() -> None:
+    layer = QuadraticLinear(3, 2)
+    x = torch.randn(10, 3)
+    assert torch.allclose(layer(x), layer.linear(x) + layer.square.bias, atol=1e-3)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    (w1, b1), (w2, b2), (w3, b3) = ((p.weight, p.bias) for p in (layer.linear, layer.factor, layer.square))
+    expected = torch.stack([(w1 @ p + b1) * (w2 @ p + b2) + w3 @ (p * p) + b3 for p in x])
+    assert torch.allclose(layer(x), expected, atol=1e-5)
+
+
+def test_a_phase_field_starts_constant_and_stays_between_0_and_1() -> None:
+    field = PhaseField(2, 32, 3, omega=10.0)
+    points = torch.randn(100, 2)
+    assert field(points).std() < 1e-6 and 0.8 < field(points).mean() < 1
+    nn.init.normal_(field.last.weight, 0, 30)
+    assert 0 <= field(points).min() < 0.3 < 0.7 < field(points).max() <= 1
