@@ -3,6 +3,7 @@
 | file | what it knows of the field |
 |---|---|
 | `data` | its values, and signed distances to compare with |
+| `codes` | the codes it depends on |
 | `jet` | how to differentiate it |
 | `first_order` | values and gradients at points of a cloud and off it |
 | `second_order` | how its gradient changes |
@@ -10,6 +11,7 @@
 | `schedule` | how a weight changes over a run |
 """
 
+from latentsdf.losses.codes import code_prior_term, lipschitz_term
 from latentsdf.losses.data import data_term, norm_term
 from latentsdf.losses.first_order import (
     eikonal_squared_term,
@@ -39,6 +41,7 @@ __all__ = [
     "Schedule",
     "ambrosio_tortorelli_term",
     "at",
+    "code_prior_term",
     "data_term",
     "density_weights",
     "directional_divergence_term",
@@ -52,6 +55,7 @@ __all__ = [
     "hessian_along_gradient",
     "jet",
     "laplacian",
+    "lipschitz_term",
     "norm_term",
     "normal_term",
     "off_surface_term",
