@@ -60,7 +60,7 @@ class BranchConfig:
     frequencies: int = 6
     """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none."""
     recipe: Recipe = "latentsdf"
-    """Whose layers: `compact_sdf` differs from ours in its initialization, `deepsdf` has weight normalization, dropout,
+    """Whose layers: `compact_sdf` has its initialization and feeds points twice, `deepsdf` has weight normalization, dropout,
     a narrow layer before the skip and tanh at the end, `igr` a narrow layer, a scaled skip and a sphere at the start
     (METHODS 1 to 3). The published ones go with `concat`."""
 
@@ -137,6 +137,8 @@ class TrainConfig:
 
     steps: int = 20_000
     """Length of the run; `minutes` ends it earlier and the schedule follows the clock then."""
+    epochs: int = 0
+    """Passes over all shapes, where they end the run earlier than `steps`; 0 for none."""
     minutes: float = 0.0
     """Wall-clock budget of the training steps; 0 for none. Writing checkpoints comes on top."""
     shapes_per_batch: int = 64

@@ -60,9 +60,11 @@ class Run:
         self.pool.close()
 
     def progress(self) -> float:
-        """Share of the budget spent, in [0, 1]: the larger of steps done and time used."""
+        """Share of the budget spent, in [0, 1]: the largest of steps and passes done and time used."""
         settings = self.config.train
         spent = self.step / settings.steps
+        if settings.epochs > 0:
+            spent = max(spent, self.pool.epoch(self.step) / settings.epochs)
         return max(spent, self.seconds / (60 * settings.minutes)) if settings.minutes > 0 else spent
 
     def train_step(self) -> dict[str, float]:

@@ -166,6 +166,6 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
     for name, value in new.items():
         if isinstance(value, dict):
             changed += _differences(old[name], value, f"{prefix}{name}.")
-        elif value != old[name] and name not in ("steps", "minutes"):
+        elif value != old[name] and name not in ("steps", "epochs", "minutes"):
             changed.append(f"{prefix}{name} ({old[name]} -> {value})")
     return changed

@@ -4,7 +4,6 @@
 |---|---|
 | `data` | its values, and signed distances to compare with |
 | `codes` | the codes it depends on |
-| `jet` | how to differentiate it |
 | `first_order` | values and gradients at points of a cloud and off it |
 | `second_order` | how its gradient changes |
 | `medial` | the same, weighted by a phase field that marks the medial axis |
@@ -23,7 +22,6 @@ from latentsdf.losses.first_order import (
     sign_agnostic_term,
     surface_term,
 )
-from latentsdf.losses.jet import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
 from latentsdf.losses.medial import (
     ambrosio_tortorelli_term,
     density_weights,
@@ -35,6 +33,7 @@ from latentsdf.losses.medial import (
 )
 from latentsdf.losses.schedule import Schedule, at
 from latentsdf.losses.second_order import directional_divergence_term, divergence_term, singular_hessian_term
+from latentsdf.model.jet import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
 
 __all__ = [
     "Jet",

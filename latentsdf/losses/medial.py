@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from latentsdf.losses.jet import Jet, hessian_along_gradient
+from latentsdf.model.jet import Jet, hessian_along_gradient
 
 _FEWEST_NEIGHBOURS = 12
 _EXPANSION = (100.0, 100.0, 10.0)
@@ -50,7 +50,7 @@ def expansion_term(distance: Float[Tensor, " N"], volume: Float[Tensor, " N"]) -
 
 
 def recovery_profile(distance: Tensor, core: float, width: float) -> Tensor:
-    """v in the limit, at a `distance` >= 0 from the axis: 0 within `core`, else 1 - exp((core - distance) / (2 width))."""
+    """v in the limit at a `distance` >= 0 from the axis: 0 within `core`, else 1 - exp((core - distance) / 2 width)."""
     return torch.where(distance <= core, 0.0, 1 - torch.exp((core - distance) / (2 * width)))
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from latentsdf.losses.jet import Jet, hessian, hessian_along_gradient, laplacian
+from latentsdf.model.jet import Jet, hessian, hessian_along_gradient, laplacian
 
 _DIVERGENCE_RANGE = (0.1, 50.0)  # DiGS clamps; what is nearly harmonic counts as harmonic (METHODS 10.24)
 

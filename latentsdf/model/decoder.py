@@ -97,7 +97,9 @@ class Decoder(nn.Module):
         if config.recipe != "latentsdf" and config.conditioning != "concat":
             raise ConfigError(f"recipe '{config.recipe}' concatenates codes; set conditioning: concat beside it")
         self.config = config
-        inputs = 3 + 6 * config.frequencies + features
+        # Compact-SDF's release feeds the point itself beside an encoding that starts with it.
+        self._twice = config.recipe == "compact_sdf" and config.frequencies > 0
+        inputs = 3 + 6 * config.frequencies + features + (3 if self._twice else 0)
         narrow = config.recipe in ("deepsdf", "igr")
         if narrow and config.skip > 1 and config.width <= inputs + code_dim:
             raise ConfigError(
@@ -161,6 +163,8 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "S P O"]:
         """Values at the points; `features` (S, P, F) are the grid's."""
         inputs = encode(points, self.config.frequencies)
+        if self._twice:
+            inputs = torch.cat((points, inputs), dim=-1)
         if features is not None:
             inputs = torch.cat((inputs, features), dim=-1)
         hidden = inputs

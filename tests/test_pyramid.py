@@ -1,0 +1,71 @@
+"""The feature pyramid against torch operations and finite differences."""
+
+import pytest
+import torch
+
+from latentsdf.losses import eikonal_term, jet, surface_term
+from latentsdf.model.pyramid import FeaturePyramid
+
+
+@pytest.fixture(params=[2, 3])
+def pyramid(request: pytest.FixtureRequest) -> FeaturePyramid:
+    torch.manual_seed(0)
+    made = FeaturePyramid(request.param, (2, 5, 9), channels=3, width=16, depth=2, extent=1.2)
+    torch.nn.init.normal_(made.table, 0, 0.3)
+    return made
+
+
+def test_the_compiled_pass_equals_torch_operations(pyramid: FeaturePyramid) -> None:
+    points = torch.rand(200, pyramid.dim) * 3 - 1.5
+    assert torch.allclose(pyramid._features(points), pyramid.features_plainly(points), atol=1e-5)
+    gradient = torch.randn(200, 1 + pyramid.dim, 9)
+    (reference,) = torch.autograd.grad((pyramid.features_plainly(points) * gradient).sum(), pyramid.table)
+    (pyramid._features(points) * gradient).sum().backward()
+    rows, values = pyramid.take_row_gradients()
+    assert torch.allclose(values, reference[rows], atol=1e-4)
+    untouched = torch.ones(len(reference), dtype=torch.bool)
+    untouched[rows] = False
+    assert not reference[untouched].any()
+    assert len(pyramid.take_row_gradients()[0]) == 0
+
+
+def test_gradients_are_slopes_of_the_distance(pyramid: FeaturePyramid) -> None:
+    pyramid = pyramid
+    points = torch.rand(300, pyramid.dim) * 2 - 1
+    found = jet(pyramid, points)
+    assert torch.allclose(found.distance, pyramid(points), atol=1e-6)
+    step = 1e-3 * torch.eye(pyramid.dim)
+    slopes = torch.stack([(pyramid(points + s) - pyramid(points - s)) / 2e-3 for s in step], dim=1)
+    # A difference that straddles a cell face is no slope.
+    assert (found.gradient - slopes).abs().median() < 5e-3
+
+
+def test_features_reproduce_a_linear_function_and_its_gradient() -> None:
+    pyramid = FeaturePyramid(3, (4,), channels=1, width=4, depth=1, extent=1.0)
+    axis = torch.linspace(-1, 1, 5)
+    vertices = torch.cartesian_prod(axis, axis, axis)
+    slope = torch.tensor([1.0, -2.0, 0.5])
+    pyramid.table.data = (vertices @ slope)[:, None]
+    points = torch.rand(50, 3) * 2 - 1
+    features = pyramid._features(points)[..., 0]
+    assert torch.allclose(features[:, 0], points @ slope, atol=1e-6)
+    assert torch.allclose(features[:, 1:], slope.expand(50, 3), atol=1e-5)
+
+
+def test_the_loss_falls_along_the_gradients_of_rows_and_network(pyramid: FeaturePyramid) -> None:
+    points = torch.rand(100, pyramid.dim) * 2 - 1
+
+    def loss() -> torch.Tensor:
+        found = jet(pyramid, points)
+        return surface_term(found.distance) + eikonal_term(found.gradient)
+
+    before = loss()
+    before.backward()
+    rows, values = pyramid.take_row_gradients()
+    weight = pyramid.network[0].weight
+    assert weight.grad is not None
+    expected = 1e-4 * (values.square().sum() + weight.grad.square().sum())
+    with torch.no_grad():
+        pyramid.table[rows] -= 1e-4 * values
+        weight -= 1e-4 * weight.grad
+    assert (before - loss()).item() == pytest.approx(expected.item(), rel=0.1)
