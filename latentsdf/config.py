@@ -60,9 +60,9 @@ class BranchConfig:
     frequencies: int = 6
     """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none."""
     recipe: Recipe = "latentsdf"
-    """Whose layers: `compact_sdf` has its initialization and feeds points twice, `deepsdf` has weight normalization, dropout,
-    a narrow layer before the skip and tanh at the end, `igr` a narrow layer, a scaled skip and a sphere at the start
-    (METHODS 1 to 3). The published ones go with `concat`."""
+    """Whose layers: `compact_sdf` has its initialization and feeds points twice, `deepsdf` weight normalization,
+    dropout, a narrow layer before the skip and tanh at the end, `igr` a narrow layer, a scaled skip and a sphere at the
+    start (METHODS 1 to 3). The published ones go with `concat`."""
 
 
 @dataclass(frozen=True)

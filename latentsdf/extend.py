@@ -26,10 +26,10 @@ def extend(
     overwrite: bool = False,
     device: str = "auto",
 ) -> dict[str, float]:
-    """Add the shapes of a store that a space does not know yet, and write the larger space; returns the last metrics.
+    """Add the shapes of a store that a space does not know yet and write the larger space; returns the last metrics.
 
-    Old shapes keep their rows, ids and codes, bit for bit. With `fine_tune` networks and grid learn too, from all shapes
-    of the store, and the codes of old shapes that are in it move with them. `config` is the space's, with another budget
+    Old shapes keep rows, ids and codes, bit for bit. With `fine_tune` networks and grid learn too, from all shapes of
+    the store, and the codes of old shapes that are in it move with them. `config` is the space's, with another budget
     where wanted. Raises ConfigError when there is nothing to add or another model is asked for, CheckpointError when
     `out` holds a space already or the store's frame is another one.
     """
@@ -49,7 +49,7 @@ def extend(
             f"'{trained.normalization}'; preprocess with --normalization {trained.normalization}"
         )
     known = set(trained.keys)
-    new = [key for key in store.keys() if key not in known]
+    new = [key for key in store if key not in known]
     if not new:
         raise ConfigError(f"{data}: all of its {len(store)} shapes are in {space} already; there is nothing to add")
     pool = Pool(store, store.keys() if fine_tune else new, config.train, config.loss)
@@ -62,9 +62,7 @@ def extend(
     return metrics
 
 
-def _start(
-    pool: Pool, config: Config, device: torch.device, trained: checkpoint.Checkpoint, fine_tune: bool
-) -> Run:
+def _start(pool: Pool, config: Config, device: torch.device, trained: checkpoint.Checkpoint, fine_tune: bool) -> Run:
     """A run on the trained model; new codes start at the mean of the trained ones."""
     run = Run(pool, config, device, trains_model=fine_tune)
     run.model.load_state_dict(trained.model.state_dict())

@@ -21,7 +21,9 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--minutes", type=float, help="wall-clock budget of the training loop")
     parser.add_argument("--steps", type=int, help="number of optimization steps")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--extend", type=Path, metavar="SPACE", help="add the shapes of --data to this space: new codes")
+    parser.add_argument(
+        "--extend", type=Path, metavar="SPACE", help="add the shapes of --data to this space: new codes"
+    )
     parser.add_argument("--fine-tune", action="store_true", help="with --extend: networks and grid learn too")
     parser.add_argument("--overwrite", action="store_true", help="replace the space in --out")
     parser.add_argument("--seed", type=int)
