@@ -19,9 +19,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from latentsdf.errors import ConfigError
+from latentsdf.geometry.adjacency import adjacency
+from latentsdf.geometry.vectors import Vector, cross, dot, minus, row, times
 
 _SLACK = 1e-6  # cells
 _SLIVER = 1e-5  # cells: a flatter face has no trustworthy normal; its edges and vertices stand for it
+_STEEP = 0.1  # below it a normal stays in one plane of the lattice for most of the band
 _BLOCK = 8
 _LARGEST_RESOLUTION = 1624  # (R + 1)^3 must fit a uint32
 
@@ -49,10 +52,10 @@ def narrow_band(mesh: trimesh.Trimesh, resolution: int, band_voxels: float, thre
         raise ConfigError(f"band_voxels must be positive, got {band_voxels}.")
     vertices = in_cells(mesh, resolution)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
-    adjacency = _adjacency(faces, len(vertices))
+    edges_and_neighbours = adjacency(faces, len(vertices))
 
     def slab(begin: int, end: int) -> Any:
-        found = _scan_mesh(vertices, faces, *adjacency, resolution, band_voxels, begin, end)
+        found = _scan_mesh(vertices, faces, *edges_and_neighbours, resolution, band_voxels, begin, end)
         return _collect(*found, resolution, band_voxels)
 
     cuts = _slabs(mesh, resolution, threads)
@@ -84,37 +87,21 @@ def _slabs(mesh: trimesh.Trimesh, resolution: int, count: int) -> Ints:
     return np.concatenate([[0], cuts, [resolution + 1]])
 
 
-def _adjacency(faces: Ints, vertex_count: int) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-    """Edges (E, 2); the faces around each edge and the neighbours around each vertex, as offsets and values."""
-    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    key = ends[:, 0] * vertex_count + ends[:, 1]
-    order = np.argsort(key, kind="stable")
-    unique, start = np.unique(key[order], return_index=True)
-    edges = np.stack([unique // vertex_count, unique % vertex_count], axis=1)
-    edge_start = np.append(start, len(key))
-    both = np.concatenate([edges, edges[:, ::-1]])
-    both = both[np.argsort(both[:, 0], kind="stable")]
-    vertex_start = np.searchsorted(both[:, 0], np.arange(vertex_count + 1))
-    return edges, edge_start, order // 3, vertex_start, np.ascontiguousarray(both[:, 1])
-
-
 @njit(cache=True, nogil=True)
 def _face_frame(v: Floats, f: Ints, normal: Floats, outward: Floats) -> bool:
     """Write the unit normal (3,) and each edge's in-plane outward unit vector (3, 3); False for a sliver."""
-    a, b, c = v[f[0]], v[f[1]], v[f[2]]
-    n = np.cross(b - a, c - a)
-    area = np.sqrt((n * n).sum())
-    longest = 0.0
-    for s in range(3):
-        edge = v[f[(s + 1) % 3]] - v[f[s]]
-        longest = max(longest, np.sqrt((edge * edge).sum()))
+    a, b, c = row(v, f[0]), row(v, f[1]), row(v, f[2])
+    n = cross(minus(b, a), minus(c, a))
+    area = np.sqrt(dot(n, n))
+    sides = minus(b, a), minus(c, b), minus(a, c)
+    longest = np.sqrt(max(dot(sides[0], sides[0]), dot(sides[1], sides[1]), dot(sides[2], sides[2])))
     if area <= _SLIVER * longest:
         return False
-    normal[:] = n / area
+    n = times(n, 1 / area)
+    normal[0], normal[1], normal[2] = n
     for s in range(3):
-        edge = v[f[(s + 1) % 3]] - v[f[s]]
-        out = np.cross(edge, normal)
-        outward[s] = out / np.sqrt((out * out).sum())
+        out = cross(sides[s], n)
+        outward[s, 0], outward[s, 1], outward[s, 2] = times(out, 1 / np.sqrt(dot(out, out)))
     return True
 
 
@@ -129,10 +116,10 @@ def _frames(v: Floats, faces: Ints) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _bound(planes: Floats, m: int, direction: Floats, point: Floats) -> None:
+def _bound(planes: Floats, m: int, direction: Vector, point: Vector) -> None:
     """Half-space m: direction . (x - point) <= slack."""
-    planes[m, :3] = direction
-    planes[m, 3] = direction @ point + _SLACK
+    planes[m, 0], planes[m, 1], planes[m, 2] = direction
+    planes[m, 3] = dot(direction, point) + _SLACK
 
 
 @njit(cache=True, nogil=True)
@@ -161,59 +148,65 @@ def _scan_mesh(
     most = 8 + max(np.diff(edge_start).max(), np.diff(vertex_start).max())
     planes = np.empty((most, 4))
     corners = np.empty((3, 3))
-    reach = np.empty(3)
     low, high = np.empty(3), np.empty(3)
     for f in range(len(faces)):
-        first_x, last_x = v[faces[f], 0].min(), v[faces[f], 0].max()
-        if good[f] and first_x - band < end and last_x + band >= begin - 1:
-            n = normal[f]
+        x0, x1, x2 = v[faces[f, 0], 0], v[faces[f, 1], 0], v[faces[f, 2], 0]
+        if good[f] and min(x0, x1, x2) - band < end and max(x0, x1, x2) + band >= begin - 1:
+            n = row(normal, f)
             for s in range(3):
-                corners[s] = v[faces[f, s]]
-                _bound(planes, s, outward[f, s], corners[s])
-            _bound(planes, 3, n, corners[0] + band * n)
-            _bound(planes, 4, -n, corners[0] - band * n)
-            low[:] = -band * np.abs(n)
-            store = _scan(corners, low, -low, planes, 5, 0, n, f, resolution, band, begin, end, store)
+                corners[s, 0], corners[s, 1], corners[s, 2] = row(v, faces[f, s])
+                _bound(planes, s, row(outward[f], s), row(corners, s))
+            _bound(planes, 3, n, row(corners, 0))
+            _bound(planes, 4, times(n, -1.0), row(corners, 0))
+            planes[3, 3] += band
+            planes[4, 3] += band
+            for axis in range(3):
+                high[axis] = band * abs(n[axis])
+                low[axis] = -high[axis]
+            store = _scan(corners, low, high, planes, 5, 0, n, f, resolution, band, begin, end, store)
     for e in range(len(edges)):
-        a, b = v[edges[e, 0]], v[edges[e, 1]]
-        corners[0], corners[1] = a, b
-        along = b - a
-        length = np.sqrt((along * along).sum())
+        a, b = row(v, edges[e, 0]), row(v, edges[e, 1])
+        along = minus(b, a)
+        length = np.sqrt(dot(along, along))
         if length > 0 and min(a[0], b[0]) - band < end and max(a[0], b[0]) + band >= begin - 1:
-            along /= length
+            along = times(along, 1 / length)
             _bound(planes, 0, along, b)
-            _bound(planes, 1, -along, a)
+            _bound(planes, 1, times(along, -1.0), a)
             m = 2
             first = edge_faces[edge_start[e]]
             for q in range(edge_start[e], edge_start[e + 1]):
                 f = edge_faces[q]
                 if good[f]:
-                    _bound(planes, m, -_opposite(outward[f], faces[f], edges[e]), a)
+                    _bound(planes, m, times(_opposite(outward[f], faces[f], edges[e]), -1.0), a)
                     m += 1
-            reach[:] = band * np.sqrt(np.maximum(1 - along * along, 0.0))
-            low[:], high[:] = -reach, reach
+            for axis in range(3):
+                corners[0, axis], corners[1, axis] = a[axis], b[axis]
+                high[axis] = band * np.sqrt(max(0.0, 1 - along[axis] * along[axis]))
+                low[axis] = -high[axis]
             if m == 4 and edge_start[e + 1] - edge_start[e] == 2:
                 other = edge_faces[edge_start[e] + 1]
-                if not _wedge(normal[first], -planes[3, :3], normal[other], -planes[2, :3], band, low, high):
+                b1, b0 = times(row(planes, 3), -1.0), times(row(planes, 2), -1.0)
+                if not _wedge(row(normal, first), b1, row(normal, other), b0, band, low, high):
                     continue
             store = _scan(corners[:2], low, high, planes, m, 1, along, first, resolution, band, begin, end, store)
     corner_face = np.full(len(v), -1, np.int64)
     for f in range(len(faces)):
         for s in range(3):
             corner_face[faces[f, s]] = f
-    high[:] = band
+    high[:], low[:] = band, -band
     for c in range(len(v)):
         if corner_face[c] >= 0 and v[c, 0] - band < end and v[c, 0] + band >= begin - 1:
-            corners[0] = v[c]
+            here = row(v, c)
+            corners[0, 0], corners[0, 1], corners[0, 2] = here
             m = 0
             for q in range(vertex_start[c], vertex_start[c + 1]):
-                along = v[vertex_next[q]] - v[c]
-                length = np.sqrt((along * along).sum())
+                along = minus(row(v, vertex_next[q]), here)
+                length = np.sqrt(dot(along, along))
                 if length > 0:
-                    _bound(planes, m, along / length, v[c])
+                    _bound(planes, m, times(along, 1 / length), here)
                     m += 1
             store = _scan(
-                corners[:1], -high, high, planes, m, 2, high, corner_face[c], resolution, band, begin, end, store
+                corners[:1], low, high, planes, m, 2, here, corner_face[c], resolution, band, begin, end, store
             )
     return store[0], store[1], store[2]
 
@@ -223,26 +216,27 @@ def _opposite(outward: Floats, face: Ints, edge: Ints) -> Any:
     """The face's outward vector at that of its edges."""
     for s in range(3):
         if face[s] != edge[0] and face[s] != edge[1]:
-            return outward[(s + 1) % 3]
-    return outward[0]
+            return row(outward, (s + 1) % 3)
+    return row(outward, 0)
 
 
 @njit(cache=True, nogil=True)
-def _wedge(n0: Floats, b1: Floats, n1: Floats, b0: Floats, band: float, low: Floats, high: Floats) -> bool:
+def _wedge(n0: Vector, b1: Vector, n1: Vector, b0: Vector, band: float, low: Floats, high: Floats) -> bool:
     """Shrink the box of a cylinder to that of the wedge between two faces; False where the wedge vanishes.
 
     n: a face's normal, b: its in-plane outward vector at the edge. The wedge {b0.x >= 0, b1.x >= 0} is spanned by
     each normal on the side that the other face faces.
     """
-    r0, r1 = n0 * np.sign(n0 @ b1), n1 * np.sign(n1 @ b0)
-    if min(abs(n0 @ b1), abs(n1 @ b0)) * band < _SLACK:
-        return bool(b0 @ b1 > 0)  # coplanar: folded back, or flat and covered by the prisms
-    cosine = r0 @ r1
+    lean0, lean1 = dot(n0, b1), dot(n1, b0)
+    if min(abs(lean0), abs(lean1)) * band < _SLACK:
+        return bool(dot(b0, b1) > 0)  # coplanar: folded back, or flat and covered by the prisms
+    r0, r1 = times(n0, np.sign(lean0)), times(n1, np.sign(lean1))
+    cosine = dot(r0, r1)
     if cosine > 0.2:
-        middle = (r0 + r1) / (1 + cosine)  # the arc between the rays stays within its tangents
         for axis in range(3):
-            low[axis] = band * min(0.0, r0[axis], r1[axis], middle[axis])
-            high[axis] = band * max(0.0, r0[axis], r1[axis], middle[axis])
+            middle = (r0[axis] + r1[axis]) / (1 + cosine)  # the arc between the rays stays within its tangents
+            low[axis] = band * min(0.0, r0[axis], r1[axis], middle)
+            high[axis] = band * max(0.0, r0[axis], r1[axis], middle)
     return True
 
 
@@ -254,7 +248,7 @@ def _scan(
     planes: Floats,
     m: int,
     kind: int,
-    axis: Floats,
+    axis: Vector,
     face: int,
     resolution: int,
     band: float,
@@ -265,15 +259,24 @@ def _scan(
     """Offer one face (kind 0), edge (1) or vertex (2) to the lattice vertices in its convex region."""
     table, squared, closest, used = store
     limit = np.float32(band * band * (1 + 1e-6))
-    i0 = max(begin, int(np.ceil(corners[:, 0].min() + low[0] - _SLACK)))
-    i1 = min(end - 1, int(np.floor(corners[:, 0].max() + high[0] + _SLACK)))
-    a = corners[0]
-    z0 = max(0.0, np.ceil(corners[:, 2].min() + low[2] - _SLACK))
-    z1 = min(float(resolution), np.floor(corners[:, 2].max() + high[2] + _SLACK))
+    a = row(corners, 0)
+    first_x, last_x, first_z, last_z = a[0], a[0], a[2], a[2]
+    for s in range(1, len(corners)):
+        first_x, last_x = min(first_x, corners[s, 0]), max(last_x, corners[s, 0])
+        first_z, last_z = min(first_z, corners[s, 2]), max(last_z, corners[s, 2])
+    i0 = max(begin, int(np.ceil(first_x + low[0] - _SLACK)))
+    i1 = min(end - 1, int(np.floor(last_x + high[0] + _SLACK)))
+    z0 = max(0.0, np.ceil(first_z + low[2] - _SLACK))
+    z1 = min(float(resolution), np.floor(last_z + high[2] + _SLACK))
     for i in range(i0, i1 + 1):
         y0, y1 = _cut(corners, i - high[0] - _SLACK, i - low[0] + _SLACK)
-        j0 = max(0, int(np.ceil(y0 + low[1] - _SLACK)))
-        j1 = min(resolution, int(np.floor(y1 + high[1] + _SLACK)))
+        down, up = low[1], high[1]
+        if kind == 0 and abs(axis[0]) > _STEEP:  # the part of the normal that reaches this plane of the lattice
+            t0, t1 = (i - first_x) / axis[0], (i - last_x) / axis[0]
+            t0, t1 = max(-band, min(t0, t1) - 0.1), min(band, max(t0, t1) + 0.1)
+            down, up = min(t0 * axis[1], t1 * axis[1]), max(t0 * axis[1], t1 * axis[1])
+        j0 = max(0, int(np.ceil(y0 + down - _SLACK)))
+        j1 = min(resolution, int(np.floor(y1 + up + _SLACK)))
         for j in range(j0, j1 + 1):
             first, last = z0, z1
             for q in range(m):
@@ -321,7 +324,7 @@ def _cut(corners: Floats, x0: float, x1: float) -> tuple[float, float]:
     y0, y1 = np.inf, -np.inf
     count = len(corners)
     for s in range(count):
-        a, b = corners[s], corners[(s + 1) % count]
+        a, b = row(corners, s), row(corners, (s + 1) % count)
         if x0 <= a[0] <= x1:
             y0, y1 = min(y0, a[1]), max(y1, a[1])
         for x in (x0, x1):
