@@ -48,12 +48,11 @@ def test_presets_have_the_sizes_of_their_papers() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_configuration_loads_builds_and_learns(path: Path, store_path: Path) -> None:
-    width = 96 if "recipe" in path.read_text() and "general: {width: 512" not in path.read_text() else 300
-    shrunk = SMALL | {"model.code_dim": 8, "model.general.width": width}
+    shrunk = SMALL | {"model.code_dim": 8, "model.general.width": 48}
     config = settings.load(Config, path)
     assert config.preset == path.stem
     if config.model.overfit.width > 0:
-        shrunk["model.overfit.width"] = width
+        shrunk["model.overfit.width"] = 48
     config = settings.load(Config, path, shrunk)
     require_valid(config)
     run = new_run(store_path, config)
