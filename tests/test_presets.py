@@ -109,6 +109,16 @@ def test_igr_starts_as_a_sphere_where_codes_are_zero() -> None:
     assert torch.corrcoef(torch.stack((found[0], radius[0])))[0, 1] > 0.9
 
 
+def test_igr_halves_the_weight_of_what_a_skip_joins() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(BranchConfig(32, 3, 3, "softplus", "concat", 0, "igr"), code_dim=4)
+    points, codes = torch.rand(1, 6, 3), torch.randn(1, 4)
+    first, second, third = decoder.layers
+    hidden = decoder.activation(second(decoder.activation(first(points, codes))))
+    fed = (torch.cat((hidden, points), dim=-1) / 2**0.5, codes / 2**0.5)
+    torch.testing.assert_close(decoder(points, codes), decoder.last(decoder.activation(third(*fed))))
+
+
 def test_compact_sdf_feeds_the_point_beside_its_encoding() -> None:
     torch.manual_seed(0)
     config = BranchConfig(16, 1, 0, "relu", "concat", 2, "compact_sdf")

@@ -21,6 +21,7 @@ import latentsdf as ls
 from latentsdf import budget, checkpoint, cli, train
 from latentsdf.config import BranchConfig, Config, LossConfig, SamplingConfig, TrainConfig
 from latentsdf.dataset import Batch, Classes, bytes_of, load
+from latentsdf.geometry.sampling import lattice_points
 from latentsdf.journal import open_journal, reconstructions
 from latentsdf.pool import Pool
 from latentsdf.schedule import learning_rate, ramp
@@ -151,6 +152,16 @@ def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
                 assert np.mean(np.abs(found) <= 0.1) >= near
                 assert np.mean(found < 0) >= 0.25 and np.mean(found >= 0) >= 0.25
     assert np.all(Classes((0, 0, 5, 5)).draw(100, "signs", rng) < 5)  # nothing is inside
+
+
+def test_the_lattice_joins_the_band_at_its_own_places(many: SampleStore) -> None:
+    key = many.keys()[0]
+    shape = load(many, key, 1.0, "near", np.random.default_rng(0), lattice=True)
+    places = lattice_points(shape.band_index, 32)
+    on_lattice = np.flatnonzero(np.all(np.abs(places * 8 - np.rint(places * 8)) < 1e-6, axis=1))
+    where = tuple(np.rint((places[on_lattice].T + 1) * 8).astype(int))
+    np.testing.assert_allclose(shape.band_distance[on_lattice], many.sparse(key)[where], atol=2e-3)
+    assert len(on_lattice) >= 17**3
 
 
 def test_schedules_halve_and_ramp_by_passes() -> None:
