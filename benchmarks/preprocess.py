@@ -26,9 +26,10 @@ import trimesh
 
 from latentsdf.config import SamplingConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.distance import BACKENDS, MeshDistance
+from latentsdf.geometry.distance import BACKENDS
 from latentsdf.geometry.inside import lattice_inside
 from latentsdf.geometry.lattice import narrow_band
+from latentsdf.geometry.sign import sign_rule
 from latentsdf.geometry.sparse import sparse_lattice
 
 _SUBSET = 100_000
@@ -52,9 +53,9 @@ def positions(index: Any, resolution: int) -> Any:
 
 def ours(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The band's indices and signed distances."""
-    distance = MeshDistance(mesh)
+    rule, _ = sign_rule(mesh)
     band = narrow_band(mesh, arguments.resolution, arguments.band_voxels, arguments.threads)
-    inside = lattice_inside(distance.rule, band.index, arguments.resolution, band.distance, band.face)
+    inside = lattice_inside(rule, band.index, arguments.resolution, band.distance, band.face)
     return band.index, np.where(inside, -band.distance, band.distance)
 
 

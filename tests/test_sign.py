@@ -64,6 +64,7 @@ def test_damaged_rocker_arm(damage, real_data):
 @pytest.mark.parametrize(
     ("family", "damage"),
     [("chair", damage) for damage in DAMAGES]
+    + [("cabinet", "deleted")]
     + [(family, damage) for family in ("table", "lamp", "cabinet") for damage in ("flipped 50 %", "doubled", "wall")],
 )
 def test_damaged_furniture(family, damage):

@@ -13,7 +13,7 @@ Ints = NDArray[np.int64]
 def adjacency(faces: Ints, vertex_count: int) -> Any:
     """Edges (E, 2) of faces (F, 3), smaller end first; the faces around each edge and the neighbours of each vertex.
 
-    Returns edges, edge_start (E + 1,), edge_faces (3 F,), vertex_start (V + 1,) and vertex_next (2 E,): those around edge
+    Returns edges, edge_start (E + 1,), edge_faces (3 F,), vertex_start (V + 1,), vertex_next (2 E,): those of edge
     e are edge_faces[edge_start[e] : edge_start[e + 1]], likewise for vertices. A face that names a vertex twice has an
     edge from it to itself.
     """

@@ -32,25 +32,67 @@ class TriangleTree:
         return np.sqrt(squared), self.order[slot], found
 
 
-def _build(corners: Floats) -> tuple[Ints, Floats]:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _build(corners: Floats) -> Any:
     """Order of the faces (F,), and the boxes (M, 2, 3) of all nodes, level after level."""
-    count = len(corners)
-    center = corners.mean(1)
-    low, high = corners.min(1), corners.max(1)
-    order = np.arange(count)
-    levels = max(0, int(np.ceil(np.log2(count / _LEAF))))
-    boxes = []
-    for level in range(levels + 1):
-        start = count * np.arange(2**level) // 2**level
-        boxes.append(np.stack([np.minimum.reduceat(low[order], start), np.maximum.reduceat(high[order], start)], 1))
-        if level < levels:
-            size = np.diff(np.append(start, count))
-            node = np.repeat(np.arange(2**level), size)
-            spread = center[order]
-            extent = np.maximum.reduceat(spread, start) - np.minimum.reduceat(spread, start)
-            along = spread[np.arange(count), extent.argmax(1)[node]]
-            order = order[np.lexsort((along, node))]
-    return order, np.concatenate(boxes)
+    count, levels = len(corners), 0
+    while _LEAF << levels < count:
+        levels += 1
+    center, order = np.empty((count, 3)), np.arange(count)
+    for f in range(count):
+        for axis in range(3):
+            center[f, axis] = corners[f, 0, axis] + corners[f, 1, axis] + corners[f, 2, axis]
+    for level in range(levels):
+        for k in range(1 << level):
+            first, last = count * k >> level, count * (k + 1) >> level
+            low, high = np.full(3, np.inf), np.full(3, -np.inf)
+            for at in range(first, last):
+                for axis in range(3):
+                    low[axis] = min(low[axis], center[order[at], axis])
+                    high[axis] = max(high[axis], center[order[at], axis])
+            _part(order, center, (high - low).argmax(), first, last, count * (2 * k + 1) >> (level + 1))
+    boxes = np.empty(((2 << levels) - 1, 2, 3))
+    boxes[:, 0], boxes[:, 1] = np.inf, -np.inf
+    for k in range(1 << levels):
+        for at in range(count * k >> levels, count * (k + 1) >> levels):
+            for s in range(3):
+                for axis in range(3):
+                    _widen(boxes[(1 << levels) - 1 + k], axis, corners[order[at], s, axis])
+    for node in range(len(boxes) - 1, 0, -1):
+        for axis in range(3):
+            for end in range(2):
+                _widen(boxes[(node - 1) // 2], axis, boxes[node, end, axis])
+    return order, boxes
+
+
+@njit(cache=True, nogil=True)
+def _widen(box: Floats, axis: int, value: float) -> None:
+    box[0, axis] = min(box[0, axis], value)
+    box[1, axis] = max(box[1, axis], value)
+
+
+@njit(cache=True, nogil=True)
+def _part(order: Ints, center: Floats, axis: int, first: int, last: int, middle: int) -> None:
+    """Reorder order[first:last] so that none before `middle` lies further along the axis than one behind it (Hoare)."""
+    last -= 1
+    while first < last:
+        pivot = center[order[(first + last) // 2], axis]
+        i, j = first, last
+        while i <= j:
+            while center[order[i], axis] < pivot:
+                i += 1
+            while center[order[j], axis] > pivot:
+                j -= 1
+            if i <= j:
+                order[i], order[j] = order[j], order[i]
+                i += 1
+                j -= 1
+        if middle <= j:
+            last = j
+        elif middle >= i:
+            first = i
+        else:
+            return
 
 
 def _morton_order(points: Floats) -> Ints:

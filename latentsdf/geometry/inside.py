@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from latentsdf.geometry.sign import SignRule, WindingRule
 
-_LEVELS = ((8, 12), (4, 8))  # cells of a block, vertices asked in each piece of it
+_LEVELS = ((16, 64), (4, 8))  # cells of a block, vertices asked in each piece of it
 _UNSURE = 0.15  # winding numbers this close to 1/2 come from holes
 
 Floats = NDArray[np.float64]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from latentsdf.errors import ConfigError
 from latentsdf.geometry.adjacency import adjacency
+from latentsdf.geometry.triangles import area_of
 from latentsdf.geometry.vectors import Vector, cross, dot, minus, row, times
 
 _SLACK = 1e-6  # cells
@@ -58,7 +59,7 @@ def narrow_band(mesh: trimesh.Trimesh, resolution: int, band_voxels: float, thre
         found = _scan_mesh(vertices, faces, *edges_and_neighbours, resolution, band_voxels, begin, end)
         return _collect(*found, resolution, band_voxels)
 
-    cuts = _slabs(mesh, resolution, threads)
+    cuts = _slabs(vertices[faces], resolution, threads)
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(slab, cuts[:-1], cuts[1:]))
     index, distance, face = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -76,14 +77,14 @@ def in_cells(mesh: trimesh.Trimesh, resolution: int) -> Floats:
     return (np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 1) * (resolution / 2)
 
 
-def _slabs(mesh: trimesh.Trimesh, resolution: int, count: int) -> Ints:
+def _slabs(corners: Floats, resolution: int, count: int) -> Ints:
     """Ends of slabs along x that hold about the same area each; the first begins at 0, the last ends at R + 1."""
-    area = np.asarray(mesh.area_faces)
-    x = np.asarray(mesh.triangles_center)[:, 0]
+    area = area_of(corners)
+    x = corners[:, :, 0].mean(1)
     order = np.argsort(x)
     share = np.cumsum(area[order]) / max(area.sum(), np.finfo(np.float64).tiny)
     inner = x[order][np.searchsorted(share, np.arange(1, count) / count).clip(max=len(x) - 1)]
-    cuts = ((inner + 1) * (resolution / 2)).astype(np.int64).clip(0, resolution + 1)
+    cuts = inner.astype(np.int64).clip(0, resolution + 1)
     return np.concatenate([[0], cuts, [resolution + 1]])
 
 

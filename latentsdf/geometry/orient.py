@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from latentsdf.geometry.triangles import area_of, normals_and_angles, spread
+from latentsdf.geometry.triangles import area_of, corner_sets, normals_of, spread
 
 _RAYS = 32
 _POINTS_PER_FACE = 3
@@ -22,6 +22,7 @@ _POINTS_AT_ONCE = 15_625
 RAY_START = 1e-4
 """How far from a face its sides are looked at, of the bounding-box diagonal: float32 rays must leave their face."""
 _SHEET = 0.5
+_AGREED = 0.9
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,10 +41,11 @@ class Orientation:
 def orient_by_visibility(vertices: Floats, faces: Ints, seed: int = 0) -> Orientation:
     """Orientation of welded faces (F, 3) by rays that escape from their two sides.
 
-    Doubled faces count once. A face no ray escapes from takes the orientation its patch agrees on; a patch of such
-    faces only is an inner wall.
+    Doubled faces count once. A patch whose faces nearly all agree decides for each of them: in a narrow cavity more
+    rays may leave through holes in the wall than past it. Elsewhere a face no ray escapes from follows its patch. A
+    patch of such faces only is an inner wall.
     """
-    _, first, copy = np.unique(np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True)
+    _, first, copy = np.unique(corner_sets(faces, len(vertices)), return_index=True, return_inverse=True)
     area = area_of(vertices[faces])
     kept = np.sort(first)[area[np.sort(first)] > 0]
     turn, sheet = np.zeros(len(faces), dtype=np.int8), np.zeros(len(faces), dtype=np.bool_)
@@ -57,7 +59,9 @@ def orient_by_visibility(vertices: Floats, faces: Ints, seed: int = 0) -> Orient
     more = np.bincount(patch, weights=np.maximum(front, back) * weight)
     less = np.bincount(patch, weights=np.minimum(front, back) * weight)
     inherited = np.where(parity == 1, -total[patch], total[patch])
-    turn[kept] = np.where(np.where(front != back, front - back, inherited) < 0, -1, 1) * (more > 0)[patch]
+    agreed = np.abs(total) >= _AGREED * np.bincount(patch, weights=np.abs(relative) * weight)
+    own = (front != back) & ~agreed[patch]
+    turn[kept] = np.where(np.where(own, front - back, inherited) < 0, -1, 1) * (more > 0)[patch]
     sheet[kept] = (less > _SHEET * more)[patch]
     return Orientation(turn, sheet[first][copy.reshape(-1)])
 
@@ -74,7 +78,7 @@ def _escapes(vertices: Floats, faces: Ints, seed: int) -> tuple[Floats, Floats]:
     rng = np.random.default_rng(seed)
     per_face = int(np.clip(_MOST_POINTS // len(faces), 1, _POINTS_PER_FACE))
     points, owner = spread(corners, per_face, _FEWEST_POINTS, rng)
-    normal = normals_and_angles(corners)[0][owner]
+    normal = normals_of(corners)[owner]
     escaped = np.zeros((2, len(points)))
     for side, facing in enumerate((normal, -normal)):
         for at in range(0, len(points), _POINTS_AT_ONCE):

@@ -19,12 +19,13 @@ from typing import Any, Protocol
 import igl
 import numpy as np
 import trimesh
-from numba import njit
 from numpy.typing import NDArray
 
 from latentsdf.config import SignMethod
+from latentsdf.geometry.bvh import TriangleTree
 from latentsdf.geometry.orient import RAY_START, orient_by_visibility
-from latentsdf.geometry.triangles import area_of, normals_and_angles, point_triangle, spread
+from latentsdf.geometry.pseudonormal import PseudonormalRule
+from latentsdf.geometry.triangles import area_of, corner_sets, normals_of, spread, volume_of
 
 _PROBES = 2000
 _PROBE_DISTANCE = 0.005  # standard deviation, of the bounding-box diagonal
@@ -36,6 +37,7 @@ _ACCURACY = 1.4
 _LARGEST_COPIED_AREA = 0.01
 _FEWEST_LOOKS = 4096
 _SMALLEST_SHEET = 1e-3  # of the area
+_PRIMES = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -48,7 +50,9 @@ class SignReport:
 
     method: str
     confidence: float
-    """Share of probes near the faces that bound the solid on which pseudonormal and winding number agree, [0, 1]."""
+    """Share of probes near the surface, in [0, 1]: `winding`, where its number is whole and not negative; else where
+    pseudonormals and winding numbers agree, for `visibility` near the faces that bound the solid.
+    """
     sheet: float = 0.0
     """Share of the area that has no inside on either side and was given a thickness, in [0, 1]."""
 
@@ -68,30 +72,6 @@ class SignRule(Protocol):
     def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside: ...
 
 
-class PseudonormalRule:
-    """The side of the closest face, edge or vertex that its angle-weighted normal points away from."""
-
-    def __init__(self, vertices: Floats, faces: Ints) -> None:
-        self.faces = faces
-        self.corners = vertices[faces]
-        normal, angle = normals_and_angles(self.corners)
-        self.face_normal = normal
-        self.vertex_normal = np.zeros_like(vertices)
-        np.add.at(self.vertex_normal, faces.ravel(), (angle[:, :, None] * normal[:, None]).reshape(-1, 3))
-        ends = np.sort(np.stack([faces, np.roll(faces, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
-        _, edge = np.unique(ends[:, 0] * len(vertices) + ends[:, 1], return_inverse=True)
-        total = np.zeros((edge.max() + 1, 3))
-        np.add.at(total, edge, np.repeat(normal, 3, axis=0))
-        self.edge_normal = total[edge].reshape(-1, 3, 3)
-
-    def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside:
-        """Inside (N,) for points (N, 3) with closest faces (N,)."""
-        inside: Inside = _pseudonormal_inside(
-            points, face, self.corners, self.faces, self.face_normal, self.edge_normal, self.vertex_normal
-        )
-        return inside
-
-
 class WindingRule:
     """Generalized winding number above 1/2; nowhere without faces."""
 
@@ -107,9 +87,13 @@ class WindingRule:
         points = np.ascontiguousarray(points, dtype=np.float64)
         return np.asarray(self._tree.winding_number(points, _ACCURACY)).reshape(-1)
 
-    def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside:  # noqa: ARG002 (SignRule)
+    def inside(self, points: Floats) -> Inside:
         """Inside (N,) for points (N, 3)."""
         return self.number(points) > 0.5
+
+    def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside:  # noqa: ARG002 (SignRule)
+        """Inside (N,) for points (N, 3)."""
+        return self.inside(points)
 
 
 def sign_rule(mesh: trimesh.Trimesh, method: SignMethod = "auto", seed: int = 0) -> tuple[SignRule, SignReport]:
@@ -130,16 +114,16 @@ def sides(mesh: trimesh.Trimesh, depth: float, method: SignMethod = "auto", seed
 def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, leave_sheets_out: bool) -> Sides:
     vertices, faces = _weld(mesh)
     upright, area = _turned(vertices, faces), area_of(vertices[faces])
-    if method in ("auto", "pseudonormal"):
-        welded = trimesh.Trimesh(vertices, faces, process=False)
-        if method == "pseudonormal" or (welded.is_watertight and welded.is_winding_consistent):
-            rule = PseudonormalRule(vertices, upright)
-            confidence = _agreement(rule, WindingRule(vertices, upright), vertices, upright, seed)
-            if method == "pseudonormal" or confidence >= _AGREEMENT:
-                return Sides(rule, SignReport("pseudonormal", confidence), np.zeros(len(faces), dtype=np.bool_))
     winding, sheet = WindingRule(vertices, upright), np.zeros(len(faces), dtype=np.bool_)
-    if method == "winding" or (method == "auto" and _whole(winding, vertices, faces, seed)):
-        method = "winding"
+    if method == "pseudonormal" or (method == "auto" and _closed_and_consistent(faces, len(vertices))):
+        rule = PseudonormalRule(vertices, upright)
+        probes = _probes(vertices, upright, seed)
+        confidence = float((rule(probes, _closest(vertices, upright, probes)) == winding.inside(probes)).mean())
+        if method == "pseudonormal" or confidence >= _AGREEMENT:
+            return Sides(rule, SignReport("pseudonormal", confidence), sheet)
+    whole = 0.0 if method == "visibility" else _whole(winding, vertices, faces, seed)
+    if method == "winding" or (method == "auto" and whole >= _AGREEMENT and not _copied(faces, area, len(vertices))):
+        method, confidence = "winding", whole
     else:
         method, seen = "visibility", orient_by_visibility(vertices, faces, seed)
         if leave_sheets_out:
@@ -147,14 +131,9 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
         used = (seen.turn != 0) & ~sheet
         turned = np.where(seen.turn[:, None] < 0, faces[:, ::-1], faces)[used]
         winding = WindingRule(vertices, turned)
-    look = _look(winding, vertices, faces, depth, seed)
+        confidence = _confidence(winding, vertices, faces[~sheet], depth, seed)
     if leave_sheets_out:
-        sheet = sheet | _unless_small(look.vanishes > 0.5, area)
-    solid = ~sheet & (look.bounds + look.reversed > 0.5)
-    outward = np.where((look.reversed > look.bounds)[:, None], faces[:, ::-1], faces)[solid]
-    confidence = 1.0
-    if area[solid].sum() > 0:
-        confidence = _agreement(PseudonormalRule(vertices, outward), winding, vertices, outward, seed)
+        sheet = sheet | _unless_small(_vanishing(winding, vertices, faces, depth, seed), area)
     return Sides(winding, SignReport(method, confidence, float(area[sheet].sum() / area.sum())), sheet)
 
 
@@ -163,46 +142,93 @@ def _unless_small(chosen: Inside, area: Floats) -> Inside:
     return chosen & bool(area[chosen].sum() > _SMALLEST_SHEET * area.sum())
 
 
-@dataclass(frozen=True)
-class _Look:
-    """Shares of each face (F,) whose back, whose front and of which neither side is inside."""
+def _confidence(winding: WindingRule, vertices: Floats, faces: Ints, depth: float, seed: int) -> float:
+    """Share of probes near the faces that bound the solid on which pseudonormals and winding numbers agree."""
+    if not area_of(vertices[faces]).sum() > 0:
+        return 1.0
+    probes = _probes(vertices, faces, seed)
+    closest = _closest(vertices, faces, probes)
+    met = np.zeros(len(vertices), dtype=np.bool_)
+    met[faces[closest]] = True
+    near = np.flatnonzero(met[faces].any(axis=1))
+    front, back = _sides_inside(winding, vertices, faces[near], depth, seed)
+    bounds = (back != front) & (area_of(vertices[faces[near]]) > 0)
+    outward = np.where(front[:, None], faces[near, ::-1], faces[near])[bounds]
+    place = np.full(len(faces), -1)
+    place[near[bounds]] = np.arange(len(outward))
+    asked = place[closest] >= 0
+    if not asked.any():
+        return 1.0
+    probes, closest = probes[asked], place[closest[asked]]
+    return float((PseudonormalRule(vertices, outward)(probes, closest) == winding.inside(probes)).mean())
 
-    bounds: Floats
-    reversed: Floats
-    vanishes: Floats
+
+def _closest(vertices: Floats, faces: Ints, points: Floats) -> Ints:
+    return TriangleTree(vertices[faces]).closest(points)[1]
 
 
-def _look(rule: WindingRule, vertices: Floats, faces: Ints, depth: float, seed: int) -> _Look:
+def _vanishing(winding: WindingRule, vertices: Floats, faces: Ints, depth: float, seed: int) -> Inside:
+    """Faces (F,) most of which has outside on both its sides."""
+    points, step, owner = _looks(vertices, faces, depth, seed)
+    outside = ~winding.inside(points - step)
+    outside[outside] = ~winding.inside((points + step)[outside])
+    vanishes: Inside = np.bincount(owner, weights=outside) > 0.5 * np.bincount(owner)
+    return vanishes
+
+
+def _sides_inside(
+    winding: WindingRule, vertices: Floats, faces: Ints, depth: float, seed: int
+) -> tuple[Inside, Inside]:
+    """Is most of what lies in front, and most of what lies behind each face (F,), inside?"""
+    points, step, owner = _looks(vertices, faces, depth, seed)
+    front, back = (np.bincount(owner, weights=winding.inside(p)) for p in (points + step, points - step))
+    count = np.bincount(owner)
+    return front > 0.5 * count, back > 0.5 * count
+
+
+def _looks(vertices: Floats, faces: Ints, depth: float, seed: int) -> tuple[Floats, Floats, Ints]:
+    """Points (P, 3) on the faces, steps (P, 3) off them to where to look, and their faces (P,); none is left out."""
     points, owner = spread(vertices[faces], 1, _FEWEST_LOOKS, np.random.default_rng(seed))
-    normal = normals_and_angles(vertices[faces])[0][owner]
-    step = max(depth, RAY_START * float(np.linalg.norm(np.ptp(vertices, axis=0)))) * normal
-    front, back = rule.number(points + step) > 0.5, rule.number(points - step) > 0.5
-    count = np.bincount(owner, minlength=len(faces))
-    what = (back & ~front, front & ~back, ~front & ~back)
-    return _Look(*(np.bincount(owner, weights=found, minlength=len(faces)) / count for found in what))
+    length = max(depth, RAY_START * float(np.linalg.norm(np.ptp(vertices, axis=0))))
+    return points, length * normals_of(vertices[faces])[owner], owner
 
 
 def _weld(mesh: trimesh.Trimesh) -> tuple[Floats, Ints]:
-    vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
+    vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 0.0  # one zero
+    faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
+    mixed = np.sort((vertices.view(np.uint64) * _PRIMES).sum(axis=1, dtype=np.uint64))
+    if (mixed[1:] != mixed[:-1]).all():
+        return vertices, faces
     unique, inverse = np.unique(vertices, axis=0, return_inverse=True)
-    return unique, inverse.reshape(-1)[np.ascontiguousarray(mesh.faces, dtype=np.int64)]
+    return unique, inverse.reshape(-1)[faces]
+
+
+def _closed_and_consistent(faces: Ints, vertex_count: int) -> bool:
+    """Does each edge of each face have one of the opposite direction, and none of its own?"""
+    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    there, back = np.sort(start * vertex_count + end), np.sort(end * vertex_count + start)
+    return bool((there == back).all() and (there[1:] != there[:-1]).all())
 
 
 def _turned(vertices: Floats, faces: Ints) -> Ints:
     """The faces, all reversed if they enclose a negative volume."""
-    corners = vertices[faces] - vertices.mean(0)
-    volume = np.einsum("fx,fx->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
-    return np.ascontiguousarray(faces[:, ::-1]) if volume < 0 else faces
+    return np.ascontiguousarray(faces[:, ::-1]) if volume_of(vertices[faces] - vertices.mean(0)) < 0 else faces
 
 
-def _whole(winding: WindingRule, vertices: Floats, faces: Ints, seed: int) -> bool:
-    """Are the winding numbers whole and not negative near the surface, though no face hides behind a reversed copy?"""
-    area = area_of(vertices[faces])
-    first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)[1]
-    if area[first].sum() < (1 - _LARGEST_COPIED_AREA) * area.sum():
-        return False
+def _whole(winding: WindingRule, vertices: Floats, faces: Ints, seed: int) -> float:
+    """Share of probes near the surface at which the winding number is whole and not negative."""
     number = winding.number(_probes(vertices, faces, seed))
-    return float(((np.abs(number - np.round(number)) < _WHOLE) & (number > -0.5)).mean()) >= _AGREEMENT
+    return float(((np.abs(number - np.round(number)) < _WHOLE) & (number > -0.5)).mean())
+
+
+def _copied(faces: Ints, area: Floats, vertex_count: int) -> bool:
+    """Does much of the surface lie behind a copy of itself, which winding numbers would cancel or count twice?"""
+    corners = corner_sets(faces, vertex_count)
+    ordered = np.sort(corners)
+    if (ordered[1:] != ordered[:-1]).all():
+        return False
+    first = np.unique(corners, return_index=True)[1]
+    return bool(area[first].sum() < (1 - _LARGEST_COPIED_AREA) * area.sum())
 
 
 def _probes(vertices: Floats, faces: Ints, seed: int) -> Floats:
@@ -214,29 +240,3 @@ def _probes(vertices: Floats, faces: Ints, seed: int) -> Floats:
     scale = _PROBE_DISTANCE * float(np.linalg.norm(np.ptp(vertices, axis=0)))
     moved: Floats = points + rng.normal(scale=scale, size=points.shape)
     return moved
-
-
-def _agreement(rule: PseudonormalRule, winding: WindingRule, vertices: Floats, faces: Ints, seed: int) -> float:
-    """Share of probes near these faces on which the two agree."""
-    probes = _probes(vertices, faces, seed)
-    _, face, _ = igl.point_mesh_squared_distance(probes, vertices, np.ascontiguousarray(faces))
-    return float((rule(probes, face) == winding(probes, face)).mean())
-
-
-@njit(cache=True)
-def _pseudonormal_inside(
-    points: Any, face: Any, corners: Any, faces: Any, face_normal: Any, edge_normal: Any, vertex_normal: Any
-) -> Any:
-    inside = np.empty(len(points), dtype=np.bool_)
-    for q in range(len(points)):
-        f = face[q]
-        p = points[q]
-        _, where, x, y, z = point_triangle(p[0], p[1], p[2], corners, f)
-        if where == 6:
-            n = face_normal[f]
-        elif where >= 3:
-            n = edge_normal[f, where - 3]
-        else:
-            n = vertex_normal[faces[f, where]]
-        inside[q] = (p[0] - x) * n[0] + (p[1] - y) * n[1] + (p[2] - z) * n[2] < 0
-    return inside

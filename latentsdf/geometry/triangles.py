@@ -1,8 +1,12 @@
 """Small facts about triangles: areas, normals, angles, points on them, the distance to one."""
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from latentsdf.geometry.vectors import cross, dot, minus, row, times
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -10,18 +14,44 @@ Ints = NDArray[np.int64]
 
 def area_of(corners: Floats) -> Floats:
     """Areas (F,) of triangles (F, 3, 3)."""
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    return np.asarray(np.linalg.norm(cross, axis=1) / 2)
+    area: Floats = _areas_and_normals(corners)[0]
+    return area
 
 
-def normals_and_angles(corners: Floats) -> tuple[Floats, Floats]:
-    """Unit normals (F, 3), zero for faces without area, and the angles at the corners (F, 3)."""
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(normal, axis=1, keepdims=True)
-    normal = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
-    ahead, behind = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
-    sine = np.linalg.norm(np.cross(ahead, behind), axis=2)
-    return normal, np.arctan2(sine, (ahead * behind).sum(2))
+def normals_of(corners: Floats) -> Floats:
+    """Unit normals (F, 3) of triangles (F, 3, 3), zero for those without area."""
+    normal: Floats = _areas_and_normals(corners)[1]
+    return normal
+
+
+@njit(cache=True, nogil=True)
+def _areas_and_normals(corners: Floats) -> Any:
+    area, normal = np.empty(len(corners)), np.zeros((len(corners), 3))
+    for f in range(len(corners)):
+        a, b, c = row(corners[f], 0), row(corners[f], 1), row(corners[f], 2)
+        n = cross(minus(b, a), minus(c, a))
+        length = np.sqrt(dot(n, n))
+        area[f] = length / 2
+        if length > 0:
+            normal[f, 0], normal[f, 1], normal[f, 2] = times(n, 1 / length)
+    return area, normal
+
+
+@njit(cache=True, nogil=True)
+def volume_of(corners: Floats) -> float:
+    """Signed volume that triangles (F, 3, 3) enclose with the origin, positive if they face away from it."""
+    total = 0.0
+    for f in range(len(corners)):
+        total += dot(row(corners[f], 0), cross(row(corners[f], 1), row(corners[f], 2)))
+    return total / 6
+
+
+def corner_sets(faces: Ints, vertex_count: int) -> Ints:
+    """A number for each face (F,), the same for two faces if they have the same corners in any order."""
+    faces = np.sort(faces, axis=1)
+    if vertex_count < 2**21:
+        return (faces[:, 0] << 42) | (faces[:, 1] << 21) | faces[:, 2]
+    return np.unique(faces, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def spread(corners: Floats, per_face: int, more: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
