@@ -55,6 +55,7 @@ def train_in_turns(
             with Run(pool, config, where) as run:
                 if (folder / "state.pt").is_file():
                     run.load(checkpoint.load(folder), checkpoint.load_state(folder))
+                pool.fill(run.step)
                 while run.seconds < end:
                     started = time.monotonic()
                     run.train_step()

@@ -91,13 +91,17 @@ class Pool:
 
     def batch(self, step: int) -> Batch:
         """This process's part of the batch of a step; the shapes in it are distinct, in all processes together."""
-        self._turn_to(step // self._settings.refresh_steps if self.streams else 0)
+        self.fill(step)
         slots = self._slots_of(step)[self._rank * self.batch_shapes :][: self.batch_shapes]
         rows = [self._row(self._part_in(slot)) for slot in slots]
         generators = [self._generator(_POINTS, step, row) for row in rows]
         parts = [self._parts[slot] for slot in slots]
         resolution = self.store.config.resolution
         return draw(parts, rows, self._sizes, resolution, self._settings.draw, generators)
+
+    def fill(self, step: int) -> None:
+        """Read what has to be resident at a step; `batch` does it too, but a clock may want to start after it."""
+        self._turn_to(step // self._settings.refresh_steps if self.streams else 0)
 
     def close(self) -> None:
         """Stop reading ahead."""

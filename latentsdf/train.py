@@ -55,6 +55,7 @@ def fit(run: Run, out: Path, write: Callable[[], None]) -> dict[str, float]:
     """Run the loop in its team, writing the checkpoint now and then and at the end; returns the last metrics."""
     out.mkdir(parents=True, exist_ok=True)
     with run, stop_between_steps() as stopped:
+        run.pool.fill(run.step)
         if run.team.leads:
             with open_journal(out, run.config.train, run.step) as journal:
                 metrics = _loop(run, stopped, journal, write)
