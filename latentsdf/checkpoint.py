@@ -6,7 +6,7 @@
 | `codes.safetensors` | one code per training shape |
 | `shapes.json` | row of `codes` -> shape key and its similarity to the user's frame |
 | `config.yaml` | the whole configuration |
-| `state.pt` | optimizer moments, step, generator states (`weights_only`) |
+| `state.pt` | step, clock and optimizer moments; with weights and codes all that resuming needs (`weights_only`) |
 | `metrics.jsonl` | one line per logged step |
 | `README.md` | model card |
 
@@ -66,9 +66,13 @@ def save(
     similarities: Sequence[Similarity],
     normalization: Normalization,
     config: Config,
-    state: Mapping[str, Any],
+    state: Mapping[str, Any] | None,
+    *,
+    steps: int,
 ) -> None:
-    """Replace the checkpoint in `folder`; a crash on the way leaves the old one loadable."""
+    """Replace the checkpoint in `folder`; a crash on the way leaves the old one loadable. Without a state there is
+    nothing to resume from.
+    """
     aside = folder / _ASIDE
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -76,12 +80,15 @@ def save(
     listing = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
     (aside / "shapes.json").write_text(json.dumps(listing, indent=1))
     (aside / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False))
-    (aside / "README.md").write_text(_card(config, len(keys), state))
-    torch.save(dict(state), aside / "state.pt")
+    (aside / "README.md").write_text(_card(config, len(keys), steps))
+    if state is not None:
+        torch.save(dict(state), aside / "state.pt")
     save_file({"codes": codes.detach().contiguous()}, aside / "codes.safetensors")
     save_file(model.state_dict(), aside / "model.safetensors")
     (aside / _MARK).touch()
     _finish(folder)
+    if state is None:
+        (folder / "state.pt").unlink(missing_ok=True)
 
 
 def _finish(folder: Path) -> None:
@@ -164,11 +171,11 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return lines
 
 
-def _card(config: Config, shapes: int, state: Mapping[str, Any]) -> str:
+def _card(config: Config, shapes: int, steps: int) -> str:
     return (
         "---\nlibrary_name: latentsdf\ntags: [signed-distance-function, shape-space]\n---\n"
         f"# latentsdf shape space, preset `{config.preset}`\n\n"
-        f"{shapes} shapes, {config.model.code_dim} values a code, {state.get('step', 0):,} steps.\n\n"
+        f"{shapes} shapes, {config.model.code_dim} values a code, {steps:,} steps.\n\n"
         "```python\nimport latentsdf as ls\nspace = ls.load('path/to/this/folder')\n"
         "mesh = space.extract(space.ids[0], resolution=256)\n```\n"
     )

@@ -14,6 +14,11 @@ Conditioning = Literal["concat", "film", "hyper"]
 NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
 NetworkStart = Literal["siren", "sphere", "multifrequency"]
 Nearby = Literal["gaussian", "local"]
+Recipe = Literal["latentsdf", "compact_sdf", "deepsdf", "igr"]
+CodePrior = Literal["norm", "squared", "kl"]
+EikonalNorm = Literal["l1", "l2"]
+Schedule = Literal["cosine", "halving"]
+Draw = Literal["even", "signs", "near"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,10 @@ class BranchConfig:
     every weight is affine in it."""
     frequencies: int = 6
     """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none."""
+    recipe: Recipe = "latentsdf"
+    """Whose layers: `compact_sdf` has its initialization and feeds points twice, `deepsdf` weight normalization,
+    dropout, a narrow layer before the skip and tanh at the end, `igr` a narrow layer, a scaled skip and a sphere at the
+    start (METHODS 1 to 3). The published ones go with `concat`."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class ModelConfig:
     """Network that moves points to the canonical space in which both branches and the grid live; width 0 for none."""
     general: BranchConfig = field(default_factory=BranchConfig)
     overfit: BranchConfig = field(default_factory=lambda: BranchConfig(depth=3))
+    """Width 0 for a model of the general branch alone, without a grid."""
     grid: GridConfig = field(default_factory=GridConfig)
     band_voxels: float = 3.0
     """Half width of the fusion band, in cells of a 512^3 lattice (2/512 of model space each)."""
@@ -95,19 +105,33 @@ class LossConfig:
     clamp: float = 0.1
     """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping."""
     code: float = 1e-4
-    """Mean Euclidean norm of the codes in the batch (Compact-SDF, METHODS 1.2)."""
+    """Prior on the codes of the batch."""
+    code_prior: CodePrior = "norm"
+    """Mean Euclidean norm (DeepSDF's and Compact-SDF's code), mean squared norm (DeepSDF's paper: a Gaussian prior),
+    or the divergence of the batch's codes, taken as a Gaussian, from N(0, train.code_std^2) in every component: for
+    codes that are to be sampled. The last needs batches of 2 shapes or more."""
     feature: float = 0.0
     """Mean Euclidean norm of the grid features looked up (Compact-SDF, METHODS 1.2)."""
     eikonal: float = 0.0
-    """| |grad s| - 1 | (IGR): makes the field a distance away from the samples."""
+    """Deviation of |grad s| from 1: makes the field a distance away from the samples."""
+    eikonal_norm: EikonalNorm = "l1"
+    """`l1` for | |grad s| - 1 | (HotSpot), `l2` for its square (IGR)."""
     eikonal_branch: Branch = "general"
     heat: float = 0.0
     """HotSpot's screened-Poisson energy: suppresses spurious surface far from the shape (METHODS 7)."""
     heat_lambda: float = 15.0
     """Absorption of the heat term, in 1 / model-space length."""
     heat_branch: Branch = "general"
+    divergence: float = 0.0
+    """StEik's directional divergence: how the gradient bends along itself, steadies the eikonal term. For softplus."""
+    divergence_branch: Branch = "general"
+    lipschitz: float = 0.0
+    """Mean squared slope of the distance in the code: interpolation without jumps."""
+    lipschitz_branch: Branch = "general"
     regularizer_points: int = 512
-    """Uniform points per shape on which the general branch's eikonal and heat terms are estimated."""
+    """Uniform points per shape on which the general branch's regularizers are estimated."""
+    ramp_epochs: int = 0
+    """Epochs over which the code and feature terms rise from zero."""
 
 
 @dataclass(frozen=True)
@@ -116,24 +140,48 @@ class TrainConfig:
 
     steps: int = 20_000
     """Length of the run; `minutes` ends it earlier and the schedule follows the clock then."""
+    epochs: int = 0
+    """Passes over all shapes, where they end the run earlier than `steps`; 0 for none."""
     minutes: float = 0.0
     """Wall-clock budget of the training steps; 0 for none. Writing checkpoints comes on top."""
     shapes_per_batch: int = 64
     points_per_shape: int = 128
-    """Band samples per shape and step; half as many free-space samples come on top."""
+    """Band samples per shape and step."""
+    free_share: float = 0.5
+    """Free-space samples per band sample; the general branch sees as many band samples as free-space ones."""
+    draw: Draw = "even"
+    """How samples are drawn: all alike, half of them inside (DeepSDF), or half of them within 0.1 of the surface and of
+    the rest half inside (Compact-SDF)."""
+    lattice: bool = False
+    """The overfit branch also sees the sparse lattice over the whole box, and the general branch free space alone
+    (Compact-SDF)."""
     lr_network: float = 8e-3
     lr_grid: float = 2e-2
     lr_code: float = 5e-3
     warmup_steps: int = 50
     """Steps over which the learning rates rise from zero."""
+    schedule: Schedule = "cosine"
+    """Cosine decay over the budget, or halving every `halve_epochs`."""
     lr_final: float = 0.02
     """Share of each learning rate left at the end of its cosine decay."""
+    halve_epochs: int = 500
+    """Passes over all shapes after which the learning rates are halved once more."""
+    beta2: float = 0.99
+    """Decay of Adam's second moments."""
     code_std: float = 0.1
     """Standard deviation of a code's components at the start."""
+    code_bound: float = 0.0
+    """Largest norm of a code; 0 for none."""
     memory_gb: float = 4.0
-    """Samples held in memory; beyond it each shape keeps a random share of its band, but all free-space samples."""
+    """Samples held in memory. What does not fit is streamed: a random part of every shape, or of some shapes."""
+    refresh_steps: int = 4
+    """Steps after which one resident part is replaced by another, read in the background, where it is streamed."""
     checkpoint_minutes: float = 2.0
     """Time between checkpoints."""
+    picture_minutes: float = 0.0
+    """Time between pictures of reconstructions, `pictures/<step>.png` in the checkpoint folder; 0 for none."""
+    tensorboard: bool = False
+    """Write the metrics for TensorBoard too; needs the extra `tensorboard`."""
     log_every: int = 50
     """Steps between lines of `metrics.jsonl`."""
     bf16: bool = True

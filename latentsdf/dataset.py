@@ -1,9 +1,9 @@
-"""Sample store -> batches of S shapes x P points, held in memory within a budget.
+"""The samples of one shape in memory, and batches of S shapes x P points drawn from them.
 
-Band samples stay as they are stored, a lattice index and a distance (8 bytes), and become coordinates only
-when drawn. The strata of a shape are fair samples of its band, so a shape that does not fit whole keeps its first
-strata and loses resolution evenly, not in one place. A shape without band, whose samples were imported, draws in its
-place those of its free-space samples that are as close to the surface.
+Samples near the surface stay as they are stored, a lattice index and a distance (8 bytes), and become coordinates only
+when drawn. The strata of a band and any run of free-space rows are fair samples, so a part of a shape loses resolution
+evenly, not in one place. A shape without band, whose samples were imported, draws in its place those of its free-space
+samples that are as close to the surface.
 """
 
 from collections.abc import Sequence
@@ -14,103 +14,171 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentsdf.config import Draw
 from latentsdf.errors import StoreError
 from latentsdf.geometry.sampling import band_width, lattice_points
 from latentsdf.store import SampleStore
 
-_BYTES_PER_BAND_SAMPLE = 4 + 4
+NEAR = 0.1
+"""Samples within this distance are drawn half of the time where `draw` is 'near' (METHODS 1.3)."""
+
+Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """S shapes: `shape` (S,), band samples (S, P, 3) with signed distance (S, P), free-space ones (S, P / 2, 3)."""
+    """S shapes: rows of their codes `shape` (S,), band samples (S, P, 3) with signed distance (S, P), free-space ones
+    (S, F, 3) with theirs, and uniform points of the box (S, R, 3)."""
 
     shape: Tensor
     band_points: Tensor
     band_distance: Tensor
     free_points: Tensor
     free_distance: Tensor
+    box_points: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
+    def one(self, position: int) -> "Batch":
+        """The batch of a single shape of this one."""
+        return Batch(*(getattr(self, field.name)[position : position + 1] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Where each class ends among samples in the order inside far, inside near, outside near, outside far."""
+
+    ends: tuple[int, int, int, int]
+
+    def draw(self, count: int, how: Draw, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Places (count,) of samples drawn with replacement; a class that is empty is replaced by the near ones."""
+        total = self.ends[3]
+        if how == "even":
+            return rng.integers(total, size=count)
+        inside, outside, near = (0, self.ends[1]), (self.ends[1], total), (self.ends[0], self.ends[2])
+        wanted: tuple[tuple[tuple[int, int], int], ...]
+        if how == "signs":
+            wanted = ((inside, count // 2), (outside, count - count // 2))
+        else:
+            quarter = count // 4
+            wanted = ((near, count - 2 * quarter), (inside, quarter), (outside, quarter))
+        spare = near if near[0] < near[1] else (0, total)
+        return np.concatenate(
+            [rng.integers(*(span if span[0] < span[1] else spare), size=size) for span, size in wanted]
+        )
+
 
 @dataclass(frozen=True)
 class ShapeSamples:
-    """One shape's samples in memory: `band_index` (B,), `band_distance` (B,), `free` (M, 4) near and far of it.
+    """One shape's samples: `band_index` (B,) of the dense lattice, `band_distance` (B,), `free` (M, 4) near and far.
 
     Where there is no band, `close` (K,) are the rows of `free` that stand in for it.
     """
 
     band_index: NDArray[np.uint32]
-    band_distance: NDArray[np.float32]
-    free: NDArray[np.float32]
+    band_distance: Float32
+    band_classes: Classes
+    free: Float32
+    free_classes: Classes
     close: NDArray[np.int64]
 
-    def draw_band(
-        self, points: int, resolution: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Points (P, 3) near the surface and their distance (P,)."""
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return self.band_index.nbytes + self.band_distance.nbytes + self.free.nbytes + self.close.nbytes
+
+    def draw_band(self, points: int, resolution: int, how: Draw, rng: np.random.Generator) -> tuple[Float32, Float32]:
+        """Points (P, 3) near the surface, or of the band and the whole lattice, and their distance (P,)."""
         if len(self.band_index):
-            pick = rng.integers(len(self.band_index), size=points)
+            pick = self.band_classes.draw(points, how, rng)
             return lattice_points(self.band_index[pick], resolution), self.band_distance[pick]
         rows = self.free[self.close[rng.integers(len(self.close), size=points)]]
         return rows[:, :3], rows[:, 3]
 
+    def draw_free(self, points: int, how: Draw, rng: np.random.Generator) -> Float32:
+        """Free-space samples (P, 4)."""
+        return self.free[self.free_classes.draw(points, how, rng)]
 
-class Samples:
-    """The samples of all shapes of a run, drawn at random.
 
-    Band samples supervise both branches, free-space samples (near the surface and uniform in the box) the general one.
+def draw(
+    shapes: Sequence[ShapeSamples],
+    rows: Sequence[int],
+    sizes: tuple[int, int, int],
+    resolution: int,
+    how: Draw,
+    generators: Sequence[np.random.Generator],
+) -> Batch:
+    """`sizes` band samples, free-space samples and uniform points of each shape, by its own generator."""
+    band, distance, free, box = [], [], [], []
+    for shape, rng in zip(shapes, generators, strict=True):
+        at, signed = shape.draw_band(sizes[0], resolution, how, rng)
+        band.append(at)
+        distance.append(signed)
+        free.append(shape.draw_free(sizes[1], how, rng))
+        box.append(rng.uniform(-1, 1, (sizes[2], 3)).astype(np.float32))
+    free_samples = torch.from_numpy(np.stack(free))
+    return Batch(
+        torch.tensor(rows),
+        torch.from_numpy(np.stack(band)),
+        torch.from_numpy(np.stack(distance)),
+        free_samples[..., :3],
+        free_samples[..., 3],
+        torch.from_numpy(np.stack(box)),
+    )
+
+
+def bytes_of(store: SampleStore, key: str, *, lattice: bool) -> int:
+    """Memory that all samples of a shape take."""
+    points = (store.config.sparse_resolution + 1) ** 3 if lattice else 0
+    return 8 * (store.info(key).band_samples + points) + 16 * store.space_rows(key)
+
+
+def load(
+    store: SampleStore, key: str, share: float, how: Draw, rng: np.random.Generator, *, lattice: bool = False
+) -> ShapeSamples:
+    """A random share in (0, 1] of a shape's samples, at least one stratum of its band; all of them for a share of 1.
+
+    With `lattice` the sparse lattice joins the band. Raises StoreError where there is nothing near the surface.
     """
-
-    def __init__(self, store: SampleStore, keys: Sequence[str], memory_gb: float) -> None:
-        if not keys:
-            raise StoreError(f"{store.path}: no shapes to train on; run latentsdf-preprocess first")
-        self.keys = list(keys)
-        self.resolution = store.config.resolution
-        budget = int(memory_gb * 1e9 / len(keys))
-        self.shapes = [_load(store, key, budget) for key in keys]
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held by the samples."""
-        return sum(getattr(s, field.name).nbytes for s in self.shapes for field in fields(s))
-
-    def draw(self, rows: NDArray[np.int64], points: int, rng: np.random.Generator) -> Batch:
-        """A batch of `points` band samples and half as many free-space samples for each of the given shapes."""
-        band, band_d, free = [], [], []
-        for row in rows:
-            shape = self.shapes[row]
-            at, distance = shape.draw_band(points, self.resolution, rng)
-            band.append(at)
-            band_d.append(distance)
-            free.append(shape.free[rng.integers(len(shape.free), size=points // 2)])
-        free_samples = torch.from_numpy(np.stack(free))
-        return Batch(
-            torch.from_numpy(rows),
-            torch.from_numpy(np.stack(band)),
-            torch.from_numpy(np.stack(band_d)),
-            free_samples[..., :3],
-            free_samples[..., 3],
-        )
-
-
-def _load(store: SampleStore, key: str, budget: int) -> ShapeSamples:
-    free = np.concatenate(store.space(key))
-    total = store.info(key).band_samples
-    if total == 0:
+    free = np.concatenate(store.space(key) if share == 1 else store.some_space(key, share, rng))
+    order, free_classes = _order(free[:, 3], how)
+    free = free[order]
+    if store.info(key).band_samples == 0:
         width = band_width(store.config.resolution, store.config.band_voxels)
         close = np.flatnonzero(np.abs(free[:, 3]) <= width)
         if len(close) == 0:
             raise StoreError(f"{store.path}: shape '{key}' has neither a band nor a sample within {width:.4f} of it")
-        return ShapeSamples(np.empty(0, np.uint32), np.empty(0, np.float32), free, close)
+        empty = np.empty(0, np.float32)
+        return ShapeSamples(empty.astype(np.uint32), empty, Classes((0, 0, 0, 0)), free, free_classes, close)
     strata = store.band_strata(key)
-    affordable = max(1, budget - free.nbytes) / (total * _BYTES_PER_BAND_SAMPLE)
-    keep = max(1, min(strata, int(strata * affordable)))
-    index, distance = store.band(key, range(keep))
-    return ShapeSamples(index, distance, free, np.empty(0, np.int64))
+    kept = strata if share == 1 else max(1, int(strata * share))
+    index, distance = store.band(key, np.sort(rng.permutation(strata)[:kept]).tolist())
+    if lattice:
+        more_index, more_distance = _sparse(store, key, share, rng)
+        index, distance = np.concatenate((index, more_index)), np.concatenate((distance, more_distance))
+    order, classes = _order(distance, how)
+    return ShapeSamples(index[order], distance[order], classes, free, free_classes, np.empty(0, np.int64))
+
+
+def _sparse(store: SampleStore, key: str, share: float, rng: np.random.Generator) -> tuple[NDArray[np.uint32], Float32]:
+    """A share of the sparse lattice: indices of the dense lattice, and distances."""
+    values = store.sparse(key)
+    if values.size == 0:
+        return np.empty(0, np.uint32), np.empty(0, np.float32)
+    pick = np.arange(values.size) if share == 1 else rng.integers(values.size, size=int(share * values.size))
+    step, side = store.config.resolution // store.config.sparse_resolution, store.config.resolution + 1
+    i, j, k = np.unravel_index(pick, values.shape)
+    index = (i * step * side + j * step) * side + k * step
+    return index.astype(np.uint32), values.reshape(-1)[pick].astype(np.float32)
+
+
+def _order(distance: Float32, how: Draw) -> tuple[slice | NDArray[np.int64], Classes]:
+    """The order by class where classes are drawn; as they are where all are drawn alike."""
+    if how == "even":
+        return slice(None), Classes((0, 0, 0, len(distance)))
+    inside = distance < 0
+    number = np.where(np.abs(distance) <= NEAR, np.where(inside, 1, 2), np.where(inside, 0, 3)).astype(np.uint8)
+    first, second, third, fourth = np.cumsum(np.bincount(number, minlength=4)).tolist()
+    return np.argsort(number, kind="stable"), Classes((first, second, third, fourth))

@@ -100,10 +100,10 @@ class Refined:
                 "the delta was refined for another space or another code, so it does not fit; "
                 "use the space and the code it was written with, or refine again"
             )
-        self._grid = model.grid
+        self._grid = grid = model.shared_grid()
         device = code.device
-        self._slot = slots(torch.from_numpy(delta.rows).to(device), len(model.grid.table))
-        nothing = torch.zeros(1, model.grid.channels, device=device)
+        self._slot = slots(torch.from_numpy(delta.rows).to(device), len(grid.table))
+        nothing = torch.zeros(1, grid.channels, device=device)
         self._features = torch.cat((torch.from_numpy(delta.features.astype(np.float32)).to(device), nothing))
         self._resolution = delta.resolution
         self._correction = torch.zeros((delta.resolution + 1) ** 3, 1, device=device)

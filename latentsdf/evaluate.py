@@ -7,7 +7,7 @@ units can be averaged. `geometry.metrics` defines each of them.
 import csv
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,25 @@ def evaluate(
     """
     references, failed = _cleaned(references)
     codes = _codes(space, references, unseen, inversion, refinement, failed)
+    evaluation, reconstructions = measure(
+        space, codes, references, resolution=resolution, mode=mode, points=points, seed=seed
+    )
+    evaluation.failed.update(failed)
+    return evaluation, reconstructions
+
+
+def measure(
+    space: ShapeSpace,
+    codes: Mapping[str, CodeLike],
+    references: Mapping[str, trimesh.Trimesh],
+    *,
+    resolution: int = 256,
+    mode: Mode = "fused",
+    points: int = 100_000,
+    seed: int = 0,
+) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
+    """Compare what codes decode to with cleaned reference meshes of the same names; as `evaluate` returns it."""
+    failed: dict[str, str] = {}
     shapes: dict[str, Comparison] = {}
     reconstructions: dict[str, trimesh.Trimesh] = {}
     with track("evaluating", total=len(codes), unit="shape") as advance:

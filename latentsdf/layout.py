@@ -97,6 +97,16 @@ def read_array(folder: Path, name: str) -> NDArray[Any]:
     return np.asarray(_open(folder, name)[...])
 
 
+def read_rows(folder: Path, name: str, rows: slice) -> NDArray[Any]:
+    """Some rows of one of `ARRAYS`; only the chunks they lie in are read."""
+    return np.asarray(_open(folder, name)[rows])
+
+
+def count_rows(folder: Path, name: str) -> int:
+    """Rows of one of `ARRAYS`."""
+    return _open(folder, name).shape[0]
+
+
 def count_strata(folder: Path) -> int:
     """Number of strata of the band."""
     return _open(folder, "band_index").nchunks

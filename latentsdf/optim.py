@@ -5,6 +5,8 @@ number. A row that no batch reads neither moves nor decays. With a dense gradien
 Adam (test).
 """
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,7 @@ class RowAdam:
         state = (self.table, self.first, self.second, self.count, rows, gradient.contiguous())
         if self.table.is_cpu:
             factors = (np.float32(x) for x in (self.lr, *self.betas, self.eps))
-            _step_on_cpu(*(x.numpy() for x in state), *factors)
+            _step_on_cpu(*(x.numpy() for x in state), *factors, *map(_corrections, self.betas))
         else:
             _step(*state, self.lr, *self.betas, self.eps)
 
@@ -69,6 +71,13 @@ def _step(
     table.index_add_(0, rows, mean.mul_((-lr / ((1 - beta1**age) * scale))[:, None]))
 
 
+@lru_cache(maxsize=8)
+def _corrections(beta: float) -> Array:
+    """1 - beta^n for n = 0, 1, 2, ..., to the first that is 1 in float32: a power a row took half of a step."""
+    count = math.ceil(math.log(2**-25) / math.log(beta)) if beta > 0 else 1
+    return (1 - beta ** np.arange(count + 1)).astype(np.float32)
+
+
 # One pass over four scattered arrays instead of torch's eleven: 3x `_step` on two cores.
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _step_on_cpu(
@@ -82,6 +91,8 @@ def _step_on_cpu(
     beta1: Any,
     beta2: Any,
     eps: Any,
+    corrections1: Array,
+    corrections2: Array,
 ) -> None:
     one = np.float32(1)
     channels = np.float32(table.shape[1])
@@ -93,7 +104,8 @@ def _step_on_cpu(
             square += gradient[n, k] * gradient[n, k]
             first[row, k] += (one - beta1) * (gradient[n, k] - first[row, k])
         second[row] += (one - beta2) * (square / channels - second[row])
-        scale = np.sqrt(second[row] / (one - beta2 ** count[row])) + eps
-        step = lr / ((one - beta1 ** count[row]) * scale)
+        age = int(count[row])
+        scale = np.sqrt(second[row] / corrections2[min(age, len(corrections2) - 1)]) + eps
+        step = lr / (corrections1[min(age, len(corrections1) - 1)] * scale)
         for k in range(table.shape[1]):
             table[row, k] -= step * first[row, k]

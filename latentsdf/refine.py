@@ -130,15 +130,16 @@ def _optimize(
     model: LatentSDF, code: Tensor, detail: Detail, config: RefineConfig, began: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows (U,) that the samples read and what is added to them (U, C), by lazy Adam on the mean absolute error."""
-    resolution = model.grid.resolution
+    grid = model.shared_grid()
+    resolution = grid.resolution
     device = code.device
     with torch.no_grad():
         chunks = torch.from_numpy(detail.points).split(_CHUNK)
         canonical = torch.cat([model.canonical(chunk.to(device)[None], code[None])[0] for chunk in chunks])
     distance = torch.from_numpy(detail.distance).to(device)
     rows = _rows_read(canonical, resolution)
-    slot = slots(rows, len(model.grid.table))
-    start = model.grid.table.detach()[rows]
+    slot = slots(rows, len(grid.table))
+    start = grid.table.detach()[rows]
     table = start.clone().requires_grad_()
     adam = RowAdam(table.detach(), config.lr)
     draw = torch.Generator().manual_seed(config.seed)

@@ -8,6 +8,7 @@ half a shape.
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import re
 import shutil
@@ -167,6 +168,32 @@ class SampleStore:
         """The near (M, 4) and uniform (M, 4) samples."""
         with self._shape(key) as folder:
             return layout.read_array(folder, "near"), layout.read_array(folder, "uniform")
+
+    def space_rows(self, key: str) -> int:
+        """How many near and uniform samples a shape has."""
+        with self._shape(key) as folder:
+            return layout.count_rows(folder, "near") + layout.count_rows(folder, "uniform")
+
+    def some_space(
+        self, key: str, share: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A share in (0, 1] of the near (m, 4) and of the uniform (n, 4) samples, from a random place of each.
+
+        They were shuffled when they were written, so any run of rows is a fair sample.
+        """
+        parts = []
+        with self._shape(key) as folder:
+            for name in ("near", "uniform"):
+                total = layout.count_rows(folder, name)
+                rows = math.ceil(share * total)
+                start = int(rng.integers(total - rows + 1))
+                parts.append(layout.read_rows(folder, name, slice(start, start + rows)))
+        return parts[0], parts[1]
+
+    def sparse(self, key: str) -> NDArray[np.float16]:
+        """Signed distance on the sparse lattice, (r + 1, r + 1, r + 1) for `sparse_resolution` r."""
+        with self._shape(key) as folder:
+            return layout.read_array(folder, "sparse_sdf")
 
     def read(self, key: str) -> ShapeRecord:
         """Everything of one shape; the band sorted by index again."""

@@ -1,10 +1,14 @@
 """Shared fixtures: a small trained space, and the real meshes where they are at hand."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from latentsdf.config import BranchConfig, Config, GridConfig, ModelConfig, SamplingConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from latentsdf.run import Run
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -23,6 +27,18 @@ def small_config(**changes: float) -> Config:
     """A configuration that trains four shapes in seconds."""
     settings = {"steps": 800, "shapes_per_batch": 4, "points_per_shape": 1024, "log_every": 20, "memory_gb": 0.1}
     return Config(preset="small", model=SMALL_MODEL, train=TrainConfig(**(settings | changes)))  # type: ignore[arg-type]
+
+
+def new_run(store: Path, config: Config, **changes: Any) -> "Run":
+    """A run at its first step."""
+    import torch
+
+    from latentsdf.pool import Pool
+    from latentsdf.run import Run
+    from latentsdf.store import SampleStore
+
+    opened = SampleStore.open(store)
+    return Run(Pool(opened, opened.keys(), config.train, config.loss), config, torch.device("cpu"), **changes)
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,11 @@
 
 import math
 
+import pytest
 import torch
 
-from latentsdf.losses import data_term, eikonal_term, gradient, heat_term, norm_term
+from latentsdf.errors import ConfigError
+from latentsdf.losses import code_prior_term, data_term, eikonal_term, gradient, heat_term, lipschitz_term, norm_term
 
 
 def test_data_term_is_the_mean_absolute_error_and_clamps_both_sides() -> None:
@@ -46,3 +48,24 @@ def test_norm_term_is_the_mean_norm_with_a_finite_gradient_at_zero() -> None:
     assert vectors.grad is not None
     assert torch.isfinite(vectors.grad).all()
     assert math.isclose(norm_term(torch.tensor([[3.0, 4.0], [0.0, 1.0]])).item(), 3.0, rel_tol=1e-6)
+
+
+def test_the_lipschitz_term_is_the_mean_squared_slope_in_the_code() -> None:
+    generator = torch.Generator().manual_seed(0)
+    slopes, codes = torch.randn(3, 40, 5, generator=generator), torch.randn(3, 5, generator=generator)
+    signs = torch.randint(2, (600, 3, 40), generator=generator) * 2.0 - 1.0
+    found = [lipschitz_term(lambda z: (slopes * z[:, None]).sum(-1), codes, sign).item() for sign in signs]
+    assert math.isclose(sum(found) / len(found), slopes.square().sum(-1).mean().item(), rel_tol=0.05)
+
+
+def test_code_priors_are_norm_square_and_divergence_from_the_start() -> None:
+    codes = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    assert math.isclose(code_prior_term(codes, "norm", 1.0).item(), 2.5, rel_tol=1e-5)
+    assert math.isclose(code_prior_term(codes, "squared", 1.0).item(), 12.5, rel_tol=1e-6)
+    start = torch.distributions.Normal(0.0, 2.0)
+    fitted = torch.distributions.Normal(codes.mean(0), codes.std(0, unbiased=False))
+    expected = torch.distributions.kl_divergence(fitted, start).mean().item()
+    assert math.isclose(code_prior_term(codes, "kl", 2.0).item(), expected, rel_tol=1e-5)
+    for few, std in ((codes[:1], 1.0), (codes, 0.0)):
+        with pytest.raises(ConfigError, match="it needs 2 shapes a batch or more and a code_std above 0"):
+            code_prior_term(few, "kl", std)

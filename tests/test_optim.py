@@ -60,3 +60,16 @@ def test_the_compiled_step_equals_the_one_in_torch() -> None:
     torch.testing.assert_close(compiled.table, plain.table)
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(compiled.state_dict()[name], value)
+
+
+def test_the_compiled_step_corrects_young_and_old_rows() -> None:
+    generator = torch.Generator().manual_seed(3)
+    table = torch.randn(4, 3, generator=generator)
+    for betas in ((0.9, 0.999), (0.0, 0.5)):
+        compiled, plain = RowAdam(table.clone(), 0.05, betas), RowAdam(table.clone(), 0.05, betas)
+        for adam in (compiled, plain):
+            adam.count.copy_(torch.tensor([0.0, 7.0, 1_000.0, 200_000.0]))
+        rows, gradient = torch.arange(4), torch.randn(4, 3, generator=generator)
+        compiled.step(rows, gradient)
+        _step(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *betas, plain.eps)
+        torch.testing.assert_close(compiled.table, plain.table)

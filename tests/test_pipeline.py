@@ -12,10 +12,10 @@ import pytest
 import torch
 import trimesh
 import yaml
-from conftest import small_config
+from conftest import new_run, small_config
 
 import latentsdf as ls
-from latentsdf import checkpoint, cli, settings
+from latentsdf import checkpoint, cli, objective, settings
 from latentsdf import train as training
 from latentsdf.checkpoint import read_metrics
 from latentsdf.config import Config, InvertConfig
@@ -156,11 +156,11 @@ def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_ou
 def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
     config = small_config(steps=60)
     training.train(store_path, tmp_path / "through", config, device="cpu")
-    run = training.Run(training.SampleStore.open(store_path), config, torch.device("cpu"))
+    run = new_run(store_path, config)
     for _ in range(25):
         run.train_step()
     (tmp_path / "stopped").mkdir()
-    run.save(tmp_path / "stopped")
+    training.save(run, tmp_path / "stopped")
     training.train(store_path, tmp_path / "stopped", config, resume=True, device="cpu")
     through, stopped = (checkpoint.load(tmp_path / name) for name in ("through", "stopped"))
     assert torch.equal(through.codes, stopped.codes)
@@ -188,8 +188,8 @@ def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoin
 ) -> None:
     training.train(store_path, tmp_path / "space", small_config(steps=5))
     before = (tmp_path / "space" / "model.safetensors").read_bytes()
-    monkeypatch.setattr(training, "norm_term", lambda vectors: vectors.sum() * math.nan)
-    with pytest.raises(ls.TrainingError, match="the code term is not finite; shapes in the batch: .*table/table_000"):
+    monkeypatch.setattr(objective, "code_prior_term", lambda codes, *_: codes.sum() * math.nan)
+    with pytest.raises(ls.TrainingError, match="the code term is not finite for .*table/table_000"):
         training.train(store_path, tmp_path / "space", small_config(steps=9), resume=True)
     assert (tmp_path / "space" / "model.safetensors").read_bytes() == before
 
@@ -199,7 +199,7 @@ def test_eikonal_and_heat_terms_train_on_either_branch(branch: str, store_path: 
     loss = replace(small_config().loss, eikonal=0.1, heat=0.1, regularizer_points=64)
     loss = replace(loss, eikonal_branch=branch, heat_branch=branch)  # type: ignore[arg-type]
     config = replace(small_config(steps=40), loss=loss)
-    run = training.Run(training.SampleStore.open(store_path), config, torch.device("cpu"))
+    run = new_run(store_path, config)
     first = run.train_step()
     for _ in range(30):
         last = run.train_step()

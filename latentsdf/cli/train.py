@@ -7,6 +7,8 @@ from typing import Any
 
 from latentsdf.cli.verbs import Verbs, verb
 
+_EXTENDING_STEPS = 2_000
+
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
@@ -19,6 +21,10 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--minutes", type=float, help="wall-clock budget of the training loop")
     parser.add_argument("--steps", type=int, help="number of optimization steps")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument(
+        "--extend", type=Path, metavar="SPACE", help="add the shapes of --data to this space: new codes"
+    )
+    parser.add_argument("--fine-tune", action="store_true", help="with --extend: networks and grid learn too")
     parser.add_argument("--overwrite", action="store_true", help="replace the space in --out")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--device", default="auto")
@@ -28,14 +34,33 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf import settings
     from latentsdf.checkpoint import load_config
     from latentsdf.config import Config
+    from latentsdf.errors import ConfigError
+    from latentsdf.extend import extend
     from latentsdf.train import train
 
+    if arguments.extend is not None and (arguments.resume or arguments.config is not None):
+        raise ConfigError("--extend takes the settings of its space; leave --resume and --config out")
+    if arguments.fine_tune and arguments.extend is None:
+        raise ConfigError("--fine-tune goes with --extend SPACE")
     overrides = dict(arguments.overrides)
     for name in ("minutes", "steps", "seed"):
         if getattr(arguments, name) is not None:
             overrides[f"train.{name}"] = getattr(arguments, name)
     if arguments.minutes is not None and arguments.steps is None:
         overrides.setdefault("train.steps", 10_000_000)
+    if arguments.extend is not None:
+        base = dataclasses.asdict(load_config(arguments.extend))
+        overrides.setdefault("train.steps", _EXTENDING_STEPS)
+        config = settings.from_dict(Config, settings.merge(base, {"train.minutes": 0.0} | overrides), "command line")
+        return extend(
+            arguments.extend,
+            arguments.data,
+            arguments.out,
+            config,
+            fine_tune=arguments.fine_tune,
+            overwrite=arguments.overwrite,
+            device=arguments.device,
+        )
     if arguments.config is not None:
         config = settings.load(Config, arguments.config, overrides)
     else:

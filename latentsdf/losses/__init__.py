@@ -3,12 +3,14 @@
 | file | what it knows of the field |
 |---|---|
 | `data` | its values, and signed distances to compare with |
+| `codes` | the codes it depends on |
 | `first_order` | values and gradients at points of a cloud and off it |
 | `second_order` | how its gradient changes |
 | `medial` | the same, weighted by a phase field that marks the medial axis |
 | `schedule` | how a weight changes over a run |
 """
 
+from latentsdf.losses.codes import code_prior_term, lipschitz_term
 from latentsdf.losses.data import data_term, norm_term
 from latentsdf.losses.first_order import (
     eikonal_squared_term,
@@ -38,6 +40,7 @@ __all__ = [
     "Schedule",
     "ambrosio_tortorelli_term",
     "at",
+    "code_prior_term",
     "data_term",
     "density_weights",
     "directional_divergence_term",
@@ -51,6 +54,7 @@ __all__ = [
     "hessian_along_gradient",
     "jet",
     "laplacian",
+    "lipschitz_term",
     "norm_term",
     "normal_term",
     "off_surface_term",

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentsdf.config import BranchConfig, Conditioning
+from latentsdf.errors import ConfigError
 
 
 def encode(points: Float[Tensor, "... 3"], frequencies: int) -> Float[Tensor, "... D"]:
@@ -32,17 +33,25 @@ class ConditionedLinear(nn.Module):
     - film: (1 + A z) * W h + b + B z, the rows of W scaled (Perez et al. 2018).
     - hyper: (W + sum_k z_k A_k) h + b + B z, a hypernetwork of one linear layer (Ha et al. 2017).
 
-    Weight and bias are made once a shape, so that the points pay a single matrix product.
+    Weight and bias are made once a shape, so that the points pay a single matrix product. With `normed`, for concat
+    alone, the rows of [W B] have learned lengths (weight normalization, Salimans & Kingma 2016).
     """
 
-    def __init__(self, features: int, code_dim: int, out: int, conditioning: Conditioning) -> None:
+    def __init__(
+        self, features: int, code_dim: int, out: int, conditioning: Conditioning, *, normed: bool = False
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(features, out)
         self.shift = nn.Linear(code_dim, out, bias=False)
         self.scale = nn.Linear(code_dim, out, bias=False) if conditioning == "film" else None
         self.weights = nn.Linear(code_dim, out * features, bias=False) if conditioning == "hyper" else None
+        self.length = nn.Parameter(torch.ones(out)) if normed else None
 
     def forward(self, hidden: Float[Tensor, "S P F"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P O"]:
+        if self.length is not None:
+            ratio = self.length / self._lengths()
+            shift = (self.linear.bias + ratio * self.shift(codes))[:, None]
+            return nn.functional.linear(hidden, self.linear.weight * ratio[:, None]) + shift
         shift = (self.linear.bias + self.shift(codes))[:, None]
         if self.weights is not None:
             weight = self.linear.weight + self.weights(codes).unflatten(-1, self.linear.weight.shape)
@@ -51,6 +60,9 @@ class ConditionedLinear(nn.Module):
         else:
             return nn.functional.linear(hidden, self.linear.weight) + shift
         return torch.bmm(hidden, weight.mT) + shift
+
+    def _lengths(self) -> Tensor:
+        return (self.linear.weight.square().sum(1) + self.shift.weight.square().sum(1)).sqrt()
 
     def initialize(self) -> None:
         """He for the weight; the code's parts are of its size for codes of unit length."""
@@ -64,6 +76,14 @@ class ConditionedLinear(nn.Module):
         if self.weights is not None:
             nn.init.normal_(self.weights.weight, 0, by_code * spread)
 
+    def initialize_as_joined(self) -> None:
+        """torch's default for one layer on [h, z], with the lengths its rows then have (DeepSDF)."""
+        bound = 1 / math.sqrt(self.linear.in_features + self.shift.in_features)
+        for weight in (self.linear.weight, self.linear.bias, self.shift.weight):
+            nn.init.uniform_(weight, -bound, bound)
+        if self.length is not None:
+            self.length.data.copy_(self._lengths().detach())
+
 
 class Decoder(nn.Module):
     """Multilayer perceptron with code conditioning.
@@ -74,24 +94,47 @@ class Decoder(nn.Module):
 
     def __init__(self, config: BranchConfig, code_dim: int, features: int = 0, out: int = 1) -> None:
         super().__init__()
+        if config.recipe != "latentsdf" and config.conditioning != "concat":
+            raise ConfigError(f"recipe '{config.recipe}' concatenates codes; set conditioning: concat beside it")
         self.config = config
-        width = config.width
-        inputs = 3 + 6 * config.frequencies + features
+        # Compact-SDF's release feeds the point itself beside an encoding that starts with it.
+        self._twice = config.recipe == "compact_sdf" and config.frequencies > 0
+        inputs = 3 + 6 * config.frequencies + features + (3 if self._twice else 0)
+        narrow = config.recipe in ("deepsdf", "igr")
+        if narrow and config.skip > 1 and config.width <= inputs + code_dim:
+            raise ConfigError(
+                f"recipe '{config.recipe}' narrows the layer before the skip by the {inputs + code_dim} values fed "
+                f"again, so width must be larger than that, got {config.width}"
+            )
+        normed = config.recipe == "deepsdf"
         layers: list[nn.Module] = []
+        previous = 0
         for depth in range(1, config.depth + 1):
-            fresh = depth == 1
-            skip = depth == config.skip
-            incoming = inputs if fresh else width + (inputs if skip else 0)
-            if config.conditioning != "concat" or fresh or skip:
-                layers.append(ConditionedLinear(incoming, code_dim, width, config.conditioning))
+            fed = depth in (1, config.skip)
+            width = config.width - inputs - code_dim if narrow and depth == config.skip - 1 else config.width
+            incoming = previous + (inputs if fed else 0)
+            if config.conditioning != "concat" or fed:
+                layers.append(ConditionedLinear(incoming, code_dim, width, config.conditioning, normed=normed))
             else:
-                layers.append(nn.Linear(width, width))
+                plain = nn.Linear(incoming, width)
+                layers.append(nn.utils.parametrizations.weight_norm(plain) if normed else plain)
+            previous = width
         self.layers = nn.ModuleList(layers)
         self.activation = nn.ReLU() if config.activation == "relu" else nn.Softplus(beta=100)
-        self.last = nn.Linear(width, out)
+        self.dropout = nn.Dropout(0.2 if config.recipe == "deepsdf" else 0.0)
+        self.last = nn.Linear(config.width, out)
+        self._skip_scale = math.sqrt(0.5) if config.recipe == "igr" else 1.0
         self._initialize()
 
     def _initialize(self) -> None:
+        if self.config.recipe == "deepsdf":
+            for layer in self.layers:
+                if isinstance(layer, ConditionedLinear):
+                    layer.initialize_as_joined()
+            return
+        if self.config.recipe != "latentsdf":
+            self._initialize_geometrically()
+            return
         for layer in self.layers:
             if isinstance(layer, ConditionedLinear):
                 layer.initialize()
@@ -101,18 +144,36 @@ class Decoder(nn.Module):
         nn.init.normal_(self.last.weight, 0, 0.1 * math.sqrt(2 / self.last.in_features))
         nn.init.zeros_(self.last.bias)
 
+    def _initialize_geometrically(self) -> None:
+        """|x| - r where nothing but x is fed (Atzmon & Lipman 2020); as published also with codes and features."""
+        for layer in self.layers:
+            parts = (layer.linear, layer.shift) if isinstance(layer, ConditionedLinear) else (layer,)
+            for part in parts:
+                assert isinstance(part, nn.Linear)
+                nn.init.normal_(part.weight, 0, math.sqrt(2 / part.out_features))
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
+        # An unscaled skip doubles the slope; Compact-SDF's release answers by doubling it once more (METHODS 1.1).
+        slope, radius = (2.0, 0.5) if self.config.recipe == "compact_sdf" else (1.0, 1.0)
+        nn.init.normal_(self.last.weight, slope * math.sqrt(math.pi / self.last.in_features), 1e-6)
+        nn.init.constant_(self.last.bias, -radius)
+
     def forward(
         self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], features: Tensor | None = None
     ) -> Float[Tensor, "S P O"]:
         """Values at the points; `features` (S, P, F) are the grid's."""
         inputs = encode(points, self.config.frequencies)
+        if self._twice:
+            inputs = torch.cat((points, inputs), dim=-1)
         if features is not None:
             inputs = torch.cat((inputs, features), dim=-1)
         hidden = inputs
         for depth, layer in enumerate(self.layers, start=1):
+            fed = codes
             if depth == self.config.skip:
-                hidden = torch.cat((hidden, inputs), dim=-1)
-            hidden = layer(hidden, codes) if isinstance(layer, ConditionedLinear) else layer(hidden)
-            hidden = self.activation(hidden)
+                hidden = torch.cat((hidden, inputs), dim=-1) * self._skip_scale
+                fed = codes * self._skip_scale
+            hidden = layer(hidden, fed) if isinstance(layer, ConditionedLinear) else layer(hidden)
+            hidden = self.dropout(self.activation(hidden))
         values: Tensor = self.last(hidden)
-        return values
+        return values.tanh() if self.config.recipe == "deepsdf" else values

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentsdf.config import Branch, ModelConfig
+from latentsdf.errors import ConfigError
 from latentsdf.model.decoder import Decoder
 from latentsdf.model.grid import FeatureGrid
 
@@ -33,18 +34,28 @@ class LatentSDF(nn.Module):
     """Points and codes to signed distances, negative inside.
 
     The generalization branch s_g sees the canonical point and the code and is smooth. The overfitting branch s_o also
-    sees the shared grid's features and holds for points near the surface.
+    sees the shared grid's features and holds for points near the surface; in a model without it s_g takes its place.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.grid = FeatureGrid(config.grid.resolution, config.grid.channels)
         self.general = Decoder(config.general, config.code_dim)
-        self.overfit = Decoder(config.overfit, config.code_dim, features=config.grid.channels)
+        dual = config.overfit.width > 0
+        self.grid = FeatureGrid(config.grid.resolution, config.grid.channels) if dual else None
+        self.overfit = Decoder(config.overfit, config.code_dim, features=config.grid.channels) if dual else None
         self.warp = Decoder(config.warp, config.code_dim, out=3) if config.warp.width > 0 else None
         if self.warp is not None:
             nn.init.zeros_(self.warp.last.weight)  # training starts from the identity
+
+    def shared_grid(self) -> FeatureGrid:
+        """The grid; raises ConfigError for a model without one, which has no detail to learn."""
+        if self.grid is None:
+            raise ConfigError(
+                "this space has a general branch alone (model.overfit.width is 0), so there is no grid to refine; "
+                "use a space of a dual-branch preset, such as latentsdf"
+            )
+        return self.grid
 
     def canonical(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P 3"]:
         """Where the points of a shape lie in the space all shapes share."""
@@ -62,7 +73,9 @@ class LatentSDF(nn.Module):
     def decode_overfit(
         self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], lookup: Lookup | None = None
     ) -> Float[Tensor, "S P"]:
-        """s_o at canonical points; `lookup` stands in for the grid in a training step."""
+        """s_o at canonical points, s_g for a model without it; `lookup` stands in for the grid in a training step."""
+        if self.overfit is None or self.grid is None:
+            return self.decode_general(canonical, codes)
         features = (lookup or self.grid)(canonical.reshape(-1, 3)).unflatten(0, canonical.shape[:2])
         distance: Tensor = self.overfit(canonical, codes, features).squeeze(-1)
         return distance

@@ -175,16 +175,17 @@ class FeatureGrid(nn.Module):
         return Touched(self.resolution, distinct, features, lower, slots.view_as(rows))
 
     def _renumber(self, rows: Int[Tensor, " N"]) -> tuple[Int[Tensor, " U"], Int[Tensor, " N"]]:
-        """The distinct rows, in an order that depends on `rows` alone, and the place of each row among them."""
+        """The distinct rows, ascending, and the place of each row among them."""
         if rows.device.type != "cpu":
             distinct, slots = rows.unique(return_inverse=True)
             return distinct, slots
-        # The last writer of a slot represents its row: no sorting. numpy writes in order, torch's threads do not.
+        # The last writer of a slot represents its row: no search. numpy writes in order, torch's threads do not.
         if self._slot is None:
             self._slot = torch.zeros(len(self.table), dtype=torch.int32)
         slot, every = self._slot.numpy(), rows.numpy()
         order = np.arange(len(every), dtype=np.int32)
         slot[every] = order
-        distinct = every[slot[every] == order]
+        # Ascending rows are read and written at several times the speed of scattered ones.
+        distinct = np.sort(every[slot[every] == order].astype(np.int32)).astype(np.int64)
         slot[distinct] = np.arange(len(distinct), dtype=np.int32)
         return torch.from_numpy(distinct), torch.from_numpy(slot[every])

@@ -1,0 +1,160 @@
+"""All presets on the same store for the same time, alternating: how near they come, to known shapes and to unseen ones.
+
+Training goes in turns of a few minutes, so that a machine that slows down does so for every preset; the schedule of a
+run follows its own clock, which counts its steps alone. Everything is kept under --out: the same command continues
+where it was stopped, and measures what is not measured yet. Prints and writes (results.json, results.md) the
+point-to-triangle distance (mean of both ways), 1 - normal consistency, CD-sq-sum and its floor, each the mean over
+shapes, for the general branch alone, the overfit branch alone and both fused; unseen shapes are inverted by code alone.
+
+python benchmarks/quality.py --data chairs.zarr --meshes furniture --train chair_train.json --test chair_test.json \\
+    --out quality/chairs [--minutes 20] [--turns 4] [--presets deepsdf_cpu compact_sdf_cpu latentsdf_cpu]
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import trimesh
+
+import latentsdf as ls
+from latentsdf import checkpoint, devices, settings
+from latentsdf.config import Config
+from latentsdf.evaluate import CodeLike, load_references, measure
+from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.files import find_meshes
+from latentsdf.memory import keep_freed_memory
+from latentsdf.pool import Pool
+from latentsdf.progress import console, show_note
+from latentsdf.run import Run
+from latentsdf.space import ShapeSpace
+from latentsdf.store import SampleStore
+from latentsdf.train import save
+
+PRESETS = ("deepsdf_cpu", "compact_sdf_cpu", "igr_cpu", "latentsdf_cpu")
+MODES = ("general", "overfit", "fused")
+FIGURES = ("triangle_mean", "normal_error", "cd_sq_sum", "floor_cd_sq_sum")
+
+
+def train_in_turns(
+    presets: list[str], store: SampleStore, out: Path, minutes: float, turns: int, device: str, seed: int
+) -> None:
+    """Give every preset `minutes` of training steps, in rounds of `minutes / turns` each."""
+    where = devices.resolve(device)
+    for turn in range(1, turns + 1):
+        end = 60 * minutes * turn / turns
+        for preset in presets:
+            folder = out / preset
+            if _seconds(folder) >= end:
+                continue
+            overrides = {"train.minutes": minutes, "train.steps": 10_000_000, "train.seed": seed}
+            path = Path(__file__).parents[1] / "configs" / f"{preset}.yaml"
+            config = settings.load(Config, path, overrides)
+            pool = Pool(store, store.keys(), config.train, config.loss)
+            with Run(pool, config, where) as run:
+                if (folder / "state.pt").is_file():
+                    run.load(checkpoint.load(folder), checkpoint.load_state(folder))
+                pool.fill(run.step)
+                while run.seconds < end:
+                    started = time.monotonic()
+                    run.train_step()
+                    run.seconds += time.monotonic() - started
+                save(run, folder)
+                console.print(f"{preset}: {run.seconds / 60:.1f} of {minutes:g} min, step {run.step:,}")
+
+
+def _seconds(folder: Path) -> float:
+    return float(checkpoint.load_state(folder)["seconds"]) if (folder / "state.pt").is_file() else 0.0
+
+
+def measure_split(
+    space: ShapeSpace, references: dict[str, trimesh.Trimesh], unseen: bool, resolution: int, points: int
+) -> dict[str, dict[str, object]]:
+    """Figures by mode, the mean over the shapes and each shape's own; a space of one branch has one mode."""
+    codes: dict[str, CodeLike]
+    if unseen:
+        codes = dict(zip(references, space.invert_many(list(references.values())), strict=True))
+    else:
+        codes = {name: name for name in references if name in space.ids or name in space.keys}
+    found: dict[str, dict[str, object]] = {}
+    for mode in MODES if space.model.overfit is not None else MODES[:1]:
+        evaluation, _ = measure(space, codes, references, resolution=resolution, mode=mode, points=points)
+        for name, reason in evaluation.failed.items():
+            show_note("not measured", f"{name}, {mode}: {reason}")
+        shapes = {
+            name: {
+                "triangle_mean": (c.to_reference_mean + c.to_reconstruction_mean) / 2,
+                "normal_error": 1 - c.normal_consistency,
+                "cd_sq_sum": c.cd_sq_sum,
+                "floor_cd_sq_sum": c.floor_cd_sq_sum,
+            }
+            for name, c in evaluation.shapes.items()
+        }
+        count = max(1, len(shapes))
+        mean = {figure: sum(shape[figure] for shape in shapes.values()) / count for figure in FIGURES}
+        found[mode] = {"shapes": len(shapes), "failed": len(evaluation.failed), "mean": mean, "each": shapes}
+    return found
+
+
+def table(results: dict[str, dict[str, dict[str, dict]]]) -> str:  # type: ignore[type-arg]
+    """The means as Markdown, a line for each preset and mode."""
+    head = "| preset | branch | split | shapes | point to triangle | 1 - normal consistency | CD-sq-sum | its floor |"
+    lines = [head, "|" + "---|" * 8]
+    for preset, splits in results.items():
+        for split, modes in splits.items():
+            for mode, figures in modes.items():
+                count = f"{figures['shapes']}" + (f" ({figures['failed']} failed)" if figures["failed"] else "")
+                means = " | ".join(f"{figures['mean'][name]:.3g}" for name in FIGURES)
+                lines.append(f"| {preset} | {mode} | {split} | {count} | {means} |")
+    return "\n".join(lines)
+
+
+def _references(folder: Path, split: Path, limit: int | None) -> dict[str, trimesh.Trimesh]:
+    loaded, failed = load_references(find_meshes(folder, split=split)[:limit])
+    for name, reason in failed.items():
+        show_note("not measured", f"{name}: {reason}")
+    return {name: meshes.clean(mesh)[0] for name, mesh in loaded.items()}
+
+
+def main() -> None:
+    """Train what is not trained, measure what is not measured, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="store of the training split")
+    parser.add_argument("--meshes", type=Path, required=True)
+    parser.add_argument("--train", type=Path, required=True, help="split file of the shapes in the store")
+    parser.add_argument("--test", type=Path, required=True, help="split file of unseen shapes")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resolution", type=int, default=256)
+    parser.add_argument("--points", type=int, default=100_000)
+    parser.add_argument("--limit", type=int, help="measure at most so many shapes of a split")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    store = SampleStore.open(arguments.data)
+    train_in_turns(
+        arguments.presets, store, arguments.out, arguments.minutes, arguments.turns, arguments.device, arguments.seed
+    )
+    results = {}
+    for preset in arguments.presets:
+        space = ls.load(arguments.out / preset, arguments.device)
+        results[preset] = {}
+        for split, file in (("train", arguments.train), ("unseen", arguments.test)):
+            kept = arguments.out / preset / f"quality_{split}.json"
+            if not kept.is_file() or kept.stat().st_mtime < (arguments.out / preset / "state.pt").stat().st_mtime:
+                references = _references(arguments.meshes, file, arguments.limit)
+                found = measure_split(space, references, split == "unseen", arguments.resolution, arguments.points)
+                kept.write_text(json.dumps(found, indent=1))
+            results[preset][split] = json.loads(kept.read_text())
+    (arguments.out / "results.json").write_text(json.dumps(results, indent=1))
+    (arguments.out / "results.md").write_text(table(results) + "\n")
+    sys.stdout.write(table(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What training minimizes: the weighted terms of one batch, by name."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from latentsdf.config import Branch, LossConfig, TrainConfig
+from latentsdf.dataset import Batch
+from latentsdf.losses import (
+    code_prior_term,
+    data_term,
+    directional_divergence_term,
+    eikonal_squared_term,
+    eikonal_term,
+    gradient,
+    heat_term,
+    jet,
+    lipschitz_term,
+    norm_term,
+)
+from latentsdf.model.field import LatentSDF
+from latentsdf.model.grid import Touched
+
+_BOX_VOLUME = 8.0
+
+Terms = dict[str, Tensor]
+Field = Callable[[Tensor], Tensor]
+
+
+class Objective:
+    """The loss of a model on a batch."""
+
+    def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
+        self.model, self.loss, self.train = model, loss, train
+
+    def __call__(self, batch: Batch, codes: Tensor, ramp: float) -> tuple[Terms, Touched | None]:
+        """Weighted terms at codes (S, L), and the part of the grid they depend on.
+
+        `ramp` in [0, 1] is the present share of the weights that rise over the first epochs.
+        """
+        loss, model = self.loss, self.model
+        free = batch.free_points.shape[1]
+        canonical = model.canonical(torch.cat((batch.free_points, batch.band_points), dim=1), codes)
+        in_band = canonical[:, free:]
+        # The general branch sees as many band samples as free-space ones, or none.
+        both = free if self.train.lattice else 2 * free
+        touched = model.grid.touch(in_band.reshape(-1, 3)) if model.grid is not None else None
+        with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.train.bf16):
+            general = model.decode_general(canonical[:, :both], codes).float()
+            overfit = model.decode_overfit(in_band, codes, touched).float() if touched is not None else None
+        data = data_term(general[:, :free], batch.free_distance, loss.clamp)
+        if both > free:
+            seen = general[:, free:]
+            data = data + data_term(seen, batch.band_distance[:, : seen.shape[1]])
+        terms = {"general": loss.general * data}
+        if overfit is not None:
+            terms["overfit"] = loss.overfit * data_term(overfit, batch.band_distance)
+        if loss.code > 0:
+            terms["code"] = ramp * loss.code * code_prior_term(codes, loss.code_prior, self.train.code_std)
+        if loss.feature > 0 and touched is not None:
+            terms["feature"] = ramp * loss.feature * norm_term(touched(in_band.reshape(-1, 3)))
+        return terms | self._regularizers(batch, codes, touched), touched
+
+    def _regularizers(self, batch: Batch, codes: Tensor, touched: Touched | None) -> Terms:
+        """Terms on a named branch: the general one on uniform points of the box, the overfit one in its band."""
+        loss = self.loss
+        terms: Terms = {}
+        for name, weight, branch, term in (
+            ("eikonal", loss.eikonal, loss.eikonal_branch, self._eikonal),
+            ("heat", loss.heat, loss.heat_branch, self._heat),
+            ("divergence", loss.divergence, loss.divergence_branch, self._divergence),
+        ):
+            if weight > 0:
+                field = partial(self.model.branch, branch, codes=codes, lookup=touched)
+                terms[name] = weight * term(field, _points(branch, batch), branch)
+        if loss.lipschitz > 0:
+            terms["lipschitz"] = loss.lipschitz * self._lipschitz(batch, codes, touched)
+        return terms
+
+    def _eikonal(self, field: Field, points: Tensor, _: Branch) -> Tensor:
+        term = eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term
+        return term(gradient(field, points))
+
+    def _heat(self, field: Field, points: Tensor, branch: Branch) -> Tensor:
+        density = 1 / _BOX_VOLUME if branch == "general" else 1.0
+        return heat_term(field(points), gradient(field, points), self.loss.heat_lambda, density)
+
+    def _divergence(self, field: Field, points: Tensor, _: Branch) -> Tensor:
+        return directional_divergence_term(jet(field, points))
+
+    def _lipschitz(self, batch: Batch, codes: Tensor, touched: Touched | None) -> Tensor:
+        """The general branch between the codes of the batch; the overfit one, whose rows are drawn, at these codes."""
+        branch = self.loss.lipschitz_branch
+        if branch == "general":
+            codes = torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
+        points = _points(branch, batch)
+        signs = torch.randint(2, points.shape[:2], device=points.device) * 2.0 - 1.0
+        return lipschitz_term(lambda z: self.model.branch(branch, points, z, touched), codes, signs)
+
+
+def _points(branch: Branch, batch: Batch) -> Tensor:
+    return batch.box_points if branch == "general" else batch.band_points

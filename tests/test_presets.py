@@ -1,0 +1,136 @@
+"""Every configuration we ship: it loads, has the size its paper names, and learns."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import new_run
+from torch import nn
+
+from latentsdf import settings
+from latentsdf.config import BranchConfig, Config
+from latentsdf.errors import ConfigError
+from latentsdf.model.decoder import Decoder, encode
+from latentsdf.model.field import LatentSDF
+from latentsdf.train import require_valid
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+SMALL = {
+    "train.shapes_per_batch": 2,
+    "train.points_per_shape": 64,
+    "model.grid.resolution": 8,
+    "model.grid.channels": 4,
+    "loss.regularizer_points": 16,
+    "train.memory_gb": 0.1,
+}
+
+
+def _sizes(name: str) -> dict[str, int]:
+    """Values of the parts of a preset's model, none of them allocated."""
+    config = settings.load(Config, CONFIGS[0].parent / f"{name}.yaml")
+    with torch.device("meta"):
+        model = LatentSDF(config.model)
+    sizes: dict[str, int] = {}
+    for parameter, value in model.named_parameters():
+        part = parameter.split(".")[0]
+        sizes[part] = sizes.get(part, 0) + value.numel()
+    return sizes
+
+
+def test_presets_have_the_sizes_of_their_papers() -> None:
+    assert _sizes("compact_sdf") == {"general": 2_157_057, "overfit": 2_235_905, "grid": 129**3 * 128}  # METHODS 1.1
+    # 1.84 M (METHODS 2): seven layers to 512 and one to 253, each row with a length, and the last layer.
+    joined = 259 * 512 + 2 * 512 * 512 + 512 * 253 + 4 * 512 * 512
+    assert _sizes("deepsdf") == {"general": joined + 2 * (7 * 512 + 253) + 513}
+    assert _sizes("igr") == {"general": joined + 7 * 512 + 253 + 513}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_configuration_loads_builds_and_learns(path: Path, store_path: Path) -> None:
+    shrunk = SMALL | {"model.code_dim": 8, "model.general.width": 48}
+    config = settings.load(Config, path)
+    assert config.preset == path.stem
+    if config.model.overfit.width > 0:
+        shrunk["model.overfit.width"] = 48
+    config = settings.load(Config, path, shrunk)
+    require_valid(config)
+    run = new_run(store_path, config)
+    first = run.train_step()
+    for _ in range(24):
+        last = run.train_step()
+    assert last["general"] < 0.8 * first["general"]
+
+
+def test_a_deepsdf_network_equals_weight_normalized_layers_on_points_joined_with_the_code() -> None:
+    torch.manual_seed(0)
+    config = BranchConfig(width=40, depth=4, skip=3, conditioning="concat", frequencies=0, recipe="deepsdf")
+    decoder = Decoder(config, code_dim=8).eval()
+    points, codes = torch.rand(2, 5, 3), torch.randn(2, 8)
+    joined = torch.cat((codes[:, None].expand(-1, 5, -1), points), dim=-1)
+    hidden = joined
+    for depth, layer in enumerate(decoder.layers, start=1):
+        if isinstance(layer, nn.Linear):
+            hidden = layer(hidden).relu()
+            continue
+        # The columns of the published layer: hidden values and points, then the code.
+        before = torch.cat((hidden, joined), dim=-1) if depth == 3 else joined
+        columns = before.shape[-1]
+        reference = nn.utils.parametrizations.weight_norm(nn.Linear(columns, layer.linear.out_features))
+        own, by_code = layer.linear.weight.detach(), layer.shift.weight.detach()
+        kept = own.shape[1] - 3
+        weight = torch.cat((own[:, :kept], by_code, own[:, kept:]), dim=1)
+        layer.length.data.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+        reference.parametrizations.weight.original1.data.copy_(weight)
+        reference.parametrizations.weight.original0.data.copy_(layer.length.detach()[:, None])  # type: ignore[index]
+        reference.bias.data.copy_(layer.linear.bias)
+        hidden = reference(before).relu()
+    assert decoder.layers[1].out_features == 40 - 11  # type: ignore[union-attr]
+    torch.testing.assert_close(decoder(points, codes), decoder.last(hidden).tanh(), atol=1e-6, rtol=1e-5)
+
+
+def test_deepsdf_layers_start_with_the_lengths_their_rows_have() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(BranchConfig(width=40, depth=2, conditioning="concat", frequencies=0, recipe="deepsdf"), 8)
+    layer = decoder.layers[0]
+    rows = torch.cat((layer.linear.weight, layer.shift.weight), dim=1)  # type: ignore[union-attr, arg-type]
+    torch.testing.assert_close(layer.length, rows.norm(dim=1))  # type: ignore[union-attr]
+
+
+def test_igr_starts_as_a_sphere_where_codes_are_zero() -> None:
+    torch.manual_seed(0)
+    config = BranchConfig(512, 8, 5, "softplus", "concat", 0, "igr")
+    points = torch.rand(1, 2000, 3) * 2 - 1
+    with torch.no_grad():
+        found = Decoder(config, code_dim=32)(points, torch.zeros(1, 32)).squeeze(-1)
+    radius = points.norm(dim=-1)
+    slope = torch.linalg.lstsq(radius[0, :, None] - radius.mean(), found[0] - found.mean()).solution
+    assert 0.7 < slope.item() < 1.3
+    assert torch.corrcoef(torch.stack((found[0], radius[0])))[0, 1] > 0.9
+
+
+def test_igr_halves_the_weight_of_what_a_skip_joins() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(BranchConfig(32, 3, 3, "softplus", "concat", 0, "igr"), code_dim=4)
+    points, codes = torch.rand(1, 6, 3), torch.randn(1, 4)
+    first, second, third = decoder.layers
+    hidden = decoder.activation(second(decoder.activation(first(points, codes))))
+    fed = (torch.cat((hidden, points), dim=-1) / 2**0.5, codes / 2**0.5)
+    torch.testing.assert_close(decoder(points, codes), decoder.last(decoder.activation(third(*fed))))
+
+
+def test_compact_sdf_feeds_the_point_beside_its_encoding() -> None:
+    torch.manual_seed(0)
+    config = BranchConfig(16, 1, 0, "relu", "concat", 2, "compact_sdf")
+    decoder = Decoder(config, code_dim=4)
+    points, codes = torch.rand(1, 6, 3), torch.randn(1, 4)
+    fed = torch.cat((points, encode(points, 2)), dim=-1)
+    hidden = decoder.layers[0](fed, codes).relu()
+    torch.testing.assert_close(decoder(points, codes), decoder.last(hidden))
+
+
+def test_recipes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ConfigError, match="recipe 'deepsdf' concatenates codes; set conditioning: concat"):
+        Decoder(BranchConfig(recipe="deepsdf"), 8)
+    with pytest.raises(ConfigError, match="width must be larger than that, got 32"):
+        Decoder(BranchConfig(width=32, depth=4, skip=3, conditioning="concat", frequencies=0, recipe="igr"), 64)

@@ -1,0 +1,382 @@
+"""The run: streamed samples, stopping and resuming, several processes, extending, and what it leaves to look at."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import files_of, new_run, small_config
+from PIL import Image
+
+import latentsdf as ls
+from latentsdf import budget, checkpoint, cli, train
+from latentsdf.config import BranchConfig, Config, LossConfig, SamplingConfig, TrainConfig
+from latentsdf.dataset import Batch, Classes, bytes_of, load
+from latentsdf.geometry.sampling import lattice_points
+from latentsdf.journal import open_journal, reconstructions
+from latentsdf.pool import Pool
+from latentsdf.schedule import learning_rate, ramp
+from latentsdf.store import SampleStore
+from preprocessing.job import run as preprocess
+from preprocessing.sources import procedural
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
+    """Twelve lamps of several strata each."""
+    from latentsdf import strata
+
+    path = tmp_path_factory.mktemp("many") / "lamps.zarr"
+    sampling = SamplingConfig(resolution=32, band_voxels=3, sparse_resolution=16, near=900, uniform=900, surface=10)
+    assert not preprocess(procedural(["lamp"], count=12), path, sampling, workers=2).failed
+    store = SampleStore.open(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strata, "STRATUM_ROWS", 500)
+        for key in store:
+            store.write(store.read(key))
+    assert store.band_strata(store.keys()[0]) > 4
+    return store
+
+
+def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig:
+    """Memory for so many of the shapes, at half of their samples."""
+    mean = sum(bytes_of(store, key, lattice=False) for key in store) / len(store)
+    settings = {"shapes_per_batch": 2, "points_per_shape": 8, "refresh_steps": 3, "memory_gb": slots * 0.5 * mean / 1e9}
+    return replace(TrainConfig(), **(settings | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def halves(monkeypatch: pytest.MonkeyPatch, many: SampleStore) -> None:
+    """Parts of half a shape."""
+    mean = sum(bytes_of(many, key, lattice=False) for key in many) / len(many)
+    monkeypatch.setattr("latentsdf.pool._PART_BYTES", 0.5 * mean)
+
+
+def _same(a: Batch, b: Batch) -> bool:
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in vars(a))
+
+
+@pytest.mark.usefixtures("halves")
+def test_a_pool_holds_part_of_the_shapes_and_in_time_shows_all_of_all(many: SampleStore) -> None:
+    pool = Pool(many, many.keys(), _streaming(many, 5), LossConfig())
+    assert pool.streams and pool.slots == 5 and pool.share == pytest.approx(0.5)
+    seen: set[int] = set()
+    parts: set[int] = set()
+    for step in range(3 * 12 * 8):
+        batch = pool.batch(step)
+        assert len(set(batch.shape.tolist())) == 2
+        seen |= set(batch.shape.tolist())
+        parts |= {part for part in map(pool._part_in, range(5)) if pool._row(part) == 0}
+        assert len(pool._parts) == 5
+    assert seen == set(range(12))
+    pool.close()
+    # Shape 0 was resident in one half after another, and together they hold nearly all of it.
+    assert len(parts) >= 7
+    places = [set(pool._read(part).band_index.tolist()) for part in parts]
+    total = many.info(many.keys()[0]).band_samples
+    assert all(len(part) < 0.6 * total for part in places) and len(set.union(*places)) > 0.95 * total
+
+
+@pytest.mark.usefixtures("halves")
+def test_batches_follow_from_seed_and_step_whatever_was_drawn_before(many: SampleStore) -> None:
+    settings = _streaming(many, 5)
+    through = Pool(many, many.keys(), settings, LossConfig())
+    batches = [through.batch(step) for step in range(40)]
+    for start in (0, 7, 30):
+        resumed = Pool(many, many.keys(), settings, LossConfig())
+        assert _same(resumed.batch(start), batches[start]) and _same(resumed.batch(start + 5), batches[start + 5])
+    other = Pool(many, many.keys(), replace(settings, seed=1), LossConfig())
+    assert not _same(other.batch(0), batches[0])
+
+
+@pytest.mark.usefixtures("halves")
+def test_processes_share_the_batch_of_one(many: SampleStore) -> None:
+    for settings in (_streaming(many, 6), replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)):
+        alone = Pool(many, many.keys(), replace(settings, shapes_per_batch=4), LossConfig())
+        team = [Pool(many, many.keys(), settings, LossConfig(), rank=rank, world=2) for rank in range(2)]
+        for step in (0, 1, 13):
+            parts = [pool.batch(step) for pool in team]
+            together = Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+            assert _same(alone.batch(step), together)
+    with pytest.raises(ls.StoreError, match="12 shapes to train on for 13 processes"):
+        Pool(many, many.keys(), TrainConfig(), LossConfig(), world=13)
+
+
+def test_what_fits_is_read_whole_and_every_shape_comes_once_a_pass(many: SampleStore) -> None:
+    pool = Pool(many, many.keys(), replace(TrainConfig(), shapes_per_batch=4, points_per_shape=8), LossConfig())
+    assert not pool.streams and pool.slots == 12
+    for lap in range(3):
+        rows = torch.cat([pool.batch(3 * lap + step).shape for step in range(3)])
+        assert sorted(rows.tolist()) == list(range(12))
+    assert pool.nbytes == sum(part.nbytes for part in pool._parts)
+
+
+def test_a_damaged_shape_that_streams_in_is_named(many: SampleStore, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(many.path, tmp_path / "copy.zarr")
+    store = SampleStore.open(tmp_path / "copy.zarr")
+    settings = _streaming(store, 5, refresh_steps=1)
+    pool = Pool(store, store.keys(), settings, LossConfig())
+    pool.batch(0)
+    for key in store:
+        shutil.rmtree(store.path / "shapes" / key / "near" / "c")
+    with pytest.raises(ls.StoreError, match=r"shape 'lamp/lamp_\d+' is damaged"):
+        for step in range(1, 12):
+            pool.batch(step)
+
+
+def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
+    rng = np.random.default_rng(0)
+    for how, inside, near in (("signs", 0.5, None), ("near", None, 0.5)):
+        shape = load(many, many.keys()[0], 1.0, how, rng, lattice=True)  # type: ignore[arg-type]
+        assert len(shape.band_index) == many.info(many.keys()[0]).band_samples + 17**3
+        distance = shape.draw_free(4000, how, rng)[:, 3]  # type: ignore[arg-type]
+        _, band_distance = shape.draw_band(4000, 32, how, rng)  # type: ignore[arg-type]
+        for found in (distance, band_distance):
+            if inside is not None:
+                assert np.mean(found < 0) == inside
+            if near is not None:
+                # Half is drawn near; what is drawn by sign is near again at times.
+                assert np.mean(np.abs(found) <= 0.1) >= near
+                assert np.mean(found < 0) >= 0.25 and np.mean(found >= 0) >= 0.25
+    assert np.all(Classes((0, 0, 5, 5)).draw(100, "signs", rng) < 5)  # nothing is inside
+
+
+def test_the_lattice_joins_the_band_at_its_own_places(many: SampleStore) -> None:
+    key = many.keys()[0]
+    shape = load(many, key, 1.0, "near", np.random.default_rng(0), lattice=True)
+    places = lattice_points(shape.band_index, 32)
+    on_lattice = np.flatnonzero(np.all(np.abs(places * 8 - np.rint(places * 8)) < 1e-6, axis=1))
+    where = tuple(np.rint((places[on_lattice].T + 1) * 8).astype(int))
+    np.testing.assert_allclose(shape.band_distance[on_lattice], many.sparse(key)[where], atol=2e-3)
+    assert len(on_lattice) >= 17**3
+
+
+def test_schedules_halve_and_ramp_by_passes() -> None:
+    halving = replace(TrainConfig(), schedule="halving", halve_epochs=100, warmup_steps=0)
+    assert [learning_rate(halving, 0, 0.0, epoch) for epoch in (0, 99.9, 100, 250)] == [1, 1, 0.5, 0.25]
+    cosine = replace(TrainConfig(), lr_final=0.1, warmup_steps=10)
+    assert learning_rate(cosine, 4, 0.0, 0) == 0.5 and learning_rate(cosine, 50, 1.0, 0) == pytest.approx(0.1)
+    assert [ramp(epoch, 100) for epoch in (0, 50, 200)] == [0, 0.5, 1] and ramp(0, 0) == 1
+
+
+def test_passes_end_a_run(store_path: Path, tmp_path: Path) -> None:
+    train.train(store_path, tmp_path, small_config(steps=1000, epochs=3, shapes_per_batch=2, log_every=1), device="cpu")
+    assert checkpoint.load_state(tmp_path)["step"] == 6
+
+
+def test_codes_stay_within_their_bound(store_path: Path) -> None:
+    run = new_run(store_path, small_config(code_std=2.0, code_bound=0.5, lr_code=0.0))
+    assert run.codes.table.norm(dim=1).min() > 0.5
+    run.train_step()
+    torch.testing.assert_close(run.codes.table.norm(dim=1), torch.full((4,), 0.5))
+
+
+def _command(store: Path, out: Path, config: Config, *more: str) -> list[str]:
+    path = out.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(asdict(config)))
+    words = ["train", "--data", str(store), "--out", str(out), "--config", str(path), "--device", "cpu", *more]
+    return [sys.executable, "-m", "latentsdf", *words]
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(REPOSITORY)} | more
+
+
+def test_a_killed_run_resumes_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
+    config = small_config(steps=120, checkpoint_minutes=1e-6, points_per_shape=64, log_every=10)
+    train.train(store_path, tmp_path / "through", config, device="cpu")
+    process = subprocess.Popen(_command(store_path, tmp_path / "killed", config), env=_environment())
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed" / "state.pt").is_file():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < checkpoint.load_state(tmp_path / "killed")["step"] < 120
+    train.train(store_path, tmp_path / "killed", config, resume=True, device="cpu")
+    for name in ("model.safetensors", "codes.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "through" / name).read_bytes()
+    through, killed = (checkpoint.read_metrics(tmp_path / name) for name in ("through", "killed"))
+    assert [line["loss"] for line in through] == [line["loss"] for line in killed]
+
+
+def test_state_repeats_neither_weights_nor_codes(space_path: Path) -> None:
+    model = sum(value.nbytes for value in checkpoint.load(space_path).model.state_dict().values())
+    state = checkpoint.load_state(space_path)
+    assert set(state) == {"step", "seconds", "world", "network_adam", "grid_adam", "code_adam"}
+    # One moment for each value of the grid and two for the rest, the second of a grid's row being one number.
+    assert (space_path / "state.pt").stat().st_size < 2.1 * model
+
+
+def test_two_processes_equal_one_with_the_doubled_batch(store_path: Path, tmp_path: Path) -> None:
+    config = small_config(steps=12, shapes_per_batch=1, points_per_shape=128, bf16=False, log_every=1)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    team = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    command = _command(store_path, tmp_path / "two", config)
+    processes = [
+        subprocess.Popen(command, env=_environment(**team, RANK=str(rank), LOCAL_RANK=str(rank))) for rank in range(2)
+    ]
+    doubled = replace(config, train=replace(config.train, shapes_per_batch=2))
+    train.train(store_path, tmp_path / "one", doubled, device="cpu")
+    assert [process.wait(120) for process in processes] == [0, 0]
+    one, two = (checkpoint.load(tmp_path / name) for name in ("one", "two"))
+    torch.testing.assert_close(two.codes, one.codes, atol=1e-5, rtol=1e-4)
+    for name, value in one.model.state_dict().items():
+        torch.testing.assert_close(two.model.state_dict()[name], value, atol=2e-5, rtol=1e-3, msg=name)
+    first, second = (checkpoint.read_metrics(tmp_path / name) for name in ("one", "two"))
+    assert [line["loss"] for line in second] == pytest.approx([line["loss"] for line in first], rel=1e-4)
+    with pytest.raises(ls.CheckpointError, match="trained by 2 processes, now there are 1"):
+        train.train(store_path, tmp_path / "two", config, resume=True, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def more_tables(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> Path:
+    """A store of the tables 2 to 5, of which 4 and 5 are new."""
+    path = tmp_path_factory.mktemp("more") / "tables.zarr"
+    sampling = SampleStore.open(store_path).config
+    assert not preprocess(procedural(["table"], count=4, first_seed=2), path, sampling, workers=2).failed
+    return path
+
+
+def test_extending_learns_new_codes_and_leaves_the_rest_as_it_is(
+    space_path: Path, more_tables: Path, tmp_path: Path
+) -> None:
+    before = files_of(space_path)
+    command = ["train", "--extend", str(space_path), "--data", str(more_tables), "--out", str(tmp_path / "more")]
+    assert cli.main([*command, "--steps", "100", "--device", "cpu", "--train.lr_code", "0.05"]) == 0
+    assert files_of(space_path) == before
+    assert (tmp_path / "more" / "model.safetensors").read_bytes() == before["model.safetensors"]
+    old, new = checkpoint.load(space_path), checkpoint.load(tmp_path / "more")
+    assert new.keys == [*old.keys, "table/table_0004", "table/table_0005"]
+    assert torch.equal(new.codes[:4], old.codes)
+    losses = [line["loss"] for line in checkpoint.read_metrics(tmp_path / "more")]
+    assert losses[-1] < 0.9 * losses[0]
+    assert new.similarities[5] == SampleStore.open(more_tables).info("table/table_0005").similarity
+    with pytest.raises(ls.CheckpointError, match="state.pt is missing"):
+        checkpoint.load_state(tmp_path / "more")
+    assert cli.main(command) == 2  # There is a space in --out already.
+
+
+def test_extending_with_fine_tuning_learns_the_networks_too(
+    space_path: Path, more_tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--extend", str(space_path), "--data", str(more_tables), "--out", str(tmp_path / "more")]
+    assert cli.main([*command, "--steps", "5", "--fine-tune", "--device", "cpu"]) == 0
+    assert "no samples of 2 old shapes" in " ".join(capsys.readouterr().err.split())
+    old, new = checkpoint.load(space_path), checkpoint.load(tmp_path / "more")
+    assert torch.equal(new.codes[:2], old.codes[:2]) and not torch.equal(new.codes[2:4], old.codes[2:4])
+    assert not torch.equal(new.model.general.last.weight, old.model.general.last.weight)
+
+
+def test_extending_by_nothing_or_wrongly_is_refused(
+    space_path: Path, store_path: Path, more_tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extend = ["train", "--extend", str(space_path), "--out", str(tmp_path / "x"), "--data"]
+    for command, message in (
+        ([*extend, str(store_path)], "all of its 4 shapes are in"),
+        ([*extend, str(more_tables), "--model.code_dim", "4"], "extending keeps the model as it is"),
+        ([*extend, str(more_tables), "--resume"], "--extend takes the settings of its space"),
+        (["train", "--data", str(store_path), "--out", "x", "--fine-tune"], "--fine-tune goes with --extend"),
+    ):
+        assert cli.main(command) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> None:
+    run = new_run(store_path, small_config())
+    run.train_step()
+    run.pool._parts[2].free[:, 3] = np.nan
+    with pytest.raises(ls.TrainingError, match="step 1: the general term is not finite for table/table_0002. The last"):
+        run.train_step()
+
+
+def test_the_estimate_counts_what_is_allocated(store_path: Path) -> None:
+    config = small_config()
+    run = new_run(store_path, config)
+    run.train_step()
+    need = budget.memory_need(config, run.pool)
+    grid, table = run.grid_adam, run.model.grid
+    assert grid is not None and table is not None
+    assert need.grid == sum(x.nbytes for x in (table.table, grid.first, grid.second, grid.count)) + 4 * len(table.table)
+    codes = run.code_adam
+    assert need.codes == sum(x.nbytes for x in (codes.table, codes.first, codes.second, codes.count))
+    assert need.networks == 4 * sum(p.nbytes for p in run.networks)
+    assert need.samples == sum(part.nbytes for part in run.pool._parts)
+    assert "MORE THAN IS FREE" not in budget.describe(config, run.pool)
+    huge = replace(config, model=replace(config.model, grid=replace(config.model.grid, resolution=2000)))
+    assert "MORE THAN IS FREE: lower train.memory_gb" in budget.describe(huge, run.pool)
+
+
+def test_pictures_show_both_branches_of_the_first_shapes(store_path: Path, tmp_path: Path) -> None:
+    run = new_run(store_path, small_config(picture_minutes=1e-9))
+    for _ in range(60):
+        run.train_step()
+    weights = {name: value.clone() for name, value in run.model.state_dict().items()}
+    with open_journal(tmp_path, run.config.train, 0) as journal:
+        journal.picture(run)
+    pixels = np.asarray(Image.open(tmp_path / "pictures" / "00000060.png"))
+    rows = np.array_split(pixels, 2)
+    assert pixels.shape[1] == 4 * 192 and all(row.min() < 200 for row in rows)
+    assert all(torch.equal(value, weights[name]) for name, value in run.model.state_dict().items())
+    assert run.model.training
+    run.train_step()
+    with open_journal(tmp_path, replace(run.config.train, picture_minutes=0.0), 0) as journal:
+        journal.picture(run)
+    assert len(list((tmp_path / "pictures").iterdir())) == 1
+
+
+def test_a_field_without_surface_is_an_empty_picture(store_path: Path) -> None:
+    run = new_run(store_path, small_config())
+    torch.nn.init.zeros_(run.model.general.last.weight)
+    torch.nn.init.ones_(run.model.general.last.bias)
+    assert np.asarray(reconstructions(run))[:150].min() == 255
+
+
+def test_tensorboard_gets_every_line_or_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(TrainConfig(), tensorboard=True)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    journal = open_journal(tmp_path, settings, 0)
+    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[tensorboard\]'"), journal:
+        pass
+    monkeypatch.undo()
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with open_journal(tmp_path, settings, 0) as journal:
+        for step in (10, 20):
+            journal.note({"step": step, "loss": 1 / step})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(10, pytest.approx(0.1)), (20, pytest.approx(0.05))]
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [10, 20]
+
+
+@pytest.mark.parametrize("branch", ["general", "overfit"])
+def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path) -> None:
+    smooth = BranchConfig(width=24, depth=2, activation="softplus", frequencies=2)
+    config = small_config(points_per_shape=64, bf16=False)
+    config = replace(config, model=replace(config.model, general=smooth, overfit=smooth))
+    weights = {"divergence": 0.1, "lipschitz": 0.1, "eikonal": 0.1}
+    loss = LossConfig(**weights, eikonal_norm="l2", code_prior="kl", code=0.01, regularizer_points=32)
+    loss = replace(loss, **{f"{name}_branch": branch for name in weights})  # type: ignore[arg-type]
+    run = new_run(store_path, replace(config, loss=loss))
+    first = run.train_step()
+    for _ in range(30):
+        last = run.train_step()
+    assert weights.keys() < first.keys() and all(np.isfinite(list(last.values())))
+    assert last["loss"] < first["loss"]
