@@ -3,7 +3,7 @@
 Meshes become signed samples near the surface and in the box. Arrays are told apart by their columns:
 (N, 3) raw points, (N, 6) points with normals, (N, 4) signed distance samples. Meshes and points arrive in the user's
 frame and are normalized like training shapes; signed samples must already be in model space, because their box
-says nothing about the surface's.
+says nothing about the surface's. Sheets of a mesh have the thickness that a store gives them by default.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ import numpy as np
 import trimesh
 from numpy.typing import ArrayLike, NDArray
 
-from latentsdf.config import Normalization
+from latentsdf.config import Normalization, SamplingConfig
 from latentsdf.errors import MeshError
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.distance import MeshDistance
 from latentsdf.geometry.mesh import IDENTITY, Similarity
+from latentsdf.geometry.sampling import band_width
+from latentsdf.geometry.solid import Solid
 
 FEWEST_POINTS = 100
 NEAR = 0.05
@@ -73,7 +74,8 @@ def _from_mesh(mesh: trimesh.Trimesh, normalization: Normalization, samples: int
     noise = rng.normal(size=surface.shape) * np.repeat(_NEAR_STDS, count)[:, None]
     uniform = rng.uniform(-1, 1, (count, 3))
     points = np.concatenate((np.clip(surface + noise, -1, 1), uniform))
-    distance = MeshDistance(model_mesh)(points)
+    stored = SamplingConfig()
+    distance = Solid(model_mesh, band_width(stored.resolution, stored.sheet_thickness))(points)
     return Observation(points.astype(np.float32), distance.astype(np.float32), similarity)
 
 

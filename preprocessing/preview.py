@@ -192,7 +192,8 @@ def _legend(pen: ImageDraw.ImageDraw, record: ShapeRecord, left: int, top: int) 
     facts = [
         f"{len(samples.band_index):,} band samples",
         f"inside: {inside} of near, {(samples.sparse_distance < 0).mean():.2%} of the box",
-        f"deepest inside: {max(0.0, -float(samples.sparse_distance.min())):.3f}    area: {record.area:.3f}",
+        f"deepest inside: {max(0.0, -float(samples.sparse_distance.min())):.3f}",
+        f"area: {record.area:.3f}, {samples.sign.sheet:.1%} of it sheets",
         f"source: {record.source.encode('ascii', 'replace').decode()[:40]}",
     ]
     for number, text in enumerate(facts):

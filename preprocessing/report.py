@@ -19,8 +19,9 @@ from latentsdf.progress import console, show_note
 from latentsdf.record import ShapeInfo
 from latentsdf.store import SampleStore
 
-LOW_CONFIDENCE = 0.9
+LOW_CONFIDENCE = 0.975
 THIN = 0.1
+SHEETS = 0.01
 _NAMED = 10
 
 
@@ -39,6 +40,8 @@ class Outcome:
     thin: float | None
     """Share of the surface with no inside one cell beneath it."""
     warning: str = ""
+    sheet: float = 0.0
+    """Share of the area that encloses nothing and was given a thickness."""
 
     @staticmethod
     def of_stored(
@@ -55,6 +58,7 @@ class Outcome:
             info.watertight,
             thin,
             warning,
+            info.sign.sheet,
         )
 
 
@@ -114,6 +118,7 @@ class Report:
             "sign_methods": dict(Counter(shape.sign for shape in self.shapes.values())),
             "low_confidence": self.low_confidence(),
             "thin": self.thin(),
+            "sheets": self.sheets(),
             "open": [key for key, shape in self.shapes.items() if not shape.closed],
             "shapes": {key: asdict(shape) for key, shape in self.shapes.items()},
         }
@@ -149,6 +154,11 @@ class Report:
         """Share of thin surface by key where it is large, the worst first."""
         thin = {key: shape.thin for key, shape in self.shapes.items() if shape.thin is not None and shape.thin > THIN}
         return dict(sorted(thin.items(), key=lambda item: -item[1]))
+
+    def sheets(self) -> dict[str, float]:
+        """Share of the area that became slabs by key where it is more than specks, the largest first."""
+        sheets = {key: shape.sheet for key, shape in self.shapes.items() if shape.sheet > SHEETS}
+        return dict(sorted(sheets.items(), key=lambda item: -item[1]))
 
     def warnings(self) -> list[str]:
         """What went wrong in this run without costing a shape."""
@@ -187,13 +197,15 @@ class Report:
             methods = Counter(shape.sign for shape in self.shapes.values())
             rows["sign"] = ", ".join(f"{name} {count}" for name, count in methods.most_common())
             open_shapes = sum(not shape.closed for shape in self.shapes.values())
-            rows["open, thin"] = f"{open_shapes} open, {len(self.thin())} thin, of {len(self.shapes)} in the store"
+            counts = f"{open_shapes} open, {len(self.thin())} thin, {len(self.sheets())} with sheets"
+            rows["open, thin, sheets"] = f"{counts}, of {len(self.shapes)} in the store"
         lines = [f"# {self.store.name}", "", self.headline() + ("; interrupted" if self.interrupted else ""), ""]
         lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
         lines += _section("Failed", self.failed.values()) + _section("Warnings", self.warnings())
         lines += _section("Held before, to be made again", self.outdated.values())
         lines += self._worst(f"Sign confidence below {LOW_CONFIDENCE}", self.low_confidence(), "{:.3f}")
         lines += self._worst(f"Thin: more than {THIN:.0%} of the surface without inside beneath", self.thin(), "{:.0%}")
+        lines += self._worst(f"Sheets: more than {SHEETS:.0%} of the area given a thickness", self.sheets(), "{:.0%}")
         return "\n".join(lines)
 
     def show(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trimesh
 import yaml
 from conftest import small_config
 
@@ -241,6 +242,17 @@ def test_bad_queries_are_refused(space: ShapeSpace) -> None:
     ):
         with pytest.raises(ls.MeshError, match=message):
             observe(array)
+
+
+def test_a_sheet_is_observed_as_the_slab_a_store_holds() -> None:
+    corners = [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [0, 0, 0]]
+    mesh = trimesh.Trimesh(corners, [[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]], process=False)
+    seen = observe(mesh, samples=2000)
+    half, points = seen.similarity.to_model(np.ones((1, 3)))[0, 0], seen.points.astype(np.float64)
+    aside = np.maximum(np.abs(points[:, :2]) - half, 0)
+    truth = np.sqrt((aside**2).sum(1) + points[:, 2] ** 2) - 3 / 512
+    np.testing.assert_allclose(seen.distance, truth, atol=1e-6)
+    assert (truth < 0).sum() > 400
 
 
 def test_a_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,10 +106,10 @@ def test_stores_do_not_depend_on_the_worker_count(tmp_path: Path) -> None:
 def test_the_report_tells_speed_storage_and_doubtful_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["a", "b", "c", "d"]
     made = {
-        f"x/{name}": replace(OUTCOME, seconds=seconds, confidence=confidence, closed=closed, thin=thin)
-        for name, seconds, confidence, closed, thin in zip(
-            names, (1.0, 2.0, 3.0, 10.0), (1.0, 0.7, 0.95, 0.5), (True, False, True, False), (0.0, 0.0, 0.5, 0.05),
-            strict=True,
+        f"x/{name}": replace(OUTCOME, seconds=seconds, confidence=confidence, closed=closed, thin=thin, sheet=sheet)
+        for name, seconds, confidence, closed, thin, sheet in zip(
+            names, (1.0, 2.0, 3.0, 10.0), (1.0, 0.7, 0.98, 0.5), (True, False, True, False), (0.0, 0.0, 0.5, 0.05),
+            (0.0, 0.3, 0.004, 1.0), strict=True,
         )
     }  # fmt: skip
     monkeypatch.setattr(SampleStore, "keys", lambda _: sorted(made))
@@ -128,6 +128,7 @@ def test_the_report_tells_speed_storage_and_doubtful_shapes(tmp_path: Path, monk
     assert told["bytes_per_band_sample"] == 2.5 and told["sign_methods"] == {"pseudonormal": 4}
     assert list(told["low_confidence"].items()) == [("x/d", 0.5), ("x/b", 0.7)]
     assert told["thin"] == {"x/c": 0.5} and told["open"] == ["x/b", "x/d"]
+    assert list(told["sheets"].items()) == [("x/d", 1.0), ("x/b", 0.3)]
     page = (store / "report.md").read_text()
     for line in (
         "6 shapes: 4 made, 0 already there, 1 failed, 1 not reached",
@@ -138,6 +139,9 @@ def test_the_report_tells_speed_storage_and_doubtful_shapes(tmp_path: Path, monk
         "- [x/d](<../s.zarr.previews/x/d.png>) 0.500",
         "- x/b 0.700",
         "- x/c 50%",
+        "| open, thin, sheets | 2 open, 1 thin, 2 with sheets, of 4 in the store |",
+        "- [x/d](<../s.zarr.previews/x/d.png>) 100%",
+        "- x/b 30%",
     ):
         assert line in page.splitlines()
 
