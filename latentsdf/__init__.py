@@ -17,6 +17,8 @@ _HOME = {
     "ShapeRecord": "record",
     "ShapeSpace": "space",
     "load": "space",
+    "Evaluation": "evaluate",
+    "Inversion": "invert",
     "sample": "geometry.sampling",
     "CheckpointError": "errors",
     "ConfigError": "errors",
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
     from latentsdf.errors import MissingExtraError as MissingExtraError
     from latentsdf.errors import StoreError as StoreError
     from latentsdf.errors import TrainingError as TrainingError
+    from latentsdf.evaluate import Evaluation as Evaluation
     from latentsdf.geometry.sampling import sample as sample
+    from latentsdf.invert import Inversion as Inversion
     from latentsdf.record import ShapeRecord as ShapeRecord
     from latentsdf.space import ShapeSpace as ShapeSpace
     from latentsdf.space import load as load

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.interpolate import Method, interpolate
 from latentsdf.invert import Inversion, invert
-from latentsdf.observation import observe
+from latentsdf.observation import Observation, observe
 from latentsdf.refine import check, observe_detail, refine
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 CodeLike = str | ArrayLike | Tensor | Inversion
 """A shape id, a code (L,), or the result of an inversion."""
+
+Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
+"""A mesh or its file, points (N, 3), points with normals (N, 6), signed samples (N, 4), or an observation."""
 
 _CHUNK = 65_536
 
@@ -174,11 +177,7 @@ class ShapeSpace:
         return self.fused(shape)(xyz).cpu().numpy()
 
     def invert(
-        self,
-        target: trimesh.Trimesh | Path | str | ArrayLike,
-        config: InvertConfig | None = None,
-        *,
-        refinement: RefineConfig | None = None,
+        self, target: Target, config: InvertConfig | None = None, *, refinement: RefineConfig | None = None
     ) -> Inversion:
         """Fit a code to a mesh, points (N, 3) or (N, 6), or signed samples (N, 4); see `observation`.
 
@@ -188,7 +187,7 @@ class ShapeSpace:
 
     def invert_many(
         self,
-        targets: Sequence[trimesh.Trimesh | Path | str | ArrayLike],
+        targets: Sequence[Target],
         config: InvertConfig | None = None,
         *,
         refinement: RefineConfig | None = None,
@@ -198,18 +197,24 @@ class ShapeSpace:
         targets = [meshes.load(target) if isinstance(target, str | Path) else target for target in targets]
         if refinement is not None:
             check(refinement)
-            if not all(isinstance(target, trimesh.Trimesh) for target in targets):
-                raise MeshError("refining needs distances anywhere near the surface: pass a mesh, or refine nothing")
-        observations = [observe(target, self.normalization, seed=config.seed) for target in targets]
-        fits = invert(self.model, self.codes, observations, config)
+            if config.partial or not all(isinstance(target, trimesh.Trimesh) for target in targets):
+                raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
+        fits = invert(self.model, self.codes, [self.observe(target, config) for target in targets], config)
         if refinement is None:
             return fits
         return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
 
+    def observe(self, target: Target, config: InvertConfig | None = None) -> Observation:
+        """What inversion is going to see of a target, which it also takes in place of the target."""
+        config = config or InvertConfig()
+        if isinstance(target, Observation):
+            return target
+        return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
+
     def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
         """The inversion with the detail of the mesh it was fitted to as its `delta`; the code stays."""
         config = config or RefineConfig()
-        detail = observe_detail(mesh, self.normalization, config)
+        detail = observe_detail(mesh, fit.similarity, config)
         return dataclasses.replace(fit, delta=refine(self.model, self.code(fit), detail, config))
 
     def interpolate(

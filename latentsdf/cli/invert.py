@@ -20,22 +20,19 @@ def add(verbs: Verbs) -> None:
     flags.space(parser)
     parser.add_argument("target", type=Path, help="mesh file, or .npy of points (N,3|6) or signed samples (N,4)")
     parser.add_argument("--out", type=Path, required=True, help="folder for code.npy, mesh.ply, report.json")
-    parser.add_argument("--steps", type=int, help="optimization steps")
+    flags.inverting(parser)
     flags.refining(parser)
-    parser.add_argument("--seed", type=int, default=0)
     flags.decoding(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
-    from latentsdf.config import InvertConfig
     from latentsdf.geometry import mesh as meshes
 
     space = flags.load_space(arguments)
-    steps = {} if arguments.steps is None else {"steps": arguments.steps}
-    config = InvertConfig(seed=arguments.seed, **steps)
-    fit = space.invert(shapes.read_target(arguments.target), config, refinement=flags.refinement(arguments))
+    target = shapes.read_target(arguments.target)
+    fit = space.invert(target, flags.inversion(arguments), refinement=flags.refinement(arguments))
     arguments.out.mkdir(parents=True, exist_ok=True)
     # An older fit's delta does not go with a new code.
     (arguments.out / shapes.DELTA).unlink(missing_ok=True)

@@ -21,17 +21,15 @@ def add(verbs: Verbs) -> None:
     flags.shape(parser)
     parser.add_argument("--mesh", type=Path, help="query by a mesh or points file, through inversion")
     parser.add_argument("-k", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    flags.inverting(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.config import InvertConfig
-
     if arguments.k < 1:
         raise ConfigError(f"-k must be at least 1, got {arguments.k}")
     space = flags.load_space(arguments)
     if arguments.mesh is not None:
-        query: CodeLike = space.invert(shapes.read_target(arguments.mesh), InvertConfig(seed=arguments.seed))
+        query: CodeLike = space.invert(shapes.read_target(arguments.mesh), flags.inversion(arguments))
     else:
         query = shapes.query(space, arguments)
     hits = space.nearest(query, arguments.k)

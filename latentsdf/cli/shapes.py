@@ -50,7 +50,8 @@ def _read_fit(folder: Path) -> "Inversion":
     from latentsdf.invert import Inversion
 
     report = json.loads((folder / "report.json").read_text())
-    similarity = Similarity(tuple(report["similarity"]["center"]), report["similarity"]["scale"])
+    way = report["similarity"]
+    similarity = Similarity(tuple(way["center"]), way["scale"], way.get("yaw", 0.0))
     history = np.array(report["history"], dtype=np.float32)
     delta = Delta.load(folder / DELTA) if report.get("refined") else None
     return Inversion(_read_array(folder / "code.npy"), history, report["residual"], report["ok"], similarity, delta)
