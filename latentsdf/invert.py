@@ -42,9 +42,9 @@ _TRUSTED_RESIDUAL = 0.006  # on 9 real chairs and on furniture, F-score(0.02) wa
 class Inversion:
     """A fitted code.
 
-    `code` (L,); `history` what the fit cost by step, about the sum of both
-    branches' mean absolute errors, first on the few samples on which starts are compared; `residual` the final mean absolute
-    error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
+    `code` (L,); `history` what the fit cost by step, about the sum of both branches' mean absolute errors, first on the
+    few samples on which starts are compared; `residual` the final mean absolute error of the overfit branch on samples
+    within 0.05 of the surface, in model space; `ok` False when the
     residual says that the space does not hold this shape; `similarity` leads to the user's frame; `delta` is the
     detail that refining added, None without.
     """

@@ -24,6 +24,15 @@ class CodePrior:
         floor = 0.05 * values.clamp(min=0).mean() + 1e-8
         return CodePrior(mean, vectors * (values.clamp(min=0) + floor).sqrt())
 
+    def sample(self, count: int, seed: int = 0) -> Float[Tensor, "K L"]:
+        """Codes drawn from the distribution."""
+        normal = torch.randn(count, len(self.mean), generator=torch.Generator().manual_seed(seed))
+        return self.decode(normal.to(self.mean.device))
+
+    def along(self, direction: int, deviations: Float[Tensor, " K"]) -> Float[Tensor, "K L"]:
+        """The mean moved along a principal direction, 0 the one of largest variance, by standard deviations."""
+        return self.mean + deviations[:, None] * self.basis[:, direction]
+
     def decode(self, coordinates: Float[Tensor, "K L"]) -> Float[Tensor, "K L"]:
         """Coordinates u -> codes."""
         return self.mean + coordinates @ self.basis.T

@@ -260,7 +260,7 @@ def test_a_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyP
     import sys
 
     monkeypatch.setitem(sys.modules, "faiss", None)
-    space.__dict__.pop("index", None)
+    monkeypatch.setattr(space, "_indices", {})
     with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[cpu\]'"):
         space.nearest("table_0000")
 

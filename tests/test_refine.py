@@ -175,7 +175,7 @@ def test_a_delta_of_nothing_changes_nothing(space: ShapeSpace, fit: Inversion) -
 
 
 def test_what_cannot_be_refined_is_refused(space: ShapeSpace, unseen: trimesh.Trimesh) -> None:
-    with pytest.raises(ls.MeshError, match="refining needs distances anywhere near the surface"):
+    with pytest.raises(ls.MeshError, match="refining needs distances all around a surface"):
         space.invert(unseen.sample(500), FIT, refinement=FAST)
     with pytest.raises(ls.ConfigError, match="the lattice of 48 must divide the band's resolution 128"):
         space.invert(unseen, FIT, refinement=replace(FAST, lattice=48))

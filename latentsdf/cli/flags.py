@@ -31,6 +31,11 @@ def refining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refine-seconds", type=float, help="budget of that a shape; implies --refine")
 
 
+def require_png(path: Path | None) -> None:
+    if path is not None and path.suffix.lower() != ".png":
+        raise ConfigError(f"a picture is written as .png, got {path}")
+
+
 def inverting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="Gauss-Newton steps at most")
     parser.add_argument("--starts", type=int, help="codes tried side by side at first")
