@@ -133,7 +133,23 @@ def test_sparse_lattice(shape):
     corners = np.asarray(mesh.triangles, dtype=np.float64)
     x = positions(np.arange(distance.size), resolution)
     at_face = [point_triangle(*x[q], corners, f)[0] for q, f in enumerate(face.ravel())]
-    np.testing.assert_allclose(np.sqrt(at_face), truth.ravel(), atol=1e-12)
+    np.testing.assert_allclose(np.sqrt(at_face), truth.ravel(), atol=2e-7)
+
+
+@pytest.mark.parametrize("shape", ["box", "soup"])
+def test_sparse_lattice_cuts_long_triangles(shape):
+    mesh, resolution = SHAPES[shape](), 100
+    distance, face = sparse_lattice(mesh, resolution)
+    some = np.random.default_rng(0).integers(0, distance.size, 3000)
+    truth = brute_force(mesh, positions(some, resolution))
+    np.testing.assert_allclose(distance.ravel()[some], truth, atol=3e-7)
+    assert face.max() < len(mesh.faces)
+    of_face = mesh.triangles[face.ravel()[some]]
+    at_face = [
+        brute_force(trimesh.Trimesh(c, [[0, 1, 2]], process=False), x[None])[0]
+        for c, x in zip(of_face[:200], positions(some[:200], resolution), strict=True)
+    ]
+    np.testing.assert_allclose(at_face, truth[:200], atol=3e-7)
 
 
 def test_sparse_lattice_of_a_sphere_that_its_centre_cannot_tell_apart():

@@ -11,7 +11,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from latentsdf.geometry.tree import morton_order
 from latentsdf.geometry.triangles import point_triangle
 
 Floats = NDArray[np.float64]
@@ -29,7 +28,7 @@ class TriangleTree:
 
     def closest(self, points: Floats) -> tuple[Floats, Ints, Floats]:
         """Distance (N,), closest face (N,) and closest point (N, 3) of points (N, 3)."""
-        squared, slot, found = _query(self.corners, self.boxes, points, morton_order(points))
+        squared, slot, found = _query(self.corners, self.boxes, points, _morton_order(points))
         return np.sqrt(squared), self.order[slot], found
 
 
@@ -52,6 +51,20 @@ def _build(corners: Floats) -> tuple[Ints, Floats]:
             along = spread[np.arange(count), extent.argmax(1)[node]]
             order = order[np.lexsort((along, node))]
     return order, np.concatenate(boxes)
+
+
+def _morton_order(points: Floats) -> Ints:
+    """Order of points (N, 3) along a Z curve through the cube around them."""
+    if not len(points):
+        return np.zeros(0, dtype=np.int64)
+    low = points.min(0)
+    extent = max(float((points.max(0) - low).max()), np.finfo(np.float64).tiny)
+    cell = np.minimum((points - low) / extent * 2**20, 2**20 - 1).astype(np.int64)
+    key = np.zeros(len(points), dtype=np.int64)
+    for bit in range(20):
+        for axis in range(3):
+            key |= (cell[:, axis] >> bit & 1) << (3 * bit + axis)
+    return np.argsort(key, kind="stable")
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
