@@ -221,6 +221,11 @@ class ShapeSpace:
         return dataclasses.replace(fit, delta=refine(self.model, self.code(fit), detail, config))
 
     @cached_property
+    def fingerprint(self) -> str:
+        """Name of this space by the content of its codes, which every training step changes."""
+        return retrieve.fingerprint(self.codes.cpu().numpy(), self.ids)
+
+    @cached_property
     def prior(self) -> CodePrior:
         """The Gaussian of the training codes."""
         return CodePrior.fit(self.codes)
@@ -278,12 +283,10 @@ class ShapeSpace:
         return self._indices[metric]
 
     def _opened(self, metric: retrieve.Metric) -> retrieve.CodeIndex:
-        codes = self.codes.cpu().numpy()
-        name = retrieve.fingerprint(codes, self.ids)
         try:
-            return retrieve.CodeIndex.load(self.folder, metric, space=name)
+            return retrieve.CodeIndex.load(self.folder, metric, space=self.fingerprint)
         except (FileNotFoundError, CheckpointError):
-            index = retrieve.CodeIndex(codes, self.ids, metric, space=name)
+            index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids, metric, space=self.fingerprint)
             index.save(self.folder)
             return index
 

@@ -1,5 +1,8 @@
 """Paths, new shapes and pictures: analytic spheres where they tell, else the four tables."""
 
+import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +10,12 @@ import pytest
 import torch
 import trimesh
 from PIL import Image
+from safetensors.torch import save_file
 
 import latentsdf as ls
 from latentsdf import cli
 from latentsdf.geodesic import lengths
+from latentsdf.geometry.furniture import furniture
 from latentsdf.interpolate import interpolate, smoothness
 from latentsdf.render import animation, render_field, render_mesh, turntable
 from latentsdf.slices import render_slice
@@ -150,3 +155,35 @@ def test_the_commands_for_paths_new_shapes_and_pictures(space_path: Path, tmp_pa
             assert cli.main(picture) == 0 and _size(out) == (32, 32)
     rows = ["retrieve", space, "--id", "table_0000", "-k", "2", "--rerank", "3", "--out", str(tmp_path / "rows.png")]
     assert cli.main([*rows, "--device", "cpu"]) == 0 and _size(tmp_path / "rows.png")[0] == 600
+
+
+def test_several_shapes_are_inverted_at_once_and_fits_know_their_space(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("table_0000", "table_0002")
+    for seed, name in zip((0, 2), names, strict=True):
+        points = furniture("table", seed).sample(2000)
+        np.save(tmp_path / f"{name}.npy", points)
+    files = [str(tmp_path / f"{name}.npy") for name in names]
+    few = ["--steps", "8", "--starts", "2", "--points", "512", "--resolution", "32", "--device", "cpu"]
+    assert cli.main(["invert", str(space_path), *files, "--out", str(tmp_path / "fits"), *few, "--json"]) == 0
+    reports = json.loads(capsys.readouterr().out)
+    assert [reports[name]["nearest"]["ids"][0] for name in names] == list(names)
+    fit = tmp_path / "fits" / names[0]
+    listing = json.loads((fit / "report.json").read_text())
+    (fit / "report.json").write_text(json.dumps({**listing, "space": "elsewhere"}))
+    extract = ["extract", str(space_path), "--code", str(fit), "--out", str(tmp_path / "x.ply"), "--device", "cpu"]
+    assert cli.main(extract) == 2 and "fitted in another space" in " ".join(capsys.readouterr().err.split())
+    assert cli.main(["invert", str(space_path), files[0], files[0], "--out", str(tmp_path / "y"), *few]) == 2
+
+
+def test_an_index_of_other_codes_is_built_anew(space_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(space_path, tmp_path / "copy")
+    space = ls.load(tmp_path / "copy", "cpu")
+    space.nearest("table_0000")
+    newer = (tmp_path / "copy" / "codes.safetensors").stat().st_mtime + 100
+    codes = space.codes.flip(0).contiguous()
+    save_file({"codes": codes}, tmp_path / "copy" / "codes.safetensors")
+    os.utime(tmp_path / "copy" / "index.faiss", (newer, newer))  # by its time the index would pass
+    again = ls.load(tmp_path / "copy", "cpu")
+    assert again.nearest(codes[1].numpy(), 1).ids == [again.ids[1]]
