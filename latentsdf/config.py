@@ -154,7 +154,7 @@ class Config:
 class InvertConfig:
     """Fitting a code to a new shape with the networks and the grid frozen."""
 
-    steps: int = 30
+    steps: int = 40
     """Gauss-Newton steps at most; a fit ends earlier when it no longer improves."""
     starts: int = 4
     """Codes tried side by side at first, the best-ranked training codes and their mean; then the best alone."""

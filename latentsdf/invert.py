@@ -28,7 +28,7 @@ from latentsdf.progress import track
 _TOGETHER = 16
 _RANKING_POINTS = 512
 _RANKED_AT_ONCE = 256
-_CHOOSING_STEPS = 5
+_CHOOSING_STEPS = 8
 _PLATEAU = 2e-3
 _YAWS = 12
 _SCALES = (1.0, 0.8)

@@ -120,6 +120,11 @@ def test_a_slice_shows_inside_surface_and_levels() -> None:
     assert black.any() and np.abs(radius[black] - 0.5).max() < 0.02
     grey = (picture == 140).all(-1)
     assert grey.any() and np.abs((radius[grey] * 10 + 0.5) % 1 - 0.5).max() < 0.2
+    center = torch.tensor([0.1, 0.2, 0.3])
+    for axis, right, down in (("x", 0.3, -0.2), ("y", 0.1, 0.3), ("z", 0.1, -0.2)):
+        aside = np.asarray(render_slice(lambda p: _ball(p - center), axis=axis, size=100), dtype=float)  # type: ignore[arg-type]
+        rows, columns = np.nonzero(aside[..., 2] > aside[..., 0] + 5)
+        np.testing.assert_allclose((columns.mean() / 50 - 1, rows.mean() / 50 - 1), (right, down), atol=0.03)
     off = np.asarray(render_slice(_ball, axis="x", offset=0.6, size=50))
     assert not (off[..., 2] > off[..., 0].astype(int) + 5).any()
 
