@@ -21,6 +21,8 @@ _HOME = {
     "Reconstruction": "reconstruction",
     "load_field": "reconstruction",
     "reconstruct": "reconstruction",
+    "Evaluation": "evaluate",
+    "Inversion": "invert",
     "sample": "geometry.sampling",
     "CheckpointError": "errors",
     "ConfigError": "errors",
@@ -48,7 +50,9 @@ if TYPE_CHECKING:
     from latentsdf.errors import MissingExtraError as MissingExtraError
     from latentsdf.errors import StoreError as StoreError
     from latentsdf.errors import TrainingError as TrainingError
+    from latentsdf.evaluate import Evaluation as Evaluation
     from latentsdf.geometry.sampling import sample as sample
+    from latentsdf.invert import Inversion as Inversion
     from latentsdf.reconstruction import Reconstruction as Reconstruction
     from latentsdf.reconstruction import load_field as load_field
     from latentsdf.reconstruction import reconstruct as reconstruct

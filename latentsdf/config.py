@@ -19,6 +19,7 @@ CodePrior = Literal["norm", "squared", "kl"]
 EikonalNorm = Literal["l1", "l2"]
 Schedule = Literal["cosine", "halving"]
 Draw = Literal["even", "signs", "near"]
+Frame = Literal["user", "model"]
 
 
 @dataclass(frozen=True)
@@ -204,15 +205,20 @@ class Config:
 class InvertConfig:
     """Fitting a code to a new shape with the networks and the grid frozen."""
 
-    steps: int = 300
-    lr: float = 0.1
-    """Adam's step, in standard deviations of the training codes; decays to a hundredth."""
+    steps: int = 40
+    """Gauss-Newton steps at most; a fit ends earlier when it no longer improves."""
     starts: int = 4
-    """Codes optimized side by side at first, the best-ranked training codes and their mean; then the best alone."""
+    """Codes tried side by side at first, the best-ranked training codes and their mean; then the best alone."""
     points: int = 2048
-    """Samples of the observation per step and branch; a quarter while there are several starts."""
+    """Samples of the observation that the fit sees; a quarter of them while there are several starts."""
     prior: float = 1e-5
     """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
+    partial: bool = False
+    """The observation is a part: what it does not show is left to the prior."""
+    align: bool = False
+    """Estimate scale, turn about the vertical axis and translation along with the code."""
+    frame: Frame = "user"
+    """`user`: the observation is normalized like a training shape; `model`: its coordinates are model space already."""
     seed: int = 0
 
 

@@ -28,18 +28,29 @@ logging.getLogger("trimesh").setLevel(logging.CRITICAL)
 
 @dataclass(frozen=True)
 class Similarity:
-    """The map between a user's frame and model space: model = (user - center) * scale."""
+    """The map between a user's frame and model space: model = turn by yaw of (user - center) * scale.
+
+    `yaw` is an angle about the vertical axis y, in radians, from +z towards +x.
+    """
 
     center: tuple[float, ...]
     scale: float
+    yaw: float = 0.0
 
     def to_model(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Points (N, d) from the user's frame to model space."""
-        return (np.asarray(points, dtype=np.float64) - self.center) * self.scale
+        moved = (np.asarray(points, dtype=np.float64) - self.center) * self.scale
+        return np.asarray(moved @ self.rotation().T if self.yaw else moved)
 
     def to_user(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Points (N, d) from model space to the user's frame."""
-        return np.asarray(points, dtype=np.float64) / self.scale + self.center
+        points = np.asarray(points, dtype=np.float64)
+        return np.asarray((points @ self.rotation() if self.yaw else points) / self.scale + self.center)
+
+    def rotation(self) -> NDArray[np.float64]:
+        """Matrix (3, 3) of the turn."""
+        cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
+        return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
 
 
 IDENTITY = Similarity((0.0, 0.0, 0.0), 1.0)
