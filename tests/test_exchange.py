@@ -11,8 +11,7 @@ import pytest
 from conftest import SMALL_SAMPLING, small_config
 from numpy.typing import NDArray
 
-from latentsdf import cli, exchange
-from latentsdf.dataset import Samples
+from latentsdf import cli, dataset, exchange
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.exchange import export_samples, import_samples
 from latentsdf.geometry.furniture import furniture
@@ -195,7 +194,7 @@ def test_a_shape_without_a_sample_near_it_is_named_before_training(store: Sample
     there = np.ones((9, 4), np.float32)
     far.write(replace(record, samples=replace(record.samples, near=there, uniform=there, **none)))
     with pytest.raises(StoreError, match="shape 'lamp/a' has neither a band nor a sample within 0.0938 of it"):
-        Samples(far, far.keys(), 0.1)
+        dataset.load(far, "lamp/a", 1.0, "even", np.random.default_rng(0))
 
 
 def _write_npz(path: Path, radius: float = RADIUS, scale: float = 1.0) -> None:
@@ -231,7 +230,9 @@ def test_samples_of_deepsdf_train(deepsdf: Path, tmp_path: Path) -> None:
     assert len(near) == 4500 and len(uniform) == 0 and len(store.band("04256520/aa")[0]) == 0
     assert np.allclose(np.linalg.norm(near[:, :3], axis=1) - RADIUS, near[:, 3], atol=1e-6)
     store.verify("04256520/aa")
-    batch = Samples(store, store.keys(), 0.1).draw(np.array([0, 1]), 1000, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    shapes = [dataset.load(store, key, 1.0, "even", rng) for key in ("04256520/aa", "04256520/bb")]
+    batch = dataset.draw(shapes, [0, 1], (1000, 500, 0), store.config.resolution, "even", [rng, rng])
     assert batch.band_points.shape == (2, 1000, 3) and batch.free_points.shape == (2, 500, 3)
     assert batch.band_distance.abs().max() <= 6 * 2 / 512
     assert batch.band_distance.std() > 0.005 and batch.free_distance.abs().max() > 0.1
