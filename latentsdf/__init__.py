@@ -11,12 +11,18 @@ __version__ = "0.1.0"
 _HOME = {
     "Config": "config",
     "InvertConfig": "config",
+    "ReconstructConfig": "config",
     "RefineConfig": "config",
     "SamplingConfig": "config",
     "SampleStore": "store",
     "ShapeRecord": "record",
     "ShapeSpace": "space",
     "load": "space",
+    "Reconstruction": "reconstruction",
+    "load_field": "reconstruction",
+    "reconstruct": "reconstruction",
+    "Evaluation": "evaluate",
+    "Inversion": "invert",
     "sample": "geometry.sampling",
     "CheckpointError": "errors",
     "ConfigError": "errors",
@@ -33,6 +39,7 @@ __all__ = [*_HOME, "__version__"]
 if TYPE_CHECKING:
     from latentsdf.config import Config as Config
     from latentsdf.config import InvertConfig as InvertConfig
+    from latentsdf.config import ReconstructConfig as ReconstructConfig
     from latentsdf.config import RefineConfig as RefineConfig
     from latentsdf.config import SamplingConfig as SamplingConfig
     from latentsdf.errors import CheckpointError as CheckpointError
@@ -43,7 +50,12 @@ if TYPE_CHECKING:
     from latentsdf.errors import MissingExtraError as MissingExtraError
     from latentsdf.errors import StoreError as StoreError
     from latentsdf.errors import TrainingError as TrainingError
+    from latentsdf.evaluate import Evaluation as Evaluation
     from latentsdf.geometry.sampling import sample as sample
+    from latentsdf.invert import Inversion as Inversion
+    from latentsdf.reconstruction import Reconstruction as Reconstruction
+    from latentsdf.reconstruction import load_field as load_field
+    from latentsdf.reconstruction import reconstruct as reconstruct
     from latentsdf.record import ShapeRecord as ShapeRecord
     from latentsdf.space import ShapeSpace as ShapeSpace
     from latentsdf.space import load as load

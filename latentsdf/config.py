@@ -11,11 +11,15 @@ Normalization = Literal["sphere", "cube", "none"]
 Branch = Literal["general", "overfit"]
 Activation = Literal["relu", "softplus"]
 Conditioning = Literal["concat", "film", "hyper"]
+NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
+NetworkStart = Literal["siren", "sphere", "multifrequency"]
+Nearby = Literal["gaussian", "local"]
 Recipe = Literal["latentsdf", "compact_sdf", "deepsdf", "igr"]
 CodePrior = Literal["norm", "squared", "kl"]
 EikonalNorm = Literal["l1", "l2"]
 Schedule = Literal["cosine", "halving"]
 Draw = Literal["even", "signs", "near"]
+Frame = Literal["user", "model"]
 
 
 @dataclass(frozen=True)
@@ -201,15 +205,20 @@ class Config:
 class InvertConfig:
     """Fitting a code to a new shape with the networks and the grid frozen."""
 
-    steps: int = 300
-    lr: float = 0.1
-    """Adam's step, in standard deviations of the training codes; decays to a hundredth."""
+    steps: int = 40
+    """Gauss-Newton steps at most; a fit ends earlier when it no longer improves."""
     starts: int = 4
-    """Codes optimized side by side at first, the best-ranked training codes and their mean; then the best alone."""
+    """Codes tried side by side at first, the best-ranked training codes and their mean; then the best alone."""
     points: int = 2048
-    """Samples of the observation per step and branch; a quarter while there are several starts."""
+    """Samples of the observation that the fit sees; a quarter of them while there are several starts."""
     prior: float = 1e-5
     """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
+    partial: bool = False
+    """The observation is a part: what it does not show is left to the prior."""
+    align: bool = False
+    """Estimate scale, turn about the vertical axis and translation along with the code."""
+    frame: Frame = "user"
+    """`user`: the observation is normalized like a training shape; `model`: its coordinates are model space already."""
     seed: int = 0
 
 
@@ -232,4 +241,90 @@ class RefineConfig:
     """Cells per axis of the lattice that corrects the general branch; must divide `resolution`."""
     sheet_thickness: float = 3.0
     """Thickness of surface that encloses nothing, in cells of the dense lattice; the store's (`SamplingConfig`)."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The network that is one shape's field."""
+
+    kind: NetworkKind = "softplus"
+    """`softplus`: multilayer perceptron; `sine` and `quadratic`: sine layers, linear or quadratic before the sine;
+    `pyramid`: grids of features under a small softplus network."""
+    width: int = 64
+    depth: int = 4
+    """Hidden layers."""
+    skip: int = 0
+    """Softplus: feed the point again into this hidden layer (counted from 1); 0 for none."""
+    start: NetworkStart = "sphere"
+    """Sine networks: see `model.siren`."""
+    radius: float = 0.5
+    """Of the sphere that the field is at the start, in model space."""
+    omega: float = 30.0
+    """Sine networks: frequency of every layer."""
+    resolutions: tuple[int, ...] = (8, 16, 32, 64, 128)
+    """Pyramid: cells per axis of each grid."""
+    channels: int = 4
+    """Pyramid: features per grid."""
+
+
+@dataclass(frozen=True)
+class FieldLossConfig:
+    """Weights on one cloud, each a schedule (v0, t1, v1, ..., end) over the run (`losses.schedule`); (0.0,) is off."""
+
+    surface: tuple[float, ...] = (1.0,)
+    """|u| on the cloud."""
+    eikonal: tuple[float, ...] = (0.0,)
+    """| |grad u| - 1 | everywhere, or its square where `eikonal_squared`."""
+    eikonal_squared: bool = False
+    normals: tuple[float, ...] = (0.0,)
+    """Angle or difference of grad u to the normals, where the cloud has some (estimated with `guide`)."""
+    normals_cosine: bool = False
+    off_surface: tuple[float, ...] = (0.0,)
+    """exp(-100 |u|) off the cloud."""
+    heat: tuple[float, ...] = (0.0,)
+    """Screened-Poisson energy off the cloud, an integral over the box and the Gaussian's reach."""
+    heat_lambda: tuple[float, ...] = (15.0,)
+    """Absorption of the heat term, in 1 / model-space length."""
+    divergence: tuple[float, ...] = (0.0,)
+    """|lap u| off the cloud (DiGS)."""
+    directional: tuple[float, ...] = (0.0,)
+    """Directional divergence off the cloud (StEik)."""
+    singular_hessian: tuple[float, ...] = (0.0,)
+    """|det H| off the cloud."""
+    guide: tuple[float, ...] = (0.0,)
+    """Difference to the first signed distance that the oriented cloud gives (`geometry.oriented`)."""
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """One field from one cloud; `reconstruction.presets` has a configuration per method."""
+
+    method: str = "hotspot"
+    """Name of the recipe, kept with the result."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: FieldLossConfig = field(default_factory=FieldLossConfig)
+    steps: int = 5000
+    """Length of the run; `minutes` ends it earlier and the schedules follow the clock then."""
+    minutes: float = 0.0
+    """Wall-clock budget of the steps; 0 for none."""
+    patience: int = 0
+    """Stop when the error on the cloud has not fallen by 1 % for this many windows of 100 steps; 0 for never."""
+    lr: float = 1e-3
+    lr_rows: float = 1e-2
+    """Pyramid: step of the features."""
+    lr_final: float = 0.02
+    """Share of the learning rates left at the end of their cosine decay."""
+    clip: float = 10.0
+    """Largest norm of the gradient; 0 for no limit."""
+    surface_points: int = 512
+    """Points of the cloud a step."""
+    off_points: int = 512
+    """Points off the cloud a step: half uniform in the box, half from `nearby`."""
+    nearby: Nearby = "gaussian"
+    """A `gaussian` at the origin (HotSpot), or `local`: the cloud, moved as far as 50th neighbours are (IGR)."""
+    gaussian_std: float = 0.5
+    """Standard deviation of that Gaussian per axis."""
+    extent: float = 1.1
+    """Half the side of the box, in model space."""
     seed: int = 0

@@ -22,7 +22,9 @@ from latentsdf.extract import Mode
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.files import MeshFile
 from latentsdf.geometry.metrics import Comparison, compare
+from latentsdf.observation import Observation
 from latentsdf.progress import track
+from latentsdf.refine import check
 from latentsdf.space import CodeLike, ShapeSpace
 
 _SHOWN = ("cd_sq_sum", "floor_cd_sq_sum", "cd_l1_half", "f_score_001", "f_score_002", "normal_consistency", "hausdorff")
@@ -185,11 +187,35 @@ def _codes(
     failed: dict[str, str],
 ) -> dict[str, CodeLike]:
     if unseen:
-        fits = space.invert_many(list(references.values()), inversion, refinement=refinement)
-        return dict(zip(references, fits, strict=True))
+        return _inverted(space, references, inversion, refinement, failed)
     known = set(space.ids) | set(space.keys)
     failed.update({name: "not a training shape of this space; pass --invert" for name in references.keys() - known})
     return {name: name for name in references if name in known}
+
+
+def _inverted(
+    space: ShapeSpace,
+    references: dict[str, trimesh.Trimesh],
+    inversion: InvertConfig | None,
+    refinement: RefineConfig | None,
+    failed: dict[str, str],
+) -> dict[str, CodeLike]:
+    observations: dict[str, Observation] = {}
+    for name, mesh in references.items():
+        try:
+            observations[name] = space.observe(mesh, inversion)
+        except LatentSDFError as error:
+            failed[name] = str(error)
+    fits = dict(zip(observations, space.invert_many(list(observations.values()), inversion), strict=True))
+    if refinement is not None:
+        check(refinement)
+        for name in list(fits):
+            try:
+                fits[name] = space.refine(fits[name], references[name], refinement)
+            except LatentSDFError as error:
+                failed[name] = f"refining: {error}"
+                del fits[name]
+    return dict(fits)
 
 
 def _worst(name: str, values: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from torch import Tensor
 from latentsdf.blocks import Blocks, Ints, Mask, allocate, lookup
 from latentsdf.errors import ConfigError, EmptyLevelSetError, LatentSDFError
 from latentsdf.marching import marching_cubes
-from latentsdf.refinement import active_cells, crossing_cells, crossing_vertices, refine
+from latentsdf.octree import active_cells, crossing_cells, crossing_vertices, refine
 
 SignedDistance = Callable[[Tensor], Tensor]
 """Points (N, 3) float32 in model space to signed distances (N,), negative inside."""

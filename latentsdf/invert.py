@@ -1,8 +1,8 @@
 """Fit codes to observations with the networks and the grid frozen, many observations at once.
 
-The code is written z = mean + A u, with mean and A from the training codes' covariance, so that the prior is |u|^2
-and one learning rate fits every direction. All training codes are ranked on the observation; the best ones and the
-mean are the starts, and after a fifth of the steps only the best start of each observation goes on.
+All training codes are ranked on each observation, in several turns about the vertical axis when its placement is
+unknown. The best ones and the mean are the starts; after a few Gauss-Newton steps on few samples only the best start of
+each observation goes on, on more samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +17,24 @@ from torch import Tensor
 from latentsdf.config import InvertConfig
 from latentsdf.delta import Delta
 from latentsdf.errors import ConfigError
+from latentsdf.gauss_newton import MOTIONS, Fits, Samples, Solver, move
 from latentsdf.geometry.mesh import Similarity
-from latentsdf.losses import data_term
 from latentsdf.memory import keep_freed_memory
 from latentsdf.model.field import LatentSDF
-from latentsdf.observation import NEAR, Observation
+from latentsdf.observation import Observation
+from latentsdf.prior import CodePrior
 from latentsdf.progress import track
 
 _TOGETHER = 16
 _RANKING_POINTS = 512
-_CLAMP = 0.1
+_RANKED_AT_ONCE = 256
+_CHOOSING_STEPS = 8
+_PLATEAU = 2e-3
+_YAWS = 12
+_SCALES = (1.0, 0.8)
+_PARTIAL_SPREAD = (0.3, 0.3, 0.3, 0.3, 0.3)
+_SPREAD = (0.15, 0.3, 0.1, 0.1, 0.1)
+_CHUNK = 65_536
 _TRUSTED_RESIDUAL = 0.006  # on 9 real chairs and on furniture, F-score(0.02) was above 0.9 below it and under 0.8 above
 
 
@@ -34,8 +42,9 @@ _TRUSTED_RESIDUAL = 0.006  # on 9 real chairs and on furniture, F-score(0.02) wa
 class Inversion:
     """A fitted code.
 
-    `code` (L,); `history` sum of both branches' mean absolute errors by step; `residual` the final mean absolute
-    error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
+    `code` (L,); `history` what the fit cost by step, about the sum of both branches' mean absolute errors, first on the
+    few samples on which starts are compared; `residual` the final mean absolute error of the overfit branch on samples
+    within 0.05 of the surface, in model space; `ok` False when the
     residual says that the space does not hold this shape; `similarity` leads to the user's frame; `delta` is the
     detail that refining added, None without.
     """
@@ -48,32 +57,6 @@ class Inversion:
     delta: Delta | None = None
 
 
-@dataclass(frozen=True)
-class CodePrior:
-    """Gaussian of the training codes: z = mean + basis u with u ~ N(0, 1)."""
-
-    mean: Float[Tensor, " L"]
-    basis: Float[Tensor, "L L"]
-
-    @staticmethod
-    def fit(codes: Float[Tensor, "T L"]) -> "CodePrior":
-        """Mean and covariance root; the floor keeps directions open that few training shapes span."""
-        mean = codes.mean(0)
-        centered = codes - mean
-        covariance = centered.T @ centered / max(1, len(codes) - 1)
-        values, vectors = torch.linalg.eigh(covariance)
-        floor = 0.05 * values.clamp(min=0).mean() + 1e-8
-        return CodePrior(mean, vectors * (values.clamp(min=0) + floor).sqrt())
-
-    def decode(self, coordinates: Float[Tensor, "K L"]) -> Float[Tensor, "K L"]:
-        """Coordinates u -> codes."""
-        return self.mean + coordinates @ self.basis.T
-
-    def encode(self, codes: Float[Tensor, "K L"]) -> Float[Tensor, "K L"]:
-        """Codes -> coordinates u."""
-        return torch.linalg.solve(self.basis, (codes - self.mean).T).T
-
-
 def invert(
     model: LatentSDF,
     training_codes: Float[Tensor, "T L"],
@@ -82,118 +65,138 @@ def invert(
 ) -> list[Inversion]:
     """One code for each observation (DESIGN 6; compare METHODS 1.6 and 2), found 16 at a time.
 
-    Raises ConfigError for settings below 1.
+    Raises ConfigError for settings out of range.
     """
     config = config or InvertConfig()
+    check(config)
+    keep_freed_memory()
+    prior = CodePrior.fit(training_codes)
+    spread = torch.tensor(_PARTIAL_SPREAD if config.partial else _SPREAD, device=training_codes.device)
+    solver = Solver(model, prior, config.prior, spread if config.align else torch.zeros_like(spread))
+    batches = [observations[i : i + _TOGETHER] for i in range(0, len(observations), _TOGETHER)]
+    with track("inverting", total=config.steps * len(batches), unit="step") as advance:
+        return [fit for batch in batches for fit in _invert_together(solver, training_codes, batch, config, advance)]
+
+
+def check(config: InvertConfig) -> None:
+    """Raise ConfigError for settings out of range."""
     if min(config.steps, config.starts, config.points) < 1:
         raise ConfigError(
             f"inversion needs at least 1 step, start and point, got {config.steps}, {config.starts}, {config.points}"
         )
-    keep_freed_memory()
-    prior = CodePrior.fit(training_codes)
-    batches = [observations[i : i + _TOGETHER] for i in range(0, len(observations), _TOGETHER)]
-    with track("inverting", total=config.steps * len(batches), unit="step") as advance:
-        return [
-            fit for batch in batches for fit in _invert_together(model, training_codes, prior, batch, config, advance)
-        ]
+    if not 0 <= config.prior < np.inf:
+        raise ConfigError(f"the prior's weight must not be negative, got {config.prior}")
 
 
 def _invert_together(
-    model: LatentSDF,
-    training_codes: Float[Tensor, "T L"],
-    prior: CodePrior,
+    solver: Solver,
+    training: Tensor,
     observations: Sequence[Observation],
     config: InvertConfig,
     advance: Callable[..., None],
 ) -> list[Inversion]:
     rng = np.random.default_rng(config.seed)
-    coordinates = prior.encode(_starts(model, training_codes, observations, config, rng))
-    owner = torch.arange(len(observations), device=coordinates.device).repeat_interleave(config.starts)
-    prune_at = max(1, config.steps // 5)
-    history: list[Tensor] = []
-    adam = torch.optim.Adam([coordinates.requires_grad_()], lr=config.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, config.steps, eta_min=config.lr * 0.01)
-    for step in range(config.steps):
-        if step == prune_at and config.starts > 1:
-            best = _best_starts(torch.stack(history[-10:]).mean(0), len(observations))
-            coordinates = coordinates.detach()[best].requires_grad_()
-            owner = owner[best]
-            adam.param_groups[0]["params"] = [coordinates]
-            adam.state.clear()
-            history = [errors[best] for errors in history]
-        # To choose among starts takes fewer samples than to fit one.
-        points = config.points if step >= prune_at else max(1, config.points // 4)
-        errors = _errors(model, prior.decode(coordinates), observations, owner, points, rng)
-        loss = (errors + config.prior * coordinates.square().sum(1)).sum()
-        adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        adam.step()
-        schedule.step()
-        history.append(errors.detach())
+    taken = 0
+
+    def step() -> None:
+        nonlocal taken
+        taken += 1
         advance()
-    codes = prior.decode(coordinates.detach())
-    return [
-        _result(model, code, observation, torch.stack(history)[:, i])
-        for i, (code, observation) in enumerate(zip(codes, observations, strict=True))
-    ]
+
+    few = _draw(observations, max(1, config.points // 4), training.device, rng)
+    codes, motions = _starts(solver, training, observations, config, rng)
+    starts = len(codes) // len(observations)
+    owner = torch.arange(len(observations), device=training.device).repeat_interleave(starts)
+    fits = solver.start(codes, motions, few[owner])
+    tried: list[Tensor] = []
+    if starts > 1:
+        fits, tried = solver.improve(fits, few[owner], min(_CHOOSING_STEPS, config.steps), _PLATEAU, step)
+    best = fits.cost.view(-1, starts).argmin(1) + torch.arange(len(observations), device=training.device) * starts
+    many = _draw(observations, config.points, training.device, rng)
+    fits = _restart(solver, fits[best], many)
+    fits, history = solver.improve(fits, many, max(1, config.steps - taken), _PLATEAU, step)
+    advance(config.steps - taken)
+    histories = torch.stack([costs[best] for costs in tried] + history).cpu().numpy()
+    results = zip(solver.prior.decode(fits.coordinates), fits.motions, observations, histories.T, strict=True)
+    return [_result(solver.model, *result) for result in results]
+
+
+def _restart(solver: Solver, fits: Fits, samples: Samples) -> Fits:
+    """The same fits, and what they cost on other samples."""
+    return solver.start(solver.prior.decode(fits.coordinates), fits.motions, samples)
 
 
 def _starts(
-    model: LatentSDF,
+    solver: Solver,
     training: Tensor,
     observations: Sequence[Observation],
     config: InvertConfig,
     rng: np.random.Generator,
-) -> Float[Tensor, "K L"]:
-    """The best-ranked training codes of each observation and the mean code, `config.starts` each."""
+) -> tuple[Float[Tensor, "K L"], Float[Tensor, "K 5"]]:
+    """Codes and placements to start from, `config.starts` an observation: the best-ranked, and the mean code."""
     mean = training.mean(0, keepdim=True)
-    starts = []
+    pool = torch.cat((training, mean))
+    places = _placements(config, training)
+    points = _RANKING_POINTS // 2 if config.align else _RANKING_POINTS
+    codes, motions = [], []
     for observation in observations:
-        points, distance = (x.to(training.device) for x in _draw(observation, _RANKING_POINTS, rng))
-        with torch.no_grad():
-            predicted = torch.cat(
-                [model.branch("general", points.expand(len(c), -1, -1), c) for c in training.split(256)]
-            )
-        errors = (predicted.clamp(-_CLAMP, _CLAMP) - distance.clamp(-_CLAMP, _CLAMP)).abs().mean(1)
-        ranked = training[errors.argsort()[: max(1, config.starts - 1)]]
-        starts.append(torch.cat((ranked, mean.expand(config.starts - len(ranked), -1))))
-    return torch.cat(starts)
+        samples = _draw([observation], points, training.device, rng)
+        errors = torch.stack([_rank(solver, pool, place, samples) for place in places])  # (M, T + 1)
+        order = errors.flatten().argsort()[: config.starts]
+        place, code = order // len(pool), order % len(pool)
+        if config.starts > 1 and not (code == len(training)).any():
+            code[-1], place[-1] = len(training), place[0]
+        codes.append(pool[code])
+        motions.append(places[place])
+    return torch.cat(codes), torch.cat(motions)
 
 
-def _draw(observation: Observation, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    pick = rng.integers(len(observation.points), size=count)
-    return torch.from_numpy(observation.points[pick]), torch.from_numpy(observation.distance[pick])
+def _placements(config: InvertConfig, like: Tensor) -> Float[Tensor, "M 5"]:
+    """Where an observation may lie at first."""
+    if not config.align:
+        return torch.zeros(1, MOTIONS, device=like.device)
+    # A part fills the box that the whole would.
+    scales = _SCALES if config.partial else _SCALES[:1]
+    yaws = np.arange(_YAWS) * (2 * np.pi / _YAWS)
+    rows = [(np.log(scale), yaw, 0, 0, 0) for scale in scales for yaw in yaws]
+    return torch.tensor(rows, dtype=torch.float32, device=like.device)
 
 
-def _errors(
-    model: LatentSDF,
-    codes: Float[Tensor, "K L"],
-    observations: Sequence[Observation],
-    owner: Tensor,
-    points: int,
-    rng: np.random.Generator,
-) -> Float[Tensor, " K"]:
-    """Sum of both branches' mean absolute errors, per code; starts of one observation see the same samples."""
-    drawn = [_draw(observation, points, rng) for observation in observations]
-    xyz = torch.stack([p for p, _ in drawn]).to(codes.device)[owner]
-    distance = torch.stack([d for _, d in drawn]).to(codes.device)[owner].clamp(-_CLAMP, _CLAMP)
-    branches = model(xyz, codes)
-    near = (distance.abs() < NEAR).float()
-    general = (branches.general.clamp(-_CLAMP, _CLAMP) - distance).abs().mean(1)
-    overfit = ((branches.overfit.clamp(-_CLAMP, _CLAMP) - distance).abs() * near).sum(1) / near.sum(1).clamp(min=1)
-    return general + overfit
+def _rank(solver: Solver, pool: Tensor, place: Tensor, samples: Samples) -> Float[Tensor, " T"]:
+    errors = []
+    for codes in pool.split(_RANKED_AT_ONCE):
+        every = torch.zeros(len(codes), dtype=torch.long, device=pool.device)
+        errors.append(solver.errors(solver.prior.encode(codes), place.expand(len(codes), -1), samples[every]))
+    return torch.cat(errors)
 
 
-def _best_starts(errors: Float[Tensor, " K"], observations: int) -> Tensor:
-    table = errors.view(observations, -1)
-    return table.argmin(1) + torch.arange(observations, device=errors.device) * table.shape[1]
+def _draw(observations: Sequence[Observation], count: int, device: torch.device, rng: np.random.Generator) -> Samples:
+    """`count` samples of each observation, drawn at random."""
+    picks = [(o, rng.integers(len(o.points), size=count)) for o in observations]
+    columns = zip(*((o.points[p], o.low[p], o.high[p], o.near[p]) for o, p in picks), strict=True)
+    return Samples.clamped(*(torch.from_numpy(np.stack(column)).to(device) for column in columns))
 
 
-def _result(model: LatentSDF, code: Tensor, observation: Observation, history: Tensor) -> Inversion:
-    near = np.abs(observation.distance) < NEAR
-    points = torch.from_numpy(observation.points[near]).to(code.device)
+def _result(
+    model: LatentSDF, code: Tensor, motion: Tensor, observation: Observation, history: NDArray[np.float32]
+) -> Inversion:
+    near = observation.near
+    low, high = (torch.from_numpy(bound[near]) for bound in (observation.low, observation.high))
+    off = []
     with torch.no_grad():
-        predicted = model.branch("overfit", points[None], code[None])[0].cpu()
-    residual = float(data_term(predicted, torch.from_numpy(observation.distance[near])))
+        for points in torch.from_numpy(observation.points[near]).split(_CHUNK):
+            moved, scale = move(points[None].to(code.device), motion[None])
+            off.append((model.branch("overfit", moved, code[None]) / scale)[0].cpu())
+    distance = torch.cat(off)
+    residual = float((distance - torch.minimum(torch.maximum(distance, low), high)).abs().mean())
     verdict = residual <= _TRUSTED_RESIDUAL
-    return Inversion(code.cpu().numpy(), history.cpu().numpy(), residual, verdict, observation.similarity)
+    placed = _placed(observation.similarity, motion.cpu().double().numpy())
+    return Inversion(code.cpu().numpy(), history, residual, verdict, placed)
+
+
+def _placed(similarity: Similarity, motion: NDArray[np.float64]) -> Similarity:
+    """The way from the user's frame to the model's, past the observation's own normalization."""
+    scale, yaw = similarity.scale * float(np.exp(motion[0])), float(motion[1])
+    back = Similarity((0.0, 0.0, 0.0), scale, yaw).to_user(motion[None, 2:])[0]
+    x, y, z = (float(v) for v in np.asarray(similarity.center) - back)
+    return Similarity((x, y, z), scale, yaw)

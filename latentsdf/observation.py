@@ -1,9 +1,9 @@
-"""What a user holds of a shape -> samples in model space that a code can be fitted to.
+"""What a user holds of a shape -> bounds on signed distances in model space that a code can be fitted to.
 
 Meshes become signed samples near the surface and in the box. Arrays are told apart by their columns:
 (N, 3) raw points, (N, 6) points with normals, (N, 4) signed distance samples. Meshes and points arrive in the user's
-frame and are normalized like training shapes; signed samples must already be in model space, because their box
-says nothing about the surface's. Sheets of a mesh have the thickness that a store gives them by default.
+frame and are normalized like training shapes, or in model space; signed samples must be in model space, because their
+box says nothing about the surface's. A part of a shape is taken as points, with normals where it is a mesh.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ import numpy as np
 import trimesh
 from numpy.typing import ArrayLike, NDArray
 
-from latentsdf.config import Normalization, SamplingConfig
+from latentsdf.cloud import Bounds, bounds
+from latentsdf.config import Frame, Normalization, SamplingConfig
 from latentsdf.errors import MeshError
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh import IDENTITY, Similarity
@@ -24,16 +25,26 @@ FEWEST_POINTS = 100
 NEAR = 0.05
 """Samples closer to the surface say how well a code fits it."""
 _NEAR_STDS = (0.05, 0.01, 0.0025)
-_NORMAL_OFFSET = 0.01
+_MOST_POINTS = 20_000
+_FARTHEST = 1.1
 
 
 @dataclass(frozen=True)
 class Observation:
-    """`points` (N, 3) in model space, signed `distance` (N,), and the way back to the user's frame."""
+    """Signed distances at `points` (N, 3) in model space lie in [`low`, `high`] (N,), equal where they are known.
+
+    `similarity` is the way from the user's frame to model space.
+    """
 
     points: NDArray[np.float32]
-    distance: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
     similarity: Similarity
+
+    @property
+    def near(self) -> NDArray[np.bool_]:
+        """Samples that are known to be close to the surface."""
+        return np.maximum(np.abs(self.low), np.abs(self.high)) < NEAR
 
 
 def observe(
@@ -41,16 +52,25 @@ def observe(
     normalization: Normalization = "sphere",
     samples: int = 30_000,
     seed: int = 0,
+    *,
+    partial: bool = False,
+    frame: Frame = "user",
 ) -> Observation:
     """Turn a mesh, a mesh file, or an array of points or samples into an observation.
 
-    `normalization` is the space's; meshes and points are brought to model space by it. Raises MeshError for a mesh or
-    an array that cannot say where a surface is.
+    `normalization` is the space's; meshes and points in a user's frame are brought to model space by it. With
+    `partial`, nothing is concluded from where a mesh or points show no surface. Raises MeshError for a mesh or an array
+    that cannot say where a surface is.
     """
     if isinstance(target, str | Path):
         target = meshes.load(target)
+    rng = np.random.default_rng(seed)
+    normalization = "none" if frame == "model" else normalization
     if isinstance(target, trimesh.Trimesh):
-        return _from_mesh(target, normalization, samples, seed)
+        cleaned, _ = meshes.clean(target)
+        model_mesh, similarity = meshes.normalize(cleaned, normalization)
+        from_mesh = _from_part(model_mesh, rng, seed) if partial else _from_mesh(model_mesh, samples, rng, seed)
+        return _observation(from_mesh, similarity)
     array = np.asarray(target, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise MeshError(
@@ -61,14 +81,21 @@ def observe(
     if not np.isfinite(array).all():
         raise MeshError(f"{int((~np.isfinite(array)).any(1).sum())} of {len(array)} rows are not finite; drop them")
     if array.shape[1] == 4:
-        return _from_signed(array)
-    return _from_points(array, normalization)
+        return _observation(_from_signed(array), IDENTITY)
+    if len(array) > _MOST_POINTS:
+        array = array[rng.choice(len(array), _MOST_POINTS, replace=False)]
+    similarity = meshes.similarity_of(array[:, :3], normalization)
+    points = similarity.to_model(array[:, :3])
+    normals = _unit(array[:, 3:]) if array.shape[1] == 6 else None
+    return _observation(bounds(points, normals, partial=partial, rng=rng), similarity)
 
 
-def _from_mesh(mesh: trimesh.Trimesh, normalization: Normalization, samples: int, seed: int) -> Observation:
-    cleaned, _ = meshes.clean(mesh)
-    model_mesh, similarity = meshes.normalize(cleaned, normalization)
-    rng = np.random.default_rng(seed)
+def _observation(known: Bounds, similarity: Similarity) -> Observation:
+    points, low, high = (column.astype(np.float32) for column in known)
+    return Observation(points, low, high, similarity)
+
+
+def _from_mesh(model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generator, seed: int) -> Bounds:
     count = samples // (len(_NEAR_STDS) + 1)
     surface = np.asarray(trimesh.sample.sample_surface(model_mesh, count * len(_NEAR_STDS), seed=seed)[0])
     noise = rng.normal(size=surface.shape) * np.repeat(_NEAR_STDS, count)[:, None]
@@ -76,29 +103,29 @@ def _from_mesh(mesh: trimesh.Trimesh, normalization: Normalization, samples: int
     points = np.concatenate((np.clip(surface + noise, -1, 1), uniform))
     stored = SamplingConfig()
     distance = Solid(model_mesh, band_width(stored.resolution, stored.sheet_thickness))(points)
-    return Observation(points.astype(np.float32), distance.astype(np.float32), similarity)
+    return Bounds(points, distance, distance)
 
 
-def _from_points(array: NDArray[np.float64], normalization: Normalization) -> Observation:
-    points = array[:, :3]
-    similarity = meshes.similarity_of(points, normalization)
-    model_points = similarity.to_model(points)
-    distance = np.zeros(len(points))
-    if array.shape[1] == 6:
-        normals = array[:, 3:] / np.linalg.norm(array[:, 3:], axis=1, keepdims=True).clip(1e-12)
-        sides = (model_points, model_points + _NORMAL_OFFSET * normals, model_points - _NORMAL_OFFSET * normals)
-        model_points = np.concatenate(sides)
-        distance = np.repeat((0.0, _NORMAL_OFFSET, -_NORMAL_OFFSET), len(points))
-    return Observation(model_points.astype(np.float32), distance.astype(np.float32), similarity)
+def _from_part(model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int) -> Bounds:
+    points, face = trimesh.sample.sample_surface(model_mesh, _MOST_POINTS, seed=seed)
+    normals = np.asarray(model_mesh.face_normals)[face]
+    return bounds(np.asarray(points), normals, partial=True, rng=rng)
 
 
-def _from_signed(array: NDArray[np.float64]) -> Observation:
+def _from_signed(array: NDArray[np.float64]) -> Bounds:
     points, distance = array[:, :3], array[:, 3]
-    if np.abs(points).max() > 1.1:
+    if np.abs(points).max() > _FARTHEST:
         raise MeshError(
             f"signed samples must be in model space [-1, 1]^3, but coordinates reach {np.abs(points).max():.3g}; "
             "scale them first, or pass the mesh or points"
         )
     if np.abs(distance).min() >= NEAR:
         raise MeshError(f"no signed sample lies within {NEAR} of the surface, so they do not say where it is")
-    return Observation(points.astype(np.float32), distance.astype(np.float32), IDENTITY)
+    return Bounds(points, distance, distance)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not length.all():
+        raise MeshError(f"{int((length == 0).sum())} of {len(vectors)} normals have no length; drop those points")
+    return vectors / length

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsdf.config import Normalization, RefineConfig
+from latentsdf.config import RefineConfig
 from latentsdf.delta import Delta, fingerprint, slots
 from latentsdf.errors import ConfigError
 from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.mesh import Similarity
 from latentsdf.geometry.sampling import band_width, lattice_points
 from latentsdf.geometry.solid import Solid
 from latentsdf.losses import data_term
@@ -48,10 +49,10 @@ class Detail:
     lattice: NDArray[np.float32]
 
 
-def observe_detail(mesh: trimesh.Trimesh, normalization: Normalization, config: RefineConfig) -> Detail:
+def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: RefineConfig) -> Detail:
     """What preprocessing would store of a mesh in the user's frame: the dense band, and the sparse lattice."""
     cleaned, _ = meshes.clean(mesh)
-    model_mesh, _ = meshes.normalize(cleaned, normalization)
+    model_mesh = trimesh.Trimesh(similarity.to_model(cleaned.vertices), cleaned.faces, process=False)
     solid = Solid(model_mesh, band_width(config.resolution, config.sheet_thickness))
     lattice = solid.sparse(config.lattice).distance.reshape((config.lattice + 1,) * 3)
     band = solid.band(config.resolution, config.band_voxels)

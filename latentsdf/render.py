@@ -3,8 +3,10 @@
 Conventions: y is up; azimuth 0 looks at the +z side, turning towards +x; angles in degrees. Orthographic camera.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,9 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from latentsdf.errors import EmptyLevelSetError, MeshError
+from latentsdf.atomic import written_whole
+from latentsdf.errors import ConfigError, EmptyLevelSetError, MeshError
 from latentsdf.extract import SignedDistance
 from latentsdf.geometry.mesh import normalize
+
+Style = Literal["shaded", "normals", "depth"]
+"""Lit; unit normals (n + 1) / 2 as red, green, blue; or bright near and dark far, over the depth that is hit."""
 
 _BASE = np.array([0.56, 0.67, 0.80])
 _BACKGROUND = 1.0
@@ -54,14 +60,24 @@ class Camera:
 
 
 def render_mesh(
-    mesh: trimesh.Trimesh, *, size: int = 384, azimuth: float = 35.0, elevation: float = 20.0
+    mesh: trimesh.Trimesh,
+    *,
+    size: int = 384,
+    azimuth: float = 35.0,
+    elevation: float = 20.0,
+    style: Style = "shaded",
+    fit: bool = True,
 ) -> Image.Image:
-    """A shaded picture of a mesh, fitted to the image; raises MeshError when it has no faces."""
+    """A picture of a mesh, fitted to the image, or else with the image showing [-1, 1]^2 of model space.
+
+    Raises MeshError when it has no faces, or when none is in view.
+    """
     from trimesh.ray.ray_pyembree import RayMeshIntersector
 
     if len(mesh.faces) == 0:
         raise MeshError("a mesh without faces cannot be rendered")
-    low, high = mesh.bounds
+    _check(size, style)
+    low, high = mesh.bounds if fit else (-np.ones(3) / 3**0.5, np.ones(3) / 3**0.5)
     camera = Camera.orbit(azimuth, elevation, (low + high) / 2, float(np.linalg.norm(high - low)) / 2)
     # Embree works in float32, so the scene is brought to unit size around the origin.
     unit = trimesh.Trimesh((mesh.vertices - camera.center) / camera.extent, mesh.faces, process=False)
@@ -70,14 +86,18 @@ def render_mesh(
     origins, directions = camera.rays(size * _SUPERSAMPLING)
     face = caster.intersects_first(origins, directions)
     hit = face >= 0
+    if not hit.any():
+        raise MeshError("no part of the mesh is in view; it lies outside model space, or is too thin to be seen")
     normals = np.asarray(unit.face_normals)[face[hit]]
     # Open surfaces are seen from behind too.
     normals *= -np.sign((normals * camera.forward).sum(1, keepdims=True))
     triangles = unit.triangles[face[hit], 0]
     depth = ((triangles - origins[hit]) * normals).sum(1) / (normals @ camera.forward).clip(max=-1e-9)
     points = origins[hit] + depth[:, None] * camera.forward
+    if style != "shaded":
+        return _compose(_style(style, points, normals, camera), hit, size)
     light = _shade(normals, camera) * _occlusion(caster, points, normals)
-    return _compose(light, hit, size)
+    return _compose(_lit(light), hit, size)
 
 
 def render_field(
@@ -86,20 +106,37 @@ def render_field(
     size: int = 384,
     azimuth: float = 35.0,
     elevation: float = 20.0,
+    style: Style = "shaded",
     device: torch.device | str = "cpu",
 ) -> Image.Image:
-    """A shaded picture of a signed distance in model space by sphere tracing.
+    """A picture of a signed distance in model space by sphere tracing.
 
     Steps are 0.8 of the distance, so a field whose gradient norm reaches 1.25 is still safe; normals come from central
     differences of 2e-3. Raises EmptyLevelSetError when no ray meets a surface.
     """
+    _check(size, style)
     camera = Camera.orbit(azimuth, elevation, np.zeros(3), 1.0)
     origins, directions = (torch.from_numpy(np.float32(a)).to(device) for a in camera.rays(size * _SUPERSAMPLING))
     points, hit = _trace(field, origins, directions)
     if not hit.any():
         raise EmptyLevelSetError("no ray meets a surface in [-1, 1]^3; train longer, or check the code")
     normals = _normals(field, points[hit]).cpu().numpy().astype(np.float64)
-    return _compose(_shade(normals, camera), hit.cpu().numpy(), size)
+    colour = _style(style, points[hit].cpu().numpy().astype(np.float64), normals, camera)
+    return _compose(colour, hit.cpu().numpy(), size)
+
+
+def turntable(picture: Callable[[float], Image.Image], frames: int) -> list[Image.Image]:
+    """Pictures at `frames` azimuths once around, by a function of the azimuth."""
+    if frames < 2:
+        raise ConfigError(f"a turntable needs at least 2 frames, got {frames}")
+    return [picture(360 * i / frames) for i in range(frames)]
+
+
+def animation(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> None:
+    """An endless GIF, so many milliseconds a picture."""
+    with written_whole(path) as aside:
+        first, *rest = (picture.quantize(64) for picture in pictures)
+        first.save(aside, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
 def contact_sheet(
@@ -200,10 +237,34 @@ def _occlusion(caster: object, points: NDArray[np.float64], normals: NDArray[np.
     return np.asarray(1 - 0.6 * hits / _OCCLUSION_RAYS)
 
 
-def _compose(light: NDArray[np.float64], hit: NDArray[np.bool_], size: int) -> Image.Image:
+def _check(size: int, style: str) -> None:
+    if size < 1:
+        raise ConfigError(f"a picture needs at least 1 pixel, got size {size}")
+    if style not in get_args(Style):
+        raise ConfigError(f"style must be one of {', '.join(get_args(Style))}, got '{style}'")
+
+
+def _style(
+    style: Style, points: NDArray[np.float64], normals: NDArray[np.float64], camera: Camera
+) -> NDArray[np.float64]:
+    """Colours (N, 3) in [0, 1] of hit points."""
+    if style == "shaded":
+        return _lit(_shade(normals, camera))
+    if style == "normals":
+        return np.asarray((normals + 1) / 2)
+    depth = points @ camera.forward
+    near, far = depth.min(), depth.max()
+    return np.repeat(0.95 - 0.8 * (depth - near)[:, None] / max(far - near, 1e-9), 3, axis=1)
+
+
+def _lit(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (light[:, None] * _BASE * 1.15).clip(0, 1)
+
+
+def _compose(colour: NDArray[np.float64], hit: NDArray[np.bool_], size: int) -> Image.Image:
     """Colour the hits, average the supersamples."""
     fine = size * _SUPERSAMPLING
     pixels = np.full((fine * fine, 3), _BACKGROUND)
-    pixels[hit] = (light[:, None] * _BASE * 1.15).clip(0, 1)
+    pixels[hit] = colour
     image = pixels.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING, 3).mean((1, 3))
     return Image.fromarray((image * 255).round().astype(np.uint8))

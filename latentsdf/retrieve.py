@@ -1,40 +1,87 @@
-"""Nearest shapes by code: a FAISS index saved with its ids."""
+"""Nearest shapes by code: a FAISS index, exact or approximate by size, saved with its ids and the space it is of."""
 
+import hashlib
 import json
-import os
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
+import trimesh
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from latentsdf.atomic import written_whole
 from latentsdf.errors import CheckpointError, ConfigError, MissingExtraError
+from latentsdf.geometry.metrics import cd_l1_half, sample_surface
 
 Metric = Literal["l2", "cosine"]
+Kind = Literal["auto", "flat", "ivf", "hnsw", "pq"]
+
+_EXACT_UP_TO = 100_000
+_COMPRESSED_FROM = 10_000_000
+_RECALL = 0.97  # measured on few queries, so that all of them together find 0.95
+_CALIBRATION_QUERIES = 200
+_CHAMFER_POINTS = 5_000
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Neighbours of one query, nearest first. `distances` are Euclidean, or 1 - cosine."""
+    """Neighbours of one query, nearest first.
+
+    `distances` are Euclidean, or 1 - cosine; after re-ranking CD-L1-half between surfaces in model space.
+    """
 
     ids: list[str]
     distances: list[float]
 
 
 class CodeIndex:
-    """Exact nearest neighbours among codes (IndexFlatL2, or IndexFlatIP on unit codes for cosine)."""
+    """Nearest neighbours among codes (T, L) with distinct ids.
 
-    def __init__(self, codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str], metric: Metric = "l2") -> None:
-        faiss = _faiss()
-        self.ids = list(ids)
+    - flat: exact.
+    - ivf: codes in 4 sqrt(T) cells, of which a search visits as many as recall@10 = 0.97 takes.
+    - hnsw: a graph of neighbours, searched as widely as that takes; quicker to search, slow to build.
+    - pq: as ivf, each code compressed to a byte for every 2 values; recall is what the compression leaves.
+    - auto: flat up to 100,000 codes, ivf up to 10 million, then pq.
+
+    A flat, ivf or pq index is searched on a GPU where FAISS was built for one. Raises ConfigError for codes that are
+    not finite, ids that repeat, and unknown kinds or metrics.
+    """
+
+    def __init__(
+        self,
+        codes: Float[NDArray[np.float32], "T L"],
+        ids: Sequence[str],
+        metric: Metric = "l2",
+        kind: Kind = "auto",
+        space: str = "",
+    ) -> None:
+        if metric not in get_args(Metric) or kind not in get_args(Kind):
+            raise ConfigError(
+                f"metric is one of {', '.join(get_args(Metric))} and kind one of {', '.join(get_args(Kind))}; "
+                f"got '{metric}' and '{kind}'"
+            )
         self.metric: Metric = metric
-        dim = codes.shape[1]
-        self._index: Any = faiss.IndexFlatL2(dim) if metric == "l2" else faiss.IndexFlatIP(dim)
-        self._index.add(self._prepare(codes))
+        self.space = space
+        """Fingerprint of the space that the codes are of."""
+        self._names: dict[int, str] = {}
+        codes = self._checked(codes, ids)
+        if kind == "auto":
+            kind = "flat" if len(codes) <= _EXACT_UP_TO else "ivf" if len(codes) < _COMPRESSED_FROM else "pq"
+        self.kind: Kind = kind
+        self._index = _build(self._prepare(codes), kind, metric)
+        self._names = dict(enumerate(ids))
+        self._searched = _for_search(self._index, kind)
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the codes, in the order they came."""
+        return list(self._names.values())
 
     @property
     def dim(self) -> int:
@@ -43,41 +90,203 @@ class CodeIndex:
 
     def nearest(self, code: Float[NDArray[np.float32], " L"], k: int = 5) -> Hits:
         """The k nearest ids (all of them if k is larger)."""
-        if code.shape != (self.dim,):
-            raise ConfigError(f"the index holds codes of length {self.dim}, the query has shape {code.shape}")
-        if not np.isfinite(code).all():
+        if np.shape(code) != (self.dim,):
+            raise ConfigError(f"the index holds codes of length {self.dim}, the query has shape {np.shape(code)}")
+        numbers, distances = self.search(np.asarray(code)[None], k)
+        found = numbers[0] >= 0
+        return Hits([self._names[n] for n in numbers[0][found]], [float(d) for d in distances[0][found]])
+
+    def search(
+        self, codes: Float[NDArray[np.float32], "Q L"], k: int
+    ) -> tuple[Int[NDArray[np.int64], "Q K"], Float[NDArray[np.float32], "Q K"]]:
+        """Numbers of the k nearest codes of each query, counted in the order they were given, and distances.
+
+        An approximate index has the number -1 where it finds fewer.
+        """
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, got {k}")
+        if not np.isfinite(codes).all():
             raise ConfigError("the query code has values that are not finite")
-        values, rows = self._index.search(self._prepare(code[None]), min(k, len(self.ids)))
+        values, numbers = self._searched.search(self._prepare(codes), min(k, len(self._names)))
         # FAISS returns squared Euclidean distances, which rounding can push below 0.
-        distances = np.sqrt(np.maximum(values[0], 0)) if self.metric == "l2" else 1 - values[0]
-        return Hits([self.ids[row] for row in rows[0]], [float(d) for d in distances])
+        distances = np.sqrt(np.maximum(values, 0)) if self.metric == "l2" else 1 - values
+        return numbers, distances
+
+    def add(self, codes: Float[NDArray[np.float32], "M L"], ids: Sequence[str]) -> None:
+        """Further codes under new ids."""
+        codes = self._checked(codes, ids)
+        if codes.shape[1] != self.dim:
+            raise ConfigError(f"the index holds codes of length {self.dim}, got {codes.shape[1]}")
+        first = max(self._names, default=-1) + 1
+        numbers = np.arange(first, first + len(codes))
+        self._index.add_with_ids(self._prepare(codes), numbers)
+        self._names.update(zip(numbers.tolist(), ids, strict=True))
+        self._searched = _for_search(self._index, self.kind)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget some codes; a graph of neighbours cannot."""
+        numbers = {name: number for number, name in self._names.items()}
+        unknown = [name for name in ids if name not in numbers]
+        if unknown:
+            raise ConfigError(f"the index holds no shape '{unknown[0]}'")
+        if self.kind == "hnsw":
+            raise ConfigError("an hnsw index cannot forget codes; build it anew without them, or use ivf")
+        self._index.remove_ids(np.array([numbers[name] for name in ids], dtype=np.int64))
+        for name in ids:
+            del self._names[numbers[name]]
+        self._searched = _for_search(self._index, self.kind)
 
     def save(self, folder: Path) -> None:
-        """Write `index.faiss` and `index.json` into the folder."""
-        aside = folder / "index.faiss.next"
-        _faiss().write_index(self._index, str(aside))
-        os.replace(aside, folder / "index.faiss")
-        (folder / "index.json").write_text(json.dumps({"metric": self.metric, "ids": self.ids}))
+        """Write the index and its listing into the folder, `index.faiss` and `index.json` for l2."""
+        index, listing = _files(folder, self.metric)
+        about = {
+            "metric": self.metric,
+            "kind": self.kind,
+            "space": self.space,
+            "numbers": list(self._names),
+            "ids": self.ids,
+        }
+        with written_whole(index) as aside:
+            _faiss().write_index(self._index, str(aside))
+            # Inside the block: if the listing cannot be written, the old pair stays.
+            with written_whole(listing) as listing_aside:
+                listing_aside.write_text(json.dumps(about))
 
     @classmethod
-    def load(cls, folder: Path) -> "CodeIndex":
-        """Read an index; raises CheckpointError when it does not agree with its ids."""
-        listing = json.loads((folder / "index.json").read_text())
+    def load(cls, folder: Path, metric: Metric = "l2", space: str | None = None) -> "CodeIndex":
+        """Read an index; raises FileNotFoundError, or CheckpointError when it is damaged or of another `space`."""
+        path, listing = _files(folder, metric)
+        for file in (path, listing):
+            if not file.is_file():
+                raise FileNotFoundError(f"{file}: no such index")
+        faiss = _faiss()
         index = cls.__new__(cls)
-        index.ids, index.metric = listing["ids"], listing["metric"]
-        index._index = _faiss().read_index(str(folder / "index.faiss"))
-        if index._index.ntotal != len(index.ids):
+        try:
+            about = json.loads(listing.read_text())
+            index.metric, index.kind, index.space = about["metric"], about["kind"], about["space"]
+            index._names = dict(zip(about["numbers"], about["ids"], strict=True))
+            index._index = faiss.read_index(str(path))
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: damaged index ({error!s:.80}); delete it and it is built again") from error
+        if index._index.ntotal != len(index._names):
             raise CheckpointError(
-                f"{folder}: index.faiss holds {index._index.ntotal} codes but index.json names {len(index.ids)}; "
-                "delete both and they are built again"
+                f"{folder}: {path.name} holds {index._index.ntotal} codes but {listing.name} names "
+                f"{len(index._names)}; delete both and they are built again"
             )
+        if space is not None and index.space != space:
+            raise CheckpointError(
+                f"{path}: the index is of another space, or of this one before it was trained on, so its codes mean "
+                "something else here; build it from this space's codes"
+            )
+        index._searched = _for_search(index._index, index.kind)
         return index
+
+    def _checked(self, codes: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
+        codes = np.asarray(codes, dtype=np.float32)
+        if codes.ndim != 2 or len(codes) != len(ids) or not len(codes):
+            raise ConfigError(f"an index needs codes (T, L) and as many ids, got {codes.shape} and {len(ids)}")
+        if not np.isfinite(codes).all():
+            bad = int(np.flatnonzero(~np.isfinite(codes).all(1))[0])
+            raise ConfigError(f"the code of '{ids[bad]}' has values that are not finite")
+        known = set(self._names.values()) | set(ids)
+        if len(known) != len(self._names) + len(ids):
+            raise ConfigError("ids must be distinct, among each other and from those in the index")
+        return codes
 
     def _prepare(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
         codes = np.ascontiguousarray(codes, dtype=np.float32)
         if self.metric == "cosine":
             codes = codes / np.linalg.norm(codes, axis=1, keepdims=True).clip(1e-12)
         return codes
+
+
+def fingerprint(codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str]) -> str:
+    """Name of a set of codes by content, so that an index knows what it is of."""
+    digest = hashlib.sha256(np.ascontiguousarray(codes, dtype=np.float32).tobytes())
+    digest.update("\n".join(ids).encode())
+    return digest.hexdigest()[:32]
+
+
+def rerank(
+    query: trimesh.Trimesh, candidates: Sequence[str], surface: Callable[[str], trimesh.Trimesh], k: int
+) -> Hits:
+    """The k candidates whose surface is nearest the query's by CD-L1-half, 5,000 points a side, all in one frame."""
+    points = sample_surface(query, _CHAMFER_POINTS, 0).points
+    tree = cKDTree(points)
+    distances = []
+    for name in candidates:
+        theirs = sample_surface(surface(name), _CHAMFER_POINTS, 1).points
+        distances.append(cd_l1_half(tree.query(theirs)[0], cKDTree(theirs).query(points)[0]))
+    order = np.argsort(distances, kind="stable")[:k]
+    return Hits([candidates[i] for i in order], [float(distances[i]) for i in order])
+
+
+def _build(codes: NDArray[np.float32], kind: Kind, metric: Metric) -> Any:
+    faiss = _faiss()
+    count, dim = codes.shape
+    measure = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
+    numbers = np.arange(count)
+    if kind == "flat":
+        flat = faiss.IndexIDMap2(faiss.IndexFlat(dim, measure))
+        flat.add_with_ids(codes, numbers)
+        return flat
+    if kind == "hnsw":
+        graph = faiss.IndexHNSWFlat(dim, 32, measure)
+        graph.hnsw.efConstruction = 40
+        index = faiss.IndexIDMap2(graph)
+        index.add_with_ids(codes, numbers)
+        _calibrate(index, codes, measure, lambda width: setattr(graph.hnsw, "efSearch", width), 16, 4096)
+        return index
+    cells = max(1, min(int(4 * math.sqrt(count)), count // 39))  # 39: FAISS asks for as many codes a cell
+    if kind == "ivf":
+        index = faiss.index_factory(dim, f"IVF{cells},Flat", measure)
+    else:
+        if count < 10_000 or dim % 2:
+            raise ConfigError(f"a pq index needs 10,000 codes of even length, got {count} of {dim}; use flat or ivf")
+        index = faiss.index_factory(dim, f"IVF{cells},PQ{dim // 2}", measure)
+    index.train(codes)
+    index.add_with_ids(codes, numbers)
+    if kind == "ivf":
+        _calibrate(index, codes, measure, lambda width: setattr(index, "nprobe", width), 1, cells)
+    else:
+        index.nprobe = max(1, cells // 32)
+    return index
+
+
+def _calibrate(
+    index: Any, codes: NDArray[np.float32], measure: int, set_width: Callable[[int], None], least: int, most: int
+) -> None:
+    """Widen the search until recall@10 is reached on new codes of the same distribution.
+
+    Codes of the index would be found too easily. Where codes are Gaussian, the mean of two times the root of two about
+    their mean is one more of them.
+    """
+    mean = codes.mean(0)
+    one, other = np.random.default_rng(0).choice(len(codes), (2, _CALIBRATION_QUERIES))
+    queries = mean + (codes[one] + codes[other] - 2 * mean) / np.sqrt(2, dtype=np.float32)
+    k = min(10, len(codes))
+    _, truth = _faiss().knn(queries, codes, k, metric=measure)
+    width = least
+    while True:
+        set_width(width)
+        _, found = index.search(queries, k)
+        shared = [len(set(a) & set(b)) for a, b in zip(truth, found, strict=True)]
+        if width >= most or np.mean(shared) >= _RECALL * k:
+            return
+        width = min(most, math.ceil(1.25 * width))
+
+
+def _for_search(index: Any, kind: Kind) -> Any:
+    """The index on a GPU, where there is one that can hold it."""
+    faiss = _faiss()
+    if kind == "hnsw" or not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
+        return index
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+
+
+def _files(folder: Path, metric: Metric) -> tuple[Path, Path]:
+    stem = "index" if metric == "l2" else f"index_{metric}"
+    return folder / f"{stem}.faiss", folder / f"{stem}.json"
 
 
 def _faiss() -> ModuleType:

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -18,13 +18,14 @@ from latentsdf import checkpoint, devices, retrieve
 from latentsdf.band import Band, find_band
 from latentsdf.config import Branch, Config, InvertConfig, Normalization, RefineConfig
 from latentsdf.delta import Delta, Refined
-from latentsdf.errors import ConfigError, MeshError
+from latentsdf.errors import CheckpointError, ConfigError, MeshError
 from latentsdf.extract import Mode, SignedDistance, extract
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.interpolate import Method, interpolate
 from latentsdf.invert import Inversion, invert
-from latentsdf.observation import observe
+from latentsdf.observation import Observation, observe
+from latentsdf.prior import CodePrior
 from latentsdf.refine import check, observe_detail, refine
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 CodeLike = str | ArrayLike | Tensor | Inversion
 """A shape id, a code (L,), or the result of an inversion."""
 
+Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
+"""A mesh or its file, points (N, 3), points with normals (N, 6), signed samples (N, 4), or an observation."""
+
 _CHUNK = 65_536
+_RERANK_RESOLUTION = 64
 
 
 def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
@@ -54,6 +59,7 @@ class ShapeSpace:
         self.device = device
         self.normalization: Normalization = loaded.normalization
         self._similarities = loaded.similarities
+        self._indices: dict[retrieve.Metric, retrieve.CodeIndex] = {}
         self._last_band: tuple[Tensor, Delta | None, Band] | None = None
         self._last_refined: tuple[Delta, Tensor, Refined] | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
@@ -174,11 +180,7 @@ class ShapeSpace:
         return self.fused(shape)(xyz).cpu().numpy()
 
     def invert(
-        self,
-        target: trimesh.Trimesh | Path | str | ArrayLike,
-        config: InvertConfig | None = None,
-        *,
-        refinement: RefineConfig | None = None,
+        self, target: Target, config: InvertConfig | None = None, *, refinement: RefineConfig | None = None
     ) -> Inversion:
         """Fit a code to a mesh, points (N, 3) or (N, 6), or signed samples (N, 4); see `observation`.
 
@@ -188,7 +190,7 @@ class ShapeSpace:
 
     def invert_many(
         self,
-        targets: Sequence[trimesh.Trimesh | Path | str | ArrayLike],
+        targets: Sequence[Target],
         config: InvertConfig | None = None,
         *,
         refinement: RefineConfig | None = None,
@@ -198,43 +200,95 @@ class ShapeSpace:
         targets = [meshes.load(target) if isinstance(target, str | Path) else target for target in targets]
         if refinement is not None:
             check(refinement)
-            if not all(isinstance(target, trimesh.Trimesh) for target in targets):
-                raise MeshError("refining needs distances anywhere near the surface: pass a mesh, or refine nothing")
-        observations = [observe(target, self.normalization, seed=config.seed) for target in targets]
-        fits = invert(self.model, self.codes, observations, config)
+            if config.partial or not all(isinstance(target, trimesh.Trimesh) for target in targets):
+                raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
+        fits = invert(self.model, self.codes, [self.observe(target, config) for target in targets], config)
         if refinement is None:
             return fits
         return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
 
+    def observe(self, target: Target, config: InvertConfig | None = None) -> Observation:
+        """What inversion is going to see of a target, which it also takes in place of the target."""
+        config = config or InvertConfig()
+        if isinstance(target, Observation):
+            return target
+        return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
+
     def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
         """The inversion with the detail of the mesh it was fitted to as its `delta`; the code stays."""
         config = config or RefineConfig()
-        detail = observe_detail(mesh, self.normalization, config)
+        detail = observe_detail(mesh, fit.similarity, config)
         return dataclasses.replace(fit, delta=refine(self.model, self.code(fit), detail, config))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Name of this space by the content of its codes, which every training step changes."""
+        return retrieve.fingerprint(self.codes.cpu().numpy(), self.ids)
+
+    @cached_property
+    def prior(self) -> CodePrior:
+        """The Gaussian of the training codes."""
+        return CodePrior.fit(self.codes)
 
     def interpolate(
         self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"
     ) -> Float[NDArray[np.float32], "N L"]:
         """Codes of a path through the shapes."""
         codes = torch.stack([self.code(shape) for shape in shapes]).cpu().numpy()
-        return interpolate(codes, steps, method)
+        return interpolate(codes, steps, method, self.model, self.prior)
 
-    def nearest(self, shape: CodeLike, k: int = 5) -> retrieve.Hits:
-        """The training shapes with the nearest codes."""
-        return self.index.nearest(self.code(shape).cpu().numpy(), k)
+    def mean(self) -> Float[NDArray[np.float32], " L"]:
+        """The mean of the training codes."""
+        return self.prior.mean.cpu().numpy()
 
-    @cached_property
-    def index(self) -> retrieve.CodeIndex:
-        """The saved index of this space, built and saved on first use."""
-        path = self.folder / "index.faiss"
-        # Codes written after the index make it stale, as training further does.
-        if path.is_file() and path.stat().st_mtime >= (self.folder / "codes.safetensors").stat().st_mtime:
-            saved = retrieve.CodeIndex.load(self.folder)
-            if saved.ids == self.ids and saved.dim == self.codes.shape[1]:
-                return saved
-        index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids)
-        index.save(self.folder)
-        return index
+    def sample(self, count: int, seed: int = 0) -> Float[NDArray[np.float32], "N L"]:
+        """Codes of shapes that nobody made, drawn from the distribution of the training codes."""
+        if count < 1:
+            raise ConfigError(f"at least 1 shape must be drawn, got {count}")
+        return self.prior.sample(count, seed).cpu().numpy()
+
+    def direction(
+        self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)
+    ) -> Float[NDArray[np.float32], "N L"]:
+        """Codes along a principal direction of the training codes, 0 the first, in standard deviations of it."""
+        if not 0 <= number < self.codes.shape[1]:
+            raise ConfigError(f"this space has principal directions 0 to {self.codes.shape[1] - 1}, got {number}")
+        amounts = torch.tensor(deviations, dtype=torch.float32, device=self.device)
+        return self.prior.along(number, amounts).cpu().numpy()
+
+    def combine(self, *terms: tuple[float, CodeLike]) -> Float[NDArray[np.float32], " L"]:
+        """Code arithmetic about the mean: mean + sum of weight * (code - mean)."""
+        offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
+        return (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
+
+    def nearest(self, shape: CodeLike, k: int = 5, *, metric: retrieve.Metric = "l2", rerank: int = 0) -> retrieve.Hits:
+        """The training shapes with the nearest codes; the `rerank` nearest are ordered by Chamfer distance."""
+        code = self.code(shape)
+        hits = self.index(metric).nearest(code.cpu().numpy(), max(k, rerank))
+        if rerank == 0:
+            return hits
+        # Bare codes: in model space, and without the delta of a fit, which no training shape has.
+        known = [name for name in hits.ids if name in self.ids]
+        return retrieve.rerank(
+            self.extract(code, _RERANK_RESOLUTION),
+            known,
+            lambda name: self.extract(self.code(name), _RERANK_RESOLUTION),
+            k,
+        )
+
+    def index(self, metric: retrieve.Metric = "l2") -> retrieve.CodeIndex:
+        """The saved index of this space, built and saved on first use and whenever the space's codes have changed."""
+        if metric not in self._indices:
+            self._indices[metric] = self._opened(metric)
+        return self._indices[metric]
+
+    def _opened(self, metric: retrieve.Metric) -> retrieve.CodeIndex:
+        try:
+            return retrieve.CodeIndex.load(self.folder, metric, space=self.fingerprint)
+        except (FileNotFoundError, CheckpointError):
+            index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids, metric, space=self.fingerprint)
+            index.save(self.folder)
+            return index
 
 
 def _in_chunks(field: SignedDistance) -> SignedDistance:

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from latentsdf.config import NetworkStart
 from latentsdf.losses import jet
 from latentsdf.model.phase import PhaseField
-from latentsdf.model.siren import QuadraticLinear, SineNetwork, Start
+from latentsdf.model.siren import QuadraticLinear, SineNetwork
 from latentsdf.model.softplus import SoftplusMLP
 
 
@@ -19,7 +20,7 @@ def _on_spheres(dim: int, radii: tuple[float, ...]) -> tuple[torch.Tensor, torch
 @pytest.mark.parametrize("quadratic", [False, True])
 @pytest.mark.parametrize("start", ["sphere", "multifrequency"])
 @pytest.mark.parametrize("dim", [2, 3])
-def test_a_sine_network_starts_as_the_distance_of_a_sphere(dim: int, start: Start, quadratic: bool) -> None:
+def test_a_sine_network_starts_as_the_distance_of_a_sphere(dim: int, start: NetworkStart, quadratic: bool) -> None:
     torch.manual_seed(0)
     network = SineNetwork(dim, 128, 5, start=start, quadratic=quadratic, radius=0.5)
     points, radius = _on_spheres(dim, (0.2, 0.5, 0.8))

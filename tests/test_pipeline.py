@@ -251,7 +251,8 @@ def test_a_sheet_is_observed_as_the_slab_a_store_holds() -> None:
     half, points = seen.similarity.to_model(np.ones((1, 3)))[0, 0], seen.points.astype(np.float64)
     aside = np.maximum(np.abs(points[:, :2]) - half, 0)
     truth = np.sqrt((aside**2).sum(1) + points[:, 2] ** 2) - 3 / 512
-    np.testing.assert_allclose(seen.distance, truth, atol=1e-6)
+    np.testing.assert_allclose(seen.low, truth, atol=1e-6)
+    np.testing.assert_array_equal(seen.low, seen.high)
     assert (truth < 0).sum() > 400
 
 
@@ -259,7 +260,7 @@ def test_a_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyP
     import sys
 
     monkeypatch.setitem(sys.modules, "faiss", None)
-    space.__dict__.pop("index", None)
+    monkeypatch.setattr(space, "_indices", {})
     with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[cpu\]'"):
         space.nearest("table_0000")
 

@@ -15,7 +15,7 @@ from latentsdf.config import InvertConfig, RefineConfig
 from latentsdf.delta import Delta, Refined, fingerprint
 from latentsdf.evaluate import evaluate
 from latentsdf.geometry.furniture import furniture
-from latentsdf.geometry.mesh import load, save
+from latentsdf.geometry.mesh import clean, load, normalize, save
 from latentsdf.geometry.metrics import compare
 from latentsdf.invert import Inversion
 from latentsdf.model.field import LatentSDF
@@ -80,7 +80,7 @@ def test_every_use_takes_the_delta_along(space: ShapeSpace, fit: Inversion, refi
 def test_the_corrected_general_branch_is_the_observed_distance_at_the_lattice(
     space: ShapeSpace, refined: Inversion, unseen: trimesh.Trimesh
 ) -> None:
-    observed = observe_detail(unseen, space.normalization, FAST).lattice
+    observed = observe_detail(unseen, normalize(clean(unseen)[0], space.normalization)[1], FAST).lattice
     axis = torch.linspace(-1, 1, FAST.lattice + 1)
     points = torch.cartesian_prod(axis, axis, axis)
     found = space.field(refined, "general")(points).numpy().reshape(observed.shape)
@@ -175,7 +175,7 @@ def test_a_delta_of_nothing_changes_nothing(space: ShapeSpace, fit: Inversion) -
 
 
 def test_what_cannot_be_refined_is_refused(space: ShapeSpace, unseen: trimesh.Trimesh) -> None:
-    with pytest.raises(ls.MeshError, match="refining needs distances anywhere near the surface"):
+    with pytest.raises(ls.MeshError, match="refining needs distances all around a surface"):
         space.invert(unseen.sample(500), FIT, refinement=FAST)
     with pytest.raises(ls.ConfigError, match="the lattice of 48 must divide the band's resolution 128"):
         space.invert(unseen, FIT, refinement=replace(FAST, lattice=48))
@@ -209,3 +209,17 @@ def test_a_refined_folder_is_used_by_every_command(
     }
     evaluate = ["evaluate", space, "--meshes", str(tmp_path), "--refine"]
     assert cli.main(evaluate) == 2
+
+
+def test_a_refinement_that_fails_is_named_in_the_evaluation(
+    space: ShapeSpace, unseen: trimesh.Trimesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fit: Inversion, mesh: trimesh.Trimesh, _: RefineConfig) -> Inversion:
+        if len(mesh.faces) == len(unseen.faces):
+            raise ls.MeshError("no band")
+        return fit
+
+    monkeypatch.setattr(space, "refine", fail)
+    references = {"bad": unseen, "good": trimesh.creation.box((1, 1, 1))}
+    result, _ = evaluate(space, references, unseen=True, resolution=32, points=500, inversion=FIT, refinement=FAST)
+    assert result.failed == {"bad": "refining: no band"} and set(result.shapes) == {"good"}

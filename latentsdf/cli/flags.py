@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from latentsdf.errors import ConfigError
 
 if TYPE_CHECKING:
-    from latentsdf.config import RefineConfig
+    from latentsdf.config import InvertConfig, RefineConfig
     from latentsdf.space import ShapeSpace
 
 
@@ -29,6 +29,34 @@ def decoding(parser: argparse.ArgumentParser, resolution: int = 256) -> None:
 def refining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refine", action="store_true", help="learn a mesh's own detail too, kept as delta.npz")
     parser.add_argument("--refine-seconds", type=float, help="budget of that a shape; implies --refine")
+
+
+def require_png(path: Path | None) -> None:
+    if path is not None and path.suffix.lower() != ".png":
+        raise ConfigError(f"a picture is written as .png, got {path}")
+
+
+def inverting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=int, help="Gauss-Newton steps at most")
+    parser.add_argument("--starts", type=int, help="codes tried side by side at first")
+    parser.add_argument("--points", type=int, help="samples of the observation that the fit sees")
+    parser.add_argument("--prior", type=float, help="weight of staying near the training codes")
+    parser.add_argument(
+        "--partial", action="store_true", help="the target is a part: leave what is missing to the prior"
+    )
+    parser.add_argument("--align", action="store_true", help="estimate scale, turn about y and translation too")
+    parser.add_argument("--frame", choices=("user", "model"), default="user", help="coordinates of the target")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def inversion(arguments: argparse.Namespace) -> "InvertConfig":
+    from latentsdf.config import InvertConfig
+
+    names = ("steps", "starts", "points", "prior")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return InvertConfig(
+        partial=arguments.partial, align=arguments.align, frame=arguments.frame, seed=arguments.seed, **given
+    )
 
 
 def load_space(arguments: argparse.Namespace) -> "ShapeSpace":

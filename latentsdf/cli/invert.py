@@ -1,64 +1,85 @@
-"""Fit a code to a shape."""
+"""Fit codes to shapes."""
 
 import argparse
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from latentsdf.cli import flags, shapes
 from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import MissingExtraError
+from latentsdf.errors import ConfigError, MissingExtraError
 from latentsdf.progress import console, show_note
+
+if TYPE_CHECKING:
+    from latentsdf.invert import Inversion
+    from latentsdf.space import ShapeSpace
 
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    parser = verb(verbs, "invert", run, "fit a code to a mesh, a point cloud, or signed samples")
+    parser = verb(verbs, "invert", run, "fit codes to meshes, point clouds, or signed samples")
     flags.space(parser)
-    parser.add_argument("target", type=Path, help="mesh file, or .npy of points (N,3|6) or signed samples (N,4)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for code.npy, mesh.ply, report.json")
-    parser.add_argument("--steps", type=int, help="optimization steps")
+    what = "mesh file, or .npy of points (N,3|6) or signed samples (N,4); several are fitted together"
+    parser.add_argument("target", type=Path, nargs="+", help=what)
+    where = "folder for code.npy, mesh.ply, report.json; of several targets each gets a folder in it, by file name"
+    parser.add_argument("--out", type=Path, required=True, help=where)
+    flags.inverting(parser)
     flags.refining(parser)
-    parser.add_argument("--seed", type=int, default=0)
     flags.decoding(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    space = flags.load_space(arguments)
+    paths: list[Path] = arguments.target
+    name, count = Counter(path.stem for path in paths).most_common(1)[0]
+    if count > 1:
+        raise ConfigError(f"{count} targets are called '{name}', so their folders would be one; rename them")
+    targets = [shapes.read_target(path) for path in paths]
+    fits = space.invert_many(targets, flags.inversion(arguments), refinement=flags.refinement(arguments))
+    if len(paths) == 1:
+        return _keep(space, paths[0], fits[0], arguments.out, arguments)
+    kept = {}
+    for path, fit in zip(paths, fits, strict=True):
+        kept[path.stem] = _keep(space, path, fit, arguments.out / path.stem, arguments)
+    return kept
+
+
+def _keep(
+    space: "ShapeSpace", target: Path, fit: "Inversion", out: Path, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Write the fit into a folder; returns its report."""
     import numpy as np
 
-    from latentsdf.config import InvertConfig
     from latentsdf.geometry import mesh as meshes
 
-    space = flags.load_space(arguments)
-    steps = {} if arguments.steps is None else {"steps": arguments.steps}
-    config = InvertConfig(seed=arguments.seed, **steps)
-    fit = space.invert(shapes.read_target(arguments.target), config, refinement=flags.refinement(arguments))
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     # An older fit's delta does not go with a new code.
-    (arguments.out / shapes.DELTA).unlink(missing_ok=True)
-    np.save(arguments.out / "code.npy", fit.code)
+    (out / shapes.DELTA).unlink(missing_ok=True)
+    np.save(out / "code.npy", fit.code)
     if fit.delta is not None:
-        fit.delta.save(arguments.out / shapes.DELTA)
+        fit.delta.save(out / shapes.DELTA)
     try:
         hits = dataclasses.asdict(space.nearest(fit, k=min(5, len(space.ids))))
     except MissingExtraError as error:
         hits = None
         show_note("no neighbours", str(error))
     report: dict[str, Any] = {
-        "target": str(arguments.target),
+        "target": str(target),
         "residual": fit.residual,
         "ok": fit.ok,
         "refined": fit.delta is not None,
         "nearest": hits,
         "history": [float(v) for v in fit.history],
         "similarity": dataclasses.asdict(fit.similarity),
+        "space": space.fingerprint,
     }
-    (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
-    meshes.save(space.extract(fit, arguments.resolution, arguments.mode), arguments.out / "mesh.ply")
+    (out / "report.json").write_text(json.dumps(report, indent=1))
+    meshes.save(space.extract(fit, arguments.resolution, arguments.mode), out / "mesh.ply")
     verdict = "fits" if fit.ok else "does not fit well: the space may not hold this kind of shape"
     nearest = f", nearest {hits['ids'][0]}" if hits else ""
-    console.print(Text(f"{arguments.target.name} {verdict}; residual {fit.residual:.4f}{nearest}"))
+    console.print(Text(f"{target.name} {verdict}; residual {fit.residual:.4f}{nearest}"))
     return report

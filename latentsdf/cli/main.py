@@ -8,11 +8,39 @@ from typing import Any
 
 import yaml
 
-from latentsdf.cli import demo, evaluate, export, extract, import_, info, interpolate, invert, render, retrieve, train
+from latentsdf.cli import (
+    demo,
+    evaluate,
+    export,
+    extract,
+    import_,
+    info,
+    interpolate,
+    invert,
+    reconstruct,
+    render,
+    retrieve,
+    sample,
+    train,
+)
 from latentsdf.errors import ConfigError, LatentSDFError
 from latentsdf.progress import console, show_error
 
-_VERBS = (demo, train, extract, invert, interpolate, retrieve, render, evaluate, export, import_, info)
+_VERBS = (
+    demo,
+    train,
+    extract,
+    invert,
+    interpolate,
+    sample,
+    retrieve,
+    render,
+    evaluate,
+    reconstruct,
+    export,
+    import_,
+    info,
+)
 
 EXAMPLES = """
 a first day with real data:
@@ -21,6 +49,7 @@ a first day with real data:
   latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply
   latentsdf invert checkpoints/chairs new_chair.obj --out fit/ --refine
   latentsdf interpolate checkpoints/chairs --ids A B --steps 9 --out strip.png
+  latentsdf sample checkpoints/chairs --random 6 --out new.png
   latentsdf retrieve checkpoints/chairs --mesh new_chair.obj -k 5 --json
   latentsdf render checkpoints/chairs --id A --out a.png
   latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json

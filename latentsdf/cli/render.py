@@ -1,43 +1,86 @@
 """A picture of a shape."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latentsdf.cli import flags, shapes
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.errors import ConfigError
 from latentsdf.progress import console
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_FRAMES = 24
+_MILLISECONDS = 80
+
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    parser = verb(verbs, "render", run, "a picture of a shape (sphere tracing, no OpenGL)")
+    parser = verb(verbs, "render", run, "a picture of a shape: sphere tracing, no OpenGL; a slice; a turntable")
     flags.space(parser)
     flags.shape(parser)
+    parser.add_argument("--mesh", type=Path, help="picture a mesh file instead, normalized as the space does")
     parser.add_argument("--mode", choices=("general", "fused"), default="fused")
+    parser.add_argument("--style", choices=("shaded", "normals", "depth", "slice"), default="shaded")
+    parser.add_argument("--axis", choices=("x", "y", "z"), default="z", help="what a slice is perpendicular to")
+    parser.add_argument("--offset", type=float, default=0.0, help="where on that axis, -1 to 1")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--azimuth", type=float, default=35.0)
     parser.add_argument("--elevation", type=float, default=20.0)
-    parser.add_argument("--out", type=Path, required=True, help="PNG file")
+    parser.add_argument("--out", type=Path, required=True, help="PNG file, or GIF for a turntable")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.render import render_field
+    from latentsdf.render import animation, turntable
 
-    if arguments.out.suffix.lower() != ".png":
-        raise ConfigError(f"a picture is written as .png, got {arguments.out}")
-    space = flags.load_space(arguments)
-    query = shapes.query(space, arguments)
-    field = space.field(query, "general" if arguments.mode == "general" else "overfit")
-    image = render_field(
-        space.band(query).for_tracing(field),
-        size=arguments.size,
-        azimuth=arguments.azimuth,
-        elevation=arguments.elevation,
-        device=space.device,
-    )
+    turns = arguments.out.suffix.lower() == ".gif" and arguments.style != "slice"
+    if not turns:
+        flags.require_png(arguments.out)
+    picture = _of_mesh(arguments) if arguments.mesh is not None else _of_shape(arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    image.save(arguments.out)
+    if turns:
+        animation(arguments.out, turntable(picture, _FRAMES), _MILLISECONDS)
+    else:
+        picture(arguments.azimuth).save(arguments.out)
     console.print(f"{arguments.out}: {arguments.size} x {arguments.size}")
     return {"out": str(arguments.out)}
+
+
+def _of_shape(arguments: argparse.Namespace) -> "Callable[[float], Image]":
+    from latentsdf.render import render_field
+    from latentsdf.slices import render_slice
+
+    space = flags.load_space(arguments)
+    query = shapes.query(space, arguments)
+    general = arguments.mode == "general"
+    if arguments.style == "slice":
+        field = space.field(query, "general") if general else space.fused(query)
+        band = None if general else space.band(query)
+        place = {"axis": arguments.axis, "offset": arguments.offset, "size": arguments.size}
+        return lambda _: render_slice(field, band=band, device=space.device, **place)
+    traced = space.band(query).for_tracing(space.field(query, "general" if general else "overfit"))
+    look = {"size": arguments.size, "elevation": arguments.elevation, "style": arguments.style}
+    return lambda azimuth: render_field(traced, azimuth=azimuth, device=space.device, **look)
+
+
+def _of_mesh(arguments: argparse.Namespace) -> "Callable[[float], Image]":
+    import torch
+
+    from latentsdf.geometry import mesh as meshes
+    from latentsdf.geometry.distance import MeshDistance
+    from latentsdf.render import render_mesh
+    from latentsdf.slices import render_slice
+
+    if arguments.id is not None or arguments.code is not None:
+        raise ConfigError("--mesh pictures a file; leave out --id and --code")
+    space = flags.load_space(arguments)
+    mesh, _ = meshes.normalize(meshes.clean(meshes.load(arguments.mesh))[0], space.normalization)
+    if arguments.style == "slice":
+        distance = MeshDistance(mesh)
+        place = {"axis": arguments.axis, "offset": arguments.offset, "size": arguments.size}
+        return lambda _: render_slice(lambda points: torch.from_numpy(distance(points.numpy())), **place)
+    look = {"size": arguments.size, "elevation": arguments.elevation, "style": arguments.style}
+    return lambda azimuth: render_mesh(mesh, azimuth=azimuth, fit=False, **look)

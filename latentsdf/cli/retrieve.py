@@ -13,6 +13,9 @@ from latentsdf.progress import console
 if TYPE_CHECKING:
     from latentsdf.space import CodeLike
 
+_RESOLUTION = 128
+_SIZE = 200
+
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
@@ -21,20 +24,32 @@ def add(verbs: Verbs) -> None:
     flags.shape(parser)
     parser.add_argument("--mesh", type=Path, help="query by a mesh or points file, through inversion")
     parser.add_argument("-k", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--metric", choices=("l2", "cosine"), default="l2", help="between codes")
+    parser.add_argument("--rerank", type=int, default=0, help="order this many hits by Chamfer distance of surfaces")
+    parser.add_argument("--out", type=Path, help="PNG of the query and its hits")
+    flags.inverting(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.config import InvertConfig
-
     if arguments.k < 1:
         raise ConfigError(f"-k must be at least 1, got {arguments.k}")
+    if arguments.rerank < 0:
+        raise ConfigError(f"--rerank must not be negative, got {arguments.rerank}")
+    flags.require_png(arguments.out)
     space = flags.load_space(arguments)
     if arguments.mesh is not None:
-        query: CodeLike = space.invert(shapes.read_target(arguments.mesh), InvertConfig(seed=arguments.seed))
+        query: CodeLike = space.invert(shapes.read_target(arguments.mesh), flags.inversion(arguments))
     else:
         query = shapes.query(space, arguments)
-    hits = space.nearest(query, arguments.k)
+    hits = space.nearest(query, arguments.k, metric=arguments.metric, rerank=arguments.rerank)
     for place, (name, distance) in enumerate(zip(hits.ids, hits.distances, strict=True), start=1):
         console.print(f"{place:3d}  {name}  {distance:.4f}")
+    if arguments.out is not None:
+        from latentsdf.render import contact_sheet, render_mesh
+
+        # Bare codes, so that all stand in model space.
+        row = [render_mesh(space.extract(space.code(one), _RESOLUTION), size=_SIZE) for one in (query, *hits.ids)]
+        captions = ["query", *(f"{n} {d:.3f}" for n, d in zip(hits.ids, hits.distances, strict=True))]
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet([row], captions=[captions]).save(arguments.out)
     return dataclasses.asdict(hits)

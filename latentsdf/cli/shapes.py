@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsdf.errors import ConfigError
+from latentsdf.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from latentsdf.invert import Inversion
@@ -27,7 +27,7 @@ def query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
 def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
     path = Path(name)
     if (path / "report.json").is_file():
-        return _read_fit(path)
+        return _read_fit(space, path)
     if path.suffix != ".npy":
         space.row(name)
         return name
@@ -42,7 +42,7 @@ def read_target(path: Path) -> Any:
     return _read_array(path) if path.suffix == ".npy" else path
 
 
-def _read_fit(folder: Path) -> "Inversion":
+def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
     import numpy as np
 
     from latentsdf.delta import Delta
@@ -50,7 +50,13 @@ def _read_fit(folder: Path) -> "Inversion":
     from latentsdf.invert import Inversion
 
     report = json.loads((folder / "report.json").read_text())
-    similarity = Similarity(tuple(report["similarity"]["center"]), report["similarity"]["scale"])
+    if report.get("space", space.fingerprint) != space.fingerprint:
+        raise CheckpointError(
+            f"{folder}: fitted in another space, or in this one before it was trained on, so its code means something "
+            "else here; invert the shape again"
+        )
+    way = report["similarity"]
+    similarity = Similarity(tuple(way["center"]), way["scale"], way.get("yaw", 0.0))
     history = np.array(report["history"], dtype=np.float32)
     delta = Delta.load(folder / DELTA) if report.get("refined") else None
     return Inversion(_read_array(folder / "code.npy"), history, report["residual"], report["ok"], similarity, delta)

@@ -28,18 +28,29 @@ logging.getLogger("trimesh").setLevel(logging.CRITICAL)
 
 @dataclass(frozen=True)
 class Similarity:
-    """The map between a user's frame and model space: model = (user - center) * scale."""
+    """The map between a user's frame and model space: model = turn by yaw of (user - center) * scale.
 
-    center: tuple[float, float, float]
+    `yaw` is an angle about the vertical axis y, in radians, from +z towards +x.
+    """
+
+    center: tuple[float, ...]
     scale: float
+    yaw: float = 0.0
 
     def to_model(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Points (N, 3) from the user's frame to model space."""
-        return (np.asarray(points, dtype=np.float64) - self.center) * self.scale
+        """Points (N, d) from the user's frame to model space."""
+        moved = (np.asarray(points, dtype=np.float64) - self.center) * self.scale
+        return np.asarray(moved @ self.rotation().T if self.yaw else moved)
 
     def to_user(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Points (N, 3) from model space to the user's frame."""
-        return np.asarray(points, dtype=np.float64) / self.scale + self.center
+        """Points (N, d) from model space to the user's frame."""
+        points = np.asarray(points, dtype=np.float64)
+        return np.asarray((points @ self.rotation() if self.yaw else points) / self.scale + self.center)
+
+    def rotation(self) -> NDArray[np.float64]:
+        """Matrix (3, 3) of the turn."""
+        cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
+        return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
 
 
 IDENTITY = Similarity((0.0, 0.0, 0.0), 1.0)
@@ -158,7 +169,7 @@ def normalize(mesh: trimesh.Trimesh, mode: Normalization = "sphere") -> tuple[tr
 
 
 def similarity_of(points: NDArray[np.float64], mode: Normalization = "sphere") -> Similarity:
-    """The way from the frame of points (N, 3) to model space.
+    """The way from the frame of points (N, d) to model space.
 
     `sphere`: bounding-box centre to the origin, farthest point at radius 1/1.03 (DeepSDF); `cube`: largest half
     extent at 1/1.03; `none`: as it is. Raises MeshError for points that coincide, or that `none` leaves outside
@@ -175,7 +186,7 @@ def similarity_of(points: NDArray[np.float64], mode: Normalization = "sphere") -
     size = np.linalg.norm(points - center, axis=1).max() if mode == "sphere" else (high - low).max() / 2
     if size == 0:
         raise MeshError(f"all {len(points)} points coincide, so they have no shape")
-    return Similarity((float(center[0]), float(center[1]), float(center[2])), float(_RADIUS / size))
+    return Similarity(tuple(float(x) for x in center), float(_RADIUS / size))
 
 
 def require_writable(path: Path) -> None:

@@ -46,7 +46,7 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Signed distances."""
-        return self._decode(points, self._features(points)[:, 0])
+        return self._decode(points, self._features(points, derivatives=False)[:, 0])
 
     def jet(self, points: Float[Tensor, "N d"]) -> Jet:
         """Distances and gradients: the network's derivative in the features, times theirs in the point."""
@@ -75,13 +75,13 @@ class FeaturePyramid(nn.Module):
         distance: Tensor = self.network(torch.cat((points, features), dim=1)).squeeze(-1)
         return distance
 
-    def _features(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
+    def _features(self, points: Float[Tensor, "N d"], derivatives: bool = True) -> Float[Tensor, "N 1+d LC"]:
         """Features of all levels, and after them their derivatives along each axis."""
         if self.table.device.type != "cpu":
             return self.features_plainly(points)
         if self._sums is None:
             self._sums = torch.zeros_like(self.table)
-        features: Tensor = _Lookup.apply(self.table, points.detach(), self)  # type: ignore[no-untyped-call]
+        features: Tensor = _Lookup.apply(self.table, points.detach(), derivatives, self)  # type: ignore[no-untyped-call]
         return features
 
     def features_plainly(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
@@ -111,10 +111,10 @@ class _Lookup(torch.autograd.Function):
     """Features and derivatives; the gradient goes to the pyramid's sums, because the table is mostly untouched."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, points: Tensor, pyramid: FeaturePyramid) -> Tensor:
+    def forward(ctx: Any, table: Tensor, points: Tensor, derivatives: bool, pyramid: FeaturePyramid) -> Tensor:
         ctx.points, ctx.pyramid = points, pyramid
         count = len(pyramid.resolutions) * table.shape[1]
-        features = torch.zeros(len(points), 1 + pyramid.dim, count)
+        features = torch.zeros(len(points), 1 + pyramid.dim if derivatives else 1, count)
         _look_up(
             np.ascontiguousarray(points.numpy()),
             table.detach().numpy(),
@@ -127,7 +127,7 @@ class _Lookup(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None, None]:
         pyramid: FeaturePyramid = ctx.pyramid
         assert pyramid._sums is not None
         _add_back(
@@ -139,7 +139,7 @@ class _Lookup(torch.autograd.Function):
             np.float32(pyramid.extent),
             gradient.contiguous().numpy(),
         )
-        return None, None, None
+        return None, None, None, None
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator, unused-ignore]
@@ -179,7 +179,7 @@ def _look_up(
     extent: Any,
     features: NDArray[Any],
 ) -> None:
-    dim, channels = points.shape[1], table.shape[1]
+    dim, channels, parts = points.shape[1], table.shape[1], features.shape[1]
     for n in prange(len(points)):
         lower = np.empty(dim, np.int64)
         fraction, rate = np.empty(dim, np.float32), np.empty(dim, np.float32)
@@ -189,7 +189,7 @@ def _look_up(
                 lower[axis], fraction[axis], rate[axis] = _cell(points[n, axis], resolutions[level], extent)
             for corner in range(1 << dim):
                 row = _corner(corner, dim, resolutions[level] + 1, lower, fraction, rate, weights) + offsets[level]
-                for part in range(dim + 1):
+                for part in range(parts):
                     for k in range(channels):
                         features[n, part, level * channels + k] += weights[part] * table[row, k]
 
@@ -216,6 +216,6 @@ def _add_back(
             for corner in range(1 << dim):
                 row = _corner(corner, dim, resolutions[level] + 1, lower, fraction, rate, weights) + offsets[level]
                 touched[row] = True
-                for part in range(dim + 1):
+                for part in range(gradient.shape[1]):
                     for k in range(channels):
                         sums[row, k] += weights[part] * gradient[n, part, level * channels + k]

@@ -9,15 +9,12 @@ the factors; here the matrices are isometries, so that the start is a sphere of 
 """
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Start = Literal["siren", "sphere", "multifrequency"]
-"""`siren`: uniform, no level set to speak of; `sphere`: DiGS' geometric start; `multifrequency`: a sphere whose first
-layer also holds high frequencies, which the second almost ignores until training finds them useful."""
+from latentsdf.config import NetworkStart
 
 _LOW_FREQUENCIES = 0.25  # share of the first layer's rows
 _FAINT = 5e-4  # what the second layer takes of the others
@@ -43,7 +40,10 @@ class QuadraticLinear(nn.Module):
 
 
 class SineNetwork(nn.Module):
-    """Points (N, dim) to distances (N,) by `depth` hidden layers of `width`; see the module for its starts.
+    """Points (N, dim) to distances (N,) by `depth` hidden layers of `width`.
+
+    `start` is `siren`: uniform weights, no level set to speak of; `sphere`: DiGS' geometric start; `multifrequency`: a
+    sphere whose first layer also holds high frequencies, which the second almost ignores until they prove useful.
 
     `slope` is |grad u| at the start of the sphere starts; the published ones have about 0.1.
     """
@@ -54,7 +54,7 @@ class SineNetwork(nn.Module):
         width: int,
         depth: int,
         *,
-        start: Start = "sphere",
+        start: NetworkStart = "sphere",
         quadratic: bool = False,
         radius: float = 0.5,
         slope: float = 1.0,

@@ -1,0 +1,140 @@
+"""Fields from raw points: the 14 planar shapes of HotSpot's table and six meshes, each method against exact distances.
+
+    python benchmarks/pointcloud.py 2d SHAPES_FOLDER --methods latentsdf hotspot --out 2d.json
+    python benchmarks/pointcloud.py 3d MESHES_FOLDER --shapes bunny_closed spot --points 30000 --noise 0.005
+
+Planar shapes are .npz files with `surface_points`, `sdf_grid` [y, x] and `grid_axis`. IoU there is over [-2, 2]^2: the
+file's lattice, and whatever is called inside beyond it counts as wrong. CD-L1-half is between the vertices of the
+contours and the file's boundary points, in the file's units. In 3D figures are in model space, with the sampling floor.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from scipy.spatial import cKDTree
+
+from latentsdf.config import ReconstructConfig
+from latentsdf.errors import LatentSDFError
+from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.geometry.mesh import load
+from latentsdf.geometry.metrics import cd_l1_half
+from latentsdf.progress import console
+from latentsdf.reconstruction import METHODS, Reconstruction, preset, reconstruct
+from latentsdf.reconstruction.measure import measure
+from latentsdf.reconstruction.picture import level_sets
+
+PUBLISHED_2D = {"hotspot": (0.9870, 0.0014), "digs": (0.7882, 0.0055), "steik": (0.6620, 0.0073)}
+"""IoU and CD-L1-half over the 14 shapes (TABLES 2), as published: 10,000 steps on a GPU."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dimension", choices=("2d", "3d"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--methods", nargs="+", default=["latentsdf"], choices=METHODS)
+    parser.add_argument("--shapes", nargs="+", help="names; all files by default")
+    parser.add_argument("--without", nargs="*", default=[], help="loss terms to leave out, e.g. heat")
+    parser.add_argument("--points", type=int, default=30_000, help="3D: samples of each mesh (%(default)s)")
+    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, of the bounding-box diagonal")
+    parser.add_argument("--steps", type=int, help="instead of the preset's")
+    parser.add_argument("--pictures", type=Path, help="folder for level sets")
+    parser.add_argument("--out", type=Path, help="JSON of all figures")
+    arguments = parser.parse_args()
+    pattern, one = ("*.npz", _planar) if arguments.dimension == "2d" else ("*.ply", _solid)
+    files = [f for f in sorted(arguments.folder.glob(pattern)) if not arguments.shapes or f.stem in arguments.shapes]
+    rows: list[dict[str, Any]] = []
+    for method in arguments.methods:
+        config = _config(method, arguments)
+        for path in files:
+            started = time.monotonic()
+            try:
+                row = {"method": method, "shape": path.stem} | one(path, config, arguments)
+            except LatentSDFError as error:
+                row = {"method": method, "shape": path.stem, "failed": str(error)}
+            rows.append(row | {"seconds": round(time.monotonic() - started, 1)})
+            console.print(rows[-1])
+            if arguments.out is not None:
+                arguments.out.write_text(json.dumps(rows, indent=1))
+        _summarize(method, rows, arguments.dimension)
+
+
+def _config(method: str, arguments: argparse.Namespace) -> ReconstructConfig:
+    config = preset(method, 2 if arguments.dimension == "2d" else 3)
+    loss = replace(config.loss, **{name: (0.0,) for name in arguments.without})
+    if method == "siren" or method == "igr":
+        loss = replace(loss, normals=(0.0,))
+    return replace(config, loss=loss, steps=arguments.steps or config.steps)
+
+
+def _noisy(points: np.ndarray, share: float) -> np.ndarray:
+    diagonal = np.linalg.norm(np.ptp(points, axis=0))
+    return points + share * diagonal * np.random.default_rng(0).normal(size=points.shape)
+
+
+def _planar(path: Path, config: ReconstructConfig, arguments: argparse.Namespace) -> dict[str, float]:
+    data = np.load(path)
+    points, axis = data["surface_points"].astype(np.float64), data["grid_axis"].astype(np.float64)
+    result = reconstruct(_noisy(points, arguments.noise), config=config)
+    _draw(result, path, config.method, arguments.pictures)
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    errors = compare_fields(result.distance(grid), data["sdf_grid"].T.ravel())
+    wide = np.linspace(-2, 2, 401)
+    beyond = np.stack(np.meshgrid(wide, wide, indexing="ij"), axis=-1).reshape(-1, 2)
+    beyond = beyond[np.abs(beyond).max(1) > axis[-1]]
+    stray = (result.distance(beyond) < 0).sum() * (wide[1] - wide[0]) ** 2 / (axis[1] - axis[0]) ** 2
+    union = ((result.distance(grid) < 0) | (data["sdf_grid"].T.ravel() < 0)).sum()
+    contour = np.concatenate(result.contours())
+    a, b = cKDTree(points).query(contour)[0], cKDTree(contour).query(points)[0]
+    return {
+        "iou": errors.iou * float(union / (union + stray)),
+        "cd_l1_half": cd_l1_half(a, b),
+        "hausdorff": float(max(a.max(), b.max())),
+        "rmse": errors.rmse,
+        "mae": errors.mae,
+        "smape": errors.smape,
+    }
+
+
+def _solid(path: Path, config: ReconstructConfig, arguments: argparse.Namespace) -> dict[str, float]:
+    truth = load(path)
+    points = np.asarray(trimesh.sample.sample_surface(truth, arguments.points, seed=0)[0])
+    started = time.monotonic()
+    result = reconstruct(_noisy(points, arguments.noise), config=config)
+    fitted = time.monotonic() - started
+    _draw(result, path, config.method, arguments.pictures)
+    accuracy = measure(result, result.mesh(256), truth, n=30_000)
+    surface = accuracy.surface
+    return accuracy.field.as_dict() | {
+        "fit_seconds": round(fitted, 1),
+        "cd_l1_half": surface.cd_l1_half,
+        "floor_cd_l1_half": surface.floor_cd_l1_half,
+        "over_floor": surface.cd_l1_half / surface.floor_cd_l1_half,
+        "hausdorff": surface.hausdorff,
+        "normal_consistency": surface.normal_consistency,
+    }
+
+
+def _draw(result: Reconstruction, path: Path, method: str, folder: Path | None) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        level_sets(result, size=400).save(folder / f"{path.stem}_{method}.png")
+
+
+def _summarize(method: str, rows: list[dict[str, Any]], dimension: str) -> None:
+    done = [row for row in rows if row["method"] == method and "failed" not in row]
+    if not done:
+        return
+    mean = {name: float(np.mean([row[name] for row in done])) for name in done[0] if name not in ("method", "shape")}
+    console.print({"method": method, "shapes": len(done)} | {name: round(value, 5) for name, value in mean.items()})
+    if dimension == "2d" and method in PUBLISHED_2D:
+        console.print(f"published for {method}: IoU {PUBLISHED_2D[method][0]}, CD-L1-half {PUBLISHED_2D[method][1]}")
+
+
+if __name__ == "__main__":
+    main()

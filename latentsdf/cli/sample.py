@@ -1,0 +1,58 @@
+"""Shapes that are in no training set: the mean, random ones, principal directions, sums."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from latentsdf.cli import flags, frames, shapes
+from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.errors import ConfigError
+from latentsdf.progress import console
+
+
+def add(verbs: Verbs) -> None:
+    """Teach the parser this verb."""
+    parser = verb(verbs, "sample", run, "shapes in no training set: mean, random, principal directions, sums")
+    flags.space(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--mean", action="store_true", help="the mean shape")
+    what.add_argument("--random", type=int, metavar="N", help="drawn from the distribution of the training codes")
+    what.add_argument(
+        "--direction", type=int, metavar="I", help="-2 to 2 deviations along a principal direction, from 0"
+    )
+    what.add_argument(
+        "--sum", nargs="+", metavar="W*SHAPE", help="mean + sum of weight * (code - mean), e.g. 1*A -1*B 1*C"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="strip.png, frames.gif, or a folder for meshes and codes"
+    )
+    flags.decoding(parser, resolution=128)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    frames.require_writable(arguments.out)
+    space = flags.load_space(arguments)
+    if arguments.mean:
+        codes = space.mean()[None]
+    elif arguments.random is not None:
+        codes = space.sample(arguments.random, arguments.seed)
+    elif arguments.direction is not None:
+        codes = space.direction(arguments.direction)
+    else:
+        codes = space.combine(*(_term(space, word) for word in arguments.sum))[None]
+    frames.write(arguments.out, codes, frames.decode(space, codes, arguments.resolution, arguments.mode))
+    console.print(f"{arguments.out}: {len(codes)} shapes")
+    return {"out": str(arguments.out), "shapes": len(codes), "codes": codes.tolist()}
+
+
+def _term(space: Any, word: str) -> tuple[float, Any]:
+    weight, star, name = word.partition("*")
+    try:
+        return float(weight), shapes.named_code(space, name)
+    except ValueError as error:
+        if star and not isinstance(error, ConfigError):
+            raise ConfigError(f"{word}: the part before * is a weight, a number") from error
+        if star:
+            raise
+        raise ConfigError(f"{word}: a term is WEIGHT*SHAPE, such as -1*{word}") from error

@@ -1,0 +1,93 @@
+"""What points on a surface say about signed distances elsewhere, in bounds that hold whatever is between the points.
+
+A point x at distance h from the nearest observed point has |s(x)| <= h, however little of the surface is observed.
+Where all of it is, gaps between points being at most `gap`, also |s(x)| >= sqrt(h^2 - gap^2) (exact for flat surface);
+the sign then follows from normals, or from whether x can be reached from outside without coming within `gap`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label
+from scipy.spatial import cKDTree
+
+Array = NDArray[np.float64]
+
+_NORMAL_OFFSETS = (0.01, 0.03)
+_LATTICE = 48  # vertices per axis on which what is outside is found
+_NEAR_STDS = (0.02, 0.06)
+_FEWEST_AROUND = 3000
+_AGREEING = 5  # neighbours whose normals must name the same side
+_FOOT = 0.9  # cosine between normal and offset: below it a sample may belong to surface that was not seen
+
+
+class Bounds(NamedTuple):
+    """Signed distances at `points` (N, 3) lie in [`low`, `high`] (N,)."""
+
+    points: Array
+    low: Array
+    high: Array
+
+
+def bounds(surface: Array, normals: Array | None, *, partial: bool, rng: np.random.Generator) -> Bounds:
+    """Bounds on, near and far from points (N, 3) on a surface in model space, with outward unit normals or without."""
+    tree = cKDTree(surface)
+    gap = _gap(tree, surface)
+    parts = [Bounds(surface, np.zeros(len(surface)), np.zeros(len(surface)))]
+    if normals is not None:
+        parts += _beside(tree, surface, normals)
+    count = max(len(surface), _FEWEST_AROUND) // (len(_NEAR_STDS) + 1)
+    around = [surface[rng.integers(len(surface), size=count)] + rng.normal(0, std, (count, 3)) for std in _NEAR_STDS]
+    points = np.concatenate((*around, rng.uniform(-1, 1, (count, 3)))).clip(-1, 1)
+    near, nearest = tree.query(points, k=_AGREEING)
+    far = near[:, 0]
+    if normals is None:
+        side = np.zeros(len(points)) if partial else _side_by_reach(tree, points, far, gap)
+    else:
+        side = _side_by_normals(points, surface[nearest], normals[nearest], foot=partial)
+    least = np.zeros(len(points)) if partial else np.sqrt(np.maximum(far**2 - gap**2, 0))
+    low = np.select((side > 0, side < 0), (least, -far), -far)
+    high = np.select((side > 0, side < 0), (far, -least), far)
+    parts.append(Bounds(points, low, high))
+    return Bounds(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _gap(tree: cKDTree, surface: Array) -> float:
+    """How far surface can be from the nearest point, for points drawn at random."""
+    sixth = tree.query(surface, k=7)[0][:, -1]
+    return float(1.3 * np.quantile(sixth, 0.9))
+
+
+def _beside(tree: cKDTree, surface: Array, normals: Array) -> list[Bounds]:
+    """Exact distances a little along the normals, where no other observed point is nearer."""
+    found = []
+    for offset in (*_NORMAL_OFFSETS, *(-x for x in _NORMAL_OFFSETS)):
+        points = surface + offset * normals
+        kept = tree.query(points)[0] > 0.9 * abs(offset)
+        distance = np.full(int(kept.sum()), offset)
+        found.append(Bounds(points[kept], distance, distance))
+    return found
+
+
+def _side_by_normals(points: Array, nearest: Array, normals: Array, *, foot: bool) -> Array:
+    """+1 outside and -1 inside where the nearest points (N, K, 3) agree, 0 elsewhere."""
+    away = points[:, None] - nearest
+    along = (away * normals).sum(-1)
+    side = np.where((along > 0).all(1), 1.0, np.where((along < 0).all(1), -1.0, 0.0))
+    if foot:
+        side[np.abs(along[:, 0]) < _FOOT * np.linalg.norm(away[:, 0], axis=1)] = 0
+    return side
+
+
+def _side_by_reach(tree: cKDTree, points: Array, far: Array, gap: float) -> Array:
+    """+1 for points that a ball of radius `gap` reaches from the faces of the box, -1 for those it cannot."""
+    axis = np.linspace(-1, 1, _LATTICE)
+    lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+    free = tree.query(lattice.reshape(-1, 3), distance_upper_bound=gap)[0].reshape(lattice.shape[:3]) > gap
+    region, count = label(free)
+    faces = [region.take(i, axis=a) for a in range(3) for i in (0, -1)]
+    reached = np.isin(np.arange(count + 1), np.concatenate([face.ravel() for face in faces]))
+    i, j, k = ((points + 1) * ((_LATTICE - 1) / 2)).round().astype(int).T
+    here = region[i, j, k]
+    return np.where((here == 0) | (far <= gap), 0.0, np.where(reached[here], 1.0, -1.0))

@@ -1,0 +1,30 @@
+"""A network by its configuration."""
+
+from torch import nn
+
+from latentsdf.config import NetworkConfig
+from latentsdf.errors import ConfigError
+from latentsdf.model.pyramid import FeaturePyramid
+from latentsdf.model.siren import SineNetwork
+from latentsdf.model.softplus import SoftplusMLP
+
+
+def build(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
+    """A field of points (N, dim); a pyramid covers [-extent, extent]^dim. ConfigError for sizes that are too small."""
+    least = {"width": dim, "depth": 2, "channels": 1}
+    for name, minimum in least.items():
+        if getattr(config, name) < minimum:
+            raise ConfigError(f"network.{name} must be at least {minimum}, got {getattr(config, name)}")
+    if config.kind == "pyramid":
+        return FeaturePyramid(dim, config.resolutions, config.channels, config.width, config.depth, extent)
+    if config.kind == "softplus":
+        return SoftplusMLP(dim, config.width, config.depth, config.radius, config.skip)
+    return SineNetwork(
+        dim,
+        config.width,
+        config.depth,
+        start=config.start,
+        quadratic=config.kind == "quadratic",
+        radius=config.radius,
+        omega=config.omega,
+    )

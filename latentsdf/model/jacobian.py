@@ -1,0 +1,75 @@
+"""How a shape's signed distance answers to its code and to where it is asked: one row of a Jacobian a point.
+
+A code enters a model through its conditioned layers only, and points do not see each other. So one backward pass for
+the sum of all distances gives, at each layer, every point's own derivative by that layer's output, and the derivative
+by the code follows from it and from the layer's input by one matrix product, for all points together.
+"""
+
+import itertools
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentsdf.config import Branch
+from latentsdf.model.decoder import ConditionedLinear
+from latentsdf.model.field import LatentSDF
+
+_AT_ONCE = 512  # points: what they need for one layer then stays in a processor's cache
+
+
+class Linearized(NamedTuple):
+    """Distances (K, P), their derivatives by the code (K, P, L) and by the point (K, P, 3)."""
+
+    distance: Tensor
+    by_code: Tensor
+    by_point: Tensor
+
+
+def linearize(
+    model: LatentSDF, branches: tuple[Branch, ...], points: Float[Tensor, "K P 3"], codes: Float[Tensor, "K L"]
+) -> list[Linearized]:
+    """Value and derivatives of some branches at the points of K shapes; the warp they share is computed once."""
+    calls: list[tuple[ConditionedLinear, Tensor, Tensor]] = []
+
+    def keep(layer: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        calls.append((layer, inputs[0].detach(), output))
+
+    layers = [layer for layer in model.modules() if isinstance(layer, ConditionedLinear)]
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    points = points.detach().requires_grad_()
+    found = []
+    try:
+        with torch.enable_grad():
+            canonical = model.canonical(points, codes)
+            shared = len(calls)
+            for branch in branches:
+                del calls[shared:]
+                decode = model.decode_general if branch == "general" else model.decode_overfit
+                distance = decode(canonical, codes)
+                outputs = [output for _, _, output in calls]
+                *slopes, by_point = torch.autograd.grad(distance.sum(), [*outputs, points], retain_graph=True)
+                by_code = codes.new_zeros(*distance.shape, codes.shape[1])
+                for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
+                    by_code += _by_code(layer, inputs, slope)
+                found.append(Linearized(distance.detach(), by_code, by_point))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _by_code(layer: ConditionedLinear, inputs: Tensor, slope: Tensor) -> Tensor:
+    """Derivative (K, P, L) by the code of what has derivative `slope` (K, P, O) by the layer's output."""
+    derivative = slope @ layer.shift.weight
+    if layer.scale is not None:
+        derivative += (slope * (inputs @ layer.linear.weight.mT)) @ layer.scale.weight
+    if layer.weights is not None:
+        by_weight = layer.weights.weight.unflatten(0, layer.linear.weight.shape)  # (O, F, L)
+        by_input = by_weight.transpose(0, 1).flatten(1)
+        for k, p in itertools.product(range(len(inputs)), range(0, inputs.shape[1], _AT_ONCE)):
+            some = slice(p, p + _AT_ONCE)
+            by_output = (inputs[k, some] @ by_input).unflatten(1, by_weight.shape[::2])  # (P, O, L)
+            derivative[k, some] += (slope[k, some, None] @ by_output).squeeze(1)
+    return derivative

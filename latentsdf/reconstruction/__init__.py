@@ -1,0 +1,32 @@
+"""One field from one raw point cloud, in 2D or 3D, without a shape space."""
+
+import torch
+from numpy.typing import ArrayLike
+
+from latentsdf import devices
+from latentsdf.config import ReconstructConfig
+from latentsdf.geometry.cloud import read_cloud
+from latentsdf.reconstruction.fit import Fit
+from latentsdf.reconstruction.presets import METHODS, Method, preset
+from latentsdf.reconstruction.result import Reconstruction, load_field
+
+__all__ = ["METHODS", "Method", "Reconstruction", "load_field", "preset", "reconstruct"]
+
+
+def reconstruct(
+    points: ArrayLike,
+    normals: ArrayLike | None = None,
+    method: str = "latentsdf",
+    *,
+    config: ReconstructConfig | None = None,
+    device: str | torch.device = "auto",
+) -> Reconstruction:
+    """Fit a signed distance to points (N, 2|3) in any frame; (N, 6) is taken as points with normals.
+
+    `method` names a preset; `config` replaces it whole. Same seed, same field. Raises MeshError for a cloud that cannot
+    be used, ConfigError for settings that cannot, TrainingError where a loss is not finite.
+    """
+    cloud = read_cloud(points, normals)
+    fit = Fit(cloud, config or preset(method, cloud.dim), devices.resolve(device))
+    fit.run()
+    return Reconstruction(fit.network.requires_grad_(False), cloud.similarity, fit.config, fit.history)

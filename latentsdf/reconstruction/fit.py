@@ -1,0 +1,169 @@
+"""The loop that fits one field to one cloud: draw, differentiate, weigh, step."""
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from latentsdf.config import ReconstructConfig
+from latentsdf.errors import ConfigError, TrainingError
+from latentsdf.geometry.cloud import Cloud
+from latentsdf.losses import (
+    Jet,
+    at,
+    data_term,
+    directional_divergence_term,
+    divergence_term,
+    eikonal_squared_term,
+    eikonal_term,
+    heat_term,
+    jet,
+    normal_term,
+    off_surface_term,
+    singular_hessian_term,
+    surface_term,
+)
+from latentsdf.memory import keep_freed_memory
+from latentsdf.model.build import build
+from latentsdf.model.pyramid import FeaturePyramid
+from latentsdf.optim import RowAdam
+from latentsdf.progress import track
+from latentsdf.reconstruction.sampling import Batch, Sampler
+
+_WARMUP = 100
+_WINDOW = 100
+_SECOND_ORDER: dict[str, Callable[[Jet], Tensor]] = {
+    "divergence": divergence_term,
+    "directional": directional_divergence_term,
+    "singular_hessian": singular_hessian_term,
+}
+
+
+class Fit:
+    """A field on its way: network, optimizers, samples, step and clock."""
+
+    def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
+        _require_valid(config, cloud)
+        self.config, self.device = config, device
+        self.started = time.monotonic()
+        torch.manual_seed(config.seed)
+        self.network: nn.Module = build(config.network, cloud.dim, config.extent).to(device)
+        dense = [p for name, p in self.network.named_parameters() if name != "table"]
+        self.adam = torch.optim.Adam(dense, lr=config.lr, betas=(0.9, 0.99), fused=True)
+        self.rows: RowAdam | None = None
+        if isinstance(self.network, FeaturePyramid):
+            self.rows = RowAdam(self.network.table.data, config.lr_rows)
+        self.sampler = Sampler(cloud, config, device)
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+
+    def run(self) -> None:
+        """Steps until the budget is spent or patience is; a loss that is not finite raises TrainingError."""
+        keep_freed_memory()
+        window: list[dict[str, float]] = []
+        with track(self.config.method, total=1000, unit="‰") as advance:
+            shown = 0.0
+            while self.progress() < 1 and not self._out_of_patience():
+                window.append(self.train_step())
+                if len(window) == _WINDOW:
+                    # A term whose weight falls to zero within the window is left out of it.
+                    names = [name for name in window[0] if all(name in terms for terms in window)]
+                    mean = {name: sum(terms[name] for terms in window) / _WINDOW for name in names}
+                    self.history.append({"step": self.step, "seconds": time.monotonic() - self.started} | mean)
+                    window.clear()
+                    fraction = min(1.0, self.progress())
+                    advance(1000 * (fraction - shown), f"step {self.step:,}  |u| on the cloud {mean['surface']:.2e}")
+                    shown = fraction
+            advance(1000 * (1 - shown))
+        for name, value in self.network.named_parameters():
+            if not torch.isfinite(value).all():
+                raise TrainingError(f"step {self.step}: {name} is not finite; lower lr or lr_rows")
+
+    def progress(self) -> float:
+        """Share of the budget spent: the larger of steps done and time used."""
+        spent = self.step / self.config.steps
+        if self.config.minutes > 0:
+            spent = max(spent, (time.monotonic() - self.started) / (60 * self.config.minutes))
+        return spent
+
+    def train_step(self) -> dict[str, float]:
+        """One optimization step; returns each term before its weight."""
+        progress = min(1.0, self.progress())
+        terms = self._terms(self.sampler.draw(), progress)
+        loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
+        if not torch.isfinite(loss):
+            bad = " and ".join(name for name, (_, value) in terms.items() if not torch.isfinite(value))
+            raise TrainingError(
+                f"step {self.step}: the {bad or 'summed'} term is not finite; lower lr or lr_rows, or look for "
+                "outliers in the cloud"
+            )
+        self._set_learning_rates(progress)
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.config.clip > 0:
+            nn.utils.clip_grad_norm_(self.adam.param_groups[0]["params"], self.config.clip)
+        self.adam.step()
+        if self.rows is not None:
+            assert isinstance(self.network, FeaturePyramid)
+            self.rows.step(*self.network.take_row_gradients())
+        self.step += 1
+        return {name: value.item() for name, (_, value) in terms.items()}
+
+    def _terms(self, batch: Batch, progress: float) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of every term that counts now; `surface` always, because it is watched."""
+        config = self.config.loss
+        surface, off = slice(0, len(batch.surface)), slice(len(batch.surface), len(batch.surface) + len(batch.off))
+        whole = jet(self.network, torch.cat((batch.surface, batch.off, batch.guide)))
+        on, away = whole[surface], whole[off]
+        values: dict[str, Callable[[], Tensor]] = {
+            "surface": lambda: surface_term(on.distance),
+            "eikonal": lambda: (eikonal_squared_term if config.eikonal_squared else eikonal_term)(whole.gradient),
+            "off_surface": lambda: off_surface_term(away.distance),
+            "heat": lambda: heat_term(
+                away.distance,
+                away.gradient,
+                at(config.heat_lambda, progress),
+                self.sampler.mixture.density(away.points),
+            ),
+            "guide": lambda: data_term(whole.distance[off.stop :], batch.guide_distance),
+        }
+        if batch.normals is not None:
+            normals = batch.normals
+            values["normals"] = lambda: normal_term(on.gradient, normals, cosine=config.normals_cosine)
+        weights = {name: at(getattr(config, name), progress) for name in (*values, *_SECOND_ORDER)}
+        if any(weights[name] for name in _SECOND_ORDER):
+            apart = jet(self.network, batch.off)
+            values |= {name: lambda term=term: term(apart) for name, term in _SECOND_ORDER.items()}  # type: ignore[misc]
+        return {name: (weights[name], value()) for name, value in values.items() if weights[name] or name == "surface"}
+
+    def _set_learning_rates(self, progress: float) -> None:
+        decay = self.config.lr_final + (1 - self.config.lr_final) * 0.5 * (1 + math.cos(math.pi * progress))
+        decay *= min(1.0, (self.step + 1) / _WARMUP)
+        self.adam.param_groups[0]["lr"] = self.config.lr * decay
+        if self.rows is not None:
+            self.rows.lr = self.config.lr_rows * decay
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.patience
+        if patience == 0 or self.step % _WINDOW or len(self.history) <= patience:
+            return False
+        errors = [entry["surface"] for entry in self.history]
+        return min(errors[-patience:]) > 0.99 * min(errors[:-patience])
+
+
+def _require_valid(config: ReconstructConfig, cloud: Cloud) -> None:
+    """ConfigError for settings with which nothing could be fitted."""
+    for name, least in (("steps", 1), ("surface_points", 1), ("off_points", 2), ("minutes", 0), ("patience", 0)):
+        if getattr(config, name) < least:
+            raise ConfigError(f"{name} must be at least {least}, got {getattr(config, name)}")
+    if config.extent < 1:
+        raise ConfigError(f"extent must be at least 1, the cloud reaches that far, got {config.extent}")
+    second_order = [name for name in _SECOND_ORDER if any(getattr(config.loss, name))]
+    if config.network.kind == "pyramid" and second_order:
+        raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(second_order)}")
+    for name in ("normals", *_SECOND_ORDER, "surface", "eikonal", "heat", "heat_lambda", "off_surface", "guide"):
+        at(getattr(config.loss, name), 0.0)
+    if any(config.loss.normals) and cloud.normals is None and not any(config.loss.guide):
+        raise ConfigError("the loss has a normal term, but the cloud has no normals; pass them, or set loss.normals 0")

@@ -1,0 +1,124 @@
+"""A fitted field in the user's frame: distances, surface, picture, and a folder to keep it in."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+import yaml
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from skimage.measure import find_contours
+from torch import Tensor, nn
+
+from latentsdf import settings
+from latentsdf.config import ReconstructConfig
+from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError
+from latentsdf.extract import extract
+from latentsdf.geometry.mesh import Similarity
+from latentsdf.model.build import build
+
+FORMAT = 1
+_CHUNK = 65_536
+_FILES = ("field.json", "config.yaml", "field.safetensors")
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One shape's signed distance, negative inside. `history` has the mean of each term per 100 steps."""
+
+    network: nn.Module
+    similarity: Similarity
+    config: ReconstructConfig
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def dim(self) -> int:
+        """2 or 3."""
+        return len(self.similarity.center)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return next(self.network.parameters()).device
+
+    def distance(self, points: ArrayLike) -> NDArray[np.float32]:
+        """Signed distances (N,) at points (N, d), both in the user's frame and units.
+
+        Beyond the box in which the field was fitted: the distance to the box, plus the field there.
+        """
+        array = np.asarray(points, dtype=np.float64)
+        if array.ndim != 2 or array.shape[1] != self.dim:
+            raise ConfigError(f"expected points (N, {self.dim}), got shape {array.shape}")
+        model = torch.from_numpy(self.similarity.to_model(array).astype(np.float32))
+        fitted = model.clamp(-self.config.extent, self.config.extent)
+        with torch.no_grad():
+            pieces = [self.network(piece.to(self.device)).cpu() for piece in fitted.split(_CHUNK)]
+        distance = torch.cat(pieces) + (model - fitted).norm(dim=1)
+        return np.asarray(distance.numpy() / np.float32(self.similarity.scale))
+
+    def mesh(self, resolution: int = 256) -> trimesh.Trimesh:
+        """The surface of a 3D field, in the user's frame; raises what `extract` raises."""
+        if self.dim != 3:
+            raise ConfigError("a 2D field has no mesh; ask for its `contours`")
+        general: Callable[[Tensor], Tensor] = self.network
+        found = extract(general, resolution=resolution, mode="general", device=self.device)
+        return trimesh.Trimesh(self.similarity.to_user(found.vertices), found.faces, process=False)
+
+    def contours(self, resolution: int = 1024) -> list[NDArray[np.float64]]:
+        """The zero level set of a 2D field as polylines (K, 2) in the user's frame; EmptyLevelSetError for none."""
+        if self.dim != 2:
+            raise ConfigError("a 3D field has no contours; ask for its `mesh`")
+        axis = np.linspace(-1.1, 1.1, resolution + 1)
+        grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+        values = self.distance(self.similarity.to_user(grid)).reshape(resolution + 1, resolution + 1)
+        lines = find_contours(values, 0.0)
+        if not lines:
+            raise EmptyLevelSetError(f"no zero between {values.min():.4g} and {values.max():.4g}; train longer")
+        return [self.similarity.to_user(-1.1 + line * (2.2 / resolution)) for line in lines]
+
+    def save(self, folder: Path | str) -> None:
+        """Write the field to a folder that `load_field` reads."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {"format": FORMAT, "center": list(self.similarity.center), "scale": self.similarity.scale}
+        save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / "field.safetensors")
+        (folder / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False))
+        (folder / "field.json").write_text(json.dumps(about | {"history": self.history}, indent=1))
+
+
+def load_field(folder: Path | str, device: torch.device | str = "cpu") -> Reconstruction:
+    """Read what `Reconstruction.save` wrote; raises FileNotFoundError or CheckpointError naming what is missing."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; make one with `latentsdf reconstruct`")
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder}: not a complete field, {', '.join(missing)} is missing")
+    config = settings.load(ReconstructConfig, folder / "config.yaml")
+    try:
+        about = json.loads((folder / "field.json").read_text())
+        weights = load_file(folder / "field.safetensors", device=str(device))
+        similarity = Similarity(tuple(about["center"]), about["scale"])
+    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
+    if about.get("format") != FORMAT:
+        raise CheckpointError(f"{folder}: field format {about.get('format')}, this version reads {FORMAT}")
+    network = build(config.network, len(similarity.center), config.extent).to(device)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder}: the weights do not fit config.yaml; they come from different runs") from error
+    return Reconstruction(network.requires_grad_(False), similarity, config, about["history"])
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which YAML has a plain form for."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -1,0 +1,115 @@
+"""Where the losses look: on the cloud, around it, and in the box."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from latentsdf.config import ReconstructConfig
+from latentsdf.geometry.cloud import Cloud
+from latentsdf.geometry.oriented import OrientedCloud
+
+_LOCAL_NEIGHBOUR = 50  # IGR's noise reaches to this neighbour
+_POOL = 200_000
+_GUIDE_STDS = (0.05, 0.02, 0.005)
+_GUIDE_UNIFORM = 0.4  # share of the pool
+_PIECE = 65_536
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Half uniform in [-extent, extent]^dim, half normal at the origin, redrawn uniformly where that leaves the box.
+
+    HotSpot's code keeps points outside the box, where its integral is not (METHODS 7.2) and grids have no features.
+    """
+
+    dim: int
+    extent: float
+    std: float
+
+    def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "N d"]:
+        """Points of the mixture, the uniform ones first."""
+        uniform = (torch.rand(count, self.dim, generator=generator) * 2 - 1) * self.extent
+        normal = torch.randn(count - count // 2, self.dim, generator=generator) * self.std
+        inside = (normal.abs() <= self.extent).all(-1, keepdim=True)
+        uniform[count // 2 :] = torch.where(inside, normal, uniform[count // 2 :])
+        return uniform
+
+    def density(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+        """Probability density of the mixture at points of the box."""
+        kept = math.erf(self.extent / (self.std * math.sqrt(2))) ** self.dim
+        uniform = (1 - 0.5 * kept) / (2 * self.extent) ** self.dim
+        scale = (2 * math.pi * self.std**2) ** (-self.dim / 2)
+        return uniform + 0.5 * scale * torch.exp(-points.square().sum(-1) / (2 * self.std**2))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Points of one step."""
+
+    surface: Tensor
+    normals: Tensor | None
+    off: Tensor
+    guide: Tensor
+    guide_distance: Tensor
+
+
+class Sampler:
+    """Batches for one cloud, reproducible from the seed of the configuration."""
+
+    def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std)
+        points, normals = cloud.points, cloud.normals
+        guide = np.empty((0, cloud.dim))
+        distance = np.empty(0)
+        if any(config.loss.guide):
+            oriented = OrientedCloud(points, normals)
+            normals = oriented.normals
+            guide = self._around(points)
+            pieces = [guide[start : start + _PIECE] for start in range(0, len(guide), _PIECE)]
+            distance = np.concatenate([oriented.signed_distance(piece) for piece in pieces])
+        self.points = torch.from_numpy(points.astype(np.float32))
+        self.normals = None if normals is None else torch.from_numpy(normals.astype(np.float32))
+        self.guide = torch.from_numpy(guide.astype(np.float32))
+        self.guide_distance = torch.from_numpy(distance.astype(np.float32))
+        if config.nearby == "local":
+            nearest = min(_LOCAL_NEIGHBOUR, len(points) - 1)
+            reach = cKDTree(points).query(points, k=nearest + 1, workers=-1)[0][:, -1]
+            self.reach = torch.from_numpy(reach.astype(np.float32))
+
+    def draw(self) -> Batch:
+        """The next batch."""
+        rows = self._rows(len(self.points), self.config.surface_points)
+        off = self.mixture.draw(self.config.off_points, self.generator)
+        if self.config.nearby == "local":
+            half = len(off) // 2
+            near = self._rows(len(self.points), len(off) - half)
+            noise = torch.randn(len(near), off.shape[1], generator=self.generator)
+            off[half:] = self.points[near] + self.reach[near, None] * noise
+        guided = self._rows(len(self.guide), self.config.surface_points if len(self.guide) else 0)
+        parts = (
+            self.points[rows],
+            None if self.normals is None else self.normals[rows],
+            off,
+            self.guide[guided],
+            self.guide_distance[guided],
+        )
+        return Batch(*(None if part is None else part.to(self.device) for part in parts))  # type: ignore[arg-type]
+
+    def _rows(self, total: int, count: int) -> Tensor:
+        return torch.randint(max(total, 1), (count,), generator=self.generator)
+
+    def _around(self, points: np.ndarray) -> np.ndarray:
+        rng = np.random.default_rng(self.config.seed)
+        uniform = round(_GUIDE_UNIFORM * _POOL)
+        rows = rng.integers(len(points), size=_POOL - uniform)
+        std = np.resize(_GUIDE_STDS, len(rows))[:, None]
+        near = points[rows] + std * rng.normal(size=(len(rows), points.shape[1]))
+        everywhere = rng.uniform(-self.config.extent, self.config.extent, (uniform, points.shape[1]))
+        return np.concatenate((near, everywhere))

@@ -1,0 +1,206 @@
+"""From points to a field: accuracy against closed forms, budgets, reproducibility, errors, the command."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+import latentsdf as ls
+from latentsdf.cli.main import main
+from latentsdf.config import FieldLossConfig, NetworkConfig, ReconstructConfig
+from latentsdf.errors import CheckpointError, ConfigError, MeshError, TrainingError
+from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.reconstruction import METHODS, preset
+from latentsdf.reconstruction.picture import level_sets
+from latentsdf.reconstruction.sampling import Mixture
+
+
+def _circle(count: int, radius: float) -> np.ndarray:
+    angle = np.random.default_rng(0).uniform(0, 2 * math.pi, count)
+    return radius * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+
+
+def _constant(method: str) -> FieldLossConfig:
+    """The preset's weights at the start, without schedules."""
+    loss = preset(method, 2).loss
+    weights = {name: value[:1] for name, value in vars(loss).items() if isinstance(value, tuple)}
+    return replace(loss, **weights)
+
+
+def _short(method: str, dim: int = 2, steps: int = 120) -> ReconstructConfig:
+    """A preset cut down to seconds."""
+    config = preset(method, dim)
+    network = replace(config.network, width=32, depth=3, resolutions=(4, 8, 16, 32))
+    return replace(config, network=network, steps=steps, surface_points=256, off_points=256)
+
+
+@pytest.fixture(scope="module")
+def annulus() -> tuple[np.ndarray, ls.Reconstruction]:
+    points = np.concatenate((_circle(2000, 20.0), _circle(1000, 10.0))) + 5
+    return points, ls.reconstruct(points, config=_short("latentsdf", steps=300))
+
+
+def test_an_annulus_from_unoriented_points_in_the_users_frame(annulus: tuple[np.ndarray, ls.Reconstruction]) -> None:
+    _, result = annulus
+    probes = np.random.default_rng(1).uniform(-25, 35, (20_000, 2))
+    radius = np.linalg.norm(probes - 5, axis=1)
+    exact = np.maximum(radius - 20, 10 - radius)
+    errors = compare_fields(result.distance(probes), exact)
+    assert errors.iou > 0.98 and errors.mae < 0.4
+    lines = np.concatenate(result.contours(256))
+    found = np.linalg.norm(lines - 5, axis=1)
+    assert np.minimum(np.abs(found - 20), np.abs(found - 10)).mean() < 0.1
+
+
+def test_a_torus_from_unoriented_points() -> None:
+    torus = trimesh.creation.torus(0.65, 0.25)
+    points = np.asarray(trimesh.sample.sample_surface(torus, 5000, seed=0)[0])
+    result = ls.reconstruct(points, config=_short("latentsdf", 3, 200))
+    probes = np.random.default_rng(1).uniform(-0.9, 0.9, (20_000, 3))
+    exact = np.hypot(np.hypot(probes[:, 0], probes[:, 1]) - 0.65, probes[:, 2]) - 0.25
+    errors = compare_fields(result.distance(probes), exact)
+    assert errors.iou > 0.96 and errors.near_mae < 0.02
+    mesh = result.mesh(64)
+    assert mesh.is_watertight and mesh.euler_number == 0
+    assert level_sets(result, size=32, axis=1).size == (32, 32)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "latentsdf"])
+def test_each_classical_method_fits_a_circle(method: str) -> None:
+    points = _circle(1000, 0.5)
+    normals = points / 0.5 if method in ("igr", "siren") else None
+    result = ls.reconstruct(points, normals, config=replace(_short(method, steps=200), lr=2e-3, loss=_constant(method)))
+    assert np.abs(result.distance(points)).mean() < 0.01
+    first, last = result.history
+    assert last["surface"] < first["surface"]
+    assert ("divergence" in first, "directional" in first) == (method == "digs", method == "steik")
+    if method in ("hotspot", "igr"):
+        center, corner = result.distance(np.array([[0, 0], [0.45, 0.45]]))
+        assert center < -0.1 and corner > 0.02
+
+
+def test_the_same_seed_gives_the_same_field_and_a_folder_keeps_it(tmp_path: Path) -> None:
+    points = _circle(500, 3.0)
+    first, second, other = (
+        ls.reconstruct(points, config=replace(_short("hotspot", steps=20), seed=s)) for s in (0, 0, 1)
+    )
+    probes = np.random.default_rng(0).uniform(-3, 3, (200, 2))
+    assert np.array_equal(first.distance(probes), second.distance(probes))
+    assert not np.array_equal(first.distance(probes), other.distance(probes))
+    first.save(tmp_path / "field")
+    kept = ls.load_field(tmp_path / "field")
+    assert np.array_equal(kept.distance(probes), first.distance(probes))
+    assert kept.config == first.config and kept.history == first.history
+
+
+def test_a_folder_that_is_not_whole_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        ls.load_field(tmp_path / "none")
+    ls.reconstruct(_circle(500, 3.0), config=_short("hotspot", steps=2)).save(tmp_path / "field")
+    config = (tmp_path / "field" / "config.yaml").read_text()
+    (tmp_path / "field" / "config.yaml").write_text(config.replace("width: 32", "width: 16"))
+    with pytest.raises(CheckpointError, match="different runs"):
+        ls.load_field(tmp_path / "field")
+    (tmp_path / "field" / "field.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="damaged"):
+        ls.load_field(tmp_path / "field")
+    (tmp_path / "field" / "field.json").unlink()
+    with pytest.raises(CheckpointError, match=r"field\.json is missing"):
+        ls.load_field(tmp_path / "field")
+
+
+def test_budgets_and_patience_end_a_run() -> None:
+    points = _circle(500, 1.0)
+    timed = ls.reconstruct(points, config=replace(_short("hotspot", steps=10**9), minutes=0.005))
+    assert len(timed.history) < 1000
+    stuck = replace(_short("hotspot", steps=2000), lr=1e-12, patience=2)
+    assert ls.reconstruct(points, config=stuck).history[-1]["step"] <= 500
+
+
+def test_a_loss_that_is_not_finite_stops_by_name() -> None:
+    config = replace(_short("hotspot"), lr=1e30, clip=0.0)
+    with pytest.raises(TrainingError, match=r"step \d+: the .* not finite; lower lr"):
+        ls.reconstruct(_circle(500, 1.0), config=config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"extent": 0.5}, "extent must be at least 1"),
+        ({"network": NetworkConfig(width=1)}, r"network\.width must be at least"),
+        ({"loss": FieldLossConfig(normals=(1.0,))}, "no normals"),
+        ({"loss": FieldLossConfig(heat=(1.0, 0.9, 2.0, 0.1, 3.0, 4.0))}, "times rising"),
+        (
+            {"network": NetworkConfig(kind="pyramid"), "loss": FieldLossConfig(directional=(1.0,))},
+            "no pure second derivatives; leave out directional",
+        ),
+    ],
+)
+def test_unusable_settings_are_refused_by_name(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ls.reconstruct(_circle(500, 1.0), config=replace(ReconstructConfig(), **change))  # type: ignore[arg-type]
+
+
+def test_presets_exist_for_both_dimensions_and_unknown_ones_are_refused() -> None:
+    for method in METHODS:
+        for dim in (2, 3):
+            assert preset(method, dim).method == method
+            if method != "latentsdf":
+                assert preset(method, dim, paper=True).steps >= 10_000
+    with pytest.raises(ConfigError, match="method must be one of"):
+        preset("poisson", 3)
+    with pytest.raises(ConfigError, match="no published settings"):
+        preset("latentsdf", 3, paper=True)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_mixtures_density_is_that_of_its_points(dim: int) -> None:
+    mixture = Mixture(dim, extent=1.1, std=0.5)
+    points = mixture.draw(200_000, torch.Generator().manual_seed(0))
+    # E[1 / density] over the points of a set is its volume.
+    for low, high in ((-0.3, 0.4), (0.5, 1.1), (-1.1, 1.1)):
+        held = ((points > low) & (points < high)).all(1)
+        volume = (held / mixture.density(points)).mean().item()
+        assert volume == pytest.approx((high - low) ** dim, rel=0.04)
+    assert points.abs().max() <= 1.1
+
+
+def test_the_command_writes_a_field_its_mesh_pictures_and_a_report(tmp_path: Path) -> None:
+    torus = trimesh.creation.torus(0.65, 0.25)
+    torus.export(tmp_path / "torus.ply")
+    np.save(tmp_path / "points.npy", np.asarray(trimesh.sample.sample_surface(torus, 3000, seed=0)[0]))
+    words = ["reconstruct", str(tmp_path / "points.npy"), "--out", str(tmp_path / "out"), "--steps", "100"]
+    words += ["--network.resolutions", "[4, 8, 16]", "--resolution", "64", "--truth", str(tmp_path / "torus.ply")]
+    assert main(words) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["accuracy"]["field"]["iou"] > 0.9
+    assert {f"slice_{axis}.png" for axis in "xyz"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert trimesh.load(tmp_path / "out" / "mesh.ply").is_watertight
+    assert ls.load_field(tmp_path / "out").dim == 3
+
+
+def test_the_command_draws_planar_clouds_and_refuses_what_is_no_table(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "points.csv", _circle(300, 1.0), delimiter=",")
+    words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "hotspot", "--out", str(tmp_path / "out")]
+    assert main([*words, "--steps", "100", "--network.width", "16", "--resolution", "64"]) == 0
+    lines = json.loads((tmp_path / "out" / "contours.json").read_text())
+    assert len(lines) >= 1 and (tmp_path / "out" / "slice.png").is_file()
+    (tmp_path / "words.csv").write_text("a,b\nc,d\n")
+    assert main(["reconstruct", str(tmp_path / "words.csv"), "--out", str(tmp_path / "out")]) == 2
+    with pytest.raises(MeshError, match="signed samples"):
+        ls.reconstruct(np.zeros((200, 4)))
+
+
+def test_field_errors_by_hand() -> None:
+    errors = compare_fields(np.array([-0.05, 0.1, 0.2, -1.0]), np.array([-0.1, -0.1, 0.2, 1.0]))
+    assert errors.iou == 1 / 3
+    assert errors.mae == pytest.approx((0.05 + 0.2 + 2) / 4)
+    assert errors.rmse == pytest.approx(math.sqrt((0.05**2 + 0.2**2 + 4) / 4))
+    assert errors.smape == pytest.approx((2 * 0.05 / 0.15 + 2 * 0.2 / 0.2 + 0 + 2 * 2 / 2) / 4)
+    assert errors.near_mae == pytest.approx(0.125)

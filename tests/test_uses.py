@@ -1,0 +1,194 @@
+"""Paths, new shapes and pictures: analytic spheres where they tell, else the four tables."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+from safetensors.torch import save_file
+
+import latentsdf as ls
+from latentsdf import cli
+from latentsdf.geodesic import lengths
+from latentsdf.geometry.furniture import furniture
+from latentsdf.interpolate import interpolate, smoothness
+from latentsdf.render import animation, render_field, render_mesh, turntable
+from latentsdf.slices import render_slice
+from latentsdf.space import ShapeSpace
+
+
+@pytest.fixture(scope="module")
+def space(space_path: Path) -> ShapeSpace:
+    return ls.load(space_path, device="cpu")
+
+
+def _ball(points: torch.Tensor) -> torch.Tensor:
+    return points.norm(dim=1) - 0.5
+
+
+def _size(picture: Path) -> tuple[int, int]:
+    with Image.open(picture) as opened:
+        return opened.size
+
+
+def test_the_shortest_path_is_shorter_and_steadier_and_keeps_its_ends(space: ShapeSpace) -> None:
+    ends = ("table_0000", "table_0001", "table_0002")
+    straight = space.interpolate(*ends, steps=9)
+    shortest = space.interpolate(*ends, steps=9, method="shortest")
+    for step, name in zip((0, 4, 8), ends, strict=True):
+        np.testing.assert_allclose(shortest[step], space.code(name).numpy(), atol=1e-6)
+    for leg in (slice(0, 5), slice(4, 9)):
+        plain, short = (lengths(space.model, torch.from_numpy(path[leg])) for path in (straight, shortest))
+        assert short.square().sum() < plain.square().sum()
+        assert short.std() / short.mean() < 0.2
+
+
+def test_smoothness_tells_steady_from_jerky() -> None:
+    sizes = {"steady": (0.3, 0.4, 0.5, 0.6), "jerky": (0.3, 0.32, 0.58, 0.6)}
+    found = {n: smoothness([trimesh.creation.icosphere(4, r) for r in radii]) for n, radii in sizes.items()}
+    np.testing.assert_allclose(found["steady"].travel, 0.1, rtol=0.03)
+    assert found["steady"].variation < 0.03 < 0.9 < found["jerky"].variation
+    two = trimesh.util.concatenate([trimesh.creation.icosphere(1).apply_translation((x, 0, 0)) for x in (0, 5)])
+    assert smoothness([two, two]).pieces == [2, 2]
+
+
+def test_new_shapes_come_from_the_distribution_of_the_codes(space: ShapeSpace) -> None:
+    codes = space.codes.numpy()
+    np.testing.assert_allclose(space.mean(), codes.mean(0), atol=1e-6)
+    np.testing.assert_allclose(space.direction(0, [0.0])[0], space.mean(), atol=1e-6)
+    drawn = space.sample(20_000, seed=3)
+    np.testing.assert_allclose(drawn.mean(0), space.mean(), atol=0.05 * drawn.std(0).max())
+    first = np.linalg.svd(codes - codes.mean(0))[2][0]
+    spread = space.direction(0, [-1.0, 1.0])
+    assert abs(first @ (spread[1] - spread[0])) == pytest.approx(np.linalg.norm(spread[1] - spread[0]), rel=1e-4)
+    assert drawn.std(0).max() <= np.linalg.norm(spread[1] - spread[0]) / 2 * 1.05
+    terms = (1.0, "table_0001"), (-1.0, "table_0000"), (1.0, "table_0000")
+    np.testing.assert_allclose(space.combine(*terms), space.code("table_0001").numpy(), atol=1e-5)
+
+
+def test_what_cannot_be_made_is_refused(space: ShapeSpace) -> None:
+    for call, message in (
+        (lambda: space.direction(8), "principal directions 0 to 7, got 8"),
+        (lambda: space.sample(0), "at least 1 shape"),
+        (lambda: interpolate(np.zeros((2, 3)), 4, "shortest"), "pass model and prior"),
+        (
+            lambda: space.interpolate("table_0000", "table_0001", "table_0002", steps=2, method="shortest"),
+            "as many steps",
+        ),
+        (lambda: render_slice(_ball, offset=2.0), "an offset of -1 to 1"),
+        (lambda: render_slice(_ball, spacing=0.0), "a positive spacing"),
+        (lambda: render_field(_ball, style="wire"), "style must be one of shaded, normals, depth"),  # type: ignore[arg-type]
+        (lambda: render_field(_ball, size=0), "at least 1 pixel"),
+        (lambda: turntable(lambda _: Image.new("RGB", (1, 1)), 1), "at least 2 frames"),
+    ):
+        with pytest.raises(ls.ConfigError, match=message):
+            call()
+    with pytest.raises(ls.MeshError, match="no part of the mesh is in view"):
+        render_mesh(trimesh.creation.icosphere(1).apply_translation((9, 0, 0)), fit=False, size=16)
+
+
+def test_normals_and_depth_of_a_ball_by_tracing_and_by_casting() -> None:
+    ball = trimesh.creation.icosphere(5, 0.5)
+    for style in ("normals", "depth"):
+        traced, cast = (
+            np.asarray(picture, dtype=float)
+            for picture in (
+                render_field(_ball, size=64, azimuth=0, elevation=0, style=style),  # type: ignore[arg-type]
+                render_mesh(ball, size=64, azimuth=0, elevation=0, style=style, fit=False),  # type: ignore[arg-type]
+            )
+        )
+        inner = np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 14
+        assert np.abs(traced - cast)[inner].max() < 12
+        if style == "normals":
+            np.testing.assert_allclose(traced[31, 31], (127, 127, 255), atol=8)
+            assert traced[31, 44, 0] > 220 and traced[19, 31, 1] > 220  # right is +x, up is +y
+        else:
+            assert traced[31, 31].min() >= traced[inner].max() - 2
+
+
+def test_a_slice_shows_inside_surface_and_levels() -> None:
+    picture = np.asarray(render_slice(_ball, size=200, spacing=0.1), dtype=float)
+    radius = np.hypot(*((np.mgrid[:200, :200] + 0.5) / 100 - 1))
+    blue = picture[..., 2] > picture[..., 0] + 5
+    assert not blue[radius > 0.51].any() and blue[(radius < 0.48) & (radius > 0.42)].all()
+    black = picture.sum(-1) == 0
+    assert black.any() and np.abs(radius[black] - 0.5).max() < 0.02
+    grey = (picture == 140).all(-1)
+    assert grey.any() and np.abs((radius[grey] * 10 + 0.5) % 1 - 0.5).max() < 0.2
+    center = torch.tensor([0.1, 0.2, 0.3])
+    for axis, right, down in (("x", 0.3, -0.2), ("y", 0.1, 0.3), ("z", 0.1, -0.2)):
+        aside = np.asarray(render_slice(lambda p: _ball(p - center), axis=axis, size=100), dtype=float)  # type: ignore[arg-type]
+        rows, columns = np.nonzero(aside[..., 2] > aside[..., 0] + 5)
+        np.testing.assert_allclose((columns.mean() / 50 - 1, rows.mean() / 50 - 1), (right, down), atol=0.03)
+    off = np.asarray(render_slice(_ball, axis="x", offset=0.6, size=50))
+    assert not (off[..., 2] > off[..., 0].astype(int) + 5).any()
+
+
+def test_an_animation_holds_every_picture(tmp_path: Path) -> None:
+    box = trimesh.creation.box((1, 0.5, 0.2))
+    pictures = turntable(lambda azimuth: render_mesh(box, azimuth=azimuth, size=32, fit=False), 4)
+    animation(tmp_path / "turn.gif", pictures, 50)
+    with Image.open(tmp_path / "turn.gif") as gif:
+        assert gif.n_frames == 4 and gif.info["duration"] == 50  # type: ignore[attr-defined]
+    assert not np.array_equal(np.asarray(pictures[0]), np.asarray(pictures[1]))
+
+
+def test_the_commands_for_paths_new_shapes_and_pictures(space_path: Path, tmp_path: Path) -> None:
+    space = str(space_path)
+    small = ["--resolution", "32", "--device", "cpu"]
+    walk = ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "3"]
+    assert cli.main([*walk, "--method", "shortest", "--out", str(tmp_path / "walk.gif"), *small]) == 0
+    with Image.open(tmp_path / "walk.gif") as gif:
+        assert gif.n_frames == 4  # type: ignore[attr-defined]
+    assert cli.main([*walk, "--out", str(tmp_path / "walk.txt"), *small]) == 2
+    for what in (["--mean"], ["--random", "2"], ["--direction", "0"], ["--sum", "1*table_0000", "0.5*table_0001"]):
+        assert cli.main(["sample", space, *what, "--out", str(tmp_path / "new.png"), *small]) == 0
+    assert cli.main(["sample", space, "--sum", "table_0000", "--out", str(tmp_path / "new.png"), *small]) == 2
+    assert cli.main(["sample", space, "--sum", "1*nobody", "--out", str(tmp_path / "new.png"), *small]) == 2
+    assert cli.main(["sample", space, "--random", "2", "--out", str(tmp_path / "new"), *small]) == 0
+    assert len(list((tmp_path / "new").glob("*.glb"))) == 2
+    mesh = tmp_path / "new" / "frame_000.glb"
+    for extra in (["--id", "table_0000"], ["--mesh", str(mesh)]):
+        for style in ("normals", "slice"):
+            out = tmp_path / f"{extra[0]}{style}.png"
+            picture = ["render", space, *extra, "--style", style, "--size", "32", "--out", str(out), "--device", "cpu"]
+            assert cli.main(picture) == 0 and _size(out) == (32, 32)
+    rows = ["retrieve", space, "--id", "table_0000", "-k", "2", "--rerank", "3", "--out", str(tmp_path / "rows.png")]
+    assert cli.main([*rows, "--device", "cpu"]) == 0 and _size(tmp_path / "rows.png")[0] == 600
+
+
+def test_several_shapes_are_inverted_at_once_and_fits_know_their_space(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("table_0000", "table_0002")
+    for seed, name in zip((0, 2), names, strict=True):
+        points = furniture("table", seed).sample(2000)
+        np.save(tmp_path / f"{name}.npy", points)
+    files = [str(tmp_path / f"{name}.npy") for name in names]
+    few = ["--steps", "8", "--starts", "2", "--points", "512", "--resolution", "32", "--device", "cpu"]
+    assert cli.main(["invert", str(space_path), *files, "--out", str(tmp_path / "fits"), *few, "--json"]) == 0
+    reports = json.loads(capsys.readouterr().out)
+    assert [reports[name]["nearest"]["ids"][0] for name in names] == list(names)
+    fit = tmp_path / "fits" / names[0]
+    listing = json.loads((fit / "report.json").read_text())
+    (fit / "report.json").write_text(json.dumps({**listing, "space": "elsewhere"}))
+    extract = ["extract", str(space_path), "--code", str(fit), "--out", str(tmp_path / "x.ply"), "--device", "cpu"]
+    assert cli.main(extract) == 2 and "fitted in another space" in " ".join(capsys.readouterr().err.split())
+    assert cli.main(["invert", str(space_path), files[0], files[0], "--out", str(tmp_path / "y"), *few]) == 2
+
+
+def test_an_index_of_other_codes_is_built_anew(space_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(space_path, tmp_path / "copy")
+    space = ls.load(tmp_path / "copy", "cpu")
+    space.nearest("table_0000")
+    newer = (tmp_path / "copy" / "codes.safetensors").stat().st_mtime + 100
+    codes = space.codes.flip(0).contiguous()
+    save_file({"codes": codes}, tmp_path / "copy" / "codes.safetensors")
+    os.utime(tmp_path / "copy" / "index.faiss", (newer, newer))  # by its time the index would pass
+    again = ls.load(tmp_path / "copy", "cpu")
+    assert again.nearest(codes[1].numpy(), 1).ids == [again.ids[1]]
