@@ -67,8 +67,6 @@ def main() -> None:
 def _config(method: str, arguments: argparse.Namespace) -> ReconstructConfig:
     config = preset(method, 2 if arguments.dimension == "2d" else 3)
     loss = replace(config.loss, **{name: (0.0,) for name in arguments.without})
-    if method == "siren" or method == "igr":
-        loss = replace(loss, normals=(0.0,))
     return replace(config, loss=loss, steps=arguments.steps or config.steps)
 
 

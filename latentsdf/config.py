@@ -278,7 +278,7 @@ class FieldLossConfig:
     """| |grad u| - 1 | everywhere, or its square where `eikonal_squared`."""
     eikonal_squared: bool = False
     normals: tuple[float, ...] = (0.0,)
-    """Angle or difference of grad u to the normals, where the cloud has some (estimated with `guide`)."""
+    """Angle or difference of grad u to the normals; left out for a cloud without, but `guide` estimates them."""
     normals_cosine: bool = False
     off_surface: tuple[float, ...] = (0.0,)
     """exp(-100 |u|) off the cloud."""

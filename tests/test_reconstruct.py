@@ -84,6 +84,14 @@ def test_each_classical_method_fits_a_circle(method: str) -> None:
         assert center < -0.1 and corner > 0.02
 
 
+def test_normals_are_used_where_there_are_some() -> None:
+    points = _circle(500, 0.5)
+    config = _short("igr", steps=100)
+    without, with_them = (ls.reconstruct(points, normals, config=config) for normals in (None, points))
+    assert "normals" not in without.history[0]
+    assert with_them.history[0]["normals"] > 0
+
+
 def test_the_same_seed_gives_the_same_field_and_a_folder_keeps_it(tmp_path: Path) -> None:
     points = _circle(500, 3.0)
     first, second, other = (
@@ -134,7 +142,6 @@ def test_a_loss_that_is_not_finite_stops_by_name() -> None:
         ({"steps": 0}, "steps must be at least 1"),
         ({"extent": 0.5}, "extent must be at least 1"),
         ({"network": NetworkConfig(width=1)}, r"network\.width must be at least"),
-        ({"loss": FieldLossConfig(normals=(1.0,))}, "no normals"),
         ({"loss": FieldLossConfig(heat=(1.0, 0.9, 2.0, 0.1, 3.0, 4.0))}, "times rising"),
         (
             {"network": NetworkConfig(kind="pyramid"), "loss": FieldLossConfig(directional=(1.0,))},

@@ -45,7 +45,7 @@ class Fit:
     """A field on its way: network, optimizers, samples, step and clock."""
 
     def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
-        _require_valid(config, cloud)
+        _require_valid(config)
         self.config, self.device = config, device
         self.started = time.monotonic()
         torch.manual_seed(config.seed)
@@ -153,7 +153,7 @@ class Fit:
         return min(errors[-patience:]) > 0.99 * min(errors[:-patience])
 
 
-def _require_valid(config: ReconstructConfig, cloud: Cloud) -> None:
+def _require_valid(config: ReconstructConfig) -> None:
     """ConfigError for settings with which nothing could be fitted."""
     for name, least in (("steps", 1), ("surface_points", 1), ("off_points", 2), ("minutes", 0), ("patience", 0)):
         if getattr(config, name) < least:
@@ -165,5 +165,3 @@ def _require_valid(config: ReconstructConfig, cloud: Cloud) -> None:
         raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(second_order)}")
     for name in ("normals", *_SECOND_ORDER, "surface", "eikonal", "heat", "heat_lambda", "off_surface", "guide"):
         at(getattr(config.loss, name), 0.0)
-    if any(config.loss.normals) and cloud.normals is None and not any(config.loss.guide):
-        raise ConfigError("the loss has a normal term, but the cloud has no normals; pass them, or set loss.normals 0")
