@@ -85,6 +85,9 @@ def save(
         torch.save(dict(state), aside / "state.pt")
     save_file({"codes": codes.detach().contiguous()}, aside / "codes.safetensors")
     save_file(model.state_dict(), aside / "model.safetensors")
+    for name in ("codes.safetensors", "model.safetensors"):
+        # safetensors lets nobody but the owner read its files; a space is as readable as its folder's other files.
+        shutil.copymode(aside / "shapes.json", aside / name)
     (aside / _MARK).touch()
     _finish(folder)
     if state is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from latentsdf import budget, checkpoint, devices
+from latentsdf import budget, checkpoint, devices, parallel
 from latentsdf.config import Config
 from latentsdf.errors import CheckpointError, ConfigError
 from latentsdf.memory import keep_freed_memory
@@ -34,6 +34,8 @@ def extend(
     `out` holds a space already or the store's frame is another one.
     """
     require_valid(config)
+    if parallel.processes() > 1:
+        raise ConfigError("a space is extended by one process; run `latentsdf train --extend` without torchrun")
     space, out = Path(space), Path(out)
     keep_freed_memory()
     if (out / "model.safetensors").is_file() and not overwrite:

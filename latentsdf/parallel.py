@@ -74,16 +74,20 @@ class Team:
             dist.barrier()
 
 
+def processes() -> int:
+    """How many processes `torchrun` started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Team]:
     """The team that `torchrun` started this process in, by the environment it sets; else a team of one."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    if processes() == 1:
         yield Team()
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Team(dist.get_rank(), world)
+        yield Team(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
 

@@ -28,7 +28,10 @@ def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None
 
 
 def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """A copy of nested values with dotted overrides applied, for example {'train.steps': 100}."""
+    """A copy of nested values with dotted overrides applied, for example {'train.steps': 100}.
+
+    Raises ConfigError for a dot after a key that is no section.
+    """
     # A section left empty in YAML is None; it changes nothing.
     values = {k: merge(v, {}) if isinstance(v, dict) else v for k, v in values.items() if v is not None}
     for name, value in overrides.items():
@@ -36,6 +39,8 @@ def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
         target = values
         for section in sections:
             target = target.setdefault(section, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"unknown key '{name}': '{section}' is a value, not a section")
         target[key] = value
     return values
 

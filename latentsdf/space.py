@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -277,7 +278,8 @@ class ShapeSpace:
         )
 
     def index(self, metric: retrieve.Metric = "l2") -> retrieve.CodeIndex:
-        """The saved index of this space, built and saved on first use and whenever the space's codes have changed."""
+        """The index of this space, built on first use and whenever the space's codes have changed, and saved with it
+        where its folder can be written to."""
         if metric not in self._indices:
             self._indices[metric] = self._opened(metric)
         return self._indices[metric]
@@ -287,7 +289,9 @@ class ShapeSpace:
             return retrieve.CodeIndex.load(self.folder, metric, space=self.fingerprint)
         except (FileNotFoundError, CheckpointError):
             index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids, metric, space=self.fingerprint)
-            index.save(self.folder)
+            # A space that others share may be read-only: the index then lives as long as this object.
+            with suppress(OSError, RuntimeError):
+                index.save(self.folder)
             return index
 
 

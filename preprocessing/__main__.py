@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = SamplingConfig(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(SamplingConfig)})
     try:
         report = _run(arguments, config)
-    except (LatentSDFError, FileNotFoundError) as error:
+    except (LatentSDFError, OSError) as error:
         show_error(error)
         return 2
     report.show()

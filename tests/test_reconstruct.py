@@ -104,6 +104,8 @@ def test_the_same_seed_gives_the_same_field_and_a_folder_keeps_it(tmp_path: Path
     kept = ls.load_field(tmp_path / "field")
     assert np.array_equal(kept.distance(probes), first.distance(probes))
     assert kept.config == first.config and kept.history == first.history
+    assert [entry["step"] for entry in first.history] == [20]
+    assert len({path.stat().st_mode for path in (tmp_path / "field").iterdir()}) == 1  # who reads one reads all
 
 
 def test_a_folder_that_is_not_whole_is_refused_by_name(tmp_path: Path) -> None:
@@ -126,6 +128,9 @@ def test_budgets_and_patience_end_a_run() -> None:
     points = _circle(500, 1.0)
     timed = ls.reconstruct(points, config=replace(_short("hotspot", steps=10**9), minutes=0.005))
     assert len(timed.history) < 1000
+    # Preparing the cloud is no step: with a budget that it alone would use up, the field is still fitted.
+    hasty = replace(preset("latentsdf", 2), minutes=1e-3)
+    assert ls.reconstruct(points, config=hasty).history[-1]["step"] >= 1
     stuck = replace(_short("hotspot", steps=2000), lr=1e-12, patience=2)
     assert ls.reconstruct(points, config=stuck).history[-1]["step"] <= 500
 

@@ -24,6 +24,8 @@ def test_merge_leaves_its_input_alone() -> None:
         "loss": {"heat": 0.1},
     }
     assert values == {"train": {"steps": 5}}
+    with pytest.raises(ConfigError, match=r"'train\.steps\.more': 'steps' is a value"):
+        merge(values, {"train.steps.more": 1})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -284,7 +285,12 @@ def test_extending_with_fine_tuning_learns_the_networks_too(
 
 
 def test_extending_by_nothing_or_wrongly_is_refused(
-    space_path: Path, store_path: Path, more_tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    space_path: Path,
+    store_path: Path,
+    more_tables: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     extend = ["train", "--extend", str(space_path), "--out", str(tmp_path / "x"), "--data"]
     for command, message in (
@@ -295,6 +301,21 @@ def test_extending_by_nothing_or_wrongly_is_refused(
     ):
         assert cli.main(command) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main([*extend, str(more_tables)]) == 2
+    assert "by one process" in " ".join(capsys.readouterr().err.split())
+
+
+def test_extending_has_a_budget_of_its_own(space_path: Path, more_tables: Path, tmp_path: Path) -> None:
+    shutil.copytree(space_path, tmp_path / "space")
+    config = (tmp_path / "space" / "config.yaml").read_text()
+    assert "epochs: 0\n  minutes: 0.0" in config
+    changed = config.replace("epochs: 0\n  minutes: 0.0", "epochs: 1\n  minutes: 1.0e-9")
+    (tmp_path / "space" / "config.yaml").write_text(changed)
+    command = ["train", "--extend", str(tmp_path / "space"), "--data", str(more_tables), "--steps", "20"]
+    assert cli.main([*command, "--out", str(tmp_path / "more"), "--device", "cpu"]) == 0
+    assert checkpoint.read_metrics(tmp_path / "more")[-1]["step"] == 20
+    assert len({path.stat().st_mode for path in (tmp_path / "more").glob("*.*")}) == 1  # who reads one reads all
 
 
 def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> None:

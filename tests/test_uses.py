@@ -162,6 +162,58 @@ def test_the_commands_for_paths_new_shapes_and_pictures(space_path: Path, tmp_pa
     assert cli.main([*rows, "--device", "cpu"]) == 0 and _size(tmp_path / "rows.png")[0] == 600
 
 
+def test_what_cannot_be_written_or_read_is_refused_before_the_work(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
+
+    for name in ("invert_many", "extract"):
+        monkeypatch.setattr(ShapeSpace, name, work)
+    monkeypatch.setattr("latentsdf.reconstruction.reconstruct", work)
+    monkeypatch.setattr("latentsdf.evaluate.evaluate", work)
+    taken, space = tmp_path / "taken", [str(space_path), "--device", "cpu"]
+    taken.write_text("a file")
+    points, words, empty = tmp_path / "points.npy", tmp_path / "words.npy", tmp_path / "empty.npy"
+    np.save(points, np.random.default_rng(0).normal(size=(200, 3)))
+    np.save(words, np.array(["a", "b"]))
+    empty.touch()
+    ids = ["--ids", "table_0000", "table_0001"]
+    for command, message in (
+        (["invert", *space, str(points), "--out", str(taken)], "cannot be made a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken)], "cannot be made a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken / "walk.png")], "cannot be made a folder"),
+        (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
+        (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lrr", "1"], "did you mean 'lr'"),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is no value"),
+        (["reconstruct", str(empty), "--out", str(tmp_path / "out")], "empty.npy"),
+        (["reconstruct", str(words), "--out", str(tmp_path / "out")], "not an array of real numbers"),
+        (["invert", *space, str(empty), "--out", str(tmp_path / "out")], "not an array"),
+        (["invert", *space, str(words), "--out", str(tmp_path / "out")], "not an array of real numbers"),
+    ):
+        assert cli.main(command) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_file_in_the_way_is_an_error_and_two_ways_to_name_a_shape_are_one_too_many(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    shape = [str(space_path), "--id", "table_0000", "--device", "cpu"]
+    out = ["--resolution", "16", "--out", str(tmp_path / "taken" / "x.ply")]
+    assert cli.main(["extract", *shape, *out]) == 2
+    assert "taken" in capsys.readouterr().err
+    for verb, other in (("extract", "--code"), ("render", "--mesh"), ("retrieve", "--mesh")):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main([verb, *shape, other, "x.ply", "--out", str(tmp_path / "x.png")])
+        assert "not allowed with argument --id" in capsys.readouterr().err
+    (tmp_path / "report.json").write_text('{"points": "cloud.npy"}')
+    assert cli.main(["extract", str(space_path), "--code", str(tmp_path), "--out", str(tmp_path / "x.ply")]) == 2
+    assert "not a folder of latentsdf invert" in " ".join(capsys.readouterr().err.split())
+
+
 def test_several_shapes_are_inverted_at_once_and_fits_know_their_space(
     space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +232,13 @@ def test_several_shapes_are_inverted_at_once_and_fits_know_their_space(
     extract = ["extract", str(space_path), "--code", str(fit), "--out", str(tmp_path / "x.ply"), "--device", "cpu"]
     assert cli.main(extract) == 2 and "fitted in another space" in " ".join(capsys.readouterr().err.split())
     assert cli.main(["invert", str(space_path), files[0], files[0], "--out", str(tmp_path / "y"), *few]) == 2
+
+
+def test_a_space_whose_folder_takes_no_index_is_searched_all_the_same(space_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(space_path, tmp_path / "copy", ignore=shutil.ignore_patterns("index*"))
+    (tmp_path / "copy" / "index.faiss").mkdir()
+    assert ls.load(tmp_path / "copy", "cpu").nearest("table_0001", 1).ids == ["table_0001"]
+    assert not list((tmp_path / "copy").glob("*.json.next"))
 
 
 def test_an_index_of_other_codes_is_built_anew(space_path: Path, tmp_path: Path) -> None:

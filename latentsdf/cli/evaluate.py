@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     refinement = flags.refinement(arguments)
     if refinement is not None and not arguments.invert:
         raise ConfigError("--refine goes with --invert; training shapes have their detail already")
+    flags.require_folder(arguments.out)
     space = flags.load_space(arguments)
     found = find_meshes(arguments.meshes, split=arguments.split)
     references, failed = load_references(found)

@@ -1,6 +1,7 @@
 """Flags and checks that several verbs share."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,13 @@ def space(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
-def shape(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--id", help="a training shape: id or category/id")
-    parser.add_argument("--code", type=Path, help="the folder written by invert, or a code.npy (in model space)")
+def shape(parser: argparse.ArgumentParser, mesh: str | None = None) -> None:
+    """Ways to name one shape, of which a command takes one; `mesh` explains a third, where there is one."""
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--id", help="a training shape: id or category/id")
+    ways.add_argument("--code", type=Path, help="the folder written by invert, or a code.npy (in model space)")
+    if mesh is not None:
+        ways.add_argument("--mesh", type=Path, help=mesh)
 
 
 def decoding(parser: argparse.ArgumentParser, resolution: int = 256) -> None:
@@ -34,6 +39,18 @@ def refining(parser: argparse.ArgumentParser) -> None:
 def require_png(path: Path | None) -> None:
     if path is not None and path.suffix.lower() != ".png":
         raise ConfigError(f"a picture is written as .png, got {path}")
+
+
+def require_folder(path: Path | None) -> None:
+    """Make an output folder before the work whose result it is for; ConfigError where that cannot be."""
+    if path is None:
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be made a folder ({error.strerror}); name another --out") from error
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f"{path}: cannot be written to; name another --out")
 
 
 def inverting(parser: argparse.ArgumentParser) -> None:

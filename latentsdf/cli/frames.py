@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latentsdf.cli import flags
 from latentsdf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ _MILLISECONDS = 120
 
 
 def require_writable(out: Path) -> None:
-    """ConfigError for a suffix that is neither a picture's nor a folder's."""
+    """ConfigError for a suffix that is neither a picture's nor a folder's, and for a folder that cannot be made."""
     if out.suffix.lower() not in (".png", ".gif", ""):
         raise ConfigError(f"frames are written as .png (a strip), .gif (an animation) or into a folder, got {out}")
+    flags.require_folder(out.parent if out.suffix else out)
 
 
 def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mode") -> "list[trimesh.Trimesh]":
@@ -42,9 +44,7 @@ def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> No
     from latentsdf.render import animation, contact_sheet, render_mesh
 
     suffix = out.suffix.lower()
-    out.parent.mkdir(parents=True, exist_ok=True)
     if not suffix:
-        out.mkdir(exist_ok=True)
         np.save(out / "codes.npy", codes)
         for number, mesh in enumerate(meshes):
             save(mesh, out / f"frame_{number:03d}.glb")

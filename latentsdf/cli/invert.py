@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if count > 1:
         raise ConfigError(f"{count} targets are called '{name}', so their folders would be one; rename them")
     targets = [shapes.read_target(path) for path in paths]
+    flags.require_folder(arguments.out)
     fits = space.invert_many(targets, flags.inversion(arguments), refinement=flags.refinement(arguments))
     if len(paths) == 1:
         return _keep(space, paths[0], fits[0], arguments.out, arguments)

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.overrides = _overrides(rest) if arguments.accepts_overrides else _reject(rest)
         result = arguments.run(arguments)
-    except (LatentSDFError, FileNotFoundError) as error:
+    except (LatentSDFError, OSError) as error:
         show_error(error)
         return 2
     except KeyboardInterrupt:
@@ -92,14 +92,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _overrides(rest: list[str]) -> dict[str, Any]:
-    """`--section.key value` and `--section.key=value` pairs."""
+    """`--section.key value` and `--section.key=value` pairs; a key at the top has no section."""
     overrides: dict[str, Any] = {}
     words = [word for item in rest for word in (item.split("=", 1) if item.startswith("--") else [item])]
     while words:
         name = words.pop(0)
-        if not name.startswith("--") or "." not in name or not words:
+        if not name.startswith("--") or not words:
             raise ConfigError(f"unknown argument {name}; settings are given as --section.key VALUE")
-        overrides[name[2:]] = yaml.safe_load(words.pop(0))
+        value = words.pop(0)
+        try:
+            overrides[name[2:]] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{name}: '{value}' is no value; lists are written as '[1.0, 0.5]'") from error
     return overrides
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentsdf.cli import flags, shapes
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.errors import ConfigError, MeshError
 from latentsdf.progress import console
@@ -23,7 +24,7 @@ def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "reconstruct", run, "a signed distance field from one raw point cloud, in 2D or 3D")
     parser.set_defaults(accepts_overrides=True)
-    parser.epilog = "any setting of ReconstructConfig can follow, e.g. --loss.heat '[1.0, 0.5, 0.1]'"
+    parser.epilog = "any setting of ReconstructConfig can follow, e.g. --lr 0.001 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
     parser.add_argument("points", type=Path, help=".npy .txt .xyz .csv of (N,2|3|6), or a .ply or .obj of points")
     parser.add_argument("--method", choices=_METHODS, default="latentsdf", help="(%(default)s)")
     parser.add_argument("--paper", action="store_true", help="published sizes; the default is sized for two CPU cores")
@@ -43,8 +44,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.reconstruction.picture import level_sets
 
     points = _read(arguments.points)
-    result = reconstruct(points, config=_config(arguments, 2 if points.shape[1] == 2 else 3), device=arguments.device)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    config = _config(arguments, 2 if points.shape[1] == 2 else 3)
+    truth = None if arguments.truth is None else meshes.load(arguments.truth)
+    flags.require_folder(arguments.out)
+    result = reconstruct(points, config=config, device=arguments.device)
     result.save(arguments.out)
     report: dict[str, Any] = {"points": str(arguments.points), "method": arguments.method, "last": result.history[-1:]}
     if result.dim == 3:
@@ -52,14 +55,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         meshes.save(mesh, arguments.out / "mesh.ply")
         for axis, name in enumerate("xyz"):
             level_sets(result, axis=axis).save(arguments.out / f"slice_{name}.png")
-        if arguments.truth is not None:
-            report["accuracy"] = measure(result, mesh, meshes.load(arguments.truth)).as_dict()
+        if truth is not None:
+            report["accuracy"] = measure(result, mesh, truth).as_dict()
     else:
         level_sets(result).save(arguments.out / "slice.png")
         lines = result.contours(4 * arguments.resolution)
         (arguments.out / "contours.json").write_text(json.dumps([line.tolist() for line in lines]))
     (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
-    console.print(f"{arguments.out}: {arguments.method}, {len(result.history) * 100:,} steps")
+    console.print(f"{arguments.out}: {arguments.method}, {result.history[-1]['step']:,} steps")
     return report
 
 
@@ -89,7 +92,7 @@ def _read(path: Path) -> "np.ndarray":
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":
-            array = np.load(path)
+            array = shapes.read_array(path)
         elif suffix in _TABLES:
             array = np.loadtxt(path, delimiter=_TABLES[suffix], ndmin=2)
         elif suffix in (".ply", ".obj"):

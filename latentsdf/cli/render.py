@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from latentsdf.cli import flags, shapes
 from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError
 from latentsdf.progress import console
 
 if TYPE_CHECKING:
@@ -21,8 +20,7 @@ def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "render", run, "a picture of a shape: sphere tracing, no OpenGL; a slice; a turntable")
     flags.space(parser)
-    flags.shape(parser)
-    parser.add_argument("--mesh", type=Path, help="picture a mesh file instead, normalized as the space does")
+    flags.shape(parser, mesh="picture a mesh file instead, normalized as the space does")
     parser.add_argument("--mode", choices=("general", "fused"), default="fused")
     parser.add_argument("--style", choices=("shaded", "normals", "depth", "slice"), default="shaded")
     parser.add_argument("--axis", choices=("x", "y", "z"), default="z", help="what a slice is perpendicular to")
@@ -74,8 +72,6 @@ def _of_mesh(arguments: argparse.Namespace) -> "Callable[[float], Image]":
     from latentsdf.render import render_mesh
     from latentsdf.slices import render_slice
 
-    if arguments.id is not None or arguments.code is not None:
-        raise ConfigError("--mesh pictures a file; leave out --id and --code")
     space = flags.load_space(arguments)
     mesh, _ = meshes.normalize(meshes.clean(meshes.load(arguments.mesh))[0], space.normalization)
     if arguments.style == "slice":

@@ -21,8 +21,7 @@ def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "retrieve", run, "the training shapes most like a shape")
     flags.space(parser)
-    flags.shape(parser)
-    parser.add_argument("--mesh", type=Path, help="query by a mesh or points file, through inversion")
+    flags.shape(parser, mesh="query by a mesh file or .npy of points, through inversion")
     parser.add_argument("-k", type=int, default=5)
     parser.add_argument("--metric", choices=("l2", "cosine"), default="l2", help="between codes")
     parser.add_argument("--rerank", type=int, default=0, help="order this many hits by Chamfer distance of surfaces")

@@ -33,13 +33,13 @@ def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
         return name
     if not path.is_file():
         raise FileNotFoundError(f"{name}: no such code file")
-    return space.code(_read_array(path))
+    return space.code(read_array(path))
 
 
 def read_target(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    return _read_array(path) if path.suffix == ".npy" else path
+    return read_array(path) if path.suffix == ".npy" else path
 
 
 def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
@@ -49,23 +49,30 @@ def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
     from latentsdf.geometry.mesh import Similarity
     from latentsdf.invert import Inversion
 
-    report = json.loads((folder / "report.json").read_text())
+    try:
+        report = json.loads((folder / "report.json").read_text())
+        way, residual, ok = report["similarity"], report["residual"], report["ok"]
+        similarity = Similarity(tuple(way["center"]), way["scale"], way.get("yaw", 0.0))
+        history = np.array(report["history"], dtype=np.float32)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: not a folder of latentsdf invert, or a damaged one; invert again") from error
     if report.get("space", space.fingerprint) != space.fingerprint:
         raise CheckpointError(
             f"{folder}: fitted in another space, or in this one before it was trained on, so its code means something "
             "else here; invert the shape again"
         )
-    way = report["similarity"]
-    similarity = Similarity(tuple(way["center"]), way["scale"], way.get("yaw", 0.0))
-    history = np.array(report["history"], dtype=np.float32)
     delta = Delta.load(folder / DELTA) if report.get("refined") else None
-    return Inversion(_read_array(folder / "code.npy"), history, report["residual"], report["ok"], similarity, delta)
+    return Inversion(read_array(folder / "code.npy"), history, residual, ok, similarity, delta)
 
 
-def _read_array(path: Path) -> Any:
+def read_array(path: Path) -> Any:
+    """The array of numbers in a .npy file; ConfigError for anything else."""
     import numpy as np
 
     try:
-        return np.load(path)
-    except ValueError as error:
+        array = np.load(path)
+    except (ValueError, EOFError) as error:
         raise ConfigError(f"{path}: not an array written by numpy.save") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise ConfigError(f"{path}: not an array of real numbers written by numpy.save")
+    return array

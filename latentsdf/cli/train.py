@@ -50,8 +50,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         overrides.setdefault("train.steps", 10_000_000)
     if arguments.extend is not None:
         base = dataclasses.asdict(load_config(arguments.extend))
-        overrides.setdefault("train.steps", _EXTENDING_STEPS)
-        config = settings.from_dict(Config, settings.merge(base, {"train.minutes": 0.0} | overrides), "command line")
+        # The budget is a new one; that of the space's own training is spent.
+        overrides = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS} | overrides
+        config = settings.from_dict(Config, settings.merge(base, overrides), "command line")
         return extend(
             arguments.extend,
             arguments.data,

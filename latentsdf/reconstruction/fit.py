@@ -47,7 +47,6 @@ class Fit:
     def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
         _require_valid(config)
         self.config, self.device = config, device
-        self.started = time.monotonic()
         torch.manual_seed(config.seed)
         self.network: nn.Module = build(config.network, cloud.dim, config.extent).to(device)
         dense = [p for name, p in self.network.named_parameters() if name != "table"]
@@ -58,6 +57,7 @@ class Fit:
         self.sampler = Sampler(cloud, config, device)
         self.step = 0
         self.history: list[dict[str, float]] = []
+        self.started = time.monotonic()
 
     def run(self) -> None:
         """Steps until the budget is spent or patience is; a loss that is not finite raises TrainingError."""
@@ -68,18 +68,24 @@ class Fit:
             while self.progress() < 1 and not self._out_of_patience():
                 window.append(self.train_step())
                 if len(window) == _WINDOW:
-                    # A term whose weight falls to zero within the window is left out of it.
-                    names = [name for name in window[0] if all(name in terms for terms in window)]
-                    mean = {name: sum(terms[name] for terms in window) / _WINDOW for name in names}
-                    self.history.append({"step": self.step, "seconds": time.monotonic() - self.started} | mean)
+                    mean = self._note(window)
                     window.clear()
                     fraction = min(1.0, self.progress())
                     advance(1000 * (fraction - shown), f"step {self.step:,}  |u| on the cloud {mean['surface']:.2e}")
                     shown = fraction
             advance(1000 * (1 - shown))
+        if window:
+            self._note(window)
         for name, value in self.network.named_parameters():
             if not torch.isfinite(value).all():
                 raise TrainingError(f"step {self.step}: {name} is not finite; lower lr or lr_rows")
+
+    def _note(self, window: list[dict[str, float]]) -> dict[str, float]:
+        """Add the means of some steps' terms to the history; a term whose weight falls to zero within is left out."""
+        names = [name for name in window[0] if all(name in terms for terms in window)]
+        mean = {name: sum(terms[name] for terms in window) / len(window) for name in names}
+        self.history.append({"step": self.step, "seconds": time.monotonic() - self.started} | mean)
+        return mean
 
     def progress(self) -> float:
         """Share of the budget spent: the larger of steps done and time used."""

@@ -1,6 +1,7 @@
 """A fitted field in the user's frame: distances, surface, picture, and a folder to keep it in."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from skimage.measure import find_contours
 from torch import Tensor, nn
 
-from latentsdf import settings
+from latentsdf import devices, settings
 from latentsdf.config import ReconstructConfig
 from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.extract import extract
@@ -30,7 +31,8 @@ _FILES = ("field.json", "config.yaml", "field.safetensors")
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One shape's signed distance, negative inside. `history` has the mean of each term per 100 steps."""
+    """One shape's signed distance, negative inside. `history` has the mean of each term per 100 steps, and of
+    what was left at the end."""
 
     network: nn.Module
     similarity: Similarity
@@ -87,14 +89,19 @@ class Reconstruction:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         about = {"format": FORMAT, "center": list(self.similarity.center), "scale": self.similarity.scale}
-        save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / "field.safetensors")
         (folder / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False))
+        save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / "field.safetensors")
+        # safetensors lets nobody but the owner read its files.
+        shutil.copymode(folder / "config.yaml", folder / "field.safetensors")
         (folder / "field.json").write_text(json.dumps(about | {"history": self.history}, indent=1))
 
 
-def load_field(folder: Path | str, device: torch.device | str = "cpu") -> Reconstruction:
-    """Read what `Reconstruction.save` wrote; raises FileNotFoundError or CheckpointError naming what is missing."""
-    folder = Path(folder)
+def load_field(folder: Path | str, device: torch.device | str = "auto") -> Reconstruction:
+    """Read what `Reconstruction.save` wrote; `device` is auto, cpu, cuda or cuda:N.
+
+    Raises FileNotFoundError or CheckpointError naming what is missing.
+    """
+    folder, device = Path(folder), devices.resolve(device)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; make one with `latentsdf reconstruct`")
     missing = [name for name in _FILES if not (folder / name).is_file()]
