@@ -211,7 +211,7 @@ class InvertConfig:
     """Codes tried side by side at first, the best-ranked training codes and their mean; then the best alone."""
     points: int = 2048
     """Samples of the observation that the fit sees; a quarter of them while there are several starts."""
-    prior: float = 1e-5
+    prior: float = 1e-6
     """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
     partial: bool = False
     """The observation is a part: what it does not show is left to the prior."""
