@@ -317,7 +317,7 @@ def test_the_commands_of_a_first_day(
         (["invert", "SPACE", "nothing.obj", "--out", "x"], "no such file"),
         (["train", "--data", "nowhere.zarr", "--out", "x"], "no such sample store"),
         (["train", "--data", "STORE", "--out", "x", "--train.stps", "3"], "did you mean 'train.steps'?"),
-        (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "settings are given as --section.key VALUE"),
+        (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "did you mean 'train.steps'"),
         (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
         (["train", "--data", "STORE", "--out", "x", "--steps", "0"], "train.steps must be at least 1, got 0"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),
