@@ -17,11 +17,11 @@ from latentsdf.cloud import Bounds, bounds
 from latentsdf.config import Frame, Normalization, SamplingConfig
 from latentsdf.errors import MeshError
 from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.cloud import FEWEST_POINTS
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.geometry.sampling import band_width
 from latentsdf.geometry.solid import Solid
 
-FEWEST_POINTS = 100
 NEAR = 0.05
 """Samples closer to the surface say how well a code fits it."""
 _NEAR_STDS = (0.05, 0.01, 0.0025)

@@ -4,10 +4,11 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from latentsdf.cli import flags, shapes
 from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.config import ReconstructMethod
 from latentsdf.errors import ConfigError, MeshError
 from latentsdf.progress import console
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from latentsdf.config import ReconstructConfig
 
-_METHODS = ("latentsdf", "hotspot", "steik", "digs", "siren", "igr")
 _TABLES = {".txt": None, ".xyz": None, ".pts": None, ".csv": ","}
 
 
@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
     parser.set_defaults(accepts_overrides=True)
     parser.epilog = "any setting of ReconstructConfig can follow, e.g. --lr 0.001 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
     parser.add_argument("points", type=Path, help=".npy .txt .xyz .csv of (N,2|3|6), or a .ply or .obj of points")
-    parser.add_argument("--method", choices=_METHODS, default="latentsdf", help="(%(default)s)")
+    parser.add_argument("--method", choices=get_args(ReconstructMethod), default="latentsdf", help="(%(default)s)")
     parser.add_argument("--paper", action="store_true", help="published sizes; the default is sized for two CPU cores")
     parser.add_argument("--out", type=Path, required=True, help="folder for the field, mesh, pictures and report.json")
     parser.add_argument("--steps", type=int, help="optimization steps")

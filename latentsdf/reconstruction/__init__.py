@@ -7,10 +7,10 @@ from latentsdf import devices
 from latentsdf.config import ReconstructConfig
 from latentsdf.geometry.cloud import read_cloud
 from latentsdf.reconstruction.fit import Fit
-from latentsdf.reconstruction.presets import METHODS, Method, preset
+from latentsdf.reconstruction.presets import METHODS, preset
 from latentsdf.reconstruction.result import Reconstruction, load_field
 
-__all__ = ["METHODS", "Method", "Reconstruction", "load_field", "preset", "reconstruct"]
+__all__ = ["METHODS", "Reconstruction", "load_field", "preset", "reconstruct"]
 
 
 def reconstruct(

@@ -8,11 +8,10 @@ count, so published weights w_h are doubled in 2D and times 4/3 in 3D (METHODS 7
 from dataclasses import replace
 from typing import Literal, get_args
 
-from latentsdf.config import FieldLossConfig, NetworkConfig, ReconstructConfig
+from latentsdf.config import FieldLossConfig, NetworkConfig, ReconstructConfig, ReconstructMethod
 from latentsdf.errors import ConfigError
 
-Method = Literal["latentsdf", "hotspot", "steik", "digs", "siren", "igr"]
-METHODS: tuple[Method, ...] = get_args(Method)
+METHODS: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
 
 
 def preset(method: str, dim: int, paper: bool = False) -> ReconstructConfig:
