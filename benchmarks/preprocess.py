@@ -27,9 +27,8 @@ import trimesh
 from latentsdf.config import SamplingConfig
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.distance import BACKENDS
-from latentsdf.geometry.inside import lattice_inside
 from latentsdf.geometry.lattice import narrow_band
-from latentsdf.geometry.sign import sign_rule
+from latentsdf.geometry.solid import signed_band
 from latentsdf.geometry.sparse import sparse_lattice
 
 _SUBSET = 100_000
@@ -53,10 +52,8 @@ def positions(index: Any, resolution: int) -> Any:
 
 def ours(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The band's indices and signed distances."""
-    rule, _ = sign_rule(mesh)
-    band = narrow_band(mesh, arguments.resolution, arguments.band_voxels, arguments.threads)
-    inside = lattice_inside(rule, band.index, arguments.resolution, band.distance, band.face)
-    return band.index, np.where(inside, -band.distance, band.distance)
+    band = signed_band(mesh, arguments.resolution, arguments.band_voxels, threads=arguments.threads)
+    return band.index, band.distance
 
 
 def coarse_to_fine(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any]:

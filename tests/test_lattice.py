@@ -7,6 +7,7 @@ import trimesh
 from latentsdf.errors import ConfigError
 from latentsdf.geometry.distance import MeshDistance
 from latentsdf.geometry.lattice import narrow_band
+from latentsdf.geometry.solid import signed_band
 from latentsdf.geometry.sparse import sparse_lattice
 from latentsdf.geometry.triangles import point_triangle
 
@@ -163,9 +164,10 @@ def test_sparse_lattice_of_a_sphere_that_its_centre_cannot_tell_apart():
 @pytest.mark.parametrize("shape", ["torus", "soup"])
 def test_threads_change_nothing(shape):
     mesh = SHAPES[shape]()
-    one, three = narrow_band(mesh, 40, 3.0), narrow_band(mesh, 40, 3.0, threads=3)
+    one, three = signed_band(mesh, 40, 3.0), signed_band(mesh, 40, 3.0, threads=3)
     np.testing.assert_array_equal(one.index, three.index)
     np.testing.assert_array_equal(one.distance, three.distance)
+    np.testing.assert_array_equal(np.abs(one.distance), narrow_band(mesh, 40, 3.0).distance)
     np.testing.assert_allclose(sparse_lattice(mesh, 20)[0], sparse_lattice(mesh, 20, threads=3)[0], atol=1e-7)
 
 

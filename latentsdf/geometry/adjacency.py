@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+_FEW = 32  # edges at a vertex; more are sorted by halves
+
 Ints = NDArray[np.int64]
 
 
@@ -33,8 +35,11 @@ def adjacency(faces: Ints, vertex_count: int) -> Any:
     count = 0
     for v in range(vertex_count):
         begin, end = start[v], start[v + 1]
-        order = np.argsort(far[begin:end], kind="mergesort")
-        far[begin:end], owner[begin:end] = far[begin:end][order], owner[begin:end][order]
+        if end - begin > _FEW:
+            order = np.argsort(far[begin:end], kind="mergesort")
+            far[begin:end], owner[begin:end] = far[begin:end][order], owner[begin:end][order]
+        else:
+            _insertion_sort(far, owner, begin, end)
         for at in range(begin, end):
             if at == begin or far[at] != far[at - 1]:
                 edges[count, 0], edges[count, 1], edge_start[count] = v, far[at], at
@@ -53,3 +58,13 @@ def adjacency(faces: Ints, vertex_count: int) -> Any:
             following[fill[end]] = edges[e, 1 - side]
             fill[end] += 1
     return edges, edge_start, owner, vertex_start, following
+
+
+@njit(cache=True, nogil=True)
+def _insertion_sort(key: Ints, value: Ints, begin: int, end: int) -> None:
+    for at in range(begin + 1, end):
+        k, v, to = key[at], value[at], at
+        while to > begin and key[to - 1] > k:
+            key[to], value[to] = key[to - 1], value[to - 1]
+            to -= 1
+        key[to], value[to] = k, v

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from latentsdf.geometry.sign import SignRule, WindingRule
 
-_LEVELS = ((16, 64), (4, 8))  # cells of a block, vertices asked in each piece of it
+_BLOCK, _SMALL_BLOCK = 16, 4  # cells a side, in the first vote and in the second
+_MEMBERS, _FEWER_MEMBERS = 64, 8  # vertices asked in each piece there
 _UNSURE = 0.15  # winding numbers this close to 1/2 come from holes
 
 Floats = NDArray[np.float64]
@@ -32,36 +33,31 @@ def lattice_inside(
     """
     if not isinstance(rule, WindingRule):
         return rule(_lattice_positions(index, resolution), face)
-    linear, unsigned = index.astype(np.int64), distance.astype(np.float64)
-    inside = np.empty(len(index), dtype=np.bool_)
-    left = np.arange(len(index))
-    for block, members in _LEVELS:
-        piece = _pieces(linear[left], unsigned[left], resolution, block)
-        inside[left], doubtful = _vote(rule, linear[left], resolution, piece, members)
-        left = left[np.sort(doubtful)]
-        if not len(left):
-            return inside
-    inside[left] = rule(_lattice_positions(linear[left], resolution), face[left])
+    linear, unsigned = index.astype(np.uint32, copy=False), distance.astype(np.float32, copy=False)
+    inside, doubtful = _vote(rule, linear, resolution, _pieces(linear, unsigned, resolution, _BLOCK), _MEMBERS)
+    if len(doubtful):
+        linear, unsigned = linear[doubtful], unsigned[doubtful]
+        piece = _pieces(linear, unsigned, resolution, _SMALL_BLOCK)
+        inside[doubtful], asked = _vote(rule, linear, resolution, piece, _FEWER_MEMBERS)
+        inside[doubtful[asked]] = rule(_lattice_positions(linear[asked], resolution), face[doubtful[asked]])
     return inside
 
 
-def _vote(rule: WindingRule, index: Ints, resolution: int, label: Ints, members: int) -> tuple[Inside, Ints]:
-    """Inside (B,) as up to `members` spread over each label say, and the positions of labels they are not sure of."""
-    order = np.argsort(label, kind="stable")
-    start = np.flatnonzero(np.diff(label[order], prepend=-1))
-    size = np.diff(start, append=len(order))
+def _vote(
+    rule: WindingRule, index: NDArray[np.uint32], resolution: int, piece: Ints, members: int
+) -> tuple[Inside, Ints]:
+    """Inside (B,) as up to `members` spread over each piece say, and the positions in pieces they are not sure of."""
+    size = np.bincount(piece)
     taken = np.minimum(size, members)
     owner = np.repeat(np.arange(len(size)), taken)
-    rank = np.arange(len(owner)) - np.repeat(np.cumsum(taken) - taken, taken)
-    member = order[start[owner] + rank * size[owner] // taken[owner]]
+    member = _members(piece, size, taken)
     number = rule.number(_lattice_positions(index[member], resolution))
     votes = np.bincount(owner, weights=number > 0.5, minlength=len(size))
     unsure = np.bincount(owner, weights=np.abs(number - 0.5) < _UNSURE, minlength=len(size))
-    inside = np.empty(len(index), dtype=np.bool_)
-    inside[order] = np.repeat(votes * 2 > taken, size)
+    inside = (votes * 2 > taken)[piece]
     inside[member] = number > 0.5
     doubtful = ((votes % taken != 0) | (unsure > 0)) & (size > taken)
-    return inside, order[np.repeat(doubtful, size)]
+    return inside, np.flatnonzero(doubtful[piece])
 
 
 def _lattice_positions(index: NDArray[np.integer[Any]], resolution: int) -> Floats:
@@ -71,7 +67,7 @@ def _lattice_positions(index: NDArray[np.integer[Any]], resolution: int) -> Floa
 
 @njit(cache=True)
 def _pieces(index: Any, distance: Any, resolution: int, block: int) -> Any:
-    """Root of each vertex under `no surface between neighbours`, cut every `block` cells.
+    """The piece of each vertex (B,), counted from 0: connected by `no surface between`, cut every `block` cells.
 
     The index is sorted, so the pointer to the next neighbour only advances.
     """
@@ -98,6 +94,26 @@ def _pieces(index: Any, distance: Any, resolution: int, block: int) -> Any:
                     parent[y] = parent[parent[y]]
                     y = parent[y]
                 parent[max(x, y)] = min(x, y)
-    for a in range(len(index)):
-        parent[a] = parent[parent[a]]
+    count = 0
+    for a in range(len(index)):  # a root comes before its members
+        if parent[a] == a:
+            parent[a] = count
+            count += 1
+        else:
+            parent[a] = parent[parent[a]]
     return parent
+
+
+@njit(cache=True)
+def _members(piece: Ints, size: Ints, taken: Ints) -> Ints:
+    """Positions of `taken` members spread over each piece, one piece after the other."""
+    first = np.cumsum(taken) - taken
+    seen, found = np.zeros_like(size), np.zeros_like(size)
+    member = np.empty(taken.sum(), np.int64)
+    for a in range(len(piece)):
+        p = piece[a]
+        if found[p] < taken[p] and seen[p] == found[p] * size[p] // taken[p]:
+            member[first[p] + found[p]] = a
+            found[p] += 1
+        seen[p] += 1
+    return member

@@ -25,6 +25,7 @@ from latentsdf.config import SignMethod
 from latentsdf.geometry.bvh import TriangleTree
 from latentsdf.geometry.orient import RAY_START, orient_by_visibility
 from latentsdf.geometry.pseudonormal import PseudonormalRule
+from latentsdf.geometry.topology import closed_and_consistent, weld
 from latentsdf.geometry.triangles import area_of, corner_sets, normals_of, spread, volume_of
 
 _PROBES = 2000
@@ -37,7 +38,6 @@ _ACCURACY = 1.4
 _LARGEST_COPIED_AREA = 0.01
 _FEWEST_LOOKS = 4096
 _SMALLEST_SHEET = 1e-3  # of the area
-_PRIMES = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -112,16 +112,20 @@ def sides(mesh: trimesh.Trimesh, depth: float, method: SignMethod = "auto", seed
 
 
 def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, leave_sheets_out: bool) -> Sides:
-    vertices, faces = _weld(mesh)
-    upright, area = _turned(vertices, faces), area_of(vertices[faces])
+    vertices, faces = weld(mesh)
+    corners = vertices[faces]
+    area = area_of(corners)
+    inside_out = volume_of(corners, vertices.mean(0)) < 0
+    upright = np.ascontiguousarray(faces[:, ::-1]) if inside_out else faces
+    clean = method == "auto" and closed_and_consistent(faces, len(vertices))
     winding, sheet = WindingRule(vertices, upright), np.zeros(len(faces), dtype=np.bool_)
-    if method == "pseudonormal" or (method == "auto" and _closed_and_consistent(faces, len(vertices))):
+    if method == "pseudonormal" or clean:
         rule = PseudonormalRule(vertices, upright)
-        probes = _probes(vertices, upright, seed)
+        probes = _probes(vertices, upright, area, seed)
         confidence = float((rule(probes, _closest(vertices, upright, probes)) == winding.inside(probes)).mean())
         if method == "pseudonormal" or confidence >= _AGREEMENT:
             return Sides(rule, SignReport("pseudonormal", confidence), sheet)
-    whole = 0.0 if method == "visibility" else _whole(winding, vertices, faces, seed)
+    whole = 0.0 if method == "visibility" else _whole(winding, vertices, faces, area, seed)
     if method == "winding" or (method == "auto" and whole >= _AGREEMENT and not _copied(faces, area, len(vertices))):
         method, confidence = "winding", whole
     else:
@@ -144,15 +148,16 @@ def _unless_small(chosen: Inside, area: Floats) -> Inside:
 
 def _confidence(winding: WindingRule, vertices: Floats, faces: Ints, depth: float, seed: int) -> float:
     """Share of probes near the faces that bound the solid on which pseudonormals and winding numbers agree."""
-    if not area_of(vertices[faces]).sum() > 0:
+    area = area_of(vertices[faces])
+    if not area.sum() > 0:
         return 1.0
-    probes = _probes(vertices, faces, seed)
+    probes = _probes(vertices, faces, area, seed)
     closest = _closest(vertices, faces, probes)
     met = np.zeros(len(vertices), dtype=np.bool_)
     met[faces[closest]] = True
     near = np.flatnonzero(met[faces].any(axis=1))
     front, back = _sides_inside(winding, vertices, faces[near], depth, seed)
-    bounds = (back != front) & (area_of(vertices[faces[near]]) > 0)
+    bounds = (back != front) & (area[near] > 0)
     outward = np.where(front[:, None], faces[near, ::-1], faces[near])[bounds]
     place = np.full(len(faces), -1)
     place[near[bounds]] = np.arange(len(outward))
@@ -193,31 +198,9 @@ def _looks(vertices: Floats, faces: Ints, depth: float, seed: int) -> tuple[Floa
     return points, length * normals_of(vertices[faces])[owner], owner
 
 
-def _weld(mesh: trimesh.Trimesh) -> tuple[Floats, Ints]:
-    vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 0.0  # one zero
-    faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
-    mixed = np.sort((vertices.view(np.uint64) * _PRIMES).sum(axis=1, dtype=np.uint64))
-    if (mixed[1:] != mixed[:-1]).all():
-        return vertices, faces
-    unique, inverse = np.unique(vertices, axis=0, return_inverse=True)
-    return unique, inverse.reshape(-1)[faces]
-
-
-def _closed_and_consistent(faces: Ints, vertex_count: int) -> bool:
-    """Does each edge of each face have one of the opposite direction, and none of its own?"""
-    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
-    there, back = np.sort(start * vertex_count + end), np.sort(end * vertex_count + start)
-    return bool((there == back).all() and (there[1:] != there[:-1]).all())
-
-
-def _turned(vertices: Floats, faces: Ints) -> Ints:
-    """The faces, all reversed if they enclose a negative volume."""
-    return np.ascontiguousarray(faces[:, ::-1]) if volume_of(vertices[faces] - vertices.mean(0)) < 0 else faces
-
-
-def _whole(winding: WindingRule, vertices: Floats, faces: Ints, seed: int) -> float:
+def _whole(winding: WindingRule, vertices: Floats, faces: Ints, area: Floats, seed: int) -> float:
     """Share of probes near the surface at which the winding number is whole and not negative."""
-    number = winding.number(_probes(vertices, faces, seed))
+    number = winding.number(_probes(vertices, faces, area, seed))
     return float(((np.abs(number - np.round(number)) < _WHOLE) & (number > -0.5)).mean())
 
 
@@ -231,11 +214,9 @@ def _copied(faces: Ints, area: Floats, vertex_count: int) -> bool:
     return bool(area[first].sum() < (1 - _LARGEST_COPIED_AREA) * area.sum())
 
 
-def _probes(vertices: Floats, faces: Ints, seed: int) -> Floats:
+def _probes(vertices: Floats, faces: Ints, area: Floats, seed: int) -> Floats:
     rng = np.random.default_rng(seed)
-    corners = vertices[faces]
-    area = area_of(corners)
-    chosen = corners[rng.choice(len(faces), _PROBES, p=area / area.sum())]
+    chosen = vertices[faces[rng.choice(len(faces), _PROBES, p=area / area.sum())]]
     points = np.einsum("fc,fcx->fx", rng.dirichlet((1, 1, 1), _PROBES), chosen)
     scale = _PROBE_DISTANCE * float(np.linalg.norm(np.ptp(vertices, axis=0)))
     moved: Floats = points + rng.normal(scale=scale, size=points.shape)

@@ -6,6 +6,7 @@ the two parts'. It is exact outside; inside, where parts overlap or a sheet fold
 deep. Against the mesh itself a slab's boundary is half a thickness off. Negative inside; lengths in model space.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from latentsdf.config import SignMethod
 from latentsdf.geometry.distance import tree_query
 from latentsdf.geometry.inside import lattice_inside
-from latentsdf.geometry.lattice import LatticeBand, narrow_band
+from latentsdf.geometry.lattice import LatticeBand, Surface, band_in_slabs, narrow_band
 from latentsdf.geometry.sign import SignReport, SignRule, sides, sign_rule
 from latentsdf.geometry.sparse import sparse_lattice
 
 _ROUNDING = 1e-6
+_SLABS = 2  # a thread, so that none waits long for another
 _THIN = 1 / 8  # of the thickness: walls below it are sheets
 
 Floats = NDArray[np.float64]
@@ -35,6 +37,22 @@ class SignedLattice:
     resolution: int
     index: NDArray[np.uint32]
     distance: Float32
+
+
+def signed_band(
+    mesh: trimesh.Trimesh, resolution: int, voxels: float, sign: SignMethod = "auto", threads: int = 1
+) -> SignedLattice:
+    """All vertices within so many cells of the surface, with its sign; sheets are surface as any other.
+
+    The rule of the sign is found beside the distances. Raises ConfigError as `narrow_band` does.
+    """
+    surface = Surface.on_lattice(mesh, resolution)
+    with ThreadPoolExecutor(threads) as pool:
+        deciding = pool.submit(sign_rule, mesh, sign)
+        band = band_in_slabs(surface, resolution, voxels, pool.map, _SLABS * threads)
+        rule, _ = deciding.result()
+    inside = lattice_inside(rule, band.index, resolution, band.distance, band.face)
+    return SignedLattice(resolution, band.index, np.where(inside, -band.distance, band.distance))
 
 
 _NOWHERE = LatticeBand(np.zeros(0, np.uint32), np.zeros(0, np.float32), np.zeros(0, np.int32))

@@ -38,20 +38,32 @@ def _areas_and_normals(corners: Floats) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def volume_of(corners: Floats) -> float:
-    """Signed volume that triangles (F, 3, 3) enclose with the origin, positive if they face away from it."""
+def volume_of(corners: Floats, center: Floats) -> float:
+    """Signed volume that triangles (F, 3, 3) enclose with a center (3,), positive if they face away from it."""
+    middle = (center[0], center[1], center[2])
     total = 0.0
     for f in range(len(corners)):
-        total += dot(row(corners[f], 0), cross(row(corners[f], 1), row(corners[f], 2)))
+        a, b, c = row(corners[f], 0), row(corners[f], 1), row(corners[f], 2)
+        total += dot(minus(a, middle), cross(minus(b, middle), minus(c, middle)))
     return total / 6
 
 
 def corner_sets(faces: Ints, vertex_count: int) -> Ints:
     """A number for each face (F,), the same for two faces if they have the same corners in any order."""
-    faces = np.sort(faces, axis=1)
     if vertex_count < 2**21:
-        return (faces[:, 0] << 42) | (faces[:, 1] << 21) | faces[:, 2]
-    return np.unique(faces, axis=0, return_inverse=True)[1].reshape(-1)
+        numbers: Ints = _packed_corners(faces)
+        return numbers
+    return np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+
+
+@njit(cache=True, nogil=True)
+def _packed_corners(faces: Ints) -> Ints:
+    packed = np.empty(len(faces), np.int64)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        low, high = min(a, b, c), max(a, b, c)
+        packed[f] = (low << 42) | ((a + b + c - low - high) << 21) | high
+    return packed
 
 
 def spread(corners: Floats, per_face: int, more: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
