@@ -111,7 +111,9 @@ def table(results: dict[str, dict[str, dict[str, dict]]]) -> str:  # type: ignor
 
 
 def _references(folder: Path, split: Path, limit: int | None) -> dict[str, trimesh.Trimesh]:
-    loaded, failed = load_references(find_meshes(folder, split=split)[:limit])
+    found = find_meshes(folder, split=split)
+    step = len(found) / min(limit or len(found), len(found))
+    loaded, failed = load_references([found[int(i * step)] for i in range(round(len(found) / step))])
     for name, reason in failed.items():
         show_note("not measured", f"{name}: {reason}")
     return {name: meshes.clean(mesh)[0] for name, mesh in loaded.items()}
@@ -131,7 +133,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--limit", type=int, help="measure at most so many shapes of a split")
+    parser.add_argument("--limit", type=int, help="measure so many shapes of a split, spread over it")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     keep_freed_memory()
