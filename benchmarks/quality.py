@@ -6,6 +6,9 @@ where it was stopped, and measures what is not measured yet. Prints and writes (
 point-to-triangle distance (mean of both ways), 1 - normal consistency, CD-sq-sum and its floor, each the mean over
 shapes, for the general branch alone, the overfit branch alone and both fused; unseen shapes are inverted by code alone.
 
+What is measured against is the surface of the solid that a mesh stands for, decoded from its exact distances at the
+same resolution: sheets have their thickness in it, and hidden walls, which no distance can tell of, are gone.
+
 python benchmarks/quality.py --data chairs.zarr --meshes furniture --train chair_train.json --test chair_test.json \\
     --out quality/chairs [--minutes 20] [--turns 4] [--presets deepsdf_cpu compact_sdf_cpu latentsdf_cpu]
 """
@@ -16,17 +19,22 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 import trimesh
+from torch import Tensor
 
 import latentsdf as ls
 from latentsdf import checkpoint, devices, settings
-from latentsdf.config import Config
+from latentsdf.config import Config, SamplingConfig
 from latentsdf.evaluate import CodeLike, load_references, measure
+from latentsdf.extract import extract
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.files import find_meshes
+from latentsdf.geometry.sampling import band_width
+from latentsdf.geometry.solid import Solid
 from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
-from latentsdf.progress import console, show_note
+from latentsdf.progress import console, show_note, track
 from latentsdf.run import Run
 from latentsdf.space import ShapeSpace
 from latentsdf.store import SampleStore
@@ -69,9 +77,17 @@ def _seconds(folder: Path) -> float:
 
 
 def measure_split(
-    space: ShapeSpace, references: dict[str, trimesh.Trimesh], unseen: bool, resolution: int, points: int
+    space: ShapeSpace,
+    references: dict[str, trimesh.Trimesh],
+    solids: dict[str, trimesh.Trimesh],
+    unseen: bool,
+    resolution: int,
+    points: int,
 ) -> dict[str, dict[str, object]]:
-    """Figures by mode, the mean over the shapes and each shape's own; a space of one branch has one mode."""
+    """Figures by mode, the mean over the shapes and each shape's own; a space of one branch has one mode.
+
+    Codes of unseen shapes are found from the references, all codes are measured against the solids.
+    """
     codes: dict[str, CodeLike]
     if unseen:
         codes = dict(zip(references, space.invert_many(list(references.values())), strict=True))
@@ -79,7 +95,7 @@ def measure_split(
         codes = {name: name for name in references if name in space.ids or name in space.keys}
     found: dict[str, dict[str, object]] = {}
     for mode in MODES if space.model.overfit is not None else MODES[:1]:
-        evaluation, _ = measure(space, codes, references, resolution=resolution, mode=mode, points=points)
+        evaluation, _ = measure(space, codes, solids, resolution=resolution, mode=mode, points=points)
         for name, reason in evaluation.failed.items():
             show_note("not measured", f"{name}, {mode}: {reason}")
         shapes = {
@@ -119,6 +135,32 @@ def _references(folder: Path, split: Path, limit: int | None) -> dict[str, trime
     return {name: meshes.clean(mesh)[0] for name, mesh in loaded.items()}
 
 
+def solid_surface(mesh: trimesh.Trimesh, resolution: int) -> trimesh.Trimesh:
+    """The surface of the solid that a mesh stands for, as stores hold it by default; in the mesh's own frame."""
+    stored = SamplingConfig()
+    model_mesh, similarity = meshes.normalize(mesh, stored.normalization)
+    solid = Solid(model_mesh, band_width(stored.resolution, stored.sheet_thickness))
+    solid.sparse(resolution // 2)  # settles the sign of most points
+
+    def distance(points: Tensor) -> Tensor:
+        return torch.from_numpy(solid(points.double().numpy())).float()
+
+    surface = extract(distance, resolution=resolution)
+    surface.vertices = similarity.to_user(surface.vertices)
+    return surface
+
+
+def solid_surfaces(references: dict[str, trimesh.Trimesh], folder: Path, resolution: int) -> dict[str, trimesh.Trimesh]:
+    """Those of all references, kept in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with track("surfaces to measure against", total=len(references), unit="shape") as advance:
+        for name, mesh in references.items():
+            if not (folder / f"{name}.ply").is_file():
+                solid_surface(mesh, resolution).export(folder / f"{name}.ply")
+            advance()
+    return {name: meshes.load(folder / f"{name}.ply") for name in references}
+
+
 def main() -> None:
     """Train what is not trained, measure what is not measured, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,15 +184,17 @@ def main() -> None:
     train_in_turns(
         arguments.presets, store, arguments.out, arguments.minutes, arguments.turns, arguments.device, arguments.seed
     )
-    results = {}
-    for preset in arguments.presets:
-        space = ls.load(arguments.out / preset, arguments.device)
-        results[preset] = {}
-        for split, file in (("train", arguments.train), ("unseen", arguments.test)):
+    results: dict[str, dict[str, dict[str, dict]]] = {preset: {} for preset in arguments.presets}  # type: ignore[type-arg]
+    for split, file in (("train", arguments.train), ("unseen", arguments.test)):
+        references = _references(arguments.meshes, file, arguments.limit)
+        solids = solid_surfaces(references, arguments.out / f"solids_{arguments.resolution}", arguments.resolution)
+        for preset in arguments.presets:
             kept = arguments.out / preset / f"quality_{split}.json"
             if not kept.is_file() or kept.stat().st_mtime < (arguments.out / preset / "state.pt").stat().st_mtime:
-                references = _references(arguments.meshes, file, arguments.limit)
-                found = measure_split(space, references, split == "unseen", arguments.resolution, arguments.points)
+                space = ls.load(arguments.out / preset, arguments.device)
+                found = measure_split(
+                    space, references, solids, split == "unseen", arguments.resolution, arguments.points
+                )
                 kept.write_text(json.dumps(found, indent=1))
             results[preset][split] = json.loads(kept.read_text())
     (arguments.out / "results.json").write_text(json.dumps(results, indent=1))

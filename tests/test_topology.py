@@ -7,7 +7,9 @@ import trimesh
 from latentsdf.geometry.topology import closed_and_consistent, weld
 
 
-@pytest.mark.parametrize("mesh", [trimesh.creation.box(), trimesh.creation.icosphere(2), trimesh.creation.torus(1, 0.3)])
+@pytest.mark.parametrize(
+    "mesh", [trimesh.creation.box(), trimesh.creation.icosphere(2), trimesh.creation.torus(1, 0.3)]
+)
 def test_closed_meshes_that_are_damaged(mesh):
     vertices, faces = weld(mesh)
     assert closed_and_consistent(faces, len(vertices))
