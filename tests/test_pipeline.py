@@ -235,10 +235,11 @@ def test_bad_queries_are_refused(space: ShapeSpace) -> None:
         space.extract(np.full(8, np.nan))
     for array, message in (
         (np.zeros((3, 3)), "3 points say too little about a shape; at least 100"),
-        (np.zeros((200, 3)), "all 200 points coincide"),
-        (np.full((200, 3), np.nan), "200 of 200 rows are not finite"),
-        (np.zeros((200, 5)), r"got \(200, 5\)"),
-        (np.full((200, 4), 30.0), r"signed samples must be in model space"),
+        (np.zeros((200, 3)), "only 1 of 200 points are different"),
+        (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
+        (np.zeros((200, 5)), r"got shape \(200, 5\)"),
+        (np.random.default_rng(0).normal(size=(200, 2)), "a space holds solids, got points in the plane"),
+        (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
     ):
         with pytest.raises(ls.MeshError, match=message):
             observe(array)
@@ -274,10 +275,14 @@ def test_the_commands_of_a_first_day(
     config = tmp_path / "small.yaml"
     config.write_text(yaml.safe_dump({"preset": "small", "model": {"grid": {"resolution": 16, "channels": 4}}}))
     train = ["train", "--config", str(config), "--data", str(store_path), "--out", str(out / "space"), "--steps", "3"]
+    points = trimesh.sample.sample_surface(furniture("table", 50), 500, seed=0)[0]
+    trimesh.PointCloud(points).export(tmp_path / "points.ply")
     commands = [
         [*train, "--train.shapes_per_batch", "2"],
         ["extract", space, "--id", "table_0000", "--resolution", "64", "--mode", "fused", "--out", str(out / "a.ply")],
         ["invert", space, str(mesh), "--out", str(out / "fit"), "--steps", "10", "--resolution", "32"],
+        ["invert", space, str(tmp_path / "points.ply"), "--out", str(out / "cloud"), "--steps", "2",
+         "--resolution", "32"],
         ["extract", space, "--code", str(out / "fit" / "code.npy"), "--resolution", "32", "--out", str(out / "b.stl")],
         ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "3", "--resolution", "32",
          "--out", str(out / "strip.png")],
@@ -289,8 +294,8 @@ def test_the_commands_of_a_first_day(
     ]  # fmt: skip
     for command in commands:
         assert cli.main(command) == 0, command
-    for name in ("space/model.safetensors", "a.ply", "fit/code.npy", "fit/mesh.ply", "fit/report.json", "b.stl",
-                 "strip.png", "frames/frame_001.glb", "a.png"):  # fmt: skip
+    for name in ("space/model.safetensors", "a.ply", "fit/code.npy", "fit/mesh.ply", "fit/report.json",
+                 "cloud/mesh.ply", "b.stl",                 "strip.png", "frames/frame_001.glb", "a.png"):  # fmt: skip
         assert (out / name).stat().st_size > 0
     capsys.readouterr()
     assert cli.main(["retrieve", space, "--mesh", str(mesh), "-k", "3", "--json"]) == 0

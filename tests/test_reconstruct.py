@@ -197,6 +197,17 @@ def test_the_command_writes_a_field_its_mesh_pictures_and_a_report(tmp_path: Pat
     assert ls.load_field(tmp_path / "out").dim == 3
 
 
+def test_the_command_uses_the_normals_of_a_file(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    np.savetxt(tmp_path / "cloud.xyz", np.hstack((0.7 * points, points)))
+    words = ["reconstruct", str(tmp_path / "cloud.xyz"), "--method", "igr", "--out", str(tmp_path / "out")]
+    words += ["--steps", "100", "--network.width", "16", "--network.depth", "2", "--resolution", "16"]
+    assert main(words) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["last"][0]["normals"] > 0
+
+
 def test_the_command_draws_planar_clouds_and_refuses_what_is_no_table(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "points.csv", _circle(300, 1.0), delimiter=",")
     words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "hotspot", "--out", str(tmp_path / "out")]

@@ -21,7 +21,7 @@ def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "retrieve", run, "the training shapes most like a shape")
     flags.space(parser)
-    flags.shape(parser, mesh="query by a mesh file or .npy of points, through inversion")
+    flags.shape(parser, mesh="query by a mesh or points, any file that invert takes, through inversion")
     parser.add_argument("-k", type=int, default=5)
     parser.add_argument("--metric", choices=("l2", "cosine"), default="l2", help="between codes")
     parser.add_argument("--rerank", type=int, default=0, help="order this many hits by Chamfer distance of surfaces")
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     flags.require_png(arguments.out)
     space = flags.load_space(arguments)
     if arguments.mesh is not None:
-        query: CodeLike = space.invert(shapes.read_target(arguments.mesh), flags.inversion(arguments))
+        query: CodeLike = space.invert(arguments.mesh, flags.inversion(arguments))
     else:
         query = shapes.query(space, arguments)
     hits = space.nearest(query, arguments.k, metric=arguments.metric, rerank=arguments.rerank)

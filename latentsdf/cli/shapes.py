@@ -36,12 +36,6 @@ def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
     return space.code(read_array(path))
 
 
-def read_target(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return read_array(path) if path.suffix == ".npy" else path
-
-
 def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
     import numpy as np
 
