@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from latentsdf import settings
+from latentsdf.atomic import written_whole
 from latentsdf.config import Config, Normalization
 from latentsdf.errors import CheckpointError
 from latentsdf.geometry.mesh import Similarity
@@ -40,6 +41,7 @@ FORMAT = 1
 
 _ASIDE = ".next"
 _MARK = "complete"
+_STATELESS = "without a state"
 _FILES = ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetensors", "model.safetensors")
 
 
@@ -74,6 +76,7 @@ def save(
     nothing to resume from.
     """
     aside = folder / _ASIDE
+    _finish(folder)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
@@ -88,16 +91,19 @@ def save(
     for name in ("codes.safetensors", "model.safetensors"):
         # safetensors lets nobody but the owner read its files; a space is as readable as its folder's other files.
         shutil.copymode(aside / "shapes.json", aside / name)
-    (aside / _MARK).touch()
+    with written_whole(aside / _MARK) as mark:
+        mark.write_text(_STATELESS if state is None else "")
     _finish(folder)
-    if state is None:
-        (folder / "state.pt").unlink(missing_ok=True)
 
 
 def _finish(folder: Path) -> None:
     """Move a complete checkpoint up, whether written just now or before a crash."""
     aside = folder / _ASIDE
     if (aside / _MARK).is_file():
+        # The mark says so, because a state that was moved up before a crash is missing too. First, because the state
+        # of older weights must at no moment stand beside new ones.
+        if (aside / _MARK).read_text() == _STATELESS:
+            (folder / "state.pt").unlink(missing_ok=True)
         for name in _FILES:
             if (aside / name).is_file():
                 os.replace(aside / name, folder / name)

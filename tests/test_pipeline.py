@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +116,35 @@ def test_a_move_that_a_crash_cut_is_finished(space_path: Path, tmp_path: Path) -
         checkpoint.load(tmp_path / "space")
     (aside / "complete").touch()
     assert len(checkpoint.load(tmp_path / "space").keys) == 4 and not aside.exists()
+
+
+@pytest.mark.parametrize("moved", range(6))
+def test_a_crash_leaves_no_state_of_older_weights(
+    moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "space"
+    shutil.copytree(space_path, folder)
+    old = checkpoint.load(folder)
+    new = (old.model, old.codes + 1, old.keys, old.similarities, old.normalization, old.config)
+    replace_file, count = os.replace, 0
+
+    def crash_after_some(source: Path, target: Path) -> None:
+        nonlocal count
+        if Path(target).parent == folder:
+            count += 1
+            if count > moved:
+                raise KeyboardInterrupt
+        replace_file(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", crash_after_some)
+        with suppress(KeyboardInterrupt):
+            checkpoint.save(folder, *new, None, steps=1)
+    # Whoever looks at the folder before a reader repairs it finds no state that is not of these weights.
+    assert not (folder / "state.pt").is_file()
+    torch.testing.assert_close(checkpoint.load(folder).codes, old.codes + 1)
+    with pytest.raises(ls.CheckpointError, match="state.pt is missing"):
+        checkpoint.load_state(folder)
 
 
 @pytest.mark.gpu
