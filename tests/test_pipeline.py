@@ -359,6 +359,8 @@ def test_the_commands_of_a_first_day(
         (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x.png", "--device", "gpu"], "unknown device 'gpu'"),
         (["retrieve", "SPACE", "--id", "table_0000", "-k", "0"], "-k must be at least 1"),
+        (["retrieve", "SPACE", "--id", "table_0000", "--steps", "3", "--align"], "--steps and --align would have no"),
+        (["retrieve", "SPACE", "--id", "table_0000", "--prior", "0"], "--prior would have no effect"),
         (["invert", "SPACE", "nothing.obj", "--out", "x", "--steps", "0"], "no such file"),
         (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],

@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.rerank < 0:
         raise ConfigError(f"--rerank must not be negative, got {arguments.rerank}")
     flags.require_png(arguments.out)
+    if arguments.mesh is None:
+        flags.refuse_inverting(arguments)
     space = flags.load_space(arguments)
     if arguments.mesh is not None:
         query: CodeLike = space.invert(arguments.mesh, flags.inversion(arguments))
