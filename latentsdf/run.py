@@ -119,14 +119,14 @@ class Run:
         """Raise TrainingError naming the terms that are not finite and the shapes that make them so."""
         bad: dict[str, None] = {}
         shapes = []
-        with torch.no_grad():
-            for position in range(len(batch.shape)):
-                one = batch.one(position)
-                terms, _ = self.objective(one, self.codes.table.detach()[one.shape], rising)
-                names = [name for name, value in terms.items() if not torch.isfinite(value)]
-                bad |= dict.fromkeys(names)
-                if names:
-                    shapes.append(self.keys[int(one.shape)])
+        # Not without gradients: some terms are made of them.
+        for position in range(len(batch.shape)):
+            one = batch.one(position)
+            terms, _ = self.objective(one, self.codes.table.detach()[one.shape], rising)
+            names = [name for name, value in terms.items() if not torch.isfinite(value)]
+            bad |= dict.fromkeys(names)
+            if names:
+                shapes.append(self.keys[int(one.shape)])
         more = f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
         named = f"for {', '.join(shapes[:8])}{more}" if shapes else "for another process's shapes, or for no single one"
         raise TrainingError(

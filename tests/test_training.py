@@ -409,3 +409,17 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
         last = run.train_step()
     assert weights.keys() < first.keys() and all(np.isfinite(list(last.values())))
     assert last["loss"] < first["loss"]
+    run.pool._parts[2].free[:, 3] = np.nan
+    with pytest.raises(ls.TrainingError, match="the general term is not finite for table/table_0002"):
+        run.train_step()
+
+
+def test_terms_on_one_branch_share_its_values_and_gradients(store_path: Path) -> None:
+    config = small_config(points_per_shape=64, bf16=False)
+    weights = {"heat": 0.3, "eikonal": 0.7}
+    alone = {}
+    for name, weight in weights.items():
+        loss = LossConfig(**{name: weight}, regularizer_points=32)
+        alone[name] = new_run(store_path, replace(config, loss=loss)).train_step()[name]
+    together = new_run(store_path, replace(config, loss=LossConfig(**weights, regularizer_points=32))).train_step()
+    assert {name: together[name] for name in weights} == pytest.approx(alone, rel=1e-6)
