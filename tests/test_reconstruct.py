@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from conftest import files_of
 
 import latentsdf as ls
 from latentsdf.cli.main import main
@@ -67,7 +68,7 @@ def test_a_torus_from_unoriented_points() -> None:
     assert errors.iou > 0.96 and errors.near_mae < 0.02
     mesh = result.mesh(64)
     assert mesh.is_watertight and mesh.euler_number == 0
-    assert level_sets(result, size=32, axis=1).size == (32, 32)
+    assert level_sets(result, size=32, axis="y").size == (32, 32)
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "latentsdf"])
@@ -218,6 +219,28 @@ def test_the_command_draws_planar_clouds_and_refuses_what_is_no_table(tmp_path: 
     assert main(["reconstruct", str(tmp_path / "words.csv"), "--out", str(tmp_path / "out")]) == 2
     with pytest.raises(MeshError, match="signed samples"):
         ls.reconstruct(np.zeros((200, 4)))
+
+
+def test_the_command_keeps_an_earlier_result_unless_told_and_then_nothing_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    np.save(tmp_path / "solid.npy", np.random.default_rng(0).normal(size=(300, 3)))
+    np.save(tmp_path / "plane.npy", _circle(300, 1.0))
+    small = ["--method", "hotspot", "--steps", "2", "--network.width", "8", "--resolution", "16", "--out", str(out)]
+    assert main(["reconstruct", str(tmp_path / "solid.npy"), *small]) == 0
+    before = files_of(out)
+    assert {"mesh.ply", "slice_x.png", "report.json"} < set(before)
+    assert main(["reconstruct", str(tmp_path / "plane.npy"), *small]) == 2
+    assert "holds a reconstruction already; pass --overwrite" in " ".join(capsys.readouterr().err.split())
+    assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite", "--lr", "nan"]) == 2
+    assert files_of(out) == before
+    assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite"]) == 0
+    parts = {"field.json", "field.safetensors", "config.yaml", "slice.png", "contours.json", "report.json"}
+    assert set(files_of(out)) == parts
+    (out / "model.safetensors").touch()
+    assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite"]) == 2
+    assert "holds a trained space; name another --out" in " ".join(capsys.readouterr().err.split())
 
 
 def test_field_errors_by_hand() -> None:

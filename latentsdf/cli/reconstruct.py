@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any, get_args
 from latentsdf.cli import flags
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.config import ReconstructMethod
-from latentsdf.errors import ConfigError
+from latentsdf.errors import CheckpointError, ConfigError
 from latentsdf.progress import console
 
 if TYPE_CHECKING:
     from latentsdf.config import ReconstructConfig
+
+_WRITTEN = (
+    "field.json",
+    "field.safetensors",
+    "config.yaml",
+    "mesh.ply",
+    *(f"slice_{axis}.png" for axis in "xyz"),
+    "slice.png",
+    "contours.json",
+    "report.json",
+)
 
 
 def add(verbs: Verbs) -> None:
@@ -25,6 +36,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--method", choices=get_args(ReconstructMethod), default="latentsdf", help="(%(default)s)")
     parser.add_argument("--paper", action="store_true", help="published sizes; the default is sized for two CPU cores")
     parser.add_argument("--out", type=Path, required=True, help="folder for the field, mesh, pictures and report.json")
+    parser.add_argument("--overwrite", action="store_true", help="replace the reconstruction in --out")
     parser.add_argument("--steps", type=int, help="optimization steps")
     parser.add_argument("--minutes", type=float, help="wall-clock budget of the steps")
     parser.add_argument("--resolution", type=int, default=256, help="cells per axis of the mesh (%(default)s)")
@@ -36,6 +48,7 @@ def add(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry import mesh as meshes
     from latentsdf.geometry.cloud_files import load_points
+    from latentsdf.levels import Axis
     from latentsdf.reconstruction import reconstruct
     from latentsdf.reconstruction.measure import measure
     from latentsdf.reconstruction.picture import level_sets
@@ -43,15 +56,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     points = load_points(arguments.points)
     config = _config(arguments, 2 if points.shape[1] == 2 else 3)
     truth = None if arguments.truth is None else meshes.load(arguments.truth)
+    _require_free(arguments.out, overwrite=arguments.overwrite)
     flags.require_folder(arguments.out)
     result = reconstruct(points, config=config, device=arguments.device)
+    for name in _WRITTEN:
+        # Of another dimension or without a surface the new result has not all of these files.
+        (arguments.out / name).unlink(missing_ok=True)
     result.save(arguments.out)
     report: dict[str, Any] = {"points": str(arguments.points), "method": arguments.method, "last": result.history[-1:]}
     if result.dim == 3:
         mesh = result.mesh(arguments.resolution)
         meshes.save(mesh, arguments.out / "mesh.ply")
-        for axis, name in enumerate("xyz"):
-            level_sets(result, axis=axis).save(arguments.out / f"slice_{name}.png")
+        for axis in get_args(Axis):
+            level_sets(result, axis=axis).save(arguments.out / f"slice_{axis}.png")
         if truth is not None:
             report["accuracy"] = measure(result, mesh, truth).as_dict()
     else:
@@ -61,6 +78,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
     console.print(f"{arguments.out}: {arguments.method}, {result.history[-1]['step']:,} steps")
     return report
+
+
+def _require_free(out: Path, *, overwrite: bool) -> None:
+    """CheckpointError where writing would lose a reconstruction unasked, or a space."""
+    if (out / "model.safetensors").is_file():
+        raise CheckpointError(f"{out}: holds a trained space; name another --out")
+    if (out / "field.json").is_file() and not overwrite:
+        raise CheckpointError(f"{out}: holds a reconstruction already; pass --overwrite, or another --out")
 
 
 def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
