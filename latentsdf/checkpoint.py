@@ -119,7 +119,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
         codes = load_file(folder / "codes.safetensors", device=str(device))["codes"]
         weights = load_file(folder / "model.safetensors", device=str(device))
         shapes, normalization = listing["shapes"], listing["normalization"]
-    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: damaged checkpoint ({error}); restore it or train again") from error
     if listing.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: checkpoint format {listing.get('format')}, this version reads {FORMAT}")

@@ -21,7 +21,7 @@ def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None
         raise FileNotFoundError(f"{path}: no such configuration file; the ones we ship are in configs/")
     try:
         values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values such as 'train:', got {values!r:.40}")

@@ -362,6 +362,15 @@ def test_the_commands_of_a_first_day(
         (["retrieve", "SPACE", "--id", "table_0000", "--steps", "3", "--align"], "--steps and --align would have no"),
         (["retrieve", "SPACE", "--id", "table_0000", "--prior", "0"], "--prior would have no effect"),
         (["invert", "SPACE", "nothing.obj", "--out", "x", "--steps", "0"], "no such file"),
+        (["extract", "SPACE", "--id", "table_0000", "--out", "file/x.ply"], "file: cannot be made a folder"),
+        (["render", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
+        (["retrieve", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
+        (["retrieve", "SPACE"], "or --mesh FILE"),
+        (["sample", "SPACE", "--sum", "nan*table_0000", "--out", "x.png"], "a weight is a finite number, got nan"),
+        (["info", "nowhere"], "nowhere: no such folder; info reads a sample store or a checkpoint"),
+        (["train", "--data", "STORE", "--out", "x", "--config", "file"], "file: not YAML"),
+        (["evaluate", "SPACE", "--meshes", "MESHES", "--points", "0"], "at least 1 point a side, got 0"),
+        (["evaluate", "SPACE", "--meshes", ".", "--split", "file"], "expected a DeepSDF split"),
         (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
@@ -370,7 +379,9 @@ def test_wrong_use_is_exit_code_2_and_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    places = {"SPACE": str(space_path), "STORE": str(store_path)}
+    Path("file").write_bytes(b"\x89\xff\x00")
+    save(furniture("table", 0), tmp_path / "meshes" / "table_0000.ply")
+    places = {"MESHES": "meshes", "SPACE": str(space_path), "STORE": str(store_path)}
     assert cli.main([places.get(word, word) for word in command]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.rerank < 0:
         raise ConfigError(f"--rerank must not be negative, got {arguments.rerank}")
     flags.require_png(arguments.out)
+    flags.require_folder(arguments.out.parent if arguments.out is not None else None)
     if arguments.mesh is None:
         flags.refuse_inverting(arguments)
     space = flags.load_space(arguments)
@@ -51,6 +52,5 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         # Bare codes, so that all stand in model space.
         row = [render_mesh(space.extract(space.code(one), _RESOLUTION), size=_SIZE) for one in (query, *hits.ids)]
         captions = ["query", *(f"{n} {d:.3f}" for n, d in zip(hits.ids, hits.distances, strict=True))]
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet([row], captions=[captions]).save(arguments.out)
     return dataclasses.asdict(hits)

@@ -112,7 +112,7 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
         about = json.loads((folder / "field.json").read_text())
         weights = load_file(folder / "field.safetensors", device=str(device))
         similarity = Similarity(tuple(about["center"]), about["scale"])
-    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
     if about.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: field format {about.get('format')}, this version reads {FORMAT}")
