@@ -26,7 +26,7 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from latentsdf import settings
@@ -35,6 +35,7 @@ from latentsdf.config import Config, Normalization
 from latentsdf.errors import CheckpointError
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.model.field import LatentSDF
+from latentsdf.tensors import save_tensors
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -86,11 +87,8 @@ def save(
     (aside / "README.md").write_text(_card(config, len(keys), steps))
     if state is not None:
         torch.save(dict(state), aside / "state.pt")
-    save_file({"codes": codes.detach().contiguous()}, aside / "codes.safetensors")
-    save_file(model.state_dict(), aside / "model.safetensors")
-    for name in ("codes.safetensors", "model.safetensors"):
-        # safetensors lets nobody but the owner read its files; a space is as readable as its folder's other files.
-        shutil.copymode(aside / "shapes.json", aside / name)
+    save_tensors({"codes": codes}, aside / "codes.safetensors")
+    save_tensors(model.state_dict(), aside / "model.safetensors")
     with written_whole(aside / _MARK) as mark:
         mark.write_text(_STATELESS if state is None else "")
     _finish(folder)
