@@ -26,20 +26,23 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from latentsdf import settings
+from latentsdf.atomic import written_whole
 from latentsdf.config import Config, Normalization
 from latentsdf.errors import CheckpointError
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.model.field import LatentSDF
+from latentsdf.tensors import save_tensors
 
 FORMAT = 1
 """Version of the folder's layout."""
 
 _ASIDE = ".next"
 _MARK = "complete"
+_STATELESS = "without a state"
 _FILES = ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetensors", "model.safetensors")
 
 
@@ -74,6 +77,7 @@ def save(
     nothing to resume from.
     """
     aside = folder / _ASIDE
+    _finish(folder)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
@@ -83,21 +87,21 @@ def save(
     (aside / "README.md").write_text(_card(config, len(keys), steps))
     if state is not None:
         torch.save(dict(state), aside / "state.pt")
-    save_file({"codes": codes.detach().contiguous()}, aside / "codes.safetensors")
-    save_file(model.state_dict(), aside / "model.safetensors")
-    for name in ("codes.safetensors", "model.safetensors"):
-        # safetensors lets nobody but the owner read its files; a space is as readable as its folder's other files.
-        shutil.copymode(aside / "shapes.json", aside / name)
-    (aside / _MARK).touch()
+    save_tensors({"codes": codes}, aside / "codes.safetensors")
+    save_tensors(model.state_dict(), aside / "model.safetensors")
+    with written_whole(aside / _MARK) as mark:
+        mark.write_text(_STATELESS if state is None else "")
     _finish(folder)
-    if state is None:
-        (folder / "state.pt").unlink(missing_ok=True)
 
 
 def _finish(folder: Path) -> None:
     """Move a complete checkpoint up, whether written just now or before a crash."""
     aside = folder / _ASIDE
     if (aside / _MARK).is_file():
+        # The mark says so, because a state that was moved up before a crash is missing too. First, because the state
+        # of older weights must at no moment stand beside new ones.
+        if (aside / _MARK).read_text() == _STATELESS:
+            (folder / "state.pt").unlink(missing_ok=True)
         for name in _FILES:
             if (aside / name).is_file():
                 os.replace(aside / name, folder / name)
@@ -113,7 +117,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
         codes = load_file(folder / "codes.safetensors", device=str(device))["codes"]
         weights = load_file(folder / "model.safetensors", device=str(device))
         shapes, normalization = listing["shapes"], listing["normalization"]
-    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: damaged checkpoint ({error}); restore it or train again") from error
     if listing.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: checkpoint format {listing.get('format')}, this version reads {FORMAT}")

@@ -16,7 +16,7 @@ NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
 NetworkStart = Literal["siren", "sphere", "multifrequency"]
 Nearby = Literal["gaussian", "local"]
 Recipe = Literal["latentsdf", "compact_sdf", "deepsdf", "igr"]
-CodePrior = Literal["norm", "squared", "kl"]
+CodePenalty = Literal["norm", "squared", "kl"]
 EikonalNorm = Literal["l1", "l2"]
 Schedule = Literal["cosine", "halving"]
 Draw = Literal["even", "signs", "near"]
@@ -108,7 +108,7 @@ class LossConfig:
     """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping."""
     code: float = 1e-4
     """Prior on the codes of the batch."""
-    code_prior: CodePrior = "norm"
+    code_prior: CodePenalty = "norm"
     """Mean Euclidean norm (DeepSDF's and Compact-SDF's code), mean squared norm (DeepSDF's paper: a Gaussian prior),
     or the divergence of the batch's codes, taken as a Gaussian, from N(0, train.code_std^2) in every component: for
     codes that are to be sampled. The last needs batches of 2 shapes or more."""

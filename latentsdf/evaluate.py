@@ -17,7 +17,7 @@ import trimesh
 from rich.table import Table
 
 from latentsdf.config import InvertConfig, RefineConfig
-from latentsdf.errors import LatentSDFError
+from latentsdf.errors import ConfigError, LatentSDFError
 from latentsdf.extract import Mode
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.files import MeshFile
@@ -113,8 +113,10 @@ def evaluate(
 
     Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by code alone, or by
     code and delta with `refinement`. Returns the figures and the reconstructions in model space. A shape that fails
-    is named, not fatal.
+    is named, not fatal. Raises ConfigError for fewer than 1 point a side.
     """
+    if points < 1:
+        raise ConfigError(f"figures need at least 1 point a side, got {points}")
     references, failed = _cleaned(references)
     codes = _codes(space, references, unseen, inversion, refinement, failed)
     evaluation, reconstructions = measure(

@@ -1,6 +1,5 @@
 """What training minimizes: the weighted terms of one batch, by name."""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -9,12 +8,12 @@ from torch import Tensor
 from latentsdf.config import Branch, LossConfig, TrainConfig
 from latentsdf.dataset import Batch
 from latentsdf.losses import (
+    Jet,
     code_prior_term,
     data_term,
     directional_divergence_term,
     eikonal_squared_term,
     eikonal_term,
-    gradient,
     heat_term,
     jet,
     lipschitz_term,
@@ -26,7 +25,6 @@ from latentsdf.model.grid import Touched
 _BOX_VOLUME = 8.0
 
 Terms = dict[str, Tensor]
-Field = Callable[[Tensor], Tensor]
 
 
 class Objective:
@@ -67,28 +65,31 @@ class Objective:
         """Terms on a named branch: the general one on uniform points of the box, the overfit one in its band."""
         loss = self.loss
         terms: Terms = {}
+        jets: dict[Branch, Jet] = {}  # terms on one branch see the same values and gradients
         for name, weight, branch, term in (
             ("eikonal", loss.eikonal, loss.eikonal_branch, self._eikonal),
             ("heat", loss.heat, loss.heat_branch, self._heat),
             ("divergence", loss.divergence, loss.divergence_branch, self._divergence),
         ):
             if weight > 0:
-                field = partial(self.model.branch, branch, codes=codes, lookup=touched)
-                terms[name] = weight * term(field, _points(branch, batch), branch)
+                if branch not in jets:
+                    field = partial(self.model.branch, branch, codes=codes, lookup=touched)
+                    jets[branch] = jet(field, _points(branch, batch))
+                terms[name] = weight * term(jets[branch], branch)
         if loss.lipschitz > 0:
             terms["lipschitz"] = loss.lipschitz * self._lipschitz(batch, codes, touched)
         return terms
 
-    def _eikonal(self, field: Field, points: Tensor, _: Branch) -> Tensor:
+    def _eikonal(self, at: Jet, _: Branch) -> Tensor:
         term = eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term
-        return term(gradient(field, points))
+        return term(at.gradient)
 
-    def _heat(self, field: Field, points: Tensor, branch: Branch) -> Tensor:
+    def _heat(self, at: Jet, branch: Branch) -> Tensor:
         density = 1 / _BOX_VOLUME if branch == "general" else 1.0
-        return heat_term(field(points), gradient(field, points), self.loss.heat_lambda, density)
+        return heat_term(at.distance, at.gradient, self.loss.heat_lambda, density)
 
-    def _divergence(self, field: Field, points: Tensor, _: Branch) -> Tensor:
-        return directional_divergence_term(jet(field, points))
+    def _divergence(self, at: Jet, _: Branch) -> Tensor:
+        return directional_divergence_term(at)
 
     def _lipschitz(self, batch: Batch, codes: Tensor, touched: Touched | None) -> Tensor:
         """The general branch between the codes of the batch; the overfit one, whose rows are drawn, at these codes."""

@@ -1,6 +1,6 @@
 """What a user holds of a shape -> bounds on signed distances in model space that a code can be fitted to.
 
-Meshes become signed samples near the surface and in the box. Arrays are told apart by their columns:
+Meshes become signed samples near the surface and in the box. Tables are told apart by their columns:
 (N, 3) raw points, (N, 6) points with normals, (N, 4) signed distance samples. Meshes and points arrive in the user's
 frame and are normalized like training shapes, or in model space; signed samples must be in model space, because their
 box says nothing about the surface's. A part of a shape is taken as points, with normals where it is a mesh.
@@ -13,11 +13,12 @@ import numpy as np
 import trimesh
 from numpy.typing import ArrayLike, NDArray
 
-from latentsdf.cloud import Bounds, bounds
+from latentsdf.bounds import Bounds, bounds
 from latentsdf.config import Frame, Normalization, SamplingConfig
 from latentsdf.errors import MeshError
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.cloud import FEWEST_POINTS
+from latentsdf.geometry.cloud import as_table, read_cloud, require_usable
+from latentsdf.geometry.cloud_files import load_target
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.geometry.sampling import band_width
 from latentsdf.geometry.solid import Solid
@@ -56,14 +57,14 @@ def observe(
     partial: bool = False,
     frame: Frame = "user",
 ) -> Observation:
-    """Turn a mesh, a mesh file, or an array of points or samples into an observation.
+    """Turn a mesh, a table of points or samples, or a file of either (`geometry.cloud_files`) into an observation.
 
     `normalization` is the space's; meshes and points in a user's frame are brought to model space by it. With
-    `partial`, nothing is concluded from where a mesh or points show no surface. Raises MeshError for a mesh or an array
+    `partial`, nothing is concluded from where a mesh or points show no surface. Raises MeshError for a mesh or a table
     that cannot say where a surface is.
     """
     if isinstance(target, str | Path):
-        target = meshes.load(target)
+        target = load_target(target)
     rng = np.random.default_rng(seed)
     normalization = "none" if frame == "model" else normalization
     if isinstance(target, trimesh.Trimesh):
@@ -71,23 +72,17 @@ def observe(
         model_mesh, similarity = meshes.normalize(cleaned, normalization)
         from_mesh = _from_part(model_mesh, rng, seed) if partial else _from_mesh(model_mesh, samples, rng, seed)
         return _observation(from_mesh, similarity)
-    array = np.asarray(target, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
-        raise MeshError(
-            f"expected a mesh, points (N, 3), points with normals (N, 6) or signed samples (N, 4); got {array.shape}"
-        )
-    if len(array) < FEWEST_POINTS:
-        raise MeshError(f"{len(array)} points say too little about a shape; at least {FEWEST_POINTS} are needed")
-    if not np.isfinite(array).all():
-        raise MeshError(f"{int((~np.isfinite(array)).any(1).sum())} of {len(array)} rows are not finite; drop them")
-    if array.shape[1] == 4:
-        return _observation(_from_signed(array), IDENTITY)
-    if len(array) > _MOST_POINTS:
-        array = array[rng.choice(len(array), _MOST_POINTS, replace=False)]
-    similarity = meshes.similarity_of(array[:, :3], normalization)
-    points = similarity.to_model(array[:, :3])
-    normals = _unit(array[:, 3:]) if array.shape[1] == 6 else None
-    return _observation(bounds(points, normals, partial=partial, rng=rng), similarity)
+    table = as_table("", target)
+    if table.shape[1] == 4:
+        return _observation(_from_signed(table), IDENTITY)
+    if table.shape[1] == 2:
+        raise MeshError(f"a space holds solids, got points in the plane, shape {table.shape}; see `reconstruct`")
+    cloud = read_cloud(table, normalization=normalization)
+    points, normals = cloud.points, cloud.normals
+    if len(points) > _MOST_POINTS:
+        kept = rng.choice(len(points), _MOST_POINTS, replace=False)
+        points, normals = points[kept], None if normals is None else normals[kept]
+    return _observation(bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
 
 
 def _observation(known: Bounds, similarity: Similarity) -> Observation:
@@ -113,6 +108,7 @@ def _from_part(model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int)
 
 
 def _from_signed(array: NDArray[np.float64]) -> Bounds:
+    require_usable("", array)
     points, distance = array[:, :3], array[:, 3]
     if np.abs(points).max() > _FARTHEST:
         raise MeshError(
@@ -122,10 +118,3 @@ def _from_signed(array: NDArray[np.float64]) -> Bounds:
     if np.abs(distance).min() >= NEAR:
         raise MeshError(f"no signed sample lies within {NEAR} of the surface, so they do not say where it is")
     return Bounds(points, distance, distance)
-
-
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not length.all():
-        raise MeshError(f"{int((length == 0).sum())} of {len(vectors)} normals have no length; drop those points")
-    return vectors / length

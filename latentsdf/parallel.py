@@ -14,6 +14,9 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from latentsdf.errors import ConfigError
+from latentsdf.progress import console
+
 
 @dataclass(frozen=True)
 class Team:
@@ -79,20 +82,42 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def leads() -> bool:
+    """Is this the process that speaks for all that `torchrun` started?"""
+    return processes() == 1 or os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Team]:
-    """The team that `torchrun` started this process in, by the environment it sets; else a team of one."""
+    """The team that `torchrun` started this process in, by the environment it sets; else a team of one.
+
+    Within the block only the process that leads shows messages and bars.
+    """
     if processes() == 1:
         yield Team()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    on_gpu = device.type == "cuda"
+    # Named, so that what carries no tensor, a barrier, uses this process's GPU too and not the first one.
+    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
+    quiet = console.quiet
     try:
-        yield Team(dist.get_rank(), dist.get_world_size())
+        team = Team(dist.get_rank(), dist.get_world_size())
+        console.quiet = console.quiet or not team.leads
+        yield team
     finally:
+        console.quiet = quiet
         dist.destroy_process_group()
 
 
 def local_device(name: str) -> str:
-    """`auto` under `torchrun` is the GPU of this process's number on its machine."""
+    """`cuda`, and `auto` where there is a GPU, are under `torchrun` the GPU of this process's number on its machine.
+
+    ConfigError for one GPU, by number, for all processes of a machine.
+    """
     local = os.environ.get("LOCAL_RANK")
-    return f"cuda:{local}" if name == "auto" and local is not None and torch.cuda.is_available() else name
+    if local is None:
+        return name
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if name.startswith("cuda:") and together > 1:
+        raise ConfigError(f"{together} processes cannot share {name}; with --device cuda each takes a GPU of its own")
+    return f"cuda:{local}" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else name

@@ -1,6 +1,7 @@
 """What a training run holds, and one optimization step of it."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -119,14 +120,18 @@ class Run:
         """Raise TrainingError naming the terms that are not finite and the shapes that make them so."""
         bad: dict[str, None] = {}
         shapes = []
-        with torch.no_grad():
-            for position in range(len(batch.shape)):
-                one = batch.one(position)
-                terms, _ = self.objective(one, self.codes.table.detach()[one.shape], rising)
-                names = [name for name, value in terms.items() if not torch.isfinite(value)]
-                bad |= dict.fromkeys(names)
-                if names:
-                    shapes.append(self.keys[int(one.shape)])
+        # The spread of codes is that of several, and nobody's alone.
+        loss = self.config.loss
+        loss = replace(loss, code=0.0) if loss.code_prior == "kl" else loss
+        objective = Objective(self.model, loss, self.config.train)
+        # Not without gradients: some terms are made of them.
+        for position in range(len(batch.shape)):
+            one = batch.one(position)
+            terms, _ = objective(one, self.codes.table.detach()[one.shape], rising)
+            names = [name for name, value in terms.items() if not torch.isfinite(value)]
+            bad |= dict.fromkeys(names)
+            if names:
+                shapes.append(self.keys[int(one.shape)])
         more = f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
         named = f"for {', '.join(shapes[:8])}{more}" if shapes else "for another process's shapes, or for no single one"
         raise TrainingError(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None
         raise FileNotFoundError(f"{path}: no such configuration file; the ones we ship are in configs/")
     try:
         values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values such as 'train:', got {values!r:.40}")
@@ -58,9 +59,34 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
     try:
         parsed = parser.parse_object({"settings": values}, env=False)
     except ArgumentError as error:
-        raise ConfigError(f"{source}: {str(error).replace('settings.', '')}") from error
+        raise ConfigError(f"{source}: {_reason(error)}") from error
     settings: T = parser.instantiate(parsed)["settings"]
     return settings
+
+
+_TYPES = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a text",
+    "bool": "true or false",
+    "tuple": "a list of numbers, such as '[1.0, 0.5]'",
+}
+
+
+def _reason(error: ArgumentError) -> str:
+    """The parser's message in one line and in words: the key, what was expected, what came."""
+    text = " ".join(str(error).replace("settings.", "").split())
+    found = re.fullmatch(r'Parser key "(.+)": Expected an? (.+)\. Got value: (.*)', text)
+    if found is None:
+        return text
+    key, expected, value = found.groups()
+    kind = re.fullmatch(r"<class '(\w+)'>", expected)
+    choices = re.fullmatch(r"typing\.Literal\[(.+)\]", expected)
+    if kind is not None:
+        expected = _TYPES.get(kind[1], kind[1])
+    elif choices is not None:
+        expected = f"one of {choices[1]}"
+    return f"{key}: expected {expected}, got {value}"
 
 
 def _known_keys(cls: type, prefix: str = "") -> list[str]:

@@ -21,7 +21,7 @@ from latentsdf.config import Branch, Config, InvertConfig, Normalization, Refine
 from latentsdf.delta import Delta, Refined
 from latentsdf.errors import CheckpointError, ConfigError, MeshError
 from latentsdf.extract import Mode, SignedDistance, extract
-from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.cloud_files import load_target
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.interpolate import Method, interpolate
 from latentsdf.invert import Inversion, invert
@@ -36,7 +36,7 @@ CodeLike = str | ArrayLike | Tensor | Inversion
 """A shape id, a code (L,), or the result of an inversion."""
 
 Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
-"""A mesh or its file, points (N, 3), points with normals (N, 6), signed samples (N, 4), or an observation."""
+"""A mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of these, or an observation."""
 
 _CHUNK = 65_536
 _RERANK_RESOLUTION = 64
@@ -198,7 +198,7 @@ class ShapeSpace:
     ) -> list[Inversion]:
         """Fit codes to several observations in batches; `refinement` follows one by one and is for meshes only."""
         config = config or InvertConfig()
-        targets = [meshes.load(target) if isinstance(target, str | Path) else target for target in targets]
+        targets = [load_target(target) if isinstance(target, str | Path) else target for target in targets]
         if refinement is not None:
             check(refinement)
             if config.partial or not all(isinstance(target, trimesh.Trimesh) for target in targets):

@@ -46,9 +46,16 @@ def test_six_columns_are_points_and_normals_and_copies_are_dropped() -> None:
         (np.zeros((500, 3)), "points that coincide"),
         (np.repeat(_sphere(120), 5, axis=0), "120 of 600 points are different"),
         (np.where(np.arange(600).reshape(200, 3) == 7, np.nan, 1.0), "1 of 200 points are not finite"),
+        (np.linspace(0, 1, 200)[:, None] * (1, 2, 3) + 5, "lie on a line"),
+        (np.linspace(0, 1, 200)[:, None] * (1, 2), "lie on a line"),
+        (_sphere(200) * 1e-9 + 1, "leave no digits"),
+        (_sphere(200) * 1e12, "no unit of length explains"),
         (np.zeros((200, 4)), "signed samples"),
+        (np.full((200, 3), "a"), "expected a table of real numbers"),
+        (_sphere(200).astype(complex), "real numbers, .* of complex128"),
         (np.zeros((200, 5)), "got shape"),
         (np.zeros(200), "got shape"),
+        ([[1, 2, 3], [1, 2]], "rows differ in length"),
     ],
 )
 def test_unusable_clouds_are_refused_by_name(points: np.ndarray, message: str) -> None:
@@ -60,8 +67,16 @@ def test_unusable_normals_are_refused_by_name() -> None:
     points = _sphere(200)
     with pytest.raises(MeshError, match="shape of the points"):
         read_cloud(points, points[:100])
-    with pytest.raises(MeshError, match="length 0"):
-        read_cloud(points, np.zeros((200, 3)))
+    some = np.where(np.arange(200)[:, None] < 3, 0, points)
+    for call in (lambda: read_cloud(points, some), lambda: read_cloud(np.hstack((points, some)))):
+        with pytest.raises(MeshError, match="3 of 200 normals are not finite or have length 0"):
+            call()
+
+
+def test_a_plane_of_points_is_no_line() -> None:
+    grid = np.stack(np.meshgrid(np.linspace(0, 1, 50), np.linspace(0, 1e-3, 4)), axis=-1).reshape(-1, 2)
+    assert len(read_cloud(grid).points) == 200
+    assert len(read_cloud(np.hstack((grid, np.zeros((200, 1))))).points) == 200
 
 
 @pytest.mark.parametrize("dim", [2, 3])

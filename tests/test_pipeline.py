@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +116,35 @@ def test_a_move_that_a_crash_cut_is_finished(space_path: Path, tmp_path: Path) -
         checkpoint.load(tmp_path / "space")
     (aside / "complete").touch()
     assert len(checkpoint.load(tmp_path / "space").keys) == 4 and not aside.exists()
+
+
+@pytest.mark.parametrize("moved", range(6))
+def test_a_crash_leaves_no_state_of_older_weights(
+    moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "space"
+    shutil.copytree(space_path, folder)
+    old = checkpoint.load(folder)
+    new = (old.model, old.codes + 1, old.keys, old.similarities, old.normalization, old.config)
+    replace_file, count = os.replace, 0
+
+    def crash_after_some(source: Path, target: Path) -> None:
+        nonlocal count
+        if Path(target).parent == folder:
+            count += 1
+            if count > moved:
+                raise KeyboardInterrupt
+        replace_file(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", crash_after_some)
+        with suppress(KeyboardInterrupt):
+            checkpoint.save(folder, *new, None, steps=1)
+    # Whoever looks at the folder before a reader repairs it finds no state that is not of these weights.
+    assert not (folder / "state.pt").is_file()
+    torch.testing.assert_close(checkpoint.load(folder).codes, old.codes + 1)
+    with pytest.raises(ls.CheckpointError, match="state.pt is missing"):
+        checkpoint.load_state(folder)
 
 
 @pytest.mark.gpu
@@ -235,10 +266,11 @@ def test_bad_queries_are_refused(space: ShapeSpace) -> None:
         space.extract(np.full(8, np.nan))
     for array, message in (
         (np.zeros((3, 3)), "3 points say too little about a shape; at least 100"),
-        (np.zeros((200, 3)), "all 200 points coincide"),
-        (np.full((200, 3), np.nan), "200 of 200 rows are not finite"),
-        (np.zeros((200, 5)), r"got \(200, 5\)"),
-        (np.full((200, 4), 30.0), r"signed samples must be in model space"),
+        (np.zeros((200, 3)), "only 1 of 200 points are different"),
+        (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
+        (np.zeros((200, 5)), r"got shape \(200, 5\)"),
+        (np.random.default_rng(0).normal(size=(200, 2)), "a space holds solids, got points in the plane"),
+        (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
     ):
         with pytest.raises(ls.MeshError, match=message):
             observe(array)
@@ -274,10 +306,14 @@ def test_the_commands_of_a_first_day(
     config = tmp_path / "small.yaml"
     config.write_text(yaml.safe_dump({"preset": "small", "model": {"grid": {"resolution": 16, "channels": 4}}}))
     train = ["train", "--config", str(config), "--data", str(store_path), "--out", str(out / "space"), "--steps", "3"]
+    points = trimesh.sample.sample_surface(furniture("table", 50), 500, seed=0)[0]
+    trimesh.PointCloud(points).export(tmp_path / "points.ply")
     commands = [
         [*train, "--train.shapes_per_batch", "2"],
         ["extract", space, "--id", "table_0000", "--resolution", "64", "--mode", "fused", "--out", str(out / "a.ply")],
         ["invert", space, str(mesh), "--out", str(out / "fit"), "--steps", "10", "--resolution", "32"],
+        ["invert", space, str(tmp_path / "points.ply"), "--out", str(out / "cloud"), "--steps", "2",
+         "--resolution", "32"],
         ["extract", space, "--code", str(out / "fit" / "code.npy"), "--resolution", "32", "--out", str(out / "b.stl")],
         ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "3", "--resolution", "32",
          "--out", str(out / "strip.png")],
@@ -289,8 +325,8 @@ def test_the_commands_of_a_first_day(
     ]  # fmt: skip
     for command in commands:
         assert cli.main(command) == 0, command
-    for name in ("space/model.safetensors", "a.ply", "fit/code.npy", "fit/mesh.ply", "fit/report.json", "b.stl",
-                 "strip.png", "frames/frame_001.glb", "a.png"):  # fmt: skip
+    for name in ("space/model.safetensors", "a.ply", "fit/code.npy", "fit/mesh.ply", "fit/report.json",
+                 "cloud/mesh.ply", "b.stl",                 "strip.png", "frames/frame_001.glb", "a.png"):  # fmt: skip
         assert (out / name).stat().st_size > 0
     capsys.readouterr()
     assert cli.main(["retrieve", space, "--mesh", str(mesh), "-k", "3", "--json"]) == 0
@@ -323,7 +359,18 @@ def test_the_commands_of_a_first_day(
         (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x.png", "--device", "gpu"], "unknown device 'gpu'"),
         (["retrieve", "SPACE", "--id", "table_0000", "-k", "0"], "-k must be at least 1"),
+        (["retrieve", "SPACE", "--id", "table_0000", "--steps", "3", "--align"], "--steps and --align would have no"),
+        (["retrieve", "SPACE", "--id", "table_0000", "--prior", "0"], "--prior would have no effect"),
         (["invert", "SPACE", "nothing.obj", "--out", "x", "--steps", "0"], "no such file"),
+        (["extract", "SPACE", "--id", "table_0000", "--out", "file/x.ply"], "file: cannot be made a folder"),
+        (["render", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
+        (["retrieve", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
+        (["retrieve", "SPACE"], "or --mesh FILE"),
+        (["sample", "SPACE", "--sum", "nan*table_0000", "--out", "x.png"], "a weight is a finite number, got nan"),
+        (["info", "nowhere"], "nowhere: no such folder; info reads a sample store or a checkpoint"),
+        (["train", "--data", "STORE", "--out", "x", "--config", "file"], "file: not YAML"),
+        (["evaluate", "SPACE", "--meshes", "MESHES", "--points", "0"], "at least 1 point a side, got 0"),
+        (["evaluate", "SPACE", "--meshes", ".", "--split", "file"], "expected a DeepSDF split"),
         (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
@@ -332,7 +379,9 @@ def test_wrong_use_is_exit_code_2_and_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    places = {"SPACE": str(space_path), "STORE": str(store_path)}
+    Path("file").write_bytes(b"\x89\xff\x00")
+    save(furniture("table", 0), tmp_path / "meshes" / "table_0000.ply")
+    places = {"MESHES": "meshes", "SPACE": str(space_path), "STORE": str(store_path)}
     assert cli.main([places.get(word, word) for word in command]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from conftest import files_of
 
 import latentsdf as ls
 from latentsdf.cli.main import main
@@ -67,7 +68,7 @@ def test_a_torus_from_unoriented_points() -> None:
     assert errors.iou > 0.96 and errors.near_mae < 0.02
     mesh = result.mesh(64)
     assert mesh.is_watertight and mesh.euler_number == 0
-    assert level_sets(result, size=32, axis=1).size == (32, 32)
+    assert level_sets(result, size=32, axis="y").size == (32, 32)
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "latentsdf"])
@@ -197,6 +198,17 @@ def test_the_command_writes_a_field_its_mesh_pictures_and_a_report(tmp_path: Pat
     assert ls.load_field(tmp_path / "out").dim == 3
 
 
+def test_the_command_uses_the_normals_of_a_file(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    np.savetxt(tmp_path / "cloud.xyz", np.hstack((0.7 * points, points)))
+    words = ["reconstruct", str(tmp_path / "cloud.xyz"), "--method", "igr", "--out", str(tmp_path / "out")]
+    words += ["--steps", "100", "--network.width", "16", "--network.depth", "2", "--resolution", "16"]
+    assert main(words) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["last"][0]["normals"] > 0
+
+
 def test_the_command_draws_planar_clouds_and_refuses_what_is_no_table(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "points.csv", _circle(300, 1.0), delimiter=",")
     words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "hotspot", "--out", str(tmp_path / "out")]
@@ -207,6 +219,28 @@ def test_the_command_draws_planar_clouds_and_refuses_what_is_no_table(tmp_path: 
     assert main(["reconstruct", str(tmp_path / "words.csv"), "--out", str(tmp_path / "out")]) == 2
     with pytest.raises(MeshError, match="signed samples"):
         ls.reconstruct(np.zeros((200, 4)))
+
+
+def test_the_command_keeps_an_earlier_result_unless_told_and_then_nothing_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    np.save(tmp_path / "solid.npy", np.random.default_rng(0).normal(size=(300, 3)))
+    np.save(tmp_path / "plane.npy", _circle(300, 1.0))
+    small = ["--method", "hotspot", "--steps", "2", "--network.width", "8", "--resolution", "16", "--out", str(out)]
+    assert main(["reconstruct", str(tmp_path / "solid.npy"), *small]) == 0
+    before = files_of(out)
+    assert {"mesh.ply", "slice_x.png", "report.json"} < set(before)
+    assert main(["reconstruct", str(tmp_path / "plane.npy"), *small]) == 2
+    assert "holds a reconstruction already; pass --overwrite" in " ".join(capsys.readouterr().err.split())
+    assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite", "--lr", "nan"]) == 2
+    assert files_of(out) == before
+    assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite"]) == 0
+    parts = {"field.json", "field.safetensors", "config.yaml", "slice.png", "contours.json", "report.json"}
+    assert set(files_of(out)) == parts
+    (out / "model.safetensors").touch()
+    assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite"]) == 2
+    assert "holds a trained space; name another --out" in " ".join(capsys.readouterr().err.split())
 
 
 def test_field_errors_by_hand() -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from conftest import files_of, new_run, small_config
 from PIL import Image
 
 import latentsdf as ls
-from latentsdf import budget, checkpoint, cli, train
+from latentsdf import budget, checkpoint, cli, parallel, train
 from latentsdf.config import BranchConfig, Config, LossConfig, SamplingConfig, TrainConfig
 from latentsdf.dataset import Batch, Classes, bytes_of, load
 from latentsdf.geometry.sampling import lattice_points
@@ -224,17 +223,14 @@ def test_state_repeats_neither_weights_nor_codes(space_path: Path) -> None:
 
 def test_two_processes_equal_one_with_the_doubled_batch(store_path: Path, tmp_path: Path) -> None:
     config = small_config(steps=12, shapes_per_batch=1, points_per_shape=128, bf16=False, log_every=1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    team = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    command = _command(store_path, tmp_path / "two", config)
-    processes = [
-        subprocess.Popen(command, env=_environment(**team, RANK=str(rank), LOCAL_RANK=str(rank))) for rank in range(2)
-    ]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = torchrun + _command(store_path, tmp_path / "two", config, "--json")[1:]
+    process = subprocess.Popen(command, env=_environment(OMP_NUM_THREADS="1"), stdout=subprocess.PIPE)
     doubled = replace(config, train=replace(config.train, shapes_per_batch=2))
     train.train(store_path, tmp_path / "one", doubled, device="cpu")
-    assert [process.wait(120) for process in processes] == [0, 0]
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0
+    assert json.loads(printed)["step"] == 12  # one process speaks for both
     one, two = (checkpoint.load(tmp_path / name) for name in ("one", "two"))
     torch.testing.assert_close(two.codes, one.codes, atol=1e-5, rtol=1e-4)
     for name, value in one.model.state_dict().items():
@@ -243,6 +239,18 @@ def test_two_processes_equal_one_with_the_doubled_batch(store_path: Path, tmp_pa
     assert [line["loss"] for line in second] == pytest.approx([line["loss"] for line in first], rel=1e-4)
     with pytest.raises(ls.CheckpointError, match="trained by 2 processes, now there are 1"):
         train.train(store_path, tmp_path / "two", config, resume=True, device="cpu")
+
+
+def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [parallel.local_device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [parallel.local_device(name) for name in ("cpu", "cuda", "auto")] == ["cpu", "cuda:3", "cuda:3"]
+    with pytest.raises(ls.ConfigError, match="4 processes cannot share cuda:1; with --device cuda each takes"):
+        parallel.local_device("cuda:1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert parallel.local_device("cuda:1") == "cuda:1"
 
 
 @pytest.fixture(scope="module")
@@ -401,3 +409,17 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
         last = run.train_step()
     assert weights.keys() < first.keys() and all(np.isfinite(list(last.values())))
     assert last["loss"] < first["loss"]
+    run.pool._parts[2].free[:, 3] = np.nan
+    with pytest.raises(ls.TrainingError, match="the general term is not finite for table/table_0002"):
+        run.train_step()
+
+
+def test_terms_on_one_branch_share_its_values_and_gradients(store_path: Path) -> None:
+    config = small_config(points_per_shape=64, bf16=False)
+    weights = {"heat": 0.3, "eikonal": 0.7}
+    alone = {}
+    for name, weight in weights.items():
+        loss = LossConfig(**{name: weight}, regularizer_points=32)
+        alone[name] = new_run(store_path, replace(config, loss=loss)).train_step()[name]
+    together = new_run(store_path, replace(config, loss=LossConfig(**weights, regularizer_points=32))).train_step()
+    assert {name: together[name] for name in weights} == pytest.approx(alone, rel=1e-6)

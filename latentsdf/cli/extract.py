@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry import mesh as meshes
 
     meshes.require_writable(arguments.out)
+    flags.require_folder(arguments.out.parent)
     space = flags.load_space(arguments)
     mesh = space.extract(
         shapes.query(space, arguments),

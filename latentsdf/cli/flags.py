@@ -66,6 +66,15 @@ def inverting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
+def refuse_inverting(arguments: argparse.Namespace) -> None:
+    """ConfigError for flags of `inverting` where nothing is inverted."""
+    unset = {"steps": None, "starts": None, "points": None, "prior": None, "partial": False, "align": False}
+    useless = [f"--{name}" for name, default in unset.items() if getattr(arguments, name) is not default]
+    useless += ["--frame"] * (arguments.frame != "user") + ["--seed"] * (arguments.seed != 0)
+    if useless:
+        raise ConfigError(f"{' and '.join(useless)} would have no effect: only the target of --mesh is inverted")
+
+
 def inversion(arguments: argparse.Namespace) -> "InvertConfig":
     from latentsdf.config import InvertConfig
 

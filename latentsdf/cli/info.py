@@ -18,6 +18,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.report import describe_checkpoint, describe_store
 
     path: Path = arguments.path
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder; info reads a sample store or a checkpoint")
     if (path / "model.safetensors").is_file() or (path / "config.yaml").is_file():
         return describe_checkpoint(path)
     return describe_store(path, verify=arguments.verify)

@@ -23,7 +23,10 @@ def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "invert", run, "fit codes to meshes, point clouds, or signed samples")
     flags.space(parser)
-    what = "mesh file, or .npy of points (N,3|6) or signed samples (N,4); several are fitted together"
+    what = (
+        "mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv, normals where the file has them) or "
+        ".npy of signed samples (N,4); several are fitted together"
+    )
     parser.add_argument("target", type=Path, nargs="+", help=what)
     where = "folder for code.npy, mesh.ply, report.json; of several targets each gets a folder in it, by file name"
     parser.add_argument("--out", type=Path, required=True, help=where)
@@ -33,12 +36,14 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    from latentsdf.geometry.cloud_files import load_target
+
     space = flags.load_space(arguments)
     paths: list[Path] = arguments.target
     name, count = Counter(path.stem for path in paths).most_common(1)[0]
     if count > 1:
         raise ConfigError(f"{count} targets are called '{name}', so their folders would be one; rename them")
-    targets = [shapes.read_target(path) for path in paths]
+    targets = [load_target(path) for path in paths]
     flags.require_folder(arguments.out)
     fits = space.invert_many(targets, flags.inversion(arguments), refinement=flags.refinement(arguments))
     if len(paths) == 1:

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("interrupted; what was written so far is kept, run it again to continue (train: with --resume)")
         return 130
-    if arguments.json:
+    if arguments.json and result is not None:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
     code: int = arguments.exit_code(result)
     return code

@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     turns = arguments.out.suffix.lower() == ".gif" and arguments.style != "slice"
     if not turns:
         flags.require_png(arguments.out)
+    flags.require_folder(arguments.out.parent)
     picture = _of_mesh(arguments) if arguments.mesh is not None else _of_shape(arguments)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if turns:
         animation(arguments.out, turntable(picture, _FRAMES), _MILLISECONDS)
     else:

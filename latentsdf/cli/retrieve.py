@@ -21,7 +21,7 @@ def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "retrieve", run, "the training shapes most like a shape")
     flags.space(parser)
-    flags.shape(parser, mesh="query by a mesh file or .npy of points, through inversion")
+    flags.shape(parser, mesh="query by a mesh or points, any file that invert takes, through inversion")
     parser.add_argument("-k", type=int, default=5)
     parser.add_argument("--metric", choices=("l2", "cosine"), default="l2", help="between codes")
     parser.add_argument("--rerank", type=int, default=0, help="order this many hits by Chamfer distance of surfaces")
@@ -35,9 +35,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.rerank < 0:
         raise ConfigError(f"--rerank must not be negative, got {arguments.rerank}")
     flags.require_png(arguments.out)
+    flags.require_folder(arguments.out.parent if arguments.out is not None else None)
+    if arguments.mesh is None:
+        flags.refuse_inverting(arguments)
     space = flags.load_space(arguments)
     if arguments.mesh is not None:
-        query: CodeLike = space.invert(shapes.read_target(arguments.mesh), flags.inversion(arguments))
+        query: CodeLike = space.invert(arguments.mesh, flags.inversion(arguments))
     else:
         query = shapes.query(space, arguments)
     hits = space.nearest(query, arguments.k, metric=arguments.metric, rerank=arguments.rerank)
@@ -49,6 +52,5 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         # Bare codes, so that all stand in model space.
         row = [render_mesh(space.extract(space.code(one), _RESOLUTION), size=_SIZE) for one in (query, *hits.ids)]
         captions = ["query", *(f"{n} {d:.3f}" for n, d in zip(hits.ids, hits.distances, strict=True))]
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         contact_sheet([row], captions=[captions]).save(arguments.out)
     return dataclasses.asdict(hits)

@@ -1,6 +1,7 @@
 """Shapes that are in no training set: the mean, random ones, principal directions, sums."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def _term(space: Any, word: str) -> tuple[float, Any]:
     weight, star, name = word.partition("*")
     try:
+        if not math.isfinite(float(weight)):
+            raise ConfigError(f"{word}: a weight is a finite number, got {weight}")
         return float(weight), shapes.named_code(space, name)
     except ValueError as error:
         if star and not isinstance(error, ConfigError):

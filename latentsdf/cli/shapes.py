@@ -21,7 +21,8 @@ def query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
         return name
     if arguments.code is not None:
         return named_code(space, str(arguments.code))
-    raise ConfigError("name a shape: --id ID of a training shape, or --code FOLDER|FILE.npy")
+    further = ", or --mesh FILE" if hasattr(arguments, "mesh") else ""
+    raise ConfigError(f"name a shape: --id ID of a training shape, or --code FOLDER|FILE.npy{further}")
 
 
 def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
@@ -36,12 +37,6 @@ def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
     return space.code(read_array(path))
 
 
-def read_target(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    return read_array(path) if path.suffix == ".npy" else path
-
-
 def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
     import numpy as np
 
@@ -54,7 +49,7 @@ def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
         way, residual, ok = report["similarity"], report["residual"], report["ok"]
         similarity = Similarity(tuple(way["center"]), way["scale"], way.get("yaw", 0.0))
         history = np.array(report["history"], dtype=np.float32)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: not a folder of latentsdf invert, or a damaged one; invert again") from error
     if report.get("space", space.fingerprint) != space.fingerprint:
         raise CheckpointError(

@@ -30,8 +30,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--device", default="auto")
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf import settings
+def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    from latentsdf import parallel, settings
     from latentsdf.checkpoint import load_config
     from latentsdf.config import Config
     from latentsdf.errors import ConfigError
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         base = dataclasses.asdict(load_config(arguments.out)) if arguments.resume else {}
         config = settings.from_dict(Config, settings.merge(base, overrides), "command line")
-    return train(
+    metrics = train(
         arguments.data,
         arguments.out,
         config,
@@ -75,3 +75,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         overwrite=arguments.overwrite,
         device=arguments.device,
     )
+    return metrics if parallel.leads() else None

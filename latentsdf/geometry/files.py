@@ -162,7 +162,7 @@ def _apply_split(files: list[MeshFile], split: Path) -> list[MeshFile]:
     try:
         datasets = json.loads(split.read_text())
         listed = {(_synset(c), i) for classes in datasets.values() for c, ids in classes.items() for i in ids}
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
         raise ConfigError(f'{split}: expected a DeepSDF split, {{"dataset": {{"class": ["id", ...]}}}}') from error
     missing = sorted(listed - {(_synset(f.category), f.id) for f in files})
     if missing:

@@ -106,12 +106,14 @@ def require_usable(name: str, mesh: trimesh.Trimesh) -> None:
     share = float(np.mean(broken.take(faces).any(axis=1)))
     if share > _LARGEST_NAN_SHARE:
         raise MeshError(f"{name}: {share:.1%} of the faces have vertices that are not finite numbers")
-    finite = vertices[np.flatnonzero(~broken)]
-    extent, magnitude = np.ptp(finite, axis=0).max(), np.abs(finite).max()
+    require_digits(name, vertices[np.flatnonzero(~broken)])
+
+
+def require_digits(name: str, points: NDArray[np.floating]) -> None:
+    """Raise MeshError, starting with `name`, for finite coordinates (N, d) too large or too alike to hold a shape."""
+    extent, magnitude = np.ptp(points, axis=0).max(), np.abs(points).max()
     if magnitude > _LARGEST_COORDINATE:
-        raise MeshError(
-            f"{name}: coordinates reach {magnitude:.1e}, which no unit of length explains; rescale the mesh"
-        )
+        raise MeshError(f"{name}: coordinates reach {magnitude:.1e}, which no unit of length explains; rescale them")
     if extent == 0 or magnitude > 1e6 * extent:
         raise MeshError(
             f"{name}: coordinates near {magnitude:.1e} with an extent of {extent:.1e} leave no digits for the "

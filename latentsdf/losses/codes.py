@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentsdf.config import CodePrior
+from latentsdf.config import CodePenalty
 from latentsdf.errors import ConfigError
 from latentsdf.losses.data import norm_term
 
 
-def code_prior_term(codes: Float[Tensor, "S L"], prior: CodePrior, std: float) -> Tensor:
+def code_prior_term(codes: Float[Tensor, "S L"], prior: CodePenalty, std: float) -> Tensor:
     """Mean norm, mean squared norm, or the mean divergence per component of N(mean, variance) from N(0, std^2).
 
     The divergence takes mean and variance over the codes; ConfigError where these are fewer than two or std is 0.

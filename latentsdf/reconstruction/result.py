@@ -1,7 +1,6 @@
 """A fitted field in the user's frame: distances, surface, picture, and a folder to keep it in."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import trimesh
 import yaml
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from skimage.measure import find_contours
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.extract import extract
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.model.build import build
+from latentsdf.tensors import save_tensors
 
 FORMAT = 1
 _CHUNK = 65_536
@@ -90,9 +90,7 @@ class Reconstruction:
         folder.mkdir(parents=True, exist_ok=True)
         about = {"format": FORMAT, "center": list(self.similarity.center), "scale": self.similarity.scale}
         (folder / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False))
-        save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, folder / "field.safetensors")
-        # safetensors lets nobody but the owner read its files.
-        shutil.copymode(folder / "config.yaml", folder / "field.safetensors")
+        save_tensors(self.network.state_dict(), folder / "field.safetensors")
         (folder / "field.json").write_text(json.dumps(about | {"history": self.history}, indent=1))
 
 
@@ -112,7 +110,7 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
         about = json.loads((folder / "field.json").read_text())
         weights = load_file(folder / "field.safetensors", device=str(device))
         similarity = Similarity(tuple(about["center"]), about["scale"])
-    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
     if about.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: field format {about.get('format')}, this version reads {FORMAT}")

@@ -1,0 +1,117 @@
+"""Files of points: the same cloud from every format, meshes and clouds told apart, one sentence for each bad file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from latentsdf.errors import MeshError
+from latentsdf.geometry.cloud_files import load_points, load_target
+
+RNG = np.random.default_rng(0)
+POINTS = RNG.normal(size=(150, 3)).round(4)
+NORMALS = POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)
+TABLE = np.hstack((POINTS, NORMALS))
+
+
+def _write_ply(path: Path, table: np.ndarray, *, binary: bool = False, faces: bool = False) -> None:
+    names = ("x", "y", "z", "nx", "ny", "nz")[: table.shape[1]]
+    head = ["ply", f"format {'binary_little_endian' if binary else 'ascii'} 1.0", f"element vertex {len(table)}"]
+    head += [f"property double {name}" for name in names]
+    head += ["element face 4", "property list uchar int vertex_indices"] if faces else []
+    body = table.astype("<f8").tobytes() if binary else "\n".join(" ".join(map(repr, row)) for row in table.tolist())
+    tail = "\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n" if faces else "\n"
+    text = "\n".join([*head, "end_header", ""]).encode()
+    path.write_bytes(text + body if isinstance(body, bytes) else text + (body + tail).encode())
+
+
+def _write(path: Path, table: np.ndarray) -> None:
+    suffix = path.suffix
+    if suffix == ".npy":
+        np.save(path, table)
+    elif suffix == ".npz" and table.shape[1] == 6:
+        np.savez(path, points=table[:, :3], normals=table[:, 3:], other=np.zeros(3))
+    elif suffix == ".npz":
+        np.savez(path, table)
+    elif suffix == ".ply":
+        _write_ply(path, table, binary=table.shape[1] == 6)
+    elif suffix == ".obj":
+        path.write_text("".join(f"v {x} {y} {z}\n" for x, y, z in table[:, :3]))
+    else:
+        head = str(len(table)) if suffix == ".pts" else ""
+        np.savetxt(path, table, delimiter="," if suffix == ".csv" else " ", header=head, comments="", fmt="%.17g")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".ply", ".xyz", ".pts", ".txt", ".csv"])
+@pytest.mark.parametrize("columns", [3, 6])
+def test_every_format_gives_the_same_points_and_normals(suffix: str, columns: int, tmp_path: Path) -> None:
+    path = tmp_path / f"cloud{suffix}"
+    _write(path, TABLE[:, :columns])
+    for read in (load_points(path), load_target(path)):
+        np.testing.assert_allclose(read, TABLE[:, :columns], atol=1e-12)
+
+
+def test_a_ply_with_faces_is_a_mesh_to_fit_and_its_vertices_to_reconstruct(tmp_path: Path) -> None:
+    _write_ply(tmp_path / "mesh.ply", TABLE, faces=True)
+    mesh = load_target(tmp_path / "mesh.ply")
+    assert isinstance(mesh, trimesh.Trimesh) and len(mesh.faces) == 4
+    np.testing.assert_allclose(load_points(tmp_path / "mesh.ply"), TABLE, atol=1e-12)
+    _write(tmp_path / "vertices.obj", POINTS)
+    np.testing.assert_allclose(load_points(tmp_path / "vertices.obj"), POINTS, atol=1e-12)
+
+
+def test_signed_samples_and_plane_points_keep_their_columns(tmp_path: Path) -> None:
+    for columns in (2, 4):
+        np.save(tmp_path / "table.npy", TABLE[:, :columns])
+        np.testing.assert_array_equal(load_target(tmp_path / "table.npy"), TABLE[:, :columns])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.npy", None, "no such file"),
+        ("cloud.las", b"LASF", "'.las' files are not read|not from '.las'"),
+        ("cloud.npy", b"", "cloud.npy: the file is empty"),
+        ("cloud.ply", b"", "cloud.ply: the file is empty"),
+        ("cloud.npy", b"words", "cloud.npy: cannot be read, .*damaged"),
+        ("cloud.npz", b"PK words", "cloud.npz: cannot be read, .*damaged"),
+        ("cloud.ply", b"ply\nformat ascii 1.0\nelement vertex 9\n", "cloud.ply: cannot be read, .*damaged"),
+        ("cloud.xyz", b"a b c\nd e f\n", "cloud.xyz: cannot be read, .*no table"),
+        ("cloud.xyz", b"\xff\xfe\x00\x81\n", "cloud.xyz: cannot be read, .*no table"),
+        ("cloud.xyz", b"# nothing\n", "cloud.xyz: expected .* got shape"),
+    ],
+)
+def test_unreadable_files_are_refused_by_name(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    for load in (load_points, load_target):
+        with pytest.raises((MeshError, FileNotFoundError), match=message):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (np.where(np.arange(450).reshape(150, 3) == 7, np.nan, POINTS), "cloud.npy: 1 of 150 points are not finite"),
+        (np.hstack((TABLE, POINTS)), "cloud.npy: expected .* got shape"),
+        (POINTS[:99], "cloud.npy: 99 points say too little"),
+        (np.repeat(POINTS[:20], 10, axis=0), "cloud.npy: only 20 of 200 points are different"),
+        (np.arange(150.0)[:, None] * (1, 2, 3), "cloud.npy: all points lie on a line"),
+        (np.hstack((POINTS, 0 * NORMALS)), "cloud.npy: 150 of 150 normals are not finite or have length 0"),
+        (POINTS.astype(complex), "cloud.npy: expected a table of real numbers"),
+        (POINTS.astype(str), "cloud.npy: expected a table of real numbers"),
+    ],
+)
+def test_unusable_tables_are_refused_by_the_name_of_their_file(table: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "cloud.npy", table)
+    for load in (load_points, load_target):
+        with pytest.raises(MeshError, match=message):
+            load(tmp_path / "cloud.npy")
+
+
+def test_an_archive_without_points_says_what_it_holds(tmp_path: Path) -> None:
+    np.savez(tmp_path / "cloud.npz", a=POINTS, b=POINTS)
+    with pytest.raises(MeshError, match="expected one array or an array `points`, got a, b"):
+        load_points(tmp_path / "cloud.npz")
