@@ -94,7 +94,11 @@ def test_bad_codes_and_ids_are_refused() -> None:
         (lambda: index.remove(["a"]), "no shape 'a'"),
         (lambda: CodeIndex(CODES[:3], ["a", "b"]), "as many ids"),
         (lambda: CodeIndex(CODES[:3], IDS[:3], kind="tree"), "kind one of auto, flat"),  # type: ignore[arg-type]
-        (lambda: CodeIndex(CODES[:300], IDS[:300], kind="pq"), "a pq index needs 10,000 codes"),
+        (
+            lambda: CodeIndex(CODES[:300], IDS[:300], kind="pq"),
+            "'pq' needs at least 10,000 codes of even",
+        ),
+        (lambda: CodeIndex(CODES[:300], IDS[:300], kind="ivf"), "'ivf' needs at least 1,000 codes, got 300"),
     ):
         with pytest.raises(ls.ConfigError, match=message):
             call()
