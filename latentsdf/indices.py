@@ -90,14 +90,14 @@ def _flat(codes: NDArray[np.float32], measure: int) -> Any:
 def _ivf(codes: NDArray[np.float32], measure: int) -> Any:
     """Cells of codes at 4 bits a value, whose distances are sums of looked-up bytes, many codes an instruction.
 
-    Scanning them is some times quicker than scanning floats, which leaves time for more cells, so that recall does not
-    hang on where the cells' borders lie: trained codes fill most of their dimensions.
+    Trained codes fill most of their dimensions, so neighbours lie in many cells and a search must visit a good part of
+    them; scanning bytes is several times quicker than scanning floats, and few large cells cost less than many small.
     """
     lib = faiss()
     count, dim = codes.shape
     cells = _cells(count)
     compressed = lib.index_factory(dim, f"IVF{cells},PQ{dim}x4fs", measure)
-    compressed.train(_sample(codes, _TRAINING_CODES * cells))
+    compressed.train(_sample(codes, max(_TRAINING_CODES * cells, 10_000)))
     ranked = lib.IndexRefineFlat(compressed)
     ranked.k_factor = SHORTLIST
     return lib.IndexIDMap2(ranked)
@@ -113,13 +113,13 @@ def _pq(codes: NDArray[np.float32], measure: int) -> Any:
     count, dim = codes.shape
     cells = _cells(count)
     index = faiss().index_factory(dim, f"IVF{cells},PQ{dim // 2}", measure)
-    index.train(_sample(codes, _TRAINING_CODES * cells))
+    index.train(codes)
     index.nprobe = max(1, cells // 32)
     return index
 
 
 def _cells(count: int) -> int:
-    return max(1, min(int(2 * math.sqrt(count)), count // _TRAINING_CODES))
+    return max(1, min(int(math.sqrt(count)), count // _TRAINING_CODES))
 
 
 def _sample(codes: NDArray[np.float32], most: int) -> NDArray[np.float32]:
