@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import trimesh
@@ -15,17 +13,17 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from latentsdf import indices
 from latentsdf.atomic import written_whole
-from latentsdf.errors import CheckpointError, ConfigError, MissingExtraError
+from latentsdf.errors import CheckpointError, ConfigError
 from latentsdf.geometry.metrics import cd_l1_half, sample_surface
 
 Metric = Literal["l2", "cosine"]
-Kind = Literal["auto", "flat", "ivf", "hnsw", "pq"]
+Kind = Literal["auto", indices.Kind]
 
 _EXACT_UP_TO = 100_000
 _COMPRESSED_FROM = 10_000_000
-_RECALL = 0.97  # measured on few queries, so that all of them together find 0.95
-_CALIBRATION_QUERIES = 200
+_LEAST_SOUGHT = 10  # indices are tuned for that many neighbours, and re-rank a shortlist that grows with them
 _CHAMFER_POINTS = 5_000
 
 
@@ -44,13 +42,15 @@ class CodeIndex:
     """Nearest neighbours among codes (T, L) with distinct ids.
 
     - flat: exact.
-    - ivf: codes in 4 sqrt(T) cells, of which a search visits as many as recall@10 = 0.97 takes.
-    - hnsw: a graph of neighbours, searched as widely as that takes; quicker to search, slow to build.
-    - pq: as ivf, each code compressed to a byte for every 2 values; recall is what the compression leaves.
+    - ivf: codes in cells, of which a search visits as many as recall@10 = 0.97 takes; a shortlist found among codes at
+      4 bits a value is ranked exactly. Removing codes takes seconds a million. From 1,000 codes.
+    - hnsw: a graph of neighbours, searched as widely as that takes; minutes a million to build, cannot forget codes.
+    - pq: codes in cells, each compressed to a byte for every 2 values and nothing else kept; recall is what that
+      leaves. From 10,000 codes.
     - auto: flat up to 100,000 codes, ivf up to 10 million, then pq.
 
-    A flat, ivf or pq index is searched on a GPU where FAISS was built for one. Raises ConfigError for codes that are
-    not finite, ids that repeat, and unknown kinds or metrics.
+    A flat or pq index is searched on a GPU where FAISS was built for one. Raises ConfigError for codes that are not
+    finite, too few of them, ids that repeat, and unknown kinds or metrics.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class CodeIndex:
         codes = self._checked(codes, ids)
         if kind == "auto":
             kind = "flat" if len(codes) <= _EXACT_UP_TO else "ivf" if len(codes) < _COMPRESSED_FROM else "pq"
-        self.kind: Kind = kind
-        self._index = _build(self._prepare(codes), kind, metric)
+        self.kind: indices.Kind = kind
+        self._index = indices.build(self._prepare(codes), kind, inner_product=metric == "cosine")
         self._names = dict(enumerate(ids))
-        self._searched = _for_search(self._index, kind)
+        self._searched = indices.for_search(self._index, kind)
 
     @property
     def ids(self) -> list[str]:
@@ -107,7 +107,9 @@ class CodeIndex:
             raise ConfigError(f"k must be at least 1, got {k}")
         if not np.isfinite(codes).all():
             raise ConfigError("the query code has values that are not finite")
-        values, numbers = self._searched.search(self._prepare(codes), min(k, len(self._names)))
+        count = len(self._names)
+        values, numbers = self._searched.search(self._prepare(codes), min(max(k, _LEAST_SOUGHT), count))
+        values, numbers = values[:, : min(k, count)], numbers[:, : min(k, count)]
         # FAISS returns squared Euclidean distances, which rounding can push below 0.
         distances = np.sqrt(np.maximum(values, 0)) if self.metric == "l2" else 1 - values
         return numbers, distances
@@ -121,7 +123,7 @@ class CodeIndex:
         numbers = np.arange(first, first + len(codes))
         self._index.add_with_ids(self._prepare(codes), numbers)
         self._names.update(zip(numbers.tolist(), ids, strict=True))
-        self._searched = _for_search(self._index, self.kind)
+        self._searched = indices.for_search(self._index, self.kind)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget some codes; a graph of neighbours cannot."""
@@ -129,12 +131,10 @@ class CodeIndex:
         unknown = [name for name in ids if name not in numbers]
         if unknown:
             raise ConfigError(f"the index holds no shape '{unknown[0]}'")
-        if self.kind == "hnsw":
-            raise ConfigError("an hnsw index cannot forget codes; build it anew without them, or use ivf")
-        self._index.remove_ids(np.array([numbers[name] for name in ids], dtype=np.int64))
+        indices.forget(self._index, self.kind, np.array([numbers[name] for name in ids], dtype=np.int64))
         for name in ids:
             del self._names[numbers[name]]
-        self._searched = _for_search(self._index, self.kind)
+        self._searched = indices.for_search(self._index, self.kind)
 
     def save(self, folder: Path) -> None:
         """Write the index and its listing into the folder, `index.faiss` and `index.json` for l2."""
@@ -147,7 +147,7 @@ class CodeIndex:
             "ids": self.ids,
         }
         with written_whole(index) as aside:
-            _faiss().write_index(self._index, str(aside))
+            indices.faiss().write_index(self._index, str(aside))
             # Inside the block: if the listing cannot be written, the old pair stays.
             with written_whole(listing) as listing_aside:
                 listing_aside.write_text(json.dumps(about))
@@ -159,7 +159,7 @@ class CodeIndex:
         for file in (path, listing):
             if not file.is_file():
                 raise FileNotFoundError(f"{file}: no such index")
-        faiss = _faiss()
+        faiss = indices.faiss()
         index = cls.__new__(cls)
         try:
             about = json.loads(listing.read_text())
@@ -178,7 +178,7 @@ class CodeIndex:
                 f"{path}: the index is of another space, or of this one before it was trained on, so its codes mean "
                 "something else here; build it from this space's codes"
             )
-        index._searched = _for_search(index._index, index.kind)
+        index._searched = indices.for_search(index._index, index.kind)
         return index
 
     def _checked(self, codes: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
@@ -221,80 +221,6 @@ def rerank(
     return Hits([candidates[i] for i in order], [float(distances[i]) for i in order])
 
 
-def _build(codes: NDArray[np.float32], kind: Kind, metric: Metric) -> Any:
-    faiss = _faiss()
-    count, dim = codes.shape
-    measure = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
-    numbers = np.arange(count)
-    if kind == "flat":
-        flat = faiss.IndexIDMap2(faiss.IndexFlat(dim, measure))
-        flat.add_with_ids(codes, numbers)
-        return flat
-    if kind == "hnsw":
-        graph = faiss.IndexHNSWFlat(dim, 32, measure)
-        graph.hnsw.efConstruction = 40
-        index = faiss.IndexIDMap2(graph)
-        index.add_with_ids(codes, numbers)
-        _calibrate(index, codes, measure, lambda width: setattr(graph.hnsw, "efSearch", width), 16, 4096)
-        return index
-    cells = max(1, min(int(4 * math.sqrt(count)), count // 39))  # 39: FAISS asks for as many codes a cell
-    if kind == "ivf":
-        index = faiss.index_factory(dim, f"IVF{cells},Flat", measure)
-    else:
-        if count < 10_000 or dim % 2:
-            raise ConfigError(f"a pq index needs 10,000 codes of even length, got {count} of {dim}; use flat or ivf")
-        index = faiss.index_factory(dim, f"IVF{cells},PQ{dim // 2}", measure)
-    index.train(codes)
-    index.add_with_ids(codes, numbers)
-    if kind == "ivf":
-        _calibrate(index, codes, measure, lambda width: setattr(index, "nprobe", width), 1, cells)
-    else:
-        index.nprobe = max(1, cells // 32)
-    return index
-
-
-def _calibrate(
-    index: Any, codes: NDArray[np.float32], measure: int, set_width: Callable[[int], None], least: int, most: int
-) -> None:
-    """Widen the search until recall@10 is reached on new codes of the same distribution.
-
-    Codes of the index would be found too easily. Where codes are Gaussian, the mean of two times the root of two about
-    their mean is one more of them.
-    """
-    mean = codes.mean(0)
-    one, other = np.random.default_rng(0).choice(len(codes), (2, _CALIBRATION_QUERIES))
-    queries = mean + (codes[one] + codes[other] - 2 * mean) / np.sqrt(2, dtype=np.float32)
-    k = min(10, len(codes))
-    _, truth = _faiss().knn(queries, codes, k, metric=measure)
-    width = least
-    while True:
-        set_width(width)
-        _, found = index.search(queries, k)
-        shared = [len(set(a) & set(b)) for a, b in zip(truth, found, strict=True)]
-        if width >= most or np.mean(shared) >= _RECALL * k:
-            return
-        width = min(most, math.ceil(1.25 * width))
-
-
-def _for_search(index: Any, kind: Kind) -> Any:
-    """The index on a GPU, where there is one that can hold it."""
-    faiss = _faiss()
-    if kind == "hnsw" or not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
-        return index
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-
-
 def _files(folder: Path, metric: Metric) -> tuple[Path, Path]:
     stem = "index" if metric == "l2" else f"index_{metric}"
     return folder / f"{stem}.faiss", folder / f"{stem}.json"
-
-
-def _faiss() -> ModuleType:
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingExtraError(
-            "retrieval needs FAISS: pip install 'latentsdf[cpu]' (or 'latentsdf[gpu]' on Linux with CUDA)"
-        ) from error
-    module: ModuleType = faiss
-    return module

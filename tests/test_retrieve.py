@@ -43,6 +43,14 @@ def test_approximate_indices_find_the_neighbours(kind: Kind, least: float, metri
     assert recall >= least
 
 
+def test_asking_for_one_code_finds_the_first_of_ten() -> None:
+    index = CodeIndex(CODES, IDS, kind="ivf")
+    queries = np.random.default_rng(1).normal(size=(2000, 8)).astype(np.float32)
+    one, (ten, _) = index.search(queries, 1), index.search(queries, 10)
+    np.testing.assert_array_equal(one[0], ten[:, :1])
+    np.testing.assert_allclose(one[1][:, 0], np.linalg.norm(CODES[one[0][:, 0]] - queries, axis=1), atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
 def test_codes_come_and_go_and_survive_the_disk(kind: Kind, tmp_path: Path) -> None:
     index = CodeIndex(CODES[:5000], IDS[:5000], kind=kind, space="here")
@@ -94,7 +102,11 @@ def test_bad_codes_and_ids_are_refused() -> None:
         (lambda: index.remove(["a"]), "no shape 'a'"),
         (lambda: CodeIndex(CODES[:3], ["a", "b"]), "as many ids"),
         (lambda: CodeIndex(CODES[:3], IDS[:3], kind="tree"), "kind one of auto, flat"),  # type: ignore[arg-type]
-        (lambda: CodeIndex(CODES[:300], IDS[:300], kind="pq"), "a pq index needs 10,000 codes"),
+        (
+            lambda: CodeIndex(CODES[:300], IDS[:300], kind="pq"),
+            "'pq' needs at least 10,000 codes of even",
+        ),
+        (lambda: CodeIndex(CODES[:300], IDS[:300], kind="ivf"), "'ivf' needs at least 1,000 codes, got 300"),
     ):
         with pytest.raises(ls.ConfigError, match=message):
             call()
