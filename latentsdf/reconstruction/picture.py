@@ -1,4 +1,4 @@
-"""Level sets of a field on a slice, as a picture: blue inside, orange outside, lines at equal distances."""
+"""A field on a slice as a picture: its level sets, blue inside and orange outside, or its phase."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,6 @@ def level_sets(reconstruction: Reconstruction, *, size: int = 512, axis: int = 2
     The first remaining coordinate runs to the right, the second upward. White lines are 0.1 apart in model space, the
     black one is the surface; where gradients are not of length 1 the lines bunch or part.
     """
-    if axis not in (0, 1, 2):
-        raise ConfigError(f"axis must be 0, 1 or 2, got {axis}")
     values = _values(reconstruction, size, axis, offset)
     step = 2 * _REACH / size
     slope = np.hypot(*np.gradient(values, step)).clip(1e-6)
@@ -32,13 +30,25 @@ def level_sets(reconstruction: Reconstruction, *, size: int = 512, axis: int = 2
     return Image.fromarray((colour * (1 - surface)).round().astype(np.uint8))
 
 
+def phase(reconstruction: Reconstruction, *, size: int = 512, axis: int = 2, offset: float = 0.0) -> Image.Image:
+    """The phase field on the same slice, black on the medial axis; ConfigError for a method that learns none."""
+    values = reconstruction.phase(_slice(reconstruction, size, axis, offset)).reshape(size, size)
+    return Image.fromarray((255 * values).round().astype(np.uint8))
+
+
 def _values(reconstruction: Reconstruction, size: int, axis: int, offset: float) -> NDArray[np.float64]:
     """Distances in model space, top row first."""
+    distance = reconstruction.distance(_slice(reconstruction, size, axis, offset))
+    return (distance * reconstruction.similarity.scale).astype(np.float64).reshape(size, size)
+
+
+def _slice(reconstruction: Reconstruction, size: int, axis: int, offset: float) -> NDArray[np.float64]:
+    """Points of the picture (size^2, d) in the user's frame, top row first."""
+    if axis not in (0, 1, 2):
+        raise ConfigError(f"axis must be 0, 1 or 2, got {axis}")
     along = (np.arange(size) + 0.5) * (2 * _REACH / size) - _REACH
     right, up = np.meshgrid(along, along[::-1])
     parts = [right.ravel(), up.ravel()]
     if reconstruction.dim == 3:
         parts.insert(axis, np.full(size * size, offset))
-    similarity = reconstruction.similarity
-    distance = reconstruction.distance(similarity.to_user(np.stack(parts, axis=1)))
-    return (distance * similarity.scale).astype(np.float64).reshape(size, size)
+    return np.asarray(reconstruction.similarity.to_user(np.stack(parts, axis=1)))
