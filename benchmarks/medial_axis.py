@@ -5,7 +5,7 @@
 Errors of the distance are over the points of the file's lattice that lie in [-1.1, 1.1]^2 of model space, where both
 fields were fitted, and near the curve (|d| <= 0.1), in the file's units. Distances between the set {v < 0.5} and the
 exact axis go both ways, over the same square: how far the set is off the axis (half of its width at least), and how
-much of the axis it misses.
+much of the axis it misses. `profile_mae` is the mean difference of v to its limit for the exact axis (METHODS 8.1).
 """
 
 import argparse
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.losses import recovery_profile
 from latentsdf.progress import console
 from latentsdf.reconstruction import Reconstruction, preset, reconstruct
 from latentsdf.reconstruction.picture import level_sets, phase
@@ -70,11 +72,13 @@ def _axis_distances(result: Reconstruction, axis: NDArray[np.float64]) -> dict[s
     """Of {v < 0.5} to the axis and back, in the file's units."""
     along = np.linspace(-_SIDE, _SIDE, _LATTICE)
     lattice = result.similarity.to_user(np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2))
-    low, axis = lattice[result.phase(lattice) < _LOW], axis[_in_square(result, axis)]
-    if len(low) == 0:
-        return {"low_points": 0}
-    off, missed = cKDTree(axis).query(low)[0], cKDTree(low).query(axis)[0]
-    figures = {"low_points": len(low)}
+    axis = axis[_in_square(result, axis)]
+    found, distance = result.phase(lattice), cKDTree(axis).query(lattice)[0]
+    limit = recovery_profile(torch.from_numpy(distance * result.similarity.scale), 0.0, result.config.medial.width)
+    figures = {"profile_mae": float(np.abs(found - limit.numpy()).mean()), "low_points": int((found < _LOW).sum())}
+    if figures["low_points"] == 0:
+        return figures
+    off, missed = distance[found < _LOW], cKDTree(lattice[found < _LOW]).query(axis)[0]
     for name, values in (("low_to_axis", off), ("axis_to_low", missed)):
         figures |= {f"{name}_mean": float(values.mean()), f"{name}_p95": float(np.percentile(values, 95))}
     return figures

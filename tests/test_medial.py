@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import latentsdf as ls
+from latentsdf.cli.main import main
 from latentsdf.config import MedialConfig, NetworkConfig, ReconstructConfig
 from latentsdf.errors import ConfigError
 from latentsdf.geometry.cloud import read_cloud
@@ -116,6 +117,13 @@ def test_a_folder_keeps_the_phase_and_other_methods_have_none(square: ls.Reconst
     bare = replace(square, phase_field=None)
     with pytest.raises(ConfigError, match="learns no phase field"):
         bare.phase(probes)
+
+
+def test_the_command_draws_the_phase(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "points.csv", _square(300), delimiter=",")
+    words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "medial_axis", "--out", str(tmp_path / "out")]
+    assert main([*words, "--steps", "10", "--network.width", "16", "--resolution", "32"]) == 0
+    assert {"phase.png", "slice.png", "contours.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
 @pytest.mark.parametrize(
