@@ -11,9 +11,9 @@ Normalization = Literal["sphere", "cube", "none"]
 Branch = Literal["general", "overfit"]
 Activation = Literal["relu", "softplus"]
 Conditioning = Literal["concat", "film", "hyper"]
-ReconstructMethod = Literal["latentsdf", "hotspot", "steik", "digs", "siren", "igr"]
+ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "siren", "igr"]
 NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
-NetworkStart = Literal["siren", "sphere", "multifrequency"]
+NetworkStart = Literal["siren", "sphere", "multifrequency", "bowl"]
 Nearby = Literal["gaussian", "local"]
 Recipe = Literal["latentsdf", "compact_sdf", "deepsdf", "igr"]
 CodePenalty = Literal["norm", "squared", "kl"]
@@ -298,6 +298,30 @@ class FieldLossConfig:
 
 
 @dataclass(frozen=True)
+class MedialConfig:
+    """The phase field v beside the distance, and the weights of their functionals (METHODS 8; schedules as above)."""
+
+    width: float = 0.02
+    """Of the band about the axis in which v falls to 0, in model space. The paper's 1e-3 asks for its 20,000 points."""
+    phase_width: int = 48
+    phase_blocks: int = 3
+    phase_omega: float = 15.0
+    lr_phase: float = 2e-3
+    second_order: tuple[float, ...] = (0.01, 0.2, 0.01, 0.4, 1.0, 1.0)
+    phase: tuple[float, ...] = (0.2,)
+    """Ambrosio-Tortorelli: what the axis costs per length."""
+    surface: tuple[float, ...] = (4.0, 0.6, 4.0, 0.8, 40.0, 40.0)
+    eikonal: tuple[float, ...] = (0.01, 0.2, 0.01, 0.6, 0.2, 0.2)
+    expansion: tuple[float, ...] = (10.0, 0.2, 10.0, 0.6, 0.1, 0.1)
+    first_phase: float = 0.2
+    """Share of the run in which v = 1 and the distance is alone."""
+    last_phase: float = 0.7
+    """From this share on v is frozen."""
+    levels: int = 2
+    """Times a cell of the sampling grid can be halved."""
+
+
+@dataclass(frozen=True)
 class ReconstructConfig:
     """One field from one cloud; `reconstruction.presets` has a configuration per method."""
 
@@ -305,6 +329,8 @@ class ReconstructConfig:
     """Name of the recipe, kept with the result."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: FieldLossConfig = field(default_factory=FieldLossConfig)
+    medial: MedialConfig = field(default_factory=MedialConfig)
+    """Only for method `medial_axis`, which has these functionals instead of `loss`."""
     steps: int = 5000
     """Length of the run; `minutes` ends it earlier and the schedules follow the clock then."""
     minutes: float = 0.0

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.levels import Axis
     from latentsdf.reconstruction import reconstruct
     from latentsdf.reconstruction.measure import measure
-    from latentsdf.reconstruction.picture import level_sets
+    from latentsdf.reconstruction.picture import level_sets, phase
 
     points = load_points(arguments.points)
     config = _config(arguments, 2 if points.shape[1] == 2 else 3)
@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         level_sets(result).save(arguments.out / "slice.png")
         lines = result.contours(4 * arguments.resolution)
         (arguments.out / "contours.json").write_text(json.dumps([line.tolist() for line in lines]))
+    if result.phase_field is not None:
+        phase(result).save(arguments.out / "phase.png")
     (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
     console.print(f"{arguments.out}: {arguments.method}, {result.history[-1]['step']:,} steps")
     return report

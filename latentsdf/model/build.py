@@ -1,9 +1,10 @@
-"""A network by its configuration."""
+"""Networks by their configuration."""
 
 from torch import nn
 
-from latentsdf.config import NetworkConfig
+from latentsdf.config import MedialConfig, NetworkConfig
 from latentsdf.errors import ConfigError
+from latentsdf.model.phase import PhaseField
 from latentsdf.model.pyramid import FeaturePyramid
 from latentsdf.model.siren import SineNetwork
 from latentsdf.model.softplus import SoftplusMLP
@@ -28,3 +29,8 @@ def build(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
         radius=config.radius,
         omega=config.omega,
     )
+
+
+def build_phase(config: MedialConfig, dim: int) -> PhaseField:
+    """The phase field beside a distance of points (N, dim)."""
+    return PhaseField(dim, config.phase_width, config.phase_blocks, config.phase_omega)

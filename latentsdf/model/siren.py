@@ -43,7 +43,10 @@ class SineNetwork(nn.Module):
     """Points (N, dim) to distances (N,) by `depth` hidden layers of `width`.
 
     `start` is `siren`: uniform weights, no level set to speak of; `sphere`: DiGS' geometric start; `multifrequency`: a
-    sphere whose first layer also holds high frequencies, which the second almost ignores until they prove useful.
+    sphere whose first layer also holds high frequencies, which the second almost ignores until they prove useful;
+    `bowl`: SIREN's layers as a correction, zero at first, of (|x|^2 - radius^2) / (2 radius), which has a sphere's
+    zeros and slope there, and unlike the others no kink where the network is zero: terms in second derivatives need
+    that.
 
     `slope` is |grad u| at the start of the sphere starts; the published ones have about 0.1.
     """
@@ -66,8 +69,11 @@ class SineNetwork(nn.Module):
         self.layers = nn.ModuleList(kind(dim if n == 0 else width, width) for n in range(depth))
         self.last = kind(width, 1)
         linear = [layer.linear if isinstance(layer, QuadraticLinear) else layer for layer in (*self.layers, self.last)]
-        if start == "siren":
+        if start in ("siren", "bowl"):
             _start_as_siren(linear, omega)
+            if start == "bowl":
+                nn.init.zeros_(linear[-1].weight)
+                nn.init.zeros_(linear[-1].bias)
         else:
             _start_as_sphere(linear, omega)
             if start == "multifrequency":
@@ -81,6 +87,8 @@ class SineNetwork(nn.Module):
         output: Tensor = self.last(hidden).squeeze(-1)
         if self.start == "siren":
             return output
+        if self.start == "bowl":
+            return output + (points.square().sum(-1) - self.radius**2) / (2 * self.radius)
         # 1e-8: the root has no derivative at 0, the centre of the sphere.
         root = output.sign() * (output.abs() + 1e-8).sqrt() * (math.sqrt(8) / math.pi)
         return self.slope * (root - self.radius)

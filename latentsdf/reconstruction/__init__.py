@@ -7,6 +7,7 @@ from latentsdf import devices
 from latentsdf.config import ReconstructConfig
 from latentsdf.geometry.cloud import read_cloud
 from latentsdf.reconstruction.fit import Fit
+from latentsdf.reconstruction.medial import MedialFit
 from latentsdf.reconstruction.presets import METHODS, preset
 from latentsdf.reconstruction.result import Reconstruction, load_field
 
@@ -27,6 +28,8 @@ def reconstruct(
     be used, ConfigError for settings that cannot, TrainingError where a loss is not finite.
     """
     cloud = read_cloud(points, normals)
-    fit = Fit(cloud, config or preset(method, cloud.dim), devices.resolve(device))
+    config = config or preset(method, cloud.dim)
+    fit = (MedialFit if config.method == "medial_axis" else Fit)(cloud, config, devices.resolve(device))
     fit.run()
-    return Reconstruction(fit.network.requires_grad_(False), cloud.similarity, fit.config, fit.history)
+    phase = fit.phase.requires_grad_(False) if isinstance(fit, MedialFit) else None
+    return Reconstruction(fit.network.requires_grad_(False), cloud.similarity, config, fit.history, phase)

@@ -105,15 +105,9 @@ class Fit:
                 f"step {self.step}: the {bad or 'summed'} term is not finite; lower lr or lr_rows, or look for "
                 "outliers in the cloud"
             )
-        self._set_learning_rates(progress)
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.config.clip > 0:
-            nn.utils.clip_grad_norm_(self.adam.param_groups[0]["params"], self.config.clip)
-        self.adam.step()
-        if self.rows is not None:
-            assert isinstance(self.network, FeaturePyramid)
-            self.rows.step(*self.network.take_row_gradients())
+        self._update(progress)
         self.step += 1
         return {name: value.item() for name, (_, value) in terms.items()}
 
@@ -144,12 +138,22 @@ class Fit:
             values |= {name: lambda term=term: term(apart) for name, term in _SECOND_ORDER.items()}  # type: ignore[misc]
         return {name: (weights[name], value()) for name, value in values.items() if weights[name] or name == "surface"}
 
-    def _set_learning_rates(self, progress: float) -> None:
-        decay = self.config.lr_final + (1 - self.config.lr_final) * 0.5 * (1 + math.cos(math.pi * progress))
-        decay *= min(1.0, (self.step + 1) / _WARMUP)
+    def _update(self, progress: float) -> None:
+        """Step by the gradients at hand."""
+        decay = self._decay(progress)
+        if self.config.clip > 0:
+            nn.utils.clip_grad_norm_(self.adam.param_groups[0]["params"], self.config.clip)
         self.adam.param_groups[0]["lr"] = self.config.lr * decay
+        self.adam.step()
         if self.rows is not None:
+            assert isinstance(self.network, FeaturePyramid)
             self.rows.lr = self.config.lr_rows * decay
+            self.rows.step(*self.network.take_row_gradients())
+
+    def _decay(self, progress: float) -> float:
+        """Share of the learning rates in use: a warm-up, then half a cosine down to `lr_final`."""
+        decay = self.config.lr_final + (1 - self.config.lr_final) * 0.5 * (1 + math.cos(math.pi * progress))
+        return decay * min(1.0, (self.step + 1) / _WARMUP)
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience

@@ -8,7 +8,7 @@ count, so published weights w_h are doubled in 2D and times 4/3 in 3D (METHODS 7
 from dataclasses import replace
 from typing import Literal, get_args
 
-from latentsdf.config import FieldLossConfig, NetworkConfig, ReconstructConfig, ReconstructMethod
+from latentsdf.config import FieldLossConfig, MedialConfig, NetworkConfig, ReconstructConfig, ReconstructMethod
 from latentsdf.errors import ConfigError
 
 METHODS: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
@@ -81,6 +81,19 @@ def _sine(method: str, kind: Literal["sine", "quadratic"]) -> ReconstructConfig:
     )
 
 
+def _medial_axis(dim: int) -> ReconstructConfig:
+    return ReconstructConfig(
+        method="medial_axis",
+        network=NetworkConfig(kind="sine", width=64, depth=4, start="bowl", radius=0.9, omega=10.0),
+        medial=MedialConfig(levels=2 if dim == 2 else 1),
+        steps=1500,
+        lr=5e-4,
+        clip=100.0,
+        surface_points=512,
+        off_points=1024,
+    )
+
+
 def _steik(_: int) -> ReconstructConfig:
     loss = FieldLossConfig(
         surface=(2000.0,),
@@ -125,6 +138,7 @@ def _scaled(weight: float) -> tuple[float, ...]:
 _SMALL = {
     "latentsdf": _latentsdf,
     "hotspot": _hotspot,
+    "medial_axis": _medial_axis,
     "steik": _steik,
     "digs": _digs,
     "siren": _siren,
@@ -188,7 +202,57 @@ def _igr_paper(small: ReconstructConfig, _: int) -> ReconstructConfig:
     )
 
 
+def _medial_axis_paper(small: ReconstructConfig, dim: int) -> ReconstructConfig:
+    # The phases are 5, 15 and 10 epochs of 500 steps. The published clip follows a factor of 0.01 on the loss.
+    late = 1 / 6, 2 / 3
+    if dim == 2:
+        medial = MedialConfig(
+            width=1e-3,
+            phase_width=64,
+            phase_blocks=4,
+            phase_omega=25.0,
+            lr_phase=5e-4,
+            second_order=(10.0,),
+            phase=(0.2,),
+            surface=(10.0,),
+            eikonal=(0.1,),
+            expansion=_raised(100.0, 1.0, *late),
+        )
+    else:
+        medial = MedialConfig(
+            width=1e-4,
+            phase_width=128,
+            phase_blocks=6,
+            phase_omega=5.0,
+            lr_phase=5e-4,
+            second_order=_raised(1.0, 2.5, *late),
+            phase=_raised(0.02, 0.2, *late),
+            surface=_raised(0.01, 0.5, *late),
+            eikonal=_raised(0.05, 0.2, *late),
+            expansion=_raised(500.0, 200.0, *late),
+        )
+    network = replace(
+        small.network, width=256, depth=4 if dim == 2 else 8, radius=1.0, omega=10.0 if dim == 2 else 25.0
+    )
+    return replace(
+        small,
+        network=network,
+        medial=replace(medial, first_phase=late[0], last_phase=late[1], levels=1),
+        steps=15_000,
+        lr=5e-5,
+        clip=7500.0,
+        surface_points=5000,
+        off_points=20_000,
+        extent=1.2,
+    )
+
+
+def _raised(first: float, last: float, start: float, end: float) -> tuple[float, ...]:
+    return (first, start, first, end, last, last)
+
+
 _PAPER = {
+    "medial_axis": _medial_axis_paper,
     "hotspot": _hotspot_paper,
     "steik": _sine_paper,
     "digs": _sine_paper,

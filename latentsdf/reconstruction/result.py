@@ -21,11 +21,12 @@ from latentsdf.config import ReconstructConfig
 from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.extract import extract
 from latentsdf.geometry.mesh import Similarity
-from latentsdf.model.build import build
+from latentsdf.model.build import build, build_phase
 from latentsdf.tensors import save_tensors
 
 FORMAT = 1
 _CHUNK = 65_536
+_PHASE = "phase."
 _FILES = ("field.json", "config.yaml", "field.safetensors")
 
 
@@ -38,6 +39,8 @@ class Reconstruction:
     similarity: Similarity
     config: ReconstructConfig
     history: list[dict[str, float]] = field(default_factory=list)
+    phase_field: nn.Module | None = None
+    """Method `medial_axis`: points (N, d) of model space to v, about 0 on the medial axis and 1 away from it."""
 
     @property
     def dim(self) -> int:
@@ -64,6 +67,20 @@ class Reconstruction:
         distance = torch.cat(pieces) + (model - fitted).norm(dim=1)
         return np.asarray(distance.numpy() / np.float32(self.similarity.scale))
 
+    def phase(self, points: ArrayLike) -> NDArray[np.float32]:
+        """The phase (N,) in [0, 1] at points (N, d) of the user's frame, beyond the fitted box that of its side.
+
+        ConfigError for a method without a phase field.
+        """
+        if self.phase_field is None:
+            raise ConfigError(f"'{self.config.method}' learns no phase field; 'medial_axis' does")
+        array = np.asarray(points, dtype=np.float64)
+        model = torch.from_numpy(self.similarity.to_model(array).astype(np.float32))
+        fitted = model.clamp(-self.config.extent, self.config.extent)
+        with torch.no_grad():
+            pieces = [self.phase_field(piece.to(self.device)).cpu() for piece in fitted.split(_CHUNK)]
+        return np.asarray(torch.cat(pieces).numpy())
+
     def mesh(self, resolution: int = 256) -> trimesh.Trimesh:
         """The surface of a 3D field, in the user's frame; raises what `extract` raises."""
         if self.dim != 3:
@@ -89,8 +106,11 @@ class Reconstruction:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         about = {"format": FORMAT, "center": list(self.similarity.center), "scale": self.similarity.scale}
+        weights = dict(self.network.state_dict())
+        if self.phase_field is not None:
+            weights |= {_PHASE + k: v for k, v in self.phase_field.state_dict().items()}
         (folder / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False))
-        save_tensors(self.network.state_dict(), folder / "field.safetensors")
+        save_tensors(weights, folder / "field.safetensors")
         (folder / "field.json").write_text(json.dumps(about | {"history": self.history}, indent=1))
 
 
@@ -115,11 +135,16 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
     if about.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: field format {about.get('format')}, this version reads {FORMAT}")
     network = build(config.network, len(similarity.center), config.extent).to(device)
+    phase = None
+    if config.method == "medial_axis":
+        phase = build_phase(config.medial, len(similarity.center)).to(device).requires_grad_(False)
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(_PHASE)})
+        if phase is not None:
+            phase.load_state_dict({k.removeprefix(_PHASE): v for k, v in weights.items() if k.startswith(_PHASE)})
     except RuntimeError as error:
         raise CheckpointError(f"{folder}: the weights do not fit config.yaml; they come from different runs") from error
-    return Reconstruction(network.requires_grad_(False), similarity, config, about["history"])
+    return Reconstruction(network.requires_grad_(False), similarity, config, about["history"], phase)
 
 
 def _plain(value: Any) -> Any:

@@ -63,6 +63,8 @@ class Sampler:
 
     def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
         self.config, self.device = config, device
+        self.chances: Tensor | None = None
+        """Probability of each point of the cloud; None for equal ones."""
         self.generator = torch.Generator().manual_seed(config.seed)
         self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std)
         points, normals = cloud.points, cloud.normals
@@ -85,7 +87,11 @@ class Sampler:
 
     def draw(self) -> Batch:
         """The next batch."""
-        rows = self._rows(len(self.points), self.config.surface_points)
+        if self.chances is None:
+            rows = self._rows(len(self.points), self.config.surface_points)
+        else:
+            count = self.config.surface_points
+            rows = torch.multinomial(self.chances, count, replacement=True, generator=self.generator)
         off = self.mixture.draw(self.config.off_points, self.generator)
         if self.config.nearby == "local":
             half = len(off) // 2

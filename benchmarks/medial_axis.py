@@ -1,0 +1,135 @@
+"""The medial-axis method against HotSpot's losses on three planar shapes whose axis is known in closed form.
+
+    python benchmarks/medial_axis.py SHAPES_FOLDER --out medial.json
+
+Errors of the distance are over the points of the file's lattice that lie in [-1.1, 1.1]^2 of model space, where both
+fields were fitted, and near the curve (|d| <= 0.1), in the file's units. Distances between the set {v < 0.5} and the
+exact axis go both ways, over the same square: how far the set is off the axis (half of its width at least), and how
+much of the axis it misses. `profile_mae` is the mean difference of v to its limit for the exact axis (METHODS 8.1).
+"""
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.losses import recovery_profile
+from latentsdf.progress import console
+from latentsdf.reconstruction import Reconstruction, preset, reconstruct
+from latentsdf.reconstruction.picture import level_sets, phase
+
+_SIDE = 1.1
+_LATTICE = 400
+_LOW = 0.5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shapes", nargs="+", default=list(AXES), choices=AXES)
+    parser.add_argument("--methods", nargs="+", default=["hotspot", "medial_axis"])
+    parser.add_argument("--steps", type=int, help="instead of the preset's")
+    parser.add_argument("--pictures", type=Path, help="folder for level sets and phases")
+    parser.add_argument("--out", type=Path, help="JSON of all figures")
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for shape in arguments.shapes:
+        for method in arguments.methods:
+            config = preset(method, 2)
+            config = replace(config, steps=arguments.steps or config.steps)
+            data = np.load(arguments.folder / f"{shape}.npz")
+            started, processor = time.monotonic(), time.process_time()
+            result = reconstruct(data["surface_points"].astype(np.float64), config=config)
+            rows.append(
+                {"shape": shape, "method": method, "steps": config.steps}
+                | {"seconds": round(time.monotonic() - started, 1)}
+                | {"processor_seconds": round(time.process_time() - processor, 1)}
+                | _errors(result, data["grid_axis"].astype(np.float64), data["sdf_grid"].T.ravel())
+                | (_axis_distances(result, AXES[shape]()) if result.phase_field is not None else {})
+            )
+            console.print(rows[-1])
+            if arguments.pictures is not None:
+                _draw(result, arguments.pictures, f"{shape}_{method}")
+            if arguments.out is not None:
+                arguments.out.write_text(json.dumps(rows, indent=1))
+
+
+def _errors(result: Reconstruction, axis: NDArray[np.float64], exact: NDArray[np.float64]) -> dict[str, float]:
+    lattice = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    fitted = _in_square(result, lattice)
+    return compare_fields(result.distance(lattice[fitted]), exact[fitted]).as_dict()
+
+
+def _axis_distances(result: Reconstruction, axis: NDArray[np.float64]) -> dict[str, float]:
+    """Of {v < 0.5} to the axis and back, in the file's units."""
+    along = np.linspace(-_SIDE, _SIDE, _LATTICE)
+    lattice = result.similarity.to_user(np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2))
+    axis = axis[_in_square(result, axis)]
+    found, distance = result.phase(lattice), cKDTree(axis).query(lattice)[0]
+    limit = recovery_profile(torch.from_numpy(distance * result.similarity.scale), 0.0, result.config.medial.width)
+    figures = {"profile_mae": float(np.abs(found - limit.numpy()).mean()), "low_points": int((found < _LOW).sum())}
+    if figures["low_points"] == 0:
+        return figures
+    off, missed = distance[found < _LOW], cKDTree(lattice[found < _LOW]).query(axis)[0]
+    for name, values in (("low_to_axis", off), ("axis_to_low", missed)):
+        figures |= {f"{name}_mean": float(values.mean()), f"{name}_p95": float(np.percentile(values, 95))}
+    return figures
+
+
+def _in_square(result: Reconstruction, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((np.abs(result.similarity.to_model(points)) <= _SIDE).all(axis=1))
+
+
+def _draw(result: Reconstruction, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    level_sets(result, size=400).save(folder / f"{name}.png")
+    if result.phase_field is not None:
+        phase(result, size=400).save(folder / f"{name}_phase.png")
+
+
+def _line(start: tuple[float, float], end: tuple[float, float]) -> NDArray[np.float64]:
+    share = np.linspace(0, 1, 4000)[:, None]
+    return np.array(start) * (1 - share) + np.array(end) * share
+
+
+def _circle() -> NDArray[np.float64]:
+    return np.zeros((1, 2))
+
+
+def _square() -> NDArray[np.float64]:
+    return np.concatenate((_line((-0.5, -0.5), (0.5, 0.5)), _line((-0.5, 0.5), (0.5, -0.5))))
+
+
+def _l() -> NDArray[np.float64]:
+    """[-1/2, 1/2]^2 without its upper right quarter, of which the lower half is given; the rest is its mirror image.
+
+    Around the inner corner the axis is the parabola between that corner and the lower side, y = x^2 - 1/4.
+    """
+    meeting = (1 - 2**0.5) / 2
+    x = np.linspace(meeting, 0, 2000)
+    lower = np.concatenate(
+        (
+            _line((0.5, 0.0), (0.25, -0.25)),
+            _line((0.5, -0.5), (0.25, -0.25)),
+            _line((0.25, -0.25), (0.0, -0.25)),
+            np.stack((x, x**2 - 0.25), axis=1),
+        )
+    )
+    diagonals = (_line((-0.5, -0.5), (meeting, meeting)), _line((0.0, 0.0), (3.0, 3.0)))
+    return np.concatenate((lower, lower[:, ::-1], *diagonals))
+
+
+AXES = {"square": _square, "L": _l, "circle": _circle}
+"""Points of each shape's medial axis, inside and outside, in the file's units."""
+
+
+if __name__ == "__main__":
+    main()
