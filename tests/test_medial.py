@@ -81,8 +81,9 @@ def test_a_square_and_its_diagonals(square: ls.Reconstruction) -> None:
     assert found.min() >= 0 and found.max() <= 1
 
 
-def test_the_phases_follow_each_other() -> None:
-    cloud = read_cloud(_square())
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_phases_follow_each_other(dim: int) -> None:
+    cloud = read_cloud(np.random.default_rng(0).normal(size=(300, dim)))
     changes = {"medial": replace(_short().medial, first_phase=0.25, last_phase=0.5), "steps": 8}
     fit = MedialFit(cloud, _short(**changes), torch.device("cpu"))
     start = fit.phase.last.bias.item()

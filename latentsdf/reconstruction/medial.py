@@ -79,10 +79,10 @@ class MedialFit(Fit):
 
     def _update(self, progress: float) -> None:
         super()._update(progress)
-        if self.config.medial.first_phase <= progress < self.config.medial.last_phase:
-            self.adam_phase.param_groups[0]["lr"] = self.config.medial.lr_phase * self._decay(progress)
-            nn.utils.clip_grad_norm_(self.phase.parameters(), _CLIP_PHASE)
-            self.adam_phase.step()
+        # In the first and the last phase v has no gradient, and Adam leaves it as it is.
+        nn.utils.clip_grad_norm_(self.phase.parameters(), _CLIP_PHASE)
+        self.adam_phase.param_groups[0]["lr"] = self.config.medial.lr_phase * self._decay(progress)
+        self.adam_phase.step()
         self.adam_phase.zero_grad(set_to_none=True)
 
     def _split(self, alone: bool) -> None:
