@@ -11,8 +11,9 @@ A value is either exact, or a bound: a number of the right sign and at most the 
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from latentsdf.compiled import compiled
 
 SIDE = 8
 VOLUME = SIDE**3
@@ -105,7 +106,7 @@ def lookup(blocks: Blocks, index: Ints) -> NDArray[np.float32]:
     return np.where(row < 0, np.float32(np.nan), value)
 
 
-@njit(cache=True)
+@compiled()
 def load(table: Ints, corner: Ints, value: NDArray[np.float32], row: int, halo: Halo) -> None:
     """Fill halo (9, 9, 9) with a block and the next vertices of its upper neighbours."""
     n = table.shape[0]
@@ -123,7 +124,7 @@ def load(table: Ints, corner: Ints, value: NDArray[np.float32], row: int, halo: 
             halo[x, y, SIDE] = value[far, lx | ly] if far >= 0 else np.nan
 
 
-@njit(cache=True)
+@compiled()
 def _reach(table: Ints, corner: Ints, mask: Mask, low: int, high: int, last: int) -> Mask:
     """Blocks met by the bounding box of each block's part of the mask, grown."""
     wanted = np.zeros(table.shape, dtype=np.bool_)
@@ -144,7 +145,7 @@ def _reach(table: Ints, corner: Ints, mask: Mask, low: int, high: int, last: int
     return wanted
 
 
-@njit(cache=True)
+@compiled()
 def _spread(table: Ints, corner: Ints, mask: Mask, axis: int, low: int, high: int, first: int, last: int) -> Mask:
     result = np.zeros(mask.shape, dtype=np.bool_)
     shift = 6 - 3 * axis

@@ -8,10 +8,10 @@ two diagonal inside corners the corners are kept apart; the rule looks at that f
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from latentsdf.blocks import SIDE, Blocks, Ints, load
+from latentsdf.compiled import compiled
 
 _MARGIN = 1e-4  # of a cell: vertices keep off the lattice vertices, or faces without area would appear there
 _MOST = 5
@@ -115,7 +115,7 @@ def _triangulate(loop: list[int]) -> list[tuple[int, int, int]]:
     return list(triangles)
 
 
-@njit(cache=True)
+@compiled()
 def _number(table: Ints, corner: Ints, value: NDArray[np.float32]) -> tuple[Ints, NDArray[np.uint8], int]:
     """For each vertex: number of its first crossed edge, and which of its three upward edges are crossed."""
     base = np.zeros(value.shape, dtype=np.int32)
@@ -137,7 +137,7 @@ def _number(table: Ints, corner: Ints, value: NDArray[np.float32]) -> tuple[Ints
     return base, edges, count
 
 
-@njit(cache=True)
+@compiled()
 def _place(
     table: Ints, corner: Ints, value: NDArray[np.float32], base: Ints, edges: NDArray[np.uint8], count: int
 ) -> NDArray[np.float64]:
@@ -165,7 +165,7 @@ def _place(
     return vertices
 
 
-@njit(cache=True)
+@compiled()
 def _connect(
     table: Ints, corner: Ints, value: NDArray[np.float32], base: Ints, edges: NDArray[np.uint8],
     triangles: NDArray[np.int8], sizes: NDArray[np.int8],
@@ -195,7 +195,7 @@ def _connect(
     return faces[:count].copy()
 
 
-@njit(cache=True)
+@compiled()
 def _case(halo: NDArray[np.float32], x: int, y: int, z: int) -> int:
     """Which corners of a cell are inside, as bits; -1 when a corner is absent."""
     case = 0

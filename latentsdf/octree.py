@@ -5,10 +5,10 @@ it then gets a bound (see `blocks`), which saves most evaluations.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from latentsdf.blocks import SIDE, VOLUME, Blocks, Halo, Ints, Mask, allocate, any_axis, load
+from latentsdf.compiled import compiled
 
 
 def refine(parent: Blocks, active: Mask, reach: float, keep: float) -> tuple[Blocks, Mask]:
@@ -47,7 +47,7 @@ def crossing_vertices(blocks: Blocks) -> Mask:
     return _ends(blocks.table, blocks.corner, blocks.value)
 
 
-@njit(cache=True)
+@compiled()
 def _cells(table: Ints, corner: Ints, value: NDArray[np.float32], threshold: float) -> Mask:
     mask = np.zeros(value.shape, dtype=np.bool_)
     halo = np.empty((SIDE + 1, SIDE + 1, SIDE + 1), dtype=np.float32)
@@ -68,7 +68,7 @@ def _cells(table: Ints, corner: Ints, value: NDArray[np.float32], threshold: flo
     return mask
 
 
-@njit(cache=True)
+@compiled()
 def _ends(table: Ints, corner: Ints, value: NDArray[np.float32]) -> Mask:
     mask = np.zeros(value.shape, dtype=np.bool_)
     halo = np.empty((SIDE + 1, SIDE + 1, SIDE + 1), dtype=np.float32)
@@ -89,7 +89,7 @@ def _ends(table: Ints, corner: Ints, value: NDArray[np.float32]) -> Mask:
     return mask
 
 
-@njit(cache=True)
+@compiled()
 def _child_blocks(corner: Ints, active: Mask, n: int) -> Mask:
     wanted = np.zeros((n, n, n), dtype=np.bool_)
     for row in range(len(corner)):
@@ -106,7 +106,7 @@ def _child_blocks(corner: Ints, active: Mask, n: int) -> Mask:
     return wanted
 
 
-@njit(cache=True)
+@compiled()
 def _seed(
     parent_table: Ints, parent_corner: Ints, parent_value: NDArray[np.float32], parent_exact: Mask, active: Mask,
     table: Ints, value: NDArray[np.float32], exact: Mask, pending: Mask, resolution: int, reach: float, keep: float,
@@ -145,7 +145,7 @@ def _seed(
                         pending[to, at] = True
 
 
-@njit(cache=True)
+@compiled()
 def _bound(halo: Halo, x: int, y: int, z: int, a: int, b: int, c: int, reach: float) -> float:
     """Signed bound at child vertex (a, b, c) of a cell from the parent vertices around it; 0 when it says nothing."""
     low, high = np.inf, -np.inf

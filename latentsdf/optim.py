@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor
+
+from latentsdf.compiled import compiled
 
 Array = NDArray[np.float32]
 
@@ -79,7 +81,7 @@ def _corrections(beta: float) -> Array:
 
 
 # One pass over four scattered arrays instead of torch's eleven: 3x `_step` on two cores.
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(parallel=True)
 def _step_on_cpu(
     table: Array,
     first: Array,

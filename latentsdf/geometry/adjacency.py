@@ -3,15 +3,16 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from latentsdf.compiled import compiled
 
 _FEW = 32  # edges at a vertex; more are sorted by halves
 
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def adjacency(faces: Ints, vertex_count: int) -> Any:
     """Edges (E, 2) of faces (F, 3), smaller end first; the faces around each edge and the neighbours of each vertex.
 
@@ -60,7 +61,7 @@ def adjacency(faces: Ints, vertex_count: int) -> Any:
     return edges, edge_start, owner, vertex_start, following
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _insertion_sort(key: Ints, value: Ints, begin: int, end: int) -> None:
     for at in range(begin + 1, end):
         k, v, to = key[at], value[at], at

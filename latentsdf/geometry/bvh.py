@@ -8,9 +8,9 @@ from the distance to the face that its predecessor found, so that most of the tr
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from latentsdf.compiled import compiled
 from latentsdf.geometry.triangles import point_triangle
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class TriangleTree:
         return np.sqrt(squared), self.order[slot], found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _build(corners: Floats) -> Any:
     """Order of the faces (F,), and the boxes (M, 2, 3) of all nodes, level after level."""
     count, levels = len(corners), 0
@@ -65,13 +65,13 @@ def _build(corners: Floats) -> Any:
     return order, boxes
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _widen(box: Floats, axis: int, value: float) -> None:
     box[0, axis] = min(box[0, axis], value)
     box[1, axis] = max(box[1, axis], value)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _part(order: Ints, center: Floats, axis: int, first: int, last: int, middle: int) -> None:
     """Reorder order[first:last] so that none before `middle` lies further along the axis than one behind it (Hoare)."""
     last -= 1
@@ -109,7 +109,7 @@ def _morton_order(points: Floats) -> Ints:
     return np.argsort(key, kind="stable")
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _apart(box: Floats, p: Floats) -> float:
     """Squared distance from p to a box (2, 3)."""
     x = max(box[0, 0] - p[0], 0.0, p[0] - box[1, 0])
@@ -118,7 +118,7 @@ def _apart(box: Floats, p: Floats) -> float:
     return x * x + y * y + z * z
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _query(corners: Floats, boxes: Floats, points: Floats, order: Ints) -> Any:
     faces, leaves = len(corners), (len(boxes) + 1) // 2
     squared, slot, found = np.empty(len(points)), np.empty(len(points), np.int64), np.empty((len(points), 3))

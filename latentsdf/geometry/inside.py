@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from latentsdf.compiled import compiled
 from latentsdf.geometry.sign import SignRule, WindingRule
 
 _BLOCK, _SMALL_BLOCK = 16, 4  # cells a side, in the first vote and in the second
@@ -65,7 +65,7 @@ def _lattice_positions(index: NDArray[np.integer[Any]], resolution: int) -> Floa
     return np.stack([i, j, k], axis=1).astype(np.float64) * (2 / resolution) - 1
 
 
-@njit(cache=True)
+@compiled()
 def _pieces(index: Any, distance: Any, resolution: int, block: int) -> Any:
     """The piece of each vertex (B,), counted from 0: connected by `no surface between`, cut every `block` cells.
 
@@ -104,7 +104,7 @@ def _pieces(index: Any, distance: Any, resolution: int, block: int) -> Any:
     return parent
 
 
-@njit(cache=True)
+@compiled()
 def _members(piece: Ints, size: Ints, taken: Ints) -> Ints:
     """Positions of `taken` members spread over each piece, one piece after the other."""
     first = np.cumsum(taken) - taken

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from latentsdf.compiled import compiled
 from latentsdf.geometry.adjacency import adjacency
 from latentsdf.geometry.triangles import point_triangle
 from latentsdf.geometry.vectors import Vector, cross, dot, minus, row, times
@@ -28,21 +28,21 @@ class PseudonormalRule:
         return inside
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _unit(a: Vector) -> Vector:
     """The direction of a, or 0."""
     length = np.sqrt(dot(a, a))
     return times(a, 1 / length) if length > 0 else (0.0, 0.0, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add(table: Floats, i: int, a: Vector) -> None:
     table[i, 0] += a[0]
     table[i, 1] += a[1]
     table[i, 2] += a[2]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _pseudonormals(vertices: Floats, faces: Ints, edges: Ints, edge_start: Ints, edge_faces: Ints) -> Any:
     """Normals of the faces (F, 3), of each face's edges (F, 3, 3) and of the vertices (V, 3); any length but 0."""
     of_face = np.zeros((len(faces), 3))
@@ -71,7 +71,7 @@ def _pseudonormals(vertices: Floats, faces: Ints, edges: Ints, edge_start: Ints,
     return of_face, of_edge, of_vertex
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _inside(points: Any, face: Any, corners: Any, faces: Any, of_face: Any, of_edge: Any, of_vertex: Any) -> Any:
     inside = np.empty(len(points), dtype=np.bool_)
     for q in range(len(points)):

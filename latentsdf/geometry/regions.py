@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from latentsdf.compiled import compiled
 from latentsdf.geometry.vectors import Vector, row
 
 SLACK = 1e-6  # by which regions are widened, so rounding can only add candidates, never lose one
@@ -16,7 +16,7 @@ _BLOCK = 8
 Floats = NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def empty_store(resolution: int) -> Any:
     """A table of blocks of vertices, the squared distances and faces in these, and how many blocks there are."""
     side = resolution // _BLOCK + 1
@@ -28,7 +28,7 @@ def empty_store(resolution: int) -> Any:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def offer(
     corners: Floats,
     low: Floats,
@@ -112,13 +112,13 @@ def offer(
     return table, squared, closest, used
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _product(a: float, b: float, c: float, d: float) -> tuple[float, float]:
     """The least and the largest product of a number from a to b and one from c to d."""
     return min(a * c, a * d, b * c, b * d), max(a * c, a * d, b * c, b * d)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _ends(planes: Floats, m: int, ends: Floats) -> int:
     """Where half-spaces end a row (i, j): at k = e0 + e1 i + e2 j, e the rows of `ends`. Those that bound k from above
     come first, as many as are returned.
@@ -138,7 +138,7 @@ def _ends(planes: Floats, m: int, ends: Floats) -> int:
     return above
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _cut(corners: Floats, x0: float, x1: float) -> tuple[float, float]:
     """Range of y over the part of a point, segment or triangle with x0 <= x <= x1."""
     y0, y1 = np.inf, -np.inf
@@ -154,7 +154,7 @@ def _cut(corners: Floats, x0: float, x1: float) -> tuple[float, float]:
     return y0, y1
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def collect(store: Any, resolution: int, band: float) -> Any:
     """What lies within the band, sorted: linear index, distance and face, (B,) each. One walk counts, one copies."""
     table, squared, closest, _ = store

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from numba import njit
 from numpy.typing import NDArray
 
+from latentsdf.compiled import compiled
 from latentsdf.geometry.lattice import check_resolution, in_cells
 from latentsdf.geometry.triangles import point_triangle
 
@@ -98,7 +98,7 @@ def _discs(corners: Floats) -> Float32:
     return np.concatenate([center.T, normal.T, radius[None]]).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _rows(corners: Floats) -> Float32:
     """(F * _ROW,): the plane of each triangle, then per side the plane outward of it, the one across its start, and its
     length; planes as normal and offset.
@@ -142,7 +142,7 @@ def _rows(corners: Floats) -> Float32:
     return table.astype(np.float32).ravel()
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@compiled(nogil=True, error_model="numpy", fastmath=True)
 def _bound(
     x: np.float32, y: np.float32, z: np.float32, pool: Float32, room: int, first: int, count: int, lower: Float32
 ) -> None:
@@ -158,7 +158,7 @@ def _bound(
         lower[q] = h * h + beside * beside
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@compiled(nogil=True, error_model="numpy", fastmath=True)
 def _sift(
     closest: Float32, half: Float32, ceiling: np.float32, pool: Float32, room: int, first: int, count: int, lower: Any
 ) -> None:
@@ -172,7 +172,7 @@ def _sift(
         lower[q] -= two * (sway + reach * pool[q + np.uint64(6 * room)]) + ceiling
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@compiled(nogil=True, error_model="numpy", fastmath=True)
 def _offer(f: np.int32, points: Float32, table: Float32, squared: Float32, leaf: Any) -> None:
     """Improve the squared distances of a block's points, (3, _VERTICES) flat, by triangle f."""
     r = np.uint64(_ROW * f)
@@ -225,14 +225,14 @@ def _offer(f: np.int32, points: Float32, table: Float32, squared: Float32, leaf:
         leaf[q] = f if better else leaf[q]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _halfway(begin: int, end: int) -> int:
     """Where to halve a range so that its small parts are full, but for the last; its end if it is small."""
     parts = (end - begin + _SMALL - 1) // _SMALL
     return min(end, begin + _SMALL * ((parts + 1) // 2))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _fill(
     box: Ints, discs: Float32, rows: Float32, corners: Floats, owner: Ints, cell: float, distance: Any, face: Any
 ) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from numba import njit
 from numpy.typing import NDArray
+
+from latentsdf.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,7 +28,7 @@ def closed_and_consistent(faces: Ints, vertex_count: int) -> bool:
     return bool(_balanced(faces, vertex_count) and _single(faces, vertex_count))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _mixed(key: Any) -> Any:
     """The 64 bits of a key, each made to depend on all of them (splitmix64; Steele, Lea & Flood 2014)."""
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -35,7 +36,7 @@ def _mixed(key: Any) -> Any:
     return key ^ (key >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _mixed_rows(bits: Any) -> Any:
     """A key (V,) of each row (V, 3); rows that differ hardly ever share one."""
     keys = np.empty(len(bits), np.uint64)
@@ -44,7 +45,7 @@ def _mixed_rows(bits: Any) -> Any:
     return keys
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _balanced(faces: Ints, vertex_count: int) -> bool:
     """Are the edges in one direction those in the other? Known by sums of their keys, wrong once in 2^64 times."""
     total = np.uint64(0)
@@ -56,7 +57,7 @@ def _balanced(faces: Ints, vertex_count: int) -> bool:
     return total == 0
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _single(faces: Ints, vertex_count: int) -> bool:
     """Does no edge occur twice in one direction?"""
     first = np.zeros(vertex_count + 1, np.int64)

@@ -8,9 +8,9 @@ each lattice row meets them in one interval; together they cover the band hardly
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from latentsdf.compiled import compiled
 from latentsdf.geometry.regions import SLACK, collect, empty_store, offer
 from latentsdf.geometry.vectors import Vector, cross, dot, minus, row, times
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _face_frame(v: Floats, f: Ints, normal: Floats, outward: Floats) -> bool:
     """Write the unit normal (3,) and each edge's in-plane outward unit vector (3, 3); False for a sliver."""
     a, b, c = row(v, f[0]), row(v, f[1]), row(v, f[2])
@@ -39,7 +39,7 @@ def _face_frame(v: Floats, f: Ints, normal: Floats, outward: Floats) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def frames(v: Floats, faces: Ints) -> Any:
     """Each face's unit normal (F, 3) and outward vectors at its edges (F, 3, 3), and False (F,) for slivers."""
     normal = np.zeros((len(faces), 3))
@@ -50,14 +50,14 @@ def frames(v: Floats, faces: Ints) -> Any:
     return normal, outward, good
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _bound(planes: Floats, m: int, direction: Vector, point: Vector) -> None:
     """Half-space m: direction . (x - point) <= slack."""
     planes[m, 0], planes[m, 1], planes[m, 2] = direction
     planes[m, 3] = dot(direction, point) + SLACK
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def scan_mesh(
     v: Floats,
     faces: Ints,
@@ -161,7 +161,7 @@ def scan_mesh(
     return collect(store, resolution, band)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _opposite(outward: Floats, face: Ints, edge: Ints) -> Any:
     """The face's outward vector at that of its edges."""
     for s in range(3):
@@ -170,7 +170,7 @@ def _opposite(outward: Floats, face: Ints, edge: Ints) -> Any:
     return row(outward, 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _wedge(
     n0: Vector, b1: Vector, n1: Vector, b0: Vector, band: float, low: Floats, high: Floats, rays: Floats
 ) -> bool:
@@ -192,7 +192,7 @@ def _wedge(
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _cone(planes: Floats, m: int, band: float, low: Floats, high: Floats) -> None:
     """A box around the part of the cone {planes[q, :3] . x <= 0 for q < m} within the band.
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from latentsdf.compiled import compiled
 from latentsdf.geometry.vectors import cross, dot, minus, row, times
 
 Floats = NDArray[np.float64]
@@ -24,7 +24,7 @@ def normals_of(corners: Floats) -> Floats:
     return normal
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _areas_and_normals(corners: Floats) -> Any:
     area, normal = np.empty(len(corners)), np.zeros((len(corners), 3))
     for f in range(len(corners)):
@@ -37,7 +37,7 @@ def _areas_and_normals(corners: Floats) -> Any:
     return area, normal
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def volume_of(corners: Floats, center: Floats) -> float:
     """Signed volume that triangles (F, 3, 3) enclose with a center (3,), positive if they face away from it."""
     middle = (center[0], center[1], center[2])
@@ -56,7 +56,7 @@ def corner_sets(faces: Ints, vertex_count: int) -> Ints:
     return np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _packed_corners(faces: Ints) -> Ints:
     packed = np.empty(len(faces), np.int64)
     for f in range(len(faces)):
@@ -77,7 +77,7 @@ def spread(corners: Floats, per_face: int, more: int, rng: np.random.Generator) 
     return np.einsum("pc,pcx->px", weight, corners[owner]), owner
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@compiled(nogil=True, error_model="numpy", forceinline=True)
 def point_triangle(px: float, py: float, pz: float, corners: Floats, f: int) -> tuple[float, int, float, float, float]:
     """Squared distance from p to triangle f of corners (F, 3, 3), where its closest point lies, and that point.
 

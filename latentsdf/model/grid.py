@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from latentsdf.compiled import compiled
 
 _CORNERS = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 
@@ -94,7 +96,7 @@ class _Gather(torch.autograd.Function):
         return of_table, None, of_weights
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(parallel=True)
 def _weighted_sum(table: NDArray[Any], rows: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     channels = table.shape[1]
     features = np.zeros((len(rows), channels), dtype=table.dtype)
@@ -107,7 +109,7 @@ def _weighted_sum(table: NDArray[Any], rows: NDArray[Any], weights: NDArray[Any]
 
 
 # One thread: two would have to agree on who adds to a row, and the sum would depend on it.
-@njit(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled()
 def _scatter(count: int, rows: NDArray[Any], weights: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
     channels = gradient.shape[1]
     table = np.zeros((count, channels), dtype=gradient.dtype)
@@ -119,7 +121,7 @@ def _scatter(count: int, rows: NDArray[Any], weights: NDArray[Any], gradient: ND
     return table
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(parallel=True)
 def _products(table: NDArray[Any], rows: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
     weights = np.empty(rows.shape, dtype=gradient.dtype)
     for n in prange(len(rows)):

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentsdf.compiled import compiled
 from latentsdf.model.jet import Jet
 
 _SHARPNESS = 100.0
@@ -142,7 +143,7 @@ class _Lookup(torch.autograd.Function):
         return None, None, None, None
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(inline="always")
 def _cell(x: Any, resolution: Any, extent: Any) -> Any:
     """Cell along one axis, place within it, and the rate of that place; the rate is 0 outside the box."""
     position = (x / extent + np.float32(1)) * np.float32(resolution / 2)
@@ -155,7 +156,7 @@ def _cell(x: Any, resolution: Any, extent: Any) -> Any:
     return lower, position - np.float32(lower), rate
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(inline="always")
 def _corner(corner: Any, dim: Any, side: Any, lower: Any, fraction: Any, rate: Any, weights: Any) -> Any:
     """Row of a corner within its level; `weights` receives its weight and that weight's derivatives."""
     row = 0
@@ -170,7 +171,7 @@ def _corner(corner: Any, dim: Any, side: Any, lower: Any, fraction: Any, rate: A
     return row
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(parallel=True)
 def _look_up(
     points: NDArray[Any],
     table: NDArray[Any],
@@ -195,7 +196,7 @@ def _look_up(
 
 
 # Levels in parallel: no two share a row, so the sums do not depend on the number of threads.
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(parallel=True)
 def _add_back(
     points: NDArray[Any],
     sums: NDArray[Any],

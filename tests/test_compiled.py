@@ -1,0 +1,53 @@
+"""Compiled kernels are kept for exactly the sources they were compiled from."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import latentsdf.compiled
+from latentsdf.compiled import cache_folder, compiled, source_digest, source_of
+from latentsdf.geometry.transform import scan_mesh
+
+_RUN = "import sys; sys.path.insert(0, sys.argv[1]); from latentsdf.outer import outer; print(outer(3))"
+
+
+def _result(root: Path) -> int:
+    return int(subprocess.check_output([sys.executable, "-c", _RUN, str(root)], text=True, env=os.environ))
+
+
+def test_a_change_in_a_file_that_was_compiled_in_is_noticed(tmp_path):
+    """numba alone answers 8 again: it looks at the outer kernel's file only."""
+    package = tmp_path / "latentsdf"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "compiled.py").write_text(Path(latentsdf.compiled.__file__).read_text())
+    use = "from latentsdf.compiled import compiled\n"
+    (package / "inner.py").write_text(use + "@compiled()\ndef inner(x):\n    return x + 1\n")
+    outer = "from latentsdf.inner import inner\n@compiled()\ndef outer(x):\n    return 2 * inner(x)\n"
+    (package / "outer.py").write_text(use + outer)
+    assert _result(tmp_path) == 8
+    (package / "inner.py").write_text((package / "inner.py").read_text().replace("+ 1", "+ 5"))
+    assert _result(tmp_path) == 16
+    (package / "inner.py").write_text((package / "inner.py").read_text().replace("+ 5", "+ 1"))
+    assert _result(tmp_path) == 8
+
+
+def test_the_digest_covers_what_is_imported_on_the_way():
+    transform = source_digest(source_of("latentsdf.geometry.transform"))
+    assert transform != source_digest(source_of("latentsdf.geometry.regions"))
+    assert scan_mesh.stats.cache_path.startswith(cache_folder(transform))
+
+
+def test_where_nothing_can_be_written_kernels_are_compiled_each_time(monkeypatch):
+    monkeypatch.setattr(latentsdf.compiled, "cache_folder", lambda _: "")
+    twice = compiled()(_twice)
+    assert twice(4) == 8
+    assert twice.stats.cache_path is None
+
+
+def _twice(x):
+    return 2 * x
+
+
+_twice.__module__ = "latentsdf.geometry.vectors"
