@@ -261,6 +261,8 @@ class NetworkConfig:
     """Sine networks: see `model.siren`."""
     radius: float = 0.5
     """Of the sphere that the field is at the start, in model space."""
+    slope: float = 1.0
+    """Of that sphere's field, for the starts `sphere` and `multifrequency`: |grad u|."""
     omega: float = 30.0
     """Sine networks: frequency of every layer."""
     resolutions: tuple[int, ...] = (8, 16, 32, 64, 128)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from latentsdf.config import NetworkStart
+from latentsdf.config import NetworkConfig, NetworkStart
 from latentsdf.losses import jet
+from latentsdf.model.build import build
 from latentsdf.model.phase import PhaseField
 from latentsdf.model.siren import QuadraticLinear, SineNetwork
 from latentsdf.model.softplus import SoftplusMLP
@@ -27,6 +28,16 @@ def test_a_sine_network_starts_as_the_distance_of_a_sphere(dim: int, start: Netw
     found = jet(network, points)
     assert (found.distance - (radius - 0.5)).abs().max() < 0.03
     assert (found.gradient.norm(dim=1) - 1).abs().mean() < 0.1
+
+
+def test_the_slope_of_a_start_is_set_by_its_configuration() -> None:
+    fields = []
+    for slope in (1.0, 0.1):
+        torch.manual_seed(0)
+        fields.append(build(NetworkConfig(kind="sine", radius=0.7, slope=slope), 2, 1.1))
+    points = torch.rand(50, 2) * 2 - 1
+    assert fields[0](points).std() > 0.1
+    assert torch.allclose(fields[1](points), 0.1 * fields[0](points), atol=1e-6)
 
 
 def test_the_multifrequency_start_holds_frequencies_that_the_sphere_start_lacks() -> None:

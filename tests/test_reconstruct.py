@@ -75,7 +75,9 @@ def test_a_torus_from_unoriented_points() -> None:
 def test_each_classical_method_fits_a_circle(method: str) -> None:
     points = _circle(1000, 0.5)
     normals = points / 0.5 if method in ("igr", "siren") else None
-    result = ls.reconstruct(points, normals, config=replace(_short(method, steps=200), lr=2e-3, loss=_constant(method)))
+    # Faster, StEik's directional divergence, which is not relaxed here, leaves a constant.
+    lr = 1e-3 if method == "steik" else 2e-3
+    result = ls.reconstruct(points, normals, config=replace(_short(method, steps=200), lr=lr, loss=_constant(method)))
     assert np.abs(result.distance(points)).mean() < 0.01
     first, last = result.history
     assert last["surface"] < first["surface"]

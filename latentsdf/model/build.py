@@ -27,6 +27,7 @@ def build(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
         start=config.start,
         quadratic=config.kind == "quadratic",
         radius=config.radius,
+        slope=config.slope,
         omega=config.omega,
     )
 

@@ -69,9 +69,11 @@ def _hotspot(dim: int) -> ReconstructConfig:
 
 
 def _sine(method: str, kind: Literal["sine", "quadratic"]) -> ReconstructConfig:
+    # As published, a nearly flat start around the cloud. At slope 1 a field of 0 costs less than any distance while
+    # divergence counts, and what grows out of 0 has no sign.
     return ReconstructConfig(
         method=method,
-        network=NetworkConfig(kind=kind, width=64, depth=4, start="multifrequency", omega=30.0),
+        network=NetworkConfig(kind=kind, width=64, depth=4, start="multifrequency", omega=30.0, radius=1.0, slope=0.1),
         steps=3000,
         lr=5e-4,
         surface_points=512,
@@ -95,11 +97,12 @@ def _medial_axis(dim: int) -> ReconstructConfig:
 
 
 def _steik(_: int) -> ReconstructConfig:
+    # Published: 100, which at a few hundred points a step makes the field constant.
     loss = FieldLossConfig(
         surface=(2000.0,),
         off_surface=(100.0,),
         eikonal=(50.0,),
-        directional=_scaled(100.0),
+        directional=_scaled(10.0),
     )
     return replace(_sine("steik", "quadratic"), loss=loss)
 
@@ -192,7 +195,17 @@ def _sine_paper(small: ReconstructConfig, _: int) -> ReconstructConfig:
         "siren": (256, 4, 1e-4, 10_000, 1400),
     }[small.method]
     network = replace(small.network, width=width, depth=depth)
-    return replace(small, network=network, lr=lr, lr_final=1.0, steps=steps, surface_points=points, off_points=points)
+    loss = replace(small.loss, directional=_scaled(100.0)) if small.method == "steik" else small.loss
+    return replace(
+        small,
+        network=network,
+        loss=loss,
+        lr=lr,
+        lr_final=1.0,
+        steps=steps,
+        surface_points=points,
+        off_points=points,
+    )
 
 
 def _igr_paper(small: ReconstructConfig, _: int) -> ReconstructConfig:
