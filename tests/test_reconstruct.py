@@ -82,8 +82,9 @@ def test_each_classical_method_fits_a_circle(method: str) -> None:
     first, last = result.history
     assert last["surface"] < first["surface"]
     assert ("divergence" in first, "directional" in first) == (method == "digs", method == "steik")
+    assert result.distance(0.9 * points).mean() < 0 < result.distance(1.1 * points).mean()
+    center, corner = result.distance(np.array([[0, 0], [0.45, 0.45]]))
     if method in ("hotspot", "igr"):
-        center, corner = result.distance(np.array([[0, 0], [0.45, 0.45]]))
         assert center < -0.1 and corner > 0.02
 
 

@@ -69,8 +69,8 @@ def _hotspot(dim: int) -> ReconstructConfig:
 
 
 def _sine(method: str, kind: Literal["sine", "quadratic"]) -> ReconstructConfig:
-    # As published, a nearly flat start around the cloud. At slope 1 a field of 0 costs less than any distance while
-    # divergence counts, and what grows out of 0 has no sign.
+    # As published, a nearly flat start around the cloud. From a smaller sphere of slope 1 fields went to 0 and lost
+    # their sign, probably because 0 costs less than any distance while divergence counts.
     return ReconstructConfig(
         method=method,
         network=NetworkConfig(kind=kind, width=64, depth=4, start="multifrequency", omega=30.0, radius=1.0, slope=0.1),
