@@ -1,6 +1,6 @@
 """Convex regions on a regular lattice, row by row, and a store of the vertices that they reach; lengths in cells."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,40 +28,49 @@ def empty_store(resolution: int) -> Any:
     )
 
 
-@compiled(nogil=True)
-def offer(
-    corners: Floats,
-    low: Floats,
-    high: Floats,
-    rays: Floats,
-    planes: Floats,
-    ends: Floats,
-    m: int,
-    kind: int,
-    axis: Vector,
-    face: int,
-    resolution: int,
-    band: float,
-    begin: int,
-    end: int,
-    store: Any,
-) -> Any:
-    """Offer one face (kind 0), edge (1) or vertex (2) to the lattice vertices in its convex region.
+class Region(NamedTuple):
+    """Scratch for one region: within a box, `low` to `high` (3,), about the first of `corners` (3, 3).
 
-    The region is within a box, `low` to `high`, about `corners`; it is made of steps of at most `band` from there along
-    unit rays, which lie in the box `rays` (2, 3). Steps are to both sides of a face.
+    It is made of steps of at most the band's width from there along unit rays in the box `rays` (2, 3), and ended by
+    half-spaces `planes` (M, 4): planes[q, :3] . x <= planes[q, 3]. `ends` (M, 4) is `offer`'s own.
     """
+
+    corners: Floats
+    low: Floats
+    high: Floats
+    rays: Floats
+    planes: Floats
+    ends: Floats
+
+
+class Slab(NamedTuple):
+    """The part begin <= i < end of a lattice, and how far its vertices may be from a surface."""
+
+    resolution: int
+    band: float
+    begin: int
+    end: int
+
+
+@compiled(nogil=True)
+def offer(region: Region, count: int, m: int, axis: Vector, face: int, slab: Slab, store: Any) -> Any:
+    """Offer the lattice vertices in a region to a vertex (1 corner), edge (2) or face (3), as the closest so far.
+
+    `m` half-spaces count. `axis` is an edge's direction or a face's normal; steps are to both sides of a face.
+    """
+    corners, low, high, rays, planes, ends = region
+    resolution, band, begin, end = slab
     table, squared, closest, used = store
     limit = np.float32(band * band * (1 + 1e-6))
     a = row(corners, 0)
     first_x, last_x, first_y, last_y, first_z, last_z = a[0], a[0], a[1], a[1], a[2], a[2]
-    for s in range(1, len(corners)):
+    for s in range(1, count):
         first_x, last_x = min(first_x, corners[s, 0]), max(last_x, corners[s, 0])
         first_y, last_y = min(first_y, corners[s, 1]), max(last_y, corners[s, 1])
         first_z, last_z = min(first_z, corners[s, 2]), max(last_z, corners[s, 2])
     above = _ends(planes, m, ends)
     steep = rays[0, 0] > _STEEP or rays[1, 0] < -_STEEP
-    shortest = -band if kind == 0 else 0.0
+    shortest = -band if count == 3 else 0.0
     i0 = max(begin, int(np.ceil(first_x + low[0] - SLACK)))
     i1 = min(end - 1, int(np.floor(last_x + high[0] + SLACK)))
     z0 = max(0.0, np.ceil(first_z + low[2] - SLACK))
@@ -69,7 +78,7 @@ def offer(
     for i in range(i0, i1 + 1):
         y0, y1 = first_y, last_y
         if last_y - first_y > _WIDE:
-            y0, y1 = _cut(corners, i - high[0] - SLACK, i - low[0] + SLACK)
+            y0, y1 = _cut(corners, count, i - high[0] - SLACK, i - low[0] + SLACK)
         down, up = low[1], high[1]
         if steep:  # the steps that lead to this plane of the lattice
             t0, t1 = _product(i - last_x, i - first_x, 1 / rays[0, 0], 1 / rays[1, 0])
@@ -89,9 +98,9 @@ def offer(
             x, y = i - a[0], j - a[1]
             for k in range(int(np.ceil(first)), int(np.floor(last)) + 1):
                 z = k - a[2]
-                if kind == 0:
+                if count == 3:
                     d = (x * axis[0] + y * axis[1] + z * axis[2]) ** 2
-                elif kind == 1:
+                elif count == 2:
                     t = x * axis[0] + y * axis[1] + z * axis[2]
                     d = (x - t * axis[0]) ** 2 + (y - t * axis[1]) ** 2 + (z - t * axis[2]) ** 2
                 else:
@@ -139,10 +148,9 @@ def _ends(planes: Floats, m: int, ends: Floats) -> int:
 
 
 @compiled(nogil=True)
-def _cut(corners: Floats, x0: float, x1: float) -> tuple[float, float]:
-    """Range of y over the part of a point, segment or triangle with x0 <= x <= x1."""
+def _cut(corners: Floats, count: int, x0: float, x1: float) -> tuple[float, float]:
+    """Range of y over the part of a segment or triangle with x0 <= x <= x1."""
     y0, y1 = np.inf, -np.inf
-    count = len(corners)
     for s in range(count):
         a, b = row(corners, s), row(corners, (s + 1) % count)
         if x0 <= a[0] <= x1:

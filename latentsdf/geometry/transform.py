@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsdf.compiled import compiled
-from latentsdf.geometry.regions import SLACK, collect, empty_store, offer
+from latentsdf.geometry.regions import SLACK, Region, Slab, collect, empty_store, offer
 from latentsdf.geometry.vectors import Vector, cross, dot, minus, row, times
 
 _SLIVER = 1e-5  # a flatter face has no trustworthy normal; its edges and vertices stand for it
@@ -77,9 +77,11 @@ def scan_mesh(
     """The part of the band with begin <= i < end, sorted: linear index, distance in cells and face, (B,) each."""
     store = empty_store(resolution)
     most = 8 + max(np.diff(edge_start).max(), np.diff(vertex_start).max())
-    planes, ends = np.empty((most, 4)), np.empty((most, 4))
-    corners = np.empty((3, 3))
-    low, high, rays = np.empty(3), np.empty(3), np.empty((2, 3))
+    region = Region(
+        np.empty((3, 3)), np.empty(3), np.empty(3), np.empty((2, 3)), np.empty((most, 4)), np.empty((most, 4))
+    )
+    corners, low, high, rays, planes, _ = region
+    slab = Slab(resolution, band, begin, end)
     for f in range(len(faces)):
         x0, x1, x2 = v[faces[f, 0], 0], v[faces[f, 1], 0], v[faces[f, 2], 0]
         if good[f] and min(x0, x1, x2) - band < end and max(x0, x1, x2) + band >= begin - 1:
@@ -95,7 +97,7 @@ def scan_mesh(
                 high[axis] = band * abs(n[axis])
                 low[axis] = -high[axis]
                 rays[0, axis] = rays[1, axis] = n[axis]
-            store = offer(corners, low, high, rays, planes, ends, 5, 0, n, f, resolution, band, begin, end, store)
+            store = offer(region, 3, 5, n, f, slab, store)
     for e in range(len(edges)):
         a, b = row(v, edges[e, 0]), row(v, edges[e, 1])
         along = minus(b, a)
@@ -121,9 +123,7 @@ def scan_mesh(
                 b1, b0 = times(row(planes, 3), -1.0), times(row(planes, 2), -1.0)
                 if not _wedge(row(normal, first), b1, row(normal, other), b0, band, low, high, rays):
                     continue
-            store = offer(
-                corners[:2], low, high, rays, planes, ends, m, 1, along, first, resolution, band, begin, end, store
-            )
+            store = offer(region, 2, m, along, first, slab, store)
     corner_face = np.full(len(v), -1, np.int64)
     for f in range(len(faces)):
         for s in range(3):
@@ -141,23 +141,7 @@ def scan_mesh(
                     _bound(planes, m, times(along, 1 / length), here)
                     m += 1
             _cone(planes, m, band, low, high)
-            store = offer(
-                corners[:1],
-                low,
-                high,
-                rays,
-                planes,
-                ends,
-                m,
-                2,
-                here,
-                corner_face[c],
-                resolution,
-                band,
-                begin,
-                end,
-                store,
-            )
+            store = offer(region, 1, m, here, corner_face[c], slab, store)
     return collect(store, resolution, band)
 
 
