@@ -62,7 +62,7 @@ def cache_folder(digest: str) -> str:
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _PACKAGE.name
     for base in (config.CACHE_DIR, _PACKAGE / "__pycache__", user):
         if base:
-            folder = Path(base) / f"kernels-{digest}"
+            folder = Path(base) / f"{_PACKAGE.name}-{digest}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _forget_old(folder)
@@ -75,6 +75,6 @@ def cache_folder(digest: str) -> str:
 
 def _forget_old(folder: Path) -> None:
     os.utime(folder)
-    for other in folder.parent.glob("kernels-*"):
+    for other in folder.parent.glob(f"{_PACKAGE.name}-*"):
         if other.stat().st_mtime < time.time() - _KEPT:
             shutil.rmtree(other, ignore_errors=True)
