@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -76,5 +77,6 @@ def cache_folder(digest: str) -> str:
 def _forget_old(folder: Path) -> None:
     os.utime(folder)
     for other in folder.parent.glob(f"{_PACKAGE.name}-*"):
-        if other.stat().st_mtime < time.time() - _KEPT:
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(OSError):  # another process may be doing the same
+            if other.stat().st_mtime < time.time() - _KEPT:
+                shutil.rmtree(other)

@@ -46,6 +46,17 @@ def test_where_nothing_can_be_written_kernels_are_compiled_each_time(monkeypatch
     assert twice.stats.cache_path is None
 
 
+def test_folders_of_other_sources_stay_a_week(tmp_path, monkeypatch):
+    monkeypatch.setattr(latentsdf.compiled.config, "CACHE_DIR", str(tmp_path))
+    old, recent = tmp_path / "latentsdf-old", tmp_path / "latentsdf-recent"
+    for folder in (old, recent):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    found = cache_folder("fresh")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["latentsdf-fresh", "latentsdf-recent"]
+    assert Path(found) == tmp_path / "latentsdf-fresh"
+
+
 def _twice(x):
     return 2 * x
 
