@@ -189,9 +189,9 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_work(
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lrr", "1"], "did you mean 'lr'"),
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is no value"),
         (["reconstruct", str(empty), "--out", str(tmp_path / "out")], "empty.npy"),
-        (["reconstruct", str(words), "--out", str(tmp_path / "out")], "not an array of real numbers"),
-        (["invert", *space, str(empty), "--out", str(tmp_path / "out")], "not an array"),
-        (["invert", *space, str(words), "--out", str(tmp_path / "out")], "not an array of real numbers"),
+        (["reconstruct", str(words), "--out", str(tmp_path / "out")], "a table of real numbers"),
+        (["invert", *space, str(empty), "--out", str(tmp_path / "out")], "empty.npy: the file is empty"),
+        (["invert", *space, str(words), "--out", str(tmp_path / "out")], "a table of real numbers"),
     ):
         assert cli.main(command) == 2
         assert message in " ".join(capsys.readouterr().err.split())
