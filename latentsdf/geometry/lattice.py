@@ -50,11 +50,13 @@ class Surface(NamedTuple):
     vertex_next: Ints
 
     @staticmethod
-    def on_lattice(mesh: trimesh.Trimesh, resolution: int) -> "Surface":
-        """Raises ConfigError for a resolution outside 1..1624."""
+    def on_lattice(mesh: trimesh.Trimesh, resolution: int, mapped: Callable[..., Iterable[Any]] = map) -> "Surface":
+        """Raises ConfigError for a resolution outside 1..1624; `mapped` may be the `map` of a pool of threads."""
         check_resolution(resolution)
         vertices, faces = in_cells(mesh, resolution), np.ascontiguousarray(mesh.faces, dtype=np.int64)
-        return Surface(vertices, faces, *frames(vertices, faces), *adjacency(faces, len(vertices)))
+        parts = (lambda: frames(vertices, faces)), (lambda: adjacency(faces, len(vertices)))
+        framed, adjacent = mapped(lambda part: part(), parts)
+        return Surface(vertices, faces, *framed, *adjacent)
 
 
 def narrow_band(mesh: trimesh.Trimesh, resolution: int, band_voxels: float) -> LatticeBand:

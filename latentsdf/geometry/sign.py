@@ -26,7 +26,7 @@ from latentsdf.geometry.bvh import TriangleTree
 from latentsdf.geometry.orient import RAY_START, orient_by_visibility
 from latentsdf.geometry.pseudonormal import PseudonormalRule
 from latentsdf.geometry.topology import closed_and_consistent, weld
-from latentsdf.geometry.triangles import area_of, corner_sets, normals_of, spread, volume_of
+from latentsdf.geometry.triangles import area_of, areas_and_volume, corner_sets, normals_of, spread
 
 _PROBES = 2000
 _PROBE_DISTANCE = 0.005  # standard deviation, of the bounding-box diagonal
@@ -113,10 +113,8 @@ def sides(mesh: trimesh.Trimesh, depth: float, method: SignMethod = "auto", seed
 
 def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, leave_sheets_out: bool) -> Sides:
     vertices, faces = weld(mesh)
-    corners = vertices[faces]
-    area = area_of(corners)
-    inside_out = volume_of(corners, vertices.mean(0)) < 0
-    upright = np.ascontiguousarray(faces[:, ::-1]) if inside_out else faces
+    area, volume = areas_and_volume(vertices, faces, vertices.mean(0))
+    upright = np.ascontiguousarray(faces[:, ::-1]) if volume < 0 else faces
     clean = method == "auto" and closed_and_consistent(faces, len(vertices))
     winding, sheet = WindingRule(vertices, upright), np.zeros(len(faces), dtype=np.bool_)
     if method == "pseudonormal" or clean:

@@ -22,7 +22,7 @@ from latentsdf.geometry.sign import SignReport, SignRule, sides, sign_rule
 from latentsdf.geometry.sparse import sparse_lattice
 
 _ROUNDING = 1e-6
-_SLABS = 2  # a thread, so that none waits long for another
+_SLABS = 3  # a thread, so that none waits long for another
 _THIN = 1 / 8  # of the thickness: walls below it are sheets
 
 Floats = NDArray[np.float64]
@@ -46,8 +46,8 @@ def signed_band(
 
     The rule of the sign is found beside the distances. Raises ConfigError as `narrow_band` does.
     """
-    surface = Surface.on_lattice(mesh, resolution)
     with ThreadPoolExecutor(threads) as pool:
+        surface = Surface.on_lattice(mesh, resolution, pool.map)
         deciding = pool.submit(sign_rule, mesh, sign)
         band = band_in_slabs(surface, resolution, voxels, pool.map, _SLABS * threads)
         rule, _ = deciding.result()

@@ -38,14 +38,18 @@ def _areas_and_normals(corners: Floats) -> Any:
 
 
 @compiled(nogil=True)
-def volume_of(corners: Floats, center: Floats) -> float:
-    """Signed volume that triangles (F, 3, 3) enclose with a center (3,), positive if they face away from it."""
+def areas_and_volume(vertices: Floats, faces: Ints, center: Floats) -> Any:
+    """Areas (F,), and the signed volume that faces (F, 3) enclose with a center (3,), positive if they face away."""
+    area, total = np.empty(len(faces)), 0.0
     middle = (center[0], center[1], center[2])
-    total = 0.0
-    for f in range(len(corners)):
-        a, b, c = row(corners[f], 0), row(corners[f], 1), row(corners[f], 2)
-        total += dot(minus(a, middle), cross(minus(b, middle), minus(c, middle)))
-    return total / 6
+    for f in range(len(faces)):
+        a = minus(row(vertices, faces[f, 0]), middle)
+        b = minus(row(vertices, faces[f, 1]), middle)
+        c = minus(row(vertices, faces[f, 2]), middle)
+        n = cross(minus(b, a), minus(c, a))
+        area[f] = np.sqrt(dot(n, n)) / 2
+        total += dot(a, n)  # n is b x c plus what is perpendicular to a
+    return area, total / 6
 
 
 def corner_sets(faces: Ints, vertex_count: int) -> Ints:
