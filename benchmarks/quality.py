@@ -30,8 +30,7 @@ from latentsdf.evaluate import CodeLike, load_references, measure
 from latentsdf.extract import extract
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.files import find_meshes
-from latentsdf.geometry.sampling import band_width
-from latentsdf.geometry.solid import Solid
+from latentsdf.geometry.sampling import stored_solid
 from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
 from latentsdf.progress import console, show_note, track
@@ -139,7 +138,7 @@ def solid_surface(mesh: trimesh.Trimesh, resolution: int) -> trimesh.Trimesh:
     """The surface of the solid that a mesh stands for, as stores hold it by default; in the mesh's own frame."""
     stored = SamplingConfig()
     model_mesh, similarity = meshes.normalize(mesh, stored.normalization)
-    solid = Solid(model_mesh, band_width(stored.resolution, stored.sheet_thickness))
+    solid = stored_solid(model_mesh, stored)
     solid.sparse(resolution // 2)  # settles the sign of most points
 
     def distance(points: Tensor) -> Tensor:

@@ -20,8 +20,7 @@ from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.cloud import as_table, read_cloud, require_usable
 from latentsdf.geometry.cloud_files import load_target
 from latentsdf.geometry.mesh import IDENTITY, Similarity
-from latentsdf.geometry.sampling import band_width
-from latentsdf.geometry.solid import Solid
+from latentsdf.geometry.sampling import stored_solid
 
 NEAR = 0.05
 """Samples closer to the surface say how well a code fits it."""
@@ -96,8 +95,7 @@ def _from_mesh(model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generat
     noise = rng.normal(size=surface.shape) * np.repeat(_NEAR_STDS, count)[:, None]
     uniform = rng.uniform(-1, 1, (count, 3))
     points = np.concatenate((np.clip(surface + noise, -1, 1), uniform))
-    stored = SamplingConfig()
-    distance = Solid(model_mesh, band_width(stored.resolution, stored.sheet_thickness))(points)
+    distance = stored_solid(model_mesh, SamplingConfig())(points)
     return Bounds(points, distance, distance)
 
 

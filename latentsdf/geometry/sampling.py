@@ -54,7 +54,7 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
     if not len(mesh.faces):
         raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
     rng = np.random.default_rng(seed)
-    solid = Solid(mesh, band_width(config.resolution, config.sheet_thickness), config.sign)
+    solid = stored_solid(mesh, config)
     sparse = solid.sparse(config.sparse_resolution)
     band = solid.band(config.resolution, config.band_voxels)
     near = _on_surface(mesh, config.near, rng)[0] + rng.normal(scale=config.near_std, size=(config.near, 3))
@@ -71,6 +71,11 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
         surface=_surface(solid, config.surface, 3 / config.resolution, rng),
         sign=solid.report,
     )
+
+
+def stored_solid(mesh: trimesh.Trimesh, config: SamplingConfig) -> Solid:
+    """What a store with these settings holds of a mesh in model space."""
+    return Solid(mesh, band_width(config.resolution, config.sheet_thickness), config.sign)
 
 
 def band_width(resolution: int, band_voxels: float) -> float:
