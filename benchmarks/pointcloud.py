@@ -19,7 +19,7 @@ import numpy as np
 import trimesh
 from scipy.spatial import cKDTree
 
-from latentsdf.config import ReconstructConfig
+from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import LatentSDFError
 from latentsdf.geometry.field_metrics import compare_fields
 from latentsdf.geometry.mesh import load

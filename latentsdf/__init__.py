@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Config": "config",
     "InvertConfig": "config",
-    "ReconstructConfig": "config",
+    "ReconstructConfig": "cloud_config",
     "RefineConfig": "config",
     "SamplingConfig": "config",
     "SampleStore": "store",
@@ -37,9 +37,9 @@ _HOME = {
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
+    from latentsdf.cloud_config import ReconstructConfig as ReconstructConfig
     from latentsdf.config import Config as Config
     from latentsdf.config import InvertConfig as InvertConfig
-    from latentsdf.config import ReconstructConfig as ReconstructConfig
     from latentsdf.config import RefineConfig as RefineConfig
     from latentsdf.config import SamplingConfig as SamplingConfig
     from latentsdf.errors import CheckpointError as CheckpointError

@@ -9,7 +9,7 @@ import torch
 
 import latentsdf as ls
 from latentsdf.cli.main import main
-from latentsdf.config import MedialConfig, NetworkConfig, ReconstructConfig
+from latentsdf.cloud_config import MedialConfig, NetworkConfig, ReconstructConfig
 from latentsdf.errors import ConfigError
 from latentsdf.geometry.cloud import read_cloud
 from latentsdf.losses import hessian, jet

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentsdf.config import NetworkConfig, NetworkStart
+from latentsdf.cloud_config import NetworkConfig, NetworkStart
 from latentsdf.losses import jet
 from latentsdf.model.build import build
 from latentsdf.model.phase import PhaseField

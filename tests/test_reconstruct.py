@@ -13,7 +13,7 @@ from conftest import files_of
 
 import latentsdf as ls
 from latentsdf.cli.main import main
-from latentsdf.config import FieldLossConfig, NetworkConfig, ReconstructConfig
+from latentsdf.cloud_config import FieldLossConfig, NetworkConfig, ReconstructConfig
 from latentsdf.errors import CheckpointError, ConfigError, MeshError, TrainingError
 from latentsdf.geometry.field_metrics import compare_fields
 from latentsdf.reconstruction import METHODS, preset

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from latentsdf.config import Config, ReconstructConfig
+from latentsdf.cloud_config import ReconstructConfig
+from latentsdf.config import Config
 from latentsdf.errors import ConfigError
 from latentsdf.settings import from_dict, load, merge
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from latentsdf.cli import flags
 from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.config import ReconstructMethod
+from latentsdf.cloud_config import ReconstructMethod
 from latentsdf.errors import CheckpointError, ConfigError
 from latentsdf.progress import console
 
 if TYPE_CHECKING:
-    from latentsdf.config import ReconstructConfig
+    from latentsdf.cloud_config import ReconstructConfig
 
 _WRITTEN = (
     "field.json",
@@ -92,7 +92,7 @@ def _require_free(out: Path, *, overwrite: bool) -> None:
 
 def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
     from latentsdf import settings
-    from latentsdf.config import ReconstructConfig
+    from latentsdf.cloud_config import ReconstructConfig
     from latentsdf.reconstruction import preset
 
     if arguments.truth is not None and dim == 2:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from latentsdf.config import MedialConfig, NetworkConfig
+from latentsdf.cloud_config import MedialConfig, NetworkConfig
 from latentsdf.errors import ConfigError
 from latentsdf.model.phase import PhaseField
 from latentsdf.model.pyramid import FeaturePyramid

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentsdf.config import NetworkStart
+from latentsdf.cloud_config import NetworkStart
 
 _LOW_FREQUENCIES = 0.25  # share of the first layer's rows
 _FAINT = 5e-4  # what the second layer takes of the others

@@ -4,7 +4,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from latentsdf import devices
-from latentsdf.config import ReconstructConfig
+from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.geometry.cloud import read_cloud
 from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.medial import MedialFit

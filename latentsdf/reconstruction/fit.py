@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from latentsdf.config import ReconstructConfig
+from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import ConfigError, TrainingError
 from latentsdf.geometry.cloud import Cloud
 from latentsdf.losses import (

@@ -8,7 +8,7 @@ full Hessian of the paper's second-order term is left out, as in its code.
 import torch
 from torch import Tensor, nn
 
-from latentsdf.config import ReconstructConfig
+from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import ConfigError
 from latentsdf.geometry.cloud import Cloud
 from latentsdf.losses import (

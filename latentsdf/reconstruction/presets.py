@@ -8,7 +8,13 @@ count, so published weights w_h are doubled in 2D and times 4/3 in 3D (METHODS 7
 from dataclasses import replace
 from typing import Literal, get_args
 
-from latentsdf.config import FieldLossConfig, MedialConfig, NetworkConfig, ReconstructConfig, ReconstructMethod
+from latentsdf.cloud_config import (
+    FieldLossConfig,
+    MedialConfig,
+    NetworkConfig,
+    ReconstructConfig,
+    ReconstructMethod,
+)
 from latentsdf.errors import ConfigError
 
 METHODS: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)

@@ -17,7 +17,7 @@ from skimage.measure import find_contours
 from torch import Tensor, nn
 
 from latentsdf import devices, settings
-from latentsdf.config import ReconstructConfig
+from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.extract import extract
 from latentsdf.geometry.mesh import Similarity

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from latentsdf.config import ReconstructConfig
+from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.geometry.cloud import Cloud
 from latentsdf.geometry.oriented import OrientedCloud
 
