@@ -58,7 +58,7 @@ def train_in_turns(
             overrides = {"train.minutes": minutes, "train.steps": 10_000_000, "train.seed": seed}
             path = Path(__file__).parents[1] / "configs" / f"{preset}.yaml"
             config = settings.load(Config, path, overrides)
-            pool = Pool(store, store.keys(), config.train, config.loss)
+            pool = Pool(store, store.keys(), config.train, config.loss, device=where)
             with Run(pool, config, where) as run:
                 if (folder / "state.pt").is_file():
                     run.load(checkpoint.load(folder), checkpoint.load_state(folder))

@@ -15,7 +15,7 @@ Recipe = Literal["latentsdf", "compact_sdf", "deepsdf", "igr"]
 CodePenalty = Literal["norm", "squared", "kl"]
 EikonalNorm = Literal["l1", "l2"]
 Schedule = Literal["cosine", "halving"]
-Draw = Literal["even", "signs", "near"]
+Draw = Literal["even", "signs", "near", "surface"]
 Frame = Literal["user", "model"]
 
 
@@ -148,8 +148,9 @@ class TrainConfig:
     free_share: float = 0.5
     """Free-space samples per band sample; the general branch sees as many band samples as free-space ones."""
     draw: Draw = "even"
-    """How samples are drawn: all alike, half of them inside (DeepSDF), or half of them within 0.1 of the surface and of
-    the rest half inside (Compact-SDF)."""
+    """How samples are drawn: all alike, half of them inside (DeepSDF), half of them within 0.1 of the surface and of
+    the rest half inside (Compact-SDF), or, of the band's, half of them right beside the surface: the lattice vertices
+    that a mesh is read off."""
     lattice: bool = False
     """The overfit branch also sees the sparse lattice over the whole box, and the general branch free space alone
     (Compact-SDF)."""

@@ -1,13 +1,15 @@
 """The samples of one shape in memory, and batches of S shapes x P points drawn from them.
 
 Samples near the surface stay as they are stored, a lattice index and a distance (8 bytes), and become coordinates only
-when drawn. The strata of a band and any run of free-space rows are fair samples, so a part of a shape loses resolution
-evenly, not in one place. A shape without band, whose samples were imported, draws in its place those of its free-space
-samples that are as close to the surface.
+when drawn. Which samples a batch has is decided on the CPU, from a seed, and they are gathered on the device that holds
+them, so that a run sees the same ones wherever it keeps them. The strata of a band and any run of free-space rows are
+fair samples, so a part of a shape loses resolution evenly, not in one place. A shape without band, whose samples were
+imported, draws in its place those of its free-space samples that are as close to the surface.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +18,15 @@ from torch import Tensor
 
 from latentsdf.config import Draw
 from latentsdf.errors import StoreError
-from latentsdf.geometry.sampling import band_width, lattice_points
+from latentsdf.geometry.sampling import band_width
 from latentsdf.store import SampleStore
 
 NEAR = 0.1
 """Samples within this distance are drawn half of the time where `draw` is 'near' (METHODS 1.3)."""
+
+BESIDE = 1.0
+"""Band samples within so many cells of the surface are drawn half of the time where `draw` is 'surface'. A cell edge
+that the surface crosses has both ends there."""
 
 Float32 = NDArray[np.float32]
 
@@ -52,21 +58,23 @@ class Classes:
 
     ends: tuple[int, int, int, int]
 
-    def draw(self, count: int, how: Draw, rng: np.random.Generator) -> NDArray[np.int64]:
+    def draw(self, count: int, how: Draw, rng: np.random.Generator) -> Tensor:
         """Places (count,) of samples drawn with replacement; a class that is empty is replaced by the near ones."""
         total = self.ends[3]
         if how == "even":
-            return rng.integers(total, size=count)
+            return torch.from_numpy(rng.integers(total, size=count))
         inside, outside, near = (0, self.ends[1]), (self.ends[1], total), (self.ends[0], self.ends[2])
         wanted: tuple[tuple[tuple[int, int], int], ...]
         if how == "signs":
             wanted = ((inside, count // 2), (outside, count - count // 2))
+        elif how == "surface":
+            wanted = (((0, total), count - count // 2), (near, count // 2))
         else:
             quarter = count // 4
             wanted = ((near, count - 2 * quarter), (inside, quarter), (outside, quarter))
         spare = near if near[0] < near[1] else (0, total)
-        return np.concatenate(
-            [rng.integers(*(span if span[0] < span[1] else spare), size=size) for span, size in wanted]
+        return torch.from_numpy(
+            np.concatenate([rng.integers(*(span if span[0] < span[1] else spare), size=size) for span, size in wanted])
         )
 
 
@@ -77,29 +85,48 @@ class ShapeSamples:
     Where there is no band, `close` (K,) are the rows of `free` that stand in for it.
     """
 
-    band_index: NDArray[np.uint32]
-    band_distance: Float32
+    band_index: Tensor
+    band_distance: Tensor
     band_classes: Classes
-    free: Float32
+    free: Tensor
     free_classes: Classes
-    close: NDArray[np.int64]
+    close: Tensor
 
     @property
     def nbytes(self) -> int:
         """Memory held."""
         return self.band_index.nbytes + self.band_distance.nbytes + self.free.nbytes + self.close.nbytes
 
-    def draw_band(self, points: int, resolution: int, how: Draw, rng: np.random.Generator) -> tuple[Float32, Float32]:
+    def to(self, device: torch.device) -> "ShapeSamples":
+        """The same samples on a device."""
+        return replace(
+            self,
+            band_index=self.band_index.to(device),
+            band_distance=self.band_distance.to(device),
+            free=self.free.to(device),
+            close=self.close.to(device),
+        )
+
+    def draw_band(self, points: int, resolution: int, how: Draw, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Points (P, 3) near the surface, or of the band and the whole lattice, and their distance (P,)."""
         if len(self.band_index):
-            pick = self.band_classes.draw(points, how, rng)
-            return lattice_points(self.band_index[pick], resolution), self.band_distance[pick]
-        rows = self.free[self.close[rng.integers(len(self.close), size=points)]]
+            pick = self.band_classes.draw(points, how, rng).to(self.free.device)
+            return _positions(self.band_index[pick], resolution), self.band_distance[pick]
+        pick = torch.from_numpy(rng.integers(len(self.close), size=points)).to(self.free.device)
+        rows = self.free[self.close[pick]]
         return rows[:, :3], rows[:, 3]
 
-    def draw_free(self, points: int, how: Draw, rng: np.random.Generator) -> Float32:
+    def draw_free(self, points: int, how: Draw, rng: np.random.Generator) -> Tensor:
         """Free-space samples (P, 4)."""
-        return self.free[self.free_classes.draw(points, how, rng)]
+        pick = self.free_classes.draw(points, "even" if how == "surface" else how, rng)
+        return self.free[pick.to(self.free.device)]
+
+
+def _positions(index: Tensor, resolution: int) -> Tensor:
+    """Positions (P, 3) in [-1, 1] of lattice vertices with linear indices (P,)."""
+    side = resolution + 1
+    plane, k = index // side, index % side
+    return (torch.stack((plane // side, plane % side, k), dim=1).double() * (2 / resolution) - 1).float()
 
 
 def draw(
@@ -117,15 +144,15 @@ def draw(
         band.append(at)
         distance.append(signed)
         free.append(shape.draw_free(sizes[1], how, rng))
-        box.append(rng.uniform(-1, 1, (sizes[2], 3)).astype(np.float32))
-    free_samples = torch.from_numpy(np.stack(free))
+        box.append(torch.from_numpy(rng.uniform(-1, 1, (sizes[2], 3)).astype(np.float32)))
+    free_samples = torch.stack(free)
     return Batch(
         torch.tensor(rows),
-        torch.from_numpy(np.stack(band)),
-        torch.from_numpy(np.stack(distance)),
+        torch.stack(band),
+        torch.stack(distance),
         free_samples[..., :3],
         free_samples[..., 3],
-        torch.from_numpy(np.stack(box)),
+        torch.stack(box),
     )
 
 
@@ -143,23 +170,38 @@ def load(
     With `lattice` the sparse lattice joins the band. Raises StoreError where there is nothing near the surface.
     """
     free = np.concatenate(store.space(key) if share == 1 else store.some_space(key, share, rng))
-    order, free_classes = _order(free[:, 3], how)
+    order, free_classes = _order(free[:, 3], "even" if how == "surface" else how, NEAR)
     free = free[order]
     if store.info(key).band_samples == 0:
         width = band_width(store.config.resolution, store.config.band_voxels)
         close = np.flatnonzero(np.abs(free[:, 3]) <= width)
         if len(close) == 0:
             raise StoreError(f"{store.path}: shape '{key}' has neither a band nor a sample within {width:.4f} of it")
-        empty = np.empty(0, np.float32)
-        return ShapeSamples(empty.astype(np.uint32), empty, Classes((0, 0, 0, 0)), free, free_classes, close)
+        nothing = Classes((0, 0, 0, 0))
+        return _held(np.empty(0, np.uint32), np.empty(0, np.float32), nothing, free, free_classes, close)
     strata = store.band_strata(key)
     kept = strata if share == 1 else max(1, int(strata * share))
     index, distance = store.band(key, np.sort(rng.permutation(strata)[:kept]).tolist())
     if lattice:
         more_index, more_distance = _sparse(store, key, share, rng)
         index, distance = np.concatenate((index, more_index)), np.concatenate((distance, more_distance))
-    order, classes = _order(distance, how)
-    return ShapeSamples(index[order], distance[order], classes, free, free_classes, np.empty(0, np.int64))
+    near = BESIDE * 2 / store.config.resolution if how == "surface" else NEAR
+    order, classes = _order(distance, how, near)
+    return _held(index[order], distance[order], classes, free, free_classes, np.empty(0, np.int64))
+
+
+def _held(
+    index: NDArray[np.uint32],
+    distance: Float32,
+    classes: Classes,
+    free: Float32,
+    free_classes: Classes,
+    close: NDArray[np.int64],
+) -> ShapeSamples:
+    """As tensors; indices with a sign, which devices can compute with and no lattice of ours outgrows."""
+    arrays: tuple[NDArray[Any], ...] = (index.view(np.int32), distance, free, close)
+    tensors = [torch.from_numpy(values) for values in arrays]
+    return ShapeSamples(tensors[0], tensors[1], classes, tensors[2], free_classes, tensors[3])
 
 
 def _sparse(store: SampleStore, key: str, share: float, rng: np.random.Generator) -> tuple[NDArray[np.uint32], Float32]:
@@ -174,11 +216,11 @@ def _sparse(store: SampleStore, key: str, share: float, rng: np.random.Generator
     return index.astype(np.uint32), values.reshape(-1)[pick].astype(np.float32)
 
 
-def _order(distance: Float32, how: Draw) -> tuple[slice | NDArray[np.int64], Classes]:
+def _order(distance: Float32, how: Draw, near: float) -> tuple[slice | NDArray[np.int64], Classes]:
     """The order by class where classes are drawn; as they are where all are drawn alike."""
     if how == "even":
         return slice(None), Classes((0, 0, 0, len(distance)))
     inside = distance < 0
-    number = np.where(np.abs(distance) <= NEAR, np.where(inside, 1, 2), np.where(inside, 0, 3)).astype(np.uint8)
+    number = np.where(np.abs(distance) <= near, np.where(inside, 1, 2), np.where(inside, 0, 3)).astype(np.uint8)
     first, second, third, fourth = np.cumsum(np.bincount(number, minlength=4)).tolist()
     return np.argsort(number, kind="stable"), Classes((first, second, third, fourth))

@@ -16,3 +16,8 @@ def resolve(name: str | torch.device) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device '{name}' is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     return device
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a GPU; 0 for other devices, whose memory is the system's."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0

@@ -54,7 +54,7 @@ def extend(
     new = [key for key in store if key not in known]
     if not new:
         raise ConfigError(f"{data}: all of its {len(store)} shapes are in {space} already; there is nothing to add")
-    pool = Pool(store, store.keys() if fine_tune else new, config.train, config.loss)
+    pool = Pool(store, store.keys() if fine_tune else new, config.train, config.loss, device=where)
     absent = len(known - set(store.keys()))
     if fine_tune and absent:
         show_note("note", f"fine-tuning sees no samples of {absent} old shapes, which may get worse: {data} lacks them")

@@ -4,7 +4,8 @@ What fits in memory is read once. Otherwise the pool holds parts, a random share
 few steps the oldest part gives way to the next one, which a background thread has read meanwhile. Parts come in one
 fixed cyclic order of the shapes, so no two resident parts are of the same shape.
 
-Everything follows from the seed and the step: part n is of shape `order[n % N]` with the share drawn by generator
+All samples live on the run's GPU where they fit in half of its free memory, otherwise in the system's. Everything
+follows from the seed and the step: part n is of shape `order[n % N]` with the share drawn by generator
 (seed, n), and the batch of a step by generators (seed, step, shape). A resumed run sees what it would have seen.
 """
 
@@ -12,10 +13,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from latentsdf.config import LossConfig, TrainConfig
 from latentsdf.dataset import Batch, ShapeSamples, bytes_of, draw, load
+from latentsdf.devices import free_memory
 from latentsdf.errors import StoreError
 from latentsdf.progress import track
 from latentsdf.store import SampleStore
@@ -40,6 +43,7 @@ class Pool:
         train: TrainConfig,
         loss: LossConfig,
         *,
+        device: torch.device | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -55,6 +59,7 @@ class Pool:
             for weight, branch in (
                 (loss.eikonal, loss.eikonal_branch),
                 (loss.heat, loss.heat_branch),
+                (loss.divergence, loss.divergence_branch),
                 (loss.lipschitz, loss.lipschitz_branch),
             )
         )
@@ -63,7 +68,9 @@ class Pool:
         sizes = [bytes_of(store, key, lattice=train.lattice) for key in keys]
         budget = train.memory_gb * 1e9
         whole = sum(sizes)
-        if whole <= budget:
+        on_device = device is not None and whole <= free_memory(device) / 2
+        self._device = device if device is not None and on_device else torch.device("cpu")
+        if whole <= budget or on_device:
             self.share, self.slots, self.nbytes = 1.0, len(keys), whole
             self._order = np.arange(len(keys))
         else:
@@ -146,7 +153,7 @@ class Pool:
 
     def _read(self, part: int) -> ShapeSamples:
         key, rng, settings = self.keys[self._row(part)], self._generator(_PARTS, part), self._settings
-        return load(self.store, key, self.share, settings.draw, rng, lattice=settings.lattice)
+        return load(self.store, key, self.share, settings.draw, rng, lattice=settings.lattice).to(self._device)
 
     def _generator(self, purpose: int, *numbers: int) -> np.random.Generator:
         return np.random.default_rng((self._settings.seed, purpose, *numbers))

@@ -42,7 +42,7 @@ def train(
     _check_output(out, config, resume=resume, overwrite=overwrite)
     where = devices.resolve(parallel.local_device(device))
     with parallel.joined(where) as team:
-        pool = Pool(store, store.keys(), config.train, config.loss, rank=team.rank, world=team.world)
+        pool = Pool(store, store.keys(), config.train, config.loss, device=where, rank=team.rank, world=team.world)
         if team.leads:
             console.print(budget.describe(config, pool))
         run = Run(pool, config, where, team)

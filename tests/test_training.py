@@ -144,23 +144,54 @@ def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
         assert len(shape.band_index) == many.info(many.keys()[0]).band_samples + 17**3
         distance = shape.draw_free(4000, how, rng)[:, 3]  # type: ignore[arg-type]
         _, band_distance = shape.draw_band(4000, 32, how, rng)  # type: ignore[arg-type]
-        for found in (distance, band_distance):
+        for found in (distance.numpy(), band_distance.numpy()):
             if inside is not None:
                 assert np.mean(found < 0) == inside
             if near is not None:
                 # Half is drawn near; what is drawn by sign is near again at times.
                 assert np.mean(np.abs(found) <= 0.1) >= near
                 assert np.mean(found < 0) >= 0.25 and np.mean(found >= 0) >= 0.25
-    assert np.all(Classes((0, 0, 5, 5)).draw(100, "signs", rng) < 5)  # nothing is inside
+    assert torch.all(Classes((0, 0, 5, 5)).draw(100, "signs", rng) < 5)  # nothing is inside
+
+
+def test_half_of_a_band_is_drawn_beside_the_surface(many: SampleStore) -> None:
+    rng, cell = np.random.default_rng(0), 2 / 32
+    shape = load(many, many.keys()[0], 1.0, "surface", rng)
+    beside = (shape.band_distance.abs() <= cell).float().mean().item()
+    _, distance = shape.draw_band(8000, 32, "surface", rng)
+    assert beside < 0.6 and torch.all(distance[4000:].abs() <= cell)
+    assert (distance[:4000].abs() <= cell).float().mean().item() == pytest.approx(beside, abs=0.03)
+    free = shape.draw_free(8000, "surface", rng)[:, 3]  # these are drawn alike
+    assert free.abs().mean().item() == pytest.approx(shape.free[:, 3].abs().mean().item(), rel=0.05)
+
+
+def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU is needed: torch's meta device stands in for one, of which the free memory is told."""
+    settings, device = _streaming(many, 5), torch.device("meta")
+    for room, holds in ((3, "meta"), (1, "cpu")):
+        whole = sum(bytes_of(many, key, lattice=False) for key in many)
+        monkeypatch.setattr("latentsdf.pool.free_memory", lambda _, free=room * whole: free)
+        pool = Pool(many, many.keys(), settings, LossConfig(), device=device)
+        assert pool.streams == (holds == "cpu")
+        pool.fill(0)
+        assert {part.band_index.device.type for part in pool._parts} == {holds}
+        pool.close()
+
+
+def test_every_term_of_the_general_branch_gets_points_of_the_box(many: SampleStore) -> None:
+    settings = replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)
+    for term in ("eikonal", "heat", "divergence", "lipschitz"):
+        loss = LossConfig(**{term: 0.1, "regularizer_points": 7})  # type: ignore[arg-type]
+        assert Pool(many, many.keys(), settings, loss).batch(0).box_points.shape == (2, 7, 3)
 
 
 def test_the_lattice_joins_the_band_at_its_own_places(many: SampleStore) -> None:
     key = many.keys()[0]
     shape = load(many, key, 1.0, "near", np.random.default_rng(0), lattice=True)
-    places = lattice_points(shape.band_index, 32)
+    places = lattice_points(shape.band_index.numpy(), 32)
     on_lattice = np.flatnonzero(np.all(np.abs(places * 8 - np.rint(places * 8)) < 1e-6, axis=1))
     where = tuple(np.rint((places[on_lattice].T + 1) * 8).astype(int))
-    np.testing.assert_allclose(shape.band_distance[on_lattice], many.sparse(key)[where], atol=2e-3)
+    np.testing.assert_allclose(shape.band_distance.numpy()[on_lattice], many.sparse(key)[where], atol=2e-3)
     assert len(on_lattice) >= 17**3
 
 
