@@ -107,11 +107,14 @@ class ShapeSamples:
             close=self.close.to(device),
         )
 
-    def draw_band(self, points: int, resolution: int, how: Draw, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Points (P, 3) near the surface, or of the band and the whole lattice, and their distance (P,)."""
+    def draw_band(self, points: int, how: Draw, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Samples near the surface, or of the band and the whole lattice, and their distance (P,).
+
+        Linear indices (P,) of lattice vertices; points (P, 3) of a shape without a band.
+        """
         if len(self.band_index):
             pick = self.band_classes.draw(points, how, rng).to(self.free.device)
-            return _positions(self.band_index[pick], resolution), self.band_distance[pick]
+            return self.band_index[pick], self.band_distance[pick]
         pick = torch.from_numpy(rng.integers(len(self.close), size=points)).to(self.free.device)
         rows = self.free[self.close[pick]]
         return rows[:, :3], rows[:, 3]
@@ -123,10 +126,10 @@ class ShapeSamples:
 
 
 def _positions(index: Tensor, resolution: int) -> Tensor:
-    """Positions (P, 3) in [-1, 1] of lattice vertices with linear indices (P,)."""
+    """Positions (..., 3) in [-1, 1] of lattice vertices with linear indices (...)."""
     side = resolution + 1
     plane, k = index // side, index % side
-    return (torch.stack((plane // side, plane % side, k), dim=1).double() * (2 / resolution) - 1).float()
+    return (torch.stack((plane // side, plane % side, k), dim=-1).double() * (2 / resolution) - 1).float()
 
 
 def draw(
@@ -140,15 +143,19 @@ def draw(
     """`sizes` band samples, free-space samples and uniform points of each shape, by its own generator."""
     band, distance, free, box = [], [], [], []
     for shape, rng in zip(shapes, generators, strict=True):
-        at, signed = shape.draw_band(sizes[0], resolution, how, rng)
+        at, signed = shape.draw_band(sizes[0], how, rng)
         band.append(at)
         distance.append(signed)
         free.append(shape.draw_free(sizes[1], how, rng))
         box.append(torch.from_numpy(rng.uniform(-1, 1, (sizes[2], 3)).astype(np.float32)))
     free_samples = torch.stack(free)
+    if all(at.ndim == 1 for at in band):
+        band_points = _positions(torch.stack(band), resolution)  # of all shapes at once: these are small operations
+    else:
+        band_points = torch.stack([_positions(at, resolution) if at.ndim == 1 else at for at in band])
     return Batch(
         torch.tensor(rows),
-        torch.stack(band),
+        band_points,
         torch.stack(distance),
         free_samples[..., :3],
         free_samples[..., 3],

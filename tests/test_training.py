@@ -143,7 +143,7 @@ def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
         shape = load(many, many.keys()[0], 1.0, how, rng, lattice=True)  # type: ignore[arg-type]
         assert len(shape.band_index) == many.info(many.keys()[0]).band_samples + 17**3
         distance = shape.draw_free(4000, how, rng)[:, 3]  # type: ignore[arg-type]
-        _, band_distance = shape.draw_band(4000, 32, how, rng)  # type: ignore[arg-type]
+        _, band_distance = shape.draw_band(4000, how, rng)  # type: ignore[arg-type]
         for found in (distance.numpy(), band_distance.numpy()):
             if inside is not None:
                 assert np.mean(found < 0) == inside
@@ -158,7 +158,7 @@ def test_half_of_a_band_is_drawn_beside_the_surface(many: SampleStore) -> None:
     rng, cell = np.random.default_rng(0), 2 / 32
     shape = load(many, many.keys()[0], 1.0, "surface", rng)
     beside = (shape.band_distance.abs() <= cell).float().mean().item()
-    _, distance = shape.draw_band(8000, 32, "surface", rng)
+    _, distance = shape.draw_band(8000, "surface", rng)
     assert beside < 0.6 and torch.all(distance[4000:].abs() <= cell)
     assert (distance[:4000].abs() <= cell).float().mean().item() == pytest.approx(beside, abs=0.03)
     free = shape.draw_free(8000, "surface", rng)[:, 3]  # these are drawn alike
