@@ -17,6 +17,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -26,8 +27,9 @@ from torch import Tensor
 import latentsdf as ls
 from latentsdf import checkpoint, devices, settings
 from latentsdf.config import Config, SamplingConfig
-from latentsdf.evaluate import CodeLike, load_references, measure
-from latentsdf.extract import extract
+from latentsdf.errors import TrainingError
+from latentsdf.evaluate import load_references, measure
+from latentsdf.extract import Mode, extract
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.files import find_meshes
 from latentsdf.geometry.sampling import stored_solid
@@ -35,40 +37,56 @@ from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
 from latentsdf.progress import console, show_note, track
 from latentsdf.run import Run
-from latentsdf.space import ShapeSpace
+from latentsdf.space import CodeLike, ShapeSpace, Target
 from latentsdf.store import SampleStore
 from latentsdf.train import save
 
 PRESETS = ("deepsdf_cpu", "compact_sdf_cpu", "igr_cpu", "latentsdf_cpu")
-MODES = ("general", "overfit", "fused")
+MODES: tuple[Mode, ...] = ("general", "overfit", "fused")
 FIGURES = ("triangle_mean", "normal_error", "cd_sq_sum", "floor_cd_sq_sum")
 
 
+def timed_config(preset: str, minutes: float, overrides: Mapping[str, object]) -> Config:
+    """A preset that trains for so many minutes, whatever the steps."""
+    path = Path(__file__).parents[1] / "configs" / f"{preset}.yaml"
+    return settings.load(Config, path, {"train.minutes": minutes, "train.steps": 10_000_000} | dict(overrides))
+
+
 def train_in_turns(
-    presets: list[str], store: SampleStore, out: Path, minutes: float, turns: int, device: str, seed: int
-) -> None:
-    """Give every preset `minutes` of training steps, in rounds of `minutes / turns` each."""
-    where = devices.resolve(device)
+    configs: Mapping[str, Config], store: SampleStore, out: Path, turns: int, device: str
+) -> dict[str, str]:
+    """Give every configuration its minutes of training steps in so many rounds, each in its folder under `out`.
+
+    Returns those whose training failed with the reason; the others go on.
+    """
+    failed: dict[str, str] = {}
     for turn in range(1, turns + 1):
-        end = 60 * minutes * turn / turns
-        for preset in presets:
-            folder = out / preset
-            if _seconds(folder) >= end:
+        for name, config in configs.items():
+            end = 60 * config.train.minutes * turn / turns
+            if name in failed or _seconds(out / name) >= end:
                 continue
-            overrides = {"train.minutes": minutes, "train.steps": 10_000_000, "train.seed": seed}
-            path = Path(__file__).parents[1] / "configs" / f"{preset}.yaml"
-            config = settings.load(Config, path, overrides)
-            pool = Pool(store, store.keys(), config.train, config.loss, device=where)
-            with Run(pool, config, where) as run:
-                if (folder / "state.pt").is_file():
-                    run.load(checkpoint.load(folder), checkpoint.load_state(folder))
-                pool.fill(run.step)
-                while run.seconds < end:
-                    started = time.monotonic()
-                    run.train_step()
-                    run.seconds += time.monotonic() - started
-                save(run, folder)
-                console.print(f"{preset}: {run.seconds / 60:.1f} of {minutes:g} min, step {run.step:,}")
+            try:
+                _train_until(end, config, store, out / name, device)
+            except TrainingError as error:
+                failed[name] = str(error)
+                show_note("not trained", f"{name}: {error}")
+    return failed
+
+
+def _train_until(end: float, config: Config, store: SampleStore, folder: Path, device: str) -> None:
+    """Begin or continue a run until its clock says `end` seconds, and save it."""
+    where = devices.resolve(device)
+    pool = Pool(store, store.keys(), config.train, config.loss, device=where)
+    with Run(pool, config, where) as run:
+        if (folder / "state.pt").is_file():
+            run.load(checkpoint.load(folder), checkpoint.load_state(folder))
+        pool.fill(run.step)
+        while run.seconds < end:
+            started = time.monotonic()
+            run.train_step()
+            run.seconds += time.monotonic() - started
+        save(run, folder)
+        console.print(f"{folder.name}: {run.seconds / 60:.1f} of {config.train.minutes:g} min, step {run.step:,}")
 
 
 def _seconds(folder: Path) -> float:
@@ -77,11 +95,12 @@ def _seconds(folder: Path) -> float:
 
 def measure_split(
     space: ShapeSpace,
-    references: dict[str, trimesh.Trimesh],
+    references: Mapping[str, Target],
     solids: dict[str, trimesh.Trimesh],
     unseen: bool,
     resolution: int,
     points: int,
+    modes: Sequence[Mode] = MODES,
 ) -> dict[str, dict[str, object]]:
     """Figures by mode, the mean over the shapes and each shape's own; a space of one branch has one mode.
 
@@ -93,7 +112,7 @@ def measure_split(
     else:
         codes = {name: name for name in references if name in space.ids or name in space.keys}
     found: dict[str, dict[str, object]] = {}
-    for mode in MODES if space.model.overfit is not None else MODES[:1]:
+    for mode in modes if space.model.overfit is not None else MODES[:1]:
         evaluation, _ = measure(space, codes, solids, resolution=resolution, mode=mode, points=points)
         for name, reason in evaluation.failed.items():
             show_note("not measured", f"{name}, {mode}: {reason}")
@@ -125,7 +144,8 @@ def table(results: dict[str, dict[str, dict[str, dict]]]) -> str:  # type: ignor
     return "\n".join(lines)
 
 
-def _references(folder: Path, split: Path, limit: int | None) -> dict[str, trimesh.Trimesh]:
+def references_of(folder: Path, split: Path, limit: int | None) -> dict[str, trimesh.Trimesh]:
+    """Cleaned meshes of a split by name, or so many of them spread over it."""
     found = find_meshes(folder, split=split)
     step = len(found) / min(limit or len(found), len(found))
     loaded, failed = load_references([found[int(i * step)] for i in range(round(len(found) / step))])
@@ -180,14 +200,15 @@ def main() -> None:
     keep_freed_memory()
     arguments.out.mkdir(parents=True, exist_ok=True)
     store = SampleStore.open(arguments.data)
-    train_in_turns(
-        arguments.presets, store, arguments.out, arguments.minutes, arguments.turns, arguments.device, arguments.seed
-    )
-    results: dict[str, dict[str, dict[str, dict]]] = {preset: {} for preset in arguments.presets}  # type: ignore[type-arg]
+    seed = {"train.seed": arguments.seed}
+    configs = {preset: timed_config(preset, arguments.minutes, seed) for preset in arguments.presets}
+    failed = train_in_turns(configs, store, arguments.out, arguments.turns, arguments.device)
+    presets = [preset for preset in arguments.presets if preset not in failed]
+    results: dict[str, dict[str, dict[str, dict]]] = {preset: {} for preset in presets}  # type: ignore[type-arg]
     for split, file in (("train", arguments.train), ("unseen", arguments.test)):
-        references = _references(arguments.meshes, file, arguments.limit)
+        references = references_of(arguments.meshes, file, arguments.limit)
         solids = solid_surfaces(references, arguments.out / f"solids_{arguments.resolution}", arguments.resolution)
-        for preset in arguments.presets:
+        for preset in presets:
             kept = arguments.out / preset / f"quality_{split}.json"
             if not kept.is_file() or kept.stat().st_mtime < (arguments.out / preset / "state.pt").stat().st_mtime:
                 space = ls.load(arguments.out / preset, arguments.device)

@@ -1,4 +1,4 @@
-"""The ways a benchmark compares do the same work."""
+"""The ways a benchmark compares do the same work, and its figures are what they say."""
 
 import importlib.util
 from pathlib import Path
@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
+import trimesh
 
 from latentsdf.config import BranchConfig, GridConfig, ModelConfig
 from latentsdf.losses import data_term
@@ -53,3 +54,49 @@ def test_losses_of_both_ways_are_equal_with_many_channels() -> None:
         found + data_term(model.decode_overfit(points, codes[rows]), distance) + 1e-4 * codes[rows].norm(dim=1).mean()
     )
     assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.fixture
+def regularizers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return _benchmark("regularizers")
+
+
+def _sphere_samples() -> torch.Tensor:
+    """Points around a sphere of radius 0.5 with their distances, and nearer than 0.1 distances that are wrong."""
+    torch.manual_seed(0)
+    points = torch.rand(30_000, 3) * 2 - 1
+    distance = points.norm(dim=1) - 0.5
+    distance[distance.abs() < 0.09] = 0.095
+    return torch.cat((points, distance[:, None]), dim=1)
+
+
+def test_far_field_of_a_sphere(regularizers: ModuleType) -> None:
+    samples = _sphere_samples()
+    far = samples[samples[:, 3].abs() > 0.1]
+    exact = regularizers.far_field(lambda x: x.norm(dim=1) - 0.5, samples)
+    assert exact == pytest.approx({"error": 0, "wrong_sign": 0, "slope_error": 0}, abs=1e-6)
+    # Three times as steep, and the radius off by 0.2: wrong from 0.5 to 0.7 outside, of which 0.6 to 0.7 is far.
+    found = regularizers.far_field(lambda x: 3 * (x.norm(dim=1) - 0.7), samples)
+    radius = far[:, :3].norm(dim=1)
+    assert found["slope_error"] == pytest.approx(2, abs=1e-5)
+    assert found["wrong_sign"] == pytest.approx(float(((radius > 0.6) & (radius < 0.7)).float().mean()), abs=1e-4)
+    assert found["error"] == pytest.approx(float((3 * (radius - 0.7) - far[:, 3]).abs().mean()), rel=1e-5)
+
+
+def test_debris_is_what_is_outside_the_largest_piece(regularizers: ModuleType) -> None:
+    parts = [trimesh.creation.icosphere(2, radius) for radius in (1.0, 0.5, 0.05)]
+    for place, part in enumerate(parts):
+        part.apply_translation((3 * place, 0, 0))
+    areas = [part.area for part in parts]
+    # The third has a quarter of a percent of the first one's area: debris, but no piece.
+    found = regularizers.debris(trimesh.util.concatenate(parts))
+    assert found == {"pieces": 2, "debris": pytest.approx(1 - areas[0] / sum(areas))}
+    assert regularizers.debris(parts[0]) == {"pieces": 1, "debris": pytest.approx(0, abs=1e-12)}
+
+
+def test_variants_are_settings_that_exist_and_differ(regularizers: ModuleType) -> None:
+    configs = {regularizers.timed_config(regularizers.BASE, 1.0, changed) for changed in regularizers.VARIANTS.values()}
+    assert len(configs) == len(regularizers.VARIANTS)
+    assert {config.train.minutes for config in configs} == {1.0}
+    assert all({*pair} <= regularizers.VARIANTS.keys() for pair in regularizers.REFERENCES)

@@ -1,0 +1,293 @@
+"""What each regularizer does: to surfaces, to the far field, between shapes, to unseen shapes, and to the speed.
+
+Each variant is the default for two CPU cores with a few settings changed, trained on the same store from the same seed
+for the same time. `default_again` is the default from another seed: differences like its own mean nothing. Training
+goes as in quality.py, in turns where --turns says so, and everything is kept under --out: the same command continues at
+the last turn that ended, and measures what is not measured yet. A variant whose training fails is named and left out.
+Prints and writes (results.json, results.md) for each variant
+
+- how many steps the time sufficed for;
+- reconstruction: the fused surface of training shapes against their solids' (quality.py), point to triangle (mean of
+  both ways) and 1 - normal consistency;
+- far field: s_g at the store's uniform samples more than 0.1 from the surface, where the default sees no distance, only
+  that it is beyond (its clamp): mean error, share of wrong signs, mean | |grad s_g| - 1 |;
+- interpolation: linear paths of 9 codes between fixed pairs of training shapes: mean travel a step and its variation
+  (standard deviation over mean), which is 0 for constant speed; of the half-way code the pieces above 0.5 % of the
+  largest and the share of the area outside the largest (chairs of loose parts have some of both themselves). A path
+  with an empty step is left out: "measured" counts the rest;
+- unseen shapes, inverted by code alone: point to triangle, mean and median.
+
+Weights: on 39 chairs, after 6 minutes of the default, the data terms sum to 2.6e-3. The others, at weight 1 and not
+trained, have: eikonal 1.3 (L1) and 4.1 (L2), heat 0.26, divergence 20, code 0.35 (norm), 0.12 (squared), 0.20 (KL),
+feature 1.1, lipschitz 12. The weights bring each of them to 1e-3 to 3e-3, but for two. The eikonal's, 0.01 beside data
+terms of weight 1, is from the published range, 0.003 to 0.1 (METHODS 3, 6, 7), and the term falls once it is trained.
+The divergence's is a tenth of it: the published double is more than our runs on clouds bear (README). It needs second
+derivatives, which a ReLU does not have, so it comes with softplus, which has references of its own.
+
+python benchmarks/regularizers.py --data chairs.zarr --meshes furniture --train chair_train.json \\
+    --test chair_test.json --out regularizers/chairs [--minutes 5] [--turns 1] [--variants default heat ...]
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from quality import measure_split, references_of, solid_surfaces, timed_config, train_in_turns
+from torch import Tensor
+
+import latentsdf as ls
+from latentsdf import checkpoint
+from latentsdf.config import Config
+from latentsdf.errors import LatentSDFError
+from latentsdf.extract import SignedDistance
+from latentsdf.interpolate import smoothness
+from latentsdf.memory import keep_freed_memory
+from latentsdf.model.jet import jet
+from latentsdf.observation import Observation, observe
+from latentsdf.progress import track
+from latentsdf.space import ShapeSpace, Target
+from latentsdf.store import SampleStore
+
+BASE = "latentsdf_cpu"
+EIKONAL = {"loss.eikonal": 0.01}
+HEAT = {"loss.heat": 0.01}
+SOFTPLUS = {"model.general.activation": "softplus"}
+VARIANTS: dict[str, dict[str, object]] = {
+    "default": {},
+    "default_again": {"train.seed": 1},
+    "none": {"loss.code": 0.0},
+    "unclamped": {"loss.clamp": 0.0},  # the samples say the far field themselves
+    "eikonal_l1": EIKONAL,
+    "eikonal_l2": EIKONAL | {"loss.eikonal_norm": "l2"},
+    "heat": EIKONAL | HEAT,
+    "heat_alone": HEAT,
+    "softplus": SOFTPLUS,
+    "softplus_eikonal": SOFTPLUS | EIKONAL,
+    "steik": SOFTPLUS | EIKONAL | {"loss.divergence": 1e-3},
+    "eikonal_heat_cpu": SOFTPLUS | EIKONAL | HEAT | {"loss.clamp": 0.0},  # the preset of this name
+    "code_norm": {"loss.code": 3e-3},
+    "code_squared": {"loss.code": 0.01, "loss.code_prior": "squared"},
+    "code_kl": {"loss.code": 0.01, "loss.code_prior": "kl"},
+    "feature": {"loss.feature": 1e-3},
+    "lipschitz": {"loss.lipschitz": 1e-4},
+}
+REFERENCES = (("heat", "eikonal_l1"), ("softplus_eikonal", "softplus"), ("steik", "softplus_eikonal"))
+"""Comparisons beside those with the default."""
+
+FAR = 0.1
+FAR_SAMPLES = 20_000
+PATH_STEPS = 9
+PATH_RESOLUTION = 128
+CHUNK = 8_192
+COLUMNS = {
+    "point to triangle": ("reconstruction", "triangle_mean"),
+    "1 - normal consistency": ("reconstruction", "normal_error"),
+    "far: error of s_g": ("far", "error"),
+    "far: wrong signs": ("far", "wrong_sign"),
+    "far: slope off 1": ("far", "slope_error"),
+    "path: travel a step": ("paths", "travel"),
+    "path: variation": ("paths", "variation"),
+    "half-way: pieces": ("paths", "pieces"),
+    "half-way: outside the largest": ("paths", "debris"),
+    "unseen: mean": ("unseen", "triangle_mean"),
+    "unseen: median": ("unseen", "triangle_median"),
+}
+"""Title of a column, and the part and the name of its figure."""
+
+Figures = dict[str, Any]
+
+
+def far_field(field: SignedDistance, samples: Tensor) -> dict[str, float]:
+    """Means over samples (N, 4), points and signed distances, of which those nearer than `FAR` do not count:
+    absolute error, share of wrong signs, absolute deviation of the slope from 1."""
+    far = samples[samples[:, 3].abs() > FAR]
+    parts = []
+    for some in far.split(CHUNK):
+        at, distance = jet(field, some[:, :3]), some[:, 3]
+        slope_error = (at.gradient.norm(dim=-1) - 1).abs()
+        wrong = (at.distance < 0) != (distance < 0)
+        parts.append(torch.stack(((at.distance - distance).abs(), wrong.float(), slope_error), dim=1).detach())
+    error, wrong_sign, slope = torch.cat(parts).double().mean(0).tolist()
+    return {"error": error, "wrong_sign": wrong_sign, "slope_error": slope}
+
+
+def debris(mesh: trimesh.Trimesh) -> dict[str, float]:
+    """Connected pieces of at least 0.5 % of the largest one's area, and the share of the area outside the largest."""
+    piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
+    area = np.bincount(piece, weights=mesh.area_faces)
+    return {"pieces": int((area >= 5e-3 * area.max()).sum()), "debris": float(1 - area.max() / area.sum())}
+
+
+def measure_far(space: ShapeSpace, store: SampleStore, names: Sequence[str]) -> Figures:
+    """The far field of training shapes, the mean over them."""
+    each = {}
+    for name in names:
+        row = space.row(name)
+        samples = torch.from_numpy(store.space(space.keys[row])[1][:FAR_SAMPLES]).to(space.device)
+        code = space.codes[row][None]
+
+        def field(points: Tensor, code: Tensor = code) -> Tensor:
+            return space.model.branch("general", points[None], code)[0]
+
+        each[name] = far_field(field, samples)
+    return _means(each) | {"measured": len(each), "each": each}
+
+
+def measure_paths(space: ShapeSpace, pairs: Sequence[tuple[str, str]], resolution: int) -> Figures:
+    """Travel along the paths and the state of their half-way codes, the mean over the paths that nowhere are empty."""
+    each, broken = {}, {}
+    with track("paths", total=len(pairs), unit="path") as advance:
+        for first, second in pairs:
+            name = f"{first} to {second}"
+            try:
+                codes = space.interpolate(first, second, steps=PATH_STEPS)
+                smooth = smoothness([space.extract(code, resolution) for code in codes])
+                half_way = debris(space.extract(codes[PATH_STEPS // 2], resolution, smallest_piece=0.0))
+                each[name] = {"travel": float(smooth.travel.mean()), "variation": smooth.variation} | half_way
+            except LatentSDFError as error:
+                broken[name] = str(error)
+            advance()
+    return _means(each) | {"measured": len(each), "broken": broken, "each": each}
+
+
+def _means(each: Mapping[str, Mapping[str, float]]) -> Figures:
+    rows = list(each.values())
+    return {name: statistics.fmean(row[name] for row in rows) for name in rows[0]} if rows else {}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all variants are measured on."""
+
+    store: SampleStore
+    seen: dict[str, trimesh.Trimesh]
+    unseen: dict[str, trimesh.Trimesh]
+    solids: dict[str, trimesh.Trimesh]
+    resolution: int
+    points: int
+
+    @cached_property
+    def observations(self) -> dict[str, Observation]:
+        """What inversion sees of the unseen shapes, the same for all variants."""
+        return {name: observe(mesh, self.store.config.normalization) for name, mesh in self.unseen.items()}
+
+    def measure(self, folder: Path, device: str) -> Figures:
+        """All figures of a trained variant; each part is kept in its folder, until it is asked for otherwise."""
+        step = checkpoint.load_state(folder)["step"]
+        space = ls.load(folder, device)
+        pairs = list(pairwise(self.seen))
+        settings = {"step": step, "resolution": self.resolution, "points": self.points}
+        settings |= {"seen": list(self.seen), "unseen": list(self.unseen)}
+        parts: dict[str, Callable[[], Figures]] = {
+            "reconstruction": lambda: self._surfaces(space, self.seen, unseen=False),
+            "far": lambda: measure_far(space, self.store, list(self.seen)),
+            "paths": lambda: measure_paths(space, pairs, min(self.resolution, PATH_RESOLUTION)),
+            "unseen": lambda: self._surfaces(space, self.observations, unseen=True),
+        }
+        found: Figures = {"steps": step}
+        for part, measure in parts.items():
+            found[part] = _measured_once(folder / f"figures_{part}.json", settings, measure)
+        return found
+
+    def _surfaces(self, space: ShapeSpace, shapes: Mapping[str, Target], *, unseen: bool) -> Figures:
+        """The mean over shapes of the fused surface's figures, and the median of its distance."""
+        split = measure_split(space, shapes, self.solids, unseen, self.resolution, self.points, ("fused",))["fused"]
+        each: dict[str, dict[str, float]] = split["each"]  # type: ignore[assignment]
+        if not each:
+            return {"measured": 0, "each": each}
+        median = statistics.median(shape["triangle_mean"] for shape in each.values())
+        return _means(each) | {"triangle_median": median, "measured": len(each), "each": each}
+
+
+def _measured_once(path: Path, settings: dict[str, object], measure: Callable[[], Figures]) -> Figures:
+    if path.is_file():
+        kept = json.loads(path.read_text())
+        if kept["settings"] == settings:
+            return kept["figures"]
+    figures = measure()
+    path.write_text(json.dumps({"settings": settings, "figures": figures}, indent=1))
+    return figures
+
+
+def require_same(folder: Path, config: Config) -> None:
+    """Exit where the folder holds a run of other settings, which would be taken for this variant's."""
+    if (folder / "state.pt").is_file() and checkpoint.load_config(folder) != config:
+        raise SystemExit(f"{folder}: was trained with other settings (minutes, weights); pass another --out")
+
+
+def table(results: Mapping[str, Figures]) -> str:
+    """Figures as Markdown, a line for each variant, and below them ratios to the default and to other references."""
+    parts = ("reconstruction", "far", "paths", "unseen")
+    lines = [f"| variant | changed | steps | {' | '.join(COLUMNS)} | measured: {', '.join(parts)} |"]
+    lines.append("|" + "---|" * (len(COLUMNS) + 4))
+    for variant, figures in results.items():
+        changed = ", ".join(f"{name.split('.', 1)[1]} {value}" for name, value in VARIANTS[variant].items())
+        cells = " | ".join(f"{value:.3g}" if value is not None else "" for value in _row(figures)[1:])
+        counts = ", ".join(str(figures[part]["measured"]) for part in parts)
+        lines.append(f"| {variant} | {changed} | {figures['steps']:,} | {cells} | {counts} |")
+    compared = [(variant, "default") for variant in results if variant != "default"]
+    compared += [pair for pair in REFERENCES if pair[0] in results]
+    lines += ["", f"| ratio | steps | {' | '.join(COLUMNS)} |", "|" + "---|" * (len(COLUMNS) + 2)]
+    for variant, reference in compared:
+        if reference in results:
+            both = zip(_row(results[variant]), _row(results[reference]), strict=True)
+            cells = " | ".join(f"{a / b:.2f}" if a is not None and b else "" for a, b in both)
+            lines.append(f"| {variant} / {reference} | {cells} |")
+    return "\n".join(lines)
+
+
+def _row(figures: Figures) -> list[float | None]:
+    """Steps and the figure of each column, None where nothing could be measured."""
+    return [figures["steps"], *(figures[part].get(name) for part, name in COLUMNS.values())]
+
+
+def main() -> None:
+    """Train what is not trained, measure what is not measured, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="store of the training split")
+    parser.add_argument("--meshes", type=Path, required=True)
+    parser.add_argument("--train", type=Path, required=True, help="split file of the shapes in the store")
+    parser.add_argument("--test", type=Path, required=True, help="split file of unseen shapes")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--turns", type=int, default=1)
+    parser.add_argument("--resolution", type=int, default=256)
+    parser.add_argument("--points", type=int, default=30_000)
+    parser.add_argument("--limit", type=int, default=12, help="measure so many shapes of a split, spread over it")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    configs = {name: timed_config(BASE, arguments.minutes, VARIANTS[name]) for name in arguments.variants}
+    for name, config in configs.items():
+        require_same(out / name, config)
+    store = SampleStore.open(arguments.data)
+    failed = train_in_turns(configs, store, out, arguments.turns, arguments.device)
+    known = {name for key in store for name in (key, key.split("/", 1)[1])}
+    seen = references_of(arguments.meshes, arguments.train, arguments.limit)
+    seen = {name: mesh for name, mesh in seen.items() if name in known}
+    unseen = references_of(arguments.meshes, arguments.test, arguments.limit)
+    solids = solid_surfaces(seen | unseen, out / f"solids_{arguments.resolution}", arguments.resolution)
+    study = Study(store, seen, unseen, solids, arguments.resolution, arguments.points)
+    results: dict[str, Figures] = {}
+    for name in (name for name in configs if name not in failed):
+        results[name] = study.measure(out / name, arguments.device)
+        (out / "results.json").write_text(json.dumps({"variants": VARIANTS, "results": results}, indent=1))
+        (out / "results.md").write_text(table(results) + "\n")
+    sys.stdout.write(table(results) + "\n")
+
+
+if __name__ == "__main__":
+    main()
