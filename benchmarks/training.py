@@ -2,28 +2,35 @@
 
 The reference way: channel-first grid through F.grid_sample with a dense gradient, torch's Adam over every value, the
 shapes' samples as one flat list with the code beside every point. Ours: rows by vertex, lazy Adam on the rows touched,
-the code once a shape. Prints samples/s of both with their spread, and their ratio.
+the code once a shape. Prints samples/s of both with their spread, and their ratio. With a store also the time to an
+error: the seconds of steps, taken in turns, until the overfit branch's mean error on a fixed draw of band samples is
+that of --target or less. Rates are the same for both and constant.
 
 python benchmarks/training.py [--resolution 128] [--channels 32] [--shapes 64] [--points 256] [--rounds 7]
+    [--data chairs.zarr [--target 0.002] [--minutes 10]]
 """
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentsdf.config import BranchConfig, GridConfig, ModelConfig
+from latentsdf.config import BranchConfig, GridConfig, LossConfig, ModelConfig, TrainConfig
 from latentsdf.losses import data_term, norm_term
 from latentsdf.memory import keep_freed_memory
 from latentsdf.model.decoder import ConditionedLinear, Decoder
 from latentsdf.model.field import LatentSDF
 from latentsdf.optim import RowAdam
+from latentsdf.pool import Pool
+from latentsdf.store import SampleStore
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Rows of the shapes (S,), points (S, P, 3), distances (S, P)."""
@@ -73,10 +80,21 @@ class ReferenceWay:
         """The data terms and the prior."""
         rows, points, distance = (x.flatten(0, 1) if x.dim() > 1 else x for x in batch)
         code = self.codes(rows.repeat_interleave(len(points) // len(rows)))
-        features = F.grid_sample(self.volume, points.flip(-1).view(1, -1, 1, 1, 3), align_corners=True)
         general = self.general(torch.cat((points, code), dim=1)).squeeze(1)
-        overfit = self.overfit(torch.cat((points, features.view(len(self.volume[0]), -1).T, code), dim=1)).squeeze(1)
+        overfit = self._detailed(points, code)
         return data_term(general, distance) + data_term(overfit, distance) + 1e-4 * norm_term(code)
+
+    def error(self, batch: Batch) -> float:
+        """Mean error of the overfit branch."""
+        rows, points, distance = (x.flatten(0, 1) if x.dim() > 1 else x for x in batch)
+        with torch.no_grad():
+            return data_term(
+                self._detailed(points, self.codes(rows.repeat_interleave(len(points) // len(rows)))), distance
+            ).item()
+
+    def _detailed(self, points: Tensor, code: Tensor) -> Tensor:
+        features = F.grid_sample(self.volume, points.flip(-1).view(1, -1, 1, 1, 3), align_corners=True)
+        return self.overfit(torch.cat((points, features.view(len(self.volume[0]), -1).T, code), dim=1)).squeeze(1)
 
     def step(self, batch: Batch) -> float:
         """One optimization step."""
@@ -113,6 +131,12 @@ class OurWay:
         self.code_adam.step(rows, codes.grad)
         return loss.item()
 
+    def error(self, batch: Batch) -> float:
+        """Mean error of the overfit branch."""
+        rows, points, distance = batch
+        with torch.no_grad():
+            return data_term(self.model.decode_overfit(points, self.codes[rows]), distance).item()
+
 
 def _joined(decoder: Decoder) -> nn.Sequential:
     """The same network on points joined with the code."""
@@ -133,27 +157,69 @@ def _joined(decoder: Decoder) -> nn.Sequential:
     return nn.Sequential(*layers, last)
 
 
+def both_ways(arguments: argparse.Namespace, shapes: int) -> dict[str, ReferenceWay | OurWay]:
+    """Both ways from the same weights and codes, the first of them the reference."""
+    torch.manual_seed(0)
+    codes = 0.1 * torch.randn(shapes, 32)
+    model = small_model(arguments.resolution, arguments.channels, arguments.width)
+    reference = ReferenceWay(model, codes)
+    return {"F.grid_sample, dense Adam, flat": reference, "rows, lazy Adam, S x P": OurWay(model, codes)}
+
+
+def store_batches(path: Path, shapes: int, points: int, seed: int) -> Callable[[int], Batch]:
+    """Step -> band samples of a store's shapes."""
+    store = SampleStore.open(path)
+    settings = TrainConfig(shapes_per_batch=shapes, points_per_shape=points, free_share=0, seed=seed)
+    pool = Pool(store, store.keys(), settings, LossConfig())
+
+    def draw(step: int) -> Batch:
+        batch = pool.batch(step)
+        return batch.shape, batch.band_points, batch.band_distance
+
+    return draw
+
+
+def seconds_to_error(
+    ways: dict[str, "ReferenceWay | OurWay"],
+    draw: Callable[[int], Batch],
+    held: Batch,
+    target: float,
+    minutes: float,
+    every: int = 25,
+) -> dict[str, tuple[float, int, float]]:
+    """Seconds of steps, steps and the error at the end of each way; it ends at the target, or when its time is over."""
+    done: dict[str, tuple[float, int, float]] = {name: (0.0, 0, math.inf) for name in ways}
+    while running := [name for name, (spent, _, error) in done.items() if error > target and spent < 60 * minutes]:
+        # The one that has had the least time goes on, so that a machine that slows down does so for both.
+        name = min(running, key=lambda name: done[name][0])
+        spent, first, _ = done[name]
+        for step in range(first, first + every):
+            batch = draw(step)
+            started = time.perf_counter()
+            ways[name].step(batch)
+            spent += time.perf_counter() - started
+        done[name] = (spent, first + every, ways[name].error(held))
+    return done
+
+
 def main() -> None:
     """Print both rates and their ratio, and the same as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sizes = (("resolution", 128), ("channels", 32), ("shapes", 64), ("points", 256), ("rounds", 7), ("width", 64))
     for name, default in sizes:
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--data", type=Path, help="store for the time to an error")
+    parser.add_argument("--target", type=float, default=2e-3, help="the error, in model space (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="most time of either way (%(default)s)")
     arguments = parser.parse_args()
     keep_freed_memory()
-    torch.manual_seed(0)
-    codes = 0.1 * torch.randn(2 * arguments.shapes, 32)
-    model = small_model(arguments.resolution, arguments.channels, arguments.width)
-    ways: dict[str, Callable[[Batch], float]] = {
-        "F.grid_sample, dense Adam, flat": ReferenceWay(model, codes).step,
-        "rows, lazy Adam, S x P": OurWay(model, codes).step,
-    }
-    drawn = batches(arguments.rounds + 1, arguments.shapes, arguments.points, len(codes))
+    ways = both_ways(arguments, 2 * arguments.shapes)
+    drawn = batches(arguments.rounds + 1, arguments.shapes, arguments.points, 2 * arguments.shapes)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number, batch in enumerate(drawn):
-        for name, step in ways.items():
+        for name, way in ways.items():
             started = time.perf_counter()
-            step(batch)
+            way.step(batch)
             if number > 0:  # the first round compiles
                 seconds[name].append(time.perf_counter() - started)
     reference, ours = seconds.values()
@@ -166,8 +232,15 @@ def main() -> None:
     middle = statistics.median(ratios)
     threads = torch.get_num_threads()
     sys.stdout.write(f"ratio {middle:.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}), {threads} threads\n")
-    result = {"samples_per_second": rates, "ratio": middle, "ratios": ratios, "threads": threads, **vars(arguments)}
-    sys.stdout.write(json.dumps(result) + "\n")
+    result = {"samples_per_second": rates, "ratio": middle, "ratios": ratios, "threads": threads}
+    if arguments.data is not None:
+        draw, held = (store_batches(arguments.data, arguments.shapes, arguments.points, seed) for seed in (0, 1))
+        ways = both_ways(arguments, len(SampleStore.open(arguments.data)))
+        found = seconds_to_error(ways, draw, held(0), arguments.target, arguments.minutes)
+        for name, (spent, steps, error) in found.items():
+            sys.stdout.write(f"{name:32s} {spent:8.1f} s, {steps:,} steps to an error of {error:.2e}\n")
+        result["to_error"] = found
+    sys.stdout.write(json.dumps(result | {name: str(value) for name, value in vars(arguments).items()}) + "\n")
 
 
 if __name__ == "__main__":

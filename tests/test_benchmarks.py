@@ -54,6 +54,28 @@ def test_losses_of_both_ways_are_equal_with_many_channels() -> None:
         found + data_term(model.decode_overfit(points, codes[rows]), distance) + 1e-4 * codes[rows].norm(dim=1).mean()
     )
     assert found.item() == pytest.approx(expected, rel=1e-5)
+    errors = [way(model, codes).error(batch) for way in (training.ReferenceWay, training.OurWay)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-5)
+
+
+def test_the_time_to_an_error_is_that_of_its_steps() -> None:
+    training = _benchmark("training")
+
+    class Way:
+        def __init__(self, gain: float) -> None:
+            self.left, self.gain = 1.0, gain
+
+        def step(self, _: object) -> None:
+            self.left *= self.gain
+
+        def error(self, _: object) -> float:
+            return self.left
+
+    found = training.seconds_to_error({"slow": Way(0.9), "fast": Way(0.5)}, lambda step: step, None, 0.01, 1.0, every=1)
+    assert [steps for _, steps, _ in found.values()] == [44, 7]
+    assert all(error <= 0.01 and seconds > 0 for seconds, _, error in found.values())
+    stuck = training.seconds_to_error({"stuck": Way(1.0)}, lambda step: step, None, 0.01, 1e-6, every=1)
+    assert stuck["stuck"][2] == 1.0
 
 
 @pytest.fixture
