@@ -18,10 +18,11 @@ import trimesh
 from PIL import Image
 
 from latentsdf import report
-from latentsdf.checkpoint import read_metrics
+from latentsdf.checkpoint import load_config, read_metrics
 from latentsdf.config import Config, InvertConfig, TrainConfig
-from latentsdf.errors import ConfigError, LatentSDFError
+from latentsdf.errors import CheckpointError, ConfigError, LatentSDFError
 from latentsdf.evaluate import Evaluation, evaluate
+from latentsdf.folders import require_free
 from latentsdf.geometry.furniture import FAMILIES, furniture
 from latentsdf.progress import console
 from latentsdf.render import comparison_sheet, contact_sheet, render_mesh
@@ -29,6 +30,7 @@ from latentsdf.space import ShapeSpace, load
 from latentsdf.train import train
 
 RESOLUTION = 256
+_PRESET = "demo"
 _EVALUATED_PER_FAMILY = 6
 _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
@@ -40,13 +42,14 @@ def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int)
     started = time.monotonic()
     if per_family < _EVALUATED_PER_FAMILY:
         raise ConfigError(f"the demo measures {_EVALUATED_PER_FAMILY} shapes of each family; got {per_family}")
+    _require_own(out)
     out.mkdir(parents=True, exist_ok=True)
     store = out / "samples.zarr"
     _heading(1, f"samples: {per_family} shapes of each of {', '.join(FAMILIES)}")
     _preprocess(store, per_family, workers)
     sampled = time.monotonic()
     _heading(2, f"training: {minutes:g} minutes")
-    config = Config(preset="demo", train=TrainConfig(minutes=minutes, steps=10**9, seed=seed))
+    config = Config(preset=_PRESET, train=TrainConfig(minutes=minutes, steps=10**9, seed=seed))
     train(store, out, config, overwrite=True)
     trained = time.monotonic()
     space = load(out, "cpu")
@@ -98,6 +101,15 @@ def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int)
         f"training shapes that retrieve themselves first: {share:.1%}"
     )
     return summary
+
+
+def _require_own(out: Path) -> None:
+    """CheckpointError where the demo's space would replace one that is not an earlier demo's, or anything else."""
+    require_free(out, "space", overwrite=True)
+    if (out / "model.safetensors").is_file() and (preset := load_config(out).preset) != _PRESET:
+        raise CheckpointError(
+            f"{out}: holds a space trained with preset '{preset}', not by the demo; name another --out"
+        )
 
 
 def _heading(number: int, text: str) -> None:

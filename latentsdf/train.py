@@ -10,6 +10,7 @@ from typing import Any
 from latentsdf import budget, checkpoint, devices, parallel
 from latentsdf.config import Config
 from latentsdf.errors import CheckpointError, ConfigError
+from latentsdf.folders import require_free
 from latentsdf.journal import Journal, open_journal
 from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
@@ -32,14 +33,15 @@ def train(
 
     Under `torchrun` every process takes `shapes_per_batch` shapes a step, and the first one writes. Ctrl-C ends the
     step, writes a checkpoint and raises KeyboardInterrupt. A loss that is not finite raises TrainingError naming the
-    term and the shapes, and keeps the last good checkpoint. Raises ConfigError for settings out of range.
+    term and the shapes, and keeps the last good checkpoint. Raises ConfigError for settings out of range,
+    CheckpointError where `out` holds a space already, or anything else.
     """
     config = config or Config()
     require_valid(config)
     out = Path(out)
     keep_freed_memory()
-    store = SampleStore.open(data)
     _check_output(out, config, resume=resume, overwrite=overwrite)
+    store = SampleStore.open(data)
     where = devices.resolve(parallel.local_device(device))
     with parallel.joined(where) as team:
         pool = Pool(store, store.keys(), config.train, config.loss, rank=team.rank, world=team.world)
@@ -147,8 +149,7 @@ def require_valid(config: Config) -> None:
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to lose a trained space, or to resume another one."""
-    exists = (out / "model.safetensors").is_file()
+    """Refuse to lose a trained space or anything else, or to resume another one."""
     if resume:
         trained = checkpoint.load_config(out)
         # A longer budget is the point of resuming; everything else must be the same run.
@@ -158,8 +159,8 @@ def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -
                 f"{out}: was trained with preset '{trained.preset}', which differs from this configuration "
                 f"('{config.preset}') in {', '.join(changed)}; pass the same --config, or another --out"
             )
-    elif exists and not overwrite:
-        raise CheckpointError(f"{out}: holds a trained space already; pass --resume, --overwrite, or another --out")
+    else:
+        require_free(out, "space", overwrite=overwrite, instead="pass --resume, --overwrite, or another --out")
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

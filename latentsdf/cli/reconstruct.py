@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from latentsdf.cli import flags
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.cloud_config import ReconstructMethod
-from latentsdf.errors import CheckpointError, ConfigError
+from latentsdf.errors import ConfigError
+from latentsdf.folders import require_free
 from latentsdf.progress import console
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _WRITTEN = (
     "mesh.ply",
     *(f"slice_{axis}.png" for axis in "xyz"),
     "slice.png",
+    "phase.png",
     "contours.json",
     "report.json",
 )
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     points = load_points(arguments.points)
     config = _config(arguments, 2 if points.shape[1] == 2 else 3)
     truth = None if arguments.truth is None else meshes.load(arguments.truth)
-    _require_free(arguments.out, overwrite=arguments.overwrite)
+    require_free(arguments.out, "field", overwrite=arguments.overwrite)
     flags.require_folder(arguments.out)
     result = reconstruct(points, config=config, device=arguments.device)
     for name in _WRITTEN:
@@ -80,14 +82,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
     console.print(f"{arguments.out}: {arguments.method}, {result.history[-1]['step']:,} steps")
     return report
-
-
-def _require_free(out: Path, *, overwrite: bool) -> None:
-    """CheckpointError where writing would lose a reconstruction unasked, or a space."""
-    if (out / "model.safetensors").is_file():
-        raise CheckpointError(f"{out}: holds a trained space; name another --out")
-    if (out / "field.json").is_file() and not overwrite:
-        raise CheckpointError(f"{out}: holds a reconstruction already; pass --overwrite, or another --out")
 
 
 def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":

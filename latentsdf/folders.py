@@ -1,0 +1,29 @@
+"""What lies in an output folder already, told by a file that only its kind has: so that nothing is written over it."""
+
+from pathlib import Path
+from typing import Literal
+
+from latentsdf.errors import CheckpointError
+
+Kind = Literal["space", "field", "fit", "store"]
+
+_KINDS: dict[Kind, tuple[str, str]] = {
+    "space": ("model.safetensors", "a trained space"),
+    "field": ("field.json", "a reconstruction"),
+    "fit": ("code.npy", "the fit of a shape"),
+    "store": ("zarr.json", "a sample store"),
+}
+
+
+def require_free(
+    out: Path, kind: Kind, *, overwrite: bool, instead: str = "pass --overwrite, or another --out"
+) -> None:
+    """Raise CheckpointError where writing a `kind` into a folder would mix it with another kind's files, or, unless
+    told to overwrite, replace one of its own; `instead` says what to do about the latter.
+    """
+    for held, (mark, words) in _KINDS.items():
+        if held != kind and (out / mark).is_file():
+            raise CheckpointError(f"{out}: holds {words}; name another --out")
+    mark, words = _KINDS[kind]
+    if (out / mark).is_file() and not overwrite:
+        raise CheckpointError(f"{out}: holds {words} already; {instead}")
