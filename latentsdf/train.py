@@ -15,9 +15,27 @@ from latentsdf.journal import Journal, open_journal
 from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
 from latentsdf.progress import console, track
+from latentsdf.ranges import require_in_range
 from latentsdf.run import Run
 from latentsdf.stopping import stop_between_steps
 from latentsdf.store import SampleStore
+
+_LEAST = {
+    "train.steps": 1,
+    "train.shapes_per_batch": 1,
+    "train.points_per_shape": 2,
+    "train.refresh_steps": 1,
+    "train.halve_epochs": 1,
+    "train.log_every": 1,
+    "loss.regularizer_points": 1,
+    "model.code_dim": 1,
+    "model.grid.resolution": 1,
+    "model.grid.channels": 1,
+    "model.general.width": 1,
+    "model.general.depth": 1,
+    "model.overfit.depth": 1,
+}
+_POSITIVE = ("train.memory_gb", "loss.heat_lambda", "model.band_voxels")
 
 
 def train(
@@ -126,26 +144,14 @@ def _agreed(run: Run, stopped: Event) -> bool:
 
 
 def require_valid(config: Config) -> None:
-    """ConfigError for a setting with which nothing could be trained."""
-    settings, model = config.train, config.model
-    counts = (
-        ("train.steps", settings.steps, 1),
-        ("train.shapes_per_batch", settings.shapes_per_batch, 1),
-        ("train.points_per_shape", settings.points_per_shape, 2),
-        ("train.refresh_steps", settings.refresh_steps, 1),
-        ("train.halve_epochs", settings.halve_epochs, 1),
-        ("train.log_every", settings.log_every, 1),
-        ("model.code_dim", model.code_dim, 1),
-        ("model.grid.resolution", model.grid.resolution, 1),
-        ("model.grid.channels", model.grid.channels, 1),
-        ("model.general.width", model.general.width, 1),
-        ("model.general.depth", model.general.depth, 1),
-        ("model.overfit.width", model.overfit.width, 0),
-        ("model.overfit.depth", model.overfit.depth, 1),
-    )
-    for name, value, least in counts:
-        if value < least:
-            raise ConfigError(f"{name} must be at least {least}, got {value}")
+    """ConfigError for a setting with which nothing could be trained, or a part would be off in silence."""
+    require_in_range(config, _LEAST, positive=_POSITIVE, shares=("train.lr_final", "train.beta2"))
+    if config.train.beta2 == 1:
+        raise ConfigError("train.beta2 must be below 1, got 1: Adam would never learn the size of its steps")
+    for name in ("warp", "general", "overfit"):
+        branch = getattr(config.model, name)
+        if branch.width > 0 and branch.skip > branch.depth:
+            raise ConfigError(f"model.{name}.skip must be a hidden layer, 0 to {branch.depth}, got {branch.skip}")
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
