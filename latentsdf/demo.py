@@ -17,7 +17,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from latentsdf import report
+from latentsdf import devices, report
 from latentsdf.checkpoint import load_config, read_metrics
 from latentsdf.config import Config, InvertConfig, TrainConfig
 from latentsdf.errors import CheckpointError, ConfigError, LatentSDFError
@@ -37,11 +37,18 @@ _UNSEEN_SEED = 100_000
 _FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512)
 
 
-def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int) -> dict[str, Any]:
-    """Run every step, write the report, and return what `report.json` holds."""
+def demo(
+    out: Path, *, minutes: float, per_family: int, workers: int, seed: int, device: str = "auto"
+) -> dict[str, Any]:
+    """Run every step, write the report, and return what `report.json` holds.
+
+    Raises ConfigError for too few shapes or a device that is not there, CheckpointError where `out` holds anything but
+    an earlier demo.
+    """
     started = time.monotonic()
     if per_family < _EVALUATED_PER_FAMILY:
         raise ConfigError(f"the demo measures {_EVALUATED_PER_FAMILY} shapes of each family; got {per_family}")
+    devices.resolve(device)
     _require_own(out)
     out.mkdir(parents=True, exist_ok=True)
     store = out / "samples.zarr"
@@ -50,9 +57,9 @@ def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int)
     sampled = time.monotonic()
     _heading(2, f"training: {minutes:g} minutes")
     config = Config(preset=_PRESET, train=TrainConfig(minutes=minutes, steps=10**9, seed=seed))
-    train(store, out, config, overwrite=True)
+    train(store, out, config, overwrite=True, device=device)
     trained = time.monotonic()
-    space = load(out, "cpu")
+    space = load(out, device)
     _heading(3, "decoding training shapes")
     known = {f"{f}_{i:04d}": furniture(f, i) for f in FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
     seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION)

@@ -10,7 +10,7 @@ from latentsdf.cli.verbs import Verbs, verb
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "info", run, "what is inside a sample store or a checkpoint")
-    parser.add_argument("path", type=Path)
+    parser.add_argument("path", type=Path, help="a sample store, or the folder of a space")
     parser.add_argument("--verify", action="store_true", help="read every array of a store and check it")
 
 
