@@ -15,15 +15,20 @@ _KINDS: dict[Kind, tuple[str, str]] = {
 }
 
 
+def foreign(folder: Path, kind: Kind) -> str | None:
+    """What of another kind a folder holds, in words; None for nothing of ours."""
+    others = (known for name, known in _KINDS.items() if name != kind)
+    return next((words for mark, words in others if (folder / mark).is_file()), None)
+
+
 def require_free(
     out: Path, kind: Kind, *, overwrite: bool, instead: str = "pass --overwrite, or another --out"
 ) -> None:
     """Raise CheckpointError where writing a `kind` into a folder would mix it with another kind's files, or, unless
     told to overwrite, replace one of its own; `instead` says what to do about the latter.
     """
-    for held, (mark, words) in _KINDS.items():
-        if held != kind and (out / mark).is_file():
-            raise CheckpointError(f"{out}: holds {words}; name another --out")
+    if other := foreign(out, kind):
+        raise CheckpointError(f"{out}: holds {other}; name another --out")
     mark, words = _KINDS[kind]
     if (out / mark).is_file() and not overwrite:
         raise CheckpointError(f"{out}: holds {words} already; {instead}")

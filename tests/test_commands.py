@@ -2,10 +2,15 @@
 
 import argparse
 import shlex
+from pathlib import Path
 
+import numpy as np
 import pytest
+import trimesh
+from conftest import save_untrained, small_config
 
 from latentsdf import cli
+from latentsdf.cli import frames
 from latentsdf.cli.main import build_parser
 from latentsdf.cli.verbs import EXAMPLES
 
@@ -74,6 +79,39 @@ def test_a_number_out_of_its_range_is_refused_before_the_work(
     with pytest.raises(SystemExit, match="2"):
         cli.main(words)
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_cannot_be_read_or_has_no_effect_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_untrained(tmp_path / "space", small_config())
+    (tmp_path / "taken").touch()
+    for mark in ("bare/x", "field/field.json", "fit/report.json"):
+        (tmp_path / mark).parent.mkdir()
+        (tmp_path / mark).touch()
+    code = ["extract", "space", "--out", "a.ply", "--code"]
+    for words, message in (
+        ([*code, "none"], "none: no such code file, nor a folder of latentsdf invert"),
+        ([*code, "bare"], "bare: not a folder of latentsdf invert, report.json and code.npy is missing"),
+        ([*code, "fit"], "fit: not a folder of latentsdf invert, code.npy is missing"),
+        (
+            ["extract", "field", "--id", "a", "--out", "a.ply"],
+            "model.safetensors is missing; it holds a reconstruction",
+        ),
+        (["info", "space", "--verify"], "--verify reads every shape of a sample store"),
+        (["render", *SPACE, "a.png", "--offset", "0.5"], "--axis and --offset place a slice"),
+        (["train", "--data", "none.zarr", "--out", "taken"], "taken: cannot be made a folder"),
+        (["demo", "--out", "taken"], "taken: cannot be made a folder"),
+    ):
+        assert cli.main(words) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_frames_of_a_longer_path_do_not_stay(tmp_path: Path) -> None:
+    for count in (3, 2):
+        frames.write(tmp_path, np.zeros((count, 8)), count * [trimesh.creation.box()])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.npy", "frame_000.glb", "frame_001.glb"]
 
 
 @pytest.mark.parametrize("device", ["gpu", "mps", "meta", "cuda:99"])

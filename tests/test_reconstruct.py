@@ -151,6 +151,11 @@ def test_a_loss_that_is_not_finite_stops_by_name() -> None:
     [
         ({"steps": 0}, "steps must be at least 1"),
         ({"extent": 0.5}, "extent must be at least 1"),
+        ({"network": NetworkConfig(kind="pyramid", resolutions=())}, "resolutions must name the cells per axis"),
+        (
+            {"network": NetworkConfig(kind="pyramid", resolutions=(8, 0))},
+            r"network\.resolutions must be at least 1, got 0",
+        ),
         ({"lr": -1.0}, r"lr must be at least 0, got -1\.0"),
         ({"lr": math.nan}, "lr must be a finite number, got nan"),
         ({"lr_final": 2.0}, "lr_final is a share and must be at most 1"),

@@ -23,6 +23,7 @@ def add(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.demo import demo
 
+    flags.require_folder(arguments.out)
     return demo(
         arguments.out,
         minutes=arguments.minutes,

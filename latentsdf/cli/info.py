@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
@@ -21,5 +22,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder; info reads a sample store or a checkpoint")
     if (path / "model.safetensors").is_file() or (path / "config.yaml").is_file():
+        if arguments.verify:
+            raise ConfigError(f"{path}: --verify reads every shape of a sample store, and this is no store")
         return describe_checkpoint(path)
     return describe_store(path, verify=arguments.verify)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from latentsdf.cli import flags, shapes
 from latentsdf.cli.numbers import number, whole
 from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.errors import ConfigError
 from latentsdf.progress import console
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def add(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.render import animation, turntable
 
+    if arguments.style != "slice" and (arguments.axis != "z" or arguments.offset != 0):
+        raise ConfigError("--axis and --offset place a slice; pass --style slice, or leave them out")
     turns = arguments.out.suffix.lower() == ".gif" and arguments.style != "slice"
     if not turns:
         flags.require_png(arguments.out)

@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
         # The budget is a new one; that of the space's own training is spent.
         overrides = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS} | overrides
         config = settings.from_dict(Config, settings.merge(base, overrides), "command line")
+        flags.require_folder(arguments.out)
         return extend(
             arguments.extend,
             arguments.data,
@@ -69,6 +70,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
     else:
         base = dataclasses.asdict(load_config(arguments.out)) if arguments.resume else {}
         config = settings.from_dict(Config, settings.merge(base, overrides), "command line")
+    if not arguments.resume:
+        flags.require_folder(arguments.out)
     metrics = train(
         arguments.data,
         arguments.out,
