@@ -33,6 +33,7 @@ from latentsdf import settings
 from latentsdf.atomic import written_whole
 from latentsdf.config import Config, Normalization
 from latentsdf.errors import CheckpointError
+from latentsdf.folders import foreign
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.model.field import LatentSDF
 from latentsdf.tensors import save_tensors
@@ -150,7 +151,11 @@ def load_config(folder: Path) -> Config:
     needed = ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
-        raise CheckpointError(f"{folder}: not a complete checkpoint, {', '.join(missing)} is missing")
+        other = foreign(folder, "space")
+        raise CheckpointError(
+            f"{folder}: not a complete checkpoint, {', '.join(missing)} is missing"
+            + (f"; it holds {other}" if other else "")
+        )
     return settings.load(Config, folder / "config.yaml")
 
 

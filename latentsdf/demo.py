@@ -17,11 +17,12 @@ import torch
 import trimesh
 from PIL import Image
 
-from latentsdf import report
-from latentsdf.checkpoint import read_metrics
+from latentsdf import devices, report
+from latentsdf.checkpoint import load_config, read_metrics
 from latentsdf.config import Config, InvertConfig, TrainConfig
-from latentsdf.errors import ConfigError, LatentSDFError
+from latentsdf.errors import CheckpointError, ConfigError, LatentSDFError
 from latentsdf.evaluate import Evaluation, evaluate
+from latentsdf.folders import require_free
 from latentsdf.geometry.furniture import FAMILIES, furniture
 from latentsdf.progress import console
 from latentsdf.render import comparison_sheet, contact_sheet, render_mesh
@@ -29,27 +30,36 @@ from latentsdf.space import ShapeSpace, load
 from latentsdf.train import train
 
 RESOLUTION = 256
+_PRESET = "demo"
 _EVALUATED_PER_FAMILY = 6
 _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
 _FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512)
 
 
-def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int) -> dict[str, Any]:
-    """Run every step, write the report, and return what `report.json` holds."""
+def demo(
+    out: Path, *, minutes: float, per_family: int, workers: int, seed: int, device: str = "auto"
+) -> dict[str, Any]:
+    """Run every step, write the report, and return what `report.json` holds.
+
+    Raises ConfigError for too few shapes or a device that is not there, CheckpointError where `out` holds anything but
+    an earlier demo.
+    """
     started = time.monotonic()
     if per_family < _EVALUATED_PER_FAMILY:
         raise ConfigError(f"the demo measures {_EVALUATED_PER_FAMILY} shapes of each family; got {per_family}")
+    devices.resolve(device)
+    _require_own(out)
     out.mkdir(parents=True, exist_ok=True)
     store = out / "samples.zarr"
     _heading(1, f"samples: {per_family} shapes of each of {', '.join(FAMILIES)}")
     _preprocess(store, per_family, workers)
     sampled = time.monotonic()
     _heading(2, f"training: {minutes:g} minutes")
-    config = Config(preset="demo", train=TrainConfig(minutes=minutes, steps=10**9, seed=seed))
-    train(store, out, config, overwrite=True)
+    config = Config(preset=_PRESET, train=TrainConfig(minutes=minutes, steps=10**9, seed=seed))
+    train(store, out, config, overwrite=True, device=device)
     trained = time.monotonic()
-    space = load(out, "cpu")
+    space = load(out, device)
     _heading(3, "decoding training shapes")
     known = {f"{f}_{i:04d}": furniture(f, i) for f in FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
     seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION)
@@ -98,6 +108,15 @@ def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int)
         f"training shapes that retrieve themselves first: {share:.1%}"
     )
     return summary
+
+
+def _require_own(out: Path) -> None:
+    """CheckpointError where the demo's space would replace one that is not an earlier demo's, or anything else."""
+    require_free(out, "space", overwrite=True)
+    if (out / "model.safetensors").is_file() and (preset := load_config(out).preset) != _PRESET:
+        raise CheckpointError(
+            f"{out}: holds a space trained with preset '{preset}', not by the demo; name another --out"
+        )
 
 
 def _heading(number: int, text: str) -> None:

@@ -9,10 +9,13 @@ def resolve(name: str | torch.device) -> torch.device:
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; ConfigError for a device that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unknown = ConfigError(f"unknown device '{name}'; devices are auto, cpu, cuda and cuda:N")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"unknown device '{name}'; devices are auto, cpu, cuda and cuda:N") from error
+        raise unknown from error
+    if device.type not in ("cpu", "cuda"):
+        raise unknown
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device '{name}' is not there: torch sees {torch.cuda.device_count()} CUDA devices")
     return device

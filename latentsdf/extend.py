@@ -8,6 +8,7 @@ import torch
 from latentsdf import budget, checkpoint, devices, parallel
 from latentsdf.config import Config
 from latentsdf.errors import CheckpointError, ConfigError
+from latentsdf.folders import require_free
 from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
 from latentsdf.progress import console, show_note
@@ -31,15 +32,14 @@ def extend(
     Old shapes keep rows, ids and codes, bit for bit. With `fine_tune` networks and grid learn too, from all shapes of
     the store, and the codes of old shapes that are in it move with them. `config` is the space's, with another budget
     where wanted. Raises ConfigError when there is nothing to add or another model is asked for, CheckpointError when
-    `out` holds a space already or the store's frame is another one.
+    `out` holds a space already, or anything else, and when the store's frame is another one.
     """
     require_valid(config)
     if parallel.processes() > 1:
         raise ConfigError("a space is extended by one process; run `latentsdf train --extend` without torchrun")
     space, out = Path(space), Path(out)
     keep_freed_memory()
-    if (out / "model.safetensors").is_file() and not overwrite:
-        raise CheckpointError(f"{out}: holds a trained space already; pass --overwrite, or another --out")
+    require_free(out, "space", overwrite=overwrite)
     where = devices.resolve(device)
     trained = checkpoint.load(space, where)
     store = SampleStore.open(data)

@@ -166,11 +166,16 @@ def _check(
         raise ConfigError(f"mode must be one of {', '.join(get_args(Mode))}, got '{mode}'.")
     if overfit is None and mode in ("overfit", "smooth"):
         raise ConfigError(f"mode '{mode}' needs the `overfit` field; pass it, or use mode='general'.")
-    if not (16 <= resolution <= 1024 and resolution == int(resolution)):
-        raise ConfigError(f"resolution must be a whole number from 16 to 1024 cells per axis, got {resolution}.")
+    require_resolution(resolution)
     for name, value in (("band_voxels", band_voxels), ("chunk", chunk), ("lipschitz", lipschitz)):
         if not 0 < value < math.inf:
             raise ConfigError(f"{name} must be positive and finite, got {value}.")
+
+
+def require_resolution(resolution: int) -> None:
+    """Raise ConfigError for a number of cells per axis that `extract` does not take."""
+    if not (16 <= resolution <= 1024 and resolution == int(resolution)):
+        raise ConfigError(f"resolution must be a whole number from 16 to 1024 cells per axis, got {resolution}.")
     if _coarsest(resolution) > _LARGEST_COARSE:
         step = 2 ** math.ceil(math.log2(resolution / _LARGEST_COARSE))
         below = resolution // step * step

@@ -51,11 +51,12 @@ def forget(index: Any, kind: Kind, numbers: Int[NDArray[np.int64], " M"]) -> Non
     """Take codes out. Raises ConfigError for a graph of neighbours, which cannot."""
     if kind == "hnsw":
         raise ConfigError("an hnsw index cannot forget codes; build it anew without them, or use ivf")
-    if kind != "ivf":
+    lib = faiss()
+    # An ivf index that an older version saved has cells of whole codes and no shortlist.
+    if kind != "ivf" or not isinstance(index, lib.IndexIDMap2):
         index.remove_ids(numbers)
         return
     # FAISS has no removal where codes are re-ranked; filling the trained cells again takes seconds a million.
-    lib = faiss()
     codes = lib.downcast_index(index.index).refine_index.reconstruct_n(0, index.ntotal)
     held = lib.vector_to_array(index.id_map)
     kept = ~np.isin(held, numbers)

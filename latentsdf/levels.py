@@ -15,9 +15,10 @@ from latentsdf.errors import ConfigError
 
 Axis = Literal["x", "y", "z"]
 
-_INSIDE, _OUTSIDE, _LEVEL, _SURFACE, _BAND = (
-    np.array(c)
-    for c in ((0.36, 0.53, 0.77), (0.98, 0.86, 0.68), (0.55, 0.55, 0.55), (0.0, 0.0, 0.0), (0.80, 0.25, 0.25))
+BAND = (0.80, 0.25, 0.25)
+"""The red that a band is tinged with."""
+_INSIDE, _OUTSIDE, _LEVEL, _SURFACE = (
+    np.array(c) for c in ((0.36, 0.53, 0.77), (0.98, 0.86, 0.68), (0.55, 0.55, 0.55), (0.0, 0.0, 0.0))
 )
 _SPANS = {"x": (2, 1), "y": (0, 2), "z": (0, 1)}
 _FADE = 0.4  # distance at which colours are halfway to white
@@ -44,13 +45,18 @@ def paint(
     """A picture of distances with level sets every `spacing`, red where there is a band."""
     if not spacing > 0:
         raise ConfigError(f"a slice needs a positive spacing of level sets, got {spacing}")
-    strength = np.exp2(-np.abs(distance) / _FADE)[..., None]
-    pixels = 1 - strength + strength * np.where(distance[..., None] < 0, _INSIDE, _OUTSIDE)
+    pixels = shades(distance)
     if band is not None:
-        pixels[band] = 0.65 * pixels[band] + 0.35 * _BAND
+        pixels[band] = 0.65 * pixels[band] + 0.35 * np.array(BAND)
     pixels[_steps(np.floor(distance / spacing))] = _LEVEL
     pixels[_steps(distance < 0)] = _SURFACE
     return Image.fromarray((pixels * 255).round().astype(np.uint8))
+
+
+def shades(distance: Float[NDArray[np.float64], "*N"]) -> Float[NDArray[np.float64], "*N 3"]:
+    """The colour of each distance without lines, in [0, 1]: strongest at the surface, white far from it."""
+    strength = np.exp2(-np.abs(distance) / _FADE)[..., None]
+    return np.asarray(1 - strength + strength * np.where(distance[..., None] < 0, _INSIDE, _OUTSIDE))
 
 
 def _steps(values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.bool_]:

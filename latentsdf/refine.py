@@ -30,6 +30,7 @@ from latentsdf.model.field import LatentSDF
 from latentsdf.model.grid import cells, corner_rows, corner_weights, gather
 from latentsdf.optim import RowAdam
 from latentsdf.progress import track
+from latentsdf.ranges import require_in_range
 
 _CLAMP = 0.1  # the general branch is trained with distances clamped there
 _CHUNK = 65_536
@@ -83,11 +84,7 @@ def refine(model: LatentSDF, code: Float[Tensor, " L"], detail: Detail, config: 
 
 def check(config: RefineConfig) -> None:
     """Raise ConfigError for settings out of range."""
-    if min(config.steps, config.points, config.lattice) < 1 or config.seconds < 0:
-        raise ConfigError(
-            f"refinement needs at least 1 step, point and lattice cell and no negative time, got {config.steps}, "
-            f"{config.points}, {config.lattice}, {config.seconds} s"
-        )
+    require_in_range(config, {"steps": 1, "points": 1, "lattice": 1, "resolution": 1}, positive=("band_voxels",))
     if config.resolution % config.lattice:
         raise ConfigError(f"the lattice of {config.lattice} must divide the band's resolution {config.resolution}")
 

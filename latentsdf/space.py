@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from latentsdf import checkpoint, devices, retrieve
-from latentsdf.band import Band, find_band
+from latentsdf.band import Band
 from latentsdf.config import Branch, Config, InvertConfig, Normalization, RefineConfig
-from latentsdf.delta import Delta, Refined
+from latentsdf.decoded import Decoded
 from latentsdf.errors import CheckpointError, ConfigError, MeshError
 from latentsdf.extract import Mode, SignedDistance, extract
 from latentsdf.geometry.cloud_files import load_target
@@ -38,7 +38,6 @@ CodeLike = str | ArrayLike | Tensor | Inversion
 Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
 """A mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of these, or an observation."""
 
-_CHUNK = 65_536
 _RERANK_RESOLUTION = 64
 
 
@@ -61,8 +60,7 @@ class ShapeSpace:
         self.normalization: Normalization = loaded.normalization
         self._similarities = loaded.similarities
         self._indices: dict[retrieve.Metric, retrieve.CodeIndex] = {}
-        self._last_band: tuple[Tensor, Delta | None, Band] | None = None
-        self._last_refined: tuple[Delta, Tensor, Refined] | None = None
+        self._last: Decoded | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Names of the training shapes: bare ids where they are unique, else category/id."""
@@ -97,30 +95,23 @@ class ShapeSpace:
 
     def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
         """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,)."""
-        decode = self._decoder(shape)
-        return _in_chunks(lambda points: decode(branch, points))
+        return self._decoded(shape).field(branch)
 
-    def _decoder(self, shape: CodeLike) -> Callable[[Branch, Tensor], Tensor]:
-        """Branch and points (N, 3) to signed distance (N,), with the shape's delta where it has one."""
-        code = self.code(shape)
-        refined = self._refined(shape, code)
+    def fused(self, shape: CodeLike) -> SignedDistance:
+        """Both branches as one signed distance: s_o in the band in which `extract` fuses at 256^3, else s_g."""
+        return self._decoded(shape).fused()
 
-        def decode(branch: Branch, points: Tensor) -> Tensor:
-            lookup = refined.lookup if refined else None
-            distance = self.model.branch(branch, points[None], code[None], lookup)[0]
-            return distance + refined.correction(points) if refined and branch == "general" else distance
+    def band(self, shape: CodeLike) -> Band:
+        """Where s_o holds for a shape."""
+        return self._decoded(shape).band
 
-        return decode
-
-    def _refined(self, shape: CodeLike, code: Tensor) -> Refined | None:
-        """The shape's delta at work; the last one is kept, as checking that it fits costs like many points."""
-        delta = shape.delta if isinstance(shape, Inversion) else None
-        if delta is None:
-            return None
-        last = self._last_refined
-        if last is None or last[0] is not delta or not torch.equal(last[1], code):
-            self._last_refined = last = delta, code, Refined(delta, self.model, code)
-        return last[2]
+    def _decoded(self, shape: CodeLike) -> Decoded:
+        """The shape at work; the last one is kept, as finding its band or checking its delta costs like many points."""
+        code, delta = self.code(shape), shape.delta if isinstance(shape, Inversion) else None
+        last = self._last
+        if last is None or last.delta is not delta or not torch.equal(last.code, code):
+            self._last = last = Decoded(self.model, code, delta, band_voxels=self.config.model.band_voxels)
+        return last
 
     def extract(
         self,
@@ -149,29 +140,6 @@ class ShapeSpace:
         )
         mesh.vertices = self.similarity(shape).to_user(mesh.vertices)
         return mesh
-
-    def fused(self, shape: CodeLike) -> SignedDistance:
-        """Both branches as one signed distance: s_o in the band in which `extract` fuses at 256^3, else s_g."""
-        decode, band = self._decoder(shape), self.band(shape)
-
-        def distance(points: Tensor) -> Tensor:
-            fused = decode("general", points)
-            near = band.holds(points)
-            if near.any():
-                fused[near] = decode("overfit", points[near])
-            return fused
-
-        return _in_chunks(distance)
-
-    def band(self, shape: CodeLike) -> Band:
-        """Where s_o holds for a shape; the last one asked for is kept, as finding it costs like many points."""
-        code, delta = self.code(shape), shape.delta if isinstance(shape, Inversion) else None
-        last = self._last_band
-        if last is None or not torch.equal(last[0], code) or last[1] is not delta:
-            width = self.config.model.band_voxels
-            band = find_band(self.field(shape, "general"), band_voxels=width, device=self.device)
-            self._last_band = last = code, delta, band
-        return last[2]
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
         """Fused signed distance (N,) at points (N, 3) in model space."""
@@ -293,13 +261,3 @@ class ShapeSpace:
             with suppress(OSError, RuntimeError):
                 index.save(self.folder)
             return index
-
-
-def _in_chunks(field: SignedDistance) -> SignedDistance:
-    """The same field without gradients, in bounded memory."""
-
-    def distance(points: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([field(some) for some in points.split(_CHUNK)])
-
-    return distance

@@ -10,13 +10,32 @@ from typing import Any
 from latentsdf import budget, checkpoint, devices, parallel
 from latentsdf.config import Config
 from latentsdf.errors import CheckpointError, ConfigError
+from latentsdf.folders import require_free
 from latentsdf.journal import Journal, open_journal
 from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
 from latentsdf.progress import console, track
+from latentsdf.ranges import require_in_range
 from latentsdf.run import Run
 from latentsdf.stopping import stop_between_steps
 from latentsdf.store import SampleStore
+
+_LEAST = {
+    "train.steps": 1,
+    "train.shapes_per_batch": 1,
+    "train.points_per_shape": 2,
+    "train.refresh_steps": 1,
+    "train.halve_epochs": 1,
+    "train.log_every": 1,
+    "loss.regularizer_points": 1,
+    "model.code_dim": 1,
+    "model.grid.resolution": 1,
+    "model.grid.channels": 1,
+    "model.general.width": 1,
+    "model.general.depth": 1,
+    "model.overfit.depth": 1,
+}
+_POSITIVE = ("train.memory_gb", "loss.heat_lambda", "model.band_voxels")
 
 
 def train(
@@ -32,14 +51,15 @@ def train(
 
     Under `torchrun` every process takes `shapes_per_batch` shapes a step, and the first one writes. Ctrl-C ends the
     step, writes a checkpoint and raises KeyboardInterrupt. A loss that is not finite raises TrainingError naming the
-    term and the shapes, and keeps the last good checkpoint. Raises ConfigError for settings out of range.
+    term and the shapes, and keeps the last good checkpoint. Raises ConfigError for settings out of range,
+    CheckpointError where `out` holds a space already, or anything else.
     """
     config = config or Config()
     require_valid(config)
     out = Path(out)
     keep_freed_memory()
-    store = SampleStore.open(data)
     _check_output(out, config, resume=resume, overwrite=overwrite)
+    store = SampleStore.open(data)
     where = devices.resolve(parallel.local_device(device))
     with parallel.joined(where) as team:
         pool = Pool(store, store.keys(), config.train, config.loss, device=where, rank=team.rank, world=team.world)
@@ -124,31 +144,18 @@ def _agreed(run: Run, stopped: Event) -> bool:
 
 
 def require_valid(config: Config) -> None:
-    """ConfigError for a setting with which nothing could be trained."""
-    settings, model = config.train, config.model
-    counts = (
-        ("train.steps", settings.steps, 1),
-        ("train.shapes_per_batch", settings.shapes_per_batch, 1),
-        ("train.points_per_shape", settings.points_per_shape, 2),
-        ("train.refresh_steps", settings.refresh_steps, 1),
-        ("train.halve_epochs", settings.halve_epochs, 1),
-        ("train.log_every", settings.log_every, 1),
-        ("model.code_dim", model.code_dim, 1),
-        ("model.grid.resolution", model.grid.resolution, 1),
-        ("model.grid.channels", model.grid.channels, 1),
-        ("model.general.width", model.general.width, 1),
-        ("model.general.depth", model.general.depth, 1),
-        ("model.overfit.width", model.overfit.width, 0),
-        ("model.overfit.depth", model.overfit.depth, 1),
-    )
-    for name, value, least in counts:
-        if value < least:
-            raise ConfigError(f"{name} must be at least {least}, got {value}")
+    """ConfigError for a setting with which nothing could be trained, or a part would be off in silence."""
+    require_in_range(config, _LEAST, positive=_POSITIVE, shares=("train.lr_final", "train.beta2"))
+    if config.train.beta2 == 1:
+        raise ConfigError("train.beta2 must be below 1, got 1: Adam would never learn the size of its steps")
+    for name in ("warp", "general", "overfit"):
+        branch = getattr(config.model, name)
+        if branch.width > 0 and branch.skip > branch.depth:
+            raise ConfigError(f"model.{name}.skip must be a hidden layer, 0 to {branch.depth}, got {branch.skip}")
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to lose a trained space, or to resume another one."""
-    exists = (out / "model.safetensors").is_file()
+    """Refuse to lose a trained space or anything else, or to resume another one."""
     if resume:
         trained = checkpoint.load_config(out)
         # A longer budget is the point of resuming; everything else must be the same run.
@@ -158,8 +165,8 @@ def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -
                 f"{out}: was trained with preset '{trained.preset}', which differs from this configuration "
                 f"('{config.preset}') in {', '.join(changed)}; pass the same --config, or another --out"
             )
-    elif exists and not overwrite:
-        raise CheckpointError(f"{out}: holds a trained space already; pass --resume, --overwrite, or another --out")
+    else:
+        require_free(out, "space", overwrite=overwrite, instead="pass --resume, --overwrite, or another --out")
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
-from skimage.measure import find_contours
 
 from latentsdf.geometry.sampling import SdfSamples, band_width
+from latentsdf.levels import BAND, Axis, paint, plane, shades
 from latentsdf.record import ShapeRecord
 
 PANEL = 360
@@ -18,14 +18,13 @@ PANEL = 360
 INSIDE = (33, 92, 168)
 OUTSIDE = (216, 112, 40)
 _AWAY = np.array([200.0, 30.0, 60.0])  # surface points whose normal looks away from the viewer
-_LIMIT = 0.5  # distance of the full colours
-_BAND_LIGHT = 0.72  # what the band's shade leaves of a colour
+_LIMIT = 0.5  # of the legend's distances
+_SPACING = 0.1  # of the level lines
 _FINE = 2  # supersampling
 _MARGIN, _TITLE, _LINE = 12, 64, 22
 _MOST_NEAR = 30_000
 _AZIMUTH, _ELEVATION = np.radians(35.0), np.radians(20.0)
-# Axis cut, axis to the right, axis downwards (with its sign: y is up, and from above +z is towards the viewer).
-_VIEWS = ((0, 2, 1, -1), (1, 0, 2, 1), (2, 0, 1, -1))
+_TURNED: dict[Axis, str] = {"x": "right: z    up: y", "y": "right: x    down: z", "z": "right: x    up: y"}
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -39,12 +38,9 @@ def draw(record: ShapeRecord) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     _title(pen, record, width)
     cut = middle(samples)
-    panels = [slice_image(samples, axis, int(cut[axis])) for axis in range(3)]
+    panels = [slice_image(samples, axis, int(vertex)) for axis, vertex in zip(_TURNED, cut, strict=True)]
     position = cut * (2 / samples.sparse_resolution) - 1
-    captions = [
-        f"{'xyz'[a]} = {position[a]:+.2f}    right: {'xyz'[r]}    {'up' if sign < 0 else 'down'}: {'xyz'[d]}"
-        for a, r, d, sign in _VIEWS
-    ]
+    captions = [f"{axis} = {at:+.2f}    {turned}" for (axis, turned), at in zip(_TURNED.items(), position, strict=True)]
     panels += [near_image(samples.near), surface_image(samples.surface, record.area)]
     captions += [f"near samples: {len(samples.near):,}", f"surface samples: {len(samples.surface):,}, by their normals"]
     for number, (panel, caption) in enumerate(zip(panels, captions, strict=True)):
@@ -64,29 +60,13 @@ def middle(samples: SdfSamples) -> NDArray[np.int64]:
     return (at.min(0) + at.max(0)) // 2 if len(at) else np.full(3, resolution // 2)
 
 
-def slice_image(samples: SdfSamples, axis: int, vertex: int, size: int = PANEL) -> Image.Image:
-    """The whole box at one sparse plane: distance as colour, the band shaded, the zero set as a black line."""
-    _, right, down, sign = _VIEWS[axis]
-    plane = np.take(samples.sparse_distance, vertex, axis).astype(np.float64)
-    plane = plane if right > down else plane.T  # rows downwards, columns to the right
-    plane = plane[::sign]
-    fine, resolution = size * _FINE, samples.sparse_resolution
-    centre = (np.arange(fine) + 0.5) / fine * resolution
-    distance = map_coordinates(plane, np.meshgrid(centre, centre, indexing="ij"), order=1)
-    colour = distance_colour(distance)
-    colour[np.abs(distance) <= samples.band_voxels * 2 / samples.resolution] *= _BAND_LIGHT
-    image = Image.fromarray(colour.round().astype(np.uint8))
-    pen = ImageDraw.Draw(image)
-    for line in find_contours(plane, 0.0) if min(plane.shape) > 1 else []:
-        pen.line([(c * fine / resolution, r * fine / resolution) for r, c in line], fill="black", width=2 * _FINE)
-    return image.resize((size, size), Image.Resampling.BOX)
-
-
-def distance_colour(distance: Floats) -> Floats:
-    """(..., 3) in 0 to 255: pale at zero, full colour at +-0.5, by the root so that thin parts show."""
-    strength = 0.15 + 0.85 * np.sqrt(np.minimum(np.abs(distance) / _LIMIT, 1))[..., None]
-    full = np.where(distance[..., None] < 0, np.array(INSIDE, float), np.array(OUTSIDE, float))
-    return np.asarray(255 + strength * (full - 255))
+def slice_image(samples: SdfSamples, axis: Axis, vertex: int, size: int = PANEL) -> Image.Image:
+    """The whole box at one sparse plane as `levels` draws it, the lattice's distances interpolated between vertices."""
+    resolution = samples.sparse_resolution
+    points = plane(axis, vertex * (2 / resolution) - 1, size)
+    distance = map_coordinates(samples.sparse_distance, (points.T + 1) * (resolution / 2), order=1, mode="nearest")
+    distance = distance.astype(np.float64).reshape(size, size)
+    return paint(distance, _SPACING, np.abs(distance) <= band_width(samples.resolution, samples.band_voxels))
 
 
 def near_image(near: NDArray[np.float32], size: int = PANEL) -> Image.Image:
@@ -169,7 +149,7 @@ def _title(pen: ImageDraw.ImageDraw, record: ShapeRecord, width: int) -> None:
 
 def _legend(pen: ImageDraw.ImageDraw, record: ShapeRecord, left: int, top: int) -> None:
     samples, font, line = record.samples, _font(15), 26
-    bar = distance_colour(np.linspace(-_LIMIT, _LIMIT, PANEL - 40)[None])[0].round().astype(int)
+    bar = (255 * shades(np.linspace(-_LIMIT, _LIMIT, PANEL - 40))).round().astype(int)
     for x, colour in enumerate(bar):
         pen.line((left + 20 + x, top + line, left + 20 + x, top + line + 18), fill=tuple(colour))
     pen.text((left + PANEL // 2, top), "signed distance", fill="black", font=font, anchor="ma")
@@ -178,8 +158,8 @@ def _legend(pen: ImageDraw.ImageDraw, record: ShapeRecord, left: int, top: int) 
         pen.text((tick, top + line + 22), f"{value:+.1f}" if value else "0", fill="black", font=font, anchor="ma")
     width = band_width(samples.resolution, samples.band_voxels)
     items = [
-        (tuple((np.array([255, 255, 255]) * _BAND_LIGHT).astype(int)), f"shaded: the band, ±{width:.4f}"),
-        ((0, 0, 0), "line: zero set of the sparse lattice"),
+        (tuple((255 * np.array(BAND)).astype(int)), f"tinged red: the band, ±{width:.4f}"),
+        ((0, 0, 0), f"zero set of the sparse lattice; grey: every {_SPACING:g}"),
         (INSIDE, "near samples inside, drawn over"),
         (tuple((np.array(OUTSIDE) * 0.4 + 153).astype(int)), "those outside"),
         (tuple(_AWAY.astype(int)), "surface: normal looks away from the viewer"),

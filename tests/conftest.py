@@ -41,6 +41,19 @@ def new_run(store: Path, config: Config, **changes: Any) -> "Run":
     return Run(Pool(opened, opened.keys(), config.train, config.loss), config, torch.device("cpu"), **changes)
 
 
+def save_untrained(folder: Path, config: Config) -> None:
+    """Write a space of two shapes as it is before the first step."""
+    import torch
+
+    from latentsdf import checkpoint
+    from latentsdf.geometry.mesh import IDENTITY
+    from latentsdf.model.field import LatentSDF
+
+    codes = torch.eye(2, config.model.code_dim)
+    keys, ways = ["table/a", "table/b"], [IDENTITY, IDENTITY]
+    checkpoint.save(folder, LatentSDF(config.model), codes, keys, ways, "sphere", config, None, steps=0)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of third-party meshes beside the checkout; tests that need it skip without it."""

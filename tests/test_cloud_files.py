@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from trimesh.exchange import ply
 
 from latentsdf.errors import MeshError
 from latentsdf.geometry.cloud_files import load_points, load_target
@@ -19,7 +20,7 @@ def _write_ply(path: Path, table: np.ndarray, *, binary: bool = False, faces: bo
     names = ("x", "y", "z", "nx", "ny", "nz")[: table.shape[1]]
     head = ["ply", f"format {'binary_little_endian' if binary else 'ascii'} 1.0", f"element vertex {len(table)}"]
     head += [f"property double {name}" for name in names]
-    head += ["element face 4", "property list uchar int vertex_indices"] if faces else []
+    head += [f"element face {4 * faces}", "property list uchar int vertex_indices"]
     body = table.astype("<f8").tobytes() if binary else "\n".join(" ".join(map(repr, row)) for row in table.tolist())
     tail = "\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n" if faces else "\n"
     text = "\n".join([*head, "end_header", ""]).encode()
@@ -59,6 +60,17 @@ def test_a_ply_with_faces_is_a_mesh_to_fit_and_its_vertices_to_reconstruct(tmp_p
     np.testing.assert_allclose(load_points(tmp_path / "mesh.ply"), TABLE, atol=1e-12)
     _write(tmp_path / "vertices.obj", POINTS)
     np.testing.assert_allclose(load_points(tmp_path / "vertices.obj"), POINTS, atol=1e-12)
+
+
+@pytest.mark.parametrize("faces", [True, False])
+def test_a_ply_is_parsed_once(faces: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    for name in ("_ply_ascii", "_ply_binary"):
+        parse = getattr(ply, name)
+        monkeypatch.setattr(ply, name, lambda *words, parse=parse: (parsed.append(words), parse(*words)))
+    _write_ply(tmp_path / "cloud.ply", TABLE, faces=faces)
+    load_target(tmp_path / "cloud.ply")
+    assert len(parsed) == 1
 
 
 def test_signed_samples_and_plane_points_keep_their_columns(tmp_path: Path) -> None:

@@ -276,6 +276,11 @@ def test_bad_queries_are_refused(space: ShapeSpace) -> None:
             observe(array)
 
 
+def test_figures_of_no_points_are_refused(space: ShapeSpace) -> None:
+    with pytest.raises(ls.ConfigError, match="at least 1 point a side, got 0"):
+        evaluate(space, {}, points=0)
+
+
 def test_a_sheet_is_observed_as_the_slab_a_store_holds() -> None:
     corners = [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [0, 0, 0]]
     mesh = trimesh.Trimesh(corners, [[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]], process=False)
@@ -358,10 +363,8 @@ def test_the_commands_of_a_first_day(
         (["train", "--data", "STORE", "--out", "x", "--steps", "0"], "train.steps must be at least 1, got 0"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x.png", "--device", "gpu"], "unknown device 'gpu'"),
-        (["retrieve", "SPACE", "--id", "table_0000", "-k", "0"], "-k must be at least 1"),
         (["retrieve", "SPACE", "--id", "table_0000", "--steps", "3", "--align"], "--steps and --align would have no"),
         (["retrieve", "SPACE", "--id", "table_0000", "--prior", "0"], "--prior would have no effect"),
-        (["invert", "SPACE", "nothing.obj", "--out", "x", "--steps", "0"], "no such file"),
         (["extract", "SPACE", "--id", "table_0000", "--out", "file/x.ply"], "file: cannot be made a folder"),
         (["render", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
         (["retrieve", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
@@ -369,7 +372,6 @@ def test_the_commands_of_a_first_day(
         (["sample", "SPACE", "--sum", "nan*table_0000", "--out", "x.png"], "a weight is a finite number, got nan"),
         (["info", "nowhere"], "nowhere: no such folder; info reads a sample store or a checkpoint"),
         (["train", "--data", "STORE", "--out", "x", "--config", "file"], "file: not YAML"),
-        (["evaluate", "SPACE", "--meshes", "MESHES", "--points", "0"], "at least 1 point a side, got 0"),
         (["evaluate", "SPACE", "--meshes", ".", "--split", "file"], "expected a DeepSDF split"),
         (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
@@ -380,8 +382,7 @@ def test_wrong_use_is_exit_code_2_and_a_message(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"\x89\xff\x00")
-    save(furniture("table", 0), tmp_path / "meshes" / "table_0000.ply")
-    places = {"MESHES": "meshes", "SPACE": str(space_path), "STORE": str(store_path)}
+    places = {"SPACE": str(space_path), "STORE": str(store_path)}
     assert cli.main([places.get(word, word) for word in command]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.geometry.sampling import SdfSamples
 from latentsdf.geometry.sign import SignReport
+from latentsdf.levels import Axis
 from latentsdf.record import ShapeRecord
 from preprocessing import preview
 from preprocessing.shape import thin_share
@@ -70,32 +73,35 @@ def _positions() -> tuple[np.ndarray, np.ndarray]:
     return right, -down
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_slice_of_a_sphere_has_its_signs_its_band_and_its_line(axis: int) -> None:
+@pytest.mark.parametrize("axis", get_args(Axis))
+def test_a_slice_of_a_sphere_has_its_signs_its_band_and_its_line(axis: Axis) -> None:
     image = _pixels(preview.slice_image(_ball(), axis, 32))
     distance = np.hypot(*_positions()) - RADIUS
-    line = np.abs(distance) < 0.003
-    assert image[line].sum(1).max() < 300
-    off = np.abs(distance) > 0.02
-    assert ((image[..., 2] > image[..., 0]) == (distance < 0))[off].all()
+    line = image.sum(2) == 0
+    assert np.abs(distance[line]).max() < 0.01 and binary_dilation(line)[np.abs(distance) < 0.003].all()
+    level = (image == 140).all(2)
+    between = (np.abs(distance[level]) + 0.05) % 0.1 - 0.05
+    assert np.abs(between).max() < 0.01 and {-5, 3} <= set((distance[level] * 10).round())
+    assert ((image[..., 2] > image[..., 0]) == (distance < 0))[~line & ~level].all()
     width = 3 * 2 / 64
-    inner, outer = (np.abs(distance + side * (width + 0.01)) < 0.003 for side in (1, -1))
-    for beyond, within in ((inner, distance + width - 0.01), (outer, distance - width + 0.01)):
-        shaded = np.abs(within) < 0.003
-        assert image[shaded].sum(1).max() < image[beyond].sum(1).min()
+    for side in (1, -1):
+        within, beyond = (
+            image[(np.abs(side * distance - width - further) < 0.003) & ~level] for further in (-0.01, 0.01)
+        )
+        assert within[:, 1].max() < beyond[:, 1].min()  # red takes green away
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_are_turned_as_their_captions_say(axis: int) -> None:
+@pytest.mark.parametrize("axis", get_args(Axis))
+def test_slices_are_turned_as_their_captions_say(axis: Axis) -> None:
     """x: z to the right, y up. y: x to the right, z down. z: x to the right, y up."""
     center = (0.2, 0.3, -0.1)
     samples = _ball(center, 0.3)
     cut = preview.middle(samples)
     assert np.abs(cut * 2 / 64 - 1 - center).max() <= 2 / 64
-    image = _pixels(preview.slice_image(samples, axis, int(cut[axis])))
+    image = _pixels(preview.slice_image(samples, axis, int(cut["xyz".index(axis)])))
     right, up = _positions()
-    inside = (image[..., 2] > image[..., 0] + 10) & (image.sum(2) > 300)
-    expected = ((-0.1, 0.3), (0.2, 0.1), (0.2, 0.3))[axis]
+    inside = image[..., 2] > image[..., 0]
+    expected = {"x": (-0.1, 0.3), "y": (0.2, 0.1), "z": (0.2, 0.3)}[axis]
     assert (right[inside].mean(), up[inside].mean()) == pytest.approx(expected, abs=0.02)
 
 

@@ -16,6 +16,7 @@ from latentsdf.cli.main import main
 from latentsdf.cloud_config import FieldLossConfig, NetworkConfig, ReconstructConfig
 from latentsdf.errors import CheckpointError, ConfigError, MeshError, TrainingError
 from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.ranges import require_in_range
 from latentsdf.reconstruction import METHODS, preset
 from latentsdf.reconstruction.picture import level_sets
 from latentsdf.reconstruction.sampling import Mixture
@@ -150,6 +151,15 @@ def test_a_loss_that_is_not_finite_stops_by_name() -> None:
     [
         ({"steps": 0}, "steps must be at least 1"),
         ({"extent": 0.5}, "extent must be at least 1"),
+        ({"network": NetworkConfig(kind="pyramid", resolutions=())}, "resolutions must name the cells per axis"),
+        (
+            {"network": NetworkConfig(kind="pyramid", resolutions=(8, 0))},
+            r"network\.resolutions must be at least 1, got 0",
+        ),
+        ({"lr": -1.0}, r"lr must be at least 0, got -1\.0"),
+        ({"lr": math.nan}, "lr must be a finite number, got nan"),
+        ({"lr_final": 2.0}, "lr_final is a share and must be at most 1"),
+        ({"loss": FieldLossConfig(eikonal=(0.1, 0.5, -0.1, 0.1))}, r"loss\.eikonal must be at least 0, got -0\.1"),
         ({"network": NetworkConfig(width=1)}, r"network\.width must be at least"),
         ({"loss": FieldLossConfig(heat=(1.0, 0.9, 2.0, 0.1, 3.0, 4.0))}, "times rising"),
         (
@@ -167,8 +177,11 @@ def test_presets_exist_for_both_dimensions_and_unknown_ones_are_refused() -> Non
     for method in METHODS:
         for dim in (2, 3):
             assert preset(method, dim).method == method
+            require_in_range(preset(method, dim), {})
             if method != "latentsdf":
-                assert preset(method, dim, paper=True).steps >= 10_000
+                paper = preset(method, dim, paper=True)
+                assert paper.steps >= 10_000
+                require_in_range(paper, {})
     with pytest.raises(ConfigError, match="method must be one of"):
         preset("poisson", 3)
     with pytest.raises(ConfigError, match="no published settings"):

@@ -179,7 +179,7 @@ def test_what_cannot_be_refined_is_refused(space: ShapeSpace, unseen: trimesh.Tr
         space.invert(unseen.sample(500), FIT, refinement=FAST)
     with pytest.raises(ls.ConfigError, match="the lattice of 48 must divide the band's resolution 128"):
         space.invert(unseen, FIT, refinement=replace(FAST, lattice=48))
-    with pytest.raises(ls.ConfigError, match="at least 1 step"):
+    with pytest.raises(ls.ConfigError, match="steps must be at least 1, got 0"):
         space.invert(unseen, FIT, refinement=replace(FAST, steps=0))
 
 

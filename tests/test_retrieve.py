@@ -71,6 +71,24 @@ def test_codes_come_and_go_and_survive_the_disk(kind: Kind, tmp_path: Path) -> N
         assert loaded.nearest(query, 5) == index.nearest(query, 5)
 
 
+def test_an_ivf_index_of_an_older_version_learns_and_forgets(tmp_path: Path) -> None:
+    import faiss
+
+    older = faiss.index_factory(8, "IVF4,Flat")
+    older.train(CODES[:1000])
+    older.add_with_ids(CODES[:1000], np.arange(1000))
+    older.nprobe = 4
+    faiss.write_index(older, str(tmp_path / "index.faiss"))
+    listing = {"metric": "l2", "kind": "ivf", "space": "", "numbers": list(range(1000)), "ids": IDS[:1000]}
+    (tmp_path / "index.json").write_text(json.dumps(listing))
+    index = CodeIndex.load(tmp_path)
+    index.remove(["s7"])
+    index.add(CODES[1000:1001], ["s1000"])
+    exact = np.argsort(np.linalg.norm(CODES[:1001] - CODES[7], axis=1))
+    assert index.nearest(CODES[7], 3).ids == [IDS[i] for i in exact[1:4]]
+    assert index.nearest(CODES[1000], 1).ids == ["s1000"]
+
+
 def test_indices_that_do_not_fit_are_refused_and_kept(tmp_path: Path) -> None:
     index = CodeIndex(CODES[:50], IDS[:50], space="here")
     index.save(tmp_path)

@@ -71,6 +71,13 @@ def test_new_shapes_come_from_the_distribution_of_the_codes(space: ShapeSpace) -
     np.testing.assert_allclose(space.combine(*terms), space.code("table_0001").numpy(), atol=1e-5)
 
 
+def test_a_code_that_its_owner_changes_has_another_band(space: ShapeSpace) -> None:
+    code = space.code("table_0000").numpy().copy()
+    first, again = space.band(code), space.band(code)
+    code[:] = space.code("table_0001")
+    assert again is first and space.band(code).cells.shape != first.cells.shape
+
+
 def test_what_cannot_be_made_is_refused(space: ShapeSpace) -> None:
     for call, message in (
         (lambda: space.direction(8), "principal directions 0 to 7, got 8"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from latentsdf.cli import flags
+from latentsdf.cli.numbers import whole
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.errors import ConfigError
 from latentsdf.progress import console, show_note
@@ -18,8 +19,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--split", type=Path, help="DeepSDF split file that selects them")
     parser.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
     flags.refining(parser)
-    parser.add_argument("--points", type=int, default=100_000, help="surface samples a side (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--points", type=whole(1), default=100_000, help="surface samples a side (%(default)s)")
+    flags.seed(parser, "the surface samples")
     parser.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv and worst.png (the worst 12)")
     flags.decoding(parser)
     parser.set_defaults(exit_code=lambda result: 0 if result["shapes"] else 1)

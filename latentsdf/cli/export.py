@@ -11,10 +11,12 @@ from latentsdf.progress import console
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "export", run, "write a sample store to one HDF5 file")
-    parser.add_argument("store", type=Path)
+    parser.add_argument("store", type=Path, help="sample store, a .zarr folder")
     parser.add_argument("out", type=Path, help="HDF5 file (.h5)")
     parser.add_argument("--id", action="append", default=[], help="id or category/id; repeat for several, none for all")
-    parser.add_argument("--compression", choices=("gzip", "lzf"), default="gzip", help="lzf: faster, larger")
+    parser.add_argument(
+        "--compression", choices=("gzip", "lzf"), default="gzip", help="lzf is faster and larger (%(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

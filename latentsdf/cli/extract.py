@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from latentsdf.cli import flags, shapes
+from latentsdf.cli.numbers import number
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.progress import console
 
@@ -17,7 +18,10 @@ def add(verbs: Verbs) -> None:
     flags.decoding(parser)
     parser.add_argument("--largest-component", action="store_true", help="drop everything but the largest piece")
     parser.add_argument(
-        "--smallest-piece", type=float, default=5e-3, help="drop pieces of less of the largest one's area (%(default)s)"
+        "--smallest-piece",
+        type=number(0, 1),
+        default=5e-3,
+        help="drop pieces of less than this share of the largest one's area (%(default)s)",
     )
     parser.add_argument("--out", type=Path, required=True, help="mesh file (.ply .obj .stl .glb .off)")
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latentsdf.cli.numbers import number, positive, resolution, whole
 from latentsdf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,8 +14,16 @@ if TYPE_CHECKING:
 
 
 def space(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("checkpoint", type=Path, help="folder of a trained space")
+    device(parser)
+
+
+def device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+
+
+def seed(parser: argparse.ArgumentParser, of: str) -> None:
+    parser.add_argument("--seed", type=whole(0), default=0, help=f"of {of}; same seed, same result (%(default)s)")
 
 
 def shape(parser: argparse.ArgumentParser, mesh: str | None = None) -> None:
@@ -26,14 +35,15 @@ def shape(parser: argparse.ArgumentParser, mesh: str | None = None) -> None:
         ways.add_argument("--mesh", type=Path, help=mesh)
 
 
-def decoding(parser: argparse.ArgumentParser, resolution: int = 256) -> None:
-    parser.add_argument("--resolution", type=int, default=resolution, help="cells per axis (%(default)s)")
-    parser.add_argument("--mode", choices=("general", "overfit", "fused", "smooth"), default="fused")
+def decoding(parser: argparse.ArgumentParser, cells: int = 256) -> None:
+    parser.add_argument("--resolution", type=resolution, default=cells, help="cells per axis (%(default)s)")
+    mode = "the smooth branch, the detailed one, that one in the band about the surface, or blended there (%(default)s)"
+    parser.add_argument("--mode", choices=("general", "overfit", "fused", "smooth"), default="fused", help=mode)
 
 
 def refining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refine", action="store_true", help="learn a mesh's own detail too, kept as delta.npz")
-    parser.add_argument("--refine-seconds", type=float, help="budget of that a shape; implies --refine")
+    parser.add_argument("--refine-seconds", type=positive(), help="budget of that a shape; implies --refine")
 
 
 def require_png(path: Path | None) -> None:
@@ -54,16 +64,18 @@ def require_folder(path: Path | None) -> None:
 
 
 def inverting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=int, help="Gauss-Newton steps at most")
-    parser.add_argument("--starts", type=int, help="codes tried side by side at first")
-    parser.add_argument("--points", type=int, help="samples of the observation that the fit sees")
-    parser.add_argument("--prior", type=float, help="weight of staying near the training codes")
+    parser.add_argument("--steps", type=whole(1), help="Gauss-Newton steps at most")
+    parser.add_argument("--starts", type=whole(1), help="codes tried side by side at first")
+    parser.add_argument("--points", type=whole(1), help="samples of the observation that the fit sees")
+    parser.add_argument("--prior", type=number(0), help="weight of staying near the training codes")
     parser.add_argument(
         "--partial", action="store_true", help="the target is a part: leave what is missing to the prior"
     )
     parser.add_argument("--align", action="store_true", help="estimate scale, turn about y and translation too")
-    parser.add_argument("--frame", choices=("user", "model"), default="user", help="coordinates of the target")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--frame", choices=("user", "model"), default="user", help="coordinates of the target (%(default)s)"
+    )
+    seed(parser, "the samples of the target")
 
 
 def refuse_inverting(arguments: argparse.Namespace) -> None:
@@ -95,7 +107,5 @@ def refinement(arguments: argparse.Namespace) -> "RefineConfig | None":
     from latentsdf.config import RefineConfig
 
     if arguments.refine_seconds is not None:
-        if arguments.refine_seconds <= 0:
-            raise ConfigError(f"--refine-seconds must be positive, got {arguments.refine_seconds:g}")
         return RefineConfig(seconds=arguments.refine_seconds, seed=arguments.seed)
     return RefineConfig(seed=arguments.seed) if arguments.refine else None

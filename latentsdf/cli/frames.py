@@ -45,6 +45,8 @@ def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> No
 
     suffix = out.suffix.lower()
     if not suffix:
+        for older in out.glob("frame_*.glb"):
+            older.unlink()  # of a longer path some would stay between these
         np.save(out / "codes.npy", codes)
         for number, mesh in enumerate(meshes):
             save(mesh, out / f"frame_{number:03d}.glb")

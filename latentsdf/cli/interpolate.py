@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from latentsdf.cli import flags, frames, shapes
+from latentsdf.cli.numbers import whole
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.progress import console
 
@@ -14,10 +15,15 @@ def add(verbs: Verbs) -> None:
     parser = verb(verbs, "interpolate", run, "walk between shapes: a PNG strip, a GIF, or one mesh a step")
     flags.space(parser)
     parser.add_argument("--ids", nargs="+", required=True, help="two or more training shapes or code.npy files")
-    parser.add_argument("--steps", type=int, default=9)
-    parser.add_argument("--method", choices=("linear", "spherical", "shortest"), default="linear")
+    parser.add_argument("--steps", type=whole(2), default=9, help="shapes on the path, ends included (%(default)s)")
+    parser.add_argument(
+        "--method",
+        choices=("linear", "spherical", "shortest"),
+        default="linear",
+        help="how codes move: straight, turning at constant speed, or so that the shape changes least (%(default)s)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="strip.png, walk.gif, or a folder for meshes and codes")
-    flags.decoding(parser, resolution=128)
+    flags.decoding(parser, 128)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

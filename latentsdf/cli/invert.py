@@ -12,6 +12,7 @@ from rich.text import Text
 from latentsdf.cli import flags, shapes
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.errors import ConfigError, MissingExtraError
+from latentsdf.folders import require_free
 from latentsdf.progress import console, show_note
 
 if TYPE_CHECKING:
@@ -38,20 +39,21 @@ def add(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry.cloud_files import load_target
 
-    space = flags.load_space(arguments)
     paths: list[Path] = arguments.target
     name, count = Counter(path.stem for path in paths).most_common(1)[0]
     if count > 1:
         raise ConfigError(f"{count} targets are called '{name}', so their folders would be one; rename them")
+    alone = len(paths) == 1
+    folders = [arguments.out if alone else arguments.out / path.stem for path in paths]
+    for folder in folders:
+        require_free(folder, "fit", overwrite=True)
+    space = flags.load_space(arguments)
     targets = [load_target(path) for path in paths]
-    flags.require_folder(arguments.out)
+    for folder in folders:
+        flags.require_folder(folder)
     fits = space.invert_many(targets, flags.inversion(arguments), refinement=flags.refinement(arguments))
-    if len(paths) == 1:
-        return _keep(space, paths[0], fits[0], arguments.out, arguments)
-    kept = {}
-    for path, fit in zip(paths, fits, strict=True):
-        kept[path.stem] = _keep(space, path, fit, arguments.out / path.stem, arguments)
-    return kept
+    reports = [_keep(space, *each, arguments) for each in zip(paths, fits, folders, strict=True)]
+    return reports[0] if alone else {path.stem: report for path, report in zip(paths, reports, strict=True)}
 
 
 def _keep(
@@ -62,7 +64,6 @@ def _keep(
 
     from latentsdf.geometry import mesh as meshes
 
-    out.mkdir(parents=True, exist_ok=True)
     # An older fit's delta does not go with a new code.
     (out / shapes.DELTA).unlink(missing_ok=True)
     np.save(out / "code.npy", fit.code)

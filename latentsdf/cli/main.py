@@ -23,6 +23,7 @@ from latentsdf.cli import (
     sample,
     train,
 )
+from latentsdf.cli.verbs import EXAMPLES
 from latentsdf.errors import ConfigError, LatentSDFError
 from latentsdf.progress import console, show_error
 
@@ -41,21 +42,6 @@ _VERBS = (
     import_,
     info,
 )
-
-EXAMPLES = """
-a first day with real data:
-  latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr
-  latentsdf train --config configs/latentsdf_cpu.yaml --data chairs.zarr --out checkpoints/chairs --minutes 15
-  latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply
-  latentsdf invert checkpoints/chairs new_chair.obj --out fit/ --refine
-  latentsdf interpolate checkpoints/chairs --ids A B --steps 9 --out strip.png
-  latentsdf sample checkpoints/chairs --random 6 --out new.png
-  latentsdf retrieve checkpoints/chairs --mesh new_chair.obj -k 5 --json
-  latentsdf render checkpoints/chairs --id A --out a.png
-  latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json
-  latentsdf info chairs.zarr
-  latentsdf export chairs.zarr chairs.h5 && latentsdf import chairs.h5 copy.zarr
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="latentsdf",
         description="Learn one latent code per 3D shape, and use the space of shapes.",
-        epilog=EXAMPLES,
+        epilog=f"a first day with real data:\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")

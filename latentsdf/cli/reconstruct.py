@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from latentsdf.cli import flags
+from latentsdf.cli.numbers import positive, resolution
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.cloud_config import ReconstructMethod
-from latentsdf.errors import CheckpointError, ConfigError
+from latentsdf.errors import ConfigError
+from latentsdf.folders import require_free
 from latentsdf.progress import console
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ _WRITTEN = (
     "mesh.ply",
     *(f"slice_{axis}.png" for axis in "xyz"),
     "slice.png",
+    "phase.png",
     "contours.json",
     "report.json",
 )
@@ -29,20 +32,22 @@ _WRITTEN = (
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    parser = verb(verbs, "reconstruct", run, "a signed distance field from one raw point cloud, in 2D or 3D")
+    note = "any setting of ReconstructConfig can follow, e.g. --lr 0.001 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
+    parser = verb(verbs, "reconstruct", run, "a signed distance field from one raw point cloud, in 2D or 3D", note)
     parser.set_defaults(accepts_overrides=True)
-    parser.epilog = "any setting of ReconstructConfig can follow, e.g. --lr 0.001 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
     parser.add_argument("points", type=Path, help="points (N,2|3|6): .npy .npz .txt .xyz .pts .csv .ply .obj")
-    parser.add_argument("--method", choices=get_args(ReconstructMethod), default="latentsdf", help="(%(default)s)")
+    parser.add_argument(
+        "--method", choices=get_args(ReconstructMethod), default="latentsdf", help="%(default)s if not given"
+    )
     parser.add_argument("--paper", action="store_true", help="published sizes; the default is sized for two CPU cores")
     parser.add_argument("--out", type=Path, required=True, help="folder for the field, mesh, pictures and report.json")
     parser.add_argument("--overwrite", action="store_true", help="replace the reconstruction in --out")
     parser.add_argument("--steps", type=int, help="optimization steps")
-    parser.add_argument("--minutes", type=float, help="wall-clock budget of the steps")
-    parser.add_argument("--resolution", type=int, default=256, help="cells per axis of the mesh (%(default)s)")
+    parser.add_argument("--minutes", type=positive(), help="wall-clock budget of the steps")
+    parser.add_argument("--resolution", type=resolution, default=256, help="cells per axis of the mesh (%(default)s)")
     parser.add_argument("--truth", type=Path, help="closed mesh the points came from: report how far the result is off")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    flags.seed(parser, "the start and the draws")
+    flags.device(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     points = load_points(arguments.points)
     config = _config(arguments, 2 if points.shape[1] == 2 else 3)
     truth = None if arguments.truth is None else meshes.load(arguments.truth)
-    _require_free(arguments.out, overwrite=arguments.overwrite)
+    require_free(arguments.out, "field", overwrite=arguments.overwrite)
     flags.require_folder(arguments.out)
     result = reconstruct(points, config=config, device=arguments.device)
     for name in _WRITTEN:
@@ -80,14 +85,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
     console.print(f"{arguments.out}: {arguments.method}, {result.history[-1]['step']:,} steps")
     return report
-
-
-def _require_free(out: Path, *, overwrite: bool) -> None:
-    """CheckpointError where writing would lose a reconstruction unasked, or a space."""
-    if (out / "model.safetensors").is_file():
-        raise CheckpointError(f"{out}: holds a trained space; name another --out")
-    if (out / "field.json").is_file() and not overwrite:
-        raise CheckpointError(f"{out}: holds a reconstruction already; pass --overwrite, or another --out")
 
 
 def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentsdf.cli import flags, shapes
+from latentsdf.cli.numbers import number, whole
 from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.errors import ConfigError
 from latentsdf.progress import console
 
 if TYPE_CHECKING:
@@ -21,19 +23,33 @@ def add(verbs: Verbs) -> None:
     parser = verb(verbs, "render", run, "a picture of a shape: sphere tracing, no OpenGL; a slice; a turntable")
     flags.space(parser)
     flags.shape(parser, mesh="picture a mesh file instead, normalized as the space does")
-    parser.add_argument("--mode", choices=("general", "fused"), default="fused")
-    parser.add_argument("--style", choices=("shaded", "normals", "depth", "slice"), default="shaded")
-    parser.add_argument("--axis", choices=("x", "y", "z"), default="z", help="what a slice is perpendicular to")
-    parser.add_argument("--offset", type=float, default=0.0, help="where on that axis, -1 to 1")
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--azimuth", type=float, default=35.0)
-    parser.add_argument("--elevation", type=float, default=20.0)
+    parser.add_argument(
+        "--mode", choices=("general", "fused"), default="fused", help="the smooth branch alone, or both (%(default)s)"
+    )
+    parser.add_argument(
+        "--style",
+        choices=("shaded", "normals", "depth", "slice"),
+        default="shaded",
+        help="surface lit, its normals or depths as colours, or the distance on a plane (%(default)s)",
+    )
+    parser.add_argument(
+        "--axis", choices=("x", "y", "z"), default="z", help="what a slice is perpendicular to (%(default)s)"
+    )
+    parser.add_argument("--offset", type=number(-1, 1), default=0.0, help="where on that axis, -1 to 1 (%(default)s)")
+    parser.add_argument("--size", type=whole(2), default=512, help="pixels a side (%(default)s)")
+    azimuth = "degrees about the vertical axis, 0 from +z and 90 from +x (%(default)s); a turntable takes all"
+    parser.add_argument("--azimuth", type=number(), default=35.0, help=azimuth)
+    parser.add_argument(
+        "--elevation", type=number(-90, 90), default=20.0, help="degrees above the horizon (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="PNG file, or GIF for a turntable")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.render import animation, turntable
 
+    if arguments.style != "slice" and (arguments.axis != "z" or arguments.offset != 0):
+        raise ConfigError("--axis and --offset place a slice; pass --style slice, or leave them out")
     turns = arguments.out.suffix.lower() == ".gif" and arguments.style != "slice"
     if not turns:
         flags.require_png(arguments.out)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentsdf.cli import flags, shapes
+from latentsdf.cli.numbers import whole
 from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError
 from latentsdf.progress import console
 
 if TYPE_CHECKING:
@@ -22,18 +22,16 @@ def add(verbs: Verbs) -> None:
     parser = verb(verbs, "retrieve", run, "the training shapes most like a shape")
     flags.space(parser)
     flags.shape(parser, mesh="query by a mesh or points, any file that invert takes, through inversion")
-    parser.add_argument("-k", type=int, default=5)
-    parser.add_argument("--metric", choices=("l2", "cosine"), default="l2", help="between codes")
-    parser.add_argument("--rerank", type=int, default=0, help="order this many hits by Chamfer distance of surfaces")
+    parser.add_argument("-k", type=whole(1), default=5, help="shapes to find (%(default)s)")
+    parser.add_argument("--metric", choices=("l2", "cosine"), default="l2", help="between codes (%(default)s)")
+    parser.add_argument(
+        "--rerank", type=whole(0), default=0, help="order this many hits by Chamfer distance of surfaces; 0 for none"
+    )
     parser.add_argument("--out", type=Path, help="PNG of the query and its hits")
     flags.inverting(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    if arguments.k < 1:
-        raise ConfigError(f"-k must be at least 1, got {arguments.k}")
-    if arguments.rerank < 0:
-        raise ConfigError(f"--rerank must not be negative, got {arguments.rerank}")
     flags.require_png(arguments.out)
     flags.require_folder(arguments.out.parent if arguments.out is not None else None)
     if arguments.mesh is None:

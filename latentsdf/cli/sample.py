@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latentsdf.cli import flags, frames, shapes
+from latentsdf.cli.numbers import whole
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.errors import ConfigError
 from latentsdf.progress import console
@@ -17,18 +18,18 @@ def add(verbs: Verbs) -> None:
     flags.space(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--mean", action="store_true", help="the mean shape")
-    what.add_argument("--random", type=int, metavar="N", help="drawn from the distribution of the training codes")
+    what.add_argument("--random", type=whole(1), metavar="N", help="drawn from the distribution of the training codes")
     what.add_argument(
-        "--direction", type=int, metavar="I", help="-2 to 2 deviations along a principal direction, from 0"
+        "--direction", type=whole(0), metavar="I", help="-2 to 2 deviations along a principal direction, from 0"
     )
     what.add_argument(
         "--sum", nargs="+", metavar="W*SHAPE", help="mean + sum of weight * (code - mean), e.g. 1*A -1*B 1*C"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    flags.seed(parser, "--random")
     parser.add_argument(
         "--out", type=Path, required=True, help="strip.png, frames.gif, or a folder for meshes and codes"
     )
-    flags.decoding(parser, resolution=128)
+    flags.decoding(parser, 128)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -20,20 +20,25 @@ def query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
         name: str = arguments.id
         return name
     if arguments.code is not None:
-        return named_code(space, str(arguments.code))
+        return _read_code(space, arguments.code)
     further = ", or --mesh FILE" if hasattr(arguments, "mesh") else ""
     raise ConfigError(f"name a shape: --id ID of a training shape, or --code FOLDER|FILE.npy{further}")
 
 
 def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
+    """A training shape by id, or what `invert` wrote: its folder, or a code.npy."""
     path = Path(name)
-    if (path / "report.json").is_file():
+    if path.suffix == ".npy" or (path / "report.json").is_file():
+        return _read_code(space, path)
+    space.row(name)
+    return name
+
+
+def _read_code(space: "ShapeSpace", path: Path) -> "CodeLike":
+    if path.is_dir():
         return _read_fit(space, path)
-    if path.suffix != ".npy":
-        space.row(name)
-        return name
     if not path.is_file():
-        raise FileNotFoundError(f"{name}: no such code file")
+        raise FileNotFoundError(f"{path}: no such code file, nor a folder of latentsdf invert")
     return space.code(read_array(path))
 
 
@@ -44,6 +49,9 @@ def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
     from latentsdf.geometry.mesh import Similarity
     from latentsdf.invert import Inversion
 
+    missing = [name for name in ("report.json", "code.npy") if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder}: not a folder of latentsdf invert, {' and '.join(missing)} is missing")
     try:
         report = json.loads((folder / "report.json").read_text())
         way, residual, ok = report["similarity"], report["residual"], report["ok"]

@@ -5,6 +5,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from latentsdf.cli import flags
+from latentsdf.cli.numbers import positive
 from latentsdf.cli.verbs import Verbs, verb
 
 _EXTENDING_STEPS = 2_000
@@ -12,13 +14,13 @@ _EXTENDING_STEPS = 2_000
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    parser = verb(verbs, "train", run, "train a shape space on a sample store")
+    note = "any setting of the configuration can follow as --section.key VALUE, e.g. --train.lr_grid 0.01"
+    parser = verb(verbs, "train", run, "train a shape space on a sample store", note)
     parser.set_defaults(accepts_overrides=True)
-    parser.epilog = "any setting of the configuration can follow as --section.key VALUE, e.g. --parser.lr_grid 0.01"
     parser.add_argument("--data", type=Path, required=True, help="sample store written by latentsdf-preprocess")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     parser.add_argument("--config", type=Path, help="YAML file that lists what differs from the defaults")
-    parser.add_argument("--minutes", type=float, help="wall-clock budget of the training loop")
+    parser.add_argument("--minutes", type=positive(), help="wall-clock budget of the training loop")
     parser.add_argument("--steps", type=int, help="number of optimization steps")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
@@ -26,8 +28,8 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--fine-tune", action="store_true", help="with --extend: networks and grid learn too")
     parser.add_argument("--overwrite", action="store_true", help="replace the space in --out")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, help="of the start and the draws; same seed, same loss")
+    flags.device(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
@@ -53,6 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
         # The budget is a new one; that of the space's own training is spent.
         overrides = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS} | overrides
         config = settings.from_dict(Config, settings.merge(base, overrides), "command line")
+        flags.require_folder(arguments.out)
         return extend(
             arguments.extend,
             arguments.data,
@@ -67,6 +70,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
     else:
         base = dataclasses.asdict(load_config(arguments.out)) if arguments.resume else {}
         config = settings.from_dict(Config, settings.merge(base, overrides), "command line")
+    if not arguments.resume:
+        flags.require_folder(arguments.out)
     metrics = train(
         arguments.data,
         arguments.out,

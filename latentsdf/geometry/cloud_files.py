@@ -32,7 +32,7 @@ def load_target(path: Path | str) -> trimesh.Trimesh | Floats:
     if suffix not in meshes.SUFFIXES and suffix not in SUFFIXES:
         known = ", ".join(dict.fromkeys((*meshes.SUFFIXES, *SUFFIXES)))
         raise MeshError(f"{path.name}: '{path.suffix}' files are not read; convert to one of {known}")
-    is_mesh = suffix in meshes.SUFFIXES and (suffix != ".ply" or path.stat().st_size == 0 or _read_ply(path)[1])
+    is_mesh = suffix in meshes.SUFFIXES and (suffix != ".ply" or path.stat().st_size == 0 or _lists_faces(path))
     return meshes.load(path) if is_mesh else load_points(path)
 
 
@@ -64,7 +64,7 @@ def _read(path: Path) -> NDArray[np.generic]:
             if suffix in _TEXTS:
                 return _read_text(path)
             if suffix == ".ply":
-                return _read_ply(path)[0]
+                return _read_ply(path)
             return _read_obj(path) if suffix == ".obj" else _read_arrays(path)
     except MeshError:
         raise
@@ -97,16 +97,24 @@ def _read_obj(path: Path) -> Floats:
     return np.asarray(trimesh.load(path, process=False).vertices, dtype=np.float64)  # type: ignore[union-attr]
 
 
-def _read_ply(path: Path) -> tuple[Floats, bool]:
-    """Vertices (N, 3), or (N, 6) with their normals, and whether there are faces."""
-    try:
-        with path.open("rb") as file:
-            read = load_ply(file, fix_texture=False, skip_materials=True)
-        columns = [read[name] for name in ("vertices", "vertex_normals") if name in read]
-        return np.hstack(columns) if columns else np.empty((0, 3)), "faces" in read
-    # The reader raises whatever it stumbles over.
-    except Exception as error:
-        raise _unreadable(path, error) from error
+def _read_ply(path: Path) -> Floats:
+    """Vertices (N, 3), or (N, 6) with their normals."""
+    with path.open("rb") as file:
+        read = load_ply(file, fix_texture=False, skip_materials=True)
+    columns = [read[name] for name in ("vertices", "vertex_normals") if name in read]
+    return np.hstack(columns) if columns else np.empty((0, 3))
+
+
+def _lists_faces(path: Path) -> bool:
+    """Does the head of a .ply promise faces? Read alone, as whoever wants the rest parses all of it."""
+    with path.open("rb") as file:
+        for line in file:
+            words = line.split()
+            if words[:2] == [b"element", b"face"]:
+                return words[2:] != [b"0"]
+            if words == [b"end_header"]:
+                break
+    return False
 
 
 def _unreadable(path: Path, error: Exception) -> MeshError:

@@ -30,6 +30,7 @@ from latentsdf.model.build import build
 from latentsdf.model.pyramid import FeaturePyramid
 from latentsdf.optim import RowAdam
 from latentsdf.progress import track
+from latentsdf.ranges import require_in_range
 from latentsdf.reconstruction.sampling import Batch, Sampler
 
 _WARMUP = 100
@@ -165,11 +166,19 @@ class Fit:
 
 def _require_valid(config: ReconstructConfig) -> None:
     """ConfigError for settings with which nothing could be fitted."""
-    for name, least in (("steps", 1), ("surface_points", 1), ("off_points", 2), ("minutes", 0), ("patience", 0)):
-        if getattr(config, name) < least:
-            raise ConfigError(f"{name} must be at least {least}, got {getattr(config, name)}")
-    if config.extent < 1:
-        raise ConfigError(f"extent must be at least 1, the cloud reaches that far, got {config.extent}")
+    # The cloud reaches to 1 / 1.03.
+    least = {
+        "steps": 1,
+        "surface_points": 1,
+        "off_points": 2,
+        "extent": 1,
+        "network.depth": 1,
+        "network.resolutions": 1,
+        "network.channels": 1,
+    }
+    require_in_range(config, least, positive=("gaussian_std",), shares=("lr_final",))
+    if config.network.kind == "pyramid" and not config.network.resolutions:
+        raise ConfigError("network.resolutions must name the cells per axis of at least one grid, such as '[8, 32]'")
     second_order = [name for name in _SECOND_ORDER if any(getattr(config.loss, name))]
     if config.network.kind == "pyramid" and second_order:
         raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(second_order)}")

@@ -20,6 +20,7 @@ from latentsdf import devices, settings
 from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.extract import extract
+from latentsdf.folders import require_free
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.model.build import build, build_phase
 from latentsdf.tensors import save_tensors
@@ -102,8 +103,9 @@ class Reconstruction:
         return [self.similarity.to_user(-1.1 + line * (2.2 / resolution)) for line in lines]
 
     def save(self, folder: Path | str) -> None:
-        """Write the field to a folder that `load_field` reads."""
+        """Write the field to a folder that `load_field` reads; CheckpointError where that holds anything else."""
         folder = Path(folder)
+        require_free(folder, "field", overwrite=True)
         folder.mkdir(parents=True, exist_ok=True)
         about = {"format": FORMAT, "center": list(self.similarity.center), "scale": self.similarity.scale}
         weights = dict(self.network.state_dict())

@@ -1,0 +1,67 @@
+"""One shape of a space as signed distances in model space: either branch, both fused, and the band between them."""
+
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentsdf.band import Band, find_band
+from latentsdf.config import Branch
+from latentsdf.delta import Delta, Refined
+from latentsdf.extract import SignedDistance
+from latentsdf.model.field import LatentSDF
+
+_CHUNK = 65_536
+
+
+class Decoded:
+    """What a code (L,), with the detail of a refined shape where it has some, decodes to.
+
+    Raises CheckpointError where the delta belongs to another space or another code.
+    """
+
+    def __init__(
+        self, model: LatentSDF, code: Float[Tensor, " L"], delta: Delta | None = None, *, band_voxels: float
+    ) -> None:
+        self.model, self.delta, self.band_voxels = model, delta, band_voxels
+        self.code = code.clone()  # a caller's array may change under the band that is kept
+        self._refined = None if delta is None else Refined(delta, model, self.code)
+
+    def field(self, branch: Branch) -> SignedDistance:
+        """One branch: points (N, 3) -> distance (N,)."""
+        return _in_chunks(lambda points: self._decode(branch, points))
+
+    def fused(self) -> SignedDistance:
+        """Both branches as one: s_o in the band, s_g elsewhere."""
+        band = self.band
+
+        def distance(points: Tensor) -> Tensor:
+            fused = self._decode("general", points)
+            near = band.holds(points)
+            if near.any():
+                fused[near] = self._decode("overfit", points[near])
+            return fused
+
+        return _in_chunks(distance)
+
+    @cached_property
+    def band(self) -> Band:
+        """Where s_o holds, as `extract` fuses at 256^3."""
+        return find_band(self.field("general"), band_voxels=self.band_voxels, device=self.code.device)
+
+    def _decode(self, branch: Branch, points: Tensor) -> Tensor:
+        refined = self._refined
+        lookup = refined.lookup if refined else None
+        distance = self.model.branch(branch, points[None], self.code[None], lookup)[0]
+        return distance + refined.correction(points) if refined and branch == "general" else distance
+
+
+def _in_chunks(field: SignedDistance) -> SignedDistance:
+    """The same field without gradients, in bounded memory."""
+
+    def distance(points: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([field(some) for some in points.split(_CHUNK)])
+
+    return distance
