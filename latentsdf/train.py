@@ -144,6 +144,25 @@ def require_valid(config: Config) -> None:
     for name, value, least in counts:
         if value < least:
             raise ConfigError(f"{name} must be at least {least}, got {value}")
+    if settings.samples == "points":
+        _require_valid_on_points(config)
+    elif config.loss.normals > 0:
+        raise ConfigError("loss.normals compares gradients at points of the surface; set train.samples: points too")
+
+
+def _require_valid_on_points(config: Config) -> None:
+    """ConfigError for what points of the surface cannot train."""
+    loss = config.loss
+    if config.model.overfit.width > 0:
+        raise ConfigError(
+            "train.samples: points trains the general branch alone; set model.overfit.width to 0, as configs/igr.yaml "
+            "does"
+        )
+    if loss.eikonal <= 0 or loss.regularizer_points < 1:
+        raise ConfigError(
+            "on points of the surface alone a field of zeros is perfect; train.samples: points needs loss.eikonal and "
+            f"loss.regularizer_points above 0, got {loss.eikonal} and {loss.regularizer_points}"
+        )
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
