@@ -210,7 +210,8 @@ class SdfSource:
 
 def bytes_of(store: SampleStore, key: str, *, lattice: bool) -> int:
     """Memory that all samples of a shape take."""
-    points = (store.config.sparse_resolution + 1) ** 3 if lattice else 0
+    cells = store.config.sparse_resolution
+    points = (cells + 1) ** 3 if lattice and cells else 0
     return 8 * (store.info(key).band_samples + points) + 16 * store.space_rows(key)
 
 

@@ -9,6 +9,7 @@ import torch
 import trimesh
 from conftest import new_run, small_config
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 import latentsdf as ls
 from latentsdf import cli
@@ -36,7 +37,7 @@ CONFIG = Config(
     loss=LossConfig(code=1e-3, normals=1.0, eikonal=0.1, eikonal_norm="l2", regularizer_points=32),
     train=TrainConfig(
         samples="points",
-        steps=300,
+        steps=200,
         points_per_shape=64,
         lr_network=5e-3,
         lr_code=5e-3,
@@ -94,8 +95,8 @@ def test_clouds_become_shapes_in_model_space(spheres: dict[bool, Path], tmp_path
     record = SampleStore.open(tmp_path / "far.zarr").read("clouds/far")
     lengths = np.linalg.norm(record.samples.surface, axis=1)
     assert lengths.max() == pytest.approx(1 / 1.03, abs=1e-6) and lengths.min() > 0.95
-    user = record.similarity.to_user(record.samples.surface)
-    np.testing.assert_allclose(user[np.lexsort(user.T)], far[np.lexsort(far.T)], atol=1e-3)
+    away, nearest = cKDTree(far).query(record.similarity.to_user(record.samples.surface))
+    assert away.max() < 1e-3 and len(np.unique(nearest)) == len(far)
 
 
 @pytest.mark.parametrize("oriented", [True, False])
@@ -178,18 +179,19 @@ def test_a_family_of_spheres_is_learned_and_one_more_is_found(
     config: Config, spheres: dict[bool, Path], tmp_path: Path
 ) -> None:
     oriented = config.loss.normals > 0
+    off, slanted = (0.006, 0.03) if oriented else (0.012, 0.15)  # normals say more
     train(spheres[oriented], tmp_path / "space", config, device="cpu")
     space = ls.load(tmp_path / "space", device="cpu")
     for radius in RADII:
         points = torch.from_numpy(_sphere(radius, 500)[0]).float()
         code = space.code(f"r{radius}")
-        assert space.field(code)(points).abs().mean() < 0.02
+        assert space.field(code)(points).abs().mean() < off
         slope = gradient(lambda x, code=code: space.model.branch("general", x, code[None]), points[None])[0]
-        assert (slope.norm(dim=1) - 1).abs().mean() < 0.1
+        assert (slope.norm(dim=1) - 1).abs().mean() < slanted
         outward = (slope * points).sum(1) / radius  # negative inside, without normals too
-        assert outward.mean() > 0.9
+        assert outward.mean() > 1 - slanted
         mesh = space.extract(code, 48)
-        assert np.linalg.norm(mesh.vertices, axis=1) == pytest.approx(radius, abs=0.06)
+        assert np.linalg.norm(mesh.vertices, axis=1) == pytest.approx(radius, abs=5 * off)
     centered = space.codes - space.codes.mean(0)
     along = centered @ torch.linalg.svd(centered)[2][0]
     order = along.argsort().tolist()
@@ -198,7 +200,7 @@ def test_a_family_of_spheres_is_learned_and_one_more_is_found(
     points, normals = _sphere(UNSEEN)
     target = np.hstack((points, normals)) if oriented else points
     fit = space.invert(target, InvertConfig(frame="model", steps=15, starts=2, points=512))
-    assert space.field(fit)(torch.from_numpy(points).float()).abs().mean() < 0.02
+    assert space.field(fit)(torch.from_numpy(points).float()).abs().mean() < off
     place = float((torch.from_numpy(fit.code) - space.codes.mean(0)) @ torch.linalg.svd(centered)[2][0])
     low, high = sorted((float(along[1]), float(along[2])))
     assert low < place < high and fit.ok
@@ -210,7 +212,7 @@ def test_a_family_of_spheres_is_learned_and_one_more_is_found(
     budget = replace(config, train=replace(config.train, steps=60))
     extend(tmp_path / "space", tmp_path / "more.zarr", tmp_path / "larger", budget, device="cpu")
     larger = ls.load(tmp_path / "larger", device="cpu")
-    assert larger.field("unseen")(torch.from_numpy(points).float()).abs().mean() < 0.02
+    assert larger.field("unseen")(torch.from_numpy(points).float()).abs().mean() < off
     assert torch.equal(larger.codes[:5], space.codes)
 
 
@@ -236,6 +238,7 @@ def test_what_points_cannot_train_is_said(spheres: dict[bool, Path], store_path:
     for path, config, message in (
         (spheres[False], CONFIG, "shape 'ball/r0.3' has points without normals, .* set loss.normals to 0"),
         (spheres[True], small_config(), "shape 'ball/r0.3' has points of its surface alone .*train.samples: points"),
+        (spheres[True], small_config(lattice=True), "shape 'ball/r0.3' has points of its surface alone"),
     ):
         with pytest.raises(ls.StoreError, match=message):
             new_run(path, config)
