@@ -40,6 +40,9 @@ def memory_need(config: Config, pool: Pool) -> MemoryNeed:
     band = settings.points_per_shape
     values = (2 * free) * per_general + band * (per_overfit + (24 + 4 * layers.grid.channels if grid else 0))
     values += (free + band) * per_warp
+    if settings.samples == "points":
+        # The gradient's own pass leaves as much as the values' does.
+        values = 2 * (2 * band + config.loss.regularizer_points) * (per_general + per_warp)
     return MemoryNeed(
         networks=16 * sum(sizes.values()),
         grid=8 * grid + 12 * rows,

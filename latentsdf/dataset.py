@@ -9,14 +9,14 @@ imported, draws in its place those of its free-space samples that are as close t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsdf.config import Draw
+from latentsdf.config import Draw, LossConfig, TrainConfig
 from latentsdf.errors import StoreError
 from latentsdf.geometry.sampling import band_width
 from latentsdf.store import SampleStore
@@ -32,24 +32,31 @@ Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """S shapes: rows of their codes `shape` (S,), band samples (S, P, 3) with signed distance (S, P), free-space ones
-    (S, F, 3) with theirs, and uniform points of the box (S, R, 3)."""
+class Drawn:
+    """S shapes: rows of their codes `shape` (S,), and tensors that start with that axis."""
 
     shape: Tensor
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+    def one(self, position: int) -> Self:
+        """The batch of a single shape of this one."""
+        some = slice(position, position + 1)
+        return replace(self, **{field.name: getattr(self, field.name)[some] for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class Batch(Drawn):
+    """Band samples (S, P, 3) with signed distance (S, P), free-space ones (S, F, 3) with theirs, and uniform points of
+    the box (S, R, 3)."""
+
     band_points: Tensor
     band_distance: Tensor
     free_points: Tensor
     free_distance: Tensor
     box_points: Tensor
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
-        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
-
-    def one(self, position: int) -> "Batch":
-        """The batch of a single shape of this one."""
-        return Batch(*(getattr(self, field.name)[position : position + 1] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -163,9 +170,48 @@ def draw(
     )
 
 
+class SdfSource:
+    """Signed samples of a store's shapes, as `TrainConfig` and `LossConfig` ask for them; see `pool.Source`."""
+
+    def __init__(self, store: SampleStore, train: TrainConfig, loss: LossConfig) -> None:
+        self._store, self._train = store, train
+        regularized = any(
+            weight > 0 and branch == "general"
+            for weight, branch in (
+                (loss.eikonal, loss.eikonal_branch),
+                (loss.heat, loss.heat_branch),
+                (loss.divergence, loss.divergence_branch),
+                (loss.lipschitz, loss.lipschitz_branch),
+            )
+        )
+        points = train.points_per_shape
+        self._sizes = (points, max(1, round(points * train.free_share)), loss.regularizer_points if regularized else 0)
+
+    def nbytes(self, key: str) -> int:
+        """Memory that all samples of a shape take; StoreError where there are none."""
+        size = bytes_of(self._store, key, lattice=self._train.lattice)
+        if size == 0:
+            raise StoreError(
+                f"{self._store.path}: shape '{key}' has points of its surface alone and no signed distances; train "
+                "with train.samples: points, as configs/igr.yaml does"
+            )
+        return size
+
+    def read(self, key: str, share: float, rng: np.random.Generator) -> ShapeSamples:
+        """A random share of a shape's samples; see `load`."""
+        return load(self._store, key, share, self._train.draw, rng, lattice=self._train.lattice)
+
+    def draw(
+        self, shapes: Sequence[ShapeSamples], rows: Sequence[int], generators: Sequence[np.random.Generator]
+    ) -> Batch:
+        """A batch of these shapes, of which `rows` are the codes."""
+        return draw(shapes, rows, self._sizes, self._store.config.resolution, self._train.draw, generators)
+
+
 def bytes_of(store: SampleStore, key: str, *, lattice: bool) -> int:
     """Memory that all samples of a shape take."""
-    points = (store.config.sparse_resolution + 1) ** 3 if lattice else 0
+    cells = store.config.sparse_resolution
+    points = (cells + 1) ** 3 if lattice and cells else 0
     return 8 * (store.info(key).band_samples + points) + 16 * store.space_rows(key)
 
 

@@ -1,4 +1,4 @@
-"""Sample stores to and from other files: one HDF5 file of decoded arrays, and DeepSDF's folders of npz.
+"""Sample stores to and from other files: one HDF5 file of decoded arrays, DeepSDF's folders of npz, point clouds.
 
 The root attributes of the HDF5 file are `format`, `version` and the sampling settings, among them the cells per axis
 `resolution` R. Each shape is a group category/id with the fields of `ShapeRecord` as attributes and the datasets
@@ -8,15 +8,16 @@ The root attributes of the HDF5 file are `format`, `version` and the sampling se
 | `band_index` (B,) | uint32 (i (R + 1) + j) (R + 1) + k, sorted; the vertex lies at -1 + 2 (i, j, k) / R |
 | `band_distance` (B,) | float32 |
 | `sparse_distance` | float32, the whole sparse lattice |
-| `near`, `uniform` (M, 4), `surface` (M, 6) | float32, as in the store |
+| `near`, `uniform` (M, 4), `surface` (M, 6) or (M, 3) | float32, as in the store |
 
 DeepSDF's SdfSamples/<dataset>/<class>/<id>.npz holds `pos` and `neg` (N, 4), points with their distance at random
-places. They become the `near` samples of a shape without band, lattice, and surface points.
+places. They become the `near` samples of a shape without band, lattice, and surface points. Any other folder is taken
+as one of point clouds, see `clouds`.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -27,7 +28,8 @@ from numpy.typing import NDArray
 
 from latentsdf import settings
 from latentsdf.atomic import written_whole
-from latentsdf.config import SamplingConfig
+from latentsdf.clouds import CLOUD_SUFFIXES, CLOUDS, find_clouds, read_record
+from latentsdf.config import Normalization, SamplingConfig
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.files import MeshFile, choose
 from latentsdf.geometry.mesh import IDENTITY
@@ -92,15 +94,20 @@ def import_samples(
     categories: Iterable[str] = (),
     split: Path | None = None,
     pattern: str = "*",
+    normalization: Normalization | None = None,
     overwrite: bool = False,
 ) -> Imported:
-    """Bring an exported HDF5 file, or a folder of DeepSDF's npz files, into a store, new or with the same settings.
+    """Bring an exported HDF5 file, a folder of DeepSDF's npz files, or one of point clouds into a store, new or with
+    the same settings.
 
     Shapes are chosen as meshes are; those the store holds are left alone without `overwrite`, and one that cannot be
-    used is named in the result. Raises FileNotFoundError, ConfigError when nothing is selected, StoreError for a file
-    of another layout or version, a store with other settings, or a full disk.
+    used is named in the result. `normalization` brings clouds to model space, by default to the unit sphere. Raises
+    FileNotFoundError, ConfigError when nothing is selected or samples would have to be normalized, StoreError for a
+    file of another layout or version, a store with other settings, or a full disk.
     """
-    config, found, read = _npz_folder(source) if source.is_dir() else _hdf5_file(source)
+    config, found, read = _folder(source, normalization or "sphere") if source.is_dir() else _hdf5_file(source)
+    if normalization is not None and read is not read_record:
+        raise ConfigError(f"{source}: its samples are in model space already; leave the normalization out")
     chosen = choose(found, source, categories, split, pattern)
     store = SampleStore.create(out, config)
     report = Imported(str(out))
@@ -196,7 +203,8 @@ def _require_sound(name: str, samples: SdfSamples) -> None:
     lattice = (side,) * 3 if samples.sparse_resolution else (0, 0, 0)
     expected = {"band_index": (band,), "band_distance": (band,), "sparse_distance": lattice}
     expected |= {"near": (len(samples.near), 4), "uniform": (len(samples.uniform), 4)}
-    expected |= {"surface": (len(samples.surface), 6)}
+    columns = 3 if samples.surface.shape[1:] == (3,) else 6
+    expected |= {"surface": (len(samples.surface), columns)}
     for array, shape in expected.items():
         values = getattr(samples, array)
         kind = np.uint32 if array == "band_index" else np.float32
@@ -210,14 +218,29 @@ def _require_sound(name: str, samples: SdfSamples) -> None:
         raise StoreError(f"{name}: band_distance exceeds {samples.band_voxels} cells of {samples.resolution}")
 
 
-def _npz_folder(root: Path) -> tuple[SamplingConfig, list[MeshFile], _Reader]:
-    """The samples of a DeepSDF data folder, or of any folder within."""
+def _folder(root: Path, normalization: Normalization) -> tuple[SamplingConfig, list[MeshFile], _Reader]:
+    """The samples of a DeepSDF data folder, or of any folder within; else the clouds of a folder."""
     # Beside the samples, DeepSDF keeps normalization parameters in npz files of the same names.
     samples = root / "SdfSamples" if (root / "SdfSamples").is_dir() else root
     found = [MeshFile(path.parent.name, path.stem, path) for path in samples.rglob("*.npz")]
+    if any(_is_deepsdf(file.path) for file in found):
+        return DEEPSDF, found, _read_npz
+    found = find_clouds(root)
     if not found:
-        raise ConfigError(f"{root}: expected DeepSDF samples <class>/<id>.npz, found no npz file")
-    return DEEPSDF, found, _read_npz
+        raise ConfigError(
+            f"{root}: expected DeepSDF samples <class>/<id>.npz, or point clouds <category>/<id> of "
+            f"{', '.join(CLOUD_SUFFIXES)}; found neither"
+        )
+    return replace(CLOUDS, normalization=normalization), found, read_record
+
+
+def _is_deepsdf(path: Path) -> bool:
+    """Does the file hold arrays of the names DeepSDF uses? What cannot be opened tells nothing."""
+    try:
+        with np.load(path) as arrays:
+            return {"pos", "neg"} <= set(arrays.files)
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile):
+        return False
 
 
 def _read_npz(file: MeshFile, config: SamplingConfig) -> ShapeRecord:

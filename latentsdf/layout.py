@@ -5,7 +5,7 @@
 | `band_index`, `band_sdf` | lattice vertex (uint32) and int16 distance over the band width, in random strata |
 | `sparse_sdf` | the whole sparse lattice, float16 |
 | `near`, `uniform` | (M, 4) xyz + signed distance, float32, shuffled |
-| `surface` | (M, 6) point + normal, float32, shuffled |
+| `surface` | (M, 6) point + normal, or (M, 3) of a cloud without normals, float32, shuffled |
 
 Each chunk of the band is one of its strata, coded by `strata`. Every array is one shard file of checksummed chunks. A
 shape imported from samples at random places has them in `near`; its other arrays are empty, and its unknown area is 0.
@@ -105,6 +105,11 @@ def read_rows(folder: Path, name: str, rows: slice) -> NDArray[Any]:
 def count_rows(folder: Path, name: str) -> int:
     """Rows of one of `ARRAYS`."""
     return _open(folder, name).shape[0]
+
+
+def count_columns(folder: Path, name: str) -> int:
+    """Columns of `near`, `uniform` or `surface`."""
+    return _open(folder, name).shape[1]
 
 
 def count_strata(folder: Path) -> int:

@@ -18,9 +18,12 @@ from latentsdf.losses import (
     jet,
     lipschitz_term,
     norm_term,
+    normal_term,
+    surface_term,
 )
 from latentsdf.model.field import LatentSDF
 from latentsdf.model.grid import Touched
+from latentsdf.points import PointBatch
 
 _BOX_VOLUME = 8.0
 
@@ -33,11 +36,40 @@ class Objective:
     def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
         self.model, self.loss, self.train = model, loss, train
 
-    def __call__(self, batch: Batch, codes: Tensor, ramp: float) -> tuple[Terms, Touched | None]:
+    def __call__(self, batch: Batch | PointBatch, codes: Tensor, ramp: float) -> tuple[Terms, Touched | None]:
         """Weighted terms at codes (S, L), and the part of the grid they depend on.
 
         `ramp` in [0, 1] is the present share of the weights that rise over the first epochs.
         """
+        loss, touched = self.loss, None
+        if isinstance(batch, PointBatch):
+            terms = self._on_points(batch, codes)
+        else:
+            terms, touched = self._on_samples(batch, codes, ramp)
+        if loss.code > 0:
+            terms["code"] = ramp * loss.code * code_prior_term(codes, loss.code_prior, self.train.code_std)
+        return terms | self._regularizers(batch, codes, touched, terms), touched
+
+    def _on_points(self, batch: PointBatch, codes: Tensor) -> Terms:
+        """IGR's terms (METHODS 3): s and its gradient on the surface, the eikonal term beside it and in the box."""
+        loss, count = self.loss, batch.points.shape[1]
+        field = partial(self.model.branch, "general", codes=codes)
+        off = torch.cat((batch.near_points, batch.box_points), dim=1)
+        terms: Terms = {}
+        if loss.normals > 0:
+            whole = jet(field, torch.cat((batch.points, off), dim=1))
+            distance, along, gradient = whole.distance[:, :count], whole.gradient[:, :count], whole.gradient[:, count:]
+            terms["normals"] = loss.normals * normal_term(along, batch.normals)
+        else:
+            distance, gradient = field(batch.points), jet(field, off).gradient
+        return {
+            "general": loss.general * surface_term(distance),
+            **terms,
+            "eikonal": loss.eikonal * self._eikonal(gradient),
+        }
+
+    def _on_samples(self, batch: Batch, codes: Tensor, ramp: float) -> tuple[Terms, Touched | None]:
+        """Both branches compared with signed distances, and the grid's prior."""
         loss, model = self.loss, self.model
         free = batch.free_points.shape[1]
         canonical = model.canonical(torch.cat((batch.free_points, batch.band_points), dim=1), codes)
@@ -55,23 +87,22 @@ class Objective:
         terms = {"general": loss.general * data}
         if overfit is not None:
             terms["overfit"] = loss.overfit * data_term(overfit, batch.band_distance)
-        if loss.code > 0:
-            terms["code"] = ramp * loss.code * code_prior_term(codes, loss.code_prior, self.train.code_std)
         if loss.feature > 0 and touched is not None:
             terms["feature"] = ramp * loss.feature * norm_term(touched(in_band.reshape(-1, 3)))
-        return terms | self._regularizers(batch, codes, touched), touched
+        return terms, touched
 
-    def _regularizers(self, batch: Batch, codes: Tensor, touched: Touched | None) -> Terms:
-        """Terms on a named branch: the general one on uniform points of the box, the overfit one in its band."""
+    def _regularizers(self, batch: Batch | PointBatch, codes: Tensor, touched: Touched | None, known: Terms) -> Terms:
+        """Terms beside the `known` ones on a named branch: the general one on uniform points of the box, the overfit
+        one in its band."""
         loss = self.loss
         terms: Terms = {}
         jets: dict[Branch, Jet] = {}  # terms on one branch see the same values and gradients
         for name, weight, branch, term in (
-            ("eikonal", loss.eikonal, loss.eikonal_branch, self._eikonal),
+            ("eikonal", loss.eikonal, loss.eikonal_branch, lambda at, _: self._eikonal(at.gradient)),
             ("heat", loss.heat, loss.heat_branch, self._heat),
             ("divergence", loss.divergence, loss.divergence_branch, self._divergence),
         ):
-            if weight > 0:
+            if weight > 0 and name not in known:
                 if branch not in jets:
                     field = partial(self.model.branch, branch, codes=codes, lookup=touched)
                     jets[branch] = jet(field, _points(branch, batch))
@@ -80,9 +111,8 @@ class Objective:
             terms["lipschitz"] = loss.lipschitz * self._lipschitz(batch, codes, touched)
         return terms
 
-    def _eikonal(self, at: Jet, _: Branch) -> Tensor:
-        term = eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term
-        return term(at.gradient)
+    def _eikonal(self, gradient: Tensor) -> Tensor:
+        return (eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term)(gradient)
 
     def _heat(self, at: Jet, branch: Branch) -> Tensor:
         density = 1 / _BOX_VOLUME if branch == "general" else 1.0
@@ -91,7 +121,7 @@ class Objective:
     def _divergence(self, at: Jet, _: Branch) -> Tensor:
         return directional_divergence_term(at)
 
-    def _lipschitz(self, batch: Batch, codes: Tensor, touched: Touched | None) -> Tensor:
+    def _lipschitz(self, batch: Batch | PointBatch, codes: Tensor, touched: Touched | None) -> Tensor:
         """The general branch between the codes of the batch; the overfit one, whose rows are drawn, at these codes."""
         branch = self.loss.lipschitz_branch
         if branch == "general":
@@ -101,5 +131,7 @@ class Objective:
         return lipschitz_term(lambda z: self.model.branch(branch, points, z, touched), codes, signs)
 
 
-def _points(branch: Branch, batch: Batch) -> Tensor:
-    return batch.box_points if branch == "general" else batch.band_points
+def _points(branch: Branch, batch: Batch | PointBatch) -> Tensor:
+    if branch == "general":
+        return batch.box_points
+    return batch.near_points if isinstance(batch, PointBatch) else batch.band_points

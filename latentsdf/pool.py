@@ -11,15 +11,17 @@ follows from the seed and the step: part n is of shape `order[n % N]` with the s
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from latentsdf.config import LossConfig, TrainConfig
-from latentsdf.dataset import Batch, ShapeSamples, bytes_of, draw, load
+from latentsdf.dataset import Batch, SdfSource
 from latentsdf.devices import free_memory
 from latentsdf.errors import StoreError
+from latentsdf.points import PointBatch, PointSource
 from latentsdf.progress import track
 from latentsdf.store import SampleStore
 
@@ -31,6 +33,19 @@ _AHEAD = 4
 
 _PARTS, _SHAPES, _POINTS = range(3)
 """Which random numbers a generator is for."""
+
+
+class Source(Protocol):
+    """What the pool asks of samples of one kind. A part is what a source reads: it has `nbytes`, and moves by `to`."""
+
+    def nbytes(self, key: str) -> int:
+        """Memory that all samples of a shape take; StoreError where there are none."""
+
+    def read(self, key: str, share: float, rng: np.random.Generator) -> Any:
+        """A random share in (0, 1] of a shape's samples."""
+
+    def draw(self, shapes: Sequence[Any], rows: Sequence[int], generators: Sequence[np.random.Generator]) -> Any:
+        """A batch of these parts, of which `rows` are the codes, each drawn by its own generator."""
 
 
 class Pool:
@@ -54,18 +69,9 @@ class Pool:
             )
         self.store, self.keys, self._settings = store, list(keys), train
         self._rank, self._world = rank, world
-        regularized = any(
-            weight > 0 and branch == "general"
-            for weight, branch in (
-                (loss.eikonal, loss.eikonal_branch),
-                (loss.heat, loss.heat_branch),
-                (loss.divergence, loss.divergence_branch),
-                (loss.lipschitz, loss.lipschitz_branch),
-            )
-        )
-        points = train.points_per_shape
-        self._sizes = (points, max(1, round(points * train.free_share)), loss.regularizer_points if regularized else 0)
-        sizes = [bytes_of(store, key, lattice=train.lattice) for key in keys]
+        kind = PointSource if train.samples == "points" else SdfSource
+        self._source: Source = kind(store, train, loss)
+        sizes = [self._source.nbytes(key) for key in keys]
         budget = train.memory_gb * 1e9
         whole = sum(sizes)
         on_device = device is not None and whole <= free_memory(device) / 2
@@ -82,10 +88,10 @@ class Pool:
             self._order = np.random.default_rng(train.seed).permutation(len(keys))
         self.batch_shapes = min(train.shapes_per_batch, self.slots // world)
         """Shapes of a batch, in each process."""
-        self._parts: list[ShapeSamples] = []
+        self._parts: list[Any] = []
         self._turn = 0
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="samples")
-        self._ahead: dict[int, Future[ShapeSamples]] = {}
+        self._ahead: dict[int, Future[Any]] = {}
 
     @property
     def streams(self) -> bool:
@@ -96,15 +102,14 @@ class Pool:
         """Passes over as many shapes as there are."""
         return step * self.batch_shapes * self._world / len(self.keys)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> Batch | PointBatch:
         """This process's part of the batch of a step; the shapes in it are distinct, in all processes together."""
         self.fill(step)
         slots = self._slots_of(step)[self._rank * self.batch_shapes :][: self.batch_shapes]
         rows = [self._row(self._part_in(slot)) for slot in slots]
         generators = [self._generator(_POINTS, step, row) for row in rows]
-        parts = [self._parts[slot] for slot in slots]
-        resolution = self.store.config.resolution
-        return draw(parts, rows, self._sizes, resolution, self._settings.draw, generators)
+        batch: Batch | PointBatch = self._source.draw([self._parts[slot] for slot in slots], rows, generators)
+        return batch
 
     def fill(self, step: int) -> None:
         """Read what has to be resident at a step; `batch` does it too, but a clock may want to start after it."""
@@ -135,7 +140,7 @@ class Pool:
                 if part not in self._ahead:
                     self._ahead[part] = self._reader.submit(self._read, part)
 
-    def _read_all(self) -> list[ShapeSamples]:
+    def _read_all(self) -> list[Any]:
         resident = [self._part_in(slot) for slot in range(self.slots)]
         parts = []
         with track("reading samples", total=self.slots, unit="shape") as advance:
@@ -151,9 +156,9 @@ class Pool:
     def _row(self, part: int) -> int:
         return int(self._order[part % len(self.keys)])
 
-    def _read(self, part: int) -> ShapeSamples:
-        key, rng, settings = self.keys[self._row(part)], self._generator(_PARTS, part), self._settings
-        return load(self.store, key, self.share, settings.draw, rng, lattice=settings.lattice).to(self._device)
+    def _read(self, part: int) -> Any:
+        key, rng = self.keys[self._row(part)], self._generator(_PARTS, part)
+        return self._source.read(key, self.share, rng).to(self._device)
 
     def _generator(self, purpose: int, *numbers: int) -> np.random.Generator:
         return np.random.default_rng((self._settings.seed, purpose, *numbers))

@@ -16,6 +16,7 @@ from latentsdf.model.grid import Touched
 from latentsdf.objective import Objective
 from latentsdf.optim import RowAdam
 from latentsdf.parallel import Team
+from latentsdf.points import PointBatch
 from latentsdf.pool import Pool
 from latentsdf.schedule import learning_rate, ramp
 
@@ -116,7 +117,7 @@ class Run:
             self.grid_adam.lr = settings.lr_grid * factor
         self.code_adam.lr = settings.lr_code * factor
 
-    def _blame(self, batch: Batch, rising: float) -> None:
+    def _blame(self, batch: Batch | PointBatch, rising: float) -> None:
         """Raise TrainingError naming the terms that are not finite and the shapes that make them so."""
         bad: dict[str, None] = {}
         shapes = []

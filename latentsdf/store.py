@@ -181,14 +181,18 @@ class SampleStore:
 
         They were shuffled when they were written, so any run of rows is a fair sample.
         """
-        parts = []
         with self._shape(key) as folder:
-            for name in ("near", "uniform"):
-                total = layout.count_rows(folder, name)
-                rows = math.ceil(share * total)
-                start = int(rng.integers(total - rows + 1))
-                parts.append(layout.read_rows(folder, name, slice(start, start + rows)))
-        return parts[0], parts[1]
+            return _some_rows(folder, "near", share, rng), _some_rows(folder, "uniform", share, rng)
+
+    def surface_shape(self, key: str) -> tuple[int, int]:
+        """How many surface points a shape has, and their columns: 6 with normals, 3 without."""
+        with self._shape(key) as folder:
+            return layout.count_rows(folder, "surface"), layout.count_columns(folder, "surface")
+
+    def some_surface(self, key: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+        """A share in (0, 1] of the surface points (m, 6), or (m, 3) without normals, from a random place."""
+        with self._shape(key) as folder:
+            return _some_rows(folder, "surface", share, rng)
 
     def sparse(self, key: str) -> NDArray[np.float16]:
         """Signed distance on the sparse lattice, (r + 1, r + 1, r + 1) for `sparse_resolution` r."""
@@ -229,6 +233,14 @@ class SampleStore:
                 f"{self.path}: shape '{key}' is damaged ({error}); rebuild it: the command that made the store, "
                 f"latentsdf-preprocess or latentsdf import, with --glob '{key}' --overwrite"
             ) from error
+
+
+def _some_rows(folder: Path, name: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A share of the rows of an array that was shuffled when it was written."""
+    total = layout.count_rows(folder, name)
+    rows = math.ceil(share * total)
+    start = int(rng.integers(total - rows + 1))
+    return layout.read_rows(folder, name, slice(start, start + rows))
 
 
 def _hash_of(sampling: dict[str, Any]) -> str:

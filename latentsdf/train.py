@@ -152,6 +152,25 @@ def require_valid(config: Config) -> None:
         branch = getattr(config.model, name)
         if branch.width > 0 and branch.skip > branch.depth:
             raise ConfigError(f"model.{name}.skip must be a hidden layer, 0 to {branch.depth}, got {branch.skip}")
+    if config.train.samples == "points":
+        _require_valid_on_points(config)
+    elif config.loss.normals > 0:
+        raise ConfigError("loss.normals compares gradients at points of the surface; set train.samples: points too")
+
+
+def _require_valid_on_points(config: Config) -> None:
+    """ConfigError for what points of the surface cannot train."""
+    loss = config.loss
+    if config.model.overfit.width > 0:
+        raise ConfigError(
+            "train.samples: points trains the general branch alone; set model.overfit.width to 0, as configs/igr.yaml "
+            "does"
+        )
+    if loss.eikonal <= 0:
+        raise ConfigError(
+            "on points of the surface alone a field of zeros is perfect; train.samples: points needs loss.eikonal "
+            "above 0"
+        )
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:

@@ -254,7 +254,7 @@ def test_npz_files_by_split_and_from_any_folder(deepsdf: Path, tmp_path: Path) -
     assert import_samples(classes, tmp_path / "s.zarr", split=split).imported == ["04256520/bb"]
     assert import_samples(classes / "04256520", tmp_path / "s.zarr", categories=["sofa"]).imported == ["04256520/aa"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="expected DeepSDF samples <class>/<id>.npz, found no npz file"):
+    with pytest.raises(ConfigError, match="expected DeepSDF samples <class>/<id>.npz, or point clouds"):
         import_samples(tmp_path / "empty", tmp_path / "s.zarr")
 
 

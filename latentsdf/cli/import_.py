@@ -1,23 +1,32 @@
-"""Make a sample store from HDF5 or npz samples."""
+"""Make a sample store from HDF5 or npz samples, or from point clouds."""
 
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.config import Normalization
 from latentsdf.errors import StoreError
 from latentsdf.progress import console, show_note
 
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    parser = verb(verbs, "import", run, "make a sample store from an exported HDF5 file or from DeepSDF's npz samples")
-    parser.add_argument("source", type=Path, help="HDF5 file of latentsdf export, or a folder of <class>/<id>.npz")
+    parser = verb(verbs, "import", run, "make a sample store from an export, DeepSDF's samples, or point clouds")
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="HDF5 file of latentsdf export, folder of DeepSDF's <class>/<id>.npz, or of clouds <category>/<id>.ply, "
+        ".xyz, .npz, ... to train from with train.samples: points",
+    )
     parser.add_argument("store", type=Path, help="the store to write or continue (a .zarr folder)")
     parser.add_argument("--category", action="append", default=[], help="name or synset; repeat for several")
     parser.add_argument("--split", type=Path, help="DeepSDF split file that selects shapes")
     parser.add_argument("--glob", default="*", help="pattern of ids or category/id")
+    parser.add_argument(
+        "--normalization", choices=get_args(Normalization), help="how clouds come to model space (sphere)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace shapes that the store holds")
 
 
@@ -30,6 +39,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         categories=arguments.category,
         split=arguments.split,
         pattern=arguments.glob,
+        normalization=arguments.normalization,
         overwrite=arguments.overwrite,
     )
     count = f"{len(report.imported)} imported, {report.present} already there, {len(report.failed)} failed"

@@ -97,7 +97,9 @@ def require_usable(name: str, mesh: trimesh.Trimesh) -> None:
     """Raise MeshError, starting with `name`, for a mesh without faces or with coordinates that cannot be used."""
     faces, vertices = np.asarray(mesh.faces), np.asarray(mesh.vertices)
     if len(faces) == 0:
-        raise MeshError(f"{name}: has no faces, so there is no surface")
+        raise MeshError(
+            f"{name}: has no faces, so there is no surface; clouds of points go into a store by latentsdf import"
+        )
     if faces.max() >= len(vertices) or faces.min() < 0:
         raise MeshError(f"{name}: faces name vertex {faces.max()} but there are {len(vertices):,}; it is cut off")
     if len(faces) < _FEWEST_FACES:
