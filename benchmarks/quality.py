@@ -180,22 +180,30 @@ def solid_surfaces(references: dict[str, trimesh.Trimesh], folder: Path, resolut
     return {name: meshes.load(folder / f"{name}.ply") for name in references}
 
 
-def main() -> None:
-    """Train what is not trained, measure what is not measured, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def common_parser(
+    about: str | None, *, minutes: float, turns: int, points: int, limit: int | None = None
+) -> argparse.ArgumentParser:
+    """The flags of a benchmark that trains on one split and measures on two, with its defaults."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="store of the training split")
     parser.add_argument("--meshes", type=Path, required=True)
     parser.add_argument("--train", type=Path, required=True, help="split file of the shapes in the store")
     parser.add_argument("--test", type=Path, required=True, help="split file of unseen shapes")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
-    parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--turns", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--turns", type=int, default=turns)
     parser.add_argument("--resolution", type=int, default=256)
-    parser.add_argument("--points", type=int, default=100_000)
-    parser.add_argument("--limit", type=int, help="measure so many shapes of a split, spread over it")
+    parser.add_argument("--points", type=int, default=points)
+    parser.add_argument("--limit", type=int, default=limit, help="measure so many shapes of a split, spread over it")
     parser.add_argument("--device", default="auto")
+    return parser
+
+
+def main() -> None:
+    """Train what is not trained, measure what is not measured, print the table."""
+    parser = common_parser(__doc__, minutes=20.0, turns=4, points=100_000)
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     keep_freed_memory()
     arguments.out.mkdir(parents=True, exist_ok=True)

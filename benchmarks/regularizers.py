@@ -28,7 +28,6 @@ python benchmarks/regularizers.py --data chairs.zarr --meshes furniture --train 
     --test chair_test.json --out regularizers/chairs [--minutes 5] [--turns 1] [--variants default heat ...]
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -42,7 +41,7 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from quality import measure_split, references_of, solid_surfaces, timed_config, train_in_turns
+from quality import common_parser, measure_split, references_of, solid_surfaces, timed_config, train_in_turns
 from torch import Tensor
 
 import latentsdf as ls
@@ -253,19 +252,8 @@ def _row(figures: Figures) -> list[float | None]:
 
 def main() -> None:
     """Train what is not trained, measure what is not measured, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="store of the training split")
-    parser.add_argument("--meshes", type=Path, required=True)
-    parser.add_argument("--train", type=Path, required=True, help="split file of the shapes in the store")
-    parser.add_argument("--test", type=Path, required=True, help="split file of unseen shapes")
-    parser.add_argument("--out", type=Path, required=True)
+    parser = common_parser(__doc__, minutes=5.0, turns=1, points=30_000, limit=12)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--turns", type=int, default=1)
-    parser.add_argument("--resolution", type=int, default=256)
-    parser.add_argument("--points", type=int, default=30_000)
-    parser.add_argument("--limit", type=int, default=12, help="measure so many shapes of a split, spread over it")
-    parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     keep_freed_memory()
     out = arguments.out
