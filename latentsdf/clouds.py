@@ -15,8 +15,7 @@ from latentsdf.errors import MeshError, StoreError
 from latentsdf.geometry.cloud import read_cloud
 from latentsdf.geometry.cloud_files import SUFFIXES, load_target
 from latentsdf.geometry.files import MeshFile
-from latentsdf.geometry.sampling import SdfSamples
-from latentsdf.geometry.sign import SignReport
+from latentsdf.geometry.sampling import without_lattices
 from latentsdf.record import ShapeRecord
 
 CLOUDS = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0, sheet_thickness=0.0)
@@ -48,27 +47,11 @@ def read_record(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
     return ShapeRecord(
         category=file.category,
         id=file.id,
-        samples=surface_alone(np.hstack(columns).astype(np.float32), config),
+        samples=without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32)),
         similarity=cloud.similarity,
         source=file.path.name,
         source_sha256=digest,
         watertight=False,
         area=0.0,
         seed=int(digest[:8], 16),
-    )
-
-
-def surface_alone(surface: np.ndarray, config: SamplingConfig) -> SdfSamples:
-    """Points (M, 3), or with normals (M, 6), in model space as samples without any distance."""
-    return SdfSamples(
-        resolution=config.resolution,
-        band_voxels=config.band_voxels,
-        band_index=np.empty(0, np.uint32),
-        band_distance=np.empty(0, np.float32),
-        sparse_resolution=config.sparse_resolution,
-        sparse_distance=np.empty((0, 0, 0), np.float32),
-        near=np.empty((0, 4), np.float32),
-        uniform=np.empty((0, 4), np.float32),
-        surface=surface,
-        sign=SignReport("none", 0.0),
     )

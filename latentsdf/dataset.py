@@ -74,7 +74,7 @@ class Classes:
         wanted: tuple[tuple[tuple[int, int], int], ...]
         if how == "signs":
             wanted = ((inside, count // 2), (outside, count - count // 2))
-        elif how == "surface":
+        elif how == "surface":  # of free space nothing is near, so that it is drawn alike
             wanted = (((0, total), count - count // 2), (near, count // 2))
         else:
             quarter = count // 4
@@ -128,8 +128,7 @@ class ShapeSamples:
 
     def draw_free(self, points: int, how: Draw, rng: np.random.Generator) -> Tensor:
         """Free-space samples (P, 4)."""
-        pick = self.free_classes.draw(points, "even" if how == "surface" else how, rng)
-        return self.free[pick.to(self.free.device)]
+        return self.free[self.free_classes.draw(points, how, rng).to(self.free.device)]
 
 
 def _positions(index: Tensor, resolution: int) -> Tensor:

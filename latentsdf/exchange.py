@@ -33,7 +33,7 @@ from latentsdf.config import Normalization, SamplingConfig
 from latentsdf.errors import ConfigError, StoreError
 from latentsdf.geometry.files import MeshFile, choose
 from latentsdf.geometry.mesh import IDENTITY
-from latentsdf.geometry.sampling import SdfSamples, band_width
+from latentsdf.geometry.sampling import SdfSamples, band_width, without_lattices
 from latentsdf.geometry.sign import SignReport
 from latentsdf.progress import track
 from latentsdf.record import ShapeRecord, provenance_of
@@ -258,18 +258,7 @@ def _read_npz(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
     if (pos[:, 3] < 0).any() or (neg[:, 3] > 0).any():
         raise StoreError(f"{name}: expected distances >= 0 in pos and <= 0 in neg, got others")
     near: NDArray[np.float32] = np.concatenate([pos, neg]).astype(np.float32)
-    samples = SdfSamples(
-        resolution=config.resolution,
-        band_voxels=config.band_voxels,
-        band_index=np.empty(0, np.uint32),
-        band_distance=np.empty(0, np.float32),
-        sparse_resolution=config.sparse_resolution,
-        sparse_distance=np.empty((0, 0, 0), np.float32),
-        near=near,
-        uniform=np.empty((0, 4), np.float32),
-        surface=np.empty((0, 6), np.float32),
-        sign=SignReport("imported", 0.0),
-    )
+    samples = without_lattices(config, "imported", near=near)
     width = band_width(samples.resolution, samples.band_voxels)
     close = near[np.abs(near[:, 3]) <= width]
     if len(close) == 0:

@@ -37,8 +37,26 @@ class SdfSamples:
     uniform: Float32
     """(M, 4) points uniform in the box, and their distance."""
     surface: Float32
-    """(M, 6) points on the surface with outward unit normals."""
+    """(M, 6) points on the surface with outward unit normals, or (M, 3) of a cloud without them."""
     sign: SignReport
+
+
+def without_lattices(
+    config: SamplingConfig, sign: str, *, near: Float32 | None = None, surface: Float32 | None = None
+) -> SdfSamples:
+    """Samples made elsewhere, in model space: distances `near` (M, 4) at any places, or points of the surface alone."""
+    return SdfSamples(
+        resolution=config.resolution,
+        band_voxels=config.band_voxels,
+        band_index=np.empty(0, np.uint32),
+        band_distance=np.empty(0, np.float32),
+        sparse_resolution=config.sparse_resolution,
+        sparse_distance=np.empty((0, 0, 0), np.float32),
+        near=np.empty((0, 4), np.float32) if near is None else near,
+        uniform=np.empty((0, 4), np.float32),
+        surface=np.empty((0, 6), np.float32) if surface is None else surface,
+        sign=SignReport(sign, 0.0),
+    )
 
 
 def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfSamples:
