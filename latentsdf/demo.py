@@ -53,7 +53,7 @@ def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int)
     _heading(3, "decoding training shapes")
     known = {f"{f}_{i:04d}": furniture(f, i) for f in FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
     seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION)
-    _heading(4, "inverting unseen shapes, by code alone")
+    _heading(4, "inverting unseen shapes, by codes alone")
     new = {f"{f} {i + 1}": furniture(f, _UNSEEN_SEED + i) for f in FAMILIES for i in range(_UNSEEN_PER_FAMILY)}
     unseen, unseen_meshes = evaluate(space, new, unseen=True, resolution=RESOLUTION)
     _heading(5, "interpolating")

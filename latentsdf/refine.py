@@ -60,7 +60,7 @@ def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: Refine
     return Detail(points, band.distance, lattice)
 
 
-def refine(model: LatentSDF, code: Float[Tensor, " L"], detail: Detail, config: RefineConfig | None = None) -> Delta:
+def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config: RefineConfig | None = None) -> Delta:
     """The delta that brings a code's shape to the observed one; model and code stay as they are.
 
     Raises ConfigError for settings below 1.

@@ -89,6 +89,19 @@ class ShapeSpace:
             raise ConfigError("the code has values that are not finite")
         return code
 
+    def decoded_code(self, shape: CodeLike) -> Float[Tensor, "*N L"]:
+        """What a shape is decoded from: its code, or the codes by layer (N, L) of an inversion that has them."""
+        code = self.code(shape)
+        if not isinstance(shape, Inversion) or shape.layers is None:
+            return code
+        layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
+        wanted = (len(self.model.conditioned()), len(code))
+        if layers.shape != wanted or not torch.isfinite(layers).all():
+            raise ConfigError(
+                f"this space has finite codes by layer of shape {wanted}, got shape {tuple(layers.shape)}"
+            )
+        return layers
+
     def similarity(self, shape: CodeLike) -> Similarity:
         """The way from model space to the shape's own frame; the identity for a bare code."""
         if isinstance(shape, str):
@@ -102,7 +115,7 @@ class ShapeSpace:
 
     def _decoder(self, shape: CodeLike) -> Callable[[Branch, Tensor], Tensor]:
         """Branch and points (N, 3) to signed distance (N,), with the shape's delta where it has one."""
-        code = self.code(shape)
+        code = self.decoded_code(shape)
         refined = self._refined(shape, code)
 
         def decode(branch: Branch, points: Tensor) -> Tensor:
@@ -165,7 +178,7 @@ class ShapeSpace:
 
     def band(self, shape: CodeLike) -> Band:
         """Where s_o holds for a shape; the last one asked for is kept, as finding it costs like many points."""
-        code, delta = self.code(shape), shape.delta if isinstance(shape, Inversion) else None
+        code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion) else None
         last = self._last_band
         if last is None or not torch.equal(last[0], code) or last[1] is not delta:
             width = self.config.model.band_voxels
@@ -219,7 +232,7 @@ class ShapeSpace:
         """The inversion with the detail of the mesh it was fitted to as its `delta`; the code stays."""
         config = config or RefineConfig()
         detail = observe_detail(mesh, fit.similarity, config)
-        return dataclasses.replace(fit, delta=refine(self.model, self.code(fit), detail, config))
+        return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -63,9 +63,12 @@ def _keep(
     from latentsdf.geometry import mesh as meshes
 
     out.mkdir(parents=True, exist_ok=True)
-    # An older fit's delta does not go with a new code.
-    (out / shapes.DELTA).unlink(missing_ok=True)
+    # What an older fit had beside its code does not go with a new one.
+    for name in (shapes.DELTA, shapes.LAYERS):
+        (out / name).unlink(missing_ok=True)
     np.save(out / "code.npy", fit.code)
+    if fit.layers is not None:
+        np.save(out / shapes.LAYERS, fit.layers)
     if fit.delta is not None:
         fit.delta.save(out / shapes.DELTA)
     try:
@@ -77,6 +80,7 @@ def _keep(
         "target": str(target),
         "residual": fit.residual,
         "ok": fit.ok,
+        "by_layer": fit.layers is not None,
         "refined": fit.delta is not None,
         "nearest": hits,
         "history": [float(v) for v in fit.history],
