@@ -45,11 +45,12 @@ _TRUSTED_RESIDUAL = 0.006  # on 9 real chairs and on furniture, F-score(0.02) wa
 class Inversion:
     """A fitted code.
 
-    `code` (L,); `layers` (N, L) the codes by layer that are decoded in its place (`LatentSDF.conditioned`), None where
-    `code` itself is; `history` what the fit cost by step, about the sum of both branches' mean absolute errors, first
-    on the few samples on which starts are compared; `residual` the final mean absolute error of the overfit branch on
-    samples within 0.05 of the surface, in model space; `ok` False when the residual says that the space does not hold
-    this shape; `similarity` leads to the user's frame; `delta` is the detail that refining added, None without.
+    `code` (L,), which retrieval and paths use; `layers` (N, L) the codes by layer that are decoded in its place
+    (`LatentSDF.conditioned`), None where it is decoded itself; `history` what the fit cost by step, about the sum of
+    both branches' mean absolute errors, first on the few samples on which starts are compared; `residual` the final
+    mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
+    residual says that the space does not hold this shape; `similarity` leads to the user's frame; `delta` is the detail
+    that refining added, None without.
     """
 
     code: NDArray[np.float32]
