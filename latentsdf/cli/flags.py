@@ -69,8 +69,8 @@ def inverting(parser: argparse.ArgumentParser) -> None:
 
 def refuse_inverting(arguments: argparse.Namespace) -> None:
     """ConfigError for flags of `inverting` where nothing is inverted."""
-    unset = {"steps": None, "starts": None, "points": None, "prior": None}
-    unset |= {"partial": False, "one_code": False, "align": False}
+    unset: dict[str, bool | None] = {"steps": None, "starts": None, "points": None, "prior": None}
+    unset.update(partial=False, one_code=False, align=False)
     useless = [
         f"--{name.replace('_', '-')}" for name, default in unset.items() if getattr(arguments, name) is not default
     ]
