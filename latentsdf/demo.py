@@ -32,7 +32,7 @@ RESOLUTION = 256
 _EVALUATED_PER_FAMILY = 6
 _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
-_FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512)
+_FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False)
 
 
 def demo(out: Path, *, minutes: float, per_family: int, workers: int, seed: int) -> dict[str, Any]:

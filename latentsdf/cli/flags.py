@@ -61,7 +61,6 @@ def inverting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partial", action="store_true", help="the target is a part: leave what is missing to the prior"
     )
-    parser.add_argument("--one-code", action="store_true", help="no codes by layer: decode the one code alone")
     parser.add_argument("--align", action="store_true", help="estimate scale, turn about y and translation too")
     parser.add_argument("--frame", choices=("user", "model"), default="user", help="coordinates of the target")
     parser.add_argument("--seed", type=int, default=0)
@@ -69,29 +68,20 @@ def inverting(parser: argparse.ArgumentParser) -> None:
 
 def refuse_inverting(arguments: argparse.Namespace) -> None:
     """ConfigError for flags of `inverting` where nothing is inverted."""
-    unset: dict[str, bool | None] = {"steps": None, "starts": None, "points": None, "prior": None}
-    unset.update(partial=False, one_code=False, align=False)
-    useless = [
-        f"--{name.replace('_', '-')}" for name, default in unset.items() if getattr(arguments, name) is not default
-    ]
+    unset = {"steps": None, "starts": None, "points": None, "prior": None, "partial": False, "align": False}
+    useless = [f"--{name}" for name, default in unset.items() if getattr(arguments, name) is not default]
     useless += ["--frame"] * (arguments.frame != "user") + ["--seed"] * (arguments.seed != 0)
     if useless:
         raise ConfigError(f"{' and '.join(useless)} would have no effect: only the target of --mesh is inverted")
 
 
-def inversion(arguments: argparse.Namespace) -> "InvertConfig":
+def inversion(arguments: argparse.Namespace, *, by_layer: bool = False) -> "InvertConfig":
     from latentsdf.config import InvertConfig
 
     names = ("steps", "starts", "points", "prior")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    return InvertConfig(
-        by_layer=not arguments.one_code,
-        partial=arguments.partial,
-        align=arguments.align,
-        frame=arguments.frame,
-        seed=arguments.seed,
-        **given,
-    )
+    given |= {name: getattr(arguments, name) for name in ("partial", "align", "frame", "seed")}
+    return InvertConfig(by_layer=by_layer, **given)
 
 
 def load_space(arguments: argparse.Namespace) -> "ShapeSpace":

@@ -31,6 +31,7 @@ def add(verbs: Verbs) -> None:
     where = "folder for code.npy, mesh.ply, report.json; of several targets each gets a folder in it, by file name"
     parser.add_argument("--out", type=Path, required=True, help=where)
     flags.inverting(parser)
+    parser.add_argument("--one-code", action="store_true", help="no codes by layer: decode the one code alone")
     flags.refining(parser)
     flags.decoding(parser)
 
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"{count} targets are called '{name}', so their folders would be one; rename them")
     targets = [load_target(path) for path in paths]
     flags.require_folder(arguments.out)
-    fits = space.invert_many(targets, flags.inversion(arguments), refinement=flags.refinement(arguments))
+    config = flags.inversion(arguments, by_layer=not arguments.one_code)
+    fits = space.invert_many(targets, config, refinement=flags.refinement(arguments))
     if len(paths) == 1:
         return _keep(space, paths[0], fits[0], arguments.out, arguments)
     kept = {}
