@@ -67,7 +67,7 @@ class Solver:
     """What all fits share. `spread` (5,) are standard deviations of the placement, 0 for what stays as it starts.
 
     A fit has one code, or with `layers` N one for each conditioned layer. The prior is `prior_weight` times the squared
-    coordinates of their mean, plus `apart_weight` times the squared distances from it.
+    coordinates of their mean, and as much times their squared distances from it.
     """
 
     model: LatentSDF
@@ -75,7 +75,6 @@ class Solver:
     prior_weight: float
     spread: Tensor
     layers: int = 1
-    apart_weight: float = 0.0
 
     def start(self, codes: Float[Tensor, "K L"], motions: Float[Tensor, "K 5"], samples: Samples) -> Fits:
         """Fits before the first step, with the same code in all layers."""
@@ -93,10 +92,9 @@ class Solver:
         """The prior of coordinates and placement v is v . P v."""
         like = self.prior.mean
         mean = like.new_full((self.layers, self.layers), 1 / self.layers)
-        apart = like.new_ones(self.layers).diag() - mean
-        by_layer = self.prior_weight / self.layers * mean + self.apart_weight * apart
+        by_layer = mean / self.layers + like.new_ones(self.layers).diag() - mean
         codes = torch.kron(by_layer, torch.ones_like(like).diag())
-        return torch.block_diag(codes, self.prior_weight * like.new_ones(MOTIONS).diag())
+        return self.prior_weight * torch.block_diag(codes, like.new_ones(MOTIONS).diag())
 
     def errors(self, coordinates: Tensor, motions: Tensor, samples: Samples) -> Float[Tensor, " K"]:
         """The cost without the prior."""

@@ -31,8 +31,7 @@ _RANKING_POINTS = 512
 _RANKED_AT_ONCE = 256
 _CHOOSING_STEPS = 8
 _PLATEAU = 2e-3
-_APART = 10.0  # how much more the prior weighs what parts the codes of layers than what they share
-_STEPS_BY_LAYER = 8
+_STEPS_BY_LAYER = 6
 _YAWS = 12
 _SCALES = (1.0, 0.8)
 _PARTIAL_SPREAD = (0.3, 0.3, 0.3, 0.3, 0.3)
@@ -125,9 +124,7 @@ def _invert_together(
     codes = decoded = solver.codes(fits.coordinates)
     if steps := _steps_by_layer(config):
         placed = torch.zeros_like(solver.spread)  # what is known of the placement stays
-        apart = replace(
-            solver, spread=placed, layers=len(solver.model.conditioned()), apart_weight=_APART * config.prior
-        )
+        apart = replace(solver, spread=placed, layers=len(solver.model.conditioned()))
         fits, more = apart.improve(apart.start(codes, fits.motions, many), many, steps, _PLATEAU, advance)
         advance(steps + 1 - len(more))
         decoded, history = apart.codes(fits.coordinates), history + more

@@ -95,9 +95,9 @@ def test_the_prior_of_codes_by_layer_weighs_their_mean_and_their_distances_from_
     torch.manual_seed(0)
     prior = CodePrior.fit(torch.randn(30, 4))
     by_layer, motion = torch.randn(3, 4), torch.randn(MOTIONS)
-    solver = Solver(_model("film"), prior, 0.3, torch.ones(MOTIONS), layers=3, apart_weight=0.7)
+    solver = Solver(_model("film"), prior, 0.3, torch.ones(MOTIONS), layers=3)
     mean = by_layer.mean(0)
-    wanted = 0.3 * mean.square().sum() + 0.7 * (by_layer - mean).square().sum() + 0.3 * motion.square().sum()
+    wanted = 0.3 * mean.square().sum() + 0.3 * (by_layer - mean).square().sum() + 0.3 * motion.square().sum()
     vector = torch.cat((by_layer.flatten(), motion))
     assert float(vector @ solver._precision @ vector) == pytest.approx(float(wanted), rel=1e-5)
     torch.testing.assert_close(solver.codes(by_layer.flatten()[None])[0], prior.decode(by_layer))
@@ -110,7 +110,7 @@ def test_the_slope_is_the_derivative_of_the_cost_in_codes_and_placement(by_layer
     prior = CodePrior.fit(torch.randn(30, SMALL_MODEL.code_dim, dtype=torch.float64))
     layers = len(model.conditioned()) if by_layer else 1
     spread = torch.tensor([0.2, 0.3, 0.1, 0.1, 0.1], dtype=torch.float64)
-    solver = Solver(model, prior, 0.01, spread, layers=layers, apart_weight=0.02)
+    solver = Solver(model, prior, 0.01, spread, layers=layers)
     points = torch.rand(1, 400, 3, dtype=torch.float64) * 1.6 - 0.8
     middle = 0.1 * torch.randn(1, 400, dtype=torch.float64)
     samples = Samples.clamped(points, middle - 0.01, middle + 0.01, middle.abs() < 0.05)
