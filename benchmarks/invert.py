@@ -1,11 +1,12 @@
 """Inversion of unseen meshes: the DeepSDF recipe against ours, on the same space, samples and clamp, alternating.
 
-python benchmarks/invert.py CHECKPOINT MESH [MESH ...] [--align] [--batch 16] [--recipe-steps 800]
+python benchmarks/invert.py CHECKPOINT MESH [MESH ...] [--align] [--one-code] [--batch 16] [--recipe-steps 800]
 
 The recipe (METHODS 2, 1.6): z ~ N(0, 0.01), 800 Adam steps of 5e-3, a tenth from the middle on, 4,000 samples a
 step for each branch, mean absolute errors clamped at 0.1 plus 1e-4 mean z^2. The error is the sum of both branches'
 mean absolute errors (clamped; s_o's within 0.05 of the surface) on samples that neither fit saw. `--batch` also times
-our inversion of that many observations at once against one.
+our inversion of that many observations at once against one. Ours ends with a code for each layer; `--one-code` stops
+before, at what the recipe looks for.
 """
 
 import argparse
@@ -68,11 +69,12 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("meshes", type=Path, nargs="+")
     parser.add_argument("--align", action="store_true")
+    parser.add_argument("--one-code", action="store_true")
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--recipe-steps", type=int, default=800)
     arguments = parser.parse_args()
     space = ls.load(arguments.checkpoint, "cpu")
-    config = InvertConfig(align=arguments.align)
+    config = InvertConfig(align=arguments.align, by_layer=not arguments.one_code)
     seen = [observe(path, space.normalization) for path in arguments.meshes]
     space.invert(seen[0], dataclasses.replace(config, steps=2))  # compiles what is compiled on first use
     ratios = []
@@ -83,7 +85,7 @@ def main() -> None:
         fit = space.invert(one, config)
         quick = time.perf_counter() - started
         theirs = held_out(space.model, code, unseen, one.similarity)
-        ours = held_out(space.model, torch.from_numpy(fit.code), unseen, fit.similarity)
+        ours = held_out(space.model, space.decoded_code(fit), unseen, fit.similarity)
         ratios.append((quick / slow, ours / theirs))
         sys.stdout.write(
             f"{path.stem[-32:]:32s} recipe {slow:6.1f} s {theirs:.4f}   ours {quick:5.2f} s {ours:.4f}   "

@@ -26,7 +26,7 @@ from torch import Tensor
 
 import latentsdf as ls
 from latentsdf import checkpoint, devices, settings
-from latentsdf.config import Config, SamplingConfig
+from latentsdf.config import Config, InvertConfig, SamplingConfig
 from latentsdf.errors import TrainingError
 from latentsdf.evaluate import load_references, measure
 from latentsdf.extract import Mode, extract
@@ -108,7 +108,8 @@ def measure_split(
     """
     codes: dict[str, CodeLike]
     if unseen:
-        codes = dict(zip(references, space.invert_many(list(references.values())), strict=True))
+        alone = InvertConfig(by_layer=False)
+        codes = dict(zip(references, space.invert_many(list(references.values()), alone), strict=True))
     else:
         codes = {name: name for name in references if name in space.ids or name in space.keys}
     found: dict[str, dict[str, object]] = {}

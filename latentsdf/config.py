@@ -219,6 +219,8 @@ class InvertConfig:
     """Samples of the observation that the fit sees; a quarter of them while there are several starts."""
     prior: float = 1e-6
     """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
+    by_layer: bool = True
+    """Then give each layer that reads the code its own, near the common one; never of parts, which cannot tell them."""
     partial: bool = False
     """The observation is a part: what it does not show is left to the prior."""
     align: bool = False

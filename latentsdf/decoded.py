@@ -16,13 +16,13 @@ _CHUNK = 65_536
 
 
 class Decoded:
-    """What a code (L,), with the detail of a refined shape where it has some, decodes to.
+    """What a code (L,), or one for each conditioned layer (N, L), decodes to, with a refined shape's detail on top.
 
     Raises CheckpointError where the delta belongs to another space or another code.
     """
 
     def __init__(
-        self, model: LatentSDF, code: Float[Tensor, " L"], delta: Delta | None = None, *, band_voxels: float
+        self, model: LatentSDF, code: Float[Tensor, "*N L"], delta: Delta | None = None, *, band_voxels: float
     ) -> None:
         self.model, self.delta, self.band_voxels = model, delta, band_voxels
         self.code = code.clone()  # a caller's array may change under the band that is kept

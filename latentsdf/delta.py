@@ -78,7 +78,7 @@ class Delta:
         return delta
 
 
-def fingerprint(model: LatentSDF, code: Float[Tensor, " L"]) -> str:
+def fingerprint(model: LatentSDF, code: Float[Tensor, "*N L"]) -> str:
     """Name of a code in a space, from the code and the networks, which every training step changes."""
     digest = hashlib.sha256(code.detach().cpu().numpy().tobytes())
     for name, value in sorted(model.state_dict().items()):
@@ -94,7 +94,7 @@ class Refined:
     Raises CheckpointError when the delta belongs to another space or another code.
     """
 
-    def __init__(self, delta: Delta, model: LatentSDF, code: Float[Tensor, " L"]) -> None:
+    def __init__(self, delta: Delta, model: LatentSDF, code: Float[Tensor, "*N L"]) -> None:
         if delta.made_for != fingerprint(model, code):
             raise CheckpointError(
                 "the delta was refined for another space or another code, so it does not fit; "

@@ -34,7 +34,7 @@ _PRESET = "demo"
 _EVALUATED_PER_FAMILY = 6
 _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
-_FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512)
+_FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False)
 
 
 def demo(
@@ -63,7 +63,7 @@ def demo(
     _heading(3, "decoding training shapes")
     known = {f"{f}_{i:04d}": furniture(f, i) for f in FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
     seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION)
-    _heading(4, "inverting unseen shapes, by code alone")
+    _heading(4, "inverting unseen shapes, by codes alone")
     new = {f"{f} {i + 1}": furniture(f, _UNSEEN_SEED + i) for f in FAMILIES for i in range(_UNSEEN_PER_FAMILY)}
     unseen, unseen_meshes = evaluate(space, new, unseen=True, resolution=RESOLUTION)
     _heading(5, "interpolating")

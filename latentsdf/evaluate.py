@@ -111,8 +111,8 @@ def evaluate(
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare reconstructions with reference meshes (any frame), by name.
 
-    Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by code alone, or by
-    code and delta with `refinement`. Returns the figures and the reconstructions in model space. A shape that fails
+    Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by codes alone, or
+    by codes and delta with `refinement`. Returns the figures and the reconstructions in model space. A shape that fails
     is named, not fatal. Raises ConfigError for fewer than 1 point a side.
     """
     if points < 1:

@@ -10,6 +10,7 @@ distance then is the decoded one divided by exp(m0).
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,7 +23,7 @@ from latentsdf.prior import CodePrior
 
 MOTIONS = 5
 _BRANCHES: tuple[Branch, Branch] = ("general", "overfit")
-_CLAMP = 0.1  # the branches are trained with distances clamped there
+_CLAMP = 0.1  # where DeepSDF clamps; presets may be trained so
 _FARTHEST = 2 * _CLAMP  # a residual beyond it pulls no more: the sample is wrong, or the model has nothing there
 _ROUND = 2e-3
 _DAMPING = 1e-2
@@ -51,7 +52,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Fits:
-    """K fits: prior coordinates (K, L) of the codes, placements (K, 5), and what they cost (K,)."""
+    """K fits: prior coordinates (K, N L) of N codes each, placements (K, 5), and what they cost (K,)."""
 
     coordinates: Tensor
     motions: Tensor
@@ -63,24 +64,43 @@ class Fits:
 
 @dataclass(frozen=True)
 class Solver:
-    """What all fits share. `spread` (5,) are standard deviations of the placement, 0 for what stays as it starts."""
+    """What all fits share. `spread` (5,) are standard deviations of the placement, 0 for what stays as it starts.
+
+    A fit has one code, or with `layers` N one for each conditioned layer. The prior is `prior_weight` times the squared
+    coordinates of their mean, and as much times their squared distances from it.
+    """
 
     model: LatentSDF
     prior: CodePrior
     prior_weight: float
     spread: Tensor
+    layers: int = 1
 
     def start(self, codes: Float[Tensor, "K L"], motions: Float[Tensor, "K 5"], samples: Samples) -> Fits:
-        """Fits before the first step."""
-        coordinates = self.prior.encode(codes)
+        """Fits before the first step, with the same code in all layers."""
+        single = self.prior.encode(codes)
+        coordinates = single.repeat(1, self.layers)
         errors = self.errors(coordinates, motions, samples)
-        return Fits(coordinates, motions, errors + self.prior_weight * coordinates.square().sum(1))
+        return Fits(coordinates, motions, errors + self.prior_weight * single.square().sum(1))
+
+    def codes(self, coordinates: Float[Tensor, "K D"]) -> Float[Tensor, "K *N L"]:
+        """What the model decodes: one code a fit, or one a layer."""
+        return self.prior.decode(coordinates if self.layers == 1 else coordinates.unflatten(1, (self.layers, -1)))
+
+    @cached_property
+    def _precision(self) -> Float[Tensor, "D D"]:
+        """The prior of coordinates and placement v is v . P v."""
+        like = self.prior.mean
+        mean = like.new_full((self.layers, self.layers), 1 / self.layers)
+        by_layer = mean / self.layers + like.new_ones(self.layers).diag() - mean
+        codes = torch.kron(by_layer, torch.ones_like(like).diag())
+        return self.prior_weight * torch.block_diag(codes, like.new_ones(MOTIONS).diag())
 
     def errors(self, coordinates: Tensor, motions: Tensor, samples: Samples) -> Float[Tensor, " K"]:
         """The cost without the prior."""
         with torch.no_grad():
             points, scale = move(samples.points, motions)
-            predicted = self.model(points, self.prior.decode(coordinates))
+            predicted = self.model(points, self.codes(coordinates))
         general, overfit = (_rounded(_residual(distance / scale, samples)) for distance in predicted)
         everywhere, near = _weights(samples)
         return (general * everywhere + overfit * near).sum(1)
@@ -122,23 +142,24 @@ class Solver:
     def _cost(self, vector: Tensor, origin: Tensor, samples: Samples) -> Tensor:
         coordinates, placed = vector.split((vector.shape[1] - MOTIONS, MOTIONS), dim=1)
         errors = self.errors(coordinates, origin + placed * self.spread, samples)
-        return errors + self.prior_weight * vector.square().sum(1)
+        return errors + (vector @ self._precision * vector).sum(1)
 
     def _normal_equations(self, vector: Tensor, origin: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
         """The cost's curvature (K, D, D) as Gauss and Newton approximate it, and its gradient (K, D)."""
         coordinates, placed = vector.split((vector.shape[1] - MOTIONS, MOTIONS), dim=1)
         motions = origin + placed * self.spread
         points, scale = move(samples.points, motions)
-        curvature = 2 * self.prior_weight * torch.eye(vector.shape[1], device=vector.device).repeat(len(vector), 1, 1)
-        slope = 2 * self.prior_weight * vector
-        found = linearize(self.model, _BRANCHES, points, self.prior.decode(coordinates))
+        curvature = 2 * self._precision.repeat(len(vector), 1, 1)
+        slope = 2 * vector @ self._precision
+        found = linearize(self.model, _BRANCHES, points, self.codes(coordinates))
         for branch, weight in zip(found, _weights(samples), strict=True):
             distance = branch.distance / scale
             residual = _residual(distance, samples)
             pulls = (residual != 0) & (residual.abs() < _FARTHEST)
             weight = weight * pulls / (residual.square() + _ROUND**2).sqrt()
             by_motion = _by_motion(points - motions[:, None, 2:], branch.by_point, distance * scale)
-            rows = torch.cat((branch.by_code @ self.prior.basis, by_motion * self.spread), dim=2) / scale[..., None]
+            by_coordinate = (branch.by_code @ self.prior.basis).flatten(2)
+            rows = torch.cat((by_coordinate, by_motion * self.spread), dim=2) / scale[..., None]
             weighted = rows * weight[..., None]
             curvature += weighted.mT @ rows
             slope += (weighted * residual[..., None]).sum(1)

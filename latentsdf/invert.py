@@ -2,11 +2,12 @@
 
 All training codes are ranked on each observation, in several turns about the vertical axis when its placement is
 unknown. The best ones and the mean are the starts; after a few Gauss-Newton steps on few samples only the best start of
-each observation goes on, on more samples.
+each observation goes on, on more samples. A whole shape then gets a code of its own in each conditioned layer, from
+the common one and near to it: a single code is at its optimum soon, and an unseen shape is not among them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ _RANKING_POINTS = 512
 _RANKED_AT_ONCE = 256
 _CHOOSING_STEPS = 8
 _PLATEAU = 2e-3
+_STEPS_BY_LAYER = 6
 _YAWS = 12
 _SCALES = (1.0, 0.8)
 _PARTIAL_SPREAD = (0.3, 0.3, 0.3, 0.3, 0.3)
@@ -42,11 +44,12 @@ _TRUSTED_RESIDUAL = 0.006  # on 9 real chairs and on furniture, F-score(0.02) wa
 class Inversion:
     """A fitted code.
 
-    `code` (L,); `history` what the fit cost by step, about the sum of both branches' mean absolute errors, first on the
-    few samples on which starts are compared; `residual` the final mean absolute error of the overfit branch on samples
-    within 0.05 of the surface, in model space; `ok` False when the
-    residual says that the space does not hold this shape; `similarity` leads to the user's frame; `delta` is the
-    detail that refining added, None without.
+    `code` (L,), which retrieval and paths use; `layers` (N, L) the codes by layer that are decoded in its place
+    (`LatentSDF.conditioned`), None where it is decoded itself; `history` what the fit cost by step, about the sum of
+    both branches' mean absolute errors, first on the few samples on which starts are compared; `residual` the final
+    mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
+    residual says that the space does not hold this shape; `similarity` leads to the user's frame; `delta` is the detail
+    that refining added, None without.
     """
 
     code: NDArray[np.float32]
@@ -55,6 +58,7 @@ class Inversion:
     ok: bool
     similarity: Similarity
     delta: Delta | None = None
+    layers: NDArray[np.float32] | None = None
 
 
 def invert(
@@ -74,7 +78,8 @@ def invert(
     spread = torch.tensor(_PARTIAL_SPREAD if config.partial else _SPREAD, device=training_codes.device)
     solver = Solver(model, prior, config.prior, spread if config.align else torch.zeros_like(spread))
     batches = [observations[i : i + _TOGETHER] for i in range(0, len(observations), _TOGETHER)]
-    with track("inverting", total=config.steps * len(batches), unit="step") as advance:
+    total = config.steps + _steps_by_layer(config)
+    with track("inverting", total=total * len(batches), unit="step") as advance:
         return [fit for batch in batches for fit in _invert_together(solver, training_codes, batch, config, advance)]
 
 
@@ -116,9 +121,20 @@ def _invert_together(
     fits = _restart(solver, fits[best], many)
     fits, history = solver.improve(fits, many, max(1, config.steps - taken), _PLATEAU, step)
     advance(config.steps - taken)
+    codes = decoded = solver.codes(fits.coordinates)
+    if steps := _steps_by_layer(config):
+        placed = torch.zeros_like(solver.spread)  # what is known of the placement stays
+        apart = replace(solver, spread=placed, layers=len(solver.model.conditioned()))
+        fits, more = apart.improve(apart.start(codes, fits.motions, many), many, steps, _PLATEAU, advance)
+        advance(steps + 1 - len(more))
+        decoded, history = apart.codes(fits.coordinates), history + more
     histories = torch.stack([costs[best] for costs in tried] + history).cpu().numpy()
-    results = zip(solver.prior.decode(fits.coordinates), fits.motions, observations, histories.T, strict=True)
+    results = zip(codes, decoded, fits.motions, observations, histories.T, strict=True)
     return [_result(solver.model, *result) for result in results]
+
+
+def _steps_by_layer(config: InvertConfig) -> int:
+    return min(_STEPS_BY_LAYER, config.steps) if config.by_layer and not config.partial else 0
 
 
 def _restart(solver: Solver, fits: Fits, samples: Samples) -> Fits:
@@ -178,7 +194,12 @@ def _draw(observations: Sequence[Observation], count: int, device: torch.device,
 
 
 def _result(
-    model: LatentSDF, code: Tensor, motion: Tensor, observation: Observation, history: NDArray[np.float32]
+    model: LatentSDF,
+    code: Tensor,
+    decoded: Tensor,
+    motion: Tensor,
+    observation: Observation,
+    history: NDArray[np.float32],
 ) -> Inversion:
     near = observation.near
     low, high = (torch.from_numpy(bound[near]) for bound in (observation.low, observation.high))
@@ -186,12 +207,13 @@ def _result(
     with torch.no_grad():
         for points in torch.from_numpy(observation.points[near]).split(_CHUNK):
             moved, scale = move(points[None].to(code.device), motion[None])
-            off.append((model.branch("overfit", moved, code[None]) / scale)[0].cpu())
+            off.append((model.branch("overfit", moved, decoded[None]) / scale)[0].cpu())
     distance = torch.cat(off)
     residual = float((distance - torch.minimum(torch.maximum(distance, low), high)).abs().mean())
     verdict = residual <= _TRUSTED_RESIDUAL
     placed = _placed(observation.similarity, motion.cpu().double().numpy())
-    return Inversion(code.cpu().numpy(), history, residual, verdict, placed)
+    layers = decoded.cpu().numpy() if decoded.ndim == 2 else None
+    return Inversion(code.cpu().numpy(), history, residual, verdict, placed, layers=layers)
 
 
 def _placed(similarity: Similarity, motion: NDArray[np.float64]) -> Similarity:

@@ -33,7 +33,7 @@ class CodePrior:
         """The mean moved along a principal direction, 0 the one of largest variance, by standard deviations."""
         return self.mean + deviations[:, None] * self.basis[:, direction]
 
-    def decode(self, coordinates: Float[Tensor, "K L"]) -> Float[Tensor, "K L"]:
+    def decode(self, coordinates: Float[Tensor, "*K L"]) -> Float[Tensor, "*K L"]:
         """Coordinates u -> codes."""
         return self.mean + coordinates @ self.basis.T
 

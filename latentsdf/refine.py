@@ -32,7 +32,7 @@ from latentsdf.optim import RowAdam
 from latentsdf.progress import track
 from latentsdf.ranges import require_in_range
 
-_CLAMP = 0.1  # the general branch is trained with distances clamped there
+_CLAMP = 0.1  # where DeepSDF clamps; presets may be trained so
 _CHUNK = 65_536
 _LR_FINAL = 0.01
 
@@ -61,7 +61,7 @@ def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: Refine
     return Detail(points, band.distance, lattice)
 
 
-def refine(model: LatentSDF, code: Float[Tensor, " L"], detail: Detail, config: RefineConfig | None = None) -> Delta:
+def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config: RefineConfig | None = None) -> Delta:
     """The delta that brings a code's shape to the observed one; model and code stay as they are.
 
     Raises ConfigError for settings below 1.

@@ -87,6 +87,19 @@ class ShapeSpace:
             raise ConfigError("the code has values that are not finite")
         return code
 
+    def decoded_code(self, shape: CodeLike) -> Float[Tensor, "*N L"]:
+        """What a shape is decoded from: its code, or the codes by layer (N, L) of an inversion that has them."""
+        code = self.code(shape)
+        if not isinstance(shape, Inversion) or shape.layers is None:
+            return code
+        layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
+        wanted = (len(self.model.conditioned()), len(code))
+        if layers.shape != wanted or not torch.isfinite(layers).all():
+            raise ConfigError(
+                f"this space has finite codes by layer of shape {wanted}, got shape {tuple(layers.shape)}"
+            )
+        return layers
+
     def similarity(self, shape: CodeLike) -> Similarity:
         """The way from model space to the shape's own frame; the identity for a bare code."""
         if isinstance(shape, str):
@@ -107,7 +120,7 @@ class ShapeSpace:
 
     def _decoded(self, shape: CodeLike) -> Decoded:
         """The shape at work; the last one is kept, as finding its band or checking its delta costs like many points."""
-        code, delta = self.code(shape), shape.delta if isinstance(shape, Inversion) else None
+        code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion) else None
         last = self._last
         if last is None or last.delta is not delta or not torch.equal(last.code, code):
             self._last = last = Decoded(self.model, code, delta, band_voxels=self.config.model.band_voxels)
@@ -187,7 +200,7 @@ class ShapeSpace:
         """The inversion with the detail of the mesh it was fitted to as its `delta`; the code stays."""
         config = config or RefineConfig()
         detail = observe_detail(mesh, fit.similarity, config)
-        return dataclasses.replace(fit, delta=refine(self.model, self.code(fit), detail, config))
+        return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from conftest import SMALL_MODEL
 
 import latentsdf as ls
 from latentsdf.bounds import bounds
-from latentsdf.config import BranchConfig, Conditioning, InvertConfig
+from latentsdf.config import Branch, BranchConfig, Conditioning, InvertConfig, Recipe
 from latentsdf.gauss_newton import MOTIONS, Samples, Solver
 from latentsdf.geometry.furniture import furniture
 from latentsdf.geometry.mesh import Similarity, normalize
@@ -30,9 +30,9 @@ def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
-def _model(conditioning: Conditioning, warp: int = 16) -> LatentSDF:
+def _model(conditioning: Conditioning, warp: int = 16, recipe: Recipe = "latentsdf") -> LatentSDF:
     torch.manual_seed(0)
-    branch = BranchConfig(width=24, depth=3, frequencies=2, conditioning=conditioning, skip=2, activation="softplus")
+    branch = BranchConfig(40, 3, skip=2, activation="softplus", conditioning=conditioning, frequencies=2, recipe=recipe)
     config = replace(SMALL_MODEL, general=branch, overfit=branch, warp=replace(branch, width=warp, skip=0))
     model = LatentSDF(config).requires_grad_(False)
     for parameter in model.parameters():
@@ -40,10 +40,13 @@ def _model(conditioning: Conditioning, warp: int = 16) -> LatentSDF:
     return model
 
 
-@pytest.mark.parametrize("conditioning", ["concat", "film", "hyper"])
+KINDS = [("concat", "latentsdf"), ("concat", "igr"), ("film", "latentsdf"), ("hyper", "latentsdf")]
+
+
+@pytest.mark.parametrize(("conditioning", "recipe"), KINDS)
 @pytest.mark.parametrize("warp", [0, 16])
-def test_every_point_has_its_own_derivatives(conditioning: Conditioning, warp: int) -> None:
-    model = _model(conditioning, warp)
+def test_every_point_has_its_own_derivatives(conditioning: Conditioning, recipe: Recipe, warp: int) -> None:
+    model = _model(conditioning, warp, recipe)
     points, codes = torch.rand(2, 700, 3) * 2 - 1, torch.randn(2, SMALL_MODEL.code_dim) * 0.3
     found = linearize(model, ("general", "overfit"), points, codes)
     for branch, linearized in zip(("general", "overfit"), found, strict=True):
@@ -57,16 +60,62 @@ def test_every_point_has_its_own_derivatives(conditioning: Conditioning, warp: i
         torch.testing.assert_close(linearized.by_point, by_point.view(2, 700, 3), atol=1e-4, rtol=1e-3)
 
 
-def test_the_slope_is_the_derivative_of_the_cost_in_code_and_placement() -> None:
+@pytest.mark.parametrize(("conditioning", "recipe"), KINDS)
+@pytest.mark.parametrize("warp", [0, 16])
+def test_codes_by_layer_reach_their_layers_and_have_their_derivatives(
+    conditioning: Conditioning, recipe: Recipe, warp: int
+) -> None:
+    model = _model(conditioning, warp, recipe).double()
+    layers = model.conditioned()
+    points = torch.rand(2, 20, 3, dtype=torch.float64) * 2 - 1
+    codes = 0.3 * torch.randn(2, len(layers), SMALL_MODEL.code_dim, dtype=torch.float64)
+    same = codes[:, :1].expand_as(codes)
+    for alike, alone in zip(model(points, same), model(points, codes[:, 0]), strict=True):
+        torch.testing.assert_close(alike, alone)
+    # What reaches a layer, seen by the layer itself.
+    read = {}
+    hooks = [layer.register_forward_hook(lambda part, given, _: read.update({part: given[1]})) for layer in layers]
+    model(points, codes)
+    for hook in hooks:
+        hook.remove()
+    for i, layer in enumerate(layers):
+        assert torch.equal(read[layer], codes[:, i])
+    branches: tuple[Branch, Branch] = ("general", "overfit")
+    for branch in branches:
+        (linearized,) = linearize(model, (branch,), points, codes)
+        step = 1e-6
+        for i, k in np.ndindex(len(layers), SMALL_MODEL.code_dim):
+            offset = torch.zeros_like(codes)
+            offset[:, i, k] = step
+            up, down = (model.branch(branch, points, codes + sign * offset) for sign in (1, -1))
+            torch.testing.assert_close(linearized.by_code[:, :, i, k], (up - down) / (2 * step), atol=1e-6, rtol=1e-4)
+
+
+def test_the_prior_of_codes_by_layer_weighs_their_mean_and_their_distances_from_it() -> None:
+    torch.manual_seed(0)
+    prior = CodePrior.fit(torch.randn(30, 4))
+    by_layer, motion = torch.randn(3, 4), torch.randn(MOTIONS)
+    solver = Solver(_model("film"), prior, 0.3, torch.ones(MOTIONS), layers=3)
+    mean = by_layer.mean(0)
+    wanted = 0.3 * mean.square().sum() + 0.3 * (by_layer - mean).square().sum() + 0.3 * motion.square().sum()
+    vector = torch.cat((by_layer.flatten(), motion))
+    assert float(vector @ solver._precision @ vector) == pytest.approx(float(wanted), rel=1e-5)
+    torch.testing.assert_close(solver.codes(by_layer.flatten()[None])[0], prior.decode(by_layer))
+
+
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_the_slope_is_the_derivative_of_the_cost_in_codes_and_placement(by_layer: bool) -> None:
     model = _model("hyper").double()
     torch.manual_seed(1)
     prior = CodePrior.fit(torch.randn(30, SMALL_MODEL.code_dim, dtype=torch.float64))
-    solver = Solver(model, prior, 0.01, torch.tensor([0.2, 0.3, 0.1, 0.1, 0.1], dtype=torch.float64))
+    layers = len(model.conditioned()) if by_layer else 1
+    spread = torch.tensor([0.2, 0.3, 0.1, 0.1, 0.1], dtype=torch.float64)
+    solver = Solver(model, prior, 0.01, spread, layers=layers)
     points = torch.rand(1, 400, 3, dtype=torch.float64) * 1.6 - 0.8
     middle = 0.1 * torch.randn(1, 400, dtype=torch.float64)
     samples = Samples.clamped(points, middle - 0.01, middle + 0.01, middle.abs() < 0.05)
     origin = torch.tensor([[0.1, 0.5, 0.0, 0.1, 0.0]], dtype=torch.float64)
-    vector = 0.3 * torch.randn(1, SMALL_MODEL.code_dim + MOTIONS, dtype=torch.float64)
+    vector = 0.3 * torch.randn(1, layers * SMALL_MODEL.code_dim + MOTIONS, dtype=torch.float64)
     _, slope = solver._normal_equations(vector, origin, samples)
     step = 1e-6
     for i in range(vector.shape[1]):
@@ -110,6 +159,27 @@ def test_a_moved_turned_and_scaled_shape_is_aligned(space: ShapeSpace) -> None:
     assert aligned.residual < 0.6 * stiff.residual
     found = compare(space.extract(aligned, 64), moved, n=5000)
     assert found.to_reference_mean < 0.01 * 0.85 * 2 and aligned.similarity.scale == pytest.approx(1 / 0.85, rel=0.05)
+
+
+def test_codes_by_layer_come_nearer_to_an_unseen_shape(space: ShapeSpace) -> None:
+    mesh = normalize(furniture("chair", 77))[0]
+    seen, unseen = observe(mesh, seed=0), observe(mesh, seed=1)
+    one, apart = (space.invert(seen, replace(FAST, by_layer=by_layer)) for by_layer in (False, True))
+    assert one.layers is None and apart.layers is not None
+    assert apart.layers.shape == (len(space.model.conditioned()), len(apart.code))
+    np.testing.assert_array_equal(one.code, apart.code)
+    points, near = torch.from_numpy(unseen.points), unseen.near
+
+    def error(fit: ls.Inversion) -> float:
+        return float(np.abs(space.field(fit, "overfit")(points).numpy() - unseen.low)[near].mean())
+
+    assert error(apart) < 0.8 * error(one) and apart.residual < 0.8 * one.residual
+    part = space.invert(seen, replace(FAST, partial=True))
+    assert part.layers is None
+    with pytest.raises(ls.ConfigError, match="codes by layer of shape"):
+        space.field(replace(apart, layers=apart.layers[:-1]))
+    with pytest.raises(ls.ConfigError, match="finite codes by layer"):
+        space.field(replace(apart, layers=np.full_like(apart.layers, np.nan)))
 
 
 def test_halves_find_their_whole(space: ShapeSpace) -> None:

@@ -87,8 +87,12 @@ def test_an_inverted_folder_is_a_shape_in_its_own_frame(space_path: Path, tmp_pa
     out = tmp_path / "again.ply"
     extract = ["extract", str(space_path), "--code", fit, "--resolution", "32", "--out", str(out)]
     assert cli.main([*extract, "--device", "cpu"]) == 0
-    assert np.allclose(load(out).bounds, load(tmp_path / "fit" / "mesh.ply").bounds)
-    assert load(out).bounds[0, 0] > 3
+    written = load(tmp_path / "fit" / "mesh.ply").vertices
+    assert np.array_equal(load(out).vertices, written) and written[:, 0].min() > 3
+    assert cli.main([*invert, "--one-code", "--resolution", "32", "--device", "cpu"]) == 0
+    assert not (tmp_path / "fit" / "layers.npy").exists()
+    plain = load(tmp_path / "fit" / "mesh.ply").vertices
+    assert plain.shape != written.shape or not np.allclose(plain, written)
 
 
 def test_evaluation_names_shapes_by_id_and_survives_bad_ones(

@@ -115,8 +115,8 @@ def test_igr_halves_the_weight_of_what_a_skip_joins() -> None:
     points, codes = torch.rand(1, 6, 3), torch.randn(1, 4)
     first, second, third = decoder.layers
     hidden = decoder.activation(second(decoder.activation(first(points, codes))))
-    fed = (torch.cat((hidden, points), dim=-1) / 2**0.5, codes / 2**0.5)
-    torch.testing.assert_close(decoder(points, codes), decoder.last(decoder.activation(third(*fed))))
+    joined = third.linear(torch.cat((hidden, points), dim=-1) / 2**0.5) + third.shift(codes / 2**0.5)
+    torch.testing.assert_close(decoder(points, codes), decoder.last(decoder.activation(joined)))
 
 
 def test_compact_sdf_feeds_the_point_beside_its_encoding() -> None:

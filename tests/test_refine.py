@@ -160,11 +160,13 @@ def test_a_delta_of_another_space_or_code_is_refused(space: ShapeSpace, space_pa
     with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
         other.extract(refined, 32)
     with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
-        space.extract(replace(refined, code=refined.code + 1e-3), 32)
+        space.extract(replace(refined, layers=refined.layers + 1e-3), 32)
+    with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
+        space.extract(replace(refined, layers=None), 32)
 
 
 def test_a_delta_of_nothing_changes_nothing(space: ShapeSpace, fit: Inversion) -> None:
-    code = space.code(fit)
+    code = space.decoded_code(fit)
     rows, index = np.array([5, 7, 30_000]), np.array([0, 100])
     zero = Delta(fingerprint(space.model, code), rows, np.zeros((3, 8), np.float16), 16, index, np.zeros(2, np.float16))
     empty = Delta(zero.made_for, rows[:0], zero.features[:0], 16, index[:0], zero.correction[:0])

@@ -233,6 +233,13 @@ def test_several_shapes_are_inverted_at_once_and_fits_know_their_space(
     assert cli.main(["invert", str(space_path), *files, "--out", str(tmp_path / "fits"), *few, "--json"]) == 0
     reports = json.loads(capsys.readouterr().out)
     assert [reports[name]["nearest"]["ids"][0] for name in names] == list(names)
+    np.save(tmp_path / "line.npy", np.linspace(0, 1, 100)[:, None] * np.ones(3))
+    line = str(tmp_path / "line.npy")
+    some = ["invert", str(space_path), line, files[1], "--out", str(tmp_path / "some"), *few, "--json"]
+    assert cli.main(some) == 0
+    reports = json.loads(capsys.readouterr().out)
+    assert "line" in reports["line"]["failed"] and reports[names[1]]["ok"]
+    assert cli.main(["invert", str(space_path), line, "--out", str(tmp_path / "none"), *few]) == 2
     fit = tmp_path / "fits" / names[0]
     listing = json.loads((fit / "report.json").read_text())
     (fit / "report.json").write_text(json.dumps({**listing, "space": "elsewhere"}))

@@ -87,14 +87,13 @@ def refuse_inverting(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{' and '.join(useless)} would have no effect: only the target of --mesh is inverted")
 
 
-def inversion(arguments: argparse.Namespace) -> "InvertConfig":
+def inversion(arguments: argparse.Namespace, *, by_layer: bool = False) -> "InvertConfig":
     from latentsdf.config import InvertConfig
 
     names = ("steps", "starts", "points", "prior")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    return InvertConfig(
-        partial=arguments.partial, align=arguments.align, frame=arguments.frame, seed=arguments.seed, **given
-    )
+    given |= {name: getattr(arguments, name) for name in ("partial", "align", "frame", "seed")}
+    return InvertConfig(by_layer=by_layer, **given)
 
 
 def load_space(arguments: argparse.Namespace) -> "ShapeSpace":

@@ -11,13 +11,13 @@ from rich.text import Text
 
 from latentsdf.cli import flags, shapes
 from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError, MissingExtraError
+from latentsdf.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
 from latentsdf.folders import require_free
 from latentsdf.progress import console, show_note
 
 if TYPE_CHECKING:
     from latentsdf.invert import Inversion
-    from latentsdf.space import ShapeSpace
+    from latentsdf.space import ShapeSpace, Target
 
 
 def add(verbs: Verbs) -> None:
@@ -32,6 +32,7 @@ def add(verbs: Verbs) -> None:
     where = "folder for code.npy, mesh.ply, report.json; of several targets each gets a folder in it, by file name"
     parser.add_argument("--out", type=Path, required=True, help=where)
     flags.inverting(parser)
+    parser.add_argument("--one-code", action="store_true", help="no codes by layer: decode the one code alone")
     flags.refining(parser)
     flags.decoding(parser)
 
@@ -44,29 +45,54 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if count > 1:
         raise ConfigError(f"{count} targets are called '{name}', so their folders would be one; rename them")
     alone = len(paths) == 1
-    folders = [arguments.out if alone else arguments.out / path.stem for path in paths]
-    for folder in folders:
+    folders = {path: arguments.out if alone else arguments.out / path.stem for path in paths}
+    for folder in folders.values():
         require_free(folder, "fit", overwrite=True)
     space = flags.load_space(arguments)
-    targets = [load_target(path) for path in paths]
-    for folder in folders:
-        flags.require_folder(folder)
-    fits = space.invert_many(targets, flags.inversion(arguments), refinement=flags.refinement(arguments))
-    reports = [_keep(space, *each, arguments) for each in zip(paths, fits, folders, strict=True)]
-    return reports[0] if alone else {path.stem: report for path, report in zip(paths, reports, strict=True)}
+    config, refinement = flags.inversion(arguments, by_layer=not arguments.one_code), flags.refinement(arguments)
+    targets: dict[Path, Target] = {}
+    reports: dict[str, Any] = {}
+    for path in paths:
+        try:
+            target = load_target(path)
+            targets[path] = target if refinement else space.observe(target, config)
+        except MeshError as error:
+            if alone or (path == paths[-1] and not targets):
+                raise
+            reports[path.stem] = _failed(error)
+    for path in targets:
+        flags.require_folder(folders[path])
+    fits = space.invert_many(list(targets.values()), config, refinement=refinement)
+    for path, fit in zip(targets, fits, strict=True):
+        try:
+            reports[path.stem] = _keep(space, path, fit, folders[path], arguments)
+        except EmptyLevelSetError as error:
+            if alone:
+                raise
+            reports[path.stem] = _failed(error)
+    return reports[paths[0].stem] if alone else reports
+
+
+def _failed(error: LatentSDFError) -> dict[str, str]:
+    """What stands in place of a report, where one of several targets fails."""
+    show_note("failed", str(error))
+    return {"failed": str(error)}
 
 
 def _keep(
     space: "ShapeSpace", target: Path, fit: "Inversion", out: Path, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Write the fit into a folder; returns its report."""
+    """Write the fit into a folder; returns its report. EmptyLevelSetError, after the rest, when it has no surface."""
     import numpy as np
 
     from latentsdf.geometry import mesh as meshes
 
-    # An older fit's delta does not go with a new code.
-    (out / shapes.DELTA).unlink(missing_ok=True)
+    # What an older fit had beside its code does not go with a new one.
+    for name in (shapes.DELTA, shapes.LAYERS, "mesh.ply"):
+        (out / name).unlink(missing_ok=True)
     np.save(out / "code.npy", fit.code)
+    if fit.layers is not None:
+        np.save(out / shapes.LAYERS, fit.layers)
     if fit.delta is not None:
         fit.delta.save(out / shapes.DELTA)
     try:
@@ -78,6 +104,7 @@ def _keep(
         "target": str(target),
         "residual": fit.residual,
         "ok": fit.ok,
+        "by_layer": fit.layers is not None,
         "refined": fit.delta is not None,
         "nearest": hits,
         "history": [float(v) for v in fit.history],

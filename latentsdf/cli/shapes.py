@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from latentsdf.space import CodeLike, ShapeSpace
 
 DELTA = "delta.npz"
+LAYERS = "layers.npy"
 
 
 def query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
@@ -65,7 +66,8 @@ def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
             "else here; invert the shape again"
         )
     delta = Delta.load(folder / DELTA) if report.get("refined") else None
-    return Inversion(read_array(folder / "code.npy"), history, residual, ok, similarity, delta)
+    layers = read_array(folder / LAYERS) if report.get("by_layer") else None
+    return Inversion(read_array(folder / "code.npy"), history, residual, ok, similarity, delta, layers)
 
 
 def read_array(path: Path) -> Any:

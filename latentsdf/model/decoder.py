@@ -34,8 +34,11 @@ class ConditionedLinear(nn.Module):
     - hyper: (W + sum_k z_k A_k) h + b + B z, a hypernetwork of one linear layer (Ha et al. 2017).
 
     Weight and bias are made once a shape, so that the points pay a single matrix product. With `normed`, for concat
-    alone, the rows of [W B] have learned lengths (weight normalization, Salimans & Kingma 2016).
+    alone, the rows of [W B] have learned lengths (weight normalization, Salimans & Kingma 2016). The layer reads
+    `code_scale` times the code it is given.
     """
+
+    code_scale = 1.0
 
     def __init__(
         self, features: int, code_dim: int, out: int, conditioning: Conditioning, *, normed: bool = False
@@ -48,6 +51,7 @@ class ConditionedLinear(nn.Module):
         self.length = nn.Parameter(torch.ones(out)) if normed else None
 
     def forward(self, hidden: Float[Tensor, "S P F"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P O"]:
+        codes = codes * self.code_scale
         if self.length is not None:
             ratio = self.length / self._lengths()
             shift = (self.linear.bias + ratio * self.shift(codes))[:, None]
@@ -99,6 +103,7 @@ class Decoder(nn.Module):
         self.config = config
         # Compact-SDF's release feeds the point itself beside an encoding that starts with it.
         self._twice = config.recipe == "compact_sdf" and config.frequencies > 0
+        self._skip_scale = math.sqrt(0.5) if config.recipe == "igr" else 1.0
         inputs = 3 + 6 * config.frequencies + features + (3 if self._twice else 0)
         narrow = config.recipe in ("deepsdf", "igr")
         if narrow and config.skip > 1 and config.width <= inputs + code_dim:
@@ -114,16 +119,20 @@ class Decoder(nn.Module):
             width = config.width - inputs - code_dim if narrow and depth == config.skip - 1 else config.width
             incoming = previous + (inputs if fed else 0)
             if config.conditioning != "concat" or fed:
-                layers.append(ConditionedLinear(incoming, code_dim, width, config.conditioning, normed=normed))
+                layer = ConditionedLinear(incoming, code_dim, width, config.conditioning, normed=normed)
+                if depth == config.skip:
+                    layer.code_scale = self._skip_scale
+                layers.append(layer)
             else:
                 plain = nn.Linear(incoming, width)
                 layers.append(nn.utils.parametrizations.weight_norm(plain) if normed else plain)
             previous = width
         self.layers = nn.ModuleList(layers)
+        self.conditioned = sum(isinstance(layer, ConditionedLinear) for layer in layers)
+        """How many layers read the code."""
         self.activation = nn.ReLU() if config.activation == "relu" else nn.Softplus(beta=100)
         self.dropout = nn.Dropout(0.2 if config.recipe == "deepsdf" else 0.0)
         self.last = nn.Linear(config.width, out)
-        self._skip_scale = math.sqrt(0.5) if config.recipe == "igr" else 1.0
         self._initialize()
 
     def _initialize(self) -> None:
@@ -159,21 +168,26 @@ class Decoder(nn.Module):
         nn.init.constant_(self.last.bias, -radius)
 
     def forward(
-        self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], features: Tensor | None = None
+        self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"], features: Tensor | None = None
     ) -> Float[Tensor, "S P O"]:
-        """Values at the points; `features` (S, P, F) are the grid's."""
+        """Values at the points; `features` (S, P, F) are the grid's.
+
+        `codes` are (S, L), or (S, N, L) for a code of its own for each of the N conditioned layers.
+        """
         inputs = encode(points, self.config.frequencies)
         if self._twice:
             inputs = torch.cat((points, inputs), dim=-1)
         if features is not None:
             inputs = torch.cat((inputs, features), dim=-1)
-        hidden = inputs
+        hidden, read = inputs, 0
         for depth, layer in enumerate(self.layers, start=1):
-            fed = codes
             if depth == self.config.skip:
                 hidden = torch.cat((hidden, inputs), dim=-1) * self._skip_scale
-                fed = codes * self._skip_scale
-            hidden = layer(hidden, fed) if isinstance(layer, ConditionedLinear) else layer(hidden)
+            if isinstance(layer, ConditionedLinear):
+                hidden = layer(hidden, codes if codes.ndim == 2 else codes[:, read])
+                read += 1
+            else:
+                hidden = layer(hidden)
             hidden = self.dropout(self.activation(hidden))
         values: Tensor = self.last(hidden)
         return values.tanh() if self.config.recipe == "deepsdf" else values

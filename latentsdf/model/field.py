@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from latentsdf.config import Branch, ModelConfig
 from latentsdf.errors import ConfigError
-from latentsdf.model.decoder import Decoder
+from latentsdf.model.decoder import ConditionedLinear, Decoder
 from latentsdf.model.grid import FeatureGrid
 
 Lookup = Callable[[Tensor], Tensor]
@@ -35,6 +35,9 @@ class LatentSDF(nn.Module):
 
     The generalization branch s_g sees the canonical point and the code and is smooth. The overfitting branch s_o also
     sees the shared grid's features and holds for points near the surface; in a model without it s_g takes its place.
+
+    Codes are (S, L), one a shape, or (S, N, L), one for each of the N layers of `conditioned()`: an unseen shape is
+    nearer to those than to any one code (compare the space W+ of images, Abdal et al. 2019).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -57,34 +60,50 @@ class LatentSDF(nn.Module):
             )
         return self.grid
 
-    def canonical(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P 3"]:
+    def canonical(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Float[Tensor, "S P 3"]:
         """Where the points of a shape lie in the space all shapes share."""
         if self.warp is None:
             return points
         # In bfloat16 a point would miss its place by a tenth of a grid cell.
         with torch.autocast(points.device.type, enabled=False):
-            return points + _DISPLACEMENT * self.warp(points, codes)
+            return points + _DISPLACEMENT * self.warp(points, self._read_by(self.warp, codes))
 
-    def decode_general(self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P"]:
+    def conditioned(self) -> list[ConditionedLinear]:
+        """The layers that read a code, in the order in which codes by layer are given."""
+        layers = (layer for part in self._parts() for layer in part.layers)
+        return [layer for layer in layers if isinstance(layer, ConditionedLinear)]
+
+    def _parts(self) -> list[Decoder]:
+        return [part for part in (self.warp, self.general, self.overfit) if part is not None]
+
+    def _read_by(self, part: Decoder, codes: Tensor) -> Tensor:
+        """Of codes by layer, those of one network."""
+        if codes.ndim == 2:
+            return codes
+        parts = self._parts()
+        first = sum(before.conditioned for before in parts[: parts.index(part)])
+        return codes[:, first : first + part.conditioned]
+
+    def decode_general(self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Float[Tensor, "S P"]:
         """s_g at canonical points."""
-        distance: Tensor = self.general(canonical, codes).squeeze(-1)
+        distance: Tensor = self.general(canonical, self._read_by(self.general, codes)).squeeze(-1)
         return distance
 
     def decode_overfit(
-        self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], lookup: Lookup | None = None
+        self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"], lookup: Lookup | None = None
     ) -> Float[Tensor, "S P"]:
         """s_o at canonical points, s_g for a model without it; `lookup` stands in for the grid in a training step."""
         if self.overfit is None or self.grid is None:
             return self.decode_general(canonical, codes)
         features = (lookup or self.grid)(canonical.reshape(-1, 3)).unflatten(0, canonical.shape[:2])
-        distance: Tensor = self.overfit(canonical, codes, features).squeeze(-1)
+        distance: Tensor = self.overfit(canonical, self._read_by(self.overfit, codes), features).squeeze(-1)
         return distance
 
     def branch(
         self,
         branch: Branch,
         points: Float[Tensor, "S P 3"],
-        codes: Float[Tensor, "S L"],
+        codes: Float[Tensor, "S *N L"],
         lookup: Lookup | None = None,
     ) -> Float[Tensor, "S P"]:
         """Signed distance of one branch by name."""
@@ -93,7 +112,7 @@ class LatentSDF(nn.Module):
             return self.decode_general(canonical, codes)
         return self.decode_overfit(canonical, codes, lookup)
 
-    def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Branches:
+    def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Branches:
         """Signed distances of both branches at the same points."""
         canonical = self.canonical(points, codes)
         return Branches(self.decode_general(canonical, codes), self.decode_overfit(canonical, codes))

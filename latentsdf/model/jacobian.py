@@ -20,7 +20,7 @@ _AT_ONCE = 512  # points: what they need for one layer then stays in a processor
 
 
 class Linearized(NamedTuple):
-    """Distances (K, P), their derivatives by the code (K, P, L) and by the point (K, P, 3)."""
+    """Distances (K, P), their derivatives by the code (K, P, L) or (K, P, N, L), and by the point (K, P, 3)."""
 
     distance: Tensor
     by_code: Tensor
@@ -28,15 +28,18 @@ class Linearized(NamedTuple):
 
 
 def linearize(
-    model: LatentSDF, branches: tuple[Branch, ...], points: Float[Tensor, "K P 3"], codes: Float[Tensor, "K L"]
+    model: LatentSDF, branches: tuple[Branch, ...], points: Float[Tensor, "K P 3"], codes: Float[Tensor, "K *N L"]
 ) -> list[Linearized]:
-    """Value and derivatives of some branches at the points of K shapes; the warp they share is computed once."""
+    """Value and derivatives of some branches at the points of K shapes; the warp they share is computed once.
+
+    With codes by layer (K, N, L), derivatives are by layer too, zero for layers that a branch does not have.
+    """
     calls: list[tuple[ConditionedLinear, Tensor, Tensor]] = []
 
     def keep(layer: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         calls.append((layer, inputs[0].detach(), output))
 
-    layers = [layer for layer in model.modules() if isinstance(layer, ConditionedLinear)]
+    layers = model.conditioned()
     hooks = [layer.register_forward_hook(keep) for layer in layers]
     points = points.detach().requires_grad_()
     found = []
@@ -50,9 +53,10 @@ def linearize(
                 distance = decode(canonical, codes)
                 outputs = [output for _, _, output in calls]
                 *slopes, by_point = torch.autograd.grad(distance.sum(), [*outputs, points], retain_graph=True)
-                by_code = codes.new_zeros(*distance.shape, codes.shape[1])
+                by_code = codes.new_zeros(*distance.shape, *codes.shape[1:])
                 for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
-                    by_code += _by_code(layer, inputs, slope)
+                    of_layer = by_code if codes.ndim == 2 else by_code[:, :, layers.index(layer)]
+                    of_layer += _by_code(layer, inputs, slope)
                 found.append(Linearized(distance.detach(), by_code, by_point))
     finally:
         for hook in hooks:
@@ -72,4 +76,4 @@ def _by_code(layer: ConditionedLinear, inputs: Tensor, slope: Tensor) -> Tensor:
             some = slice(p, p + _AT_ONCE)
             by_output = (inputs[k, some] @ by_input).unflatten(1, by_weight.shape[::2])  # (P, O, L)
             derivative[k, some] += (slope[k, some, None] @ by_output).squeeze(1)
-    return derivative
+    return layer.code_scale * derivative
