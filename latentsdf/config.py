@@ -59,8 +59,8 @@ class BranchConfig:
     conditioning: Conditioning = "hyper"
     """`concat` feeds the code to the first and the skip layer, `film` scales and shifts features by it, with `hyper`
     every weight is affine in it."""
-    frequencies: int = 6
-    """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none."""
+    frequencies: int = 2
+    """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none. Many leave ripples on unseen shapes."""
     recipe: Recipe = "latentsdf"
     """Whose layers: `compact_sdf` has its initialization and feeds points twice, `deepsdf` weight normalization,
     dropout, a narrow layer before the skip and tanh at the end, `igr` a narrow layer, a scaled skip and a sphere at the
@@ -80,10 +80,8 @@ class GridConfig:
 class ModelConfig:
     """The dual-branch model."""
 
-    code_dim: int = 32
-    warp: BranchConfig = field(
-        default_factory=lambda: BranchConfig(width=32, depth=2, activation="softplus", frequencies=2)
-    )
+    code_dim: int = 64
+    warp: BranchConfig = field(default_factory=lambda: BranchConfig(width=32, depth=2, activation="softplus"))
     """Network that moves points to the canonical space in which both branches and the grid live; width 0 for none."""
     general: BranchConfig = field(default_factory=BranchConfig)
     overfit: BranchConfig = field(default_factory=lambda: BranchConfig(depth=3))
@@ -104,8 +102,9 @@ class LossConfig:
     At 0 normals are not read, and the side that is inside follows from the recipe's start as a sphere."""
     overfit: float = 1.0
     """Data term of the overfit branch, on band samples."""
-    clamp: float = 0.1
-    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping."""
+    clamp: float = 0.0
+    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping: unseen shapes then have
+    fewer surfaces where nothing should be."""
     code: float = 1e-4
     """Prior on the codes of the batch."""
     code_prior: CodePenalty = "norm"
@@ -175,8 +174,8 @@ class TrainConfig:
     """Passes over all shapes after which the learning rates are halved once more."""
     beta2: float = 0.99
     """Decay of Adam's second moments."""
-    code_std: float = 0.1
-    """Standard deviation of a code's components at the start."""
+    code_std: float = 0.01
+    """Standard deviation of a code's components at the start; small, so that all shapes start as one."""
     code_bound: float = 0.0
     """Largest norm of a code; 0 for none."""
     memory_gb: float = 4.0
