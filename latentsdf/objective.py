@@ -22,10 +22,12 @@ from latentsdf.losses import (
     surface_term,
 )
 from latentsdf.model.field import LatentSDF
-from latentsdf.model.grid import Touched
+from latentsdf.model.grid import FeatureGrid, Touched
 from latentsdf.points import PointBatch
 
 _BOX_VOLUME = 8.0
+_NEAR = 0.05  # where the two branches have to agree
+_SEEN_AGAIN = 8  # of so many band samples one is compared at a code between shapes
 
 Terms = dict[str, Tensor]
 
@@ -87,9 +89,34 @@ class Objective:
         terms = {"general": loss.general * data}
         if overfit is not None:
             terms["overfit"] = loss.overfit * data_term(overfit, batch.band_distance)
+        if loss.agreement > 0 and model.grid is not None:
+            terms["agreement"] = loss.agreement * self._agreement(batch, codes, model.grid)
         if loss.feature > 0 and touched is not None:
             terms["feature"] = ramp * loss.feature * norm_term(touched(in_band.reshape(-1, 3)))
         return terms, touched
+
+    def _agreement(self, batch: Batch, codes: Tensor, grid: FeatureGrid) -> Tensor:
+        """Mean |s_o - s_g| near s_g's surface at band samples of two shapes, for a code between theirs.
+
+        It teaches the networks what not to make of the grid, and leaves the grid as it is.
+        """
+        model, few = self.model, batch.band_points[:, ::_SEEN_AGAIN]
+        points = torch.cat((few, few.roll(1, 0)), dim=1)
+        between = self._between(codes)
+        canonical = model.canonical(points, between)
+
+        def lookup(at: Tensor) -> Tensor:
+            with torch.no_grad():
+                return grid(at)
+
+        with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.train.bf16):
+            general = model.decode_general(canonical, between).float().detach()
+            overfit = model.decode_overfit(canonical, between, lookup).float()
+        return data_term(overfit, general, _NEAR)
+
+    def _between(self, codes: Tensor) -> Tensor:
+        """Codes at random on the lines from each shape of the batch to another."""
+        return torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
 
     def _regularizers(self, batch: Batch | PointBatch, codes: Tensor, touched: Touched | None, known: Terms) -> Terms:
         """Terms beside the `known` ones on a named branch: the general one on uniform points of the box, the overfit
@@ -125,7 +152,7 @@ class Objective:
         """The general branch between the codes of the batch; the overfit one, whose rows are drawn, at these codes."""
         branch = self.loss.lipschitz_branch
         if branch == "general":
-            codes = torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
+            codes = self._between(codes)
         points = _points(branch, batch)
         signs = torch.randint(2, points.shape[:2], device=points.device) * 2.0 - 1.0
         return lipschitz_term(lambda z: self.model.branch(branch, points, z, touched), codes, signs)
