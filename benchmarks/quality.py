@@ -4,7 +4,8 @@ Training goes in turns of a few minutes, so that a machine that slows down does 
 run follows its own clock, which counts its steps alone. Everything is kept under --out: the same command continues
 where it was stopped, and measures what is not measured yet. Prints and writes (results.json, results.md) the
 point-to-triangle distance (mean of both ways), 1 - normal consistency, CD-sq-sum and its floor, each the mean over
-shapes, for the general branch alone, the overfit branch alone and both fused; unseen shapes are inverted by code alone.
+shapes, for the general branch alone, the overfit branch alone and both fused. Unseen shapes are inverted by one code
+(`unseen`), and by one for each layer that reads it, as `latentsdf invert` ends (`unseen by layer`).
 
 What is measured against is the surface of the solid that a mesh stands for, decoded from its exact distances at the
 same resolution: sheets have their thickness in it, and hidden walls, which no distance can tell of, are gone.
@@ -42,6 +43,7 @@ from latentsdf.store import SampleStore
 from latentsdf.train import save
 
 PRESETS = ("deepsdf_cpu", "compact_sdf_cpu", "igr_cpu", "latentsdf_cpu")
+ONE_CODE = InvertConfig(by_layer=False)
 MODES: tuple[Mode, ...] = ("general", "overfit", "fused")
 FIGURES = ("triangle_mean", "normal_error", "cd_sq_sum", "floor_cd_sq_sum")
 
@@ -97,19 +99,18 @@ def measure_split(
     space: ShapeSpace,
     references: Mapping[str, Target],
     solids: dict[str, trimesh.Trimesh],
-    unseen: bool,
+    inversion: InvertConfig | None,
     resolution: int,
     points: int,
     modes: Sequence[Mode] = MODES,
 ) -> dict[str, dict[str, object]]:
     """Figures by mode, the mean over the shapes and each shape's own; a space of one branch has one mode.
 
-    Codes of unseen shapes are found from the references, all codes are measured against the solids.
+    With `inversion` codes are found from the references; all codes are measured against the solids.
     """
     codes: dict[str, CodeLike]
-    if unseen:
-        alone = InvertConfig(by_layer=False)
-        codes = dict(zip(references, space.invert_many(list(references.values()), alone), strict=True))
+    if inversion is not None:
+        codes = dict(zip(references, space.invert_many(list(references.values()), inversion), strict=True))
     else:
         codes = {name: name for name in references if name in space.ids or name in space.keys}
     found: dict[str, dict[str, object]] = {}
@@ -213,17 +214,20 @@ def main() -> None:
     configs = {preset: timed_config(preset, arguments.minutes, seed) for preset in arguments.presets}
     failed = train_in_turns(configs, store, arguments.out, arguments.turns, arguments.device)
     presets = [preset for preset in arguments.presets if preset not in failed]
+    splits = {
+        "train": (arguments.train, None),
+        "unseen": (arguments.test, ONE_CODE),
+        "unseen by layer": (arguments.test, InvertConfig()),
+    }
     results: dict[str, dict[str, dict[str, dict]]] = {preset: {} for preset in presets}  # type: ignore[type-arg]
-    for split, file in (("train", arguments.train), ("unseen", arguments.test)):
+    for split, (file, inversion) in splits.items():
         references = references_of(arguments.meshes, file, arguments.limit)
         solids = solid_surfaces(references, arguments.out / f"solids_{arguments.resolution}", arguments.resolution)
         for preset in presets:
-            kept = arguments.out / preset / f"quality_{split}.json"
+            kept = arguments.out / preset / f"quality_{split.replace(' ', '_')}.json"
             if not kept.is_file() or kept.stat().st_mtime < (arguments.out / preset / "state.pt").stat().st_mtime:
                 space = ls.load(arguments.out / preset, arguments.device)
-                found = measure_split(
-                    space, references, solids, split == "unseen", arguments.resolution, arguments.points
-                )
+                found = measure_split(space, references, solids, inversion, arguments.resolution, arguments.points)
                 kept.write_text(json.dumps(found, indent=1))
             results[preset][split] = json.loads(kept.read_text())
     (arguments.out / "results.json").write_text(json.dumps(results, indent=1))

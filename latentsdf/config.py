@@ -102,7 +102,7 @@ class LossConfig:
     At 0 normals are not read, and the side that is inside follows from the recipe's start as a sphere."""
     overfit: float = 1.0
     """Data term of the overfit branch, on band samples."""
-    agreement: float = 0.5
+    agreement: float = 0.0
     """Mean |s_o - s_g| within 0.05 of s_g's surface at codes between those of the batch. The grid holds the detail of
     training shapes; this keeps it from roughening others."""
     clamp: float = 0.0

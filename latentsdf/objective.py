@@ -98,20 +98,17 @@ class Objective:
     def _agreement(self, batch: Batch, codes: Tensor, grid: FeatureGrid) -> Tensor:
         """Mean |s_o - s_g| near s_g's surface at band samples of two shapes, for a code between theirs.
 
-        It teaches the networks what not to make of the grid, and leaves the grid as it is.
+        It teaches the overfit network what not to make of the grid; codes, warp, s_g and the grid stay as they are.
         """
         model, few = self.model, batch.band_points[:, ::_SEEN_AGAIN]
         points = torch.cat((few, few.roll(1, 0)), dim=1)
-        between = self._between(codes)
-        canonical = model.canonical(points, between)
-
-        def lookup(at: Tensor) -> Tensor:
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.train.bf16):
             with torch.no_grad():
-                return grid(at)
-
-        with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.train.bf16):
-            general = model.decode_general(canonical, between).float().detach()
-            overfit = model.decode_overfit(canonical, between, lookup).float()
+                between = self._between(codes)
+                canonical = model.canonical(points, between)
+                general = model.decode_general(canonical, between).float()
+                features = grid(canonical.reshape(-1, 3))
+            overfit = model.decode_overfit(canonical, between, lambda _: features).float()
         return data_term(overfit, general, _NEAR)
 
     def _between(self, codes: Tensor) -> Tensor:

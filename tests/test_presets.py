@@ -19,6 +19,7 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SMALL = {
     "train.shapes_per_batch": 2,
     "train.points_per_shape": 64,
+    "train.warmup_steps": 0,
     "model.grid.resolution": 8,
     "model.grid.channels": 4,
     "loss.regularizer_points": 16,

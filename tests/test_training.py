@@ -254,7 +254,6 @@ def test_state_repeats_neither_weights_nor_codes(space_path: Path) -> None:
 
 def test_two_processes_equal_one_with_the_doubled_batch(store_path: Path, tmp_path: Path) -> None:
     config = small_config(steps=12, shapes_per_batch=1, points_per_shape=128, bf16=False, log_every=1)
-    config = replace(config, loss=LossConfig(agreement=0))  # it compares the shapes of one process
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = torchrun + _command(store_path, tmp_path / "two", config, "--json")[1:]
     process = subprocess.Popen(command, env=_environment(OMP_NUM_THREADS="1"), stdout=subprocess.PIPE)
@@ -446,14 +445,14 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
         run.train_step()
 
 
-def test_agreement_joins_the_branches_between_shapes_and_leaves_the_grid(store_path: Path) -> None:
+def test_agreement_joins_the_branches_between_shapes_and_leaves_grid_and_codes(store_path: Path) -> None:
     config = small_config(points_per_shape=512, bf16=False, code_std=0.3)
     run = new_run(store_path, replace(config, loss=LossConfig(general=0, overfit=0, code=0, agreement=1)))
     table = run.model.shared_grid().table.data.normal_(0, 0.3)
-    before = table.clone()
+    before, codes = table.clone(), run.codes.table.detach().clone()
     terms = [run.train_step()["agreement"] for _ in range(80)]
     assert np.mean(terms[-10:]) < 0.3 * np.mean(terms[:10])
-    assert torch.equal(table, before)
+    assert torch.equal(table, before) and torch.equal(run.codes.table, codes)
 
 
 def test_terms_on_one_branch_share_its_values_and_gradients(store_path: Path) -> None:
