@@ -451,7 +451,7 @@ def test_agreement_joins_the_branches_between_shapes_and_leaves_grid_and_codes(s
     table = run.model.shared_grid().table.data.normal_(0, 0.3)
     before, codes = table.clone(), run.codes.table.detach().clone()
     terms = [run.train_step()["agreement"] for _ in range(80)]
-    assert np.mean(terms[-10:]) < 0.3 * np.mean(terms[:10])
+    assert np.mean(terms[-10:]) < 0.5 * np.mean(terms[:10])
     assert torch.equal(table, before) and torch.equal(run.codes.table, codes)
 
 
