@@ -5,7 +5,7 @@ run follows its own clock, which counts its steps alone. Everything is kept unde
 where it was stopped, and measures what is not measured yet. Prints and writes (results.json, results.md) the
 point-to-triangle distance (mean of both ways), 1 - normal consistency, CD-sq-sum and its floor, each the mean over
 shapes, for the general branch alone, the overfit branch alone and both fused. Unseen shapes are inverted by one code
-(`unseen`), and by one for each layer that reads it, as `latentsdf invert` ends (`unseen by layer`).
+(`unseen`), and by one for each layer that reads it, as `latentsdf invert` ends (`unseen_by_layer`).
 
 What is measured against is the surface of the solid that a mesh stands for, decoded from its exact distances at the
 same resolution: sheets have their thickness in it, and hidden walls, which no distance can tell of, are gone.
@@ -217,17 +217,21 @@ def main() -> None:
     splits = {
         "train": (arguments.train, None),
         "unseen": (arguments.test, ONE_CODE),
-        "unseen by layer": (arguments.test, InvertConfig()),
+        "unseen_by_layer": (arguments.test, InvertConfig()),
     }
+    files = (arguments.train, arguments.test)
+    references = {file: references_of(arguments.meshes, file, arguments.limit) for file in files}
+    everything = references[arguments.train] | references[arguments.test]
+    solids = solid_surfaces(everything, arguments.out / f"solids_{arguments.resolution}", arguments.resolution)
     results: dict[str, dict[str, dict[str, dict]]] = {preset: {} for preset in presets}  # type: ignore[type-arg]
     for split, (file, inversion) in splits.items():
-        references = references_of(arguments.meshes, file, arguments.limit)
-        solids = solid_surfaces(references, arguments.out / f"solids_{arguments.resolution}", arguments.resolution)
         for preset in presets:
-            kept = arguments.out / preset / f"quality_{split.replace(' ', '_')}.json"
+            kept = arguments.out / preset / f"quality_{split}.json"
             if not kept.is_file() or kept.stat().st_mtime < (arguments.out / preset / "state.pt").stat().st_mtime:
                 space = ls.load(arguments.out / preset, arguments.device)
-                found = measure_split(space, references, solids, inversion, arguments.resolution, arguments.points)
+                found = measure_split(
+                    space, references[file], solids, inversion, arguments.resolution, arguments.points
+                )
                 kept.write_text(json.dumps(found, indent=1))
             results[preset][split] = json.loads(kept.read_text())
     (arguments.out / "results.json").write_text(json.dumps(results, indent=1))
