@@ -43,7 +43,7 @@ def small_model(resolution: int, channels: int, width: int = 64) -> LatentSDF:
     """A dual-branch model whose layers both ways can express: concatenated codes, no warp, no encoding."""
     branch = BranchConfig(width=width, depth=3, conditioning="concat", frequencies=0)
     grid = GridConfig(resolution, channels)
-    return LatentSDF(ModelConfig(32, BranchConfig(width=0), branch, branch, grid))
+    return LatentSDF(ModelConfig(32, BranchConfig(width=0), branch, branch, grid, residual=False))
 
 
 def batches(count: int, shapes: int, points: int, known: int) -> list[Batch]:

@@ -38,7 +38,7 @@ from latentsdf.geometry.mesh import Similarity
 from latentsdf.model.field import LatentSDF
 from latentsdf.tensors import save_tensors
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout."""
 
 _ASIDE = ".next"

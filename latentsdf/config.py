@@ -83,12 +83,15 @@ class ModelConfig:
     code_dim: int = 64
     warp: BranchConfig = field(default_factory=lambda: BranchConfig(width=32, depth=2, activation="softplus"))
     """Network that moves points to the canonical space in which both branches and the grid live; width 0 for none."""
-    general: BranchConfig = field(default_factory=BranchConfig)
+    general: BranchConfig = field(default_factory=lambda: BranchConfig(width=96))
     overfit: BranchConfig = field(default_factory=lambda: BranchConfig(depth=3))
     """Width 0 for a model of the general branch alone, without a grid."""
     grid: GridConfig = field(default_factory=GridConfig)
     band_voxels: float = 3.0
     """Half width of the fusion band, in cells of a 512^3 lattice (2/512 of model space each)."""
+    residual: bool = True
+    """The overfit network adds to the general branch's distance instead of giving the whole, so that unseen shapes, of
+    which the grid holds no detail, stay smooth."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,9 @@ class TrainConfig:
     """Decay of Adam's second moments."""
     code_std: float = 0.01
     """Standard deviation of a code's components at the start; small, so that all shapes start as one."""
+    code_decay: float = 0.1
+    """Decoupled decay (AdamW, Loshchilov & Hutter 2019) of the weights by which codes act on layers, 0 for none: shapes
+    then differ by no more than their samples ask for, which serves unseen ones."""
     code_bound: float = 0.0
     """Largest norm of a code; 0 for none."""
     memory_gb: float = 4.0

@@ -81,7 +81,10 @@ class Objective:
         touched = model.grid.touch(in_band.reshape(-1, 3)) if model.grid is not None else None
         with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.train.bf16):
             general = model.decode_general(canonical[:, :both], codes).float()
-            overfit = model.decode_overfit(in_band, codes, touched).float() if touched is not None else None
+            overfit = None
+            if touched is not None:
+                held = self._held(general[:, free:], in_band, codes) if model.config.residual else None
+                overfit = model.decode_overfit(in_band, codes, touched, held).float()
         data = data_term(general[:, :free], batch.free_distance, loss.clamp)
         if both > free:
             seen = general[:, free:]
@@ -94,6 +97,12 @@ class Objective:
         if loss.feature > 0 and touched is not None:
             terms["feature"] = ramp * loss.feature * norm_term(touched(in_band.reshape(-1, 3)))
         return terms, touched
+
+    def _held(self, known: Tensor, in_band: Tensor, codes: Tensor) -> Tensor:
+        """s_g at the band samples, the first of which are `known`; what s_o adds to it is not for it to learn."""
+        with torch.no_grad():
+            rest = self.model.decode_general(in_band[:, known.shape[1] :], codes).float()
+        return torch.cat((known.detach(), rest), dim=1)
 
     def _agreement(self, batch: Batch, codes: Tensor, grid: FeatureGrid) -> Tensor:
         """Mean |s_o - s_g| near s_g's surface at band samples of two shapes, for a code between theirs.
@@ -108,7 +117,7 @@ class Objective:
                 canonical = model.canonical(points, between)
                 general = model.decode_general(canonical, between).float()
                 features = grid(canonical.reshape(-1, 3))
-            overfit = model.decode_overfit(canonical, between, lambda _: features).float()
+            overfit = model.decode_overfit(canonical, between, lambda _: features, general).float()
         return data_term(overfit, general, _NEAR)
 
     def _between(self, codes: Tensor) -> Tensor:

@@ -134,6 +134,7 @@ def _optimize(
     with torch.no_grad():
         chunks = torch.from_numpy(detail.points).split(_CHUNK)
         canonical = torch.cat([model.canonical(chunk.to(device)[None], code[None])[0] for chunk in chunks])
+        general = torch.cat([model.decode_general(some[None], code[None])[0] for some in canonical.split(_CHUNK)])
     distance = torch.from_numpy(detail.distance).to(device)
     rows = _rows_read(canonical, resolution)
     slot = slots(rows, len(grid.table))
@@ -154,7 +155,8 @@ def _optimize(
             weights = corner_weights(points, lower, resolution)
             read = slot[corner_rows(lower, resolution)]
             table.grad = None
-            predicted = model.decode_overfit(points[None], code[None], _gather(table, read, weights))[0]
+            lookup = _gather(table, read, weights)
+            predicted = model.decode_overfit(points[None], code[None], lookup, general[pick][None])[0]
             loss = data_term(predicted, distance[pick])
             loss.backward()  # type: ignore[no-untyped-call]
             gradient: Any = table.grad

@@ -46,7 +46,10 @@ class Run:
         self.objective = Objective(self.model, config.loss, settings)
         betas = (0.9, settings.beta2)
         self.networks = [p for name, p in self.model.named_parameters() if name != "grid.table"]
-        self.network_adam = torch.optim.Adam(self.networks, lr=settings.lr_network, betas=betas, fused=True)
+        by_code = [weight for layer in self.model.conditioned() for weight in layer.code_weights()]
+        rest = [p for p in self.networks if not any(p is weight for weight in by_code)]
+        groups = [{"params": rest, "weight_decay": 0.0}, {"params": by_code, "weight_decay": settings.code_decay}]
+        self.network_adam = torch.optim.AdamW(groups, lr=settings.lr_network, betas=betas, fused=True)
         grid = self.model.grid
         self.grid_adam = (
             RowAdam(grid.table.data, settings.lr_grid, betas) if grid is not None and trains_model else None
@@ -112,7 +115,8 @@ class Run:
     def _set_learning_rates(self, epoch: float) -> None:
         settings = self.config.train
         factor = learning_rate(settings, self.step, self.progress(), epoch)
-        self.network_adam.param_groups[0]["lr"] = settings.lr_network * factor
+        for group in self.network_adam.param_groups:
+            group["lr"] = settings.lr_network * factor
         if self.grid_adam is not None:
             self.grid_adam.lr = settings.lr_grid * factor
         self.code_adam.lr = settings.lr_code * factor

@@ -59,6 +59,15 @@ def test_branches_agree_between_entry_points() -> None:
     assert not torch.allclose(both.general, both.overfit)
 
 
+def test_the_overfit_network_adds_to_the_general_branch_or_gives_the_whole() -> None:
+    points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
+    adding, whole = _model(residual=True), _model(residual=False)
+    both, alone = adding(points, codes), whole(points, codes)
+    torch.testing.assert_close(both.overfit, both.general + alone.overfit)
+    torch.nn.init.zeros_(adding.overfit.last.weight)
+    assert torch.equal(adding.branch("overfit", points, codes), both.general)
+
+
 def test_spatial_gradient_matches_central_differences() -> None:
     from latentsdf.losses import gradient
 

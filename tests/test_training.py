@@ -215,6 +215,20 @@ def test_codes_stay_within_their_bound(store_path: Path) -> None:
     torch.testing.assert_close(run.codes.table.norm(dim=1), torch.full((4,), 0.5))
 
 
+def test_only_the_weights_that_codes_act_by_decay(store_path: Path) -> None:
+    plain, decayed = (new_run(store_path, small_config(code_decay=decay)) for decay in (0.0, 100.0))
+    start = {name: value.clone() for name, value in plain.model.named_parameters()}
+    for run in (plain, decayed):
+        run.train_step()
+    rate = small_config().train.lr_network * learning_rate(small_config().train, 0, 0.0, 0)
+    by_code = {id(weight) for layer in decayed.model.conditioned() for weight in layer.code_weights()}
+    without = dict(plain.model.named_parameters())
+    for name, value in decayed.model.named_parameters():
+        lost = 100 * rate * start[name] if id(value) in by_code else 0.0
+        torch.testing.assert_close(value, without[name] - lost)
+    assert len(by_code) == 2 * len(decayed.model.conditioned())
+
+
 def _command(store: Path, out: Path, config: Config, *more: str) -> list[str]:
     path = out.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(asdict(config)))
@@ -443,6 +457,18 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
     run.pool._parts[2].free[:, 3] = np.nan
     with pytest.raises(ls.TrainingError, match="the general term is not finite for table/table_0002"):
         run.train_step()
+
+
+def test_the_general_branch_learns_nothing_from_what_is_added_to_it(store_path: Path) -> None:
+    run = new_run(store_path, replace(small_config(free_share=0.25), loss=LossConfig(general=0, code=0)))
+    start = {name: value.clone() for name, value in run.model.named_parameters()}
+    for _ in range(3):  # codes move by the second step, the warp by the third
+        run.train_step()
+    moved = {name for name, value in run.model.named_parameters() if (value - start[name]).abs().max() > 1e-6}
+    decay = {id(weight) for layer in run.model.conditioned() for weight in layer.code_weights()}
+    learned = {name for name, value in run.model.named_parameters() if name in moved and id(value) not in decay}
+    assert not any(name.startswith("general.") for name in learned)
+    assert any(name.startswith("overfit.") for name in learned) and "grid.table" in learned
 
 
 def test_agreement_joins_the_branches_between_shapes_and_leaves_grid_and_codes(store_path: Path) -> None:

@@ -65,6 +65,10 @@ class ConditionedLinear(nn.Module):
             return nn.functional.linear(hidden, self.linear.weight) + shift
         return torch.bmm(hidden, weight.mT) + shift
 
+    def code_weights(self) -> list[nn.Parameter]:
+        """What the code is multiplied by."""
+        return [part.weight for part in (self.shift, self.scale, self.weights) if part is not None]
+
     def _lengths(self) -> Tensor:
         return (self.linear.weight.square().sum(1) + self.shift.weight.square().sum(1)).sqrt()
 

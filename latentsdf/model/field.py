@@ -33,8 +33,9 @@ class Branches(NamedTuple):
 class LatentSDF(nn.Module):
     """Points and codes to signed distances, negative inside.
 
-    The generalization branch s_g sees the canonical point and the code and is smooth. The overfitting branch s_o also
-    sees the shared grid's features and holds for points near the surface; in a model without it s_g takes its place.
+    The generalization branch s_g sees the canonical point and the code and is smooth. The overfitting branch s_o, of a
+    network that also sees the shared grid's features, holds for points near the surface; with `residual` that network
+    adds to s_g, and in a model without it s_g takes its place.
 
     Codes are (S, L), one a shape, or (S, N, L), one for each of the N layers of `conditioned()`: an unseen shape is
     nearer to those than to any one code (compare the space W+ of images, Abdal et al. 2019).
@@ -90,14 +91,24 @@ class LatentSDF(nn.Module):
         return distance
 
     def decode_overfit(
-        self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"], lookup: Lookup | None = None
+        self,
+        canonical: Float[Tensor, "S P 3"],
+        codes: Float[Tensor, "S *N L"],
+        lookup: Lookup | None = None,
+        general: Float[Tensor, "S P"] | None = None,
     ) -> Float[Tensor, "S P"]:
-        """s_o at canonical points, s_g for a model without it; `lookup` stands in for the grid in a training step."""
+        """s_o at canonical points, s_g for a model without it.
+
+        `lookup` stands in for the grid in a training step, `general` for s_g where it is known already.
+        """
+        if general is None and (self.config.residual or self.overfit is None):
+            general = self.decode_general(canonical, codes)
         if self.overfit is None or self.grid is None:
-            return self.decode_general(canonical, codes)
+            assert general is not None
+            return general
         features = (lookup or self.grid)(canonical.reshape(-1, 3)).unflatten(0, canonical.shape[:2])
         distance: Tensor = self.overfit(canonical, self._read_by(self.overfit, codes), features).squeeze(-1)
-        return distance
+        return distance + general if self.config.residual else distance
 
     def branch(
         self,
@@ -115,7 +126,8 @@ class LatentSDF(nn.Module):
     def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Branches:
         """Signed distances of both branches at the same points."""
         canonical = self.canonical(points, codes)
-        return Branches(self.decode_general(canonical, codes), self.decode_overfit(canonical, codes))
+        general = self.decode_general(canonical, codes)
+        return Branches(general, self.decode_overfit(canonical, codes, general=general))
 
 
 class LatentCodes(nn.Module):
