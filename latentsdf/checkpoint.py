@@ -39,7 +39,7 @@ from latentsdf.model.field import LatentSDF
 from latentsdf.tensors import save_tensors
 
 FORMAT = 2
-"""Version of the folder's layout."""
+"""Version of the files and of what settings that they leave out mean."""
 
 _ASIDE = ".next"
 _MARK = "complete"
@@ -121,7 +121,9 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: damaged checkpoint ({error}); restore it or train again") from error
     if listing.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}: checkpoint format {listing.get('format')}, this version reads {FORMAT}")
+        raise CheckpointError(
+            f"{folder}: checkpoint format {listing.get('format')}, this version reads {FORMAT}; train the space again"
+        )
     model = LatentSDF(config.model).to(device)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}

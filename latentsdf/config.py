@@ -124,6 +124,7 @@ class LossConfig:
     eikonal_norm: EikonalNorm = "l1"
     """`l1` for | |grad s| - 1 | (HotSpot), `l2` for its square (IGR)."""
     eikonal_branch: Branch = "general"
+    """Terms on the overfit branch also reach the general one where `model.residual` adds to it; so for those below."""
     heat: float = 0.0
     """HotSpot's screened-Poisson energy: suppresses spurious surface far from the shape (METHODS 7)."""
     heat_lambda: float = 15.0

@@ -83,7 +83,7 @@ class Objective:
             general = model.decode_general(canonical[:, :both], codes).float()
             overfit = None
             if touched is not None:
-                held = self._held(general[:, free:], in_band, codes) if model.config.residual else None
+                held = self._held(general[:, free:], in_band, codes) if model.adds_detail and model.training else None
                 overfit = model.decode_overfit(in_band, codes, touched, held).float()
         data = data_term(general[:, :free], batch.free_distance, loss.clamp)
         if both > free:
@@ -99,7 +99,8 @@ class Objective:
         return terms, touched
 
     def _held(self, known: Tensor, in_band: Tensor, codes: Tensor) -> Tensor:
-        """s_g at the band samples, the first of which are `known`; what s_o adds to it is not for it to learn."""
+        """s_g at the band samples, the first of which are `known`, without gradients: while networks learn, what is
+        to be added to it moves neither s_g nor its codes and warp."""
         with torch.no_grad():
             rest = self.model.decode_general(in_band[:, known.shape[1] :], codes).float()
         return torch.cat((known.detach(), rest), dim=1)

@@ -2,7 +2,8 @@
 
 By its code alone the general branch can miss the surface of an unseen shape by more than the fusion band, and the
 overfitting branch knows only the detail of training shapes. So the general branch gets a correction on a lattice, set
-directly from the observed distances, and the grid rows that this shape's band reads are optimized on its samples.
+directly from the observed distances, and the grid rows that this shape's band reads are optimized on its samples; an
+overfit network that adds to the general branch adds to it uncorrected.
 """
 
 import time

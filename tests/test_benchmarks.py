@@ -26,7 +26,7 @@ def test_a_step_of_ours_equals_one_of_grid_sample_and_dense_adam() -> None:
     torch.manual_seed(0)
     # One channel and one code value: there a moment by row is a moment by value.
     branch = BranchConfig(width=16, depth=2, conditioning="concat", frequencies=0)
-    model = LatentSDF(ModelConfig(1, BranchConfig(width=0), branch, branch, GridConfig(12, 1)))
+    model = LatentSDF(ModelConfig(1, BranchConfig(width=0), branch, branch, GridConfig(12, 1), residual=False))
     torch.nn.init.normal_(model.shared_grid().table)
     codes = torch.randn(6, 1)
     reference, ours = training.ReferenceWay(model, codes), training.OurWay(model, codes)

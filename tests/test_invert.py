@@ -30,11 +30,11 @@ def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
-def _model(conditioning: Conditioning, warp: int = 16, recipe: Recipe = "latentsdf") -> LatentSDF:
+def _model(conditioning: Conditioning, warp: int = 16, recipe: Recipe = "latentsdf", **changes: object) -> LatentSDF:
     torch.manual_seed(0)
     branch = BranchConfig(40, 3, skip=2, activation="softplus", conditioning=conditioning, frequencies=2, recipe=recipe)
     config = replace(SMALL_MODEL, general=branch, overfit=branch, warp=replace(branch, width=warp, skip=0))
-    model = LatentSDF(config).requires_grad_(False)
+    model = LatentSDF(replace(config, **changes)).requires_grad_(False)  # type: ignore[arg-type]
     for parameter in model.parameters():
         parameter.add_(0.1 * torch.randn_like(parameter))
     return model
@@ -46,7 +46,15 @@ KINDS = [("concat", "latentsdf"), ("concat", "igr"), ("film", "latentsdf"), ("hy
 @pytest.mark.parametrize(("conditioning", "recipe"), KINDS)
 @pytest.mark.parametrize("warp", [0, 16])
 def test_every_point_has_its_own_derivatives(conditioning: Conditioning, recipe: Recipe, warp: int) -> None:
-    model = _model(conditioning, warp, recipe)
+    _check_derivatives(_model(conditioning, warp, recipe))
+
+
+@pytest.mark.parametrize("changes", [{"residual": False}, {"overfit": BranchConfig(width=0)}])
+def test_every_point_has_its_own_derivatives_in_other_models(changes: dict[str, object]) -> None:
+    _check_derivatives(_model("hyper", **changes))
+
+
+def _check_derivatives(model: LatentSDF) -> None:
     points, codes = torch.rand(2, 700, 3) * 2 - 1, torch.randn(2, SMALL_MODEL.code_dim) * 0.3
     found = linearize(model, ("general", "overfit"), points, codes)
     for branch, linearized in zip(("general", "overfit"), found, strict=True):

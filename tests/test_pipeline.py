@@ -256,6 +256,9 @@ def test_checkpoints_that_do_not_fit_are_refused(space_path: Path, store_path: P
     (copy / "config.yaml").write_text(yaml.safe_dump(settings.merge(config, {"model.code_dim": 9})))
     with pytest.raises(ls.CheckpointError, match="model.safetensors does not fit config.yaml .preset 'small'."):
         checkpoint.load(copy)
+    (copy / "shapes.json").write_text((copy / "shapes.json").read_text().replace('"format": 2', '"format": 1', 1))
+    with pytest.raises(ls.CheckpointError, match="checkpoint format 1, this version reads 2; train the space again"):
+        checkpoint.load(copy)
     (copy / "codes.safetensors").unlink()
     with pytest.raises(ls.CheckpointError, match="not a complete checkpoint, codes.safetensors is missing"):
         checkpoint.load(copy)

@@ -65,7 +65,7 @@ class ConditionedLinear(nn.Module):
             return nn.functional.linear(hidden, self.linear.weight) + shift
         return torch.bmm(hidden, weight.mT) + shift
 
-    def code_weights(self) -> list[nn.Parameter]:
+    def code_weights(self) -> list[Tensor]:
         """What the code is multiplied by."""
         return [part.weight for part in (self.shift, self.scale, self.weights) if part is not None]
 

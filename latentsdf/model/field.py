@@ -1,8 +1,9 @@
 """The dual-branch model: canonical warp, generalization branch, shared grid and overfitting branch.
 
-Compact-SDF (METHODS 1.1) with one addition: a small network moves the points of every shape to one canonical space
-(compare Deep Implicit Templates, Zheng et al. 2021), where both branches and the grid live. What shapes have in common
-then lies in the same place, so that the grid's detail serves shapes it was not trained on.
+Compact-SDF (METHODS 1.1) with two additions. A small network moves the points of every shape to one canonical space
+(compare Deep Implicit Templates, Zheng et al. 2021), where both branches and the grid live, so that what shapes have in
+common lies in the same place. And what the grid knows is added to the general branch: it knows training shapes alone,
+and of another shape its network, told apart by the code, has little to add.
 """
 
 from collections.abc import Callable
@@ -51,6 +52,11 @@ class LatentSDF(nn.Module):
         self.warp = Decoder(config.warp, config.code_dim, out=3) if config.warp.width > 0 else None
         if self.warp is not None:
             nn.init.zeros_(self.warp.last.weight)  # training starts from the identity
+
+    @property
+    def adds_detail(self) -> bool:
+        """Whether s_o is s_g and something on top."""
+        return self.overfit is not None and self.config.residual
 
     def shared_grid(self) -> FeatureGrid:
         """The grid; raises ConfigError for a model without one, which has no detail to learn."""
@@ -101,14 +107,13 @@ class LatentSDF(nn.Module):
 
         `lookup` stands in for the grid in a training step, `general` for s_g where it is known already.
         """
-        if general is None and (self.config.residual or self.overfit is None):
-            general = self.decode_general(canonical, codes)
         if self.overfit is None or self.grid is None:
-            assert general is not None
-            return general
+            return self.decode_general(canonical, codes) if general is None else general
         features = (lookup or self.grid)(canonical.reshape(-1, 3)).unflatten(0, canonical.shape[:2])
         distance: Tensor = self.overfit(canonical, self._read_by(self.overfit, codes), features).squeeze(-1)
-        return distance + general if self.config.residual else distance
+        if not self.config.residual:
+            return distance
+        return distance + (self.decode_general(canonical, codes) if general is None else general)
 
     def branch(
         self,

@@ -30,8 +30,7 @@ class Linearized(NamedTuple):
 def linearize(
     model: LatentSDF, branches: tuple[Branch, ...], points: Float[Tensor, "K P 3"], codes: Float[Tensor, "K *N L"]
 ) -> list[Linearized]:
-    """Value and derivatives of some branches at the points of K shapes, the general one first; what they share is
-    computed once.
+    """Value and derivatives of some branches at the points of K shapes; what they share is computed once.
 
     With codes by layer (K, N, L), derivatives are by layer too, zero for layers that a branch does not have.
     """
@@ -43,28 +42,29 @@ def linearize(
     layers = model.conditioned()
     hooks = [layer.register_forward_hook(keep) for layer in layers]
     points = points.detach().requires_grad_()
-    found = []
+    found: list[Linearized] = []
+    general: Linearized | None = None
     try:
         with torch.enable_grad():
             canonical = model.canonical(points, codes)
             shared = len(calls)
             for branch in branches:
                 del calls[shared:]
-                below = None  # what an overfit branch adds to, linearized already
+                base = general if branch == "overfit" and model.adds_detail else None
                 if branch == "general":
                     distance = model.decode_general(canonical, codes)
                 else:
-                    below = found[-1] if found and model.config.residual else None
-                    distance = model.decode_overfit(canonical, codes, general=None if below is None else below.distance)
+                    distance = model.decode_overfit(canonical, codes, general=None if base is None else base.distance)
                 outputs = [output for _, _, output in calls]
                 *slopes, by_point = torch.autograd.grad(distance.sum(), [*outputs, points], retain_graph=True)
                 by_code = codes.new_zeros(*distance.shape, *codes.shape[1:])
                 for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
                     of_layer = by_code if codes.ndim == 2 else by_code[:, :, layers.index(layer)]
                     of_layer += _by_code(layer, inputs, slope)
-                if below is not None:
-                    by_code, by_point = by_code + below.by_code, by_point + below.by_point
+                if base is not None:
+                    by_code, by_point = by_code + base.by_code, by_point + base.by_point
                 found.append(Linearized(distance.detach(), by_code, by_point))
+                general = found[-1] if branch == "general" else general
     finally:
         for hook in hooks:
             hook.remove()
