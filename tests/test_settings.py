@@ -13,9 +13,10 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
 def test_only_what_is_named_differs_from_the_defaults() -> None:
-    config = from_dict(Config, {"train": {"steps": 5, "lr_grid": "1e-3"}, "model": {"general": {"width": 7}}}, "x")
-    assert (config.train.steps, config.train.lr_grid, config.model.general.width) == (5, 1e-3, 7)
+    config = from_dict(Config, {"train": {"steps": 5, "lr_grid": "1e-3"}, "model": {"general": {"depth": 7}}}, "x")
+    assert (config.train.steps, config.train.lr_grid, config.model.general.depth) == (5, 1e-3, 7)
     assert config.loss == Config().loss and config.model.overfit == Config().model.overfit
+    assert config.model.general.width == Config().model.general.width != type(config.model.general)().width
 
 
 def test_merge_leaves_its_input_alone() -> None:
