@@ -136,7 +136,7 @@ class LossConfig:
     lipschitz: float = 0.0
     """Mean squared slope of the distance in the code: interpolation without jumps."""
     lipschitz_branch: Branch = "general"
-    regularizer_points: int = 512
+    regularizer_points: int = 64
     """Uniform points per shape on which the general branch's regularizers are estimated. With `train.samples` points
     the eikonal term also sees every surface point once, moved by Gaussian noise of standard deviation 0.01 (IGR)."""
     ramp_epochs: int = 0

@@ -54,7 +54,8 @@ class Decoded:
         refined = self._refined
         lookup = refined.lookup if refined else None
         distance = self.model.branch(branch, points[None], self.code[None], lookup)[0]
-        return distance + refined.correction(points) if refined and branch == "general" else distance
+        corrected = branch == "general" or self.model.adds_detail
+        return distance + refined.correction(points) if refined and corrected else distance
 
 
 def _in_chunks(field: SignedDistance) -> SignedDistance:

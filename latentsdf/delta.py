@@ -88,6 +88,22 @@ def fingerprint(model: LatentSDF, code: Float[Tensor, "*N L"]) -> str:
     return digest.hexdigest()[:32]
 
 
+class Correction:
+    """What the general branch lacks at points (N, 3) in model space, between the vertices where it is known (Q,)."""
+
+    def __init__(
+        self, index: NDArray[np.int64], values: NDArray[np.float16], resolution: int, device: torch.device
+    ) -> None:
+        self._resolution = resolution
+        self._table = torch.zeros((resolution + 1) ** 3, 1, device=device)
+        self._table[torch.from_numpy(index).to(device), 0] = torch.from_numpy(values.astype(np.float32)).to(device)
+
+    def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+        lower = cells(points, self._resolution)
+        weights = corner_weights(points, lower, self._resolution)
+        return gather(self._table, corner_rows(lower, self._resolution), weights).squeeze(1)
+
+
 class Refined:
     """A delta at work on the model it was made for: the grid's lookup, and the correction of the general branch.
 
@@ -105,10 +121,7 @@ class Refined:
         self._slot = slots(torch.from_numpy(delta.rows).to(device), len(grid.table))
         nothing = torch.zeros(1, grid.channels, device=device)
         self._features = torch.cat((torch.from_numpy(delta.features.astype(np.float32)).to(device), nothing))
-        self._resolution = delta.resolution
-        self._correction = torch.zeros((delta.resolution + 1) ** 3, 1, device=device)
-        values = torch.from_numpy(delta.correction.astype(np.float32)).to(device)
-        self._correction[torch.from_numpy(delta.index).to(device), 0] = values
+        self.correction = Correction(delta.index, delta.correction, delta.resolution, device)
 
     def lookup(self, canonical: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Features of grid and delta together at canonical points."""
@@ -116,12 +129,6 @@ class Refined:
         rows = corner_rows(lower, self._grid.resolution)
         weights = corner_weights(canonical, lower, self._grid.resolution)
         return gather(self._grid.table, rows, weights) + gather(self._features, self._slot[rows], weights)
-
-    def correction(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
-        """What the general branch lacks at points in model space."""
-        lower = cells(points, self._resolution)
-        weights = corner_weights(points, lower, self._resolution)
-        return gather(self._correction, corner_rows(lower, self._resolution), weights).squeeze(1)
 
 
 def slots(rows: Tensor, count: int) -> Tensor:

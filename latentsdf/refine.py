@@ -2,8 +2,8 @@
 
 By its code alone the general branch can miss the surface of an unseen shape by more than the fusion band, and the
 overfitting branch knows only the detail of training shapes. So the general branch gets a correction on a lattice, set
-directly from the observed distances, and the grid rows that this shape's band reads are optimized on its samples; an
-overfit network that adds to the general branch adds to it uncorrected.
+directly from the observed distances, and the grid rows that this shape's band reads are optimized on its samples. An
+overfit network that adds to the general branch adds to the corrected one.
 """
 
 import time
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.config import RefineConfig
-from latentsdf.delta import Delta, fingerprint, slots
+from latentsdf.delta import Correction, Delta, fingerprint, slots
 from latentsdf.errors import ConfigError
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh import Similarity
@@ -72,14 +72,16 @@ def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config
     keep_freed_memory()
     began = time.monotonic()
     index, correction = _correct(model, code, detail)
-    rows, features = _optimize(model, code, detail, config, began)
+    lacking = correction.astype(np.float16)
+    resolution = detail.lattice.shape[0] - 1
+    rows, features = _optimize(model, code, detail, Correction(index, lacking, resolution, code.device), config, began)
     return Delta(
         made_for=fingerprint(model, code),
         rows=rows,
         features=features.astype(np.float16),
-        resolution=detail.lattice.shape[0] - 1,
+        resolution=resolution,
         index=index,
-        correction=correction.astype(np.float16),
+        correction=lacking,
     )
 
 
@@ -126,7 +128,7 @@ def _show_thin_parts(detail: Detail) -> NDArray[np.float32]:
 
 
 def _optimize(
-    model: LatentSDF, code: Tensor, detail: Detail, config: RefineConfig, began: float
+    model: LatentSDF, code: Tensor, detail: Detail, lacking: Correction, config: RefineConfig, began: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows (U,) that the samples read and what is added to them (U, C), by lazy Adam on the mean absolute error."""
     grid = model.shared_grid()
@@ -136,6 +138,7 @@ def _optimize(
         chunks = torch.from_numpy(detail.points).split(_CHUNK)
         canonical = torch.cat([model.canonical(chunk.to(device)[None], code[None])[0] for chunk in chunks])
         general = torch.cat([model.decode_general(some[None], code[None])[0] for some in canonical.split(_CHUNK)])
+        general += torch.cat([lacking(chunk.to(device)) for chunk in chunks])
     distance = torch.from_numpy(detail.distance).to(device)
     rows = _rows_read(canonical, resolution)
     slot = slots(rows, len(grid.table))
