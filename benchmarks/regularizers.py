@@ -65,7 +65,6 @@ SOFTPLUS = {"model.general.activation": "softplus"}
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "default_again": {"train.seed": 1},
-    "none": {"loss.code": 0.0},
     "agreement": {"loss.agreement": 0.5},
     "clamped": {"loss.clamp": 0.1},  # the samples say of the far field only that it is far
     "eikonal_clamped": EIKONAL | {"loss.clamp": 0.1},

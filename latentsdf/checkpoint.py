@@ -75,12 +75,13 @@ def save(
     steps: int,
 ) -> None:
     """Replace the checkpoint in `folder`; a crash on the way leaves the old one loadable. Without a state there is
-    nothing to resume from.
+    nothing to resume from. Raises CheckpointError when the disk has no room for both.
     """
     aside = folder / _ASIDE
     _finish(folder)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    _require_room(folder, _bytes((codes, model.state_dict(), state)))
     shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
     listing = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
     (aside / "shapes.json").write_text(json.dumps(listing, indent=1))
@@ -93,6 +94,25 @@ def save(
     with written_whole(aside / _MARK) as mark:
         mark.write_text(_STATELESS if state is None else "")
     _finish(folder)
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    """Before the first file: writers of tensors do not tell a full disk from other failures."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CheckpointError(
+            f"{folder}: the disk is full: this checkpoint takes {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+            "one written before is whole: free space and train with --resume, or write to another disk"
+        )
+
+
+def _bytes(value: Any) -> int:
+    """Size of the tensors in nested mappings and sequences."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(_bytes(part) for part in value.values())
+    return sum(_bytes(part) for part in value) if isinstance(value, (list, tuple)) else 0
 
 
 def _finish(folder: Path) -> None:

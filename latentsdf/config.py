@@ -111,8 +111,9 @@ class LossConfig:
     clamp: float = 0.0
     """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping: unseen shapes then have
     fewer surfaces where nothing should be."""
-    code: float = 1e-4
-    """Prior on the codes of the batch."""
+    code: float = 0.0
+    """Prior on the codes of the batch; the published presets have 1e-4. For codes that stay in a ball around the origin
+    or, by `code_prior` kl, can be sampled. Ours are held together by `train.code_decay`."""
     code_prior: CodePenalty = "norm"
     """Mean Euclidean norm (DeepSDF's and Compact-SDF's code), mean squared norm (DeepSDF's paper: a Gaussian prior),
     or the divergence of the batch's codes, taken as a Gaussian, from N(0, train.code_std^2) in every component: for

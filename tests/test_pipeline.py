@@ -221,11 +221,13 @@ def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkey
 def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoint(
     store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training.train(store_path, tmp_path / "space", small_config(steps=5))
+    config = replace(small_config(steps=5), loss=replace(small_config().loss, code=1e-4))
+    training.train(store_path, tmp_path / "space", config)
     before = (tmp_path / "space" / "model.safetensors").read_bytes()
+    longer = replace(config, train=replace(config.train, steps=9))
     monkeypatch.setattr(objective, "code_prior_term", lambda codes, *_: codes.sum() * math.nan)
     with pytest.raises(ls.TrainingError, match="the code term is not finite for .*table/table_000"):
-        training.train(store_path, tmp_path / "space", small_config(steps=9), resume=True)
+        training.train(store_path, tmp_path / "space", longer, resume=True)
     assert (tmp_path / "space" / "model.safetensors").read_bytes() == before
 
 

@@ -258,6 +258,21 @@ def test_a_killed_run_resumes_as_if_never_stopped(store_path: Path, tmp_path: Pa
     assert [line["loss"] for line in through] == [line["loss"] for line in killed]
 
 
+def test_a_full_disk_is_named_and_leaves_the_checkpoint_before(
+    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "space"
+    train.train(store_path, out, small_config(steps=2), device="cpu")
+    takes = sum((out / name).stat().st_size for name in ("model.safetensors", "codes.safetensors", "state.pt"))
+    weights = (out / "model.safetensors").read_bytes()
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: usage._replace(free=int(0.9 * takes)))
+        with pytest.raises(ls.CheckpointError, match=r"space: the disk is full: .* MB are free; .* --resume"):
+            train.train(store_path, out, small_config(steps=4), resume=True, device="cpu")
+    assert checkpoint.load_state(out)["step"] == 2 and (out / "model.safetensors").read_bytes() == weights
+
+
 def test_state_repeats_neither_weights_nor_codes(space_path: Path) -> None:
     model = sum(value.nbytes for value in checkpoint.load(space_path).model.state_dict().values())
     state = checkpoint.load_state(space_path)
