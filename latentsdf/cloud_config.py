@@ -9,7 +9,7 @@ from typing import Literal
 ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "siren", "igr"]
 NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
 NetworkStart = Literal["siren", "sphere", "multifrequency", "bowl"]
-Nearby = Literal["gaussian", "local"]
+Nearby = Literal["uniform", "gaussian", "local"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class FieldLossConfig:
     normals: tuple[float, ...] = (0.0,)
     """Angle or difference of grad u to the normals; left out for a cloud without, but `guide` estimates them."""
     normals_cosine: bool = False
+    sign_agnostic: tuple[float, ...] = (0.0,)
+    """| |u| - h | off the cloud, h the distance to its nearest point (SAL)."""
+    sign_agnostic_normals: tuple[float, ...] = (0.0,)
+    """Difference of grad u, up to its sign, to the direction away from the cloud's nearest point (SALD)."""
     off_surface: tuple[float, ...] = (0.0,)
     """exp(-100 |u|) off the cloud."""
     heat: tuple[float, ...] = (0.0,)
@@ -111,14 +115,20 @@ class ReconstructConfig:
     """Pyramid: step of the features."""
     lr_final: float = 0.02
     """Share of the learning rates left at the end of their cosine decay."""
+    warmup_steps: int = 100
+    """Steps over which the learning rates rise from zero."""
+    beta2: float = 0.99
+    """Decay of Adam's second moments."""
     clip: float = 10.0
     """Largest norm of the gradient; 0 for no limit."""
     surface_points: int = 512
     """Points of the cloud a step."""
     off_points: int = 512
-    """Points off the cloud a step: half uniform in the box, half from `nearby`."""
+    """Points off the cloud a step: the share `nearby_share` from `nearby`, the rest uniform in the box."""
     nearby: Nearby = "gaussian"
-    """A `gaussian` at the origin (HotSpot), or `local`: the cloud, moved as far as 50th neighbours are (IGR)."""
+    """`uniform` in the box too (SIREN, DiGS, StEik), from a `gaussian` at the origin (HotSpot), or `local`: the cloud,
+    moved as far as 50th neighbours are (IGR)."""
+    nearby_share: float = 0.5
     gaussian_std: float = 0.5
     """Standard deviation of that Gaussian per axis."""
     extent: float = 1.1

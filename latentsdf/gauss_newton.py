@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentsdf.config import Branch
+from latentsdf.devices import product_type
 from latentsdf.model.field import LatentSDF
 from latentsdf.model.jacobian import linearize
 from latentsdf.prior import CodePrior
@@ -88,6 +89,12 @@ class Solver:
         return self.prior.decode(coordinates if self.layers == 1 else coordinates.unflatten(1, (self.layers, -1)))
 
     @cached_property
+    def _products(self) -> torch.dtype:
+        """Derivatives to three digits do: a step is tried before it is taken."""
+        like = self.prior.mean
+        return product_type(like.device) if like.dtype == torch.float32 else like.dtype
+
+    @cached_property
     def _precision(self) -> Float[Tensor, "D D"]:
         """The prior of coordinates and placement v is v . P v."""
         like = self.prior.mean
@@ -151,7 +158,7 @@ class Solver:
         points, scale = move(samples.points, motions)
         curvature = 2 * self._precision.repeat(len(vector), 1, 1)
         slope = 2 * vector @ self._precision
-        found = linearize(self.model, _BRANCHES, points, self.codes(coordinates))
+        found = linearize(self.model, _BRANCHES, points, self.codes(coordinates), self._products)
         for branch, weight in zip(found, _weights(samples), strict=True):
             distance = branch.distance / scale
             residual = _residual(distance, samples)

@@ -50,6 +50,11 @@ class Detail:
     distance: NDArray[np.float32]
     lattice: NDArray[np.float32]
 
+    @property
+    def resolution(self) -> int:
+        """Cells per axis of the lattice."""
+        return len(self.lattice) - 1
+
 
 def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: RefineConfig) -> Detail:
     """What preprocessing would store of a mesh in the user's frame: the dense band, and the sparse lattice."""
@@ -73,13 +78,13 @@ def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config
     began = time.monotonic()
     index, correction = _correct(model, code, detail)
     lacking = correction.astype(np.float16)
-    resolution = detail.lattice.shape[0] - 1
-    rows, features = _optimize(model, code, detail, Correction(index, lacking, resolution, code.device), config, began)
+    corrected = Correction(index, lacking, detail.resolution, code.device)
+    rows, features = _optimize(model, code, detail, corrected, config, began)
     return Delta(
         made_for=fingerprint(model, code),
         rows=rows,
         features=features.astype(np.float16),
-        resolution=resolution,
+        resolution=detail.resolution,
         index=index,
         correction=lacking,
     )
@@ -95,8 +100,7 @@ def check(config: RefineConfig) -> None:
 def _correct(model: LatentSDF, code: Tensor, detail: Detail) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Lattice vertices at which the general branch is off near the surface or in its sign, and by how much."""
     wanted = _show_thin_parts(detail).reshape(-1).clip(-_CLAMP, _CLAMP)
-    resolution = detail.lattice.shape[0] - 1
-    everywhere = torch.from_numpy(lattice_points(np.arange(len(wanted)), resolution))
+    everywhere = torch.from_numpy(lattice_points(np.arange(len(wanted)), detail.resolution))
     with torch.no_grad():
         chunks = (chunk.to(code.device) for chunk in everywhere.split(_CHUNK))
         found = torch.cat([model.branch("general", chunk[None], code[None])[0].cpu() for chunk in chunks]).numpy()
@@ -111,7 +115,7 @@ def _show_thin_parts(detail: Detail) -> NDArray[np.float32]:
     The fused surface exists around sign changes of the general branch only.
     """
     lattice = detail.lattice.copy()
-    resolution = len(lattice) - 1
+    resolution = detail.resolution
     cell = ((detail.points + 1) * (resolution / 2)).astype(np.int64).clip(0, resolution - 1)
     linear = np.ravel_multi_index(tuple(cell.T), (resolution,) * 3)
     least = 2 / resolution / 4  # a corner on the surface would turn by nothing

@@ -99,6 +99,14 @@ def test_codes_by_layer_reach_their_layers_and_have_their_derivatives(
             torch.testing.assert_close(linearized.by_code[:, :, i, k], (up - down) / (2 * step), atol=1e-6, rtol=1e-4)
 
 
+def test_derivatives_from_products_in_bfloat16_keep_two_digits() -> None:
+    model = _model("hyper", 16)
+    points, codes = torch.rand(2, 700, 3) * 2 - 1, torch.randn(2, SMALL_MODEL.code_dim) * 0.3
+    (exact,), (quick,) = (linearize(model, ("general",), points, codes, kind) for kind in (None, torch.bfloat16))
+    assert torch.equal(exact.distance, quick.distance) and torch.equal(exact.by_point, quick.by_point)
+    assert 0 < (quick.by_code - exact.by_code).norm() < 0.01 * exact.by_code.norm()
+
+
 def test_the_prior_of_codes_by_layer_weighs_their_mean_and_their_distances_from_it() -> None:
     torch.manual_seed(0)
     prior = CodePrior.fit(torch.randn(30, 4))

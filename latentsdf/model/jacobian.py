@@ -28,11 +28,16 @@ class Linearized(NamedTuple):
 
 
 def linearize(
-    model: LatentSDF, branches: tuple[Branch, ...], points: Float[Tensor, "K P 3"], codes: Float[Tensor, "K *N L"]
+    model: LatentSDF,
+    branches: tuple[Branch, ...],
+    points: Float[Tensor, "K P 3"],
+    codes: Float[Tensor, "K *N L"],
+    products: torch.dtype | None = None,
 ) -> list[Linearized]:
     """Value and derivatives of some branches at the points of K shapes; what they share is computed once.
 
-    With codes by layer (K, N, L), derivatives are by layer too, zero for layers that a branch does not have.
+    With codes by layer (K, N, L), derivatives are by layer too, zero for layers that a branch does not have. The
+    products that give derivatives by the code, most of the work, may be in another type, such as bfloat16.
     """
     calls: list[tuple[ConditionedLinear, Tensor, Tensor]] = []
 
@@ -60,7 +65,7 @@ def linearize(
                 by_code = codes.new_zeros(*distance.shape, *codes.shape[1:])
                 for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
                     of_layer = by_code if codes.ndim == 2 else by_code[:, :, layers.index(layer)]
-                    of_layer += _by_code(layer, inputs, slope)
+                    of_layer += _by_code(layer, inputs, slope, products or slope.dtype)
                 if base is not None:
                     by_code, by_point = by_code + base.by_code, by_point + base.by_point
                 found.append(Linearized(distance.detach(), by_code, by_point))
@@ -71,16 +76,17 @@ def linearize(
     return found
 
 
-def _by_code(layer: ConditionedLinear, inputs: Tensor, slope: Tensor) -> Tensor:
+def _by_code(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, products: torch.dtype) -> Tensor:
     """Derivative (K, P, L) by the code of what has derivative `slope` (K, P, O) by the layer's output."""
     derivative = slope @ layer.shift.weight
     if layer.scale is not None:
         derivative += (slope * (inputs @ layer.linear.weight.mT)) @ layer.scale.weight
     if layer.weights is not None:
         by_weight = layer.weights.weight.unflatten(0, layer.linear.weight.shape)  # (O, F, L)
-        by_input = by_weight.transpose(0, 1).flatten(1)
+        by_input = by_weight.transpose(0, 1).flatten(1).to(products)
+        inputs, weighing = inputs.to(products), slope.to(products)
         for k, p in itertools.product(range(len(inputs)), range(0, inputs.shape[1], _AT_ONCE)):
             some = slice(p, p + _AT_ONCE)
             by_output = (inputs[k, some] @ by_input).unflatten(1, by_weight.shape[::2])  # (P, O, L)
-            derivative[k, some] += (slope[k, some, None] @ by_output).squeeze(1)
+            derivative[k, some] += (weighing[k, some, None] @ by_output).squeeze(1)
     return layer.code_scale * derivative

@@ -21,6 +21,8 @@ from latentsdf.losses import (
     heat_term,
     jet,
     normal_term,
+    sign_agnostic_normal_term,
+    sign_agnostic_term,
     off_surface_term,
     singular_hessian_term,
     surface_term,
@@ -33,7 +35,6 @@ from latentsdf.progress import track
 from latentsdf.ranges import require_in_range
 from latentsdf.reconstruction.sampling import Batch, Sampler
 
-_WARMUP = 100
 _WINDOW = 100
 _SECOND_ORDER: dict[str, Callable[[Jet], Tensor]] = {
     "divergence": divergence_term,
@@ -51,7 +52,7 @@ class Fit:
         torch.manual_seed(config.seed)
         self.network: nn.Module = build(config.network, cloud.dim, config.extent).to(device)
         dense = [p for name, p in self.network.named_parameters() if name != "table"]
-        self.adam = torch.optim.Adam(dense, lr=config.lr, betas=(0.9, 0.99), fused=True)
+        self.adam = torch.optim.Adam(dense, lr=config.lr, betas=(0.9, config.beta2), fused=True)
         self.rows: RowAdam | None = None
         if isinstance(self.network, FeaturePyramid):
             self.rows = RowAdam(self.network.table.data, config.lr_rows)
@@ -128,6 +129,10 @@ class Fit:
                 at(config.heat_lambda, progress),
                 self.sampler.mixture.density(away.points),
             ),
+            "sign_agnostic": lambda: sign_agnostic_term(away.distance, self.sampler.unsigned(away.points)[0]),
+            "sign_agnostic_normals": lambda: sign_agnostic_normal_term(
+                away.gradient, self.sampler.unsigned(away.points)[1]
+            ),
             "guide": lambda: data_term(whole.distance[off.stop :], batch.guide_distance),
         }
         if batch.normals is not None:
@@ -154,7 +159,7 @@ class Fit:
     def _decay(self, progress: float) -> float:
         """Share of the learning rates in use: a warm-up, then half a cosine down to `lr_final`."""
         decay = self.config.lr_final + (1 - self.config.lr_final) * 0.5 * (1 + math.cos(math.pi * progress))
-        return decay * min(1.0, (self.step + 1) / _WARMUP)
+        return decay * min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
@@ -176,11 +181,17 @@ def _require_valid(config: ReconstructConfig) -> None:
         "network.resolutions": 1,
         "network.channels": 1,
     }
-    require_in_range(config, least, positive=("gaussian_std",), shares=("lr_final",))
+    require_in_range(config, least, positive=("gaussian_std",), shares=("lr_final", "nearby_share"))
+    if config.nearby == "local" and any(config.loss.heat):
+        raise ConfigError(
+            "the heat term is an integral over the box and needs to know how densely points lie: "
+            "nearby must be gaussian or uniform, got local"
+        )
     if config.network.kind == "pyramid" and not config.network.resolutions:
         raise ConfigError("network.resolutions must name the cells per axis of at least one grid, such as '[8, 32]'")
     second_order = [name for name in _SECOND_ORDER if any(getattr(config.loss, name))]
     if config.network.kind == "pyramid" and second_order:
         raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(second_order)}")
-    for name in ("normals", *_SECOND_ORDER, "surface", "eikonal", "heat", "heat_lambda", "off_surface", "guide"):
-        at(getattr(config.loss, name), 0.0)
+    for schedule in vars(config.loss).values():
+        if isinstance(schedule, tuple):
+            at(schedule, 0.0)

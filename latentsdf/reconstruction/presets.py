@@ -84,7 +84,7 @@ def _sine(method: str, kind: Literal["sine", "quadratic"]) -> ReconstructConfig:
         lr=5e-4,
         surface_points=512,
         off_points=512,
-        nearby="gaussian",
+        nearby="uniform",
         extent=1.1,
     )
 

@@ -22,7 +22,8 @@ _PIECE = 65_536
 
 @dataclass(frozen=True)
 class Mixture:
-    """Half uniform in [-extent, extent]^dim, half normal at the origin, redrawn uniformly where that leaves the box.
+    """Uniform in [-extent, extent]^dim, but for a share that is normal at the origin; what of it leaves the box is
+    drawn uniformly after all.
 
     HotSpot's code keeps points outside the box, where its integral is not (METHODS 7.2) and grids have no features.
     """
@@ -30,21 +31,23 @@ class Mixture:
     dim: int
     extent: float
     std: float
+    share: float = 0.5
 
     def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "N d"]:
         """Points of the mixture, the uniform ones first."""
-        uniform = (torch.rand(count, self.dim, generator=generator) * 2 - 1) * self.extent
-        normal = torch.randn(count - count // 2, self.dim, generator=generator) * self.std
+        points = (torch.rand(count, self.dim, generator=generator) * 2 - 1) * self.extent
+        first = count - math.ceil(count * self.share)
+        normal = torch.randn(count - first, self.dim, generator=generator) * self.std
         inside = (normal.abs() <= self.extent).all(-1, keepdim=True)
-        uniform[count // 2 :] = torch.where(inside, normal, uniform[count // 2 :])
-        return uniform
+        points[first:] = torch.where(inside, normal, points[first:])
+        return points
 
     def density(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
-        """Probability density of the mixture at points of the box."""
+        """Probability density of the mixture at points of the box, for counts of which the share is whole."""
         kept = math.erf(self.extent / (self.std * math.sqrt(2))) ** self.dim
-        uniform = (1 - 0.5 * kept) / (2 * self.extent) ** self.dim
-        scale = (2 * math.pi * self.std**2) ** (-self.dim / 2)
-        return uniform + 0.5 * scale * torch.exp(-points.square().sum(-1) / (2 * self.std**2))
+        uniform = (1 - self.share * kept) / (2 * self.extent) ** self.dim
+        scale = self.share * (2 * math.pi * self.std**2) ** (-self.dim / 2)
+        return uniform + scale * torch.exp(-points.square().sum(-1) / (2 * self.std**2))
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Sampler:
         self.chances: Tensor | None = None
         """Probability of each point of the cloud; None for equal ones."""
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std)
+        share = config.nearby_share if config.nearby == "gaussian" else 0.0
+        self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std, share)
         points, normals = cloud.points, cloud.normals
         guide = np.empty((0, cloud.dim))
         distance = np.empty(0)
@@ -80,9 +84,10 @@ class Sampler:
         self.normals = None if normals is None else torch.from_numpy(normals.astype(np.float32))
         self.guide = torch.from_numpy(guide.astype(np.float32))
         self.guide_distance = torch.from_numpy(distance.astype(np.float32))
+        self._tree = cKDTree(points)
         if config.nearby == "local":
             nearest = min(_LOCAL_NEIGHBOUR, len(points) - 1)
-            reach = cKDTree(points).query(points, k=nearest + 1, workers=-1)[0][:, -1]
+            reach = self._tree.query(points, k=nearest + 1, workers=-1)[0][:, -1]
             self.reach = torch.from_numpy(reach.astype(np.float32))
 
     def draw(self) -> Batch:
@@ -94,10 +99,9 @@ class Sampler:
             rows = torch.multinomial(self.chances, count, replacement=True, generator=self.generator)
         off = self.mixture.draw(self.config.off_points, self.generator)
         if self.config.nearby == "local":
-            half = len(off) // 2
-            near = self._rows(len(self.points), len(off) - half)
+            near = self._rows(len(self.points), math.ceil(len(off) * self.config.nearby_share))
             noise = torch.randn(len(near), off.shape[1], generator=self.generator)
-            off[half:] = self.points[near] + self.reach[near, None] * noise
+            off[len(off) - len(near) :] = self.points[near] + self.reach[near, None] * noise
         guided = self._rows(len(self.guide), self.config.surface_points if len(self.guide) else 0)
         parts = (
             self.points[rows],
@@ -107,6 +111,13 @@ class Sampler:
             self.guide_distance[guided],
         )
         return Batch(*(None if part is None else part.to(self.device) for part in parts))  # type: ignore[arg-type]
+
+    def unsigned(self, points: Float[Tensor, "N d"]) -> tuple[Float[Tensor, " N"], Float[Tensor, "N d"]]:
+        """Distances to the nearest point of the cloud, and unit directions away from it."""
+        where = points.detach().cpu()
+        distance, nearest = self._tree.query(where.numpy(), workers=-1)
+        away = torch.nn.functional.normalize(where - self.points[nearest], dim=1)
+        return torch.from_numpy(distance.astype(np.float32)).to(points.device), away.to(points.device)
 
     def _rows(self, total: int, count: int) -> Tensor:
         return torch.randint(max(total, 1), (count,), generator=self.generator)
