@@ -159,8 +159,9 @@ _SMALL = {
 }
 
 
-# METHODS 5: 0.1 (sqrt(y) - 1.6), where sqrt(y) starts as 1.11 |x|.
-_PUBLISHED_SPHERE = {"radius": 1.44, "slope": 0.11}
+def _with_published_sphere(network: NetworkConfig) -> NetworkConfig:
+    """The start 0.1 (sqrt(y) - 1.6), where sqrt(y) is 1.11 |x| (METHODS 5)."""
+    return replace(network, radius=1.44, slope=0.11)
 
 
 def _hotspot_paper(small: ReconstructConfig, dim: int) -> ReconstructConfig:
@@ -190,7 +191,7 @@ def _hotspot_paper(small: ReconstructConfig, dim: int) -> ReconstructConfig:
         heat=(80 / 3, 0.8, 80 / 3, 0.4 / 3),
         heat_lambda=(4.0, 0.2, 4.0, 30.0),
     )
-    network = NetworkConfig(kind="quadratic", width=128, depth=5, start="multifrequency", **_PUBLISHED_SPHERE)
+    network = _with_published_sphere(NetworkConfig(kind="quadratic", width=128, depth=5, start="multifrequency"))
     return replace(
         small,
         loss=loss,
@@ -212,7 +213,7 @@ def _sine_paper(small: ReconstructConfig, _: int) -> ReconstructConfig:
     }[small.method]
     network = replace(small.network, width=width, depth=depth)
     if small.method != "siren":
-        network = replace(network, **_PUBLISHED_SPHERE)
+        network = _with_published_sphere(network)
     loss = replace(small.loss, directional=_scaled(100.0)) if small.method == "steik" else small.loss
     return replace(
         small,
