@@ -61,6 +61,25 @@ def _latentsdf(dim: int) -> ReconstructConfig:
 
 
 def _hotspot(dim: int) -> ReconstructConfig:
+    if dim == 2:
+        # The published network, weights and schedules; a twentieth of its points a step, at five times its rate.
+        return ReconstructConfig(
+            method="hotspot",
+            network=NetworkConfig(kind="softplus", width=128, depth=6, radius=0.2),
+            loss=FieldLossConfig(
+                surface=(90.0,),
+                eikonal=(0.01, 0.7, 0.01, 5.0),
+                heat=(0.4, 0.8, 0.4, 0.9, 0.06, 0.04),
+                heat_lambda=(53.0,),
+            ),
+            steps=12_000,
+            lr=5e-4,
+            beta2=0.999,
+            surface_points=512,
+            off_points=512,
+            gaussian_std=0.57,
+            extent=1.7,
+        )
     return ReconstructConfig(
         method="hotspot",
         network=NetworkConfig(kind="softplus", width=96, depth=4, radius=0.5),
@@ -74,7 +93,7 @@ def _hotspot(dim: int) -> ReconstructConfig:
         lr=2e-3,
         surface_points=384,
         off_points=256,
-        extent=1.5 if dim == 2 else 1.1,
+        extent=1.1,
     )
 
 
@@ -166,25 +185,7 @@ def _with_published_sphere(network: NetworkConfig) -> NetworkConfig:
 
 def _hotspot_paper(small: ReconstructConfig, dim: int) -> ReconstructConfig:
     if dim == 2:
-        loss = FieldLossConfig(
-            surface=(90.0,),
-            eikonal=(0.01, 0.7, 0.01, 5.0),
-            heat=(0.4, 0.8, 0.4, 0.9, 0.06, 0.04),
-            heat_lambda=(53.0,),
-        )
-        network = NetworkConfig(kind="softplus", width=128, depth=6, radius=0.2)
-        return replace(
-            small,
-            loss=loss,
-            network=network,
-            extent=1.7,
-            gaussian_std=0.57,
-            steps=10_000,
-            lr=1e-4,
-            lr_final=1.0,
-            surface_points=15_000,
-            off_points=8192,
-        )
+        return replace(small, steps=10_000, lr=1e-4, lr_final=1.0, surface_points=15_000, off_points=8192)
     loss = FieldLossConfig(
         surface=(350.0,),
         eikonal=(1.0, 0.2, 1.0, 10.0),
