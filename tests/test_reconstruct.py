@@ -16,10 +16,10 @@ from latentsdf.cli.main import main
 from latentsdf.cloud_config import FieldLossConfig, NetworkConfig, ReconstructConfig
 from latentsdf.errors import CheckpointError, ConfigError, MeshError, TrainingError
 from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.mixture import Mixture
 from latentsdf.ranges import require_in_range
 from latentsdf.reconstruction import METHODS, preset
 from latentsdf.reconstruction.picture import level_sets
-from latentsdf.reconstruction.sampling import Mixture
 
 
 def _circle(count: int, radius: float) -> np.ndarray:
