@@ -123,7 +123,7 @@ class Run:
 
     def _blame(self, batch: Batch | PointBatch, rising: float) -> None:
         """Raise TrainingError naming the terms that are not finite and the shapes that make them so."""
-        bad: dict[str, None] = {}
+        bad: set[str] = set()
         shapes = []
         # The spread of codes is that of several, and nobody's alone.
         loss = self.config.loss
@@ -134,13 +134,13 @@ class Run:
             one = batch.one(position)
             terms, _ = objective(one, self.codes.table.detach()[one.shape], rising)
             names = [name for name, value in terms.items() if not torch.isfinite(value)]
-            bad |= dict.fromkeys(names)
+            bad.update(names)
             if names:
                 shapes.append(self.keys[int(one.shape)])
         more = f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
         named = f"for {', '.join(shapes[:8])}{more}" if shapes else "for another process's shapes, or for no single one"
         raise TrainingError(
-            f"step {self.step}: the {' and '.join(bad) or 'total'} term is not finite {named}. The last checkpoint is "
+            f"step {self.step}: the {' and '.join(sorted(bad)) or 'total'} term is not finite {named}. The last checkpoint is "
             "kept; lower train.lr_network or train.lr_grid, or check these shapes"
         )
 

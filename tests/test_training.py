@@ -19,7 +19,7 @@ from PIL import Image
 
 import latentsdf as ls
 from latentsdf import budget, checkpoint, cli, parallel, train
-from latentsdf.config import BranchConfig, Config, LossConfig, SamplingConfig, TrainConfig
+from latentsdf.config import Branch, BranchConfig, Config, LossConfig, SamplingConfig, TrainConfig
 from latentsdf.dataset import Batch, Classes, bytes_of, load
 from latentsdf.geometry.sampling import lattice_points
 from latentsdf.journal import open_journal, reconstructions
@@ -391,6 +391,26 @@ def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> Non
     run.train_step()
     run.pool._parts[2].free[:, 3] = np.nan
     with pytest.raises(ls.TrainingError, match="step 1: the general term is not finite for table/table_0002. The last"):
+        run.train_step()
+
+
+@pytest.mark.parametrize("branch", ["general", "overfit"])
+def test_only_the_shape_whose_code_is_bad_is_blamed(branch: Branch, store_path: Path) -> None:
+    loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, eikonal_branch=branch, agreement=0.1)
+    run = new_run(store_path, replace(small_config(), loss=loss))
+    run.train_step()
+    run.codes.table.data[2, 1] = np.nan
+    with pytest.raises(ls.TrainingError, match=r"step 1: the .*code and .*general.* not finite for table/table_0002\. The"):
+        run.train_step()
+
+
+def test_a_bad_weight_of_the_warp_is_the_fault_of_every_shape(store_path: Path) -> None:
+    run = new_run(store_path, small_config())
+    run.train_step()
+    assert run.model.warp is not None
+    next(run.model.warp.parameters()).data.view(-1)[0] = np.nan
+    expected = r"the general and overfit term is not finite for (table/table_000\d(, )?){4}\. The last"
+    with pytest.raises(ls.TrainingError, match=expected):
         run.train_step()
 
 
