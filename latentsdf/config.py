@@ -127,9 +127,12 @@ class LossConfig:
     eikonal_branch: Branch = "general"
     """Terms on the overfit branch also reach the general one where `model.residual` adds to it; so for those below."""
     heat: float = 0.0
-    """HotSpot's screened-Poisson energy: suppresses spurious surface far from the shape (METHODS 7)."""
-    heat_lambda: float = 15.0
-    """Absorption of the heat term, in 1 / model-space length."""
+    """HotSpot's screened-Poisson energy: suppresses spurious surface far from the shape (METHODS 7). Of the general
+    branch an unbiased estimate of its integral over the box; of the overfit one, which holds in the band alone, the
+    mean of the integrand over band samples, which is no energy but a weight against steepness there."""
+    heat_lambda: tuple[float, ...] = (15.0,)
+    """Absorption of the heat term, in 1 / model-space length: a schedule (v0, t1, v1, ..., end) over the run
+    (`losses.schedule`), a number for a constant one. HotSpot begins low and ends high: (4, 0.2, 4, 30)."""
     heat_branch: Branch = "general"
     divergence: float = 0.0
     """StEik's directional divergence: how the gradient bends along itself, steadies the eikonal term. For softplus."""
@@ -138,8 +141,9 @@ class LossConfig:
     """Mean squared slope of the distance in the code: interpolation without jumps."""
     lipschitz_branch: Branch = "general"
     regularizer_points: int = 64
-    """Uniform points per shape on which the general branch's regularizers are estimated. With `train.samples` points
-    the eikonal term also sees every surface point once, moved by Gaussian noise of standard deviation 0.01 (IGR)."""
+    """Uniform points per shape on which the general branch's regularizers are estimated; the heat term has as many of
+    its own, half of which crowd where shapes are. With `train.samples` points the eikonal term also sees every surface
+    point once, moved by Gaussian noise of standard deviation 0.01 (IGR)."""
     ramp_epochs: int = 0
     """Epochs over which the code and feature terms rise from zero."""
 
