@@ -18,6 +18,7 @@ Schedule = Literal["cosine", "halving"]
 Draw = Literal["even", "signs", "near", "surface"]
 Samples = Literal["sdf", "points"]
 Frame = Literal["user", "model"]
+Reference = Literal["samples", "vertices"]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from latentsdf.cli import flags
-from latentsdf.cli.numbers import whole
+from latentsdf.cli.numbers import positive, whole
 from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.config import Reference
 from latentsdf.errors import ConfigError
 from latentsdf.progress import console, show_note
 
@@ -20,7 +21,16 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
     flags.refining(parser)
     parser.add_argument("--points", type=whole(1), default=100_000, help="surface samples a side (%(default)s)")
-    flags.seed(parser, "the surface samples")
+    parser.add_argument(
+        "--taus", type=positive(), nargs="+", metavar="TAU", help="thresholds of the F-score, below 1 (0.01 0.02)"
+    )
+    parser.add_argument(
+        "--reference",
+        choices=get_args(Reference),
+        default="samples",
+        help="what of the meshes is compared with: samples, or their vertices as Compact-SDF does (%(default)s)",
+    )
+    flags.seed(parser, "the samples")
     parser.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv and worst.png (the worst 12)")
     flags.decoding(parser)
     parser.set_defaults(exit_code=lambda result: 0 if result["shapes"] else 1)
@@ -29,6 +39,7 @@ def add(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.evaluate import evaluate, load_references
     from latentsdf.geometry.files import find_meshes
+    from latentsdf.geometry.metrics import TAUS
     from latentsdf.render import comparison_sheet
 
     refinement = flags.refinement(arguments)
@@ -46,6 +57,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         mode=arguments.mode,
         points=arguments.points,
         seed=arguments.seed,
+        taus=tuple(arguments.taus or TAUS),
+        against=arguments.reference,
         refinement=refinement,
     )
     evaluation.failed.update(failed)
