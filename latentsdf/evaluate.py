@@ -100,9 +100,10 @@ class Evaluation:
 
         for shape, row in self.figures().items():
             table.add_row(shape, *cells(row))
+        count = f" of {len(self.shapes)}, {len(self.failed)} failed"
         for statistic in ("mean", "median", "worst") if summary else ():
             row = {name: values[statistic] for name, values in summary.items()}
-            table.add_row(f"[bold]{statistic}", *cells(row))
+            table.add_row(f"[bold]{statistic}[/]{count}", *cells(row))
         return table
 
     def worst(self, count: int) -> list[str]:
@@ -135,19 +136,26 @@ def evaluate(
     field_points: int = FIELD_POINTS,
     inversion: InvertConfig | None = None,
     refinement: RefineConfig | None = None,
+    fits: Mapping[str, CodeLike] | None = None,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare reconstructions with reference meshes (any frame), by name.
 
     Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by codes alone, or
-    by codes and delta with `refinement`. Returns the figures and the reconstructions in model space; `taus`, `against`:
-    see `geometry.metrics.compare`; without `field_points` fields are not compared. A shape that fails is named, not
-    fatal. Raises ConfigError for fewer than 1 point a side and a tau that is not between 0 and 1.
+    by codes and delta with `refinement`; with `fits`, these are compared with the references of their names. Returns
+    the figures and the reconstructions in model space; `taus`, `against`: see `geometry.metrics.compare`; without
+    `field_points` fields are not compared. A shape that fails is named, not fatal. Raises ConfigError for fewer than 1
+    point a side and a tau that is not between 0 and 1.
     """
     if points < 1:
         raise ConfigError(f"figures need at least 1 point a side, got {points}")
     require_taus(taus)
     references, failed = _cleaned(references)
-    codes = _codes(space, references, unseen, inversion, refinement, failed)
+    if fits is None:
+        codes = _codes(space, references, unseen, inversion, refinement, failed)
+    else:
+        alone = fits.keys() - references.keys() - failed.keys()
+        failed.update({name: "no reference mesh of this name, or several" for name in alone})
+        codes = {name: fit for name, fit in fits.items() if name in references}
     evaluation, reconstructions = measure(
         space,
         codes,

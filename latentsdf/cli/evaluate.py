@@ -2,14 +2,17 @@
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from latentsdf.cli import flags
+from latentsdf.cli import flags, shapes
 from latentsdf.cli.numbers import positive, whole
 from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.config import Reference
+from latentsdf.config import InvertConfig, Reference
 from latentsdf.errors import ConfigError
 from latentsdf.progress import console, show_note
+
+if TYPE_CHECKING:
+    from latentsdf.space import CodeLike
 
 
 def add(verbs: Verbs) -> None:
@@ -19,7 +22,11 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--meshes", type=Path, required=True, help="folder of reference meshes, searched in depth")
     parser.add_argument("--split", type=Path, help="DeepSDF split file that selects them")
     parser.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
+    parser.add_argument("--one-code", action="store_true", help="invert by the one code alone, without codes by layer")
     flags.refining(parser)
+    parser.add_argument(
+        "--fits", type=Path, help="folder of latentsdf invert: measure what it wrote, by name of the mesh"
+    )
     parser.add_argument("--points", type=whole(1), default=100_000, help="surface samples a side (%(default)s)")
     parser.add_argument(
         "--taus", type=positive(), nargs="+", metavar="TAU", help="thresholds of the F-score, below 1 (0.01 0.02)"
@@ -44,10 +51,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     refinement = flags.refinement(arguments)
     if refinement is not None and not arguments.invert:
-        raise ConfigError("--refine goes with --invert; training shapes have their detail already")
+        raise ConfigError("--refine goes with --invert; training shapes and fits have their detail already")
+    if arguments.one_code and not arguments.invert:
+        raise ConfigError("--one-code goes with --invert; training shapes have one code, fits what they were given")
+    if arguments.invert and arguments.fits is not None:
+        raise ConfigError("--fits measures what was inverted before; leave out --invert")
     flags.require_folder(arguments.out)
     space = flags.load_space(arguments)
     found = find_meshes(arguments.meshes, split=arguments.split)
+    fits: dict[str, CodeLike] | None = None
+    unread: dict[str, str] = {}
+    if arguments.fits is not None:
+        fits, unread = shapes.fits_in(space, arguments.fits, {file.id for file in found})
+        found = [file for file in found if file.id in fits]
     references, failed = load_references(found)
     evaluation, reconstructions = evaluate(
         space,
@@ -59,9 +75,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         seed=arguments.seed,
         taus=tuple(arguments.taus or TAUS),
         against=arguments.reference,
+        inversion=InvertConfig(by_layer=not arguments.one_code),
         refinement=refinement,
+        fits=fits,
     )
-    evaluation.failed.update(failed)
+    evaluation.failed.update(unread | failed)
     console.print(evaluation.table())
     for name, reason in evaluation.failed.items():
         show_note("not measured", f"{name}: {reason}")
