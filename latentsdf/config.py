@@ -207,7 +207,8 @@ class TrainConfig:
     log_every: int = 50
     """Steps between lines of `metrics.jsonl`."""
     bf16: bool = True
-    """Matrix products in bfloat16; turn it off on processors that only emulate it (before AVX512-BF16 or AMX)."""
+    """Matrix products in bfloat16 where the device multiplies it natively: GPUs from Ampere on, processors with
+    AVX512-BF16 or AMX. Others compute in float32, as all do without it."""
     seed: int = 0
 
 

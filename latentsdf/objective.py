@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentsdf.config import Branch, LossConfig, TrainConfig
 from latentsdf.dataset import MIXTURE, Batch
+from latentsdf.devices import product_type
 from latentsdf.losses import (
     Jet,
     at,
@@ -37,6 +38,8 @@ class Objective:
 
     def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
         self.model, self.loss, self.train = model, loss, train
+        device = next(model.parameters()).device
+        self.bf16 = train.bf16 and product_type(device) == torch.bfloat16
 
     def __call__(
         self, batch: Batch | PointBatch, codes: Tensor, ramp: float, progress: float
@@ -82,7 +85,7 @@ class Objective:
         # The general branch sees as many band samples as free-space ones, or none.
         both = free if self.train.lattice else 2 * free
         touched = model.grid.touch(in_band.reshape(-1, 3)) if model.grid is not None else None
-        with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.train.bf16):
+        with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.bf16):
             general = model.decode_general(canonical[:, :both], codes).float()
             overfit = None
             if touched is not None:
@@ -115,7 +118,7 @@ class Objective:
         """
         model, few = self.model, batch.band_points[:, ::_SEEN_AGAIN]
         points = torch.cat((few, few.roll(1, 0)), dim=1)
-        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.train.bf16):
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.bf16):
             with torch.no_grad():
                 between = self._between(codes)
                 canonical = model.canonical(points, between)

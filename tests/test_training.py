@@ -18,7 +18,7 @@ from conftest import files_of, new_run, small_config
 from PIL import Image
 
 import latentsdf as ls
-from latentsdf import budget, checkpoint, cli, parallel, train
+from latentsdf import budget, checkpoint, cli, objective, parallel, train
 from latentsdf.config import Branch, BranchConfig, Config, LossConfig, ModelConfig, SamplingConfig, TrainConfig
 from latentsdf.dataset import Batch, Classes, bytes_of, load
 from latentsdf.geometry.sampling import lattice_points
@@ -535,6 +535,17 @@ def test_agreement_joins_the_branches_between_shapes_and_leaves_grid_and_codes(s
     terms = [run.train_step()["agreement"] for _ in range(80)]
     assert np.mean(terms[-10:]) < 0.5 * np.mean(terms[:10])
     assert torch.equal(table, before) and torch.equal(run.codes.table, codes)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_products_are_in_bfloat16_where_the_device_has_them(
+    native: bool, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = torch.bfloat16 if native else torch.float32
+    monkeypatch.setattr(objective, "product_type", lambda device: kind if device.type == "cpu" else None)
+    found = new_run(store_path, small_config(points_per_shape=64)).train_step()
+    exact = new_run(store_path, small_config(points_per_shape=64, bf16=False)).train_step()
+    assert found == pytest.approx(exact, rel=0.05) and (found == exact) is not native
 
 
 def test_terms_on_one_branch_share_its_values_and_gradients(store_path: Path) -> None:
