@@ -47,10 +47,12 @@ class Evaluation:
     points: int
     reference: Reference
     """What of the reference the samples are compared with."""
+    field_points: int
+    """Points at which fields are compared; 0 for no comparison."""
     seed: int
     shapes: dict[str, Comparison]
     fields: dict[str, FieldErrors]
-    """Of the fused field, where fields were asked for."""
+    """Of the fused field."""
     failed: dict[str, str]
 
     def figures(self) -> dict[str, dict[str, float]]:
@@ -76,6 +78,7 @@ class Evaluation:
             "resolution": self.resolution,
             "points": self.points,
             "reference": self.reference,
+            "field_points": self.field_points,
             "seed": self.seed,
             "frame": f"model space, normalization '{self.normalization}'",
             "summary": self.summary(),
@@ -204,8 +207,8 @@ def measure(
             except LatentSDFError as error:
                 failed[name] = str(error)
             advance()
-    evaluation = Evaluation(space.normalization, mode, resolution, points, against, seed, shapes, fields, failed)
-    return evaluation, reconstructions
+    how = (space.normalization, mode, resolution, points, against, field_points, seed)
+    return Evaluation(*how, shapes, fields, failed), reconstructions
 
 
 def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:

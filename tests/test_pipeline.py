@@ -161,6 +161,7 @@ def test_folders_of_inversions_are_evaluated_against_their_meshes(
     assert cli.main([*command, "--fits", str(fits)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["shapes"]) == {"a", "b"} and set(found["failed"]) == {"damaged"}
+    assert (found["field_points"], found["reference"]) == (20_000, "samples")
     mesh = load(fits / "a" / "mesh.ply")
     way = json.loads((fits / "a" / "report.json").read_text())["similarity"]
     to_model = Similarity(tuple(way["center"]), way["scale"]).to_model
