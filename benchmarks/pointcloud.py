@@ -116,13 +116,15 @@ def _solid(path: Path, config: ReconstructConfig, arguments: argparse.Namespace)
     _draw(result, path, config.method, arguments.pictures)
     accuracy = measure(result, result.mesh(256), truth, n=30_000)
     surface = accuracy.surface
+    nearest, floor = surface.nearest, surface.floor
     return accuracy.field.as_dict() | {
         "fit_seconds": round(fitted, 1),
-        "cd_l1_half": surface.cd_l1_half,
-        "floor_cd_l1_half": surface.floor_cd_l1_half,
-        "over_floor": surface.cd_l1_half / surface.floor_cd_l1_half,
-        "hausdorff": surface.hausdorff,
+        "cd_l1_half": nearest.cd_l1_half,
+        "floor_cd_l1_half": floor.cd_l1_half,
+        "over_floor": nearest.cd_l1_half / floor.cd_l1_half,
+        "hausdorff": nearest.hausdorff,
         "normal_consistency": surface.normal_consistency,
+        "normal_error": accuracy.normal_error,
     }
 
 

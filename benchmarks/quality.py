@@ -122,8 +122,8 @@ def measure_split(
             name: {
                 "triangle_mean": (c.to_reference_mean + c.to_reconstruction_mean) / 2,
                 "normal_error": 1 - c.normal_consistency,
-                "cd_sq_sum": c.cd_sq_sum,
-                "floor_cd_sq_sum": c.floor_cd_sq_sum,
+                "cd_sq_sum": c.nearest.cd_sq_sum,
+                "floor_cd_sq_sum": c.floor.cd_sq_sum,
             }
             for name, c in evaluation.shapes.items()
         }

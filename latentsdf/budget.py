@@ -6,6 +6,7 @@ import psutil
 import torch
 
 from latentsdf.config import Config
+from latentsdf.dataset import mixture_count
 from latentsdf.model.field import LatentSDF
 from latentsdf.pool import Pool
 
@@ -42,7 +43,8 @@ def memory_need(config: Config, pool: Pool) -> MemoryNeed:
     values += (free + band) * per_warp
     if settings.samples == "points":
         # The gradient's own pass leaves as much as the values' does.
-        values = 2 * (2 * band + config.loss.regularizer_points) * (per_general + per_warp)
+        box = config.loss.regularizer_points + mixture_count(config.loss)
+        values = 2 * (2 * band + box) * (per_general + per_warp)
     return MemoryNeed(
         networks=16 * sum(sizes.values()),
         grid=8 * grid + 12 * rows,

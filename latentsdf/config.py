@@ -18,6 +18,7 @@ Schedule = Literal["cosine", "halving"]
 Draw = Literal["even", "signs", "near", "surface"]
 Samples = Literal["sdf", "points"]
 Frame = Literal["user", "model"]
+Reference = Literal["samples", "vertices"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ class LossConfig:
     or the divergence of the batch's codes, taken as a Gaussian, from N(0, train.code_std^2) in every component: for
     codes that are to be sampled. The last needs batches of 2 shapes or more."""
     feature: float = 0.0
-    """Mean Euclidean norm of the grid features looked up (Compact-SDF, METHODS 1.2)."""
+    """Mean Euclidean norm of the grid features looked up (Compact-SDF, METHODS 1.2). For paths between shapes: at 1e-3
+    their steps varied 0.82 times as much, in one run, and normals of known shapes were 1.17 times as far off
+    (benchmarks/README.md)."""
     eikonal: float = 0.0
     """Deviation of |grad s| from 1: makes the field a distance away from the samples."""
     eikonal_norm: EikonalNorm = "l1"
@@ -127,9 +130,12 @@ class LossConfig:
     eikonal_branch: Branch = "general"
     """Terms on the overfit branch also reach the general one where `model.residual` adds to it; so for those below."""
     heat: float = 0.0
-    """HotSpot's screened-Poisson energy: suppresses spurious surface far from the shape (METHODS 7)."""
-    heat_lambda: float = 15.0
-    """Absorption of the heat term, in 1 / model-space length."""
+    """HotSpot's screened-Poisson energy: suppresses spurious surface far from the shape (METHODS 7). Of the general
+    branch an unbiased estimate of its integral over the box; of the overfit one, which holds in the band alone, the
+    mean of the integrand over band samples, which is no energy but a weight against steepness there."""
+    heat_lambda: tuple[float, ...] = (15.0,)
+    """Absorption of the heat term, in 1 / model-space length: a schedule (v0, t1, v1, ..., end) over the run
+    (`losses.schedule`), a number for a constant one. HotSpot begins low and ends high: (4, 0.2, 4, 30)."""
     heat_branch: Branch = "general"
     divergence: float = 0.0
     """StEik's directional divergence: how the gradient bends along itself, steadies the eikonal term. For softplus."""
@@ -138,8 +144,9 @@ class LossConfig:
     """Mean squared slope of the distance in the code: interpolation without jumps."""
     lipschitz_branch: Branch = "general"
     regularizer_points: int = 64
-    """Uniform points per shape on which the general branch's regularizers are estimated. With `train.samples` points
-    the eikonal term also sees every surface point once, moved by Gaussian noise of standard deviation 0.01 (IGR)."""
+    """Uniform points per shape on which the general branch's regularizers are estimated; the heat term has as many of
+    its own, half of which crowd where shapes are. With `train.samples` points the eikonal term also sees every surface
+    point once, moved by Gaussian noise of standard deviation 0.01 (IGR)."""
     ramp_epochs: int = 0
     """Epochs over which the code and feature terms rise from zero."""
 
@@ -202,7 +209,8 @@ class TrainConfig:
     log_every: int = 50
     """Steps between lines of `metrics.jsonl`."""
     bf16: bool = True
-    """Matrix products in bfloat16; turn it off on processors that only emulate it (before AVX512-BF16 or AMX)."""
+    """Matrix products in bfloat16 where the device multiplies it natively: GPUs from Ampere on, processors with
+    AVX512-BF16 or AMX. Others compute in float32, as all do without it."""
     seed: int = 0
 
 

@@ -7,6 +7,7 @@ fair samples, so a part of a shape loses resolution evenly, not in one place. A 
 imported, draws in its place those of its free-space samples that are as close to the surface.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -19,6 +20,7 @@ from torch import Tensor
 from latentsdf.config import Draw, LossConfig, TrainConfig
 from latentsdf.errors import StoreError
 from latentsdf.geometry.sampling import band_width
+from latentsdf.mixture import Mixture
 from latentsdf.store import SampleStore
 
 NEAR = 0.1
@@ -27,6 +29,9 @@ NEAR = 0.1
 BESIDE = 1.0
 """Band samples within so many cells of the surface are drawn half of the time where `draw` is 'surface'. A cell edge
 that the surface crosses has both ends there."""
+
+MIXTURE = Mixture(dim=3, extent=1.0, std=0.5)
+"""Where the general branch's heat term looks. Half of the points crowd where shapes are."""
 
 Float32 = NDArray[np.float32]
 
@@ -49,14 +54,15 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Batch(Drawn):
-    """Band samples (S, P, 3) with signed distance (S, P), free-space ones (S, F, 3) with theirs, and uniform points of
-    the box (S, R, 3)."""
+    """Band samples (S, P, 3) with signed distance (S, P), free-space ones (S, F, 3) with theirs, and points of the box:
+    uniform (S, R, 3), and of the mixture (S, H, 3)."""
 
     band_points: Tensor
     band_distance: Tensor
     free_points: Tensor
     free_distance: Tensor
     box_points: Tensor
+    mixture_points: Tensor
 
 
 @dataclass(frozen=True)
@@ -141,19 +147,21 @@ def _positions(index: Tensor, resolution: int) -> Tensor:
 def draw(
     shapes: Sequence[ShapeSamples],
     rows: Sequence[int],
-    sizes: tuple[int, int, int],
+    sizes: tuple[int, int, int, int],
     resolution: int,
     how: Draw,
     generators: Sequence[np.random.Generator],
 ) -> Batch:
-    """`sizes` band samples, free-space samples and uniform points of each shape, by its own generator."""
-    band, distance, free, box = [], [], [], []
+    """`sizes` band samples, free-space samples, uniform points and points of the mixture of each shape, by its own
+    generator."""
+    band, distance, free, box, mixture = [], [], [], [], []
     for shape, rng in zip(shapes, generators, strict=True):
         at, signed = shape.draw_band(sizes[0], how, rng)
         band.append(at)
         distance.append(signed)
         free.append(shape.draw_free(sizes[1], how, rng))
         box.append(torch.from_numpy(rng.uniform(-1, 1, (sizes[2], 3)).astype(np.float32)))
+        mixture.append(draw_mixture(sizes[3], rng))
     free_samples = torch.stack(free)
     if all(at.ndim == 1 for at in band):
         band_points = _positions(torch.stack(band), resolution)  # of all shapes at once: these are small operations
@@ -166,7 +174,21 @@ def draw(
         free_samples[..., :3],
         free_samples[..., 3],
         torch.stack(box),
+        torch.stack(mixture),
     )
+
+
+def mixture_count(loss: LossConfig) -> int:
+    """How many points of the mixture the loss asks for: an even number, of which half is half."""
+    asked = loss.heat > 0 and loss.heat_branch == "general"
+    return 2 * math.ceil(loss.regularizer_points / 2) if asked else 0
+
+
+def draw_mixture(count: int, rng: np.random.Generator) -> Tensor:
+    """Points (count, 3) of the mixture; none leave the generator as it was."""
+    if count == 0:
+        return torch.empty(0, 3)
+    return MIXTURE.draw(count, torch.Generator().manual_seed(int(rng.integers(2**63))))
 
 
 class SdfSource:
@@ -178,13 +200,12 @@ class SdfSource:
             weight > 0 and branch == "general"
             for weight, branch in (
                 (loss.eikonal, loss.eikonal_branch),
-                (loss.heat, loss.heat_branch),
                 (loss.divergence, loss.divergence_branch),
                 (loss.lipschitz, loss.lipschitz_branch),
             )
         )
-        points = train.points_per_shape
-        self._sizes = (points, max(1, round(points * train.free_share)), loss.regularizer_points if regularized else 0)
+        points, free = train.points_per_shape, max(1, round(train.points_per_shape * train.free_share))
+        self._sizes = (points, free, loss.regularizer_points if regularized else 0, mixture_count(loss))
 
     def nbytes(self, key: str) -> int:
         """Memory that all samples of a shape take; StoreError where there are none."""

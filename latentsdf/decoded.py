@@ -1,6 +1,6 @@
 """One shape of a space as signed distances in model space: either branch, both fused, and the band between them."""
 
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from latentsdf.config import Branch
 from latentsdf.delta import Delta, Refined
 from latentsdf.extract import SignedDistance
 from latentsdf.model.field import LatentSDF
+from latentsdf.model.jet import jet
 
 _CHUNK = 65_536
 
@@ -45,10 +46,26 @@ class Decoded:
 
         return _in_chunks(distance)
 
+    def slope(self) -> SignedDistance:
+        """|grad s| of the fused field; its jump at the edge of the band, if it has one, does not count."""
+        band = self.band
+
+        def slope(points: Tensor) -> Tensor:
+            fused = self._gradient("general", points)
+            near = band.holds(points)
+            if near.any():
+                fused[near] = self._gradient("overfit", points[near])
+            return fused.norm(dim=-1)
+
+        return lambda points: torch.cat([slope(some) for some in points.split(_CHUNK)])
+
     @cached_property
     def band(self) -> Band:
         """Where s_o holds, as `extract` fuses at 256^3."""
         return find_band(self.field("general"), band_voxels=self.band_voxels, device=self.code.device)
+
+    def _gradient(self, branch: Branch, points: Tensor) -> Tensor:
+        return jet(partial(self._decode, branch), points).gradient.detach()
 
     def _decode(self, branch: Branch, points: Tensor) -> Tensor:
         refined = self._refined

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from latentsdf.config import Branch, LossConfig, TrainConfig
-from latentsdf.dataset import Batch
+from latentsdf.dataset import MIXTURE, Batch
+from latentsdf.devices import product_type
 from latentsdf.losses import (
     Jet,
+    at,
     code_prior_term,
     data_term,
     directional_divergence_term,
@@ -25,7 +27,6 @@ from latentsdf.model.field import LatentSDF
 from latentsdf.model.grid import FeatureGrid, Touched
 from latentsdf.points import PointBatch
 
-_BOX_VOLUME = 8.0
 _NEAR = 0.05  # where the two branches have to agree
 _SEEN_AGAIN = 8  # of so many band samples one is compared at a code between shapes
 
@@ -37,11 +38,16 @@ class Objective:
 
     def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
         self.model, self.loss, self.train = model, loss, train
+        device = next(model.parameters()).device
+        self.bf16 = train.bf16 and product_type(device) == torch.bfloat16
 
-    def __call__(self, batch: Batch | PointBatch, codes: Tensor, ramp: float) -> tuple[Terms, Touched | None]:
+    def __call__(
+        self, batch: Batch | PointBatch, codes: Tensor, ramp: float, progress: float
+    ) -> tuple[Terms, Touched | None]:
         """Weighted terms at codes (S, L), and the part of the grid they depend on.
 
-        `ramp` in [0, 1] is the present share of the weights that rise over the first epochs.
+        `ramp` in [0, 1] is the present share of the weights that rise over the first epochs, `progress` in [0, 1] the
+        share of the run that schedules go by.
         """
         loss, touched = self.loss, None
         if isinstance(batch, PointBatch):
@@ -50,7 +56,7 @@ class Objective:
             terms, touched = self._on_samples(batch, codes, ramp)
         if loss.code > 0:
             terms["code"] = ramp * loss.code * code_prior_term(codes, loss.code_prior, self.train.code_std)
-        return terms | self._regularizers(batch, codes, touched, terms), touched
+        return terms | self._regularizers(batch, codes, touched, progress, terms), touched
 
     def _on_points(self, batch: PointBatch, codes: Tensor) -> Terms:
         """IGR's terms (METHODS 3): s and its gradient on the surface, the eikonal term beside it and in the box."""
@@ -79,7 +85,7 @@ class Objective:
         # The general branch sees as many band samples as free-space ones, or none.
         both = free if self.train.lattice else 2 * free
         touched = model.grid.touch(in_band.reshape(-1, 3)) if model.grid is not None else None
-        with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.train.bf16):
+        with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.bf16):
             general = model.decode_general(canonical[:, :both], codes).float()
             overfit = None
             if touched is not None:
@@ -112,7 +118,7 @@ class Objective:
         """
         model, few = self.model, batch.band_points[:, ::_SEEN_AGAIN]
         points = torch.cat((few, few.roll(1, 0)), dim=1)
-        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.train.bf16):
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=self.bf16):
             with torch.no_grad():
                 between = self._between(codes)
                 canonical = model.canonical(points, between)
@@ -125,35 +131,40 @@ class Objective:
         """Codes at random on the lines from each shape of the batch to another."""
         return torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
 
-    def _regularizers(self, batch: Batch | PointBatch, codes: Tensor, touched: Touched | None, known: Terms) -> Terms:
-        """Terms beside the `known` ones on a named branch: the general one on uniform points of the box, the overfit
-        one in its band."""
+    def _regularizers(
+        self, batch: Batch | PointBatch, codes: Tensor, touched: Touched | None, progress: float, known: Terms
+    ) -> Terms:
+        """Terms beside the `known` ones on a named branch: the general one on points of the box, the overfit one in its
+        band."""
         loss = self.loss
         terms: Terms = {}
         jets: dict[Branch, Jet] = {}  # terms on one branch see the same values and gradients
-        for name, weight, branch, term in (
-            ("eikonal", loss.eikonal, loss.eikonal_branch, lambda at, _: self._eikonal(at.gradient)),
-            ("heat", loss.heat, loss.heat_branch, self._heat),
-            ("divergence", loss.divergence, loss.divergence_branch, self._divergence),
-        ):
-            if weight > 0 and name not in known:
-                if branch not in jets:
-                    field = partial(self.model.branch, branch, codes=codes, lookup=touched)
-                    jets[branch] = jet(field, _points(branch, batch))
-                terms[name] = weight * term(jets[branch], branch)
+
+        def jet_of(branch: Branch) -> Jet:
+            if branch not in jets:
+                jets[branch] = self._jet(branch, _points(branch, batch), codes, touched)
+            return jets[branch]
+
+        if loss.eikonal > 0 and "eikonal" not in known:
+            terms["eikonal"] = loss.eikonal * self._eikonal(jet_of(loss.eikonal_branch).gradient)
+        if loss.heat > 0:
+            # The other terms are means over uniform points.
+            whole = loss.heat_branch == "general"
+            heated = self._jet("general", batch.mixture_points, codes, touched) if whole else jet_of("overfit")
+            density = MIXTURE.density(batch.mixture_points) if whole else 1.0
+            absorption = at(loss.heat_lambda, progress)
+            terms["heat"] = loss.heat * heat_term(heated.distance, heated.gradient, absorption, density)
+        if loss.divergence > 0:
+            terms["divergence"] = loss.divergence * directional_divergence_term(jet_of(loss.divergence_branch))
         if loss.lipschitz > 0:
             terms["lipschitz"] = loss.lipschitz * self._lipschitz(batch, codes, touched)
         return terms
 
+    def _jet(self, branch: Branch, points: Tensor, codes: Tensor, touched: Touched | None) -> Jet:
+        return jet(partial(self.model.branch, branch, codes=codes, lookup=touched), points)
+
     def _eikonal(self, gradient: Tensor) -> Tensor:
         return (eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term)(gradient)
-
-    def _heat(self, at: Jet, branch: Branch) -> Tensor:
-        density = 1 / _BOX_VOLUME if branch == "general" else 1.0
-        return heat_term(at.distance, at.gradient, self.loss.heat_lambda, density)
-
-    def _divergence(self, at: Jet, _: Branch) -> Tensor:
-        return directional_divergence_term(at)
 
     def _lipschitz(self, batch: Batch | PointBatch, codes: Tensor, touched: Touched | None) -> Tensor:
         """The general branch between the codes of the batch; the overfit one, whose rows are drawn, at these codes."""

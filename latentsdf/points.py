@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentsdf.config import LossConfig, TrainConfig
-from latentsdf.dataset import Drawn
+from latentsdf.dataset import Drawn, draw_mixture, mixture_count
 from latentsdf.errors import StoreError
 from latentsdf.store import SampleStore
 
@@ -24,12 +24,13 @@ NEARBY = 0.01
 @dataclass(frozen=True)
 class PointBatch(Drawn):
     """Points on the surface (S, P, 3) with outward unit normals (S, P, 3), or (S, P, 0) where these are not asked for,
-    points near it (S, P, 3), and uniform points of the box (S, R, 3)."""
+    points near it (S, P, 3), and points of the box: uniform (S, R, 3), and of the mixture (S, H, 3)."""
 
     points: Tensor
     normals: Tensor
     near_points: Tensor
     box_points: Tensor
+    mixture_points: Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class PointSource:
 
     def __init__(self, store: SampleStore, train: TrainConfig, loss: LossConfig) -> None:
         self._store, self._columns = store, 6 if loss.normals > 0 else 3
-        self._points, self._box = train.points_per_shape, loss.regularizer_points
+        self._points, self._box, self._mixture = train.points_per_shape, loss.regularizer_points, mixture_count(loss)
 
     def nbytes(self, key: str) -> int:
         """Memory that all points of a shape take; StoreError where there are none, or none with normals."""
@@ -79,12 +80,13 @@ class PointSource:
         self, shapes: Sequence[ShapePoints], rows: Sequence[int], generators: Sequence[np.random.Generator]
     ) -> PointBatch:
         """A batch of these shapes, of which `rows` are the codes; points are drawn with replacement."""
-        drawn, noise, box = [], [], []
+        drawn, noise, box, mixture = [], [], [], []
         for shape, rng in zip(shapes, generators, strict=True):
             pick = torch.from_numpy(rng.integers(len(shape.surface), size=self._points))
             drawn.append(shape.surface[pick.to(shape.surface.device)])
             noise.append(torch.from_numpy(rng.standard_normal((self._points, 3), dtype=np.float32)))
             box.append(torch.from_numpy(rng.uniform(-1, 1, (self._box, 3)).astype(np.float32)))
+            mixture.append(draw_mixture(self._mixture, rng))
         points, normals = torch.stack(drawn).split((3, self._columns - 3), dim=-1)
         near = points + NEARBY * torch.stack(noise).to(points.device)
-        return PointBatch(torch.tensor(rows), points, normals, near, torch.stack(box))
+        return PointBatch(torch.tensor(rows), points, normals, near, torch.stack(box), torch.stack(mixture))

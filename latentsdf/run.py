@@ -83,7 +83,7 @@ class Run:
         self._bound_codes(batch.shape)
         codes = self.codes.table.detach()[batch.shape].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
-        terms, touched = self.objective(batch, codes, rising)
+        terms, touched = self.objective(batch, codes, rising, self.progress())
         loss = torch.stack(list(terms.values())).sum()
         values = torch.stack([loss, *terms.values()]).detach()
         self.team.average([values])
@@ -123,7 +123,7 @@ class Run:
 
     def _blame(self, batch: Batch | PointBatch, rising: float) -> None:
         """Raise TrainingError naming the terms that are not finite and the shapes that make them so."""
-        bad: dict[str, None] = {}
+        bad: set[str] = set()
         shapes = []
         # The spread of codes is that of several, and nobody's alone.
         loss = self.config.loss
@@ -132,16 +132,17 @@ class Run:
         # Not without gradients: some terms are made of them.
         for position in range(len(batch.shape)):
             one = batch.one(position)
-            terms, _ = objective(one, self.codes.table.detach()[one.shape], rising)
-            names = [name for name, value in terms.items() if not torch.isfinite(value)]
-            bad |= dict.fromkeys(names)
+            values, _ = objective(one, self.codes.table.detach()[one.shape], rising, self.progress())
+            names = [name for name, value in values.items() if not torch.isfinite(value)]
+            bad.update(names)
             if names:
                 shapes.append(self.keys[int(one.shape)])
         more = f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
         named = f"for {', '.join(shapes[:8])}{more}" if shapes else "for another process's shapes, or for no single one"
+        terms = " and ".join(sorted(bad)) or "total"
         raise TrainingError(
-            f"step {self.step}: the {' and '.join(bad) or 'total'} term is not finite {named}. The last checkpoint is "
-            "kept; lower train.lr_network or train.lr_grid, or check these shapes"
+            f"step {self.step}: the {terms} term is not finite {named}. The last checkpoint is kept; lower "
+            "train.lr_network or train.lr_grid, or check these shapes"
         )
 
     def require_finite(self) -> None:

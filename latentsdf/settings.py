@@ -57,7 +57,7 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--settings", type=cls)
     try:
-        parsed = parser.parse_object({"settings": values}, env=False)
+        parsed = parser.parse_object({"settings": _in_lists(cls, values)}, env=False)
     except ArgumentError as error:
         raise ConfigError(f"{source}: {_reason(error)}") from error
     settings: T = parser.instantiate(parsed)["settings"]
@@ -87,6 +87,18 @@ def _reason(error: ArgumentError) -> str:
     elif choices is not None:
         expected = f"one of {choices[1]}"
     return f"{key}: expected {expected}, got {value}"
+
+
+def _in_lists(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, a number where several can be given as a list of one: a schedule that is constant."""
+    listed = dict(values)
+    for field in dataclasses.fields(cls):
+        value = values.get(field.name)
+        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type) and isinstance(value, dict):
+            listed[field.name] = _in_lists(field.type, value)
+        elif field.type == tuple[float, ...] and type(value) in (int, float):
+            listed[field.name] = [value]
+    return listed
 
 
 def _known_keys(cls: type, prefix: str = "") -> list[str]:

@@ -156,10 +156,11 @@ class ShapeSpace:
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
         """Fused signed distance (N,) at points (N, 3) in model space."""
-        if np.ndim(points) != 2 or np.shape(points)[1] != 3:
-            raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
-        xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
-        return self.fused(shape)(xyz).cpu().numpy()
+        return self._at(self.fused(shape), points)
+
+    def slope(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
+        """Norm (N,) of the gradient of the fused distance at points (N, 3) in model space; 1 for a true distance."""
+        return self._at(self._decoded(shape).slope(), points)
 
     def invert(
         self, target: Target, config: InvertConfig | None = None, *, refinement: RefineConfig | None = None
@@ -201,6 +202,12 @@ class ShapeSpace:
         config = config or RefineConfig()
         detail = observe_detail(mesh, fit.similarity, config)
         return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
+
+    def _at(self, field: SignedDistance, points: Float[NDArray[np.floating], "N 3"]) -> NDArray[np.float32]:
+        if np.ndim(points) != 2 or np.shape(points)[1] != 3:
+            raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
+        xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
+        return field(xyz).cpu().numpy()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -12,6 +12,7 @@ from latentsdf.config import Config
 from latentsdf.errors import CheckpointError, ConfigError
 from latentsdf.folders import require_free
 from latentsdf.journal import Journal, open_journal
+from latentsdf.losses import at
 from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
 from latentsdf.progress import console, track
@@ -148,6 +149,7 @@ def require_valid(config: Config) -> None:
     require_in_range(config, _LEAST, positive=_POSITIVE, shares=("train.lr_final", "train.beta2"))
     if config.train.beta2 == 1:
         raise ConfigError("train.beta2 must be below 1, got 1: Adam would never learn the size of its steps")
+    at(config.loss.heat_lambda, 0.0)
     for name in ("warp", "general", "overfit"):
         branch = getattr(config.model, name)
         if branch.width > 0 and branch.skip > branch.depth:

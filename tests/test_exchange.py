@@ -232,7 +232,7 @@ def test_samples_of_deepsdf_train(deepsdf: Path, tmp_path: Path) -> None:
     store.verify("04256520/aa")
     rng = np.random.default_rng(0)
     shapes = [dataset.load(store, key, 1.0, "even", rng) for key in ("04256520/aa", "04256520/bb")]
-    batch = dataset.draw(shapes, [0, 1], (1000, 500, 0), store.config.resolution, "even", [rng, rng])
+    batch = dataset.draw(shapes, [0, 1], (1000, 500, 0, 0), store.config.resolution, "even", [rng, rng])
     assert batch.band_points.shape == (2, 1000, 3) and batch.free_points.shape == (2, 500, 3)
     assert batch.band_distance.abs().max() <= 6 * 2 / 512
     assert batch.band_distance.std() > 0.005 and batch.free_distance.abs().max() > 0.1

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.geometry.metrics import cd_l1_half, cd_sq_sum, compare, f_score, sample_surface
+from latentsdf.config import Reference
+from latentsdf.errors import ConfigError
+from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.geometry.metrics import cd_l1_half, compare, f_score, nearest_distances, sample_surface
 
 
 def _plate(height: float) -> trimesh.Trimesh:
@@ -16,8 +19,18 @@ def _plate(height: float) -> trimesh.Trimesh:
 
 def test_definitions_on_distances() -> None:
     a, b = np.array([0.1, 0.3]), np.array([0.2])
-    assert math.isclose(cd_sq_sum(a, b), 0.05 + 0.04)
-    assert math.isclose(cd_l1_half(a, b), 0.2)
+    expected = {
+        "cd_sq_sum": 0.05 + 0.04,
+        "cd_sq_half": 0.045,
+        "cd_l1_sum": 0.4,
+        "cd_l1_half": 0.2,
+        "nearest_to_reference": 0.2,
+        "nearest_to_reconstruction": 0.2,
+        "hausdorff": 0.3,
+        "hausdorff_95": 0.29,  # between 0.1 and 0.3, at 95 %
+    }
+    assert nearest_distances(a, b).as_dict() == pytest.approx(expected)
+    assert nearest_distances(b, np.array([0.5])).to_reconstruction == 0.5 and math.isclose(cd_l1_half(a, b), 0.2)
     assert math.isclose(f_score(a, b, 0.25), 2 * 0.5 * 1 / 1.5)
     assert f_score(a, b, 0.01) == 0.0
 
@@ -28,27 +41,67 @@ def test_two_parallel_plates_at_a_distance() -> None:
     assert math.isclose(result.to_reference_mean, t, rel_tol=1e-9)
     assert math.isclose(result.to_reconstruction_mean, t, rel_tol=1e-9)
     assert math.isclose(result.triangle_max, t, rel_tol=1e-9)
-    assert math.isclose(result.cd_l1_half, t, rel_tol=5e-3)
-    assert math.isclose(result.cd_sq_sum, 2 * t * t, rel_tol=5e-3)
-    assert math.isclose(result.hausdorff, t, rel_tol=2e-2)
-    assert result.f_score_002 == 0.0 and math.isclose(result.normal_consistency, 1.0)
+    assert math.isclose(result.nearest.cd_l1_half, t, rel_tol=5e-3)
+    assert math.isclose(result.nearest.cd_sq_sum, 2 * t * t, rel_tol=5e-3)
+    assert math.isclose(result.nearest.hausdorff, t, rel_tol=2e-2)
+    assert result.f_scores[0.02] == 0.0 and math.isclose(result.normal_consistency, 1.0)
 
 
 def test_the_floor_is_the_expected_one_and_a_perfect_copy_reaches_it() -> None:
     sphere = trimesh.creation.icosphere(5, 0.7)
     n = 30_000
     result = compare(sphere, sphere, n=n)
-    assert math.isclose(result.floor_cd_sq_sum, 2 * sphere.area / (math.pi * n), rel_tol=0.02)
-    assert math.isclose(result.floor_cd_l1_half, 0.5 * math.sqrt(sphere.area / n), rel_tol=0.02)
-    assert math.isclose(result.cd_sq_sum, result.floor_cd_sq_sum, rel_tol=0.03)
-    assert result.to_reference_mean < 1e-9 and result.f_score_002 > 0.99
+    figures = result.as_dict()
+    squared, distance = sphere.area / (math.pi * n), 0.5 * math.sqrt(sphere.area / n)
+    expected = {"cd_sq_sum": 2 * squared, "cd_sq_half": squared, "cd_l1_sum": 2 * distance, "cd_l1_half": distance}
+    expected |= {"nearest_to_reference": distance, "nearest_to_reconstruction": distance}
+    # Of distances with the density 2 pi n r exp(-pi n r^2 / A) / A one of 20 is larger than this.
+    expected["hausdorff_95"] = math.sqrt(math.log(20) * squared)
+    assert {name: figures[f"floor_{name}"] for name in expected} == pytest.approx(expected, rel=0.03)
+    assert {name: figures[name] for name in expected} == pytest.approx(expected, rel=0.03)
+    assert expected["hausdorff_95"] < figures["floor_hausdorff"] < 3 * expected["hausdorff_95"]
+    assert result.to_reference_mean < 1e-9 and result.f_scores[0.02] > 0.99
 
 
 @pytest.mark.parametrize("radius", [0.5, 0.6])
-def test_concentric_spheres(radius: float) -> None:
+@pytest.mark.parametrize("against", ["samples", "vertices"])
+def test_concentric_spheres(radius: float, against: Reference) -> None:
     reference = trimesh.creation.icosphere(5, 0.55)
-    result = compare(trimesh.creation.icosphere(5, radius), reference, n=20_000)
+    result = compare(trimesh.creation.icosphere(5, radius), reference, 20_000, taus=(0.04, 0.06), against=against)
     assert math.isclose(result.to_reference_mean, 0.05, rel_tol=0.01)
+    figures = result.as_dict()
+    for name, expected in (("cd_sq_half", 0.05**2), ("cd_l1_half", 0.05), ("hausdorff_95", 0.05)):
+        assert figures[name] == pytest.approx(expected, rel=0.08)
+    assert figures["hausdorff_95"] < figures["hausdorff"] < 0.07
+    assert figures["f_score_004"] == 0 and figures["f_score_006"] > 0.999 and "f_score_002" not in figures
+
+
+def test_vertices_of_the_reference_are_all_that_is_compared_with() -> None:
+    sphere = trimesh.creation.icosphere(2, 0.55)
+    loose = trimesh.Trimesh(np.vstack((sphere.vertices, [[9.0, 9.0, 9.0]])), sphere.faces, process=False)
+    ours = sample_surface(sphere, 500, 0).points
+    apart = np.linalg.norm(ours[:, None] - np.asarray(sphere.vertices), axis=-1)
+    result = compare(sphere, loose, 500, against="vertices")
+    assert result.nearest == nearest_distances(apart.min(1), apart.min(0))
+    again = np.linalg.norm(sample_surface(sphere, 500, 2).points[:, None] - np.asarray(sphere.vertices), axis=-1)
+    assert result.floor.as_dict() == pytest.approx(nearest_distances(again.min(1), again.min(0)).as_dict())
+
+
+@pytest.mark.parametrize("tau", [0.0, 1.0, math.nan])
+def test_a_threshold_outside_the_box_is_refused(tau: float) -> None:
+    with pytest.raises(ConfigError, match="thresholds of the F-score must be above 0 and below 1"):
+        compare(_plate(0.0), _plate(0.0), 10, taus=(0.5, tau))
+
+
+def test_a_field_of_slope_two_is_off_by_its_distance_and_its_slope_by_one() -> None:
+    points = np.random.default_rng(0).uniform(-1, 1, (200_000, 3))
+    exact = np.linalg.norm(points, axis=1) - 0.5
+    errors = compare_fields(2 * exact, exact, np.where(exact < 0.3, 2.0, 1.0))
+    near = np.abs(exact) <= 0.1
+    assert errors.iou == 1.0 and errors.near_eikonal == 1.0 and errors.near_smape == pytest.approx(2 / 3)
+    assert errors.eikonal == pytest.approx((4 / 3) * math.pi * 0.8**3 / 8, rel=0.01)
+    assert errors.near_mae == pytest.approx(np.abs(exact[near]).mean()) and errors.mae > errors.near_mae
+    assert compare_fields(exact, exact).as_dict().keys() == errors.as_dict().keys() - {"eikonal", "near_eikonal"}
 
 
 def test_samples_are_reproducible_and_area_weighted() -> None:

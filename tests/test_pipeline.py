@@ -22,8 +22,10 @@ from latentsdf import train as training
 from latentsdf.checkpoint import read_metrics
 from latentsdf.config import Config, InvertConfig
 from latentsdf.evaluate import evaluate
+from latentsdf.geometry.distance import MeshDistance
 from latentsdf.geometry.furniture import furniture
-from latentsdf.geometry.mesh import load, save
+from latentsdf.geometry.mesh import Similarity, load, normalize, save
+from latentsdf.geometry.metrics import compare
 from latentsdf.observation import observe
 from latentsdf.space import ShapeSpace
 
@@ -108,6 +110,101 @@ def test_evaluation_names_shapes_by_id_and_survives_bad_ones(
     result = json.loads(capsys.readouterr().out)
     assert set(result["shapes"]) == {"a", "b"} and set(result["failed"]) == {"c"}
     assert cli.main(command) == 1  # None of them is a training shape.
+
+
+def test_fields_are_compared_with_the_distances_of_their_meshes(space: ShapeSpace) -> None:
+    references = {"table_0001": furniture("table", 1), "other": furniture("table", 9)}
+    evaluation, _ = evaluate(space, references, resolution=32, points=2000, taus=(0.05,), against="vertices")
+    errors, figures = evaluation.fields["table_0001"], evaluation.figures()["table_0001"]
+    reference = normalize(references["table_0001"], space.normalization)[0]
+    points = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
+    exact = MeshDistance(reference)(points)
+    near, found = np.abs(exact) <= 0.1, space.distance("table_0001", points)
+    assert errors.mae == pytest.approx(np.abs(found - exact).mean(), rel=0.02)
+    assert errors.near_mae == pytest.approx(np.abs(found - exact)[near].mean(), rel=0.02)
+    assert errors.iou > 0.8 and errors.near_mae < 0.01
+    assert figures["floor_cd_l1_half"] > 0.05  # a table has few vertices
+    assert set(figures) > {"eikonal", "near_eikonal", "smape", "hausdorff_95", "floor_hausdorff"}
+    columns = {str(column.header): [str(cell) for cell in column.cells] for column in evaluation.table().columns}
+    assert columns["cd_l1_half (floor)"][0] == f"{figures['cd_l1_half']:.3g} ({figures['floor_cd_l1_half']:.2g})"
+    assert columns["shape"][1] == "[bold]mean[/] of 1, 1 failed" and "f_score_005" in columns
+    assert "against vertices" in str(evaluation.table().title)
+    plain, _ = evaluate(space, references, resolution=32, points=2000, field_points=0)
+    assert not plain.fields and "iou" not in plain.summary()
+
+
+def test_the_slope_of_the_fused_field_is_that_of_its_distance(space: ShapeSpace) -> None:
+    points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
+    ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
+    differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
+    wrong = np.abs(np.linalg.norm(differences, axis=0) - space.slope("table_0000", points))
+    assert np.quantile(wrong, 0.9) < 0.02  # a kink, or the edge of the band, may lie between the ends
+    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
+        space.slope("table_0000", np.zeros(3))
+
+
+def test_folders_of_inversions_are_evaluated_against_their_meshes(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meshes, fits = tmp_path / "meshes", tmp_path / "fits"
+    for name, number in (("a", 1), ("b", 2)):
+        save(furniture("table", number), meshes / f"{name}.ply")
+    paths = [str(meshes / "a.ply"), str(meshes / "b.ply")]
+    small = ["--resolution", "32", "--device", "cpu"]
+    assert cli.main(["invert", str(space_path), *paths, "--out", str(fits), "--steps", "5", *small]) == 0
+    shutil.copytree(fits / "a", fits / "damaged")
+    (fits / "damaged" / "code.npy").write_bytes(b"")
+    (fits / "b").rename(fits / "renamed")  # still b: its target says so
+    capsys.readouterr()
+    save(furniture("table", 3), meshes / "without_fit.ply")
+    command = ["evaluate", str(space_path), "--meshes", str(meshes), "--points", "500", "--json", *small]
+    assert cli.main([*command, "--fits", str(fits)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["shapes"]) == {"a", "b"} and set(found["failed"]) == {"damaged"}
+    assert (found["field_points"], found["reference"]) == (20_000, "samples")
+    mesh = load(fits / "a" / "mesh.ply")
+    way = json.loads((fits / "a" / "report.json").read_text())["similarity"]
+    to_model = Similarity(tuple(way["center"]), way["scale"]).to_model
+    both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
+    expected = compare(*both, n=500).as_dict()
+    assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)
+    assert cli.main([*command, "--fits", str(fits / "renamed")]) == 0
+    assert set(json.loads(capsys.readouterr().out)["shapes"]) == {"b"}
+    (meshes / "b.ply").unlink()
+    assert cli.main([*command, "--fits", str(fits / "renamed")]) == 1
+    assert "no reference mesh of this name" in json.loads(capsys.readouterr().out)["failed"]["b"]
+    for words, message in (
+        (["--fits", str(meshes)], "holds no fit; write some with `latentsdf invert"),
+        (["--fits", str(fits), "--invert"], "leave out --invert"),
+        (["--one-code"], "--one-code goes with --invert"),
+        (["--taus", "0.5", "2"], "thresholds of the F-score must be above 0 and below 1, got 2"),
+    ):
+        assert cli.main([*command, *words]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_unseen_shapes_are_evaluated_by_one_code_where_that_is_asked_for(
+    space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(furniture("table", 9), tmp_path / "a.ply")
+    asked: list[InvertConfig] = []
+    monkeypatch.setattr(
+        ShapeSpace, "invert_many", lambda _, seen, config: asked.append(config) or [np.zeros(8)] * len(seen)
+    )
+    command = [
+        "evaluate",
+        str(space_path),
+        "--meshes",
+        str(tmp_path),
+        "--invert",
+        "--resolution",
+        "16",
+        "--points",
+        "9",
+    ]
+    for words in ([], ["--one-code"]):
+        cli.main([*command, *words, "--device", "cpu"])
+    assert [config.by_layer for config in asked] == [True, False]
 
 
 def test_a_move_that_a_crash_cut_is_finished(space_path: Path, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_the_loss_equals_a_slow_one(config: Config, spheres: dict[bool, Path]) -
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        terms, touched = objective(batch, codes, 1.0)
+        terms, touched = objective(batch, codes, 1.0, 0.0)
         slow = _slow_terms(objective, batch, codes.detach())
     finally:
         torch.set_default_dtype(default)

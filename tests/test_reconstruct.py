@@ -18,11 +18,14 @@ from latentsdf.cloud_config import FieldLossConfig, Nearby, NetworkConfig, Recon
 from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError, MeshError, TrainingError
 from latentsdf.geometry.cloud import read_cloud
 from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.geometry.mesh import Similarity
+from latentsdf.mixture import Mixture
 from latentsdf.ranges import require_in_range
-from latentsdf.reconstruction import METHODS, preset
+from latentsdf.reconstruction import METHODS, Reconstruction, preset
 from latentsdf.reconstruction.fit import Fit
+from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.picture import level_sets
-from latentsdf.reconstruction.sampling import Mixture, Sampler
+from latentsdf.reconstruction.sampling import Sampler
 
 
 def _circle(count: int, radius: float) -> np.ndarray:
@@ -363,6 +366,27 @@ def test_the_command_keeps_an_earlier_result_unless_told_and_then_nothing_of_it(
     (out / "model.safetensors").touch()
     assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite"]) == 2
     assert "holds a trained space; name another --out" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("slope", [1.0, 2.0, -1.0])
+def test_accuracy_of_the_field_of_a_sphere_with_a_slope(slope: float) -> None:
+    class Sphere(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.slope = torch.nn.Parameter(torch.tensor(slope))
+
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            return self.slope * (points.norm(dim=1) - 0.6)
+
+    ball = trimesh.creation.icosphere(4, 1.2)
+    ball.apply_translation((3.0, 0.0, 0.0))
+    result = Reconstruction(Sphere(), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
+    accuracy = measure(result, ball, ball, n=500)
+    assert accuracy.normal_error == pytest.approx(0.0 if slope > 0 else 2.0, abs=1e-4)
+    assert (accuracy.field.eikonal, accuracy.field.near_eikonal) == pytest.approx((abs(slope) - 1,) * 2, abs=1e-5)
+    wrong = abs(slope - 1) * np.abs(np.linalg.norm(np.random.default_rng(0).uniform(-1, 1, (50_000, 3)), axis=1) - 0.6)
+    assert accuracy.field.mae == pytest.approx(wrong.mean(), abs=2e-3)
+    assert accuracy.as_dict()["normal_error"] == accuracy.normal_error and accuracy.surface.to_reference_mean < 1e-9
 
 
 def test_field_errors_by_hand() -> None:

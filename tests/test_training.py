@@ -18,11 +18,13 @@ from conftest import files_of, new_run, small_config
 from PIL import Image
 
 import latentsdf as ls
-from latentsdf import budget, checkpoint, cli, parallel, train
-from latentsdf.config import BranchConfig, Config, LossConfig, SamplingConfig, TrainConfig
+from latentsdf import budget, checkpoint, cli, objective, parallel, train
+from latentsdf.config import Branch, BranchConfig, Config, LossConfig, ModelConfig, SamplingConfig, TrainConfig
 from latentsdf.dataset import Batch, Classes, bytes_of, load
 from latentsdf.geometry.sampling import lattice_points
 from latentsdf.journal import open_journal, reconstructions
+from latentsdf.model.field import LatentSDF
+from latentsdf.objective import Objective
 from latentsdf.pool import Pool
 from latentsdf.schedule import learning_rate, ramp
 from latentsdf.store import SampleStore
@@ -180,9 +182,28 @@ def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypa
 
 def test_every_term_of_the_general_branch_gets_points_of_the_box(many: SampleStore) -> None:
     settings = replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)
-    for term in ("eikonal", "heat", "divergence", "lipschitz"):
+    for term in ("eikonal", "divergence", "lipschitz", "heat"):
         loss = LossConfig(**{term: 0.1, "regularizer_points": 7})  # type: ignore[arg-type]
-        assert Pool(many, many.keys(), settings, loss).batch(0).box_points.shape == (2, 7, 3)
+        batch = Pool(many, many.keys(), settings, loss).batch(0)
+        uniform, mixture = (0, 8) if term == "heat" else (7, 0)
+        assert batch.box_points.shape == (2, uniform, 3) and batch.mixture_points.shape == (2, mixture, 3)
+
+
+@pytest.mark.parametrize("points", [False, True], ids=["sdf", "points"])
+def test_the_heat_term_is_its_integral_over_the_box(points: bool, many: SampleStore) -> None:
+    kind = "points" if points else "sdf"
+    settings = TrainConfig(samples=kind, shapes_per_batch=1, points_per_shape=4, bf16=False)  # type: ignore[arg-type]
+    loss = LossConfig(heat=1.0, heat_lambda=(4.0, 0.5, 4.0, 8.0), eikonal=1.0, regularizer_points=150_000)
+    batch = Pool(many, many.keys(), settings, loss).batch(0)
+    model = LatentSDF(ModelConfig(code_dim=1, warp=BranchConfig(width=0), overfit=BranchConfig(width=0)))
+    model.branch = lambda *args, **_: 1.5 * (args[1].norm(dim=-1) - 0.5)  # type: ignore[method-assign]
+    axis = (torch.arange(120) + 0.5) / 60 - 1
+    distance = 1.5 * (torch.cartesian_prod(axis, axis, axis).norm(dim=-1) - 0.5)
+    for progress, absorption in ((0.0, 4.0), (0.75, 6.0), (1.0, 8.0)):
+        terms = Objective(model, loss, settings)._regularizers(batch, torch.zeros(1, 1), None, progress, {})
+        integral = 8 * (0.5 * torch.exp(-2 * absorption * distance.abs()) * (1.5**2 + 1)).mean().item()
+        assert terms["heat"].item() == pytest.approx(integral, rel=0.015)
+        assert terms["eikonal"].item() == pytest.approx(0.5, rel=1e-4)
 
 
 def test_the_lattice_joins_the_band_at_its_own_places(many: SampleStore) -> None:
@@ -394,6 +415,28 @@ def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> Non
         run.train_step()
 
 
+@pytest.mark.parametrize("branch", ["general", "overfit"])
+def test_only_the_shape_whose_code_is_bad_is_blamed(branch: Branch, store_path: Path) -> None:
+    loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, eikonal_branch=branch, agreement=0.1)
+    run = new_run(store_path, replace(small_config(), loss=loss))
+    run.train_step()
+    run.codes.table.data[2, 1] = np.nan
+    with pytest.raises(
+        ls.TrainingError, match=r"step 1: the .*code and .*general.* not finite for table/table_0002\. The"
+    ):
+        run.train_step()
+
+
+def test_a_bad_weight_of_the_warp_is_the_fault_of_every_shape(store_path: Path) -> None:
+    run = new_run(store_path, small_config())
+    run.train_step()
+    assert run.model.warp is not None
+    next(run.model.warp.parameters()).data.view(-1)[0] = np.nan
+    expected = r"the general and overfit term is not finite for (table/table_000\d(, )?){4}\. The last"
+    with pytest.raises(ls.TrainingError, match=expected):
+        run.train_step()
+
+
 def test_the_estimate_counts_what_is_allocated(store_path: Path) -> None:
     config = small_config()
     run = new_run(store_path, config)
@@ -494,12 +537,24 @@ def test_agreement_joins_the_branches_between_shapes_and_leaves_grid_and_codes(s
     assert torch.equal(table, before) and torch.equal(run.codes.table, codes)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_products_are_in_bfloat16_where_the_device_has_them(
+    native: bool, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = torch.bfloat16 if native else torch.float32
+    monkeypatch.setattr(objective, "product_type", lambda device: kind if device.type == "cpu" else None)
+    found = new_run(store_path, small_config(points_per_shape=64)).train_step()
+    exact = new_run(store_path, small_config(points_per_shape=64, bf16=False)).train_step()
+    assert found == pytest.approx(exact, rel=0.05) and (found == exact) is not native
+
+
 def test_terms_on_one_branch_share_its_values_and_gradients(store_path: Path) -> None:
     config = small_config(points_per_shape=64, bf16=False)
     weights = {"heat": 0.3, "eikonal": 0.7}
     alone = {}
     for name, weight in weights.items():
-        loss = LossConfig(**{name: weight}, regularizer_points=32)
+        loss = LossConfig(**{name: weight}, heat_branch="overfit", eikonal_branch="overfit")
         alone[name] = new_run(store_path, replace(config, loss=loss)).train_step()[name]
-    together = new_run(store_path, replace(config, loss=LossConfig(**weights, regularizer_points=32))).train_step()
+    loss = LossConfig(**weights, heat_branch="overfit", eikonal_branch="overfit")
+    together = new_run(store_path, replace(config, loss=loss)).train_step()
     assert {name: together[name] for name in weights} == pytest.approx(alone, rel=1e-6)

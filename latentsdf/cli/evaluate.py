@@ -2,13 +2,17 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from latentsdf.cli import flags
-from latentsdf.cli.numbers import whole
+from latentsdf.cli import flags, shapes
+from latentsdf.cli.numbers import positive, whole
 from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.config import InvertConfig, Reference
 from latentsdf.errors import ConfigError
 from latentsdf.progress import console, show_note
+
+if TYPE_CHECKING:
+    from latentsdf.space import CodeLike
 
 
 def add(verbs: Verbs) -> None:
@@ -18,9 +22,22 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--meshes", type=Path, required=True, help="folder of reference meshes, searched in depth")
     parser.add_argument("--split", type=Path, help="DeepSDF split file that selects them")
     parser.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
+    parser.add_argument("--one-code", action="store_true", help="invert by the one code alone, without codes by layer")
     flags.refining(parser)
+    parser.add_argument(
+        "--fits", type=Path, help="folder of latentsdf invert: measure what it wrote, by name of the mesh"
+    )
     parser.add_argument("--points", type=whole(1), default=100_000, help="surface samples a side (%(default)s)")
-    flags.seed(parser, "the surface samples")
+    parser.add_argument(
+        "--taus", type=positive(), nargs="+", metavar="TAU", help="thresholds of the F-score, below 1 (0.01 0.02)"
+    )
+    parser.add_argument(
+        "--reference",
+        choices=get_args(Reference),
+        default="samples",
+        help="what of the meshes is compared with: samples, or their vertices as Compact-SDF does (%(default)s)",
+    )
+    flags.seed(parser, "the samples")
     parser.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv and worst.png (the worst 12)")
     flags.decoding(parser)
     parser.set_defaults(exit_code=lambda result: 0 if result["shapes"] else 1)
@@ -29,14 +46,24 @@ def add(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.evaluate import evaluate, load_references
     from latentsdf.geometry.files import find_meshes
+    from latentsdf.geometry.metrics import TAUS
     from latentsdf.render import comparison_sheet
 
     refinement = flags.refinement(arguments)
     if refinement is not None and not arguments.invert:
-        raise ConfigError("--refine goes with --invert; training shapes have their detail already")
+        raise ConfigError("--refine goes with --invert; training shapes and fits have their detail already")
+    if arguments.one_code and not arguments.invert:
+        raise ConfigError("--one-code goes with --invert; training shapes have one code, fits what they were given")
+    if arguments.invert and arguments.fits is not None:
+        raise ConfigError("--fits measures what was inverted before; leave out --invert")
     flags.require_folder(arguments.out)
     space = flags.load_space(arguments)
     found = find_meshes(arguments.meshes, split=arguments.split)
+    fits: dict[str, CodeLike] | None = None
+    unread: dict[str, str] = {}
+    if arguments.fits is not None:
+        fits, unread = shapes.fits_in(space, arguments.fits, {file.id for file in found})
+        found = [file for file in found if file.id in fits]
     references, failed = load_references(found)
     evaluation, reconstructions = evaluate(
         space,
@@ -46,9 +73,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         mode=arguments.mode,
         points=arguments.points,
         seed=arguments.seed,
+        taus=tuple(arguments.taus or TAUS),
+        against=arguments.reference,
+        inversion=InvertConfig(by_layer=not arguments.one_code),
         refinement=refinement,
+        fits=fits,
     )
-    evaluation.failed.update(failed)
+    evaluation.failed.update(unread | failed)
     console.print(evaluation.table())
     for name, reason in evaluation.failed.items():
         show_note("not measured", f"{name}: {reason}")

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsdf.errors import CheckpointError, ConfigError
+from latentsdf.errors import CheckpointError, ConfigError, LatentSDFError
 
 if TYPE_CHECKING:
     from latentsdf.invert import Inversion
@@ -33,6 +34,29 @@ def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
         return _read_code(space, path)
     space.row(name)
     return name
+
+
+def fits_in(space: "ShapeSpace", folder: Path, meshes: Collection[str]) -> tuple[dict[str, "CodeLike"], dict[str, str]]:
+    """Every fit in a folder of `invert`, or the one it is, by the name of its mesh, and the reason for each unusable.
+
+    That is the folder's name where one of the `meshes` has it, else the file name of the fit's target.
+    """
+    alone = (folder / "report.json").is_file()
+    folders = [folder] if alone else sorted(report.parent for report in folder.glob("*/report.json"))
+    if not folders:
+        raise ConfigError(f"{folder}: holds no fit; write some with `latentsdf invert SPACE MESHES --out {folder}`")
+    fits: dict[str, CodeLike] = {}
+    failed: dict[str, str] = {}
+    for one in folders:
+        name = one.resolve().name
+        try:
+            fit = _read_fit(space, one)
+            if name not in meshes:
+                name = Path(json.loads((one / "report.json").read_text())["target"]).stem
+            fits[name] = fit
+        except LatentSDFError as error:
+            failed[name] = str(error)
+    return fits, failed
 
 
 def _read_code(space: "ShapeSpace", path: Path) -> "CodeLike":

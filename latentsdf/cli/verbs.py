@@ -20,6 +20,7 @@ EXAMPLES = """\
   latentsdf render checkpoints/chairs --id A --out a.png
   latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json
   latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert --out unseen/
+  latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --fits fits/ --taus 0.005 0.01
   latentsdf reconstruct points.npy --out solid/
   latentsdf info chairs.zarr
   latentsdf export chairs.zarr chairs.h5 && latentsdf import chairs.h5 copy.zarr"""

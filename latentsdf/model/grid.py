@@ -23,9 +23,12 @@ _CORNERS = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 
 
 
 def cells(points: Float[Tensor, "N 3"], resolution: int) -> Int[Tensor, "N 3"]:
-    """The cell each point lies in; points outside the box belong to the nearest cell."""
+    """The cell each point lies in; points outside the box belong to the nearest cell.
+
+    NaN belongs to the first one, where its weights are NaN: so is then what is looked up.
+    """
     position = (points.detach() + 1) * (resolution / 2)
-    return position.floor().clamp(0, resolution - 1).long()
+    return position.floor_().clamp_(0, resolution - 1).nan_to_num_(nan=0.0).long()
 
 
 def corner_rows(lower: Int[Tensor, "N 3"], resolution: int) -> Int[Tensor, "N 8"]:

@@ -12,42 +12,13 @@ from torch import Tensor
 from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.geometry.cloud import Cloud
 from latentsdf.geometry.oriented import OrientedCloud
+from latentsdf.mixture import Mixture
 
 _LOCAL_NEIGHBOUR = 50  # IGR's noise reaches to this neighbour
 _POOL = 200_000
 _GUIDE_STDS = (0.05, 0.02, 0.005)
 _GUIDE_UNIFORM = 0.4  # share of the pool
 _PIECE = 65_536
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Uniform in [-extent, extent]^dim, but for a share that is normal at the origin; what of it leaves the box is
-    drawn uniformly after all.
-
-    HotSpot's code keeps points outside the box, where its integral is not (METHODS 7.2) and grids have no features.
-    """
-
-    dim: int
-    extent: float
-    std: float
-    share: float = 0.5
-
-    def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "N d"]:
-        """Points of the mixture, the uniform ones first."""
-        points = (torch.rand(count, self.dim, generator=generator) * 2 - 1) * self.extent
-        first = count - math.ceil(count * self.share)
-        normal = torch.randn(count - first, self.dim, generator=generator) * self.std
-        inside = (normal.abs() <= self.extent).all(-1, keepdim=True)
-        points[first:] = torch.where(inside, normal, points[first:])
-        return points
-
-    def density(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
-        """Probability density of the mixture at points of the box, for counts of which the share is whole."""
-        kept = math.erf(self.extent / (self.std * math.sqrt(2))) ** self.dim
-        uniform = (1 - self.share * kept) / (2 * self.extent) ** self.dim
-        scale = self.share * (2 * math.pi * self.std**2) ** (-self.dim / 2)
-        return uniform + scale * torch.exp(-points.square().sum(-1) / (2 * self.std**2))
 
 
 @dataclass(frozen=True)
