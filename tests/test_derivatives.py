@@ -162,6 +162,14 @@ def test_scaled_terms_of_the_medial_method() -> None:
     assert math.isclose(weighted_surface_term(torch.tensor([0.2, 0.1]), weights, 0.1).item(), 1.75, rel_tol=1e-5)
 
 
+def test_one_stray_point_neither_slows_density_weights_nor_rules_them() -> None:
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 20_000)
+    circle = np.stack((np.cos(angle), np.sin(angle)), axis=1)
+    alone, with_stray = density_weights(circle), density_weights(np.concatenate((circle, [[3.0, 3.0]])))
+    assert with_stray[-1] <= 1.01 * alone.max()
+    assert np.abs(with_stray[:-1] - alone).mean() < 0.15 * alone.mean()  # by balls of another size
+
+
 def test_density_weights_undo_uneven_sampling() -> None:
     rng = np.random.default_rng(0)
     angle = np.concatenate((rng.uniform(0, math.pi, 4000), rng.uniform(math.pi, 2 * math.pi, 1000)))

@@ -17,7 +17,7 @@ from latentsdf import cli
 from latentsdf.geodesic import lengths
 from latentsdf.geometry.furniture import furniture
 from latentsdf.interpolate import interpolate, smoothness
-from latentsdf.render import animation, render_field, render_mesh, turntable
+from latentsdf.render import animation, render_field, render_mesh, tracing_cost, turntable
 from latentsdf.slices import render_slice
 from latentsdf.space import ShapeSpace
 
@@ -116,6 +116,16 @@ def test_normals_and_depth_of_a_ball_by_tracing_and_by_casting() -> None:
             assert traced[31, 44, 0] > 220 and traced[19, 31, 1] > 220  # right is +x, up is +y
         else:
             assert traced[31, 31].min() >= traced[inner].max() - 2
+
+
+def test_tracing_an_exact_distance_costs_the_steps_that_its_slope_says() -> None:
+    exact = tracing_cost(_ball, size=65, azimuth=0, elevation=0)
+    # Head on, 0.5 * 0.2^n falls below 1e-3 at the fifth look.
+    assert np.asarray(exact.picture)[32, 32] == int(255 * (1 - 5 / 64))
+    flat = tracing_cost(lambda points: 0.3 * _ball(points), size=65, azimuth=0, elevation=0)
+    assert exact.mean < 0.5 * flat.mean and exact.p95 < flat.p95 and exact.unfinished == flat.unfinished == 0
+    stuck = tracing_cost(lambda points: torch.full_like(points[:, 0], 2e-3), size=16)
+    assert stuck.unfinished == 1 and np.asarray(stuck.picture).min() == 0
 
 
 def test_a_slice_shows_inside_surface_and_levels() -> None:

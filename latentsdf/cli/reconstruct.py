@@ -10,9 +10,9 @@ from latentsdf.cli import flags
 from latentsdf.cli.numbers import positive, resolution
 from latentsdf.cli.verbs import Verbs, verb
 from latentsdf.cloud_config import ReconstructMethod
-from latentsdf.errors import ConfigError
+from latentsdf.errors import CheckpointError, ConfigError
 from latentsdf.folders import require_free
-from latentsdf.progress import console
+from latentsdf.progress import console, show_note
 
 if TYPE_CHECKING:
     from latentsdf.cloud_config import ReconstructConfig
@@ -25,9 +25,11 @@ _WRITTEN = (
     *(f"slice_{axis}.png" for axis in "xyz"),
     "slice.png",
     "phase.png",
+    "steps.png",
     "contours.json",
     "report.json",
 )
+_UNFINISHED = "unfinished.pt"
 
 
 def add(verbs: Verbs) -> None:
@@ -36,12 +38,12 @@ def add(verbs: Verbs) -> None:
     parser = verb(verbs, "reconstruct", run, "a signed distance field from one raw point cloud, in 2D or 3D", note)
     parser.set_defaults(accepts_overrides=True)
     parser.add_argument("points", type=Path, help="points (N,2|3|6): .npy .npz .txt .xyz .pts .csv .ply .obj")
-    parser.add_argument(
-        "--method", choices=get_args(ReconstructMethod), default="latentsdf", help="%(default)s if not given"
-    )
+    parser.add_argument("--method", choices=get_args(ReconstructMethod), help="latentsdf if not given")
     parser.add_argument("--paper", action="store_true", help="published sizes; the default is sized for two CPU cores")
     parser.add_argument("--out", type=Path, required=True, help="folder for the field, mesh, pictures and report.json")
+    parser.add_argument("--config", type=Path, help="YAML instead of --method, such as the config.yaml of a result")
     parser.add_argument("--overwrite", action="store_true", help="replace the reconstruction in --out")
+    parser.add_argument("--resume", action="store_true", help="go on with the stopped run in --out")
     parser.add_argument("--steps", type=int, help="optimization steps")
     parser.add_argument("--minutes", type=positive(), help="wall-clock budget of the steps")
     parser.add_argument("--resolution", type=resolution, default=256, help="cells per axis of the mesh (%(default)s)")
@@ -57,34 +59,59 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.reconstruction import reconstruct
     from latentsdf.reconstruction.measure import measure
     from latentsdf.reconstruction.picture import level_sets, phase
+    from latentsdf.render import tracing_cost
 
     points = load_points(arguments.points)
     config = _config(arguments, 2 if points.shape[1] == 2 else 3)
+    if points.shape[1] == 6 and not any(config.loss.normals):
+        show_note("normals", f"{arguments.points} has some, which '{config.method}' makes no use of")
     truth = None if arguments.truth is None else meshes.load(arguments.truth)
-    require_free(arguments.out, "field", overwrite=arguments.overwrite)
+    _require_free(arguments)
     flags.require_folder(arguments.out)
-    result = reconstruct(points, config=config, device=arguments.device)
+    unfinished = arguments.out / _UNFINISHED
+    if not arguments.resume:
+        unfinished.unlink(missing_ok=True)
+    result = reconstruct(points, config=config, device=arguments.device, unfinished=unfinished)
     for name in _WRITTEN:
         # Of another dimension or without a surface the new result has not all of these files.
         (arguments.out / name).unlink(missing_ok=True)
     result.save(arguments.out)
-    report: dict[str, Any] = {"points": str(arguments.points), "method": arguments.method, "last": result.history[-1:]}
-    if result.dim == 3:
-        mesh = result.mesh(arguments.resolution)
-        meshes.save(mesh, arguments.out / "mesh.ply")
-        for axis in get_args(Axis):
-            level_sets(result, axis=axis).save(arguments.out / f"slice_{axis}.png")
-        if truth is not None:
-            report["accuracy"] = measure(result, mesh, truth).as_dict()
-    else:
-        level_sets(result).save(arguments.out / "slice.png")
-        lines = result.contours(4 * arguments.resolution)
-        (arguments.out / "contours.json").write_text(json.dumps([line.tolist() for line in lines]))
+    report: dict[str, Any] = {"points": str(arguments.points), "method": config.method, "last": result.history[-1:]}
     if result.phase_field is not None:
         phase(result).save(arguments.out / "phase.png")
-    (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
-    console.print(f"{arguments.out}: {arguments.method}, {result.history[-1]['step']:,} steps")
+    try:
+        # What a failed fit is looked at by comes before what needs a surface.
+        if result.dim == 3:
+            for axis in get_args(Axis):
+                level_sets(result, axis=axis).save(arguments.out / f"slice_{axis}.png")
+            cost = tracing_cost(result.in_model_space, device=result.device)
+            cost.picture.save(arguments.out / "steps.png")
+            report["tracing"] = {"mean": cost.mean, "p95": cost.p95, "unfinished": cost.unfinished}
+            mesh = result.mesh(arguments.resolution)
+            meshes.save(mesh, arguments.out / "mesh.ply")
+            if truth is not None:
+                report["accuracy"] = measure(result, mesh, truth).as_dict()
+        else:
+            level_sets(result).save(arguments.out / "slice.png")
+            lines = result.contours(4 * arguments.resolution)
+            (arguments.out / "contours.json").write_text(json.dumps([line.tolist() for line in lines]))
+    finally:
+        (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
+    console.print(f"{arguments.out}: {config.method}, {result.history[-1]['step']:,} steps")
     return report
+
+
+def _require_free(arguments: argparse.Namespace) -> None:
+    """CheckpointError where a finished or a stopped run would be lost, or there is none to go on with."""
+    stopped = (arguments.out / _UNFINISHED).is_file()
+    if arguments.resume and not stopped:
+        raise CheckpointError(f"{arguments.out}: holds no stopped reconstruction to go on with; leave --resume out")
+    if stopped and not (arguments.resume or arguments.overwrite):
+        raise CheckpointError(
+            f"{arguments.out}: holds a stopped reconstruction; pass --resume to go on, --overwrite to start again, or "
+            "another --out"
+        )
+    require_free(arguments.out, "field", overwrite=arguments.overwrite or arguments.resume)
 
 
 def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
@@ -94,7 +121,16 @@ def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
 
     if arguments.truth is not None and dim == 2:
         raise ConfigError("--truth is a mesh and goes with 3D points")
-    base = dataclasses.asdict(preset(arguments.method, dim, arguments.paper))
+    if arguments.config is not None:
+        if arguments.method is not None or arguments.paper:
+            raise ConfigError("--config says everything; leave --method and --paper out")
+        base = dataclasses.asdict(settings.load(ReconstructConfig, arguments.config))
+    else:
+        base = dataclasses.asdict(preset(arguments.method or "latentsdf", dim, arguments.paper))
+    useless = "loss." if base["method"] == "medial_axis" else "medial."
+    unused = [name for name in arguments.overrides if name.startswith(useless)]
+    if unused:
+        raise ConfigError(f"'{base['method']}' makes no use of {' and '.join(unused)}; leave it out")
     overrides = dict(arguments.overrides) | {"seed": arguments.seed}
     for name in ("minutes", "steps"):
         if getattr(arguments, name) is not None:

@@ -42,6 +42,8 @@ def read_cloud(points: ArrayLike, normals: ArrayLike | None = None, normalizatio
     if table.shape[1] == 4:
         raise MeshError(f"signed samples, shape {table.shape}, are for `invert`; pass their surface points (N, 3)")
     require_usable("", table)
+    if normals is not None and table.shape[1] == 6:
+        raise MeshError("points (N, 6) bring normals of their own; pass either these, or points (N, 3) and normals")
     if normals is not None:
         given = as_table("normals", normals)
         if given.shape != table.shape:

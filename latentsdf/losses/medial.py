@@ -16,6 +16,7 @@ from torch import Tensor
 from latentsdf.model.jet import Jet, hessian_along_gradient
 
 _FEWEST_NEIGHBOURS = 12
+_NEARLY_ALL, _STRAY = 0.99, 2.0
 _EXPANSION = (100.0, 100.0, 10.0)
 
 
@@ -57,16 +58,19 @@ def recovery_profile(distance: Tensor, core: float, width: float) -> Tensor:
 def density_weights(points: Float[NDArray[np.floating], "N d"]) -> NDArray[np.float64]:
     """What each point of a cloud stands for, so that crowded places count no more: (N,), summing to 1.
 
-    Inverse of a smooth count of neighbours in a ball, whose radius grows until every ball holds 12 points.
+    Inverse of a smooth count of neighbours in a ball, whose radius grows until every ball holds 12 points. Strays do
+    not make it grow further: it stays within a few times what nearly all points need, and strays weigh as the sparsest
+    of those.
     """
     points = np.asarray(points, dtype=np.float64)
     tree = cKDTree(points)
     wanted = min(_FEWEST_NEIGHBOURS, len(points))
-    reach = tree.query(points, k=wanted)[0][:, -1].max()
+    needed = tree.query(points, k=wanted)[0][:, -1]
+    reach = min(needed.max(), _STRAY * np.quantile(needed, _NEARLY_ALL))
     radius = 1e-3 * 2 ** max(0, math.ceil(math.log2(max(reach, 1e-300) / 1e-3)))
     pairs = tree.sparse_distance_matrix(tree, 1.0001 * radius, output_type="coo_matrix")
     relative = np.minimum(pairs.data / radius, 1 - 1e-9)
     bump = np.exp(1 / (relative**2 - 1))
     count = np.bincount(pairs.row, weights=bump, minlength=len(points))
-    weights = 1 / count
+    weights = 1 / np.maximum(count, count[needed <= radius].min())
     return np.asarray(weights / weights.sum())

@@ -1,5 +1,7 @@
 """One field from one raw point cloud, in 2D or 3D, without a shape space."""
 
+from pathlib import Path
+
 import torch
 from numpy.typing import ArrayLike
 
@@ -10,6 +12,7 @@ from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.medial import MedialFit
 from latentsdf.reconstruction.presets import METHODS, preset
 from latentsdf.reconstruction.result import Reconstruction, load_field
+from latentsdf.reconstruction.unfinished import Unfinished
 
 __all__ = ["METHODS", "Reconstruction", "load_field", "preset", "reconstruct"]
 
@@ -21,15 +24,21 @@ def reconstruct(
     *,
     config: ReconstructConfig | None = None,
     device: str | torch.device = "auto",
+    unfinished: str | Path | None = None,
 ) -> Reconstruction:
     """Fit a signed distance to points (N, 2|3) in any frame; (N, 6) is taken as points with normals.
 
-    `method` names a preset; `config` replaces it whole. Same seed, same field. Raises MeshError for a cloud that cannot
-    be used, ConfigError for settings that cannot, TrainingError where a loss is not finite.
+    `method` names a preset; `config` replaces it whole. Same seed, same field. A run that is stopped leaves its state
+    in the file `unfinished`, from which the same call goes on. Raises MeshError for a cloud that cannot be used,
+    ConfigError for settings that cannot, TrainingError where a loss is not finite, CheckpointError where `unfinished`
+    is of another cloud or other settings.
     """
     cloud = read_cloud(points, normals)
     config = config or preset(method, cloud.dim)
     fit = (MedialFit if config.method == "medial_axis" else Fit)(cloud, config, devices.resolve(device))
-    fit.run()
+    state = None if unfinished is None else Unfinished(unfinished, cloud, config)
+    fit.run(state)
+    if state is not None:
+        state.remove()
     phase = fit.phase.requires_grad_(False) if isinstance(fit, MedialFit) else None
     return Reconstruction(fit.network.requires_grad_(False), cloud.similarity, config, fit.history, phase)

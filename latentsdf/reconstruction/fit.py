@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,9 @@ from latentsdf.losses import (
     heat_term,
     jet,
     normal_term,
+    off_surface_term,
     sign_agnostic_normal_term,
     sign_agnostic_term,
-    off_surface_term,
     singular_hessian_term,
     surface_term,
 )
@@ -34,8 +35,11 @@ from latentsdf.optim import RowAdam
 from latentsdf.progress import track
 from latentsdf.ranges import require_in_range
 from latentsdf.reconstruction.sampling import Batch, Sampler
+from latentsdf.reconstruction.unfinished import Unfinished
+from latentsdf.stopping import stop_between_steps
 
 _WINDOW = 100
+_KEEP_SECONDS = 120.0
 _SECOND_ORDER: dict[str, Callable[[Jet], Tensor]] = {
     "divergence": divergence_term,
     "directional": directional_divergence_term,
@@ -59,41 +63,81 @@ class Fit:
         self.sampler = Sampler(cloud, config, device)
         self.step = 0
         self.history: list[dict[str, float]] = []
-        self.started = time.monotonic()
+        self._window: list[dict[str, float]] = []
+        self._started = time.monotonic()
 
-    def run(self) -> None:
-        """Steps until the budget is spent or patience is; a loss that is not finite raises TrainingError."""
+    def run(self, unfinished: Unfinished | None = None) -> None:
+        """Steps until the budget is spent or patience is; a loss that is not finite raises TrainingError.
+
+        With `unfinished` the state is kept there every two minutes and on Ctrl-C, and taken up from there.
+        """
         keep_freed_memory()
-        window: list[dict[str, float]] = []
-        with track(self.config.method, total=1000, unit="‰") as advance:
+        if unfinished is not None and (state := unfinished.load()) is not None:
+            self.load_state_dict(state)
+        kept = time.monotonic()
+        with stop_between_steps() as stopped, track(self.config.method, total=1000, unit="‰") as advance:
             shown = 0.0
-            while self.progress() < 1 and not self._out_of_patience():
-                window.append(self.train_step())
-                if len(window) == _WINDOW:
-                    mean = self._note(window)
-                    window.clear()
+            while self.progress() < 1 and not self._out_of_patience() and not stopped.is_set():
+                self._window.append(self.train_step())
+                if len(self._window) == _WINDOW:
+                    mean = self._note()
                     fraction = min(1.0, self.progress())
                     advance(1000 * (fraction - shown), f"step {self.step:,}  |u| on the cloud {mean['surface']:.2e}")
                     shown = fraction
+                if unfinished is not None and time.monotonic() - kept > _KEEP_SECONDS:
+                    unfinished.save(self.state_dict())
+                    kept = time.monotonic()
             advance(1000 * (1 - shown))
-        if window:
-            self._note(window)
+        if stopped.is_set():
+            if unfinished is not None:
+                unfinished.save(self.state_dict())
+            raise KeyboardInterrupt
+        if self._window:
+            self._note()
         for name, value in self.network.named_parameters():
             if not torch.isfinite(value).all():
                 raise TrainingError(f"step {self.step}: {name} is not finite; lower lr or lr_rows")
 
-    def _note(self, window: list[dict[str, float]]) -> dict[str, float]:
-        """Add the means of some steps' terms to the history; a term whose weight falls to zero within is left out."""
-        names = [name for name in window[0] if all(name in terms for terms in window)]
-        mean = {name: sum(terms[name] for terms in window) / len(window) for name in names}
-        self.history.append({"step": self.step, "seconds": time.monotonic() - self.started} | mean)
+    def state_dict(self) -> dict[str, Any]:
+        """All that going on takes, as tensors and plain values."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "seconds": self.seconds(),
+            "history": self.history,
+            "window": self._window,
+            "draws": self.sampler.generator.get_state(),
+            "network": self.network.state_dict(),
+            "adam": self.adam.state_dict(),
+        }
+        return state | ({"rows": self.rows.state_dict()} if self.rows is not None else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.step, self.history, self._window = state["step"], state["history"], state["window"]
+        self._started = time.monotonic() - state["seconds"]
+        self.sampler.generator.set_state(state["draws"])
+        self.network.load_state_dict(state["network"])
+        self.adam.load_state_dict(state["adam"])
+        if self.rows is not None:
+            self.rows.load_state_dict(state["rows"])
+
+    def seconds(self) -> float:
+        """Time spent on the fit, over all runs."""
+        return time.monotonic() - self._started
+
+    def _note(self) -> dict[str, float]:
+        """Add the means of the last steps' terms to the history; a term whose weight fell to zero is left out."""
+        names = [name for name in self._window[0] if all(name in terms for terms in self._window)]
+        mean = {name: sum(terms[name] for terms in self._window) / len(self._window) for name in names}
+        self.history.append({"step": self.step, "seconds": self.seconds()} | mean)
+        self._window = []
         return mean
 
     def progress(self) -> float:
         """Share of the budget spent: the larger of steps done and time used."""
         spent = self.step / self.config.steps
         if self.config.minutes > 0:
-            spent = max(spent, (time.monotonic() - self.started) / (60 * self.config.minutes))
+            spent = max(spent, self.seconds() / (60 * self.config.minutes))
         return spent
 
     def train_step(self) -> dict[str, float]:

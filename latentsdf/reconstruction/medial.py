@@ -5,6 +5,8 @@ weighed on the cloud too. Volume integrals are taken in cells that are split nea
 full Hessian of the paper's second-order term is left out, as in its code.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +46,19 @@ class MedialFit(Fit):
         self.sampler.chances = torch.from_numpy(density_weights(cloud.points))
         self.cells = Cells(cloud.dim, config.extent)
         self._split_at = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
+            "phase": self.phase.state_dict(),
+            "adam_phase": self.adam_phase.state_dict(),
+            "cells": (self.cells.lower, self.cells.edge, self._split_at),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.phase.load_state_dict(state["phase"])
+        self.adam_phase.load_state_dict(state["adam_phase"])
+        self.cells.lower, self.cells.edge, self._split_at = state["cells"]
 
     def _terms(self, batch: Batch, progress: float) -> dict[str, tuple[float, Tensor]]:
         medial, width = self.config.medial, self.config.medial.width

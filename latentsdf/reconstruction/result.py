@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import trimesh
 import yaml
+from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -67,6 +68,11 @@ class Reconstruction:
             pieces = [self.network(piece.to(self.device)).cpu() for piece in fitted.split(_CHUNK)]
         distance = torch.cat(pieces) + (model - fitted).norm(dim=1)
         return np.asarray(distance.numpy() / np.float32(self.similarity.scale))
+
+    def in_model_space(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+        """Signed distances at points of model space, both in its units, without gradients."""
+        with torch.no_grad():
+            return torch.cat([self.network(piece) for piece in points.split(_CHUNK)])
 
     def phase(self, points: ArrayLike) -> NDArray[np.float32]:
         """The phase (N,) in [0, 1] at points (N, d) of the user's frame, beyond the fitted box that of its side.

@@ -1,0 +1,207 @@
+"""Unseen shapes by what is seen of them: the whole mesh, few raw points, half of the surface, one view, noisy points.
+
+python benchmarks/unseen.py SPACE --meshes furniture --train chair_train.json --test chair_test.json --out unseen \\
+    [--observations mesh refined points half view noisy] [--limit 9] [--copies 20]
+
+Everything is in model space and measured as in `quality.py`, against the solid that a mesh stands for; clouds are drawn
+from its surface. `points` are 2,000 without normals, `noisy` 20,000 without, moved by 0.5 % of the diagonal; `half` has
+the side x > 0 and `view` what one camera sees, both with normals and as parts. `refined` also learns the mesh's own
+detail, and says the size of the delta. Known shapes stand beside. Of a half, `unseen half` is the mean distance from
+samples of the half that was not shown to the reconstruction.
+
+`--copies` asks how often a damaged copy of a training shape finds the original first: half of its surface, and noisy
+points with three holes, each of a tenth of the surface. Prints a table, writes results.json and sheet.png (the first
+shapes, as observed).
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+from PIL import Image
+from quality import references_of, solid_surfaces
+
+import latentsdf as ls
+from latentsdf.config import InvertConfig, RefineConfig
+from latentsdf.evaluate import measure
+from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.distance import MeshDistance
+from latentsdf.geometry.metrics import sample_surface
+from latentsdf.invert import Inversion
+from latentsdf.progress import show_note
+from latentsdf.render import Camera, contact_sheet, render_mesh
+from latentsdf.space import CodeLike, ShapeSpace
+
+WHOLE = InvertConfig(frame="model")
+PART = dataclasses.replace(WHOLE, partial=True)
+FEW, MANY = 2_000, 20_000
+NOISE = 0.005
+SHEET_ROWS = 6
+PIXELS = 180
+
+Observed = tuple[object, InvertConfig]
+"""A target and how it is to be inverted."""
+
+
+def few_points(solid: trimesh.Trimesh) -> Observed:
+    return sample_surface(solid, FEW, 0).points, WHOLE
+
+
+def noisy_points(solid: trimesh.Trimesh) -> Observed:
+    return _moved(sample_surface(solid, MANY, 0).points, solid), WHOLE
+
+
+def half(solid: trimesh.Trimesh) -> Observed:
+    samples = sample_surface(solid, MANY, 0)
+    seen = samples.points[:, 0] > 0
+    return np.hstack((samples.points[seen], samples.normals[seen])), PART
+
+
+def view(solid: trimesh.Trimesh) -> Observed:
+    from trimesh.ray.ray_pyembree import RayMeshIntersector
+
+    camera = Camera.orbit(35, 20, np.zeros(3), 1.0)
+    origins, directions = camera.rays(220)
+    face = RayMeshIntersector(solid, scale_to_box=False).intersects_first(origins, directions)
+    hit = face >= 0
+    normals = np.asarray(solid.face_normals)[face[hit]]
+    corner = solid.triangles[face[hit], 0]
+    depth = ((corner - origins[hit]) * normals).sum(1) / (normals @ camera.forward)
+    return np.hstack((origins[hit] + depth[:, None] * camera.forward, normals)), PART
+
+
+CLOUDS: dict[str, Callable[[trimesh.Trimesh], Observed]] = {
+    "points": few_points,
+    "half": half,
+    "view": view,
+    "noisy": noisy_points,
+}
+OBSERVATIONS = ("mesh", "refined", *CLOUDS)
+
+
+def _moved(points: NDArray[np.float64], solid: trimesh.Trimesh) -> NDArray[np.float64]:
+    return points + NOISE * solid.scale * np.random.default_rng(0).normal(size=points.shape)
+
+
+def damaged(solid: trimesh.Trimesh) -> Observed:
+    """Noisy points with normals and three holes, each of a tenth of the points."""
+    samples = sample_surface(solid, MANY, 0)
+    table = np.hstack((_moved(samples.points, solid), samples.normals))
+    for _ in range(3):
+        distance = np.linalg.norm(table[:, :3] - table[0, :3], axis=1)
+        table = table[distance > np.quantile(distance, 0.1)]
+    return table, PART
+
+
+def invert_one(space: ShapeSpace, observed: Observed, refinement: RefineConfig | None) -> tuple[Inversion, float]:
+    target, config = observed
+    started = time.perf_counter()
+    fit = space.invert(target, config, refinement=refinement)  # type: ignore[arg-type]
+    return fit, time.perf_counter() - started
+
+
+def found_first(space: ShapeSpace, solids: dict[str, trimesh.Trimesh]) -> dict[str, float]:
+    """Shares of damaged training shapes whose nearest code is the original's."""
+    hits: dict[str, list[bool]] = {"half": [], "damaged": []}
+    for name, solid in solids.items():
+        for kind, damage in (("half", half), ("damaged", damaged)):
+            fit, _ = invert_one(space, damage(solid), None)
+            hits[kind].append(space.nearest(fit, 1).ids[0] == name)
+    return {kind: float(np.mean(each)) for kind, each in hits.items()}
+
+
+def figures(
+    space: ShapeSpace, codes: dict[str, CodeLike], solids: dict[str, trimesh.Trimesh], resolution: int
+) -> tuple[dict[str, float], dict[str, trimesh.Trimesh]]:
+    """Point-to-triangle distance of each shape, the mean of both ways, and the reconstructions."""
+    evaluation, made = measure(space, codes, solids, resolution=resolution, points=20_000)
+    for name, reason in evaluation.failed.items():
+        show_note("not measured", f"{name}: {reason}")
+    return {n: (c.to_reference_mean + c.to_reconstruction_mean) / 2 for n, c in evaluation.shapes.items()}, made
+
+
+def hidden_half(made: dict[str, trimesh.Trimesh], solids: dict[str, trimesh.Trimesh]) -> float:
+    """Mean distance from samples of the halves that were not shown to the reconstructions, the median over shapes."""
+    found = []
+    for name, mesh in made.items():
+        points = sample_surface(solids[name], MANY, 1).points
+        found.append(np.abs(MeshDistance(mesh)(points[points[:, 0] <= 0])).mean())
+    return float(np.median(found))
+
+
+def main() -> None:
+    """Invert each shape by each observation, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("space", type=Path)
+    parser.add_argument("--meshes", type=Path, required=True)
+    parser.add_argument("--train", type=Path, required=True, help="split file of known shapes of the category")
+    parser.add_argument("--test", type=Path, required=True, help="split file of unseen ones")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--observations", nargs="+", choices=OBSERVATIONS, default=list(OBSERVATIONS))
+    parser.add_argument("--limit", type=int, help="so many shapes of each split, spread over it")
+    parser.add_argument("--copies", type=int, default=0, help="damaged copies of so many training shapes")
+    parser.add_argument("--resolution", type=int, default=256)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    space = ls.load(arguments.space, "cpu")
+
+    def prepared(split: Path, limit: int | None) -> tuple[dict[str, trimesh.Trimesh], dict[str, trimesh.Trimesh]]:
+        raw = references_of(arguments.meshes, split, limit)
+        known = {name: meshes.normalize(mesh, space.normalization)[0] for name, mesh in raw.items()}
+        return known, solid_surfaces(known, arguments.out / f"solids_{arguments.resolution}", arguments.resolution)
+
+    references, solids = prepared(arguments.test, arguments.limit)
+    _, known_solids = prepared(arguments.train, arguments.copies or arguments.limit)
+    known, _ = figures(space, {name: space.code(name) for name in known_solids}, known_solids, arguments.resolution)
+    usual = float(np.median(list(known.values())))
+    rows: dict[str, dict[str, float]] = {"known": {"shapes": len(known), "median": usual}}
+    pictures = {name: [render_mesh(solid, size=PIXELS, fit=False)] for name, solid in list(solids.items())[:SHEET_ROWS]}
+    space.invert(next(iter(references.values())), dataclasses.replace(WHOLE, steps=2))  # compiles on first use
+    for kind in arguments.observations:
+        refinement = RefineConfig() if kind == "refined" else None
+        fits, seconds, sizes = {}, [], []
+        for name, mesh in references.items():
+            observed = CLOUDS[kind](solids[name]) if kind in CLOUDS else (mesh, WHOLE)
+            fits[name], spent = invert_one(space, observed, refinement)
+            seconds.append(spent)
+            if fits[name].delta is not None:
+                fits[name].delta.save(arguments.out / "delta.npz")
+                sizes.append((arguments.out / "delta.npz").stat().st_size / 1e6)
+        errors, made = figures(space, dict(fits), solids, arguments.resolution)
+        values = np.array(list(errors.values()))
+        rows[kind] = {
+            "shapes": len(errors),
+            "median": float(np.median(values)),
+            "mean": float(values.mean()),
+            "worst": float(values.max()),
+            "over known median": float(np.median(values)) / usual,
+            "seconds": float(np.median(seconds)),
+            "most seconds": max(seconds),
+        }
+        rows[kind] |= {"MB": max(sizes)} if sizes else {}
+        rows[kind] |= {"unseen half": hidden_half(made, solids)} if kind == "half" else {}
+        for name in pictures:
+            picture = (
+                render_mesh(made[name], size=PIXELS, fit=False) if name in made else Image.new("RGB", (PIXELS,) * 2)
+            )
+            pictures[name].append(picture)
+        sys.stdout.write(f"{kind}: {rows[kind]}\n")
+        sys.stdout.flush()
+    captions = [["truth", *arguments.observations] for _ in pictures]
+    contact_sheet(list(pictures.values()), captions=captions).save(arguments.out / "sheet.png")
+    if arguments.copies:
+        rows["original found first"] = found_first(space, known_solids)
+    (arguments.out / "results.json").write_text(json.dumps(rows, indent=1))
+    for kind, row in rows.items():
+        sys.stdout.write(f"| {kind} | " + " | ".join(f"{name} {value:.4g}" for name, value in row.items()) + " |\n")
+
+
+if __name__ == "__main__":
+    main()
