@@ -5,6 +5,7 @@ Where all of it is, gaps between points being at most `gap`, also |s(x)| >= sqrt
 the sign then follows from normals, or from whether x can be reached from outside without coming within `gap`.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.spatial import cKDTree
 Array = NDArray[np.float64]
 
 _NORMAL_OFFSETS = (0.01, 0.03)
+_TANGENT = 8  # points that make a tangent plane
 _LATTICE = 48  # vertices per axis on which what is outside is found
 _NEAR_STDS = (0.02, 0.06)
 _FEWEST_AROUND = 3000
@@ -36,7 +38,7 @@ def bounds(surface: Array, normals: Array | None, *, partial: bool, rng: np.rand
     gap = _gap(tree, surface)
     parts = [Bounds(surface, np.zeros(len(surface)), np.zeros(len(surface)))]
     if normals is not None:
-        parts += _beside(tree, surface, normals)
+        parts.append(beside(tree, surface, normals))
     count = max(len(surface), _FEWEST_AROUND) // (len(_NEAR_STDS) + 1)
     around = [surface[rng.integers(len(surface), size=count)] + rng.normal(0, std, (count, 3)) for std in _NEAR_STDS]
     points = np.concatenate((*around, rng.uniform(-1, 1, (count, 3)))).clip(-1, 1)
@@ -50,6 +52,29 @@ def bounds(surface: Array, normals: Array | None, *, partial: bool, rng: np.rand
     low = np.select((side > 0, side < 0), (least, -far), -far)
     high = np.select((side > 0, side < 0), (far, -least), far)
     parts.append(Bounds(points, low, high))
+    return joined(parts)
+
+
+def tangent_normals(surface: Array) -> Array:
+    """Unit normals (N, 3) of a cloud up to their sign: the directions in which neighbours vary least."""
+    around = surface[cKDTree(surface).query(surface, k=min(_TANGENT, len(surface)))[1]]
+    centred = around - around.mean(axis=1, keepdims=True)
+    return np.asarray(np.linalg.eigh(centred.transpose(0, 2, 1) @ centred)[1][:, :, 0])
+
+
+def beside(tree: cKDTree, surface: Array, normals: Array, offsets: tuple[float, ...] = _NORMAL_OFFSETS) -> Bounds:
+    """Exact distances a little along outward normals of some points, where no other point of the tree is nearer."""
+    found = []
+    for offset in (*offsets, *(-x for x in offsets)):
+        points = surface + offset * normals
+        kept = tree.query(points)[0] > 0.9 * abs(offset)
+        distance = np.full(int(kept.sum()), offset)
+        found.append(Bounds(points[kept], distance, distance))
+    return joined(found)
+
+
+def joined(parts: Sequence[Bounds]) -> Bounds:
+    """One after the other."""
     return Bounds(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -57,17 +82,6 @@ def _gap(tree: cKDTree, surface: Array) -> float:
     """How far surface can be from the nearest point, for points drawn at random."""
     sixth = tree.query(surface, k=7)[0][:, -1]
     return float(1.3 * np.quantile(sixth, 0.9))
-
-
-def _beside(tree: cKDTree, surface: Array, normals: Array) -> list[Bounds]:
-    """Exact distances a little along the normals, where no other observed point is nearer."""
-    found = []
-    for offset in (*_NORMAL_OFFSETS, *(-x for x in _NORMAL_OFFSETS)):
-        points = surface + offset * normals
-        kept = tree.query(points)[0] > 0.9 * abs(offset)
-        distance = np.full(int(kept.sum()), offset)
-        found.append(Bounds(points[kept], distance, distance))
-    return found
 
 
 def _side_by_normals(points: Array, nearest: Array, normals: Array, *, foot: bool) -> Array:

@@ -22,7 +22,7 @@ from latentsdf.gauss_newton import MOTIONS, Fits, Samples, Solver, move
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.memory import keep_freed_memory
 from latentsdf.model.field import LatentSDF
-from latentsdf.observation import Observation
+from latentsdf.observation import Observation, sided
 from latentsdf.prior import CodePrior
 from latentsdf.progress import track
 
@@ -120,6 +120,11 @@ def _invert_together(
     many = _draw(observations, config.points, training.device, rng)
     fits = _restart(solver, fits[best], many)
     fits, history = solver.improve(fits, many, max(1, config.steps - taken), _PLATEAU, step)
+    if not config.partial and any(o.cloud is not None for o in observations):
+        observations = [_sided(solver, fits[i : i + 1], o) for i, o in enumerate(observations)]
+        many = _draw(observations, config.points, training.device, rng)
+        fits, more = solver.improve(_restart(solver, fits, many), many, max(1, config.steps - taken), _PLATEAU, step)
+        history += more
     advance(config.steps - taken)
     codes = decoded = solver.codes(fits.coordinates)
     if steps := _steps_by_layer(config):
@@ -131,6 +136,17 @@ def _invert_together(
     histories = torch.stack([costs[best] for costs in tried] + history).cpu().numpy()
     results = zip(codes, decoded, fits.motions, observations, histories.T, strict=True)
     return [_result(solver.model, *result) for result in results]
+
+
+def _sided(solver: Solver, fit: Fits, observation: Observation) -> Observation:
+    """A cloud without normals with samples on both of its sides, as the fit so far tells them apart."""
+    if observation.cloud is None:
+        return observation
+    points = torch.from_numpy(observation.cloud).to(fit.motions.device)[None].requires_grad_()
+    with torch.enable_grad():
+        distance = solver.model.branch("general", move(points, fit.motions)[0], solver.codes(fit.coordinates))
+        (slope,) = torch.autograd.grad(distance.sum(), points)
+    return sided(observation, torch.nn.functional.normalize(slope[0], dim=1).cpu().numpy())
 
 
 def _steps_by_layer(config: InvertConfig) -> int:

@@ -6,14 +6,16 @@ frame and are normalized like training shapes, or in model space; signed samples
 box says nothing about the surface's. A part of a shape is taken as points, with normals where it is a mesh.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import trimesh
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
-from latentsdf.bounds import Bounds, bounds
+from latentsdf.bounds import Bounds, beside, bounds, joined, tangent_normals
 from latentsdf.config import Frame, Normalization, SamplingConfig
 from latentsdf.errors import MeshError
 from latentsdf.geometry import mesh as meshes
@@ -25,6 +27,8 @@ from latentsdf.geometry.sampling import stored_solid
 NEAR = 0.05
 """Samples closer to the surface say how well a code fits it."""
 _NEAR_STDS = (0.05, 0.01, 0.0025)
+_BESIDE = (0.01,)
+_AGREED = 0.8  # cosine
 _MOST_POINTS = 20_000
 _FARTHEST = 1.1
 
@@ -33,18 +37,35 @@ _FARTHEST = 1.1
 class Observation:
     """Signed distances at `points` (N, 3) in model space lie in [`low`, `high`] (N,), equal where they are known.
 
-    `similarity` is the way from the user's frame to model space.
+    `similarity` is the way from the user's frame to model space. Of a whole surface whose normals nobody gave, `cloud`
+    are its points (M, 3), and `sided` says what they are worth once a fit tells its sides.
     """
 
     points: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     similarity: Similarity
+    cloud: NDArray[np.float32] | None = None
 
     @property
     def near(self) -> NDArray[np.bool_]:
         """Samples that are known to be close to the surface."""
         return np.maximum(np.abs(self.low), np.abs(self.high)) < NEAR
+
+
+def sided(observation: Observation, outward: NDArray[np.float32]) -> Observation:
+    """The observation with exact distances beside its cloud, by the outward direction (M, 3) that a fit has there.
+
+    Used are points whose tangent plane agrees with that; the plane says the normal, the fit only its sign.
+    """
+    assert observation.cloud is not None
+    surface = observation.cloud.astype(np.float64)
+    normals = tangent_normals(surface)
+    along = (normals * outward).sum(1)
+    agreed = np.abs(along) > _AGREED
+    more = beside(cKDTree(surface), surface[agreed], (normals * np.sign(along)[:, None])[agreed], _BESIDE)
+    known = joined([Bounds(observation.points, observation.low, observation.high), more])
+    return dataclasses.replace(_observation(known, observation.similarity), cloud=observation.cloud)
 
 
 def observe(
@@ -81,7 +102,9 @@ def observe(
     if len(points) > _MOST_POINTS:
         kept = rng.choice(len(points), _MOST_POINTS, replace=False)
         points, normals = points[kept], None if normals is None else normals[kept]
-    return _observation(bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
+    observation = _observation(bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
+    unsided = normals is None and not partial
+    return dataclasses.replace(observation, cloud=points.astype(np.float32)) if unsided else observation
 
 
 def _observation(known: Bounds, similarity: Similarity) -> Observation:

@@ -18,7 +18,7 @@ from latentsdf.geometry.mesh import Similarity, normalize
 from latentsdf.geometry.metrics import compare
 from latentsdf.model.field import LatentSDF
 from latentsdf.model.jacobian import linearize
-from latentsdf.observation import observe
+from latentsdf.observation import observe, sided
 from latentsdf.prior import CodePrior
 from latentsdf.space import ShapeSpace
 
@@ -164,6 +164,26 @@ def test_the_bounds_from_a_cloud_hold(normals: bool, partial: bool) -> None:
         assert (known.low[hidden] < -0.1).all() or normals
     else:
         assert (known.low > 0.05).sum() > 300 and (known.high < -0.05).sum() > 100
+
+
+def test_a_fit_tells_the_sides_of_a_cloud_without_normals() -> None:
+    ball = np.asarray(trimesh.sample.sample_surface(trimesh.creation.icosphere(5, 0.6), 2000, seed=0)[0])
+    seen = observe(ball, "none")
+    assert seen.cloud is not None and len(seen.cloud) == 2000
+    radial = seen.cloud / np.linalg.norm(seen.cloud, axis=1, keepdims=True)
+    known = sided(seen, radial)
+    fresh = slice(len(seen.points), None)
+    assert len(known.points[fresh]) > 3000 and np.array_equal(known.low[fresh], known.high[fresh])
+    turned = sided(seen, -radial)
+    for found, sign in ((known, 1), (turned, -1)):
+        exact = np.linalg.norm(found.points[fresh], axis=1) - 0.6
+        assert np.abs(sign * found.low[fresh] - exact).max() < 2e-3
+    # Where the fit's normal and the tangent plane disagree, nothing is concluded.
+    tangent = np.cross(radial, [0.0, 0.0, 1.0]).astype(np.float32)
+    assert len(sided(seen, tangent).points) < len(seen.points) + 100
+    for given in (np.hstack((ball, radial)), trimesh.creation.icosphere(3, 0.6)):
+        assert observe(given, "none").cloud is None
+    assert observe(ball, "none", partial=True).cloud is None
 
 
 def test_a_moved_turned_and_scaled_shape_is_aligned(space: ShapeSpace) -> None:
