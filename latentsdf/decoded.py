@@ -1,4 +1,8 @@
-"""One shape of a space as signed distances in model space: either branch, both fused, and the band between them."""
+"""One shape of a space as signed distances in model space: either branch, both fused, and the band between them.
+
+Model space is the box [-1, 1]^3. Beyond it a signed distance is the distance to the box plus the field at the closest
+point of the box. Points that are not finite raise ConfigError.
+"""
 
 from functools import cached_property
 
@@ -11,6 +15,7 @@ from latentsdf.config import Branch
 from latentsdf.delta import Delta, Refined
 from latentsdf.extract import SignedDistance
 from latentsdf.model.field import LatentSDF
+from latentsdf.ranges import require_finite
 
 _CHUNK = 65_536
 
@@ -30,7 +35,7 @@ class Decoded:
 
     def field(self, branch: Branch) -> SignedDistance:
         """One branch: points (N, 3) -> distance (N,)."""
-        return _in_chunks(lambda points: self._decode(branch, points))
+        return _everywhere(lambda points: self._decode(branch, points))
 
     def fused(self) -> SignedDistance:
         """Both branches as one: s_o in the band, s_g elsewhere."""
@@ -43,7 +48,7 @@ class Decoded:
                 fused[near] = self._decode("overfit", points[near])
             return fused
 
-        return _in_chunks(distance)
+        return _everywhere(distance)
 
     @cached_property
     def band(self) -> Band:
@@ -58,11 +63,15 @@ class Decoded:
         return distance + refined.correction(points) if refined and corrected else distance
 
 
-def _in_chunks(field: SignedDistance) -> SignedDistance:
-    """The same field without gradients, in bounded memory."""
+def _everywhere(field: SignedDistance) -> SignedDistance:
+    """The same field beyond the box too, without gradients, in bounded memory."""
 
     def distance(points: Tensor) -> Tensor:
+        require_finite(points)
+        inside = points.clamp(-1, 1)
         with torch.no_grad():
-            return torch.cat([field(some) for some in points.split(_CHUNK)])
+            found = torch.cat([field(some) for some in inside.split(_CHUNK)])
+            # In float32 the squares of far coordinates would not be finite.
+            return found + (points - inside).double().norm(dim=1).float()
 
     return distance

@@ -107,7 +107,11 @@ class ShapeSpace:
         return shape.similarity if isinstance(shape, Inversion) else IDENTITY
 
     def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
-        """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,)."""
+        """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,).
+
+        Beyond the box [-1, 1]^3: the distance to the box, plus the branch at the closest point of the box. Points that
+        are not finite raise ConfigError. The same holds of `fused` and `distance`.
+        """
         return self._decoded(shape).field(branch)
 
     def fused(self, shape: CodeLike) -> SignedDistance:
@@ -155,7 +159,11 @@ class ShapeSpace:
         return mesh
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
-        """Fused signed distance (N,) at points (N, 3) in model space."""
+        """Fused signed distance (N,) at points (N, 3) in model space.
+
+        Beyond the box [-1, 1]^3: the distance to the box, plus the field at the closest point of the box. Raises
+        ConfigError for another shape of `points`, and for points that are not finite.
+        """
         if np.ndim(points) != 2 or np.shape(points)[1] != 3:
             raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
         xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
