@@ -185,13 +185,15 @@ class ShapeSpace:
         *,
         refinement: RefineConfig | None = None,
     ) -> list[Inversion]:
-        """Fit codes to several observations in batches; `refinement` follows one by one and is for meshes only."""
+        """Fit codes to several observations in batches; `refinement` follows one by one and is for meshes only.
+
+        One that cannot be fitted or refined is an error before any is.
+        """
         config = config or InvertConfig()
         targets = [load_target(target) if isinstance(target, str | Path) else target for target in targets]
         if refinement is not None:
-            check(refinement)
-            if config.partial or not all(isinstance(target, trimesh.Trimesh) for target in targets):
-                raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
+            for target in targets:
+                self.require_refinable(target, config, refinement)
         fits = invert(self.model, self.codes, [self.observe(target, config) for target in targets], config)
         if refinement is None:
             return fits
@@ -203,6 +205,13 @@ class ShapeSpace:
         if isinstance(target, Observation):
             return target
         return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
+
+    def require_refinable(self, target: Target, config: InvertConfig, refinement: RefineConfig) -> None:
+        """Raise MeshError where the detail of a target cannot be learned, ConfigError where that of none can."""
+        check(refinement)
+        self.model.shared_grid()
+        if config.partial or not isinstance(target, trimesh.Trimesh):
+            raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
 
     def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
         """The inversion with the detail of the mesh it was fitted to as its `delta`; the code stays."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from conftest import files_of
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -16,6 +17,7 @@ import latentsdf as ls
 from latentsdf import cli
 from latentsdf.geodesic import lengths
 from latentsdf.geometry.furniture import furniture
+from latentsdf.geometry.mesh import save
 from latentsdf.interpolate import interpolate, smoothness
 from latentsdf.render import animation, render_field, render_mesh, turntable
 from latentsdf.slices import render_slice
@@ -246,6 +248,80 @@ def test_several_shapes_are_inverted_at_once_and_fits_know_their_space(
     extract = ["extract", str(space_path), "--code", str(fit), "--out", str(tmp_path / "x.ply"), "--device", "cpu"]
     assert cli.main(extract) == 2 and "fitted in another space" in " ".join(capsys.readouterr().err.split())
     assert cli.main(["invert", str(space_path), files[0], files[0], "--out", str(tmp_path / "y"), *few]) == 2
+
+
+QUICK = ["--steps", "3", "--starts", "2", "--points", "256", "--resolution", "32", "--device", "cpu", "--json"]
+
+
+def test_targets_that_cannot_be_fitted_are_named_and_the_others_are_kept(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, other, line = tmp_path / "good.npy", tmp_path / "other.npy", tmp_path / "line.npy"
+    np.save(good, furniture("table", 0).sample(500))
+    np.save(other, furniture("table", 2).sample(500))
+    np.save(line, np.linspace(0, 1, 200)[:, None] * np.ones(3))
+    (tmp_path / "empty.obj").touch()
+    bad = [str(tmp_path / name) for name in ("empty.obj", "missing.ply", "line.npy")]
+    out = tmp_path / "fits"
+    assert (
+        cli.main(["invert", str(space_path), bad[0], str(good), *bad[1:], str(other), "--out", str(out), *QUICK]) == 0
+    )
+    said = capsys.readouterr()
+    reports = json.loads(said.out)
+    assert list(reports) == ["empty", "good", "missing", "line", "other"]
+    assert reports["empty"]["failed"] == "the file is empty" and reports["missing"]["failed"] == "no such file"
+    assert reports["line"]["failed"].startswith("all points lie on a line")
+    assert "failed missing.ply: no such file" in said.err
+    assert sorted(folder.name for folder in out.iterdir()) == ["good", "other"]
+    assert (out / "good" / "mesh.ply").is_file() and (out / "other" / "code.npy").is_file()
+    assert cli.main(["invert", str(space_path), *bad, "--out", str(out), *QUICK]) == 1
+    assert {tuple(report) for report in json.loads(capsys.readouterr().out).values()} == {("failed",)}
+
+
+def test_only_meshes_are_refined_and_a_refinement_that_fails_costs_no_other_fit(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refine(self: ShapeSpace, fit: ls.Inversion, mesh: trimesh.Trimesh, _: ls.RefineConfig) -> ls.Inversion:
+        assert isinstance(self, ShapeSpace)
+        if len(mesh.faces) == 12:
+            raise ls.MeshError("no band")
+        return fit
+
+    monkeypatch.setattr(ShapeSpace, "refine", refine)
+    np.save(tmp_path / "cloud.npy", furniture("table", 0).sample(500))
+    save(trimesh.creation.box((1, 1, 1)), tmp_path / "box.ply")
+    save(furniture("table", 2), tmp_path / "table.ply")
+    targets = [str(tmp_path / name) for name in ("box.ply", "cloud.npy", "table.ply")]
+    invert = ["invert", str(space_path), *targets, "--out", str(tmp_path / "fits"), "--refine", *QUICK]
+    assert cli.main(invert) == 0
+    reports = json.loads(capsys.readouterr().out)
+    assert reports["box"] == {"failed": "no band"}
+    assert reports["cloud"]["failed"].startswith("refining needs distances all around a surface")
+    assert (tmp_path / "fits" / "table" / "mesh.ply").is_file() and "nearest" in reports["table"]
+
+
+def test_an_old_mesh_stays_until_the_new_one_is_there(
+    space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "cloud.npy", furniture("table", 0).sample(500))
+    fit = tmp_path / "fit"
+    invert = ["invert", str(space_path), str(tmp_path / "cloud.npy"), "--out", str(fit), *QUICK]
+    assert cli.main(invert) == 0
+    before = files_of(fit)
+    assert {"code.npy", "layers.npy", "mesh.ply", "report.json"} == set(before)
+
+    def fail(error: ls.LatentSDFError) -> None:
+        def extract(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(ShapeSpace, "extract", extract)
+        assert cli.main([*invert, "--seed", "1", "--one-code"]) == 2
+
+    fail(ls.LatentSDFError("the field is not finite"))
+    assert files_of(fit) == before
+    fail(ls.EmptyLevelSetError("no surface"))
+    after = files_of(fit)
+    assert set(after) == {"code.npy", "report.json"} and after["code.npy"] != before["code.npy"]
 
 
 def test_a_space_whose_folder_takes_no_index_is_searched_all_the_same(space_path: Path, tmp_path: Path) -> None:
