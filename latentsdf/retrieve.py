@@ -1,6 +1,7 @@
 """Nearest shapes by code: a FAISS index, exact or approximate by size, saved with its ids and the space it is of."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -198,6 +199,18 @@ class CodeIndex:
         if self.metric == "cosine":
             codes = codes / np.linalg.norm(codes, axis=1, keepdims=True).clip(1e-12)
         return codes
+
+
+def set_aside(folder: Path, metric: Metric) -> list[Path]:
+    """Rename the index of a folder, or what there is of one, to names that are free; returns these."""
+    files = [file for file in _files(folder, metric) if file.is_file()]
+    for number in itertools.count(1):
+        places = [file.with_name(f"{file.name}.old{'' if number == 1 else number}") for file in files]
+        if not any(place.exists() for place in places):
+            break
+    for file, place in zip(files, places, strict=True):
+        file.rename(place)
+    return places
 
 
 def fingerprint(codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str]) -> str:

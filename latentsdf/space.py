@@ -27,6 +27,7 @@ from latentsdf.interpolate import Method, interpolate
 from latentsdf.invert import Inversion, invert
 from latentsdf.observation import Observation, observe
 from latentsdf.prior import CodePrior
+from latentsdf.progress import show_note
 from latentsdf.refine import check, observe_detail, refine
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class ShapeSpace:
 
     def index(self, metric: retrieve.Metric = "l2") -> retrieve.CodeIndex:
         """The index of this space, built on first use and whenever the space's codes have changed, and saved with it
-        where its folder can be written to."""
+        where its folder can be written to. One that does not fit is told of and kept under another name."""
         if metric not in self._indices:
             self._indices[metric] = self._opened(metric)
         return self._indices[metric]
@@ -285,9 +286,13 @@ class ShapeSpace:
     def _opened(self, metric: retrieve.Metric) -> retrieve.CodeIndex:
         try:
             return retrieve.CodeIndex.load(self.folder, metric, space=self.fingerprint)
-        except (FileNotFoundError, CheckpointError):
+        except (FileNotFoundError, CheckpointError) as error:
             index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids, metric, space=self.fingerprint)
             # A space that others share may be read-only: the index then lives as long as this object.
             with suppress(OSError, RuntimeError):
+                kept = retrieve.set_aside(self.folder, metric)
+                if kept:
+                    names = " and ".join(file.name for file in kept)
+                    show_note("index built anew", f"{error}. What was there is kept as {names}")
                 index.save(self.folder)
             return index

@@ -331,13 +331,37 @@ def test_a_space_whose_folder_takes_no_index_is_searched_all_the_same(space_path
     assert not list((tmp_path / "copy").glob("*.json.next"))
 
 
-def test_an_index_of_other_codes_is_built_anew(space_path: Path, tmp_path: Path) -> None:
-    shutil.copytree(space_path, tmp_path / "copy")
-    space = ls.load(tmp_path / "copy", "cpu")
-    space.nearest("table_0000")
-    newer = (tmp_path / "copy" / "codes.safetensors").stat().st_mtime + 100
-    codes = space.codes.flip(0).contiguous()
-    save_file({"codes": codes}, tmp_path / "copy" / "codes.safetensors")
-    os.utime(tmp_path / "copy" / "index.faiss", (newer, newer))  # by its time the index would pass
-    again = ls.load(tmp_path / "copy", "cpu")
-    assert again.nearest(codes[1].numpy(), 1).ids == [again.ids[1]]
+def test_an_index_of_other_codes_is_built_anew_and_the_old_one_is_kept(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    space = ls.load(folder, "cpu")
+    for turn in ("", "2"):
+        index = space.index()
+        index.add(np.full((1, 8), 3, dtype=np.float32), ["mine"])
+        index.save(folder)
+        added = files_of(folder)
+        newer = (folder / "codes.safetensors").stat().st_mtime + 100
+        codes = space.codes.flip(0).contiguous()
+        save_file({"codes": codes}, folder / "codes.safetensors")
+        os.utime(folder / "index.faiss", (newer, newer))  # by its time the index would pass
+        space = ls.load(folder, "cpu")
+        capsys.readouterr()
+        assert space.nearest(codes[1].numpy(), 5).ids[0] == space.ids[1] and "mine" not in space.index().ids
+        said = capsys.readouterr().err
+        assert "of another space" in said and f"kept as index.faiss.old{turn} and index.json.old{turn}" in said
+        for name in ("index.faiss", "index.json"):
+            assert (folder / f"{name}.old{turn}").read_bytes() == added[name]
+    capsys.readouterr()
+    ls.load(folder, "cpu").nearest("table_0000")
+    assert capsys.readouterr().err == ""
+    assert len(list(folder.glob("index*"))) == 6
+
+
+def test_what_is_left_of_a_damaged_index_is_kept(space_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    (folder / "index.json").write_text("not JSON")  # its codes are gone
+    assert ls.load(folder, "cpu").nearest("table_0001", 1).ids == ["table_0001"]
+    assert (folder / "index.json.old").read_text() == "not JSON" and not (folder / "index.faiss.old").exists()
