@@ -50,6 +50,24 @@ def test_the_shortest_path_is_shorter_and_steadier_and_keeps_its_ends(space: Sha
         assert short.std() / short.mean() < 0.2
 
 
+def test_a_spherical_path_turns_at_constant_speed_and_there_is_none_between_opposite_codes() -> None:
+    ends = np.array([[2, 0, 0], [0, 4, 0], [0, 0, 4], [0, 0, 8]], dtype=np.float32)
+    path = interpolate(ends, 10, "spherical")
+    angle = np.radians([0, 30, 60, 90])
+    turned = np.stack((np.cos(angle), np.sin(angle), np.zeros(4)), axis=1) * np.linspace(2, 4, 4)[:, None]
+    np.testing.assert_allclose(path[:4], turned, atol=1e-5)
+    np.testing.assert_allclose(path[6:, 2], [4, 16 / 3, 20 / 3, 8], rtol=1e-5)
+    code = np.random.default_rng(0).normal(size=(1, 8)).astype(np.float32)
+    for other in (-code, -3 * code, np.float32(1e-5) * code[:, ::-1] - code):
+        with pytest.raises(ls.ConfigError, match="opposite directions.*use linear"):
+            interpolate(np.concatenate((code, other)), 5, "spherical")
+        np.testing.assert_allclose(interpolate(np.concatenate((code, other)), 3)[1], (code + other)[0] / 2, atol=1e-6)
+    # Nearly so, the arc is still the one that the codes span.
+    aside = np.array([[1, 0], [-1, 0.01]], dtype=np.float32)
+    middle = interpolate(aside, 3, "spherical")[1]
+    np.testing.assert_allclose(middle, (0.005, 1), atol=1e-4)
+
+
 def test_smoothness_tells_steady_from_jerky() -> None:
     sizes = {"steady": (0.3, 0.4, 0.5, 0.6), "jerky": (0.3, 0.32, 0.58, 0.6)}
     found = {n: smoothness([trimesh.creation.icosphere(4, r) for r in radii]) for n, radii in sizes.items()}
