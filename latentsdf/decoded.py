@@ -1,7 +1,7 @@
 """One shape of a space as signed distances in model space: either branch, both fused, and the band between them.
 
 Model space is the box [-1, 1]^3. Beyond it a signed distance is the distance to the box plus the field at the closest
-point of the box. Points that are not finite raise ConfigError.
+point of the box. Points that are not finite raise ConfigError. A distance can be differentiated by its points.
 """
 
 from functools import cached_property
@@ -64,12 +64,12 @@ class Decoded:
 
 
 def _everywhere(field: SignedDistance) -> SignedDistance:
-    """The same field beyond the box too, without gradients, in bounded memory."""
+    """The same field beyond the box too, in bounded memory where the points ask for no gradient."""
 
     def distance(points: Tensor) -> Tensor:
         require_finite(points)
         inside = points.clamp(-1, 1)
-        with torch.no_grad():
+        with torch.set_grad_enabled(torch.is_grad_enabled() and points.requires_grad):
             found = torch.cat([field(some) for some in inside.split(_CHUNK)])
             # In float32 the squares of far coordinates would not be finite.
             return found + (points - inside).double().norm(dim=1).float()

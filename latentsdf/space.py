@@ -139,10 +139,13 @@ class ShapeSpace:
         *,
         largest_component: bool = False,
         smallest_piece: float = 5e-3,
+        faces: int | None = None,
+        normals: bool = False,
     ) -> trimesh.Trimesh:
         """The shape's surface in its own frame; `resolution` cells per axis of model space.
 
-        Specks, pieces of less than `smallest_piece` of the largest one's area, are left out; 0 keeps them.
+        Specks, pieces of less than `smallest_piece` of the largest one's area, are left out; 0 keeps them. `faces`
+        simplifies to about so many; `normals` makes the field's the mesh's `vertex_normals`. See `latentsdf.extract`.
         """
         general = self.field(shape, "general")
         overfit = None if mode == "general" else self.field(shape, "overfit")
@@ -154,10 +157,13 @@ class ShapeSpace:
             band_voxels=self.config.model.band_voxels,
             largest_component=largest_component,
             smallest_piece=smallest_piece,
+            faces=faces,
+            normals=normals,
             device=self.device,
         )
-        mesh.vertices = self.similarity(shape).to_user(mesh.vertices)
-        return mesh
+        similarity = self.similarity(shape)
+        turned = mesh.vertex_normals @ similarity.rotation() if normals else None
+        return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=turned, process=False)
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
         """Fused signed distance (N,) at points (N, 3) in model space.

@@ -15,6 +15,7 @@ import torch
 import trimesh
 import yaml
 from conftest import new_run, small_config
+from scipy.spatial import cKDTree
 
 import latentsdf as ls
 from latentsdf import checkpoint, cli, objective, settings
@@ -23,7 +24,7 @@ from latentsdf.checkpoint import read_metrics
 from latentsdf.config import Config, InvertConfig
 from latentsdf.evaluate import evaluate
 from latentsdf.geometry.furniture import furniture
-from latentsdf.geometry.mesh import load, save
+from latentsdf.geometry.mesh import Similarity, load, save
 from latentsdf.observation import observe
 from latentsdf.space import ShapeSpace
 
@@ -49,6 +50,29 @@ def test_training_reaches_its_bounds(space: ShapeSpace, space_path: Path) -> Non
 def test_meshes_come_back_in_their_own_frame(space: ShapeSpace) -> None:
     original = furniture("table", 1)
     assert np.allclose(space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
+
+
+def test_normals_come_in_the_frame_of_the_shape_and_into_its_files(space: ShapeSpace, tmp_path: Path) -> None:
+    way = Similarity((3.0, 0.0, -1.0), 0.5, 0.7)
+    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.0, True, way)
+    mesh = space.extract(fit, 32, normals=True)
+    slope = np.stack(
+        [
+            space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices + step)).float()).numpy()
+            - space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices - step)).float()).numpy()
+            for step in 2e-3 * np.eye(3)
+        ],
+        axis=1,
+    )
+    along = (slope / np.linalg.norm(slope, axis=1, keepdims=True) * mesh.vertex_normals).sum(axis=1)
+    assert np.median(along) > 0.999 and (along > 0.9).mean() > 0.95
+    for suffix in (".ply", ".glb", ".obj"):
+        save(mesh, tmp_path / f"a{suffix}")
+        (again,) = trimesh.load_scene(tmp_path / f"a{suffix}", process=False).geometry.values()
+        assert "vertex_normals" in again._cache
+        _, same = cKDTree(mesh.vertices).query(again.vertices)
+        np.testing.assert_allclose(again.vertex_normals, mesh.vertex_normals[same], atol=1e-4)
+    assert "vertex_normals" not in space.extract(fit, 32)._cache
 
 
 def test_a_training_shape_retrieves_itself_from_its_mesh_and_from_its_points(space: ShapeSpace) -> None:
@@ -360,6 +384,8 @@ def test_the_commands_of_a_first_day(
         ["invert", space, str(tmp_path / "points.ply"), "--out", str(out / "cloud"), "--steps", "2",
          "--resolution", "32"],
         ["extract", space, "--code", str(out / "fit" / "code.npy"), "--resolution", "32", "--out", str(out / "b.stl")],
+        ["extract", space, "--id", "table_0000", "--resolution", "32", "--faces", "200", "--normals",
+         "--out", str(out / "c.glb")],
         ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "3", "--resolution", "32",
          "--out", str(out / "strip.png")],
         ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "2", "--resolution", "32",
@@ -399,6 +425,10 @@ def test_the_commands_of_a_first_day(
         (["train", "--data", "nowhere.zarr", "--out", "x"], "no such sample store"),
         (["train", "--data", "STORE", "--out", "x", "--train.stps", "3"], "did you mean 'train.steps'?"),
         (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "did you mean 'train.steps'"),
+        (
+            ["extract", "SPACE", "--id", "table_0000", "--out", "x.stl", "--normals"],
+            "normals are written to .ply, .obj, .glb files",
+        ),
         (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
         (["train", "--data", "STORE", "--out", "x", "--steps", "0"], "train.steps must be at least 1, got 0"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),
