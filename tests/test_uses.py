@@ -185,8 +185,25 @@ def test_the_commands_for_paths_new_shapes_and_pictures(space_path: Path, tmp_pa
             out = tmp_path / f"{extra[0]}{style}.png"
             picture = ["render", space, *extra, "--style", style, "--size", "32", "--out", str(out), "--device", "cpu"]
             assert cli.main(picture) == 0 and _size(out) == (32, 32)
+    picture = ["render", space, "--size", "32", "--device", "cpu", "--out", str(tmp_path / "sheet.png"), "--id"]
+    for count, size in ((2, (64, 51)), (3, (64, 102))):
+        assert cli.main([*picture, *(f"table_000{i}" for i in range(count))]) == 0
+        assert _size(tmp_path / "sheet.png") == size
+    assert cli.main([*picture, "table_0000", "nobody"]) == 2
+    assert cli.main([*picture, "table_0000", "--trace"]) == 2
     rows = ["retrieve", space, "--id", "table_0000", "-k", "2", "--rerank", "3", "--out", str(tmp_path / "rows.png")]
     assert cli.main([*rows, "--device", "cpu"]) == 0 and _size(tmp_path / "rows.png")[0] == 600
+
+
+def test_a_mesh_is_traced_to_the_picture_that_rays_show(space_path: Path, tmp_path: Path) -> None:
+    save(trimesh.creation.torus(0.6, 0.25), tmp_path / "torus.ply")
+    render = ["render", str(space_path), "--mesh", str(tmp_path / "torus.ply"), "--style", "normals", "--size", "48"]
+    cast, traced = tmp_path / "cast.png", tmp_path / "traced.png"
+    assert cli.main([*render, "--device", "cpu", "--out", str(cast)]) == 0
+    assert cli.main([*render, "--device", "cpu", "--trace", "--out", str(traced)]) == 0
+    one, other = (np.asarray(Image.open(file), dtype=int) for file in (cast, traced))
+    assert not np.array_equal(one, other)
+    assert (np.abs(one - other).max(axis=-1) > 60).mean() < 0.05 and (one != 255).any(axis=-1).mean() > 0.1
 
 
 def test_what_cannot_be_written_or_read_is_refused_before_the_work(
