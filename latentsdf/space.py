@@ -267,10 +267,18 @@ class ShapeSpace:
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
         return (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
 
-    def nearest(self, shape: CodeLike, k: int = 5, *, metric: retrieve.Metric = "l2", rerank: int = 0) -> retrieve.Hits:
+    def nearest(
+        self,
+        shape: CodeLike,
+        k: int = 5,
+        *,
+        metric: retrieve.Metric = "l2",
+        rerank: int = 0,
+        kind: retrieve.Kind | None = None,
+    ) -> retrieve.Hits:
         """The training shapes with the nearest codes; the `rerank` nearest are ordered by Chamfer distance."""
         code = self.code(shape)
-        hits = self.index(metric).nearest(code.cpu().numpy(), max(k, rerank))
+        hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
         if rerank == 0:
             return hits
         # Bare codes: in model space, and without the delta of a fit, which no training shape has.
@@ -282,12 +290,20 @@ class ShapeSpace:
             k,
         )
 
-    def index(self, metric: retrieve.Metric = "l2") -> retrieve.CodeIndex:
+    def index(self, metric: retrieve.Metric = "l2", kind: retrieve.Kind | None = None) -> retrieve.CodeIndex:
         """The index of this space, built on first use and whenever the space's codes have changed, and saved with it
-        where its folder can be written to. One that does not fit is told of and kept under another name."""
+        where its folder can be written to. One that does not fit is told of and kept under another name.
+
+        `kind` makes it another kind of the same codes; ConfigError where they are too few, or not kept.
+        """
         if metric not in self._indices:
             self._indices[metric] = self._opened(metric)
-        return self._indices[metric]
+        found = self._indices[metric]
+        if kind is not None and found.kind != retrieve.kind_for(kind, len(found.ids)):
+            self._indices[metric] = found = found.rebuilt(kind)
+            with suppress(OSError, RuntimeError):
+                found.save(self.folder)
+        return found
 
     def _opened(self, metric: retrieve.Metric) -> retrieve.CodeIndex:
         try:

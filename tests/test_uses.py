@@ -394,6 +394,37 @@ def test_an_index_of_other_codes_is_built_anew_and_the_old_one_is_kept(
     assert len(list(folder.glob("index*"))) == 6
 
 
+def test_fits_come_into_the_index_and_go_by_command(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    np.save(tmp_path / "lamp.npy", ls.load(folder, "cpu").code("table_0001") + 1e-3)
+
+    def retrieve(*words: str) -> dict[str, object]:
+        assert cli.main(["retrieve", str(folder), *words, "--json", "--device", "cpu"]) == 0
+        found: dict[str, object] = json.loads(capsys.readouterr().out)
+        return found
+
+    add, query = ["--add", str(tmp_path / "lamp.npy")], ["--id", "table_0001", "-k", "2"]
+    assert retrieve(*add) == {"kind": "flat", "codes": 5}
+    assert retrieve(*query)["ids"] == ["table_0001", "lamp"]
+    assert retrieve(*query, "--kind", "hnsw", "--out", str(tmp_path / "row.png"))["ids"] == ["table_0001", "lamp"]
+    assert _size(tmp_path / "row.png")[0] == 400
+    assert ls.load(folder, "cpu").index().kind == "hnsw"
+    command = ["retrieve", str(folder), "--device", "cpu"]
+    for words, message in (
+        ([*command, "--remove", "lamp"], "hnsw index cannot forget"),
+        ([*command, *add], "ids must be distinct"),
+        ([*command, "--add", "nothing.npy"], "no such code file"),
+        ([*command, *query, "--kind", "ivf"], "'ivf' needs at least 1,000 codes"),
+    ):
+        assert cli.main(words) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert retrieve("--remove", "lamp", "--kind", "auto") == {"kind": "flat", "codes": 4}
+    assert "lamp" not in retrieve(*query)["ids"]  # type: ignore[operator]
+
+
 def test_what_is_left_of_a_damaged_index_is_kept(space_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
