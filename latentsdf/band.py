@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentsdf.blocks import SIDE
 from latentsdf.extract import SignedDistance, band_cells
+from latentsdf.ranges import require_finite
 
 _BRICK = 4  # cells per axis of a brick, in which the distance to the band is kept
 
@@ -29,7 +30,7 @@ class Band:
     """(2 n, 2 n, 2 n): a lower bound of the distance from anywhere in a brick to the band, in model space."""
 
     def holds(self, points: Tensor) -> Tensor:
-        """Which points (N, 3) lie in the band."""
+        """Which points (N, 3) lie in the band; ConfigError for points that are not finite."""
         if not len(self.cells):
             return torch.zeros(len(points), dtype=torch.bool, device=points.device)
         cell = self._stored(points)
@@ -55,6 +56,7 @@ class Band:
         return distance
 
     def _stored(self, points: Tensor) -> Tensor:
+        require_finite(points)
         cell = ((points + 1) * (self.resolution / 2)).floor().clamp(0, self.resolution - 1).long()
         return cell + 1
 

@@ -1,6 +1,10 @@
-"""One shape of a space as signed distances in model space: either branch, both fused, and the band between them."""
+"""One shape of a space as signed distances in model space: either branch, both fused, and the band between them.
 
-from functools import cached_property, partial
+Model space is the box [-1, 1]^3. Beyond it a signed distance is the distance to the box plus the field at the closest
+point of the box. Points that are not finite raise ConfigError. A distance can be differentiated by its points.
+"""
+
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -12,6 +16,7 @@ from latentsdf.delta import Delta, Refined
 from latentsdf.extract import SignedDistance
 from latentsdf.model.field import LatentSDF
 from latentsdf.model.jet import jet
+from latentsdf.ranges import require_finite
 
 _CHUNK = 65_536
 
@@ -31,7 +36,7 @@ class Decoded:
 
     def field(self, branch: Branch) -> SignedDistance:
         """One branch: points (N, 3) -> distance (N,)."""
-        return _in_chunks(lambda points: self._decode(branch, points))
+        return _everywhere(lambda points: self._decode(branch, points))
 
     def fused(self) -> SignedDistance:
         """Both branches as one: s_o in the band, s_g elsewhere."""
@@ -44,28 +49,19 @@ class Decoded:
                 fused[near] = self._decode("overfit", points[near])
             return fused
 
-        return _in_chunks(distance)
+        return _everywhere(distance)
 
     def slope(self) -> SignedDistance:
         """|grad s| of the fused field; its jump at the edge of the band, if it has one, does not count."""
-        band = self.band
-
-        def slope(points: Tensor) -> Tensor:
-            fused = self._gradient("general", points)
-            near = band.holds(points)
-            if near.any():
-                fused[near] = self._gradient("overfit", points[near])
-            return fused.norm(dim=-1)
-
-        return lambda points: torch.cat([slope(some) for some in points.split(_CHUNK)])
+        field = self.fused()
+        return lambda points: torch.cat(
+            [jet(field, some).gradient.norm(dim=1).detach() for some in points.split(_CHUNK)]
+        )
 
     @cached_property
     def band(self) -> Band:
         """Where s_o holds, as `extract` fuses at 256^3."""
         return find_band(self.field("general"), band_voxels=self.band_voxels, device=self.code.device)
-
-    def _gradient(self, branch: Branch, points: Tensor) -> Tensor:
-        return jet(partial(self._decode, branch), points).gradient.detach()
 
     def _decode(self, branch: Branch, points: Tensor) -> Tensor:
         refined = self._refined
@@ -75,11 +71,15 @@ class Decoded:
         return distance + refined.correction(points) if refined and corrected else distance
 
 
-def _in_chunks(field: SignedDistance) -> SignedDistance:
-    """The same field without gradients, in bounded memory."""
+def _everywhere(field: SignedDistance) -> SignedDistance:
+    """The same field beyond the box too, in bounded memory where the points ask for no gradient."""
 
     def distance(points: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([field(some) for some in points.split(_CHUNK)])
+        require_finite(points)
+        inside = points.clamp(-1, 1)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and points.requires_grad):
+            found = torch.cat([field(some) for some in inside.split(_CHUNK)])
+            # In float32 the squares of far coordinates would not be finite.
+            return found + (points - inside).double().norm(dim=1).float()
 
     return distance

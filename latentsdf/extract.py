@@ -19,7 +19,9 @@ from torch import Tensor
 
 from latentsdf.blocks import Blocks, Ints, Mask, allocate, lookup
 from latentsdf.errors import ConfigError, EmptyLevelSetError, LatentSDFError
+from latentsdf.geometry.simplify import simplify
 from latentsdf.marching import marching_cubes
+from latentsdf.normals import of_surface
 from latentsdf.octree import active_cells, crossing_cells, crossing_vertices, refine
 
 SignedDistance = Callable[[Tensor], Tensor]
@@ -44,6 +46,8 @@ def extract(
     level: float = 0.0,
     largest_component: bool = False,
     smallest_piece: float = 0.0,
+    faces: int | None = None,
+    normals: bool = False,
     chunk: int = _CHUNK,
     device: torch.device | str = "cpu",
     lipschitz: float = _LIPSCHITZ,
@@ -60,9 +64,12 @@ def extract(
     - smooth: w * overfit + (1 - w) * general, w = exp(-(general / width of the band)^2), within twice the band.
 
     Points are evaluated `chunk` at a time on `device`. With `largest_component` only the piece of largest area is
-    kept, else connected pieces with at least the share `smallest_piece` of that area. Raises ConfigError for unusable
-    settings, EmptyLevelSetError when there is no surface, LatentSDFError when a field is not finite somewhere,
-    ValueError when it returns the wrong shape.
+    kept, else connected pieces with at least the share `smallest_piece` of that area. `faces` simplifies the mesh to
+    about so many, which then is no longer exact nor sure to be watertight. With `normals` it has the field's as its
+    `vertex_normals`, which .ply, .obj and .glb files keep: exact where the field can be differentiated.
+
+    Raises ConfigError for unusable settings, EmptyLevelSetError when there is no surface, LatentSDFError when a field
+    is not finite somewhere, ValueError when it returns the wrong shape.
     """
     _check(overfit, resolution, band_voxels, mode, chunk, lipschitz)
     if not 0 <= smallest_piece <= 1:
@@ -80,10 +87,18 @@ def extract(
         blocks = _settle(_paste(blocks, cells, grow, levels, coarse, fine, mode), coarse)
         if not crossing_cells(blocks).any():
             raise fine.empty()
-    vertices, faces = marching_cubes(blocks)
+    vertices, triangles = marching_cubes(blocks)
     if largest_component or smallest_piece > 0:
-        vertices, faces = _without_specks(vertices, faces, 1.0 if largest_component else smallest_piece)
-    return trimesh.Trimesh(vertices, faces, process=False)
+        vertices, triangles = _without_specks(vertices, triangles, 1.0 if largest_component else smallest_piece)
+    mesh = trimesh.Trimesh(vertices, triangles, process=False)
+    if faces is not None:
+        mesh = simplify(mesh, faces)
+    if normals:
+        field = general
+        if overfit is not None and fuse:
+            field = _blend(general, overfit, _gate_width(resolution, band_voxels)) if mode == "smooth" else overfit
+        mesh.vertex_normals = of_surface(field, mesh, device)
+    return mesh
 
 
 class CellMask(NamedTuple):
@@ -105,6 +120,22 @@ def band_cells(general: SignedDistance, resolution: int, band_voxels: float, dev
 def _growth(band_voxels: float, resolution: int) -> int:
     """Cells by which the crossed cells are grown."""
     return max(min(2, math.ceil(band_voxels)), round(band_voxels * resolution / BAND_RESOLUTION))
+
+
+def _gate_width(resolution: int, band_voxels: float) -> float:
+    """The width of the band in model space."""
+    return _growth(band_voxels, resolution) * 2 / resolution
+
+
+def _blend(general: SignedDistance, overfit: SignedDistance, width: float) -> SignedDistance:
+    """What mode `smooth` has on its band, at points anywhere."""
+
+    def distance(points: Tensor) -> Tensor:
+        smooth = general(points)
+        gate = torch.exp(-((smooth / width) ** 2))
+        return gate * overfit(points) + (1 - gate) * smooth
+
+    return distance
 
 
 class _Sampler:

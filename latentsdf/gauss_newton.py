@@ -59,7 +59,7 @@ class Fits:
     motions: Tensor
     cost: Tensor
 
-    def __getitem__(self, rows: Tensor) -> "Fits":
+    def __getitem__(self, rows: Tensor | slice) -> "Fits":
         return Fits(self.coordinates[rows], self.motions[rows], self.cost[rows])
 
 

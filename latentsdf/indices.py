@@ -57,11 +57,20 @@ def forget(index: Any, kind: Kind, numbers: Int[NDArray[np.int64], " M"]) -> Non
         index.remove_ids(numbers)
         return
     # FAISS has no removal where codes are re-ranked; filling the trained cells again takes seconds a million.
-    codes = lib.downcast_index(index.index).refine_index.reconstruct_n(0, index.ntotal)
-    held = lib.vector_to_array(index.id_map)
+    held, codes = held_codes(index, kind)
     kept = ~np.isin(held, numbers)
     index.reset()
     index.add_with_ids(codes[kept], held[kept])
+
+
+def held_codes(index: Any, kind: Kind) -> tuple[Int[NDArray[np.int64], " T"], Float[NDArray[np.float32], "T L"]]:
+    """Numbers and codes of an index. Raises ConfigError where it does not keep them whole."""
+    lib = faiss()
+    if kind == "pq" or not isinstance(index, lib.IndexIDMap2):
+        raise ConfigError(f"this {kind} index keeps no whole codes; delete its files, and it is built again")
+    inner = lib.downcast_index(index.index)
+    codes = (inner.refine_index if kind == "ivf" else inner).reconstruct_n(0, index.ntotal)
+    return lib.vector_to_array(index.id_map), codes
 
 
 def for_search(index: Any, kind: Kind) -> Any:

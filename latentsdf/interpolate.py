@@ -20,6 +20,8 @@ from latentsdf.prior import CodePrior
 Method = Literal["linear", "spherical", "shortest"]
 
 _POINTS = 5_000
+_STRAIGHT = 1e-4
+_OPPOSITE = 1e-3  # from half a turn; nearer, the digits of float32 codes would choose the arc
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def interpolate(
     """A path of `steps` codes through the given ones, ends included.
 
     With more than two codes the path is piecewise and passes through each of them at (nearly) equal spacing.
-    `spherical` turns the direction at constant speed and interpolates the norm, for codes near a sphere. `shortest`
-    changes the decoded distances least and at constant speed (`geodesic`); it needs the model and its prior.
+    `spherical` turns the direction at constant speed and interpolates the norm, for codes near a sphere; neighbours in
+    opposite directions are a ConfigError. `shortest` changes the decoded distances least and at constant speed
+    (`geodesic`); it needs the model and its prior.
     """
     codes = np.asarray(codes, dtype=np.float32)
     if len(codes) < 2 or steps < 2:
@@ -100,12 +103,14 @@ def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: C
 
 
 def _spherical(first: NDArray[np.float32], second: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.float32]:
-    norm_a = np.linalg.norm(first, axis=1, keepdims=True)
-    norm_b = np.linalg.norm(second, axis=1, keepdims=True)
+    norm_a = np.linalg.norm(first.astype(np.float64), axis=1, keepdims=True)
+    norm_b = np.linalg.norm(second.astype(np.float64), axis=1, keepdims=True)
     a, b = first / norm_a.clip(1e-12), second / norm_b.clip(1e-12)
     angle = np.arccos((a * b).sum(1, keepdims=True).clip(-1, 1))
+    if (angle > np.pi - _OPPOSITE).any():
+        raise ConfigError("two neighbouring codes have opposite directions: many arcs join them; use linear")
     # Parallel codes have no arc between them; the straight line is its limit.
-    straight = angle < 1e-4
+    straight = angle < _STRAIGHT
     sine = np.where(straight, 1, np.sin(angle))
     weight_a = np.where(straight, 1 - t, np.sin((1 - t) * angle) / sine)
     weight_b = np.where(straight, t, np.sin(t * angle) / sine)

@@ -26,7 +26,8 @@ from latentsdf.observation import Observation, sided
 from latentsdf.prior import CodePrior
 from latentsdf.progress import track
 
-_TOGETHER = 16
+TOGETHER = 16
+"""Observations that are fitted in one batch."""
 _RANKING_POINTS = 512
 _RANKED_AT_ONCE = 256
 _CHOOSING_STEPS = 8
@@ -77,7 +78,7 @@ def invert(
     prior = CodePrior.fit(training_codes)
     spread = torch.tensor(_PARTIAL_SPREAD if config.partial else _SPREAD, device=training_codes.device)
     solver = Solver(model, prior, config.prior, spread if config.align else torch.zeros_like(spread))
-    batches = [observations[i : i + _TOGETHER] for i in range(0, len(observations), _TOGETHER)]
+    batches = [observations[i : i + TOGETHER] for i in range(0, len(observations), TOGETHER)]
     total = config.steps + _steps_by_layer(config)
     with track("inverting", total=total * len(batches), unit="step") as advance:
         return [fit for batch in batches for fit in _invert_together(solver, training_codes, batch, config, advance)]

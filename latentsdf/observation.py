@@ -64,7 +64,8 @@ def sided(observation: Observation, outward: NDArray[np.float32]) -> Observation
     along = (normals * outward).sum(1)
     agreed = np.abs(along) > _AGREED
     more = beside(cKDTree(surface), surface[agreed], (normals * np.sign(along)[:, None])[agreed], _BESIDE)
-    known = joined([Bounds(observation.points, observation.low, observation.high), more])
+    before = (column.astype(np.float64) for column in (observation.points, observation.low, observation.high))
+    known = joined([Bounds(*before), more])
     return dataclasses.replace(_observation(known, observation.similarity), cloud=observation.cloud)
 
 

@@ -1,11 +1,14 @@
-"""Numbers of a configuration within their ranges, so that none switches a part off in silence or ends in NaN."""
+"""Numbers of a configuration, and points, within their ranges, so that none is off in silence or ends in NaN."""
 
 import dataclasses
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latentsdf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def require_in_range(
@@ -26,6 +29,13 @@ def require_in_range(
             raise ConfigError(f"{name} must be above 0, got {value}")
         if name in shares and value > 1:
             raise ConfigError(f"{name} is a share and must be at most 1, got {value}")
+
+
+def require_finite(points: "Tensor") -> None:
+    """Raise ConfigError for points (N, d) that are not finite; a lookup in a grid would read beyond its memory."""
+    bad = int((~points.isfinite()).any(1).sum())
+    if bad:
+        raise ConfigError(f"{bad:,} of {len(points):,} points are not finite numbers; leave them out")
 
 
 def _numbers(config: Any, prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -20,6 +20,7 @@ from latentsdf.atomic import written_whole
 from latentsdf.errors import ConfigError, EmptyLevelSetError, MeshError
 from latentsdf.extract import SignedDistance
 from latentsdf.geometry.mesh import normalize
+from latentsdf.normals import by_differences
 
 Style = Literal["shaded", "normals", "depth"]
 """Lit; unit normals (n + 1) / 2 as red, green, blue; or bright near and dark far, over the depth that is hit."""
@@ -121,7 +122,7 @@ def render_field(
     points, hit, _ = _trace(field, origins, directions)
     if not hit.any():
         raise EmptyLevelSetError("no ray meets a surface in [-1, 1]^3; train longer, or check the code")
-    normals = _normals(field, points[hit]).cpu().numpy().astype(np.float64)
+    normals = by_differences(field, points[hit]).cpu().numpy().astype(np.float64)
     colour = _style(style, points[hit].cpu().numpy().astype(np.float64), normals, camera)
     return _compose(colour, hit.cpu().numpy(), size)
 
@@ -251,12 +252,6 @@ def _box(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
     first, second = (-1 - origins) / safe, (1 - origins) / safe
     return torch.minimum(first, second).amax(1).clamp(min=0), torch.maximum(first, second).amin(1)
-
-
-def _normals(field: SignedDistance, points: Tensor) -> Tensor:
-    offsets = 2e-3 * torch.eye(3, device=points.device)
-    slope = torch.stack([field(points + o) - field(points - o) for o in offsets], dim=1)
-    return torch.nn.functional.normalize(slope, dim=1)
 
 
 def _shade(normals: NDArray[np.float64], camera: Camera) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """Nearest shapes by code: a FAISS index, exact or approximate by size, saved with its ids and the space it is of."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,12 +72,10 @@ class CodeIndex:
         """Fingerprint of the space that the codes are of."""
         self._names: dict[int, str] = {}
         codes = self._checked(codes, ids)
-        if kind == "auto":
-            kind = "flat" if len(codes) <= _EXACT_UP_TO else "ivf" if len(codes) < _COMPRESSED_FROM else "pq"
-        self.kind: indices.Kind = kind
-        self._index = indices.build(self._prepare(codes), kind, inner_product=metric == "cosine")
+        self.kind = kind_for(kind, len(codes))
+        self._index = indices.build(self._prepare(codes), self.kind, inner_product=metric == "cosine")
         self._names = dict(enumerate(ids))
-        self._searched = indices.for_search(self._index, kind)
+        self._searched = indices.for_search(self._index, self.kind)
 
     @property
     def ids(self) -> list[str]:
@@ -135,6 +134,12 @@ class CodeIndex:
         for name in ids:
             del self._names[numbers[name]]
         self._searched = indices.for_search(self._index, self.kind)
+
+    def rebuilt(self, kind: Kind) -> "CodeIndex":
+        """The same codes in an index of another kind. Raises ConfigError for a pq index, which keeps none of them."""
+        numbers, codes = indices.held_codes(self._index, self.kind)
+        order = np.argsort(numbers)
+        return CodeIndex(codes[order], [self._names[n] for n in numbers[order]], self.metric, kind, self.space)
 
     def save(self, folder: Path) -> None:
         """Write the index and its listing into the folder, `index.faiss` and `index.json` for l2."""
@@ -200,11 +205,30 @@ class CodeIndex:
         return codes
 
 
+def set_aside(folder: Path, metric: Metric) -> list[Path]:
+    """Rename the index of a folder, or what there is of one, to names that are free; returns these."""
+    files = [file for file in _files(folder, metric) if file.is_file()]
+    for number in itertools.count(1):
+        places = [file.with_name(f"{file.name}.old{'' if number == 1 else number}") for file in files]
+        if not any(place.exists() for place in places):
+            break
+    for file, place in zip(files, places, strict=True):
+        file.rename(place)
+    return places
+
+
 def fingerprint(codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str]) -> str:
     """Name of a set of codes by content, so that an index knows what it is of."""
     digest = hashlib.sha256(np.ascontiguousarray(codes, dtype=np.float32).tobytes())
     digest.update("\n".join(ids).encode())
     return digest.hexdigest()[:32]
+
+
+def kind_for(kind: Kind, count: int) -> indices.Kind:
+    """The kind itself, or what `auto` is for so many codes."""
+    if kind != "auto":
+        return kind
+    return "flat" if count <= _EXACT_UP_TO else "ivf" if count < _COMPRESSED_FROM else "pq"
 
 
 def rerank(

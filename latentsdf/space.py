@@ -27,6 +27,7 @@ from latentsdf.interpolate import Method, interpolate
 from latentsdf.invert import Inversion, invert
 from latentsdf.observation import Observation, observe
 from latentsdf.prior import CodePrior
+from latentsdf.progress import show_note
 from latentsdf.refine import check, observe_detail, refine
 
 if TYPE_CHECKING:
@@ -107,7 +108,11 @@ class ShapeSpace:
         return shape.similarity if isinstance(shape, Inversion) else IDENTITY
 
     def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
-        """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,)."""
+        """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,).
+
+        Beyond the box [-1, 1]^3: the distance to the box, plus the branch at the closest point of the box. Points that
+        are not finite raise ConfigError. The same holds of `fused` and `distance`.
+        """
         return self._decoded(shape).field(branch)
 
     def fused(self, shape: CodeLike) -> SignedDistance:
@@ -134,10 +139,13 @@ class ShapeSpace:
         *,
         largest_component: bool = False,
         smallest_piece: float = 5e-3,
+        faces: int | None = None,
+        normals: bool = False,
     ) -> trimesh.Trimesh:
         """The shape's surface in its own frame; `resolution` cells per axis of model space.
 
-        Specks, pieces of less than `smallest_piece` of the largest one's area, are left out; 0 keeps them.
+        Specks, pieces of less than `smallest_piece` of the largest one's area, are left out; 0 keeps them. `faces`
+        simplifies to about so many; `normals` makes the field's the mesh's `vertex_normals`. See `latentsdf.extract`.
         """
         general = self.field(shape, "general")
         overfit = None if mode == "general" else self.field(shape, "overfit")
@@ -149,17 +157,27 @@ class ShapeSpace:
             band_voxels=self.config.model.band_voxels,
             largest_component=largest_component,
             smallest_piece=smallest_piece,
+            faces=faces,
+            normals=normals,
             device=self.device,
         )
-        mesh.vertices = self.similarity(shape).to_user(mesh.vertices)
-        return mesh
+        similarity = self.similarity(shape)
+        turned = mesh.vertex_normals @ similarity.rotation() if normals else None
+        return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=turned, process=False)
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
-        """Fused signed distance (N,) at points (N, 3) in model space."""
+        """Fused signed distance (N,) at points (N, 3) in model space.
+
+        Beyond the box [-1, 1]^3: the distance to the box, plus the field at the closest point of the box. Raises
+        ConfigError for another shape of `points`, and for points that are not finite.
+        """
         return self._at(self.fused(shape), points)
 
     def slope(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
-        """Norm (N,) of the gradient of the fused distance at points (N, 3) in model space; 1 for a true distance."""
+        """Norm (N,) of the gradient of the fused distance at points (N, 3) in model space; 1 for a true distance.
+
+        The jump at the edge of the band, if it has one, does not count. Raises what `distance` raises.
+        """
         return self._at(self._decoded(shape).slope(), points)
 
     def invert(
@@ -178,13 +196,15 @@ class ShapeSpace:
         *,
         refinement: RefineConfig | None = None,
     ) -> list[Inversion]:
-        """Fit codes to several observations in batches; `refinement` follows one by one and is for meshes only."""
+        """Fit codes to several observations in batches; `refinement` follows one by one and is for meshes only.
+
+        One that cannot be fitted or refined is an error before any is.
+        """
         config = config or InvertConfig()
         targets = [load_target(target) if isinstance(target, str | Path) else target for target in targets]
         if refinement is not None:
-            check(refinement)
-            if config.partial or not all(isinstance(target, trimesh.Trimesh) for target in targets):
-                raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
+            for target in targets:
+                self.require_refinable(target, config, refinement)
         fits = invert(self.model, self.codes, [self.observe(target, config) for target in targets], config)
         if refinement is None:
             return fits
@@ -196,6 +216,13 @@ class ShapeSpace:
         if isinstance(target, Observation):
             return target
         return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
+
+    def require_refinable(self, target: Target, config: InvertConfig, refinement: RefineConfig) -> None:
+        """Raise MeshError where the detail of a target cannot be learned, ConfigError where that of none can."""
+        check(refinement)
+        self.model.shared_grid()
+        if config.partial or not isinstance(target, trimesh.Trimesh):
+            raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
 
     def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
         """The inversion with the detail of the mesh it was fitted to as its `delta`; the code stays."""
@@ -250,10 +277,18 @@ class ShapeSpace:
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
         return (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
 
-    def nearest(self, shape: CodeLike, k: int = 5, *, metric: retrieve.Metric = "l2", rerank: int = 0) -> retrieve.Hits:
+    def nearest(
+        self,
+        shape: CodeLike,
+        k: int = 5,
+        *,
+        metric: retrieve.Metric = "l2",
+        rerank: int = 0,
+        kind: retrieve.Kind | None = None,
+    ) -> retrieve.Hits:
         """The training shapes with the nearest codes; the `rerank` nearest are ordered by Chamfer distance."""
         code = self.code(shape)
-        hits = self.index(metric).nearest(code.cpu().numpy(), max(k, rerank))
+        hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
         if rerank == 0:
             return hits
         # Bare codes: in model space, and without the delta of a fit, which no training shape has.
@@ -265,19 +300,31 @@ class ShapeSpace:
             k,
         )
 
-    def index(self, metric: retrieve.Metric = "l2") -> retrieve.CodeIndex:
+    def index(self, metric: retrieve.Metric = "l2", kind: retrieve.Kind | None = None) -> retrieve.CodeIndex:
         """The index of this space, built on first use and whenever the space's codes have changed, and saved with it
-        where its folder can be written to."""
+        where its folder can be written to. One that does not fit is told of and kept under another name.
+
+        `kind` makes it another kind of the same codes; ConfigError where they are too few, or not kept.
+        """
         if metric not in self._indices:
             self._indices[metric] = self._opened(metric)
-        return self._indices[metric]
+        found = self._indices[metric]
+        if kind is not None and found.kind != retrieve.kind_for(kind, len(found.ids)):
+            self._indices[metric] = found = found.rebuilt(kind)
+            with suppress(OSError, RuntimeError):
+                found.save(self.folder)
+        return found
 
     def _opened(self, metric: retrieve.Metric) -> retrieve.CodeIndex:
         try:
             return retrieve.CodeIndex.load(self.folder, metric, space=self.fingerprint)
-        except (FileNotFoundError, CheckpointError):
+        except (FileNotFoundError, CheckpointError) as error:
             index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids, metric, space=self.fingerprint)
             # A space that others share may be read-only: the index then lives as long as this object.
             with suppress(OSError, RuntimeError):
+                kept = retrieve.set_aside(self.folder, metric)
+                if kept:
+                    names = " and ".join(file.name for file in kept)
+                    show_note("index built anew", f"{error}. What was there is kept as {names}")
                 index.save(self.folder)
             return index

@@ -282,6 +282,58 @@ def test_small_pieces_are_left_out():
         extract(two, resolution=64, smallest_piece=2)
 
 
+def blended(points):
+    """Mode `smooth` at 64^3, with bands of 2 cells, of `torus` and `detailed`."""
+    gate = torch.exp(-((torus(points) / (2 * 2 / 64)) ** 2))
+    return gate * detailed(points) + (1 - gate) * torus(points)
+
+
+@pytest.mark.parametrize(
+    ("mode", "truth"), [("general", torus), ("fused", detailed), ("overfit", detailed), ("smooth", blended)]
+)
+def test_normals_are_the_gradient_of_the_field_that_is_meshed(mode, truth):
+    mesh = extract(torus, detailed, resolution=64, mode=mode, normals=True)
+    points = torch.from_numpy(mesh.vertices)
+    steps = 1e-6 * torch.eye(3, dtype=torch.float64)
+    slope = torch.stack([truth(points + step) - truth(points - step) for step in steps], dim=1)
+    slope = torch.nn.functional.normalize(slope, dim=1).numpy()
+    np.testing.assert_allclose(mesh.vertex_normals, slope, atol=1e-4)
+    own = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).vertex_normals
+    assert np.abs(own - slope).max() > 0.01
+
+
+def test_a_field_that_cannot_be_differentiated_has_normals_by_differences():
+    def measured(points):
+        return torch.from_numpy(np.linalg.norm(points.numpy(), axis=1) - 0.7)
+
+    mesh = extract(measured, resolution=64, normals=True)
+    radial = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
+    np.testing.assert_allclose(mesh.vertex_normals, radial, atol=1e-3)
+
+
+def test_the_cap_at_the_box_keeps_the_normals_of_the_mesh():
+    mesh = extract(lambda p: sphere(p, 1.2), resolution=32, normals=True)
+    inner = (np.abs(mesh.vertices) < 0.999).all(axis=1)
+    top = (mesh.vertices[:, 1] > 0.999) & (np.hypot(mesh.vertices[:, 0], mesh.vertices[:, 2]) < 0.5)
+    assert inner.any() and top.any()
+    np.testing.assert_allclose(mesh.vertex_normals[top], np.tile([0.0, 1, 0], (top.sum(), 1)), atol=1e-6)
+    radial = mesh.vertices[inner] / np.linalg.norm(mesh.vertices[inner], axis=1, keepdims=True)
+    np.testing.assert_allclose(mesh.vertex_normals[inner], radial, atol=1e-5)
+
+
+def test_fewer_faces_keep_the_shape():
+    full = extract(torus, resolution=64)
+    mesh = extract(torus, resolution=64, faces=1000, normals=True)
+    assert 900 <= len(mesh.faces) <= 1000 and mesh.is_watertight and mesh.euler_number == 0
+    assert mesh.volume == pytest.approx(full.volume, rel=0.02)
+    ring = mesh.vertices * [1, 1, 0]
+    radial = mesh.vertices - 0.55 * ring / np.linalg.norm(ring, axis=1, keepdims=True)
+    np.testing.assert_allclose(mesh.vertex_normals, radial / np.linalg.norm(radial, axis=1, keepdims=True), atol=1e-4)
+    assert len(extract(torus, resolution=16, faces=10**6).faces) == len(extract(torus, resolution=16).faces)
+    with pytest.raises(ConfigError, match="a surface has at least 4 faces, got 3"):
+        extract(torus, resolution=16, faces=3)
+
+
 def test_a_field_steeper_than_the_guard_is_followed():
     """Values of the wrong scale make the guard skip cells; growing along crossed edges closes the surface again."""
     mesh = extract(lambda p: 20 * torus(p), resolution=128)

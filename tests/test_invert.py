@@ -228,6 +228,40 @@ def test_halves_find_their_whole(space: ShapeSpace) -> None:
             assert space.nearest(fit, k=1).ids == [f"table_{seed:04d}"]
 
 
+def _seen(mesh: trimesh.Trimesh, view: tuple[float, float, float], count: int) -> np.ndarray:
+    """Points (N, 3) of the side of a mesh that a distant viewer sees, N up to `count`."""
+    points, face = trimesh.sample.sample_surface(mesh, count, seed=0)
+    towards = np.array(view) / np.linalg.norm(view)
+    facing = mesh.face_normals[face] @ towards > 0
+    origins = points + 1e-4 * towards
+    hidden = mesh.ray.intersects_any(origins, np.broadcast_to(towards, origins.shape))
+    return np.asarray(points[facing & ~hidden])
+
+
+def test_what_one_view_shows_finds_its_whole(space: ShapeSpace) -> None:
+    for seed in (0, 3):
+        mesh = normalize(furniture("table", seed))[0]
+        seen = _seen(mesh, (1, 1.2, 0.7), 6000)
+        assert 500 < len(seen) < 3600  # no back, no underside
+        fit = space.invert(seen, replace(FAST, partial=True, frame="model"))
+        assert space.nearest(fit, k=1).ids == [f"table_{seed:04d}"]
+        points = torch.from_numpy(trimesh.sample.sample_surface(mesh, 3000, seed=1)[0]).float()
+        assert float(space.field(fit, "overfit")(points).abs().mean()) < 0.02  # of the hidden side too
+
+
+def test_noisy_points_fit_the_clean_surface(space: ShapeSpace) -> None:
+    mesh = normalize(furniture("table", 2))[0]
+    points = trimesh.sample.sample_surface(mesh, 3000, seed=0)[0]
+    truth = torch.from_numpy(trimesh.sample.sample_surface(mesh, 3000, seed=1)[0]).float()
+    rng = np.random.default_rng(0)
+    off = {}
+    for sigma in (0.0, 0.005, 0.01):
+        fit = space.invert(points + sigma * rng.normal(size=points.shape), replace(FAST, frame="model"))
+        assert space.nearest(fit, k=1).ids == ["table_0002"]
+        off[sigma] = float(space.field(fit, "overfit")(truth).abs().mean())
+    assert off[0.005] < 1.5 * off[0.0] + 1e-3 and off[0.01] < 0.01
+
+
 def test_raw_points_fit_nearly_as_well_as_the_mesh(space: ShapeSpace) -> None:
     mesh = normalize(furniture("table", 3))[0]
     truth = observe(mesh, seed=9)

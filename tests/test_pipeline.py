@@ -15,6 +15,7 @@ import torch
 import trimesh
 import yaml
 from conftest import new_run, small_config
+from scipy.spatial import cKDTree
 
 import latentsdf as ls
 from latentsdf import checkpoint, cli, objective, settings
@@ -51,6 +52,29 @@ def test_training_reaches_its_bounds(space: ShapeSpace, space_path: Path) -> Non
 def test_meshes_come_back_in_their_own_frame(space: ShapeSpace) -> None:
     original = furniture("table", 1)
     assert np.allclose(space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
+
+
+def test_normals_come_in_the_frame_of_the_shape_and_into_its_files(space: ShapeSpace, tmp_path: Path) -> None:
+    way = Similarity((3.0, 0.0, -1.0), 0.5, 0.7)
+    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.0, True, way)
+    mesh = space.extract(fit, 32, normals=True)
+    slope = np.stack(
+        [
+            space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices + step)).float()).numpy()
+            - space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices - step)).float()).numpy()
+            for step in 2e-3 * np.eye(3)
+        ],
+        axis=1,
+    )
+    along = (slope / np.linalg.norm(slope, axis=1, keepdims=True) * mesh.vertex_normals).sum(axis=1)
+    assert np.median(along) > 0.999 and (along > 0.9).mean() > 0.95
+    for suffix in (".ply", ".glb", ".obj"):
+        save(mesh, tmp_path / f"a{suffix}")
+        (again,) = trimesh.load_scene(tmp_path / f"a{suffix}", process=False).geometry.values()
+        assert "vertex_normals" in again._cache
+        _, same = cKDTree(mesh.vertices).query(again.vertices)
+        np.testing.assert_allclose(again.vertex_normals, mesh.vertex_normals[same], atol=1e-4)
+    assert "vertex_normals" not in space.extract(fit, 32)._cache
 
 
 def test_a_training_shape_retrieves_itself_from_its_mesh_and_from_its_points(space: ShapeSpace) -> None:
@@ -285,6 +309,37 @@ def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_ou
     np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
 
 
+def test_beyond_the_box_the_distance_to_it_is_added(space: ShapeSpace) -> None:
+    points = np.random.default_rng(0).normal(size=(300, 3)) * 3
+    points[0] = (1e30, 0, 0)
+    inside = points.clip(-1, 1)
+    apart = np.linalg.norm(points - inside, axis=1)
+    assert 0.5 < (apart > 0).mean() < 1
+    far = space.distance("table_0000", points)
+    np.testing.assert_allclose(far, space.distance("table_0000", inside) + apart, rtol=1e-5, atol=1e-5)
+    for field in (space.field("table_0000", "overfit"), space.fused("table_0000")):
+        outer, inner = (field(torch.from_numpy(p).float()).numpy() for p in (points, inside))
+        np.testing.assert_allclose(outer, inner + apart, rtol=1e-5, atol=1e-5)
+
+
+def test_points_that_are_not_finite_are_counted_and_refused(space: ShapeSpace) -> None:
+    points = np.zeros((5, 3))
+    points[1], points[3, 2], points[4, 0] = np.nan, -np.inf, 1e300  # the last one is no float32
+    broken = torch.as_tensor(points, dtype=torch.float32)
+    for call in (
+        lambda: space.distance("table_0000", points),
+        lambda: space.field("table_0000", "general")(broken),
+        lambda: space.field("table_0000", "overfit")(broken),
+        lambda: space.fused("table_0000")(broken),
+        lambda: space.band("table_0000").holds(broken),
+    ):
+        with pytest.raises(ls.ConfigError, match="3 of 5 points are not finite numbers; leave them out"):
+            call()
+    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
+        space.distance("table_0000", np.zeros(3))
+    assert len(space.distance("table_0000", np.zeros((0, 3)))) == 0
+
+
 def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
     config = small_config(steps=60)
     training.train(store_path, tmp_path / "through", config, device="cpu")
@@ -426,6 +481,8 @@ def test_the_commands_of_a_first_day(
         ["invert", space, str(tmp_path / "points.ply"), "--out", str(out / "cloud"), "--steps", "2",
          "--resolution", "32"],
         ["extract", space, "--code", str(out / "fit" / "code.npy"), "--resolution", "32", "--out", str(out / "b.stl")],
+        ["extract", space, "--id", "table_0000", "--resolution", "32", "--faces", "200", "--normals",
+         "--out", str(out / "c.glb")],
         ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "3", "--resolution", "32",
          "--out", str(out / "strip.png")],
         ["interpolate", space, "--ids", "table_0000", "table_0001", "--steps", "2", "--resolution", "32",
@@ -465,6 +522,10 @@ def test_the_commands_of_a_first_day(
         (["train", "--data", "nowhere.zarr", "--out", "x"], "no such sample store"),
         (["train", "--data", "STORE", "--out", "x", "--train.stps", "3"], "did you mean 'train.steps'?"),
         (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "did you mean 'train.steps'"),
+        (
+            ["extract", "SPACE", "--id", "table_0000", "--out", "x.stl", "--normals"],
+            "normals are written to .ply, .obj, .glb files",
+        ),
         (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
         (["train", "--data", "STORE", "--out", "x", "--steps", "0"], "train.steps must be at least 1, got 0"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),

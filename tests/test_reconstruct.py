@@ -142,6 +142,14 @@ def test_the_same_seed_gives_the_same_field_and_a_folder_keeps_it(tmp_path: Path
     assert len({path.stat().st_mode for path in (tmp_path / "field").iterdir()}) == 1  # who reads one reads all
 
 
+def test_points_without_a_place_have_no_distance() -> None:
+    field = ls.reconstruct(_circle(500, 3.0), config=_short("hotspot", steps=2))
+    with pytest.raises(ls.ConfigError, match="1 of 2 points are not finite numbers"):
+        field.distance([[0.0, np.nan], [0, 1]])
+    with pytest.raises(ls.ConfigError, match=r"expected points \(N, 2\), got shape \(1, 3\)"):
+        field.distance([[0.0, 1, 2]])
+
+
 def test_a_folder_that_is_not_whole_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         ls.load_field(tmp_path / "none")

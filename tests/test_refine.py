@@ -176,13 +176,19 @@ def test_a_delta_of_nothing_changes_nothing(space: ShapeSpace, fit: Inversion) -
         assert np.array_equal(mesh.vertices, plain.vertices) and np.array_equal(mesh.faces, plain.faces)
 
 
-def test_what_cannot_be_refined_is_refused(space: ShapeSpace, unseen: trimesh.Trimesh) -> None:
+def test_what_cannot_be_refined_is_refused(
+    space: ShapeSpace, unseen: trimesh.Trimesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ls.MeshError, match="refining needs distances all around a surface"):
         space.invert(unseen.sample(500), FIT, refinement=FAST)
     with pytest.raises(ls.ConfigError, match="the lattice of 48 must divide the band's resolution 128"):
         space.invert(unseen, FIT, refinement=replace(FAST, lattice=48))
     with pytest.raises(ls.ConfigError, match="steps must be at least 1, got 0"):
         space.invert(unseen, FIT, refinement=replace(FAST, steps=0))
+    monkeypatch.setattr(space.model, "grid", None)
+    monkeypatch.setattr("latentsdf.space.invert", lambda *_: pytest.fail("the work has begun"))
+    with pytest.raises(ls.ConfigError, match="a general branch alone"):
+        space.invert(unseen, FIT, refinement=FAST)
 
 
 def test_a_refined_folder_is_used_by_every_command(

@@ -71,6 +71,26 @@ def test_codes_come_and_go_and_survive_the_disk(kind: Kind, tmp_path: Path) -> N
         assert loaded.nearest(query, 5) == index.nearest(query, 5)
 
 
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_codes_move_to_an_index_of_another_kind(metric: Metric) -> None:
+    index = CodeIndex(CODES[:2000], IDS[:2000], metric, "flat", "here")
+    index.remove(["s3", "s1000"])
+    index.add(CODES[2000:2001], ["late"])
+    exact = [index.nearest(query, 10) for query in QUERIES]
+    for kind in ("hnsw", "ivf", "auto"):
+        index = index.rebuilt(kind)  # type: ignore[arg-type]
+        assert index.kind == ("flat" if kind == "auto" else kind) and (index.metric, index.space) == (metric, "here")
+        assert index.ids == [name for name in IDS[:2000] if name not in ("s3", "s1000")] + ["late"]
+        found = [index.nearest(query, 10) for query in QUERIES]
+        assert np.mean([len(set(a.ids) & set(b.ids)) / 10 for a, b in zip(exact, found, strict=True)]) > 0.9
+    assert [hits.ids for hits in found] == [hits.ids for hits in exact]
+    with pytest.raises(ls.ConfigError, match="'pq' needs at least 10,000 codes"):
+        index.rebuilt("pq")
+    index.kind = "pq"
+    with pytest.raises(ls.ConfigError, match="this pq index keeps no whole codes"):
+        index.rebuilt("flat")
+
+
 def test_an_ivf_index_of_an_older_version_learns_and_forgets(tmp_path: Path) -> None:
     import faiss
 

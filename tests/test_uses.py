@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from conftest import files_of
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -16,6 +17,7 @@ import latentsdf as ls
 from latentsdf import cli
 from latentsdf.geodesic import lengths
 from latentsdf.geometry.furniture import furniture
+from latentsdf.geometry.mesh import save
 from latentsdf.interpolate import interpolate, smoothness
 from latentsdf.render import animation, render_field, render_mesh, tracing_cost, turntable
 from latentsdf.slices import render_slice
@@ -46,6 +48,24 @@ def test_the_shortest_path_is_shorter_and_steadier_and_keeps_its_ends(space: Sha
         plain, short = (lengths(space.model, torch.from_numpy(path[leg])) for path in (straight, shortest))
         assert short.square().sum() < plain.square().sum()
         assert short.std() / short.mean() < 0.2
+
+
+def test_a_spherical_path_turns_at_constant_speed_and_there_is_none_between_opposite_codes() -> None:
+    ends = np.array([[2, 0, 0], [0, 4, 0], [0, 0, 4], [0, 0, 8]], dtype=np.float32)
+    path = interpolate(ends, 10, "spherical")
+    angle = np.radians([0, 30, 60, 90])
+    turned = np.stack((np.cos(angle), np.sin(angle), np.zeros(4)), axis=1) * np.linspace(2, 4, 4)[:, None]
+    np.testing.assert_allclose(path[:4], turned, atol=1e-5)
+    np.testing.assert_allclose(path[6:, 2], [4, 16 / 3, 20 / 3, 8], rtol=1e-5)
+    code = np.random.default_rng(0).normal(size=(1, 8)).astype(np.float32)
+    for other in (-code, -3 * code, np.float32(1e-5) * code[:, ::-1] - code):
+        with pytest.raises(ls.ConfigError, match="opposite directions.*use linear"):
+            interpolate(np.concatenate((code, other)), 5, "spherical")
+        np.testing.assert_allclose(interpolate(np.concatenate((code, other)), 3)[1], (code + other)[0] / 2, atol=1e-6)
+    # Nearly so, the arc is still the one that the codes span.
+    aside = np.array([[1, 0], [-1, 0.01]], dtype=np.float32)
+    middle = interpolate(aside, 3, "spherical")[1]
+    np.testing.assert_allclose(middle, (0.005, 1), atol=1e-4)
 
 
 def test_smoothness_tells_steady_from_jerky() -> None:
@@ -175,8 +195,25 @@ def test_the_commands_for_paths_new_shapes_and_pictures(space_path: Path, tmp_pa
             out = tmp_path / f"{extra[0]}{style}.png"
             picture = ["render", space, *extra, "--style", style, "--size", "32", "--out", str(out), "--device", "cpu"]
             assert cli.main(picture) == 0 and _size(out) == (32, 32)
+    picture = ["render", space, "--size", "32", "--device", "cpu", "--out", str(tmp_path / "sheet.png"), "--id"]
+    for count, size in ((2, (64, 51)), (3, (64, 102))):
+        assert cli.main([*picture, *(f"table_000{i}" for i in range(count))]) == 0
+        assert _size(tmp_path / "sheet.png") == size
+    assert cli.main([*picture, "table_0000", "nobody"]) == 2
+    assert cli.main([*picture, "table_0000", "--trace"]) == 2
     rows = ["retrieve", space, "--id", "table_0000", "-k", "2", "--rerank", "3", "--out", str(tmp_path / "rows.png")]
     assert cli.main([*rows, "--device", "cpu"]) == 0 and _size(tmp_path / "rows.png")[0] == 600
+
+
+def test_a_mesh_is_traced_to_the_picture_that_rays_show(space_path: Path, tmp_path: Path) -> None:
+    save(trimesh.creation.torus(0.6, 0.25), tmp_path / "torus.ply")
+    render = ["render", str(space_path), "--mesh", str(tmp_path / "torus.ply"), "--style", "normals", "--size", "48"]
+    cast, traced = tmp_path / "cast.png", tmp_path / "traced.png"
+    assert cli.main([*render, "--device", "cpu", "--out", str(cast)]) == 0
+    assert cli.main([*render, "--device", "cpu", "--trace", "--out", str(traced)]) == 0
+    one, other = (np.asarray(Image.open(file), dtype=int) for file in (cast, traced))
+    assert not np.array_equal(one, other)
+    assert (np.abs(one - other).max(axis=-1) > 60).mean() < 0.05 and (one != 255).any(axis=-1).mean() > 0.1
 
 
 def test_what_cannot_be_written_or_read_is_refused_before_the_work(
@@ -258,6 +295,80 @@ def test_several_shapes_are_inverted_at_once_and_fits_know_their_space(
     assert cli.main(["invert", str(space_path), files[0], files[0], "--out", str(tmp_path / "y"), *few]) == 2
 
 
+QUICK = ["--steps", "3", "--starts", "2", "--points", "256", "--resolution", "32", "--device", "cpu", "--json"]
+
+
+def test_targets_that_cannot_be_fitted_are_named_and_the_others_are_kept(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, other, line = tmp_path / "good.npy", tmp_path / "other.npy", tmp_path / "line.npy"
+    np.save(good, furniture("table", 0).sample(500))
+    np.save(other, furniture("table", 2).sample(500))
+    np.save(line, np.linspace(0, 1, 200)[:, None] * np.ones(3))
+    (tmp_path / "empty.obj").touch()
+    bad = [str(tmp_path / name) for name in ("empty.obj", "missing.ply", "line.npy")]
+    out = tmp_path / "fits"
+    assert (
+        cli.main(["invert", str(space_path), bad[0], str(good), *bad[1:], str(other), "--out", str(out), *QUICK]) == 0
+    )
+    said = capsys.readouterr()
+    reports = json.loads(said.out)
+    assert list(reports) == ["empty", "good", "missing", "line", "other"]
+    assert reports["empty"]["failed"] == "the file is empty" and reports["missing"]["failed"] == "no such file"
+    assert reports["line"]["failed"].startswith("all points lie on a line")
+    assert "failed missing.ply: no such file" in said.err
+    assert sorted(folder.name for folder in out.iterdir()) == ["good", "other"]
+    assert (out / "good" / "mesh.ply").is_file() and (out / "other" / "code.npy").is_file()
+    assert cli.main(["invert", str(space_path), *bad, "--out", str(out), *QUICK]) == 1
+    assert {tuple(report) for report in json.loads(capsys.readouterr().out).values()} == {("failed",)}
+
+
+def test_only_meshes_are_refined_and_a_refinement_that_fails_costs_no_other_fit(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refine(self: ShapeSpace, fit: ls.Inversion, mesh: trimesh.Trimesh, _: ls.RefineConfig) -> ls.Inversion:
+        assert isinstance(self, ShapeSpace)
+        if len(mesh.faces) == 12:
+            raise ls.MeshError("no band")
+        return fit
+
+    monkeypatch.setattr(ShapeSpace, "refine", refine)
+    np.save(tmp_path / "cloud.npy", furniture("table", 0).sample(500))
+    save(trimesh.creation.box((1, 1, 1)), tmp_path / "box.ply")
+    save(furniture("table", 2), tmp_path / "table.ply")
+    targets = [str(tmp_path / name) for name in ("box.ply", "cloud.npy", "table.ply")]
+    invert = ["invert", str(space_path), *targets, "--out", str(tmp_path / "fits"), "--refine", *QUICK]
+    assert cli.main(invert) == 0
+    reports = json.loads(capsys.readouterr().out)
+    assert reports["box"] == {"failed": "no band"}
+    assert reports["cloud"]["failed"].startswith("refining needs distances all around a surface")
+    assert (tmp_path / "fits" / "table" / "mesh.ply").is_file() and "nearest" in reports["table"]
+
+
+def test_an_old_mesh_stays_until_the_new_one_is_there(
+    space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "cloud.npy", furniture("table", 0).sample(500))
+    fit = tmp_path / "fit"
+    invert = ["invert", str(space_path), str(tmp_path / "cloud.npy"), "--out", str(fit), *QUICK]
+    assert cli.main(invert) == 0
+    before = files_of(fit)
+    assert {"code.npy", "layers.npy", "mesh.ply", "report.json"} == set(before)
+
+    def fail(error: ls.LatentSDFError) -> None:
+        def extract(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(ShapeSpace, "extract", extract)
+        assert cli.main([*invert, "--seed", "1", "--one-code"]) == 2
+
+    fail(ls.LatentSDFError("the field is not finite"))
+    assert files_of(fit) == before
+    fail(ls.EmptyLevelSetError("no surface"))
+    after = files_of(fit)
+    assert set(after) == {"code.npy", "report.json"} and after["code.npy"] != before["code.npy"]
+
+
 def test_a_space_whose_folder_takes_no_index_is_searched_all_the_same(space_path: Path, tmp_path: Path) -> None:
     shutil.copytree(space_path, tmp_path / "copy", ignore=shutil.ignore_patterns("index*"))
     (tmp_path / "copy" / "index.faiss").mkdir()
@@ -265,13 +376,68 @@ def test_a_space_whose_folder_takes_no_index_is_searched_all_the_same(space_path
     assert not list((tmp_path / "copy").glob("*.json.next"))
 
 
-def test_an_index_of_other_codes_is_built_anew(space_path: Path, tmp_path: Path) -> None:
-    shutil.copytree(space_path, tmp_path / "copy")
-    space = ls.load(tmp_path / "copy", "cpu")
-    space.nearest("table_0000")
-    newer = (tmp_path / "copy" / "codes.safetensors").stat().st_mtime + 100
-    codes = space.codes.flip(0).contiguous()
-    save_file({"codes": codes}, tmp_path / "copy" / "codes.safetensors")
-    os.utime(tmp_path / "copy" / "index.faiss", (newer, newer))  # by its time the index would pass
-    again = ls.load(tmp_path / "copy", "cpu")
-    assert again.nearest(codes[1].numpy(), 1).ids == [again.ids[1]]
+def test_an_index_of_other_codes_is_built_anew_and_the_old_one_is_kept(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    space = ls.load(folder, "cpu")
+    for turn in ("", "2"):
+        index = space.index()
+        index.add(np.full((1, 8), 3, dtype=np.float32), ["mine"])
+        index.save(folder)
+        added = files_of(folder)
+        newer = (folder / "codes.safetensors").stat().st_mtime + 100
+        codes = space.codes.flip(0).contiguous()
+        save_file({"codes": codes}, folder / "codes.safetensors")
+        os.utime(folder / "index.faiss", (newer, newer))  # by its time the index would pass
+        space = ls.load(folder, "cpu")
+        capsys.readouterr()
+        assert space.nearest(codes[1].numpy(), 5).ids[0] == space.ids[1] and "mine" not in space.index().ids
+        said = capsys.readouterr().err
+        assert "of another space" in said and f"kept as index.faiss.old{turn} and index.json.old{turn}" in said
+        for name in ("index.faiss", "index.json"):
+            assert (folder / f"{name}.old{turn}").read_bytes() == added[name]
+    capsys.readouterr()
+    ls.load(folder, "cpu").nearest("table_0000")
+    assert capsys.readouterr().err == ""
+    assert len(list(folder.glob("index*"))) == 6
+
+
+def test_fits_come_into_the_index_and_go_by_command(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    np.save(tmp_path / "lamp.npy", ls.load(folder, "cpu").code("table_0001") + 1e-3)
+
+    def retrieve(*words: str) -> dict[str, object]:
+        assert cli.main(["retrieve", str(folder), *words, "--json", "--device", "cpu"]) == 0
+        found: dict[str, object] = json.loads(capsys.readouterr().out)
+        return found
+
+    add, query = ["--add", str(tmp_path / "lamp.npy")], ["--id", "table_0001", "-k", "2"]
+    assert retrieve(*add) == {"kind": "flat", "codes": 5}
+    assert retrieve(*query)["ids"] == ["table_0001", "lamp"]
+    assert retrieve(*query, "--kind", "hnsw", "--out", str(tmp_path / "row.png"))["ids"] == ["table_0001", "lamp"]
+    assert _size(tmp_path / "row.png")[0] == 400
+    assert ls.load(folder, "cpu").index().kind == "hnsw"
+    command = ["retrieve", str(folder), "--device", "cpu"]
+    for words, message in (
+        ([*command, "--remove", "lamp"], "hnsw index cannot forget"),
+        ([*command, *add], "ids must be distinct"),
+        ([*command, "--add", "nothing.npy"], "no such code file"),
+        ([*command, *query, "--kind", "ivf"], "'ivf' needs at least 1,000 codes"),
+    ):
+        assert cli.main(words) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert retrieve("--remove", "lamp", "--kind", "auto") == {"kind": "flat", "codes": 4}
+    assert "lamp" not in retrieve(*query)["ids"]  # type: ignore[operator]
+
+
+def test_what_is_left_of_a_damaged_index_is_kept(space_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    (folder / "index.json").write_text("not JSON")  # its codes are gone
+    assert ls.load(folder, "cpu").nearest("table_0001", 1).ids == ["table_0001"]
+    assert (folder / "index.json.old").read_text() == "not JSON" and not (folder / "index.faiss.old").exists()

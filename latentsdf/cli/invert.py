@@ -16,7 +16,10 @@ from latentsdf.folders import require_free
 from latentsdf.progress import console, show_note
 
 if TYPE_CHECKING:
+    import trimesh
+
     from latentsdf.invert import Inversion
+    from latentsdf.observation import Observation
     from latentsdf.space import ShapeSpace, Target
 
 
@@ -35,10 +38,12 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--one-code", action="store_true", help="no codes by layer: decode the one code alone")
     flags.refining(parser)
     flags.decoding(parser)
+    parser.set_defaults(exit_code=lambda result: 1 if _nothing_fitted(result) else 0)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry.cloud_files import load_target
+    from latentsdf.invert import TOGETHER
 
     paths: list[Path] = arguments.target
     name, count = Counter(path.stem for path in paths).most_common(1)[0]
@@ -51,50 +56,75 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     space = flags.load_space(arguments)
     config, refinement = flags.inversion(arguments, by_layer=not arguments.one_code), flags.refinement(arguments)
     targets: dict[Path, Target] = {}
-    reports: dict[str, Any] = {}
+    observations: dict[Path, Observation] = {}
+    reports: dict[Path, dict[str, Any]] = {}
     for path in paths:
         try:
             target = load_target(path)
-            targets[path] = target if refinement else space.observe(target, config)
-        except MeshError as error:
-            if alone or (path == paths[-1] and not targets):
-                raise
-            reports[path.stem] = _failed(error)
-    for path in targets:
-        flags.require_folder(folders[path])
-    fits = space.invert_many(list(targets.values()), config, refinement=refinement)
-    for path, fit in zip(targets, fits, strict=True):
-        try:
-            reports[path.stem] = _keep(space, path, fit, folders[path], arguments)
-        except EmptyLevelSetError as error:
+            if refinement is not None:
+                space.require_refinable(target, config, refinement)
+                targets[path] = target
+            observations[path] = space.observe(target, config)
+        except (MeshError, OSError) as error:
             if alone:
                 raise
-            reports[path.stem] = _failed(error)
-    return reports[paths[0].stem] if alone else reports
+            reports[path] = _failed(path, error)
+    for path in observations:
+        flags.require_folder(folders[path])
+    # Batch by batch, so that what is done is written when a later one is interrupted.
+    left = list(observations)
+    while left:
+        some, left = left[:TOGETHER], left[TOGETHER:]
+        for path, fit in zip(some, space.invert_many([observations[p] for p in some], config), strict=True):
+            try:
+                if refinement is not None:
+                    fit = space.refine(fit, targets[path], refinement)
+                reports[path] = _keep(space, path, fit, folders[path], arguments)
+            except (LatentSDFError, OSError) as error:
+                if alone:
+                    raise
+                reports[path] = _failed(path, error)
+    return reports[paths[0]] if alone else {path.stem: reports[path] for path in paths}
 
 
-def _failed(error: LatentSDFError) -> dict[str, str]:
+def _nothing_fitted(result: dict[str, Any]) -> bool:
+    return all(isinstance(report, dict) and report.keys() == {"failed"} for report in result.values())
+
+
+def _failed(target: Path, error: Exception) -> dict[str, Any]:
     """What stands in place of a report, where one of several targets fails."""
-    show_note("failed", str(error))
-    return {"failed": str(error)}
+    reason = str(error).removeprefix(f"{target}: ").removeprefix(f"{target.name}: ")
+    show_note("failed", f"{target.name}: {reason}")
+    return {"failed": reason}
 
 
 def _keep(
     space: "ShapeSpace", target: Path, fit: "Inversion", out: Path, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Write the fit into a folder; returns its report. EmptyLevelSetError, after the rest, when it has no surface."""
+    """Write the fit into a folder; returns its report. EmptyLevelSetError, after the rest, when it has no surface.
+
+    What an older fit left there goes when its successor is at hand.
+    """
     import numpy as np
 
     from latentsdf.geometry import mesh as meshes
 
-    # What an older fit had beside its code does not go with a new one.
-    for name in (shapes.DELTA, shapes.LAYERS, "mesh.ply"):
-        (out / name).unlink(missing_ok=True)
+    surface: trimesh.Trimesh | None = None
+    empty: EmptyLevelSetError | None = None
+    try:
+        surface = space.extract(fit, arguments.resolution, arguments.mode)
+    except EmptyLevelSetError as error:
+        empty = error
     np.save(out / "code.npy", fit.code)
     if fit.layers is not None:
         np.save(out / shapes.LAYERS, fit.layers)
     if fit.delta is not None:
         fit.delta.save(out / shapes.DELTA)
+    if surface is not None:
+        meshes.save(surface, out / "mesh.ply")
+    for name, part in ((shapes.DELTA, fit.delta), (shapes.LAYERS, fit.layers), ("mesh.ply", surface)):
+        if part is None:
+            (out / name).unlink(missing_ok=True)
     try:
         hits = dataclasses.asdict(space.nearest(fit, k=min(5, len(space.ids))))
     except MissingExtraError as error:
@@ -112,7 +142,8 @@ def _keep(
         "space": space.fingerprint,
     }
     (out / "report.json").write_text(json.dumps(report, indent=1))
-    meshes.save(space.extract(fit, arguments.resolution, arguments.mode), out / "mesh.ply")
+    if empty is not None:
+        raise empty
     verdict = "fits" if fit.ok else "does not fit well: the space may not hold this kind of shape"
     nearest = f", nearest {hits['ids'][0]}" if hits else ""
     console.print(Text(f"{target.name} {verdict}; residual {fit.residual:.4f}{nearest}"))

@@ -1,6 +1,7 @@
 """A picture of a shape."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,11 @@ from latentsdf.progress import console
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from latentsdf.space import CodeLike, ShapeSpace
+
+    Picture = Callable[[float], Image]
+    """A picture by the azimuth it is taken from."""
+
 _FRAMES = 24
 _MILLISECONDS = 80
 
@@ -22,7 +28,10 @@ def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "render", run, "a picture of a shape: sphere tracing, no OpenGL; a slice; a turntable")
     flags.space(parser)
-    flags.shape(parser, mesh="picture a mesh file instead, normalized as the space does")
+    flags.shape(parser, mesh="picture a mesh file instead, normalized as the space does", several=True)
+    parser.add_argument(
+        "--trace", action="store_true", help="trace the signed distance of --mesh, instead of casting rays at its faces"
+    )
     parser.add_argument(
         "--mode", choices=("general", "fused"), default="fused", help="the smooth branch alone, or both (%(default)s)"
     )
@@ -36,7 +45,7 @@ def add(verbs: Verbs) -> None:
         "--axis", choices=("x", "y", "z"), default="z", help="what a slice is perpendicular to (%(default)s)"
     )
     parser.add_argument("--offset", type=number(-1, 1), default=0.0, help="where on that axis, -1 to 1 (%(default)s)")
-    parser.add_argument("--size", type=whole(2), default=512, help="pixels a side (%(default)s)")
+    parser.add_argument("--size", type=whole(2), default=512, help="pixels a side of each shape (%(default)s)")
     azimuth = "degrees about the vertical axis, 0 from +z and 90 from +x (%(default)s); a turntable takes all"
     parser.add_argument("--azimuth", type=number(), default=35.0, help=azimuth)
     parser.add_argument(
@@ -50,25 +59,44 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     if arguments.style != "slice" and (arguments.axis != "z" or arguments.offset != 0):
         raise ConfigError("--axis and --offset place a slice; pass --style slice, or leave them out")
+    if arguments.trace and (arguments.mesh is None or arguments.style == "slice"):
+        raise ConfigError("--trace is for pictures of --mesh; shapes of the space are traced always, slices never")
     turns = arguments.out.suffix.lower() == ".gif" and arguments.style != "slice"
     if not turns:
         flags.require_png(arguments.out)
     flags.require_folder(arguments.out.parent)
-    picture = _of_mesh(arguments) if arguments.mesh is not None else _of_shape(arguments)
-    if turns:
-        animation(arguments.out, turntable(picture, _FRAMES), _MILLISECONDS)
+    space = flags.load_space(arguments)
+    if arguments.mesh is not None:
+        picture = _of_mesh(space, arguments)
     else:
-        picture(arguments.azimuth).save(arguments.out)
-    console.print(f"{arguments.out}: {arguments.size} x {arguments.size}")
+        shown = shapes.queries(space, arguments)
+        picture = _sheet({name: _of_shape(space, query, arguments) for name, query in shown.items()})
+    if turns:
+        pictures = turntable(picture, _FRAMES)
+        animation(arguments.out, pictures, _MILLISECONDS)
+    else:
+        pictures = [picture(arguments.azimuth)]
+        pictures[0].save(arguments.out)
+    console.print(f"{arguments.out}: {pictures[0].width} x {pictures[0].height}")
     return {"out": str(arguments.out)}
 
 
-def _of_shape(arguments: argparse.Namespace) -> "Callable[[float], Image]":
+def _sheet(pictures: "dict[str, Picture]") -> "Picture":
+    """One picture as it is, several in a grid with their names under them."""
+    from latentsdf.render import contact_sheet
+
+    names = list(pictures)
+    if len(names) == 1:
+        return pictures[names[0]]
+    columns = math.ceil(math.sqrt(len(names)))
+    rows = [names[i : i + columns] for i in range(0, len(names), columns)]
+    return lambda azimuth: contact_sheet([[pictures[n](azimuth) for n in row] for row in rows], captions=rows)
+
+
+def _of_shape(space: "ShapeSpace", query: "CodeLike", arguments: argparse.Namespace) -> "Picture":
     from latentsdf.render import render_field
     from latentsdf.slices import render_slice
 
-    space = flags.load_space(arguments)
-    query = shapes.query(space, arguments)
     general = arguments.mode == "general"
     if arguments.style == "slice":
         field = space.field(query, "general") if general else space.fused(query)
@@ -80,19 +108,24 @@ def _of_shape(arguments: argparse.Namespace) -> "Callable[[float], Image]":
     return lambda azimuth: render_field(traced, azimuth=azimuth, device=space.device, **look)
 
 
-def _of_mesh(arguments: argparse.Namespace) -> "Callable[[float], Image]":
+def _of_mesh(space: "ShapeSpace", arguments: argparse.Namespace) -> "Picture":
     import torch
 
     from latentsdf.geometry import mesh as meshes
     from latentsdf.geometry.distance import MeshDistance
-    from latentsdf.render import render_mesh
+    from latentsdf.render import render_field, render_mesh
     from latentsdf.slices import render_slice
 
-    space = flags.load_space(arguments)
     mesh, _ = meshes.normalize(meshes.clean(meshes.load(arguments.mesh))[0], space.normalization)
-    if arguments.style == "slice":
-        distance = MeshDistance(mesh)
-        place = {"axis": arguments.axis, "offset": arguments.offset, "size": arguments.size}
-        return lambda _: render_slice(lambda points: torch.from_numpy(distance(points.numpy())), **place)
     look = {"size": arguments.size, "elevation": arguments.elevation, "style": arguments.style}
-    return lambda azimuth: render_mesh(mesh, azimuth=azimuth, fit=False, **look)
+    if arguments.style != "slice" and not arguments.trace:
+        return lambda azimuth: render_mesh(mesh, azimuth=azimuth, fit=False, **look)
+    exact = MeshDistance(mesh)
+
+    def distance(points: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(exact(points.numpy())).float()
+
+    if arguments.style == "slice":
+        place = {"axis": arguments.axis, "offset": arguments.offset, "size": arguments.size}
+        return lambda _: render_slice(distance, **place)
+    return lambda azimuth: render_field(distance, azimuth=azimuth, **look)

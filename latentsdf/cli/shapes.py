@@ -17,21 +17,31 @@ LAYERS = "layers.npy"
 
 
 def query(space: "ShapeSpace", arguments: argparse.Namespace) -> "CodeLike":
+    """The one shape that is named; ConfigError where none is."""
     if arguments.id is not None:
         space.row(arguments.id)
         name: str = arguments.id
         return name
     if arguments.code is not None:
-        return _read_code(space, arguments.code)
+        return read_code(space, arguments.code)
     further = ", or --mesh FILE" if hasattr(arguments, "mesh") else ""
     raise ConfigError(f"name a shape: --id ID of a training shape, or --code FOLDER|FILE.npy{further}")
+
+
+def queries(space: "ShapeSpace", arguments: argparse.Namespace) -> "dict[str, CodeLike]":
+    """The shapes that are named where several may be, by what stands under them."""
+    if arguments.id is None:
+        return {"": query(space, arguments)}
+    for name in arguments.id:
+        space.row(name)
+    return {name: name for name in arguments.id}
 
 
 def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
     """A training shape by id, or what `invert` wrote: its folder, or a code.npy."""
     path = Path(name)
     if path.suffix == ".npy" or (path / "report.json").is_file():
-        return _read_code(space, path)
+        return read_code(space, path)
     space.row(name)
     return name
 
@@ -59,7 +69,8 @@ def fits_in(space: "ShapeSpace", folder: Path, meshes: Collection[str]) -> tuple
     return fits, failed
 
 
-def _read_code(space: "ShapeSpace", path: Path) -> "CodeLike":
+def read_code(space: "ShapeSpace", path: Path) -> "CodeLike":
+    """What `invert` wrote into a folder, or a code.npy."""
     if path.is_dir():
         return _read_fit(space, path)
     if not path.is_file():

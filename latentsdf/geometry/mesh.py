@@ -15,6 +15,8 @@ from latentsdf.errors import ConfigError, MeshError
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 """File formats read; all but .gltf are written too."""
+WITH_NORMALS = (".ply", ".obj", ".glb")
+"""Those that are written with vertex normals, where the mesh has been given some."""
 
 _RADIUS = 1 / 1.03
 _FEWEST_FACES = 4

@@ -24,6 +24,7 @@ from latentsdf.extract import extract
 from latentsdf.folders import require_free
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.model.build import build, build_phase
+from latentsdf.ranges import require_finite
 from latentsdf.tensors import save_tensors
 
 FORMAT = 1
@@ -57,12 +58,10 @@ class Reconstruction:
     def distance(self, points: ArrayLike) -> NDArray[np.float32]:
         """Signed distances (N,) at points (N, d), both in the user's frame and units.
 
-        Beyond the box in which the field was fitted: the distance to the box, plus the field there.
+        Beyond the box in which the field was fitted: the distance to the box, plus the field there. Raises ConfigError
+        for points of another shape, or not finite.
         """
-        array = np.asarray(points, dtype=np.float64)
-        if array.ndim != 2 or array.shape[1] != self.dim:
-            raise ConfigError(f"expected points (N, {self.dim}), got shape {array.shape}")
-        model = torch.from_numpy(self.similarity.to_model(array).astype(np.float32))
+        model = self._to_model(points)
         fitted = model.clamp(-self.config.extent, self.config.extent)
         with torch.no_grad():
             pieces = [self.network(piece.to(self.device)).cpu() for piece in fitted.split(_CHUNK)]
@@ -77,16 +76,22 @@ class Reconstruction:
     def phase(self, points: ArrayLike) -> NDArray[np.float32]:
         """The phase (N,) in [0, 1] at points (N, d) of the user's frame, beyond the fitted box that of its side.
 
-        ConfigError for a method without a phase field.
+        ConfigError for a method without a phase field, and for points of another shape or not finite.
         """
         if self.phase_field is None:
             raise ConfigError(f"'{self.config.method}' learns no phase field; 'medial_axis' does")
-        array = np.asarray(points, dtype=np.float64)
-        model = torch.from_numpy(self.similarity.to_model(array).astype(np.float32))
-        fitted = model.clamp(-self.config.extent, self.config.extent)
+        fitted = self._to_model(points).clamp(-self.config.extent, self.config.extent)
         with torch.no_grad():
             pieces = [self.phase_field(piece.to(self.device)).cpu() for piece in fitted.split(_CHUNK)]
         return np.asarray(torch.cat(pieces).numpy())
+
+    def _to_model(self, points: ArrayLike) -> Tensor:
+        array = np.asarray(points, dtype=np.float64)
+        if array.ndim != 2 or array.shape[1] != self.dim:
+            raise ConfigError(f"expected points (N, {self.dim}), got shape {array.shape}")
+        model = torch.as_tensor(self.similarity.to_model(array), dtype=torch.float32)
+        require_finite(model)
+        return model
 
     def mesh(self, resolution: int = 256) -> trimesh.Trimesh:
         """The surface of a 3D field, in the user's frame; raises what `extract` raises."""
