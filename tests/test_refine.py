@@ -185,7 +185,7 @@ def test_what_cannot_be_refined_is_refused(
         space.invert(unseen, FIT, refinement=replace(FAST, lattice=48))
     with pytest.raises(ls.ConfigError, match="steps must be at least 1, got 0"):
         space.invert(unseen, FIT, refinement=replace(FAST, steps=0))
-    monkeypatch.setattr(space.model, "grid", None)
+    monkeypatch.setitem(space.model._modules, "grid", None)
     monkeypatch.setattr("latentsdf.space.invert", lambda *_: pytest.fail("the work has begun"))
     with pytest.raises(ls.ConfigError, match="a general branch alone"):
         space.invert(unseen, FIT, refinement=FAST)
