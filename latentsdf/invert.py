@@ -31,7 +31,7 @@ TOGETHER = 16
 _RANKING_POINTS = 512
 _RANKED_AT_ONCE = 256
 _CHOOSING_STEPS = 8
-_PLATEAU = 2e-3
+_PLATEAU, _PLATEAU_ON_THE_WAY = 2e-3, 1e-2  # codes by layer mend what the common one still lacks
 _STEPS_BY_LAYER = 6
 _YAWS = 12
 _SCALES = (1.0, 0.8)
@@ -102,6 +102,8 @@ def _invert_together(
     advance: Callable[..., None],
 ) -> list[Inversion]:
     rng = np.random.default_rng(config.seed)
+    steps_by_layer = _steps_by_layer(config)
+    plateau = _PLATEAU_ON_THE_WAY if steps_by_layer else _PLATEAU
     taken = 0
 
     def step() -> None:
@@ -116,23 +118,23 @@ def _invert_together(
     fits = solver.start(codes, motions, few[owner])
     tried: list[Tensor] = []
     if starts > 1:
-        fits, tried = solver.improve(fits, few[owner], min(_CHOOSING_STEPS, config.steps), _PLATEAU, step)
+        fits, tried = solver.improve(fits, few[owner], min(_CHOOSING_STEPS, config.steps), plateau, step)
     best = fits.cost.view(-1, starts).argmin(1) + torch.arange(len(observations), device=training.device) * starts
     many = _draw(observations, config.points, training.device, rng)
     fits = _restart(solver, fits[best], many)
-    fits, history = solver.improve(fits, many, max(1, config.steps - taken), _PLATEAU, step)
+    fits, history = solver.improve(fits, many, max(1, config.steps - taken), plateau, step)
     if not config.partial and any(o.cloud is not None for o in observations):
         observations = [_sided(solver, fits[i : i + 1], o) for i, o in enumerate(observations)]
         many = _draw(observations, config.points, training.device, rng)
-        fits, more = solver.improve(_restart(solver, fits, many), many, max(1, config.steps - taken), _PLATEAU, step)
+        fits, more = solver.improve(_restart(solver, fits, many), many, max(1, config.steps - taken), plateau, step)
         history += more
     advance(config.steps - taken)
     codes = decoded = solver.codes(fits.coordinates)
-    if steps := _steps_by_layer(config):
+    if steps_by_layer:
         placed = torch.zeros_like(solver.spread)  # what is known of the placement stays
         apart = replace(solver, spread=placed, layers=len(solver.model.conditioned()))
-        fits, more = apart.improve(apart.start(codes, fits.motions, many), many, steps, _PLATEAU, advance)
-        advance(steps + 1 - len(more))
+        fits, more = apart.improve(apart.start(codes, fits.motions, many), many, steps_by_layer, _PLATEAU, advance)
+        advance(steps_by_layer + 1 - len(more))
         decoded, history = apart.codes(fits.coordinates), history + more
     histories = torch.stack([costs[best] for costs in tried] + history).cpu().numpy()
     results = zip(codes, decoded, fits.motions, observations, histories.T, strict=True)

@@ -203,7 +203,7 @@ def test_codes_by_layer_come_nearer_to_an_unseen_shape(space: ShapeSpace) -> Non
     one, apart = (space.invert(seen, replace(FAST, by_layer=by_layer)) for by_layer in (False, True))
     assert one.layers is None and apart.layers is not None
     assert apart.layers.shape == (len(space.model.conditioned()), len(apart.code))
-    np.testing.assert_array_equal(one.code, apart.code)
+    assert np.linalg.norm(one.code - apart.code) < 0.3 * np.linalg.norm(one.code)
     points, near = torch.from_numpy(unseen.points), unseen.near
 
     def error(fit: ls.Inversion) -> float:
