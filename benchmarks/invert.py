@@ -6,8 +6,8 @@ The recipe (METHODS 2, 1.6): z ~ N(0, 0.01), 800 Adam steps of 5e-3, a tenth fro
 step for each branch, mean absolute errors clamped at 0.1 plus 1e-4 mean z^2. The error is the sum of both branches'
 mean absolute errors (clamped; s_o's within 0.05 of the surface) on samples that neither fit saw. `--batch` also times
 our inversion of that many observations at once against one. Ours ends with a code for each layer; `--one-code` stops
-before, at what the recipe looks for. `reached` is the time of our shortest inversion, of 3, 6, 12 or 24 steps at most or
-the whole, whose error is no larger than the recipe's, over the recipe's time; inf where none is.
+before, at what the recipe looks for. `reached` is the time of our shortest inversion, of 3, 6, 12, 24 or 40 steps at
+most, whose error is no larger than the recipe's, over the recipe's time; inf where none is.
 """
 
 import argparse
