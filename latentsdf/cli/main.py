@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         show_error(error)
         return 2
     except KeyboardInterrupt:
-        console.print("interrupted; what was written so far is kept, run it again to continue (train: with --resume)")
+        console.print(
+            "interrupted; what was written so far is kept, run it again to continue (train, reconstruct: --resume)"
+        )
         return 130
     if arguments.json and result is not None:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")

@@ -131,7 +131,9 @@ def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
     unused = [name for name in arguments.overrides if name.startswith(useless)]
     if unused:
         raise ConfigError(f"'{base['method']}' makes no use of {' and '.join(unused)}; leave it out")
-    overrides = dict(arguments.overrides) | {"seed": arguments.seed}
+    overrides = dict(arguments.overrides)
+    if arguments.config is None or arguments.seed:
+        overrides["seed"] = arguments.seed
     for name in ("minutes", "steps"):
         if getattr(arguments, name) is not None:
             overrides[name] = getattr(arguments, name)
