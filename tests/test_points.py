@@ -230,7 +230,7 @@ def test_other_regularizers_join_and_a_bad_cloud_is_blamed(spheres: dict[bool, P
     run = new_run(spheres[True], replace(CONFIG, loss=loss))
     assert {"heat", "divergence", "lipschitz", "eikonal", "normals"} < run.train_step().keys()
     run.pool._parts[2].surface[:, 0] = np.nan
-    with pytest.raises(ls.TrainingError, match="the general and normals and eikonal term is not finite for ball/r0.5"):
+    with pytest.raises(ls.TrainingError, match="the eikonal and general and normals term is not finite for ball/r0.5"):
         run.train_step()
 
 
