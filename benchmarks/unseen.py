@@ -36,7 +36,7 @@ from latentsdf.geometry.distance import MeshDistance
 from latentsdf.geometry.metrics import sample_surface
 from latentsdf.invert import Inversion
 from latentsdf.progress import show_note
-from latentsdf.render import Camera, contact_sheet, render_mesh
+from latentsdf.render import Camera, contact_sheet, first_hits, render_mesh
 from latentsdf.space import CodeLike, ShapeSpace
 
 WHOLE = InvertConfig(frame="model")
@@ -67,14 +67,9 @@ def half(solid: trimesh.Trimesh) -> Observed:
 def view(solid: trimesh.Trimesh) -> Observed:
     from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-    camera = Camera.orbit(35, 20, np.zeros(3), 1.0)
-    origins, directions = camera.rays(220)
-    face = RayMeshIntersector(solid, scale_to_box=False).intersects_first(origins, directions)
-    hit = face >= 0
-    normals = np.asarray(solid.face_normals)[face[hit]]
-    corner = solid.triangles[face[hit], 0]
-    depth = ((corner - origins[hit]) * normals).sum(1) / (normals @ camera.forward)
-    return np.hstack((origins[hit] + depth[:, None] * camera.forward, normals)), PART
+    caster = RayMeshIntersector(solid, scale_to_box=False)
+    points, normals, _ = first_hits(caster, solid, Camera.orbit(35, 20, np.zeros(3), 1.0), 220)
+    return np.hstack((points, normals)), PART
 
 
 CLOUDS: dict[str, Callable[[trimesh.Trimesh], Observed]] = {

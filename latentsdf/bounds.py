@@ -16,7 +16,6 @@ from scipy.spatial import cKDTree
 Array = NDArray[np.float64]
 
 _NORMAL_OFFSETS = (0.01, 0.03)
-_TANGENT = 8  # points that make a tangent plane
 _LATTICE = 48  # vertices per axis on which what is outside is found
 _NEAR_STDS = (0.02, 0.06)
 _FEWEST_AROUND = 3000
@@ -53,13 +52,6 @@ def bounds(surface: Array, normals: Array | None, *, partial: bool, rng: np.rand
     high = np.select((side > 0, side < 0), (far, -least), far)
     parts.append(Bounds(points, low, high))
     return joined(parts)
-
-
-def tangent_normals(surface: Array) -> Array:
-    """Unit normals (N, 3) of a cloud up to their sign: the directions in which neighbours vary least."""
-    around = surface[cKDTree(surface).query(surface, k=min(_TANGENT, len(surface)))[1]]
-    centred = around - around.mean(axis=1, keepdims=True)
-    return np.asarray(np.linalg.eigh(centred.transpose(0, 2, 1) @ centred)[1][:, :, 0])
 
 
 def beside(tree: cKDTree, surface: Array, normals: Array, offsets: tuple[float, ...] = _NORMAL_OFFSETS) -> Bounds:

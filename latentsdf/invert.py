@@ -22,6 +22,7 @@ from latentsdf.gauss_newton import MOTIONS, Fits, Samples, Solver, move
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.memory import keep_freed_memory
 from latentsdf.model.field import LatentSDF
+from latentsdf.model.jet import jet
 from latentsdf.observation import Observation, sided
 from latentsdf.prior import CodePrior
 from latentsdf.progress import track
@@ -145,11 +146,10 @@ def _sided(solver: Solver, fit: Fits, observation: Observation) -> Observation:
     """A cloud without normals with samples on both of its sides, as the fit so far tells them apart."""
     if observation.cloud is None:
         return observation
-    points = torch.from_numpy(observation.cloud).to(fit.motions.device)[None].requires_grad_()
-    with torch.enable_grad():
-        distance = solver.model.branch("general", move(points, fit.motions)[0], solver.codes(fit.coordinates))
-        (slope,) = torch.autograd.grad(distance.sum(), points)
-    return sided(observation, torch.nn.functional.normalize(slope[0], dim=1).cpu().numpy())
+    codes = solver.codes(fit.coordinates)
+    points = torch.from_numpy(observation.cloud).to(codes.device)[None]
+    slope = jet(lambda x: solver.model.branch("general", move(x, fit.motions)[0], codes), points).gradient[0].detach()
+    return sided(observation, torch.nn.functional.normalize(slope, dim=1).cpu().numpy())
 
 
 def _steps_by_layer(config: InvertConfig) -> int:

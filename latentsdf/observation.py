@@ -15,7 +15,7 @@ import trimesh
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from latentsdf.bounds import Bounds, beside, bounds, joined, tangent_normals
+from latentsdf.bounds import Bounds, beside, bounds, joined
 from latentsdf.config import Frame, Normalization, SamplingConfig
 from latentsdf.errors import MeshError
 from latentsdf.geometry import mesh as meshes
@@ -23,12 +23,14 @@ from latentsdf.geometry.cloud import as_table, read_cloud, require_usable
 from latentsdf.geometry.cloud_files import load_target
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.geometry.sampling import stored_solid
+from latentsdf.geometry.tangents import unsigned_normals
 
 NEAR = 0.05
 """Samples closer to the surface say how well a code fits it."""
 _NEAR_STDS = (0.05, 0.01, 0.0025)
 _BESIDE = (0.01,)
 _AGREED = 0.8  # cosine
+_TANGENT = 8  # points that make a tangent plane
 _MOST_POINTS = 20_000
 _FARTHEST = 1.1
 
@@ -60,10 +62,11 @@ def sided(observation: Observation, outward: NDArray[np.float32]) -> Observation
     """
     assert observation.cloud is not None
     surface = observation.cloud.astype(np.float64)
-    normals = tangent_normals(surface)
+    tree = cKDTree(surface)
+    normals = unsigned_normals(surface, tree.query(surface, k=_TANGENT)[1])
     along = (normals * outward).sum(1)
     agreed = np.abs(along) > _AGREED
-    more = beside(cKDTree(surface), surface[agreed], (normals * np.sign(along)[:, None])[agreed], _BESIDE)
+    more = beside(tree, surface[agreed], (normals * np.sign(along)[:, None])[agreed], _BESIDE)
     before = (column.astype(np.float64) for column in (observation.points, observation.low, observation.high))
     known = joined([Bounds(*before), more])
     return dataclasses.replace(_observation(known, observation.similarity), cloud=observation.cloud)

@@ -6,12 +6,12 @@ Conventions: y is up; azimuth 0 looks at the +z side, turning towards +x; angles
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -85,21 +85,31 @@ def render_mesh(
     unit = trimesh.Trimesh((mesh.vertices - camera.center) / camera.extent, mesh.faces, process=False)
     camera = Camera(camera.right, camera.up, camera.forward, np.zeros(3), 1.0)
     caster = RayMeshIntersector(unit, scale_to_box=False)
-    origins, directions = camera.rays(size * _SUPERSAMPLING)
-    face = caster.intersects_first(origins, directions)
-    hit = face >= 0
+    points, normals, hit = first_hits(caster, unit, camera, size * _SUPERSAMPLING)
     if not hit.any():
         raise MeshError("no part of the mesh is in view; it lies outside model space, or is too thin to be seen")
-    normals = np.asarray(unit.face_normals)[face[hit]]
-    # Open surfaces are seen from behind too.
-    normals *= -np.sign((normals * camera.forward).sum(1, keepdims=True))
-    triangles = unit.triangles[face[hit], 0]
-    depth = ((triangles - origins[hit]) * normals).sum(1) / (normals @ camera.forward).clip(max=-1e-9)
-    points = origins[hit] + depth[:, None] * camera.forward
     if style != "shaded":
         return _compose(_style(style, points, normals, camera), hit, size)
     light = _shade(normals, camera) * _occlusion(caster, points, normals)
     return _compose(_lit(light), hit, size)
+
+
+def first_hits(
+    caster: Any, mesh: trimesh.Trimesh, camera: Camera, size: int
+) -> tuple[Float[NDArray[np.float64], "H 3"], Float[NDArray[np.float64], "H 3"], Bool[NDArray[np.bool_], " N"]]:
+    """What a camera sees of a mesh, by the mesh's RayMeshIntersector.
+
+    Points, unit normals towards the camera, and which of the size x size rays hit.
+    """
+    origins, directions = camera.rays(size)
+    face = caster.intersects_first(origins, directions)
+    hit = face >= 0
+    normals = np.asarray(mesh.face_normals)[face[hit]]
+    # Open surfaces are seen from behind too.
+    normals *= -np.sign((normals * camera.forward).sum(1, keepdims=True))
+    corner = mesh.triangles[face[hit], 0]
+    depth = ((corner - origins[hit]) * normals).sum(1) / (normals @ camera.forward).clip(max=-1e-9)
+    return origins[hit] + depth[:, None] * camera.forward, normals, hit
 
 
 def render_field(
@@ -151,9 +161,8 @@ def tracing_cost(
     _check(size, "shaded")
     camera = Camera.orbit(azimuth, elevation, np.zeros(3), 1.0)
     origins, directions = (torch.from_numpy(np.float32(a)).to(device) for a in camera.rays(size))
-    entry, leave = _box(origins, directions)
     _, _, steps = _trace(field, origins, directions)
-    counted = steps[entry < leave].float()
+    counted = steps[steps > 0].float()
     shade = (255 * (1 - steps.float() / _MOST_SHOWN).clamp(min=0)).byte().view(size, size)
     return TracingCost(
         float(counted.mean()),
@@ -226,8 +235,8 @@ def comparison_sheet(
 
 
 def _trace(field: SignedDistance, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """March all rays from where they enter the box; returns points, which rays hit, and how often each asked the field,
-    one more than the most for those that did not end.
+    """March all rays from where they enter the box; returns points, which rays hit, and how often each asked the field:
+    not at all past the box, and one more than the most for those that did not end.
     """
     entry, leave = _box(origins, directions)
     travelled = entry.clone()

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from latentsdf.geometry.parity import outward
 from latentsdf.geometry.poisson import Indicator
+from latentsdf.geometry.tangents import unsigned_normals
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,7 +43,7 @@ class OrientedCloud:
         self.area = _area(reach[:, -1], self.dim)
         self.spacing = float(np.median(reach[:, 1]))
         if normals is None:
-            normals = _directions(points, neighbours)
+            normals = unsigned_normals(points, neighbours)
             decided = np.ones(len(points), dtype=np.bool_)
             if self.dim == 2:
                 normals, decided = outward(points, normals, _THICKEN * reach[:, -1], EXTENT)
@@ -68,13 +69,6 @@ class OrientedCloud:
 def _area(reach: Floats, dim: int) -> Floats:
     """The share of the surface a point stands for, from the radius that holds its k neighbours."""
     return 2 * reach / _NEIGHBOURS if dim == 2 else math.pi * reach**2 / _NEIGHBOURS
-
-
-def _directions(points: Floats, neighbours: Ints) -> Floats:
-    """Least principal direction of each neighbourhood."""
-    around = points[neighbours]
-    centred = around - around.mean(axis=1, keepdims=True)
-    return np.asarray(np.linalg.eigh(centred.transpose(0, 2, 1) @ centred)[1][:, :, 0])
 
 
 def _consistent(points: Floats, normals: Floats, neighbours: Ints, area: Floats) -> Floats:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -163,6 +164,7 @@ class Fit:
         surface, off = slice(0, len(batch.surface)), slice(len(batch.surface), len(batch.surface) + len(batch.off))
         whole = jet(self.network, torch.cat((batch.surface, batch.off, batch.guide)))
         on, away = whole[surface], whole[off]
+        nearest = cache(lambda: self.sampler.unsigned(away.points))
         values: dict[str, Callable[[], Tensor]] = {
             "surface": lambda: surface_term(on.distance),
             "eikonal": lambda: (eikonal_squared_term if config.eikonal_squared else eikonal_term)(whole.gradient),
@@ -173,10 +175,8 @@ class Fit:
                 at(config.heat_lambda, progress),
                 self.sampler.mixture.density(away.points),
             ),
-            "sign_agnostic": lambda: sign_agnostic_term(away.distance, self.sampler.unsigned(away.points)[0]),
-            "sign_agnostic_normals": lambda: sign_agnostic_normal_term(
-                away.gradient, self.sampler.unsigned(away.points)[1]
-            ),
+            "sign_agnostic": lambda: sign_agnostic_term(away.distance, nearest()[0]),
+            "sign_agnostic_normals": lambda: sign_agnostic_normal_term(away.gradient, nearest()[1]),
             "guide": lambda: data_term(whole.distance[off.stop :], batch.guide_distance),
         }
         if batch.normals is not None:

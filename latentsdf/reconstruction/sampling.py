@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,7 +43,8 @@ class Sampler:
         self.generator = torch.Generator().manual_seed(config.seed)
         share = config.nearby_share if config.nearby == "gaussian" else 0.0
         self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std, share)
-        points, normals = cloud.points, cloud.normals
+        self._cloud = points = cloud.points
+        normals = cloud.normals
         guide = np.empty((0, cloud.dim))
         distance = np.empty(0)
         if any(config.loss.guide):
@@ -55,11 +57,14 @@ class Sampler:
         self.normals = None if normals is None else torch.from_numpy(normals.astype(np.float32))
         self.guide = torch.from_numpy(guide.astype(np.float32))
         self.guide_distance = torch.from_numpy(distance.astype(np.float32))
-        self._tree = cKDTree(points)
         if config.nearby == "local":
             nearest = min(_LOCAL_NEIGHBOUR, len(points) - 1)
             reach = self._tree.query(points, k=nearest + 1, workers=-1)[0][:, -1]
             self.reach = torch.from_numpy(reach.astype(np.float32))
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self._cloud)
 
     def draw(self) -> Batch:
         """The next batch."""
