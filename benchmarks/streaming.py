@@ -8,7 +8,6 @@ python benchmarks/streaming.py --out spheres.zarr [--shapes 1000] [--few 100] [-
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
 import time
@@ -28,8 +27,6 @@ from latentsdf.pool import Pool
 from latentsdf.record import ShapeRecord
 from latentsdf.run import Run
 from latentsdf.store import SampleStore
-
-_DISTINCT = 16
 
 SAMPLING = SamplingConfig(resolution=128, band_voxels=4, sparse_resolution=16, near=40_000, uniform=20_000, surface=100)
 
@@ -79,15 +76,6 @@ def sphere(number: int) -> ShapeRecord:
     )
 
 
-def _add(store: SampleStore, number: int) -> None:
-    """One more shape: a sphere of its own among the first, then copies of these, which cost as much to read."""
-    if number < _DISTINCT:
-        store.write(sphere(number))
-    else:
-        folder = store.path / "shapes" / "sphere"
-        shutil.copytree(folder / f"{number % _DISTINCT:06d}", folder / f"{number:06d}")
-
-
 def main() -> None:
     """Print the time of a step of both runs, its ratio, and the peak of resident memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,7 +88,7 @@ def main() -> None:
     store = SampleStore.create(arguments.out, SAMPLING)
     for number in range(arguments.shapes):
         if f"sphere/{number:06d}" not in store:
-            _add(store, number)
+            store.write(sphere(number))
     keys = store.keys()[: arguments.shapes]
     train = TrainConfig(memory_gb=arguments.memory_gb)
     config = Config(train=train)

@@ -84,6 +84,11 @@ class Solver:
         errors = self.errors(coordinates, motions, samples)
         return Fits(coordinates, motions, errors + self.prior_weight * single.square().sum(1))
 
+    def again(self, fits: Fits, samples: Samples) -> Fits:
+        """The same fits, and what they cost on other samples."""
+        vector = torch.cat((fits.coordinates, torch.zeros_like(fits.motions)), dim=1)
+        return replace(fits, cost=self._cost(vector, fits.motions, samples))
+
     def codes(self, coordinates: Float[Tensor, "K D"]) -> Float[Tensor, "K *N L"]:
         """What the model decodes: one code a fit, or one a layer."""
         return self.prior.decode(coordinates if self.layers == 1 else coordinates.unflatten(1, (self.layers, -1)))

@@ -3,11 +3,13 @@
 All training codes are ranked on each observation, in several turns about the vertical axis when its placement is
 unknown. The best ones and the mean are the starts; after a few Gauss-Newton steps on few samples only the best start of
 each observation goes on, on more samples. A whole shape then gets a code of its own in each conditioned layer, from
-the common one and near to it: a single code is at its optimum soon, and an unseen shape is not among them.
+the common one and near to it: a single code is at its optimum soon, and an unseen shape is not among them. Of a cloud
+without normals the fit tells the sides, and goes on with what they say.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ _RANKED_AT_ONCE = 256
 _CHOOSING_STEPS = 8
 _PLATEAU, _PLATEAU_ON_THE_WAY = 2e-3, 1e-2  # codes by layer mend what the common one still lacks
 _STEPS_BY_LAYER = 6
+_SIDINGS = 2  # a better fit tells the sides of a cloud better: s_o's error 0.0049, with 2 more 0.0044, with 4 0.0043
 _YAWS = 12
 _SCALES = (1.0, 0.8)
 _PARTIAL_SPREAD = (0.3, 0.3, 0.3, 0.3, 0.3)
@@ -80,8 +83,8 @@ def invert(
     spread = torch.tensor(_PARTIAL_SPREAD if config.partial else _SPREAD, device=training_codes.device)
     solver = Solver(model, prior, config.prior, spread if config.align else torch.zeros_like(spread))
     batches = [observations[i : i + TOGETHER] for i in range(0, len(observations), TOGETHER)]
-    total = config.steps + _steps_by_layer(config)
-    with track("inverting", total=total * len(batches), unit="step") as advance:
+    total = sum(config.steps + _rounds_by_layer(batch, config) * _steps_by_layer(config) for batch in batches)
+    with track("inverting", total=total, unit="step") as advance:
         return [fit for batch in batches for fit in _invert_together(solver, training_codes, batch, config, advance)]
 
 
@@ -122,43 +125,63 @@ def _invert_together(
         fits, tried = solver.improve(fits, few[owner], min(_CHOOSING_STEPS, config.steps), plateau, step)
     best = fits.cost.view(-1, starts).argmin(1) + torch.arange(len(observations), device=training.device) * starts
     many = _draw(observations, config.points, training.device, rng)
-    fits = _restart(solver, fits[best], many)
+    fits = solver.again(fits[best], many)
     fits, history = solver.improve(fits, many, max(1, config.steps - taken), plateau, step)
-    if not config.partial and any(o.cloud is not None for o in observations):
-        observations = [_sided(solver, fits[i : i + 1], o) for i, o in enumerate(observations)]
-        many = _draw(observations, config.points, training.device, rng)
-        fits, more = solver.improve(_restart(solver, fits, many), many, max(1, config.steps - taken), plateau, step)
+    known = list(observations)
+    if _tells_sides(observations, config):
+        known = _sided(solver, fits, observations)
+        many = _draw(known, config.points, training.device, rng)
+        fits, more = solver.improve(solver.again(fits, many), many, max(1, config.steps - taken), plateau, step)
         history += more
     advance(config.steps - taken)
     codes = decoded = solver.codes(fits.coordinates)
     if steps_by_layer:
         placed = torch.zeros_like(solver.spread)  # what is known of the placement stays
         apart = replace(solver, spread=placed, layers=len(solver.model.conditioned()))
-        fits, more = apart.improve(apart.start(codes, fits.motions, many), many, steps_by_layer, _PLATEAU, advance)
-        advance(steps_by_layer + 1 - len(more))
-        decoded, history = apart.codes(fits.coordinates), history + more
+        fits = apart.start(codes, fits.motions, many)
+        for number in range(_rounds_by_layer(observations, config)):
+            if number > 0:
+                known = _sided(apart, fits, observations)
+                many = _draw(known, config.points, training.device, rng)
+                fits = apart.again(fits, many)
+            fits, more = apart.improve(fits, many, steps_by_layer, _PLATEAU, advance)
+            advance(steps_by_layer + 1 - len(more))
+            history += more
+        decoded = apart.codes(fits.coordinates)
     histories = torch.stack([costs[best] for costs in tried] + history).cpu().numpy()
-    results = zip(codes, decoded, fits.motions, observations, histories.T, strict=True)
+    results = zip(codes, decoded, fits.motions, known, histories.T, strict=True)
     return [_result(solver.model, *result) for result in results]
 
 
-def _sided(solver: Solver, fit: Fits, observation: Observation) -> Observation:
-    """A cloud without normals with samples on both of its sides, as the fit so far tells them apart."""
-    if observation.cloud is None:
-        return observation
-    codes = solver.codes(fit.coordinates)
-    points = torch.from_numpy(observation.cloud).to(codes.device)[None]
-    slope = jet(lambda x: solver.model.branch("general", move(x, fit.motions)[0], codes), points).gradient[0].detach()
-    return sided(observation, torch.nn.functional.normalize(slope, dim=1).cpu().numpy())
+def _tells_sides(observations: Sequence[Observation], config: InvertConfig) -> bool:
+    """Whether there is a cloud among them whose sides only a fit can tell."""
+    return not config.partial and any(o.cloud is not None for o in observations)
+
+
+def _sided(solver: Solver, fits: Fits, observations: Sequence[Observation]) -> list[Observation]:
+    """The observations, clouds without normals with samples on both of their sides as the fits so far tell them."""
+    codes = solver.codes(fits.coordinates)
+    known = list(observations)
+    for i, observation in enumerate(observations):
+        if observation.cloud is not None:
+            points = torch.from_numpy(observation.cloud).to(codes.device)[None]
+            one = slice(i, i + 1)
+            field = partial(_general, solver.model, fits.motions[one], codes[one])
+            outward = torch.nn.functional.normalize(jet(field, points).gradient[0].detach(), dim=1)
+            known[i] = sided(observation, outward.cpu().numpy())
+    return known
+
+
+def _general(model: LatentSDF, motions: Tensor, codes: Tensor, points: Tensor) -> Tensor:
+    return model.branch("general", move(points, motions)[0], codes)
+
+
+def _rounds_by_layer(observations: Sequence[Observation], config: InvertConfig) -> int:
+    return 1 + (_SIDINGS if _tells_sides(observations, config) else 0)
 
 
 def _steps_by_layer(config: InvertConfig) -> int:
     return min(_STEPS_BY_LAYER, config.steps) if config.by_layer and not config.partial else 0
-
-
-def _restart(solver: Solver, fits: Fits, samples: Samples) -> Fits:
-    """The same fits, and what they cost on other samples."""
-    return solver.start(solver.prior.decode(fits.coordinates), fits.motions, samples)
 
 
 def _starts(

@@ -30,7 +30,8 @@ NEAR = 0.05
 _NEAR_STDS = (0.05, 0.01, 0.0025)
 _BESIDE = (0.01,)
 _AGREED = 0.8  # cosine
-_TANGENT = 8  # points that make a tangent plane
+_TANGENT, _AROUND = 8, 24  # neighbours that make a tangent plane, out of so many
+_SAME_SIDE = 0.5  # cosine
 _MOST_POINTS = 20_000
 _FARTHEST = 1.1
 
@@ -58,12 +59,16 @@ class Observation:
 def sided(observation: Observation, outward: NDArray[np.float32]) -> Observation:
     """The observation with exact distances beside its cloud, by the outward direction (M, 3) that a fit has there.
 
-    Used are points whose tangent plane agrees with that; the plane says the normal, the fit only its sign.
+    A tangent plane is laid through the nearest points on the same side by the fit, which keeps edges and both faces of
+    a board apart. Used are points where it agrees with the fit; the plane says the normal, the fit only its sign.
     """
     assert observation.cloud is not None
     surface = observation.cloud.astype(np.float64)
     tree = cKDTree(surface)
-    normals = unsigned_normals(surface, tree.query(surface, k=_TANGENT)[1])
+    around = tree.query(surface, k=min(_AROUND, len(surface)))[1]
+    across = (outward[around] * outward[:, None]).sum(-1) < _SAME_SIDE
+    nearest = np.argsort(across, axis=1, kind="stable")[:, :_TANGENT]
+    normals = unsigned_normals(surface, np.take_along_axis(around, nearest, 1))
     along = (normals * outward).sum(1)
     agreed = np.abs(along) > _AGREED
     more = beside(tree, surface[agreed], (normals * np.sign(along)[:, None])[agreed], _BESIDE)

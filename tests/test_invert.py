@@ -186,6 +186,19 @@ def test_a_fit_tells_the_sides_of_a_cloud_without_normals() -> None:
     assert observe(ball, "none", partial=True).cloud is None
 
 
+def test_the_faces_of_a_thin_board_are_told_apart() -> None:
+    board = trimesh.creation.box((1.2, 0.8, 0.03))
+    points, face = trimesh.sample.sample_surface(board, 2000, seed=0)
+    seen = observe(np.asarray(points), "none")
+    assert seen.cloud is not None
+    known = sided(seen, np.asarray(board.face_normals)[face].astype(np.float32))
+    fresh = slice(len(seen.points), None)
+    beyond = np.abs(known.points[fresh]) - np.array([0.6, 0.4, 0.015])
+    exact = np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(1), 0)
+    # Neighbours are 0.03 apart, as the faces are: planes through both would stand across.
+    assert len(exact) > 3800 and (np.abs(known.low[fresh] - exact) > 1e-4).mean() < 0.06
+
+
 def test_a_moved_turned_and_scaled_shape_is_aligned(space: ShapeSpace) -> None:
     original = normalize(furniture("table", 1))[0]
     motion = Similarity((0.05, -0.1, 0.07), 0.85, 0.6)

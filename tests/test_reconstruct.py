@@ -1,5 +1,6 @@
 """From points to a field: accuracy against closed forms, budgets, reproducibility, errors, the command."""
 
+import errno
 import json
 import math
 import signal
@@ -201,7 +202,6 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(
     probes = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     assert np.array_equal(stopped.distance(probes), through.distance(probes))
     assert [entry["surface"] for entry in stopped.history] == [entry["surface"] for entry in through.history]
-    assert not state.exists()
     state.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged"):
         ls.reconstruct(points, config=config, unfinished=state)
@@ -320,7 +320,15 @@ def test_the_command_goes_on_with_a_stopped_run_and_takes_a_configuration(
         patch.setattr(Fit, "train_step", interrupted)
         assert main([*words, *small]) == 130
     assert main([*words, *small]) == 2 and "pass --resume to go on" in said()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reconstruction, "save", full)
+        assert main([*words, *small, "--resume"]) == 2 and "No space left" in said()
     assert main([*words, *small, "--resume"]) == 0
+    assert not (out / "unfinished.pt").exists()
     assert ls.load_field(out).history[-1]["step"] == 4
     again = [*words[:-1], str(tmp_path / "again"), "--config", str(out / "config.yaml")]
     assert main([*again, "--method", "igr"]) == 2 and "--config says everything" in said()

@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         # Of another dimension or without a surface the new result has not all of these files.
         (arguments.out / name).unlink(missing_ok=True)
     result.save(arguments.out)
+    unfinished.unlink(missing_ok=True)
     report: dict[str, Any] = {"points": str(arguments.points), "method": config.method, "last": result.history[-1:]}
     if result.phase_field is not None:
         phase(result).save(arguments.out / "phase.png")

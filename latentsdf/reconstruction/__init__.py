@@ -28,17 +28,14 @@ def reconstruct(
 ) -> Reconstruction:
     """Fit a signed distance to points (N, 2|3) in any frame; (N, 6) is taken as points with normals.
 
-    `method` names a preset; `config` replaces it whole. Same seed, same field. A run that is stopped leaves its state
-    in the file `unfinished`, from which the same call goes on. Raises MeshError for a cloud that cannot be used,
-    ConfigError for settings that cannot, TrainingError where a loss is not finite, CheckpointError where `unfinished`
-    is of another cloud or other settings.
+    `method` names a preset; `config` replaces it whole. Same seed, same field. The state of a long or a stopped run is
+    kept in the file `unfinished`, from which the same call goes on; remove it once the result is saved. Raises
+    MeshError for a cloud that cannot be used, ConfigError for settings that cannot, TrainingError where a loss is not
+    finite, CheckpointError where `unfinished` is of another cloud or other settings.
     """
     cloud = read_cloud(points, normals)
     config = config or preset(method, cloud.dim)
     fit = (MedialFit if config.method == "medial_axis" else Fit)(cloud, config, devices.resolve(device))
-    state = None if unfinished is None else Unfinished(unfinished, cloud, config)
-    fit.run(state)
-    if state is not None:
-        state.remove()
+    fit.run(None if unfinished is None else Unfinished(unfinished, cloud, config))
     phase = fit.phase.requires_grad_(False) if isinstance(fit, MedialFit) else None
     return Reconstruction(fit.network.requires_grad_(False), cloud.similarity, config, fit.history, phase)

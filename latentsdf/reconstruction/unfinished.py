@@ -47,7 +47,3 @@ class Unfinished:
                 "start again"
             )
         return state
-
-    def remove(self) -> None:
-        """Keep nothing."""
-        self.path.unlink(missing_ok=True)
