@@ -268,6 +268,39 @@ def test_a_file_in_the_way_is_an_error_and_two_ways_to_name_a_shape_are_one_too_
     assert "not a folder of latentsdf invert" in " ".join(capsys.readouterr().err.split())
 
 
+def test_all_shapes_are_decoded_into_a_folder(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "meshes"
+    words = ["extract", str(space_path), "--out", str(out), "--resolution", "32", "--device", "cpu", "--json"]
+    space = ls.load(space_path, "cpu")
+    ids, decode = space.ids, ShapeSpace.extract
+
+    def but_one(self: ShapeSpace, shape: str, *rest: object, **named: object) -> trimesh.Trimesh:
+        if shape == ids[1]:
+            raise ls.EmptyLevelSetError("no surface")
+        return decode(self, shape, *rest, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShapeSpace, "extract", but_one)
+        assert cli.main([*words, "--all"]) == 0
+        said = capsys.readouterr()
+        report = json.loads(said.out)
+        assert report["failed"] == {ids[1]: "no surface"} and ids[1] in said.err
+        assert sorted(path.name for path in out.iterdir()) == sorted(f"{i}.ply" for i in ids if i != ids[1])
+        assert cli.main([*words, "--id", ids[1], ids[1]]) == 1
+        capsys.readouterr()
+    assert cli.main([*words, "--all", "--resume"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["meshes"]) == [str(out / f"{ids[1]}.ply")]
+    alone = trimesh.load(out / f"{ids[0]}.ply", process=False)
+    assert np.allclose(alone.vertices, space.extract(ids[0], 32).vertices, atol=1e-6)
+    assert cli.main([*words, "--id", *ids[:2], "--suffix", ".png"]) == 2
+    assert "cannot write '.png'" in " ".join(capsys.readouterr().err.split())
+    assert cli.main([*words, "--all", "--out", str(tmp_path / "x.ply")]) == 2
+    assert "several shapes go into a folder" in " ".join(capsys.readouterr().err.split())
+    assert cli.main([*words, "--id", ids[0], "nobody"]) == 2 and "no training shape 'nobody'" in capsys.readouterr().err
+
+
 def test_several_shapes_are_inverted_at_once_and_fits_know_their_space(
     space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

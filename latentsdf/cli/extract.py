@@ -1,21 +1,28 @@
-"""Decode a shape to a mesh."""
+"""Decode shapes to meshes."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latentsdf.cli import flags, shapes
 from latentsdf.cli.numbers import number, whole
 from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError
-from latentsdf.progress import console
+from latentsdf.errors import ConfigError, LatentSDFError
+from latentsdf.progress import console, show_note, track
+
+if TYPE_CHECKING:
+    import trimesh
+
+    from latentsdf.space import CodeLike, ShapeSpace
 
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    parser = verb(verbs, "extract", run, "decode a shape to a mesh in its own frame")
+    parser = verb(verbs, "extract", run, "decode shapes to meshes, each in its own frame")
     flags.space(parser)
-    flags.shape(parser)
+    ways = flags.shape(parser, several="several get a file each in the folder --out")
+    ways.add_argument("--all", action="store_true", help="every training shape")
     flags.decoding(parser)
     parser.add_argument("--largest-component", action="store_true", help="drop everything but the largest piece")
     parser.add_argument(
@@ -26,19 +33,61 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--faces", type=whole(4), help="simplify to about so many faces")
     parser.add_argument("--normals", action="store_true", help="vertex normals from the field's gradient")
-    parser.add_argument("--out", type=Path, required=True, help="mesh file (.ply .obj .stl .glb .off)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="mesh file (.ply .obj .stl .glb .off), of several shapes a folder"
+    )
+    parser.add_argument("--suffix", default=".ply", help="of the files of several shapes (%(default)s)")
+    parser.add_argument("--resume", action="store_true", help="leave out shapes whose file is in the folder already")
+    parser.set_defaults(exit_code=lambda report: 1 if report["failed"] and not report["meshes"] else 0)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry import mesh as meshes
 
-    meshes.require_writable(arguments.out)
-    if arguments.normals and arguments.out.suffix.lower() not in meshes.WITH_NORMALS:
-        raise ConfigError(f"{arguments.out}: normals are written to {', '.join(meshes.WITH_NORMALS)} files")
-    flags.require_folder(arguments.out.parent)
+    several = arguments.all or len(arguments.id or ()) > 1
+    kind = Path(f"shape{arguments.suffix}") if several else arguments.out
+    meshes.require_writable(kind)
+    if arguments.normals and kind.suffix.lower() not in meshes.WITH_NORMALS:
+        raise ConfigError(f"{kind.name}: normals are written to {', '.join(meshes.WITH_NORMALS)} files")
+    if several and arguments.out.suffix.lower() in meshes.SUFFIXES:
+        raise ConfigError(f"several shapes go into a folder, got --out {arguments.out}; choose files by --suffix")
+    flags.require_folder(arguments.out if several else arguments.out.parent)
     space = flags.load_space(arguments)
-    mesh = space.extract(
-        shapes.query(space, arguments),
+    if several:
+        return _extract_each(space, space.ids if arguments.all else list(shapes.queries(space, arguments)), arguments)
+    (shape,) = shapes.queries(space, arguments).values()
+    mesh = _decoded(space, shape, arguments)
+    meshes.save(mesh, arguments.out)
+    console.print(f"{arguments.out}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces")
+    return {"meshes": {str(arguments.out): _size(mesh)}, "failed": {}}
+
+
+def _extract_each(space: "ShapeSpace", names: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    """A file for each; one that cannot be decoded is named and left out."""
+    from latentsdf.geometry import mesh as meshes
+
+    files = {name: arguments.out / f"{name}{arguments.suffix}" for name in names}
+    left = [name for name, file in files.items() if not (arguments.resume and file.is_file())]
+    made: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    with track("decoding", total=len(left), unit="shape") as advance:
+        for name in left:
+            try:
+                mesh = _decoded(space, name, arguments)
+                meshes.save(mesh, files[name])
+                made[str(files[name])] = _size(mesh)
+            except LatentSDFError as error:
+                failed[name] = str(error)
+                show_note("failed", f"{name}: {error}")
+            advance()
+    kept = f", {len(names) - len(left)} were there" if len(left) < len(names) else ""
+    console.print(f"{arguments.out}: {len(made)} meshes{kept}" + (f", {len(failed)} failed" if failed else ""))
+    return {"meshes": made, "failed": failed}
+
+
+def _decoded(space: "ShapeSpace", shape: "CodeLike", arguments: argparse.Namespace) -> "trimesh.Trimesh":
+    return space.extract(
+        shape,
         arguments.resolution,
         arguments.mode,
         largest_component=arguments.largest_component,
@@ -46,7 +95,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         faces=arguments.faces,
         normals=arguments.normals,
     )
-    meshes.save(mesh, arguments.out)
-    report = {"out": str(arguments.out), "vertices": len(mesh.vertices), "faces": len(mesh.faces)}
-    console.print(f"{arguments.out}: {report['vertices']:,} vertices, {report['faces']:,} faces")
-    return report
+
+
+def _size(mesh: "trimesh.Trimesh") -> dict[str, int]:
+    return {"vertices": len(mesh.vertices), "faces": len(mesh.faces)}

@@ -26,19 +26,22 @@ def seed(parser: argparse.ArgumentParser, of: str) -> None:
     parser.add_argument("--seed", type=whole(0), default=0, help=f"of {of}; same seed, same result (%(default)s)")
 
 
-def shape(parser: argparse.ArgumentParser, mesh: str | None = None, *, several: bool = False) -> None:
+def shape(
+    parser: argparse.ArgumentParser, mesh: str | None = None, *, several: str | None = None
+) -> "argparse._MutuallyExclusiveGroup":
     """Ways to name one shape, of which a command takes one; `mesh` explains a third, where there is one.
 
-    With `several`, `--id` takes a list.
+    `several` explains what a list of ids is for, where `--id` takes one.
     """
     ways = parser.add_mutually_exclusive_group()
-    if several:
-        ways.add_argument("--id", nargs="+", help="training shapes, ids or category/id; several make a sheet")
+    if several is not None:
+        ways.add_argument("--id", nargs="+", help=f"training shapes, ids or category/id; {several}")
     else:
         ways.add_argument("--id", help="a training shape: id or category/id")
     ways.add_argument("--code", type=Path, help="the folder written by invert, or a code.npy (in model space)")
     if mesh is not None:
         ways.add_argument("--mesh", type=Path, help=mesh)
+    return ways
 
 
 def decoding(parser: argparse.ArgumentParser, cells: int = 256) -> None:

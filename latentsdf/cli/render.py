@@ -28,7 +28,9 @@ def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "render", run, "a picture of a shape: sphere tracing, no OpenGL; a slice; a turntable")
     flags.space(parser)
-    flags.shape(parser, mesh="picture a mesh file instead, normalized as the space does", several=True)
+    flags.shape(
+        parser, mesh="picture a mesh file instead, normalized as the space does", several="several make a sheet"
+    )
     parser.add_argument(
         "--trace", action="store_true", help="trace the signed distance of --mesh, instead of casting rays at its faces"
     )

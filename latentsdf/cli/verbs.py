@@ -12,6 +12,7 @@ EXAMPLES = """\
   latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr
   latentsdf train --config configs/latentsdf_cpu.yaml --data chairs.zarr --out checkpoints/chairs --minutes 15
   latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply
+  latentsdf extract checkpoints/chairs --all --out meshes/
   latentsdf invert checkpoints/chairs new_chair.obj --out fit/ --refine
   latentsdf invert checkpoints/chairs scan.ply --partial --align --out fit/
   latentsdf interpolate checkpoints/chairs --ids A B --steps 9 --out strip.png
