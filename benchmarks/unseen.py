@@ -1,13 +1,13 @@
 """Unseen shapes by what is seen of them: the whole mesh, few raw points, half of the surface, one view, noisy points.
 
 python benchmarks/unseen.py SPACE --meshes furniture --train chair_train.json --test chair_test.json --out unseen \\
-    [--observations mesh refined points half view noisy] [--limit 9] [--copies 20]
+    [--observations mesh refined points oriented half view noisy] [--limit 9] [--copies 20]
 
 Everything is in model space and measured as in `quality.py`, against the solid that a mesh stands for; clouds are drawn
-from its surface. `points` are 2,000 without normals, `noisy` 20,000 without, moved by 0.5 % of the diagonal; `half` has
-the side x > 0 and `view` what one camera sees, both with normals and as parts. `refined` also learns the mesh's own
-detail, and says the size of the delta. Known shapes stand beside. Of a half, `unseen half` is the mean distance from
-samples of the half that was not shown to the reconstruction.
+from its surface. `points` are 2,000 without normals, `oriented` with them, `noisy` 20,000 without, moved by 0.5 % of the
+diagonal; `half` has the side x > 0 and `view` what one camera sees, both with normals and as parts. `refined` also
+learns the mesh's own detail, and says the size of the delta. Known shapes stand beside. Of a half, `unseen half` is the
+mean distance from samples of the half that was not shown to the reconstruction.
 
 `--copies` asks how often a damaged copy of a training shape finds the original first: half of its surface, and noisy
 points with three holes, each of a tenth of the surface. Prints a table, writes results.json and sheet.png (the first
@@ -54,6 +54,11 @@ def few_points(solid: trimesh.Trimesh) -> Observed:
     return sample_surface(solid, FEW, 0).points, WHOLE
 
 
+def oriented_points(solid: trimesh.Trimesh) -> Observed:
+    drawn = sample_surface(solid, FEW, 0)
+    return np.hstack((drawn.points, drawn.normals)), WHOLE
+
+
 def noisy_points(solid: trimesh.Trimesh) -> Observed:
     return _moved(sample_surface(solid, MANY, 0).points, solid), WHOLE
 
@@ -74,6 +79,7 @@ def view(solid: trimesh.Trimesh) -> Observed:
 
 CLOUDS: dict[str, Callable[[trimesh.Trimesh], Observed]] = {
     "points": few_points,
+    "oriented": oriented_points,
     "half": half,
     "view": view,
     "noisy": noisy_points,
