@@ -4,8 +4,8 @@ python benchmarks/unseen.py SPACE --meshes furniture --train chair_train.json --
     [--observations mesh refined points oriented half view noisy] [--limit 9] [--copies 20]
 
 Everything is in model space and measured as in `quality.py`, against the solid that a mesh stands for; clouds are drawn
-from its surface. `points` are 2,000 without normals, `oriented` with them, `noisy` 20,000 without, moved by 0.5 % of the
-diagonal; `half` has the side x > 0 and `view` what one camera sees, both with normals and as parts. `refined` also
+from its surface. `points` are 2,000 without normals, `oriented` with them, `noisy` 20,000 without, moved by 0.5 % of
+the diagonal; `half` has the side x > 0 and `view` what one camera sees, both with normals and as parts. `refined` also
 learns the mesh's own detail, and says the size of the delta. Known shapes stand beside. Of a half, `unseen half` is the
 mean distance from samples of the half that was not shown to the reconstruction.
 
