@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry import mesh as meshes
 
     several = arguments.all or len(arguments.id or ()) > 1
+    if arguments.resume and not several:
+        raise ConfigError("--resume goes on with several shapes: pass --all or several ids, or leave it out")
     kind = Path(f"shape{arguments.suffix}") if several else arguments.out
     meshes.require_writable(kind)
     if arguments.normals and kind.suffix.lower() not in meshes.WITH_NORMALS:
