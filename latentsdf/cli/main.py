@@ -47,7 +47,7 @@ _VERBS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0 done, 1 nothing could be measured or fitted, 2 user error, 130 interrupted.
+    0 done, 1 nothing could be measured, fitted or decoded, 2 user error, 130 interrupted.
     """
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
