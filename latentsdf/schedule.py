@@ -7,12 +7,19 @@ from latentsdf.config import TrainConfig
 
 def learning_rate(config: TrainConfig, step: int, progress: float, epoch: float) -> float:
     """Factor of every learning rate after `step` steps, the share `progress` of the budget and `epoch` passes."""
-    if config.schedule == "halving":
-        decay = 0.5 ** (epoch // config.halve_epochs)
-    else:
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-        decay = config.lr_final + (1 - config.lr_final) * cosine
-    return decay * min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else decay
+    halving = config.schedule == "halving"
+    decay = 0.5 ** (epoch // config.halve_epochs) if halving else cosine(progress, config.lr_final)
+    return decay * warm_up(step, config.warmup_steps)
+
+
+def cosine(progress: float, final: float) -> float:
+    """Half a cosine from 1 down to `final` over the run, then `final`."""
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def warm_up(step: int, steps: int) -> float:
+    """Rises to 1 over the first `steps` steps; 1 where there are none."""
+    return min(1.0, (step + 1) / max(1, steps))
 
 
 def ramp(epoch: float, epochs: int) -> float:

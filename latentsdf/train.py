@@ -1,6 +1,5 @@
-"""The training loop, top to bottom: step, log, picture, checkpoint, until the budget is spent."""
+"""Training a shape space, from a store to a checkpoint: what is stepped, logged, pictured and written."""
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +11,11 @@ from latentsdf.config import Config
 from latentsdf.errors import CheckpointError, ConfigError
 from latentsdf.folders import require_free
 from latentsdf.journal import Journal, open_journal
+from latentsdf.loop import take_steps
 from latentsdf.losses import at
 from latentsdf.memory import keep_freed_memory
 from latentsdf.pool import Pool
-from latentsdf.progress import console, track
+from latentsdf.progress import console
 from latentsdf.ranges import require_in_range
 from latentsdf.run import Run
 from latentsdf.stopping import stop_between_steps
@@ -111,28 +111,27 @@ def _loop(
     """Steps until the budget is spent or the event is set; the process with the journal logs and checkpoints."""
     settings = run.config.train
     per_step = run.pool.batch_shapes * run.team.world * settings.points_per_shape
-    last_save = time.monotonic()
     metrics: dict[str, float] = {}
-    with track("training", total=1000, unit="‰") as advance:
-        shown = 0.0
-        while not _agreed(run, stopped) and run.progress() < 1:
-            started = time.monotonic()
-            terms = run.train_step()
-            run.seconds += time.monotonic() - started
-            metrics = {"step": run.step, "seconds": round(run.seconds, 3)} | terms
-            if journal is None or write is None:
-                continue
-            if run.step % settings.log_every == 0:
-                journal.note(metrics)
-                note = "  ".join(f"{name} {value:.2e}" for name, value in terms.items())
-                advance(0, f"step {run.step:,}  {note}  {per_step / (time.monotonic() - started):,.0f} samples/s")
-            fraction = min(1.0, run.progress())
-            advance(1000 * (fraction - shown))
-            shown = fraction
-            journal.picture(run)
-            if time.monotonic() - last_save > 60 * settings.checkpoint_minutes:
-                write()
-                last_save = time.monotonic()
+
+    def tell(terms: dict[str, float], seconds: float) -> str | None:
+        metrics.update({"step": run.step, "seconds": round(run.seconds, 3)} | terms)
+        if journal is None:
+            return None
+        journal.picture(run)
+        if run.step % settings.log_every:
+            return None
+        journal.note(metrics)
+        values = "  ".join(f"{name} {value:.2e}" for name, value in terms.items())
+        return f"step {run.step:,}  {values}  {per_step / seconds:,.0f} samples/s"
+
+    take_steps(
+        run,
+        "training",
+        going=lambda: not _agreed(run, stopped),
+        tell=tell,
+        keep=write,
+        keep_seconds=60 * settings.checkpoint_minutes,
+    )
     return metrics
 
 

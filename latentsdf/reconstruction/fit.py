@@ -1,7 +1,5 @@
-"""The loop that fits one field to one cloud: draw, differentiate, weigh, step."""
+"""What fits one field to one cloud, step by step: draw, differentiate, weigh, update."""
 
-import math
-import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import ConfigError, TrainingError
 from latentsdf.geometry.cloud import Cloud
+from latentsdf.loop import take_steps
 from latentsdf.losses import (
     Jet,
     at,
@@ -33,14 +32,13 @@ from latentsdf.memory import keep_freed_memory
 from latentsdf.model.build import build
 from latentsdf.model.pyramid import FeaturePyramid
 from latentsdf.optim import RowAdam
-from latentsdf.progress import track
 from latentsdf.ranges import require_in_range
 from latentsdf.reconstruction.sampling import Batch, Sampler
 from latentsdf.reconstruction.unfinished import Unfinished
+from latentsdf.schedule import cosine, warm_up
 from latentsdf.stopping import stop_between_steps
 
 _WINDOW = 100
-_KEEP_SECONDS = 120.0
 _SECOND_ORDER: dict[str, Callable[[Jet], Tensor]] = {
     "divergence": divergence_term,
     "directional": directional_divergence_term,
@@ -65,7 +63,7 @@ class Fit:
         self.step = 0
         self.history: list[dict[str, float]] = []
         self._window: list[dict[str, float]] = []
-        self._started = time.monotonic()
+        self.seconds = 0.0
 
     def run(self, unfinished: Unfinished | None = None) -> None:
         """Steps until the budget is spent or patience is; a loss that is not finite raises TrainingError.
@@ -75,23 +73,21 @@ class Fit:
         keep_freed_memory()
         if unfinished is not None and (state := unfinished.load()) is not None:
             self.load_state_dict(state)
-        kept = time.monotonic()
-        with stop_between_steps() as stopped, track(self.config.method, total=1000, unit="‰") as advance:
-            shown = 0.0
-            while self.progress() < 1 and not self._out_of_patience() and not stopped.is_set():
-                self._window.append(self.train_step())
-                if len(self._window) == _WINDOW:
-                    mean = self._note()
-                    fraction = min(1.0, self.progress())
-                    advance(1000 * (fraction - shown), f"step {self.step:,}  |u| on the cloud {mean['surface']:.2e}")
-                    shown = fraction
-                if unfinished is not None and time.monotonic() - kept > _KEEP_SECONDS:
-                    unfinished.save(self.state_dict())
-                    kept = time.monotonic()
-            advance(1000 * (1 - shown))
-        if stopped.is_set():
+
+        def keep() -> None:
             if unfinished is not None:
                 unfinished.save(self.state_dict())
+
+        with stop_between_steps() as stopped:
+            take_steps(
+                self,
+                self.config.method,
+                going=lambda: not stopped.is_set() and not self._out_of_patience(),
+                tell=self._tell,
+                keep=keep,
+            )
+        if stopped.is_set():
+            keep()
             raise KeyboardInterrupt
         if self._window:
             self._note()
@@ -103,7 +99,7 @@ class Fit:
         """All that going on takes, as tensors and plain values."""
         state: dict[str, Any] = {
             "step": self.step,
-            "seconds": self.seconds(),
+            "seconds": self.seconds,
             "history": self.history,
             "window": self._window,
             "draws": self.sampler.generator.get_state(),
@@ -115,22 +111,24 @@ class Fit:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.step, self.history, self._window = state["step"], state["history"], state["window"]
-        self._started = time.monotonic() - state["seconds"]
+        self.seconds = state["seconds"]
         self.sampler.generator.set_state(state["draws"])
         self.network.load_state_dict(state["network"])
         self.adam.load_state_dict(state["adam"])
         if self.rows is not None:
             self.rows.load_state_dict(state["rows"])
 
-    def seconds(self) -> float:
-        """Time spent on the fit, over all runs."""
-        return time.monotonic() - self._started
+    def _tell(self, terms: dict[str, float], _: float) -> str | None:
+        self._window.append(terms)
+        if len(self._window) < _WINDOW:
+            return None
+        return f"step {self.step:,}  |u| on the cloud {self._note()['surface']:.2e}"
 
     def _note(self) -> dict[str, float]:
         """Add the means of the last steps' terms to the history; a term whose weight fell to zero is left out."""
         names = [name for name in self._window[0] if all(name in terms for terms in self._window)]
         mean = {name: sum(terms[name] for terms in self._window) / len(self._window) for name in names}
-        self.history.append({"step": self.step, "seconds": self.seconds()} | mean)
+        self.history.append({"step": self.step, "seconds": self.seconds} | mean)
         self._window = []
         return mean
 
@@ -138,7 +136,7 @@ class Fit:
         """Share of the budget spent: the larger of steps done and time used."""
         spent = self.step / self.config.steps
         if self.config.minutes > 0:
-            spent = max(spent, self.seconds() / (60 * self.config.minutes))
+            spent = max(spent, self.seconds / (60 * self.config.minutes))
         return spent
 
     def train_step(self) -> dict[str, float]:
@@ -202,8 +200,7 @@ class Fit:
 
     def _decay(self, progress: float) -> float:
         """Share of the learning rates in use: a warm-up, then half a cosine down to `lr_final`."""
-        decay = self.config.lr_final + (1 - self.config.lr_final) * 0.5 * (1 + math.cos(math.pi * progress))
-        return decay * min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
+        return cosine(progress, self.config.lr_final) * warm_up(self.step, self.config.warmup_steps)
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
