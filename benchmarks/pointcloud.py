@@ -18,17 +18,15 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from scipy.spatial import cKDTree
 
 from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import LatentSDFError
-from latentsdf.geometry.field_metrics import compare_fields
 from latentsdf.geometry.mesh import load
-from latentsdf.geometry.metrics import cd_l1_half
 from latentsdf.progress import console
 from latentsdf.reconstruction import METHODS, Reconstruction, preset, reconstruct
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.picture import level_sets
+from latentsdf.reconstruction.planar import load_truth, measure_planar
 
 PATCH = 0.03
 PUBLISHED_2D = {"hotspot": (0.9870, 0.0014), "digs": (0.7882, 0.0055), "steik": (0.6620, 0.0073)}
@@ -84,23 +82,21 @@ def _observed(points: np.ndarray, noise: float, patches: int) -> np.ndarray:
 
 
 def _planar(path: Path, config: ReconstructConfig, arguments: argparse.Namespace) -> dict[str, float]:
-    data = np.load(path)
-    points, axis = data["surface_points"].astype(np.float64), data["grid_axis"].astype(np.float64)
-    result = reconstruct(_observed(points, arguments.noise, arguments.patches), config=config)
+    truth = load_truth(path)
+    result = reconstruct(_observed(truth.curve, arguments.noise, arguments.patches), config=config)
     _draw(result, path, config.method, arguments.pictures)
-    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    errors = compare_fields(result.distance(grid), data["sdf_grid"].T.ravel())
+    accuracy = measure_planar(result, truth)
     wide = np.linspace(-2, 2, 401)
     beyond = np.stack(np.meshgrid(wide, wide, indexing="ij"), axis=-1).reshape(-1, 2)
-    beyond = beyond[np.abs(beyond).max(1) > axis[-1]]
-    stray = (result.distance(beyond) < 0).sum() * (wide[1] - wide[0]) ** 2 / (axis[1] - axis[0]) ** 2
-    union = ((result.distance(grid) < 0) | (data["sdf_grid"].T.ravel() < 0)).sum()
-    contour = np.concatenate(result.contours())
-    a, b = cKDTree(points).query(contour)[0], cKDTree(contour).query(points)[0]
+    beyond = beyond[np.abs(beyond).max(1) > truth.axis[-1]]
+    stray = (result.distance(beyond) < 0).sum() * (wide[1] - wide[0]) ** 2 / (truth.axis[1] - truth.axis[0]) ** 2
+    union = ((result.distance(truth.lattice) < 0) | (truth.distance.ravel() < 0)).sum()
+    errors = accuracy.field
     return {
         "iou": errors.iou * float(union / (union + stray)),
-        "cd_l1_half": cd_l1_half(a, b),
-        "hausdorff": float(max(a.max(), b.max())),
+        "cd_l1_half": accuracy.curve.cd_l1_half,
+        "floor_cd_l1_half": accuracy.floor.cd_l1_half,
+        "hausdorff": accuracy.curve.hausdorff,
         "rmse": errors.rmse,
         "mae": errors.mae,
         "smape": errors.smape,

@@ -6,6 +6,7 @@ import math
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from latentsdf.reconstruction import METHODS, Reconstruction, preset
 from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.picture import level_sets
+from latentsdf.reconstruction.planar import load_truth, measure_planar
 from latentsdf.reconstruction.sampling import Sampler
 
 
@@ -353,7 +355,10 @@ def test_the_command_uses_the_normals_of_a_file(tmp_path: Path) -> None:
 def test_the_command_draws_planar_clouds_and_refuses_what_is_no_table(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "points.csv", _circle(300, 1.0), delimiter=",")
     words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "hotspot", "--out", str(tmp_path / "out")]
-    assert main([*words, "--steps", "100", "--network.width", "16", "--resolution", "64"]) == 0
+    truth = ["--truth", str(_truth_of_a_disk(tmp_path / "disk.npz", radius=1.0))]
+    assert main([*words, *truth, "--steps", "100", "--network.width", "16", "--resolution", "64"]) == 0
+    accuracy = json.loads((tmp_path / "out" / "report.json").read_text())["accuracy"]
+    assert 0 < accuracy["field"]["iou"] < 1 and accuracy["curve"]["cd_l1_half"] > accuracy["curve"]["floor_cd_l1_half"]
     lines = json.loads((tmp_path / "out" / "contours.json").read_text())
     assert len(lines) >= 1 and (tmp_path / "out" / "slice.png").is_file()
     (tmp_path / "words.csv").write_text("a,b\nc,d\n")
@@ -403,6 +408,52 @@ def test_accuracy_of_the_field_of_a_sphere_with_a_slope(slope: float) -> None:
     wrong = abs(slope - 1) * np.abs(np.linalg.norm(np.random.default_rng(0).uniform(-1, 1, (50_000, 3)), axis=1) - 0.6)
     assert accuracy.field.mae == pytest.approx(wrong.mean(), abs=2e-3)
     assert accuracy.as_dict()["normal_error"] == accuracy.normal_error and accuracy.surface.to_reference_mean < 1e-9
+
+
+def _truth_of_a_disk(path: Path, radius: float = 0.5) -> Path:
+    axis = np.linspace(-1.2, 1.2, 128)
+    grid = np.hypot(axis[None, :] - 0.3, axis[:, None]) - radius  # the centre is at x = 0.3
+    np.savez(path, sdf_grid=grid, grid_axis=axis, surface_points=_circle(2000, radius) + np.array([0.3, 0.0]))
+    return path
+
+
+def test_accuracy_of_a_planar_field_against_exact_distances(tmp_path: Path) -> None:
+    class Disk(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.radius = torch.nn.Parameter(torch.tensor(0.9))
+
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            return points.norm(dim=1) - self.radius
+
+    truth = load_truth(_truth_of_a_disk(tmp_path / "disk.npz"))
+    # The field's disk has radius 0.9 / 1.5 = 0.6 in the user's frame, a tenth more than the truth's.
+    result = Reconstruction(Disk(), Similarity((0.3, 0.0), 1.5), ReconstructConfig(extent=3.0))
+    accuracy = measure_planar(result, truth)
+    assert accuracy.field.mae == pytest.approx(0.1, abs=1e-4)
+    assert accuracy.field.iou == pytest.approx((0.5 / 0.6) ** 2, abs=0.01)
+    assert accuracy.curve.cd_l1_half == pytest.approx(0.1, abs=1e-3)
+    assert accuracy.curve.hausdorff == pytest.approx(0.1, abs=2e-3)
+    assert accuracy.floor.cd_l1_half < 1e-3
+    assert accuracy.as_dict()["curve"]["floor_hausdorff"] == accuracy.floor.hausdorff
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"sdf_grid": None}, "is an .npz with"),
+        ({"sdf_grid": np.zeros((3, 128))}, "expected grid_axis"),
+        ({"sdf_grid": np.ones((128, 128))}, "an inside and an outside"),
+        ({"grid_axis": np.linspace(1, -1, 128)}, "must rise"),
+        ({"surface_points": np.full((4, 2), np.nan)}, "finite"),
+    ],
+)
+def test_a_planar_truth_that_is_none_is_refused(tmp_path: Path, changed: dict[str, Any], complaint: str) -> None:
+    with np.load(_truth_of_a_disk(tmp_path / "disk.npz")) as file:
+        arrays = dict(file) | changed
+    np.savez(tmp_path / "changed.npz", **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(MeshError, match=complaint):
+        load_truth(tmp_path / "changed.npz")
 
 
 def test_field_errors_by_hand() -> None:

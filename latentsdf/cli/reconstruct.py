@@ -47,7 +47,12 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--steps", type=int, help="optimization steps")
     parser.add_argument("--minutes", type=positive(), help="wall-clock budget of the steps")
     parser.add_argument("--resolution", type=resolution, default=256, help="cells per axis of the mesh (%(default)s)")
-    parser.add_argument("--truth", type=Path, help="closed mesh the points came from: report how far the result is off")
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        help="report how far the result is off what the points came from: a closed mesh, "
+        "in 2D an .npz with sdf_grid, grid_axis and surface_points",
+    )
     flags.seed(parser, "the start and the draws")
     flags.device(parser)
 
@@ -59,13 +64,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.reconstruction import reconstruct
     from latentsdf.reconstruction.measure import measure
     from latentsdf.reconstruction.picture import level_sets, phase
+    from latentsdf.reconstruction.planar import load_truth, measure_planar
     from latentsdf.render import tracing_cost
 
     points = load_points(arguments.points)
     config = _config(arguments, 2 if points.shape[1] == 2 else 3)
     if points.shape[1] == 6 and not any(config.loss.normals):
         show_note("normals", f"{arguments.points} has some, which '{config.method}' makes no use of")
-    truth = None if arguments.truth is None else meshes.load(arguments.truth)
+    solid, planar = None, None
+    if arguments.truth is not None and points.shape[1] == 2:
+        planar = load_truth(arguments.truth)
+    elif arguments.truth is not None:
+        solid = meshes.load(arguments.truth)
     _require_free(arguments)
     flags.require_folder(arguments.out)
     unfinished = arguments.out / _UNFINISHED
@@ -90,12 +100,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             report["tracing"] = {"mean": cost.mean, "p95": cost.p95, "unfinished": cost.unfinished}
             mesh = result.mesh(arguments.resolution)
             meshes.save(mesh, arguments.out / "mesh.ply")
-            if truth is not None:
-                report["accuracy"] = measure(result, mesh, truth).as_dict()
+            if solid is not None:
+                report["accuracy"] = measure(result, mesh, solid).as_dict()
         else:
             level_sets(result).save(arguments.out / "slice.png")
             lines = result.contours(4 * arguments.resolution)
             (arguments.out / "contours.json").write_text(json.dumps([line.tolist() for line in lines]))
+            if planar is not None:
+                report["accuracy"] = measure_planar(result, planar).as_dict()
     finally:
         (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
     console.print(f"{arguments.out}: {config.method}, {result.history[-1]['step']:,} steps")
@@ -120,8 +132,6 @@ def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
     from latentsdf.cloud_config import ReconstructConfig
     from latentsdf.reconstruction import preset
 
-    if arguments.truth is not None and dim == 2:
-        raise ConfigError("--truth is a mesh and goes with 3D points")
     if arguments.config is not None:
         if arguments.method is not None or arguments.paper:
             raise ConfigError("--config says everything; leave --method and --paper out")
