@@ -1,10 +1,13 @@
 """Decoding a shape coarse to fine against the dense way, and its cost and memory by resolution.
 
 python benchmarks/extract.py CHECKPOINT [--id SHAPE] [--resolutions 128 256 512 1024] [--blocks 12]
+python benchmarks/extract.py CHECKPOINT [--id SHAPE] --whole 512
 
 The dense way evaluates both branches on all (R + 1)^3 vertices, 64^3 at a time. It would take many minutes, so a random
 `--blocks` of those blocks are timed and multiplied; pasting and its marching cubes are left out, in its favour. Each
 resolution runs in a process of its own, whose peak memory beyond that of the loaded space is printed.
+
+With `--whole` the dense way is gone to its end and both meshes are compared, face by face.
 """
 
 import argparse
@@ -13,11 +16,19 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.ndimage import maximum_filter1d
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
 
 import latentsdf as ls
+from latentsdf.blocks import allocate
+from latentsdf.extract import BAND_RESOLUTION, extract
+from latentsdf.marching import marching_cubes as latentsdf_marching_cubes
 from latentsdf.space import ShapeSpace
 
 BLOCK = 64
@@ -54,6 +65,71 @@ def dense(space: ShapeSpace, shape: str, resolution: int, blocks: int) -> float:
     return seconds / blocks * ((resolution + 1) / BLOCK) ** 3
 
 
+def whole(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
+    """Both meshes: seconds, sizes, the largest distance from a vertex to its nearest, faces that only one has."""
+    started = time.perf_counter()
+    axis = torch.linspace(-1, 1, resolution + 1)
+    branches = (space.field(shape, "general"), space.field(shape, "overfit"))
+    general, values = (_lattice(field, axis) for field in branches)
+    voxels = space.config.model.band_voxels
+    grow = max(2, round(voxels * resolution / BAND_RESOLUTION))
+    np.copyto(values, general, where=~_band(general, grow))
+    vertices, faces = _marched(values)
+    dense_seconds = time.perf_counter() - started
+    extract(*branches, resolution=64, band_voxels=voxels)
+    started = time.perf_counter()
+    mesh = extract(*branches, resolution=resolution, band_voxels=voxels)
+    seconds = time.perf_counter() - started
+    apart, same = cKDTree(mesh.vertices).query(vertices)
+    return {
+        "dense_seconds": dense_seconds,
+        "seconds": seconds,
+        "dense_over_fused": dense_seconds / seconds,
+        "vertices": len(mesh.vertices),
+        "vertices_dense": len(vertices),
+        "vertices_scikit_image": len(marching_cubes(values, 0.0, method="lorensen")[0]),
+        "farthest_vertices": float(apart.max()),
+        "faces": len(mesh.faces),
+        "faces_not_in_both": len(_triangles(mesh.faces) ^ _triangles(same[faces])),
+    }
+
+
+def _marched(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices and faces of a full lattice, by the tables of `extract`; scikit-image cuts along other diagonals."""
+    blocks = allocate(len(values) - 1)
+    blocks.value[blocks.stored()] = np.inf
+    inside = blocks.stored() & ~blocks.padding()
+    blocks.value[inside] = values[tuple(blocks.index(inside).T)]
+    return latentsdf_marching_cubes(blocks)
+
+
+def _triangles(faces: np.ndarray) -> set[tuple[int, int, int]]:
+    first = faces.argmin(axis=1)[:, None]
+    return {(a, b, c) for a, b, c in np.take_along_axis(faces, (first + np.arange(3)) % 3, axis=1).tolist()}
+
+
+def _lattice(field: Callable[[torch.Tensor], torch.Tensor], axis: torch.Tensor) -> np.ndarray:
+    n = len(axis)
+    return np.stack([field(torch.cartesian_prod(x[None], axis, axis)).reshape(n, n).numpy() for x in axis])
+
+
+def _band(general: np.ndarray, grow: int) -> np.ndarray:
+    """Vertices of the cells in which the sign changes, grown by so many cells (METHODS 1.5)."""
+    inside = general < 0
+    some, every = inside, inside
+    for axis in range(3):
+        low, high = (slice(None),) * axis + (slice(-1),), (slice(None),) * axis + (slice(1, None),)
+        some, every = some[low] | some[high], every[low] & every[high]
+    cells = (some & ~every).astype(np.uint8)
+    for axis in range(3):
+        cells = maximum_filter1d(cells, 2 * grow + 1, axis=axis, mode="constant")
+    cells = np.pad(cells, 1)  # a vertex is in the band with any of its eight cells
+    for axis in range(3):
+        low, high = (slice(None),) * axis + (slice(-1),), (slice(None),) * axis + (slice(1, None),)
+        cells = cells[low] | cells[high]
+    return cells.astype(bool)
+
+
 def main() -> None:
     """Print a line a resolution."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,12 +137,16 @@ def main() -> None:
     parser.add_argument("--id")
     parser.add_argument("--resolutions", type=int, nargs="+", default=[128, 256, 512, 1024])
     parser.add_argument("--blocks", type=int, default=12)
+    parser.add_argument("--whole", type=int, help="compare the meshes of both ways at this resolution, and no more")
     parser.add_argument("--once", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     space = ls.load(arguments.checkpoint, "cpu")
     shape = arguments.id or space.ids[0]
     if arguments.once:
         sys.stdout.write(json.dumps(once(space, shape, arguments.once)))
+        return
+    if arguments.whole:
+        sys.stdout.write(json.dumps(whole(space, shape, arguments.whole), indent=1) + "\n")
         return
     sys.stdout.write("cells/axis   general s   fused s   surface cells   us/cell   peak MB   dense s   dense/fused\n")
     for resolution in arguments.resolutions:

@@ -8,7 +8,7 @@ from typing import Literal
 
 ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "siren", "igr"]
 NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
-NetworkStart = Literal["siren", "sphere", "multifrequency", "bowl"]
+NetworkStart = Literal["siren", "sphere", "multifrequency", "bowl", "spread"]
 Nearby = Literal["uniform", "gaussian", "local"]
 
 
@@ -25,7 +25,8 @@ class NetworkConfig:
     skip: int = 0
     """Softplus: feed the point again into this hidden layer (counted from 1); 0 for none."""
     start: NetworkStart = "sphere"
-    """Sine networks: see `model.siren`."""
+    """Sine networks: see `model.siren`, which has all but `spread`. Softplus: `sphere` as published, or `spread`, also
+    a sphere, from which details are learned sooner (`model.softplus`)."""
     radius: float = 0.5
     """Of the sphere that the field is at the start, in model space."""
     slope: float = 1.0
@@ -111,6 +112,8 @@ class ReconstructConfig:
     patience: int = 0
     """Stop when the error on the cloud has not fallen by 1 % for this many windows of 100 steps; 0 for never."""
     lr: float = 1e-3
+    lr_matrices: float = 0.0
+    """Above 0, hidden weight matrices take steps of this spectral norm by Muon; it finds details sooner than Adam."""
     lr_rows: float = 1e-2
     """Pyramid: step of the features."""
     lr_final: float = 0.02

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from latentsdf.cloud_config import NetworkConfig, NetworkStart
+from latentsdf.errors import ConfigError
 from latentsdf.losses import jet
 from latentsdf.model.build import build
 from latentsdf.model.phase import PhaseField
@@ -62,6 +63,24 @@ def test_a_softplus_network_starts_with_a_sphere() -> None:
         inside, on, outside = distance.mean(1).tolist()
         assert inside < -0.1 and abs(on) < 0.03 and outside > 0.1, (dim, width, skip)
         assert distance.std(1).max() < 0.1
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_spread_start_is_a_sphere_too_and_bends_all_over_the_box(dim: int) -> None:
+    torch.manual_seed(0)
+    network = build(NetworkConfig(width=128, depth=6, radius=0.5, start="spread"), dim, 1.1).requires_grad_(False)
+    points = 1.1 * (2 * torch.rand(4000, dim) - 1)
+    assert (network(points) - (points.norm(dim=1) - 0.5)).abs().mean() < 0.02 * dim
+    first = network.layers[0]
+    from_origin = first.bias.abs() / first.weight.norm(dim=1)
+    assert from_origin.median() > 0.2 and from_origin.max() < 1.1 * dim**0.5
+    hidden = nn.functional.softplus(first(points), beta=100)
+    assert hidden.square().mean().sqrt() == pytest.approx(2.0, rel=0.1)
+
+
+def test_spread_is_no_start_of_sine_networks() -> None:
+    with pytest.raises(ConfigError, match="spread is one of softplus"):
+        build(NetworkConfig(kind="sine", start="spread"), 2, 1.1)
 
 
 def test_a_quadratic_layer_starts_linear_and_computes_its_formula() -> None:

@@ -176,11 +176,11 @@ def test_budgets_and_patience_end_a_run() -> None:
     # Preparing the cloud is no step: with a budget that it alone would use up, the field is still fitted.
     hasty = replace(preset("latentsdf", 2), minutes=1e-3)
     assert ls.reconstruct(points, config=hasty).history[-1]["step"] >= 1
-    stuck = replace(_short("hotspot", steps=2000), lr=1e-12, patience=2)
+    stuck = replace(_short("hotspot", steps=2000), lr=1e-12, lr_matrices=0.0, patience=2)
     assert ls.reconstruct(points, config=stuck).history[-1]["step"] <= 500
 
 
-@pytest.mark.parametrize("method", ["latentsdf", "medial_axis"])
+@pytest.mark.parametrize("method", ["latentsdf", "medial_axis", "hotspot"])
 def test_a_stopped_run_goes_on_as_if_never_stopped(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

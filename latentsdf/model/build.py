@@ -19,7 +19,10 @@ def build(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
     if config.kind == "pyramid":
         return FeaturePyramid(dim, config.resolutions, config.channels, config.width, config.depth, extent)
     if config.kind == "softplus":
-        return SoftplusMLP(dim, config.width, config.depth, config.radius, config.skip)
+        spread = extent if config.start == "spread" else 0.0
+        return SoftplusMLP(dim, config.width, config.depth, config.radius, config.skip, spread=spread)
+    if config.start == "spread":
+        raise ConfigError("network.start spread is one of softplus networks; sine ones have sphere or multifrequency")
     return SineNetwork(
         dim,
         config.width,

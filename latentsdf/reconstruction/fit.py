@@ -55,7 +55,10 @@ class Fit:
         torch.manual_seed(config.seed)
         self.network: nn.Module = build(config.network, cloud.dim, config.extent).to(device)
         dense = [p for name, p in self.network.named_parameters() if name != "table"]
-        self.adam = torch.optim.Adam(dense, lr=config.lr, betas=(0.9, config.beta2), fused=True)
+        matrices = [p for p in dense if p.ndim == 2 and min(p.shape) > cloud.dim and config.lr_matrices > 0]
+        rest = [p for p in dense if not any(p is matrix for matrix in matrices)]
+        self.adam = torch.optim.Adam(rest, lr=config.lr, betas=(0.9, config.beta2), fused=True)
+        self.muon = torch.optim.Muon(matrices, config.lr_matrices, weight_decay=0.0) if matrices else None
         self.rows: RowAdam | None = None
         if isinstance(self.network, FeaturePyramid):
             self.rows = RowAdam(self.network.table.data, config.lr_rows)
@@ -106,7 +109,8 @@ class Fit:
             "network": self.network.state_dict(),
             "adam": self.adam.state_dict(),
         }
-        return state | ({"rows": self.rows.state_dict()} if self.rows is not None else {})
+        others = {"rows": self.rows, "muon": self.muon}
+        return state | {name: other.state_dict() for name, other in others.items() if other is not None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
@@ -117,6 +121,8 @@ class Fit:
         self.adam.load_state_dict(state["adam"])
         if self.rows is not None:
             self.rows.load_state_dict(state["rows"])
+        if self.muon is not None:
+            self.muon.load_state_dict(state["muon"])
 
     def _tell(self, terms: dict[str, float], _: float) -> str | None:
         self._window.append(terms)
@@ -142,7 +148,8 @@ class Fit:
     def train_step(self) -> dict[str, float]:
         """One optimization step; returns each term before its weight."""
         progress = min(1.0, self.progress())
-        terms = self._terms(self.sampler.draw(), progress)
+        batch = self.sampler.draw(guided=at(self.config.loss.guide, progress) > 0)
+        terms = self._terms(batch, progress)
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
         if not torch.isfinite(loss):
             bad = " and ".join(name for name, (_, value) in terms.items() if not torch.isfinite(value))
@@ -150,7 +157,7 @@ class Fit:
                 f"step {self.step}: the {bad or 'summed'} term is not finite; lower lr or lr_rows, or look for "
                 "outliers in the cloud"
             )
-        self.adam.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(progress)
         self.step += 1
@@ -193,6 +200,9 @@ class Fit:
             nn.utils.clip_grad_norm_(self.adam.param_groups[0]["params"], self.config.clip)
         self.adam.param_groups[0]["lr"] = self.config.lr * decay
         self.adam.step()
+        if self.muon is not None:
+            self.muon.param_groups[0]["lr"] = self.config.lr_matrices * decay
+            self.muon.step()
         if self.rows is not None:
             assert isinstance(self.network, FeaturePyramid)
             self.rows.lr = self.config.lr_rows * decay

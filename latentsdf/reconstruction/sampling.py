@@ -66,8 +66,8 @@ class Sampler:
     def _tree(self) -> cKDTree:
         return cKDTree(self._cloud)
 
-    def draw(self) -> Batch:
-        """The next batch."""
+    def draw(self, guided: bool = True) -> Batch:
+        """The next batch; `guided` with points that have a first signed distance, where there are any."""
         if self.chances is None:
             rows = self._rows(len(self.points), self.config.surface_points)
         else:
@@ -78,13 +78,13 @@ class Sampler:
             near = self._rows(len(self.points), math.ceil(len(off) * self.config.nearby_share))
             noise = torch.randn(len(near), off.shape[1], generator=self.generator)
             off[len(off) - len(near) :] = self.points[near] + self.reach[near, None] * noise
-        guided = self._rows(len(self.guide), self.config.surface_points if len(self.guide) else 0)
+        chosen = self._rows(len(self.guide), self.config.surface_points if guided and len(self.guide) else 0)
         parts = (
             self.points[rows],
             None if self.normals is None else self.normals[rows],
             off,
-            self.guide[guided],
-            self.guide_distance[guided],
+            self.guide[chosen],
+            self.guide_distance[chosen],
         )
         return Batch(*(None if part is None else part.to(self.device) for part in parts))  # type: ignore[arg-type]
 
