@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trimesh
 
 from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import LatentSDFError
 from latentsdf.geometry.mesh import load
+from latentsdf.geometry.metrics import sample_surface
 from latentsdf.progress import console
 from latentsdf.reconstruction import METHODS, Reconstruction, preset, reconstruct
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.picture import level_sets
 from latentsdf.reconstruction.planar import load_truth, measure_planar
+from latentsdf.render import tracing_cost
 
 PATCH = 0.03
 PUBLISHED_2D = {"hotspot": (0.9870, 0.0014), "digs": (0.7882, 0.0055), "steik": (0.6620, 0.0073)}
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", help="names; all files by default")
     parser.add_argument("--without", nargs="*", default=[], help="loss terms to leave out, e.g. heat")
     parser.add_argument("--points", type=int, default=30_000, help="3D: samples of each mesh (%(default)s)")
+    parser.add_argument("--normals", action="store_true", help="3D: points with the mesh's normals")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, of the bounding-box diagonal")
     parser.add_argument("--patches", type=int, default=0, help="so many patches of the cloud are missing (%(default)s)")
     parser.add_argument("--steps", type=int, help="instead of the preset's")
@@ -71,14 +73,16 @@ def _config(method: str, arguments: argparse.Namespace) -> ReconstructConfig:
     return replace(config, loss=loss, steps=arguments.steps or config.steps)
 
 
-def _observed(points: np.ndarray, noise: float, patches: int) -> np.ndarray:
-    """The cloud as a scanner might have it."""
+def _observed(cloud: np.ndarray, noise: float, patches: int) -> np.ndarray:
+    """The cloud (N, 2|3|6) as a scanner might have it: normals stay exact."""
     rng = np.random.default_rng(0)
-    diagonal = np.linalg.norm(np.ptp(points, axis=0))
-    patch = round(PATCH * len(points))
-    for center in points[rng.integers(len(points), size=patches)]:
-        points = points[np.argsort(np.linalg.norm(points - center, axis=1))[patch:]]
-    return points + noise * diagonal * rng.normal(size=points.shape)
+    dim = 2 if cloud.shape[1] == 2 else 3
+    diagonal = np.linalg.norm(np.ptp(cloud[:, :dim], axis=0))
+    patch = round(PATCH * len(cloud))
+    for center in cloud[rng.integers(len(cloud), size=patches), :dim]:
+        cloud = cloud[np.argsort(np.linalg.norm(cloud[:, :dim] - center, axis=1))[patch:]]
+    moved = cloud[:, :dim] + noise * diagonal * rng.normal(size=(len(cloud), dim))
+    return np.hstack((moved, cloud[:, dim:]))
 
 
 def _planar(path: Path, config: ReconstructConfig, arguments: argparse.Namespace) -> dict[str, float]:
@@ -105,9 +109,10 @@ def _planar(path: Path, config: ReconstructConfig, arguments: argparse.Namespace
 
 def _solid(path: Path, config: ReconstructConfig, arguments: argparse.Namespace) -> dict[str, float]:
     truth = load(path)
-    points = np.asarray(trimesh.sample.sample_surface(truth, arguments.points, seed=0)[0])
+    samples = sample_surface(truth, arguments.points, seed=0)
+    cloud = np.hstack((samples.points, samples.normals)) if arguments.normals else samples.points
     started = time.monotonic()
-    result = reconstruct(_observed(points, arguments.noise, arguments.patches), config=config)
+    result = reconstruct(_observed(cloud, arguments.noise, arguments.patches), config=config)
     fitted = time.monotonic() - started
     _draw(result, path, config.method, arguments.pictures)
     accuracy = measure(result, result.mesh(256), truth, n=30_000)
@@ -121,6 +126,7 @@ def _solid(path: Path, config: ReconstructConfig, arguments: argparse.Namespace)
         "hausdorff": nearest.hausdorff,
         "normal_consistency": surface.normal_consistency,
         "normal_error": accuracy.normal_error,
+        "tracing_steps": tracing_cost(result.in_model_space, device=result.device).mean,
     }
 
 
