@@ -28,7 +28,7 @@ from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.picture import level_sets
 from latentsdf.reconstruction.planar import load_truth, measure_planar
-from latentsdf.reconstruction.sampling import Sampler
+from latentsdf.reconstruction.sampling import Batch, Sampler
 
 
 def _circle(count: int, radius: float) -> np.ndarray:
@@ -37,8 +37,8 @@ def _circle(count: int, radius: float) -> np.ndarray:
 
 
 def _constant(method: str) -> FieldLossConfig:
-    """The preset's weights at the start, without schedules."""
-    loss = preset(method, 2).loss
+    """The preset's weights at the start, without schedules and without what the cloud alone says of the distance."""
+    loss = replace(preset(method, 2).loss, guide=(0.0,))
     weights = {name: value[:1] for name, value in vars(loss).items() if isinstance(value, tuple)}
     return replace(loss, **weights)
 
@@ -96,6 +96,24 @@ def test_each_classical_method_fits_a_circle(method: str) -> None:
     center, corner = result.distance(np.array([[0, 0], [0.45, 0.45]]))
     if method in ("hotspot", "igr"):
         assert center < -0.1 and corner > 0.02
+
+
+@pytest.mark.parametrize("method", ["hotspot", "steik", "digs"])
+def test_a_guide_is_followed_at_first_and_then_not_even_drawn(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    draw = Sampler.draw
+
+    def counted(sampler: Sampler, guided: bool = True) -> Batch:
+        batch = draw(sampler, guided)
+        drawn.append(len(batch.guide))
+        return batch
+
+    monkeypatch.setattr(Sampler, "draw", counted)
+    history = ls.reconstruct(_circle(1000, 0.5), config=_short(method, steps=500)).history
+    followed = 1 if method == "hotspot" else 3
+    assert [("guide" in means) for means in history] == followed * [True] + (5 - followed) * [False]
+    assert drawn[0] == 256 and drawn[-1] == 0
+    assert preset(method, 2, paper=True).loss.guide == preset(method, 3).loss.guide == (0.0,)
 
 
 @pytest.mark.parametrize(("nearby", "near"), [("uniform", 0.1), ("gaussian", 0.01), ("local", 0.4)])
