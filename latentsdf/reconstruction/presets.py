@@ -101,8 +101,8 @@ def _hotspot(dim: int) -> ReconstructConfig:
 
 
 def _sine(method: str, kind: Literal["sine", "quadratic"]) -> ReconstructConfig:
-    # As published, a nearly flat start around the cloud. From a smaller sphere of slope 1 fields went to 0 and lost
-    # their sign, probably because 0 costs less than any distance while divergence counts.
+    # As published, a nearly flat start around the cloud. From a smaller sphere of slope 1 fields that nothing guides
+    # went to 0 and lost their sign, probably because 0 costs less than any distance while divergence counts.
     return ReconstructConfig(
         method=method,
         network=NetworkConfig(kind=kind, width=64, depth=4, start="multifrequency", omega=30.0, radius=1.0, slope=0.1),
@@ -135,9 +135,9 @@ def _steik(dim: int) -> ReconstructConfig:
         off_surface=(100.0,),
         eikonal=(50.0,),
         directional=_scaled(10.0),
-        guide=_until(0.6, 2000.0) if dim == 2 else (0.0,),
     )
-    return replace(_sine("steik", "quadratic"), loss=loss)
+    preset = replace(_sine("steik", "quadratic"), loss=loss)
+    return replace(_guided(preset), steps=1500) if dim == 2 else preset
 
 
 def _digs(dim: int) -> ReconstructConfig:
@@ -146,9 +146,18 @@ def _digs(dim: int) -> ReconstructConfig:
         off_surface=(100.0,),
         eikonal=(50.0,),
         divergence=_scaled(100.0),
-        guide=_until(0.6, 3000.0) if dim == 2 else (0.0,),
     )
-    return replace(_sine("digs", "sine"), loss=loss)
+    preset = replace(_sine("digs", "sine"), loss=loss)
+    return _guided(preset) if dim == 2 else preset
+
+
+def _guided(preset: ReconstructConfig) -> ReconstructConfig:
+    """From a steep sphere: on a flat one the guide has not reached the middle of wide shapes when it ends."""
+    return replace(
+        preset,
+        network=replace(preset.network, radius=0.7, slope=1.0),
+        loss=replace(preset.loss, guide=_until(0.6, preset.loss.surface[0])),
+    )
 
 
 def _siren(_: int) -> ReconstructConfig:
