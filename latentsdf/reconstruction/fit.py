@@ -96,7 +96,7 @@ class Fit:
             self._note()
         for name, value in self.network.named_parameters():
             if not torch.isfinite(value).all():
-                raise TrainingError(f"step {self.step}: {name} is not finite; lower lr or lr_rows")
+                raise TrainingError(f"step {self.step}: {name} is not finite; lower lr, lr_matrices or lr_rows")
 
     def state_dict(self) -> dict[str, Any]:
         """All that going on takes, as tensors and plain values."""
@@ -154,8 +154,8 @@ class Fit:
         if not torch.isfinite(loss):
             bad = " and ".join(name for name, (_, value) in terms.items() if not torch.isfinite(value))
             raise TrainingError(
-                f"step {self.step}: the {bad or 'summed'} term is not finite; lower lr or lr_rows, or look for "
-                "outliers in the cloud"
+                f"step {self.step}: the {bad or 'summed'} term is not finite; lower lr, lr_matrices or lr_rows, or "
+                "look for outliers in the cloud"
             )
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -7,6 +7,9 @@ Where paper and released code disagree the paper is followed: the heat integral 
 count, so published weights w_h are doubled in 2D and times 4/3 in 3D (METHODS 7.2). The code is followed in StEik's
 division by |grad u|^2, in DiGS' clamp of the divergence, in SIREN's weights, and for the medial axis in plain sine
 layers without the full Hessian. IGR's rates fall along a cosine instead of by halves.
+
+The small presets of HotSpot, StEik and DiGS in the plane are guided at first by signs that are counted across the curve
+(`geometry.oriented`): small batches do not find those of several or nested curves by the losses alone.
 """
 
 from dataclasses import replace
@@ -187,7 +190,6 @@ def _scaled(weight: float) -> tuple[float, ...]:
 
 
 def _until(share: float, weight: float) -> tuple[float, ...]:
-    """Of the guide: signs counted across the curve, which small batches do not find by these losses alone."""
     return (weight, share, weight, share + 0.1, 0.0, 0.0)
 
 
