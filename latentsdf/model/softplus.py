@@ -7,8 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 _SHARPNESS = 100.0  # softplus(100 x) / 100: nearly a rectifier, but smooth, as gradients of gradients need
-
-
 _SIZE = 2.0  # root mean square of spread layers: details are learned as fast as the noise of small batches allows
 _RIDGE = 1e-4
 

@@ -139,27 +139,22 @@ def _steik(dim: int) -> ReconstructConfig:
         eikonal=(50.0,),
         directional=_scaled(10.0),
     )
-    preset = replace(_sine("steik", "quadratic"), loss=loss)
-    return replace(_guided(preset), steps=1500) if dim == 2 else preset
+    config = replace(_sine("steik", "quadratic"), loss=loss)
+    return replace(_guided(config), steps=1500) if dim == 2 else config
 
 
 def _digs(dim: int) -> ReconstructConfig:
-    loss = FieldLossConfig(
-        surface=(3000.0,),
-        off_surface=(100.0,),
-        eikonal=(50.0,),
-        divergence=_scaled(100.0),
-    )
-    preset = replace(_sine("digs", "sine"), loss=loss)
-    return _guided(preset) if dim == 2 else preset
+    loss = FieldLossConfig(surface=(3000.0,), off_surface=(100.0,), eikonal=(50.0,), divergence=_scaled(100.0))
+    config = replace(_sine("digs", "sine"), loss=loss)
+    return _guided(config) if dim == 2 else config
 
 
-def _guided(preset: ReconstructConfig) -> ReconstructConfig:
+def _guided(config: ReconstructConfig) -> ReconstructConfig:
     """From a steep sphere: on a flat one the guide has not reached the middle of wide shapes when it ends."""
     return replace(
-        preset,
-        network=replace(preset.network, radius=0.7, slope=1.0),
-        loss=replace(preset.loss, guide=_until(0.6, preset.loss.surface[0])),
+        config,
+        network=replace(config.network, radius=0.7, slope=1.0),
+        loss=replace(config.loss, guide=_until(0.6, config.loss.surface[0])),
     )
 
 
