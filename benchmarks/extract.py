@@ -115,19 +115,22 @@ def _lattice(field: Callable[[torch.Tensor], torch.Tensor], axis: torch.Tensor) 
 
 def _band(general: np.ndarray, grow: int) -> np.ndarray:
     """Vertices of the cells in which the sign changes, grown by so many cells (METHODS 1.5)."""
-    inside = general < 0
-    some, every = inside, inside
+    some = every = general < 0
     for axis in range(3):
-        low, high = (slice(None),) * axis + (slice(-1),), (slice(None),) * axis + (slice(1, None),)
-        some, every = some[low] | some[high], every[low] & every[high]
+        some, every = np.logical_or(*_neighbours(some, axis)), np.logical_and(*_neighbours(every, axis))
     cells = (some & ~every).astype(np.uint8)
     for axis in range(3):
         cells = maximum_filter1d(cells, 2 * grow + 1, axis=axis, mode="constant")
     cells = np.pad(cells, 1)  # a vertex is in the band with any of its eight cells
     for axis in range(3):
-        low, high = (slice(None),) * axis + (slice(-1),), (slice(None),) * axis + (slice(1, None),)
-        cells = cells[low] | cells[high]
-    return cells.astype(bool)
+        cells = np.logical_or(*_neighbours(cells, axis))
+    return cells
+
+
+def _neighbours(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """All but the last and all but the first along an axis: each value and the next."""
+    before = (slice(None),) * axis
+    return values[(*before, slice(-1))], values[(*before, slice(1, None))]
 
 
 def main() -> None:
