@@ -122,6 +122,8 @@ class ReconstructConfig:
     """Steps over which the learning rates rise from zero."""
     beta2: float = 0.99
     """Decay of Adam's second moments."""
+    denoise: bool = False
+    """Smooth a cloud whose noise is wider than its spacing first (`geometry.denoise`); others are left as they are."""
     clip: float = 10.0
     """Largest norm of the gradient; 0 for no limit."""
     surface_points: int = 512

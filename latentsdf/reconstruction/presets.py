@@ -58,6 +58,7 @@ def _latentsdf(dim: int) -> ReconstructConfig:
         steps=600 if dim == 3 else 1000,
         lr=3e-3,
         lr_rows=1e-2,
+        denoise=True,
         surface_points=2048 if dim == 3 else 1024,
         off_points=2048 if dim == 3 else 1024,
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.geometry.cloud import Cloud
+from latentsdf.geometry.denoise import denoised
 from latentsdf.geometry.oriented import OrientedCloud
 from latentsdf.mixture import Mixture
 
@@ -43,7 +44,7 @@ class Sampler:
         self.generator = torch.Generator().manual_seed(config.seed)
         share = config.nearby_share if config.nearby == "gaussian" else 0.0
         self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std, share)
-        self._cloud = points = cloud.points
+        self._cloud = points = denoised(cloud.points) if config.denoise else cloud.points
         normals = cloud.normals
         guide = np.empty((0, cloud.dim))
         distance = np.empty(0)

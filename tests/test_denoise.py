@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from latentsdf.geometry.denoise import denoised, neighbours_to_see_a_plane
+from latentsdf.geometry.oriented import OrientedCloud
+
+
+def _sphere(count: int, noise: float, radius: float = 0.8) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(count, 3))
+    return radius * points / np.linalg.norm(points, axis=1, keepdims=True) + noise * rng.normal(size=(count, 3))
+
+
+def _off(points: np.ndarray, radius: float = 0.8) -> np.ndarray:
+    return np.abs(np.linalg.norm(points, axis=1) - radius)
+
+
+def test_a_cloud_without_noise_is_left_alone() -> None:
+    for points in (_sphere(3000, 0), _sphere(30_000, 1e-3), _sphere(300, 0.02)):
+        assert denoised(points) is points
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.02])
+def test_a_noisy_sphere_comes_back_to_its_radius(noise: float) -> None:
+    points = _sphere(20_000, noise)
+    moved = denoised(points)
+    assert _off(moved).mean() < 0.5 * _off(points).mean()
+    # Not onto the chords between neighbours, as planes would.
+    assert abs(np.linalg.norm(moved, axis=1).mean() - 0.8) < 0.1 * noise
+
+
+def test_a_noisy_circle_in_the_plane() -> None:
+    rng = np.random.default_rng(0)
+    turn = rng.uniform(0, 2 * np.pi, 5000)
+    points = 0.8 * np.stack((np.cos(turn), np.sin(turn)), axis=1) + 0.01 * rng.normal(size=(5000, 2))
+    assert _off(denoised(points)).mean() < 0.5 * _off(points).mean()
+
+
+def test_more_noise_takes_more_neighbours() -> None:
+    counts = []
+    for noise in (0, 0.005, 0.01, 0.03):
+        points = _sphere(30_000, noise)
+        counts.append(neighbours_to_see_a_plane(points, cKDTree(points)))
+    assert counts == sorted(counts) and counts[0] == 12 and counts[-1] == 96
+
+
+def test_a_quadric_is_reproduced_through_noise_that_is_even() -> None:
+    # Each point twice, as far above the surface as below it: the weighted fit lies halfway.
+    rng = np.random.default_rng(0)
+    flat = rng.uniform(-1, 1, (10_000, 2))
+    height = 0.2 * flat[:, 0] ** 2 - 0.1 * flat[:, 0] * flat[:, 1]
+    points = np.concatenate([np.column_stack((flat, height + shift)) for shift in (-0.015, 0.015)])
+    moved = denoised(points)
+    inside = np.abs(points[:, :2]).max(1) < 0.8
+    off = moved[:, 2] - (0.2 * moved[:, 0] ** 2 - 0.1 * moved[:, 0] * moved[:, 1])
+    assert np.abs(off[inside]).mean() < 1e-3
+
+
+def test_normals_of_a_denoised_sphere_point_outward() -> None:
+    points = _sphere(20_000, 0.02)
+    raw, clean = OrientedCloud(points), OrientedCloud(denoised(points))
+    radial = [(cloud.normals * cloud.points).sum(1) / np.linalg.norm(cloud.points, axis=1) for cloud in (raw, clean)]
+    assert np.median(radial[1]) > 0.95
+    assert radial[1].mean() > radial[0].mean() + 0.1
