@@ -30,7 +30,7 @@ def denoised(points: Float[Floats, "N d"]) -> Float[Floats, "N d"]:
 
 
 def neighbours_to_see_a_plane(points: Float[Floats, "N d"], tree: cKDTree) -> int:
-    """How many neighbours in a cloud, known to the `tree`, most often lie about a plane: from 12, without noise, to 96."""
+    """How many neighbours, of points known to the `tree`, most often lie about a plane: 12 without noise, at most 96."""
     judged = points[:: -(-len(points) // _JUDGED)]
     for count in (n for n in _NEIGHBOURS if n <= max(_MOST * len(points), _NEIGHBOURS[0])):
         variance = np.linalg.eigvalsh(_moments(points[_nearest(tree, judged, count)]))
@@ -40,7 +40,7 @@ def neighbours_to_see_a_plane(points: Float[Floats, "N d"], tree: cKDTree) -> in
 
 
 def _on_quadrics(points: Floats, around: Floats) -> Floats:
-    """Each of points (N, d) moved along the normal of its neighbours, `around` (N, k, d), to the height of the quadric."""
+    """Each of points (N, d) moved along the normal of its neighbours (N, k, d), to the height of the quadric."""
     frame = np.linalg.eigh(_moments(around))[1]
     local = (around - points[:, None]) @ frame
     height, across = local[..., :1], local[..., 1:]
