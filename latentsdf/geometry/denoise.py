@@ -30,7 +30,7 @@ def denoised(points: Float[Floats, "N d"]) -> Float[Floats, "N d"]:
 
 
 def neighbours_to_see_a_plane(points: Float[Floats, "N d"], tree: cKDTree) -> int:
-    """How many neighbours, of points known to the `tree`, most often lie about a plane: 12 without noise, at most 96."""
+    """How many neighbours, of points in the `tree`, most often lie about a plane: 12 without noise, at most 96."""
     judged = points[:: -(-len(points) // _JUDGED)]
     for count in (n for n in _NEIGHBOURS if n <= max(_MOST * len(points), _NEIGHBOURS[0])):
         variance = np.linalg.eigvalsh(_moments(points[_nearest(tree, judged, count)]))
