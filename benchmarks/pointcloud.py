@@ -1,23 +1,27 @@
 """Fields from raw points: the 14 planar shapes of HotSpot's table and six meshes, each method against exact distances.
 
     python benchmarks/pointcloud.py 2d SHAPES_FOLDER --methods latentsdf hotspot --out 2d.json
+    python benchmarks/pointcloud.py 2d SHAPES_FOLDER --methods heat sal eikonal area
     python benchmarks/pointcloud.py 3d MESHES_FOLDER --shapes bunny_closed spot --points 30000 --noise 0.005 --patches 3
 
 Planar shapes are .npz files with `surface_points`, `sdf_grid` [y, x] and `grid_axis`. IoU there is over [-2, 2]^2: the
 file's lattice, and whatever is called inside beyond it counts as wrong. CD-L1-half is between the vertices of the
 contours and the file's boundary points, in the file's units. In 3D figures are in model space, with the sampling floor.
+The second line is HotSpot's planar ablation (`ABLATION`): its losses alone, from the published start, nothing guided.
 Noise is normal, its standard deviation a share of the bounding box's diagonal; a patch is 3 % of the points, about one.
 """
 
 import argparse
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from latentsdf import settings
 from latentsdf.cloud_config import ReconstructConfig
 from latentsdf.errors import LatentSDFError
 from latentsdf.geometry.mesh import load
@@ -34,18 +38,32 @@ PUBLISHED_2D = {"hotspot": (0.9870, 0.0014), "digs": (0.7882, 0.0055), "steik": 
 """IoU and CD-L1-half over the 14 shapes (TABLES 2), as published: 10,000 steps on a GPU."""
 
 
+_ALONE = {"steps": 4000, "loss.guide": [0.0], "network.start": "sphere", "network.radius": 0.2}
+_NO_HEAT = _ALONE | {"loss.heat": [0.0]}
+ABLATION: dict[str, dict[str, Any]] = {
+    # Heat from the first step on keeps parts of nested shapes on the wrong side in batches as small as these.
+    "heat": _ALONE | {"loss.heat": [0.0, 0.2, 0.0, 0.3, 0.4, 0.8, 0.4, 0.9, 0.06, 0.04]},
+    "sal": _NO_HEAT | {"loss.eikonal": [0.0], "loss.sign_agnostic": [10.0]},
+    "eikonal": _NO_HEAT,
+    # SIREN's share of the boundary term.
+    "area": _NO_HEAT | {"loss.off_surface": [3.0]},
+}
+"""Beside the boundary term, lines of HotSpot's planar ablation as changes of its preset."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dimension", choices=("2d", "3d"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--methods", nargs="+", default=["latentsdf"], choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=["latentsdf"], choices=(*METHODS, *ABLATION))
     parser.add_argument("--shapes", nargs="+", help="names; all files by default")
-    parser.add_argument("--without", nargs="*", default=[], help="loss terms to leave out, e.g. heat")
+    parser.add_argument(
+        "--set", nargs="*", default=[], help="settings instead of the preset's: steps=100 'loss.heat=[0.0]'"
+    )
     parser.add_argument("--points", type=int, default=30_000, help="3D: samples of each mesh (%(default)s)")
     parser.add_argument("--normals", action="store_true", help="3D: points with the mesh's normals")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, of the bounding-box diagonal")
     parser.add_argument("--patches", type=int, default=0, help="so many patches of the cloud are missing (%(default)s)")
-    parser.add_argument("--steps", type=int, help="instead of the preset's")
     parser.add_argument("--pictures", type=Path, help="folder for level sets")
     parser.add_argument("--out", type=Path, help="JSON of all figures")
     arguments = parser.parse_args()
@@ -68,9 +86,10 @@ def main() -> None:
 
 
 def _config(method: str, arguments: argparse.Namespace) -> ReconstructConfig:
-    config = preset(method, 2 if arguments.dimension == "2d" else 3)
-    loss = replace(config.loss, **{name: (0.0,) for name in arguments.without})
-    return replace(config, loss=loss, steps=arguments.steps or config.steps)
+    dim = 2 if arguments.dimension == "2d" else 3
+    values = asdict(preset("hotspot" if method in ABLATION else method, dim)) | {"method": method}
+    given = {name: yaml.safe_load(value) for name, value in (setting.split("=", 1) for setting in arguments.set)}
+    return settings.from_dict(ReconstructConfig, settings.merge(values, ABLATION.get(method, {}) | given), "--set")
 
 
 def _observed(cloud: np.ndarray, noise: float, patches: int) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The ways a benchmark compares do the same work, and its figures are what they say."""
 
+import argparse
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +11,7 @@ import torch
 import trimesh
 
 from latentsdf.config import BranchConfig, GridConfig, ModelConfig
+from latentsdf.errors import ConfigError
 from latentsdf.losses import data_term
 from latentsdf.model.field import LatentSDF
 
@@ -122,3 +125,25 @@ def test_variants_are_settings_that_exist_and_differ(regularizers: ModuleType) -
     assert len(configs) == len(regularizers.VARIANTS)
     assert {config.train.minutes for config in configs} == {1.0}
     assert all({*pair} <= regularizers.VARIANTS.keys() for pair in regularizers.REFERENCES)
+
+
+def test_lines_of_the_ablation_differ_in_their_terms_alone() -> None:
+    pointcloud = _benchmark("pointcloud")
+    lines = {
+        name: pointcloud._config(name, argparse.Namespace(dimension="2d", set=["seed=3"]))
+        for name in pointcloud.ABLATION
+    }
+    assert {line.seed for line in lines.values()} == {3}
+    assert len({replace(line, method="", loss=None) for line in lines.values()}) == 1
+    terms = {
+        name: {term for term, weight in vars(line.loss).items() if _counts(weight)} for name, line in lines.items()
+    }
+    assert terms["eikonal"] == {"surface", "eikonal", "heat_lambda"}
+    assert terms["heat"] - terms["eikonal"] == {"heat"} and terms["area"] - terms["eikonal"] == {"off_surface"}
+    assert terms["sal"] == {"surface", "sign_agnostic", "heat_lambda"}
+    with pytest.raises(ConfigError, match="loss.heet"):
+        pointcloud._config("heat", argparse.Namespace(dimension="2d", set=["loss.heet=[1.0]"]))
+
+
+def _counts(weight: tuple[float, ...] | bool) -> bool:
+    return isinstance(weight, tuple) and any(weight)

@@ -15,6 +15,7 @@ from latentsdf.geometry.cloud import Cloud
 from latentsdf.geometry.denoise import denoised
 from latentsdf.geometry.oriented import OrientedCloud
 from latentsdf.mixture import Mixture
+from latentsdf.progress import show_note
 
 _LOCAL_NEIGHBOUR = 50  # IGR's noise reaches to this neighbour
 _POOL = 200_000
@@ -45,6 +46,8 @@ class Sampler:
         share = config.nearby_share if config.nearby == "gaussian" else 0.0
         self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std, share)
         self._cloud = points = denoised(cloud.points) if config.denoise else cloud.points
+        if points is not cloud.points:
+            show_note("noise", "wider than the points' spacing; they are smoothed first (--denoise false: not)")
         normals = cloud.normals
         guide = np.empty((0, cloud.dim))
         distance = np.empty(0)
