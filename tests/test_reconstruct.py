@@ -68,6 +68,17 @@ def test_an_annulus_from_unoriented_points_in_the_users_frame(annulus: tuple[np.
     assert np.minimum(np.abs(found - 20), np.abs(found - 10)).mean() < 0.1
 
 
+def test_a_noisy_cloud_is_smoothed_first_unless_it_may_not_be(capsys: pytest.CaptureFixture[str]) -> None:
+    points = _circle(5000, 20.0) + 0.3 * np.random.default_rng(1).normal(size=(5000, 2))
+    config = replace(_short("latentsdf", steps=150), surface_points=1024)
+    rough = {}
+    for smoothed in (True, False):
+        result = ls.reconstruct(points, config=replace(config, denoise=smoothed))
+        rough[smoothed] = np.linalg.norm(np.concatenate(result.contours(256)), axis=1).std()
+        assert ("they are smoothed first" in capsys.readouterr().err) == smoothed
+    assert rough[True] < 0.7 * rough[False]
+
+
 def test_a_torus_from_unoriented_points() -> None:
     torus = trimesh.creation.torus(0.65, 0.25)
     points = np.asarray(trimesh.sample.sample_surface(torus, 5000, seed=0)[0])
