@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from latentsdf.geometry.denoise import denoised, neighbours_to_see_a_plane
+from latentsdf.geometry.denoise import denoised, neighbours_through_noise
 from latentsdf.geometry.oriented import OrientedCloud
 
 
@@ -19,6 +19,18 @@ def _off(points: np.ndarray, radius: float = 0.8) -> np.ndarray:
 def test_a_cloud_without_noise_is_left_alone() -> None:
     for points in (_sphere(3000, 0), _sphere(30_000, 1e-3), _sphere(300, 0.02)):
         assert denoised(points) is points
+
+
+@pytest.mark.parametrize("shape", ["board", "tube", "rod"])
+def test_thin_parts_are_not_taken_for_noise(shape: str) -> None:
+    rng = np.random.default_rng(0)
+    flat, side, turn = rng.uniform(-1, 1, (8000, 2)), rng.choice((-1, 1), 8000), rng.uniform(0, 2 * np.pi, 8000)
+    points = {
+        "board": np.column_stack((flat, 0.02 * side)),
+        "tube": np.column_stack(((0.5 + 0.02 * side) * np.cos(turn), (0.5 + 0.02 * side) * np.sin(turn), flat[:, 0])),
+        "rod": np.column_stack((0.004 * np.cos(turn), 0.004 * np.sin(turn), flat[:, 0])),
+    }[shape]
+    assert denoised(points) is points
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.02])
@@ -41,16 +53,17 @@ def test_more_noise_takes_more_neighbours() -> None:
     counts = []
     for noise in (0, 0.005, 0.01, 0.03):
         points = _sphere(30_000, noise)
-        counts.append(neighbours_to_see_a_plane(points, cKDTree(points)))
-    assert counts == sorted(counts) and counts[0] == 12 and counts[-1] == 96
+        counts.append(neighbours_through_noise(points, cKDTree(points)))
+    assert counts == sorted(counts) and counts[0] == 0 and counts[-1] == 96
 
 
 def test_a_quadric_is_reproduced_through_noise_that_is_even() -> None:
-    # Each point twice, as far above the surface as below it: the weighted fit lies halfway.
+    # Each point twice, as far above the surface as below it: the fit lies halfway.
     rng = np.random.default_rng(0)
     flat = rng.uniform(-1, 1, (10_000, 2))
     height = 0.2 * flat[:, 0] ** 2 - 0.1 * flat[:, 0] * flat[:, 1]
-    points = np.concatenate([np.column_stack((flat, height + shift)) for shift in (-0.015, 0.015)])
+    shift = 0.015 * rng.normal(size=len(flat))
+    points = np.concatenate([np.column_stack((flat, height + sign * shift)) for sign in (-1, 1)])
     moved = denoised(points)
     inside = np.abs(points[:, :2]).max(1) < 0.8
     off = moved[:, 2] - (0.2 * moved[:, 0] ** 2 - 0.1 * moved[:, 0] * moved[:, 1])
