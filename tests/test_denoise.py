@@ -17,7 +17,8 @@ def _off(points: np.ndarray, radius: float = 0.8) -> np.ndarray:
 
 
 def test_a_cloud_without_noise_is_left_alone() -> None:
-    for points in (_sphere(3000, 0), _sphere(30_000, 1e-3), _sphere(300, 0.02)):
+    lines = np.stack(np.meshgrid(np.linspace(-1, 1, 2000), (-1, 1), (-1, 1)), axis=-1).reshape(-1, 3)
+    for points in (_sphere(3000, 0), _sphere(30_000, 1e-3), _sphere(300, 0.02), lines):
         assert denoised(points) is points
 
 

@@ -39,7 +39,7 @@ def neighbours_through_noise(points: Float[Floats, "N d"], tree: cKDTree) -> int
     for count in (n for n in _NEIGHBOURS if n <= most):
         centred = _centred(points[_nearest(tree, judged, count)])
         variance, frame = np.linalg.eigh(_moments(centred))
-        if np.median(variance[:, 0] / variance[:, 1]) < _FLAT**2:
+        if np.median(variance[:, 0] - _FLAT**2 * variance[:, 1]) <= 0:
             break
     if count == _NEIGHBOURS[0]:
         return 0
