@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -320,7 +321,10 @@ def test_a_resolution_needs_no_second_flag(
 def test_an_interrupted_run_leaves_whole_shapes_and_no_worker(tmp_path: Path) -> None:
     out = tmp_path / "s.zarr"
     words = ["--source", "procedural", "--count", "12", "--out", str(out), "--workers", "2", *SMALL_FLAGS]
-    process = subprocess.Popen([sys.executable, "-m", "preprocessing", *words], start_new_session=True)
+    # A shell's background job ignores Ctrl-C, and so would the child.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    command = [sys.executable, "-m", "preprocessing", *words]
+    process = subprocess.Popen(command, start_new_session=True, preexec_fn=heed)
     deadline = time.monotonic() + 40
     while not (out / "shapes").is_dir() and time.monotonic() < deadline:
         time.sleep(0.05)
