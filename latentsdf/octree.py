@@ -27,6 +27,19 @@ def refine(parent: Blocks, active: Mask, reach: float, keep: float) -> tuple[Blo
     return child, pending
 
 
+def halve(blocks: Blocks, mask: Mask) -> tuple[Blocks, Mask]:
+    """The lattice of half the resolution around some vertices, and the corners of its cells that hold them."""
+    n = -(-(blocks.resolution // 2 + 3) // SIDE)
+    wanted = np.zeros((n, n, n), dtype=bool)
+    held = blocks.corner[mask.any(axis=1)] * np.int32(SIDE // 2)
+    for step in np.ndindex(2, 2, 2):
+        wanted[tuple((held + np.multiply(step, SIDE // 2) >> 3).T)] = True
+    parent = allocate(blocks.resolution // 2, wanted)
+    cells = np.zeros(parent.value.shape, dtype=bool)
+    _mark_parents(blocks.corner, mask, parent.table, cells)
+    return parent.spread(cells, 0, 1, padding=False)
+
+
 def active_cells(blocks: Blocks, threshold: float) -> Mask:
     """Cells whose corners are all present, with both signs or with a magnitude up to `threshold` among them."""
     return _cells(blocks.table, blocks.corner, blocks.value, np.float32(threshold))
@@ -87,6 +100,17 @@ def _ends(table: Ints, corner: Ints, value: NDArray[np.float32]) -> Mask:
                         mask[row, x << 6 | y << 3 | z] = True
                         mask[other, (i & 7) << 6 | (j & 7) << 3 | (k & 7)] = True
     return mask
+
+
+@compiled()
+def _mark_parents(corner: Ints, mask: Mask, table: Ints, cells: Mask) -> None:
+    for row in range(len(corner)):
+        for local in range(VOLUME):
+            if mask[row, local]:
+                p = corner[row, 0] * SIDE + (local >> 6) + 1 >> 1
+                q = corner[row, 1] * SIDE + (local >> 3 & 7) + 1 >> 1
+                r = corner[row, 2] * SIDE + (local & 7) + 1 >> 1
+                cells[table[p >> 3, q >> 3, r >> 3], (p & 7) << 6 | (q & 7) << 3 | (r & 7)] = True
 
 
 @compiled()

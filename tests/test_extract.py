@@ -157,6 +157,39 @@ def test_fused_equals_pasting_into_the_dense_lattice(resolution, voxels, cells, 
     assert_same_points(mesh.vertices, dense_vertices(fused), 2.1e-4 / resolution + 1e-6)
 
 
+def tilted(points):
+    return torus(points) + 0.3 * points[:, 0]
+
+
+@pytest.mark.parametrize(("overfit", "lipschitz"), [(detailed, 1.5), (tilted, 1.5), (noise, 1e3)])
+def test_a_thick_band_equals_pasting_too(overfit, lipschitz):
+    """It is searched coarse to fine; `tilted` and `noise` leave it, through its border."""
+    asked = 0
+
+    def spy(points):
+        nonlocal asked
+        asked += len(points)
+        return overfit(points)
+
+    mesh = extract(torus, spy, resolution=128, band_voxels=24, lipschitz=lipschitz)
+    assert_closed(mesh)
+    general = dense(torus, 128)
+    band = dense_band(general, 6)
+    fused = np.where(band, dense(overfit, 128), general)
+    assert_same_points(mesh.vertices, dense_vertices(fused), 2.1e-4 / 128 + 1e-6)
+    if lipschitz < 2:
+        assert asked < 0.5 * band.sum()
+
+
+def test_a_thick_band_follows_what_is_steeper_than_its_guard():
+    """Ends of crossed edges are always the field's own values, on whichever side of the border they lie."""
+    mesh = extract(torus, noise, resolution=128, band_voxels=24)
+    assert_closed(mesh)
+    general = dense(torus, 128)
+    fused = np.where(dense_band(general, 6), dense(noise, 128), general)
+    assert KDTree(dense_vertices(fused)).query(mesh.vertices)[0].max() < 2.1e-4 / 128 + 1e-6
+
+
 def test_faces_equal_those_of_the_dense_lattice():
     """Through the same tables every triangle is the same; scikit-image cuts some polygons along other diagonals."""
     mesh = extract(torus, detailed, resolution=64)
