@@ -59,8 +59,8 @@ def extract(
 
     `resolution` counts cells per axis of [-1, 1]^3: 16 to 1024, halving down to at most 128. The band is the set of
     cells in which `general` changes sign, grown by `band_voxels` cells of a 512 lattice in each index (METHODS 1.5).
-    At other resolutions its width in model space is kept, but it is grown by at least 2 cells. Grown by 6 or more, as at
-    1024 by default, `fused` takes `overfit` to change by no more than `lipschitz` per unit length, too.
+    At other resolutions its width in model space is kept, but it is grown by at least 2 cells. Where it is grown by 6,
+    as at 1024 by default, or more, `fused` takes `overfit` to change by no more than `lipschitz` per unit length, too.
 
     - general: `general` alone.
     - fused: `overfit` on the vertices of the band, `general` elsewhere; also what `overfit=None` amounts to.

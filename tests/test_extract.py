@@ -161,7 +161,12 @@ def tilted(points):
     return torus(points) + 0.3 * points[:, 0]
 
 
-@pytest.mark.parametrize(("overfit", "lipschitz"), [(detailed, 1.5), (tilted, 1.5), (noise, 1e3)])
+def specked(points):
+    """A ball that one vertex of 128 cells is in, in the middle of a cell of 64."""
+    return torch.minimum(torus(points), (points - torch.tensor([51, 1, 1]) / 64).norm(dim=1) - 0.012)
+
+
+@pytest.mark.parametrize(("overfit", "lipschitz"), [(detailed, 1.5), (tilted, 1.5), (specked, 1.5), (noise, 1e3)])
 def test_a_thick_band_equals_pasting_too(overfit, lipschitz):
     """It is searched coarse to fine; `tilted` and `noise` leave it, through its border."""
     asked = 0
