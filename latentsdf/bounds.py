@@ -2,7 +2,8 @@
 
 A point x at distance h from the nearest observed point has |s(x)| <= h, however little of the surface is observed.
 Where all of it is, gaps between points being at most `gap`, also |s(x)| >= sqrt(h^2 - gap^2) (exact for flat surface);
-the sign then follows from normals, or from whether x can be reached from outside without coming within `gap`.
+with normals, |s(x)| is at least the distance to the discs that the points stand for. The sign follows from normals, or
+from whether x can be reached from outside without coming within `gap`.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ _LATTICE = 48  # vertices per axis on which what is outside is found
 _NEAR_STDS = (0.02, 0.06)
 _FEWEST_AROUND = 3000
 _AGREEING = 5  # neighbours whose normals must name the same side
+_GAP = 1.3  # times the distance of the sixth neighbour: how far surface can be from its nearest point
 _FOOT = 0.9  # cosine between normal and offset: below it a sample may belong to surface that was not seen
 
 
@@ -41,17 +43,33 @@ def bounds(surface: Array, normals: Array | None, *, partial: bool, rng: np.rand
     count = max(len(surface), _FEWEST_AROUND) // (len(_NEAR_STDS) + 1)
     around = [surface[rng.integers(len(surface), size=count)] + rng.normal(0, std, (count, 3)) for std in _NEAR_STDS]
     points = np.concatenate((*around, rng.uniform(-1, 1, (count, 3)))).clip(-1, 1)
-    near, nearest = tree.query(points, k=_AGREEING)
-    far = near[:, 0]
-    if normals is None:
-        side = np.zeros(len(points)) if partial else _side_by_reach(tree, points, far, gap)
-    else:
-        side = _side_by_normals(points, surface[nearest], normals[nearest], foot=partial)
-    least = np.zeros(len(points)) if partial else np.sqrt(np.maximum(far**2 - gap**2, 0))
+    far, nearest = tree.query(points)
+    side, least = np.zeros(len(points)), np.zeros(len(points))
+    if normals is not None:
+        side, least = by_discs(tree, surface, normals, points)
+    elif not partial:
+        side, least = _side_by_reach(tree, points, far, gap), np.sqrt(np.maximum(far**2 - gap**2, 0))
+    if partial and normals is not None:
+        height = ((points - surface[nearest]) * normals[nearest]).sum(1)
+        side, least = np.where(np.abs(height) < _FOOT * far, 0, side), np.zeros(len(points))
     low = np.select((side > 0, side < 0), (least, -far), -far)
     high = np.select((side > 0, side < 0), (far, -least), far)
     parts.append(Bounds(points, low, high))
     return joined(parts)
+
+
+def by_discs(tree: cKDTree, surface: Array, normals: Array, points: Array) -> tuple[Array, Array]:
+    """Sides of points (M, 3), +1 outside and -1 inside, and how far they are from the surface at least.
+
+    Each of the tree's points (N, 3) stands for a disc across its outward normal, as wide as gaps between points can be.
+    The side is the one that the nearest of them agree on, 0 where they do not; a normal of length 0 agrees with none.
+    """
+    near, nearest = tree.query(points, k=_AGREEING)
+    reach = _GAP * tree.query(surface, k=7)[0][:, -1]
+    height = ((points[:, None] - surface[nearest]) * normals[nearest]).sum(-1)
+    across = np.sqrt(np.maximum(near**2 - height**2, 0))
+    least = np.hypot(height, np.maximum(across - reach[nearest], 0)).min(axis=1)
+    return (height > 0).all(axis=1) * 1.0 - (height < 0).all(axis=1), least
 
 
 def beside(tree: cKDTree, surface: Array, normals: Array, offsets: tuple[float, ...] = _NORMAL_OFFSETS) -> Bounds:
@@ -73,17 +91,7 @@ def joined(parts: Sequence[Bounds]) -> Bounds:
 def _gap(tree: cKDTree, surface: Array) -> float:
     """How far surface can be from the nearest point, for points drawn at random."""
     sixth = tree.query(surface, k=7)[0][:, -1]
-    return float(1.3 * np.quantile(sixth, 0.9))
-
-
-def _side_by_normals(points: Array, nearest: Array, normals: Array, *, foot: bool) -> Array:
-    """+1 outside and -1 inside where the nearest points (N, K, 3) agree, 0 elsewhere."""
-    away = points[:, None] - nearest
-    along = (away * normals).sum(-1)
-    side = np.where((along > 0).all(1), 1.0, np.where((along < 0).all(1), -1.0, 0.0))
-    if foot:
-        side[np.abs(along[:, 0]) < _FOOT * np.linalg.norm(away[:, 0], axis=1)] = 0
-    return side
+    return float(_GAP * np.quantile(sixth, 0.9))
 
 
 def _side_by_reach(tree: cKDTree, points: Array, far: Array, gap: float) -> Array:

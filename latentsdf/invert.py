@@ -164,7 +164,7 @@ def _sided(solver: Solver, fits: Fits, observations: Sequence[Observation]) -> l
     known = list(observations)
     for i, observation in enumerate(observations):
         if observation.cloud is not None:
-            points = torch.from_numpy(observation.cloud).to(codes.device)[None]
+            points = torch.from_numpy(observation.cloud.points).to(codes)[None]
             one = slice(i, i + 1)
             field = partial(_general, solver.model, fits.motions[one], codes[one])
             outward = torch.nn.functional.normalize(jet(field, points).gradient[0].detach(), dim=1)

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import trimesh
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
 
-from latentsdf.bounds import Bounds, beside, bounds, joined
+from latentsdf.bounds import Bounds, bounds
 from latentsdf.config import Frame, Normalization, SamplingConfig
 from latentsdf.errors import MeshError
 from latentsdf.geometry import mesh as meshes
@@ -23,15 +22,11 @@ from latentsdf.geometry.cloud import as_table, read_cloud, require_usable
 from latentsdf.geometry.cloud_files import load_target
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.geometry.sampling import stored_solid
-from latentsdf.geometry.tangents import unsigned_normals
+from latentsdf.sides import UnsidedCloud
 
 NEAR = 0.05
 """Samples closer to the surface say how well a code fits it."""
 _NEAR_STDS = (0.05, 0.01, 0.0025)
-_BESIDE = (0.01,)
-_AGREED = 0.8  # cosine
-_TANGENT, _AROUND = 8, 24  # neighbours that make a tangent plane, out of so many
-_SAME_SIDE = 0.5  # cosine
 _MOST_POINTS = 20_000
 _FARTHEST = 1.1
 
@@ -41,14 +36,14 @@ class Observation:
     """Signed distances at `points` (N, 3) in model space lie in [`low`, `high`] (N,), equal where they are known.
 
     `similarity` is the way from the user's frame to model space. Of a whole surface whose normals nobody gave, `cloud`
-    are its points (M, 3), and `sided` says what they are worth once a fit tells its sides.
+    is what `sided` says more of, once a fit tells its sides.
     """
 
     points: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     similarity: Similarity
-    cloud: NDArray[np.float32] | None = None
+    cloud: UnsidedCloud | None = None
 
     @property
     def near(self) -> NDArray[np.bool_]:
@@ -57,24 +52,9 @@ class Observation:
 
 
 def sided(observation: Observation, outward: NDArray[np.float32]) -> Observation:
-    """The observation with exact distances beside its cloud, by the outward direction (M, 3) that a fit has there.
-
-    A tangent plane is laid through the nearest points on the same side by the fit, which keeps edges and both faces of
-    a board apart. Used are points where it agrees with the fit; the plane says the normal, the fit only its sign.
-    """
+    """What the points of the observation's cloud say, with the outward direction (M, 3) that a fit has at each."""
     assert observation.cloud is not None
-    surface = observation.cloud.astype(np.float64)
-    tree = cKDTree(surface)
-    around = tree.query(surface, k=min(_AROUND, len(surface)))[1]
-    across = (outward[around] * outward[:, None]).sum(-1) < _SAME_SIDE
-    nearest = np.argsort(across, axis=1, kind="stable")[:, :_TANGENT]
-    normals = unsigned_normals(surface, np.take_along_axis(around, nearest, 1))
-    along = (normals * outward).sum(1)
-    agreed = np.abs(along) > _AGREED
-    more = beside(tree, surface[agreed], (normals * np.sign(along)[:, None])[agreed], _BESIDE)
-    before = (column.astype(np.float64) for column in (observation.points, observation.low, observation.high))
-    known = joined([Bounds(*before), more])
-    return dataclasses.replace(_observation(known, observation.similarity), cloud=observation.cloud)
+    return _unsided(observation.cloud, observation.similarity, outward)
 
 
 def observe(
@@ -111,9 +91,13 @@ def observe(
     if len(points) > _MOST_POINTS:
         kept = rng.choice(len(points), _MOST_POINTS, replace=False)
         points, normals = points[kept], None if normals is None else normals[kept]
-    observation = _observation(bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
-    unsided = normals is None and not partial
-    return dataclasses.replace(observation, cloud=points.astype(np.float32)) if unsided else observation
+    if normals is None and not partial:
+        return _unsided(UnsidedCloud(points, rng), cloud.similarity)
+    return _observation(bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
+
+
+def _unsided(cloud: UnsidedCloud, similarity: Similarity, outward: NDArray[np.float32] | None = None) -> Observation:
+    return dataclasses.replace(_observation(cloud.bounds(outward), similarity), cloud=cloud)
 
 
 def _observation(known: Bounds, similarity: Similarity) -> Observation:

@@ -11,15 +11,17 @@ from conftest import SMALL_MODEL
 
 import latentsdf as ls
 from latentsdf.bounds import bounds
-from latentsdf.config import Branch, BranchConfig, Conditioning, InvertConfig, Recipe
+from latentsdf.config import Branch, BranchConfig, Conditioning, InvertConfig, Recipe, SamplingConfig
 from latentsdf.gauss_newton import MOTIONS, Samples, Solver
 from latentsdf.geometry.furniture import furniture
 from latentsdf.geometry.mesh import Similarity, normalize
 from latentsdf.geometry.metrics import compare
+from latentsdf.geometry.sampling import stored_solid
 from latentsdf.model.field import LatentSDF
 from latentsdf.model.jacobian import linearize
 from latentsdf.observation import observe, sided
 from latentsdf.prior import CodePrior
+from latentsdf.sides import UnsidedCloud
 from latentsdf.space import ShapeSpace
 
 FAST = InvertConfig(steps=20, starts=2, points=1024)
@@ -169,8 +171,8 @@ def test_the_bounds_from_a_cloud_hold(normals: bool, partial: bool) -> None:
 def test_a_fit_tells_the_sides_of_a_cloud_without_normals() -> None:
     ball = np.asarray(trimesh.sample.sample_surface(trimesh.creation.icosphere(5, 0.6), 2000, seed=0)[0])
     seen = observe(ball, "none")
-    assert seen.cloud is not None and len(seen.cloud) == 2000
-    radial = seen.cloud / np.linalg.norm(seen.cloud, axis=1, keepdims=True)
+    assert seen.cloud is not None and len(seen.cloud.points) == 2000
+    radial = (seen.cloud.points / np.linalg.norm(seen.cloud.points, axis=1, keepdims=True)).astype(np.float32)
     known = sided(seen, radial)
     fresh = slice(len(seen.points), None)
     assert len(known.points[fresh]) > 3000 and np.array_equal(known.low[fresh], known.high[fresh])
@@ -192,11 +194,30 @@ def test_the_faces_of_a_thin_board_are_told_apart() -> None:
     seen = observe(np.asarray(points), "none")
     assert seen.cloud is not None
     known = sided(seen, np.asarray(board.face_normals)[face].astype(np.float32))
-    fresh = slice(len(seen.points), None)
+    fresh = (known.low == known.high) & (known.low != 0)
     beyond = np.abs(known.points[fresh]) - np.array([0.6, 0.4, 0.015])
     exact = np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(1), 0)
     # Neighbours are 0.03 apart, as the faces are: planes through both would stand across.
     assert len(exact) > 3800 and (np.abs(known.low[fresh] - exact) > 1e-4).mean() < 0.06
+
+
+@pytest.mark.parametrize(
+    ("mesh", "share"),
+    [
+        (trimesh.creation.box((1.2, 0.8, 0.03)), 0.95),
+        (trimesh.creation.cylinder(0.03, 1.4), 0.95),
+        (trimesh.creation.box((0.9, 0.9, 0.9)), 0.25),
+    ],
+    ids=["board", "rod", "cube"],
+)
+def test_points_that_stand_out_do_so_outward(mesh: trimesh.Trimesh, share: float) -> None:
+    """Without any fit: both faces of a board and all of a rod, and of a cube what lies near its edges."""
+    points = np.asarray(trimesh.sample.sample_surface(mesh, 2000, seed=0)[0])
+    known = UnsidedCloud(points, np.random.default_rng(0)).bounds()
+    exact = (known.low == known.high) & (known.low != 0)
+    distance = stored_solid(mesh, SamplingConfig())(known.points[exact])
+    assert exact.sum() > share * 2 * len(points) * 0.8
+    assert (np.sign(distance) == np.sign(known.low[exact])).mean() > 0.97
 
 
 def test_a_moved_turned_and_scaled_shape_is_aligned(space: ShapeSpace) -> None:
