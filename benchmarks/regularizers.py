@@ -49,12 +49,12 @@ import latentsdf as ls
 from latentsdf import checkpoint
 from latentsdf.config import Config, InvertConfig
 from latentsdf.errors import LatentSDFError
-from latentsdf.extract import SignedDistance
 from latentsdf.interpolate import smoothness
 from latentsdf.memory import keep_freed_memory
 from latentsdf.model.jet import jet
 from latentsdf.observation import Observation, observe
 from latentsdf.progress import track
+from latentsdf.search import SignedDistance
 from latentsdf.space import ShapeSpace, Target
 from latentsdf.store import SampleStore
 

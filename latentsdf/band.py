@@ -8,8 +8,9 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from latentsdf.blocks import SIDE
-from latentsdf.extract import SignedDistance, band_cells
+from latentsdf.extract import band_cells
 from latentsdf.ranges import require_finite
+from latentsdf.search import SignedDistance
 
 _BRICK = 4  # cells per axis of a brick, in which the distance to the band is kept
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from latentsdf.band import Band, find_band
 from latentsdf.config import Branch
 from latentsdf.delta import Delta, Refined
-from latentsdf.extract import SignedDistance
 from latentsdf.model.field import LatentSDF
 from latentsdf.model.jet import jet
 from latentsdf.ranges import require_finite
+from latentsdf.search import SignedDistance
 
 _CHUNK = 65_536
 

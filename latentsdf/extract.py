@@ -7,7 +7,6 @@ searched in the same way, once coarser.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -19,20 +18,18 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from latentsdf.blocks import Blocks, Ints, Mask, allocate, lookup
-from latentsdf.errors import ConfigError, EmptyLevelSetError, LatentSDFError
+from latentsdf.blocks import Blocks, Mask
+from latentsdf.errors import ConfigError
 from latentsdf.geometry.simplify import simplify
 from latentsdf.marching import marching_cubes
 from latentsdf.normals import of_surface
-from latentsdf.octree import active_cells, crossing_cells, crossing_vertices, halve, refine
+from latentsdf.octree import crossing_cells
+from latentsdf.search import Sampler, SignedDistance, coarsest, descend, fill_around_zeros, settle, signs_of
 
-SignedDistance = Callable[[Tensor], Tensor]
-"""Points (N, 3) float32 in model space to signed distances (N,), negative inside."""
 Mode = Literal["general", "overfit", "fused", "smooth"]
 
 BAND_RESOLUTION = 512
 """`band_voxels` counts cells of this lattice; the band keeps its width in model space at other resolutions."""
-_COARSEST = 32  # a field trained with distances clamped at 0.1 still passes the Lipschitz guard there
 _LARGEST_COARSE = 128
 _CHUNK = 16_384
 _LIPSCHITZ = 1.5
@@ -78,18 +75,18 @@ def extract(
     _check(overfit, resolution, band_voxels, mode, chunk, lipschitz)
     if not 0 <= smallest_piece <= 1:
         raise ConfigError(f"smallest_piece is a share of an area, 0 to 1, got {smallest_piece}.")
-    coarse = _Sampler("general", general, level, chunk, device)
-    levels = _descend(coarse, resolution, lipschitz)
+    coarse = Sampler("general", general, level, chunk, device)
+    levels = descend(coarse, resolution, lipschitz)
     fuse = overfit is not None and mode != "general"
-    blocks = _settle(levels[-1], coarse, exact=not fuse)
+    blocks = settle(levels[-1], coarse, exact=not fuse)
     cells = crossing_cells(blocks)
     if not cells.any():
         raise coarse.empty()
     if overfit is not None and fuse:
-        fine = _Sampler("overfit", overfit, level, chunk, device)
+        fine = Sampler("overfit", overfit, level, chunk, device)
         grow = _growth(band_voxels, resolution)
-        pasted, band = _paste(blocks, cells, grow, levels, coarse, fine, mode, lipschitz)
-        blocks = _settle(pasted, _Pasted(pasted, band, fine, coarse))
+        pasted = _paste(blocks, cells, grow, levels, coarse, fine, mode, lipschitz)
+        blocks = settle(pasted.blocks, pasted)
         if not crossing_cells(blocks).any():
             raise fine.empty()
     vertices, triangles = marching_cubes(blocks)
@@ -116,8 +113,8 @@ class CellMask(NamedTuple):
 def band_cells(general: SignedDistance, resolution: int, band_voxels: float, device: torch.device | str) -> CellMask:
     """The cells in which `extract` fuses at this resolution; none where `general` has no surface."""
     _check(None, resolution, band_voxels, "general", _CHUNK, _LIPSCHITZ)
-    field = _Sampler("general", general, 0.0, _CHUNK, device)
-    blocks = _settle(_descend(field, resolution, _LIPSCHITZ)[-1], field, exact=False)
+    field = Sampler("general", general, 0.0, _CHUNK, device)
+    blocks = settle(descend(field, resolution, _LIPSCHITZ)[-1], field, exact=False)
     grow = _growth(band_voxels, resolution)
     return CellMask(*blocks.spread(crossing_cells(blocks), grow, grow, padding=False))
 
@@ -143,66 +140,14 @@ def _blend(general: SignedDistance, overfit: SignedDistance, width: float) -> Si
     return distance
 
 
-class _Sampler:
-    """One field, evaluated in chunks and checked; remembers the range of what it saw."""
-
-    def __init__(self, name: str, field: SignedDistance, level: float, chunk: int, device: torch.device | str) -> None:
-        self.name, self.field, self.level, self.chunk, self.device = name, field, level, chunk, device
-        self.low, self.high = math.inf, -math.inf
-
-    def __call__(self, index: Ints, resolution: int) -> NDArray[np.float32]:
-        """Values minus the level at lattice vertices (N, 3)."""
-        axis = (torch.arange(resolution + 1, dtype=torch.float64) * (2 / resolution) - 1).float().to(self.device)
-        values = np.empty(len(index), dtype=np.float32)
-        for start in range(0, len(index), self.chunk):
-            points = axis[torch.from_numpy(index[start : start + self.chunk]).to(self.device)]
-            with torch.no_grad():
-                found = self.field(points)
-            values[start : start + self.chunk] = self._checked(found, points)
-        return values - np.float32(self.level)
-
-    def _checked(self, found: Tensor, points: Tensor) -> NDArray[np.float32]:
-        if found.shape != points.shape[:1]:
-            raise ValueError(
-                f"the {self.name} field must return one distance a point, shape ({len(points)},), "
-                f"got shape {tuple(found.shape)}."
-            )
-        bad = ~torch.isfinite(found)
-        if bad.any():
-            where = ", ".join(f"{x:.4f}" for x in points[bad][0].tolist())
-            raise LatentSDFError(
-                f"the {self.name} field is not finite at {int(bad.sum())} of {len(points)} points, "
-                f"the first at ({where}). Check the code and the checkpoint for values that are not finite."
-            )
-        self.low, self.high = min(self.low, float(found.min())), max(self.high, float(found.max()))
-        return found.detach().to("cpu", torch.float32).numpy()
-
-    def fill(self, blocks: Blocks, mask: Mask) -> None:
-        """Evaluate the vertices under the mask into the lattice; those outside the box become +inf."""
-        outside = blocks.padding() & mask
-        blocks.value[outside] = np.inf
-        mask = mask & ~outside
-        blocks.value[mask] = self(blocks.index(mask), blocks.resolution)
-        blocks.exact[mask | outside] = True
-
-    def empty(self) -> EmptyLevelSetError:
-        """What to raise when the field never crosses the level."""
-        side = "outside" if self.low >= self.level else "inside" if self.high < self.level else "on either side"
-        return EmptyLevelSetError(
-            f"no surface: the {self.name} field takes values from {self.low:.4g} to {self.high:.4g} where it was "
-            f"looked at, {side} of level {self.level:g}, and no lattice cell in [-1, 1]^3 has both signs. Check that "
-            "the shape lies in model space and that negative means inside, train longer, or pass another `level`."
-        )
-
-
 @dataclass(frozen=True)
 class _Pasted:
-    """One field on the vertices under a mask, another one elsewhere."""
+    """A lattice with one field on the vertices under a mask, another one elsewhere."""
 
     blocks: Blocks
     mask: Mask
-    here: _Sampler
-    elsewhere: _Sampler
+    here: Sampler
+    elsewhere: Sampler
 
     def fill(self, blocks: Blocks, mask: Mask) -> None:
         """As a sampler's, for lattices grown from this one's."""
@@ -229,7 +174,7 @@ def require_resolution(resolution: int) -> None:
     """Raise ConfigError for a number of cells per axis that `extract` does not take."""
     if not (16 <= resolution <= 1024 and resolution == int(resolution)):
         raise ConfigError(f"resolution must be a whole number from 16 to 1024 cells per axis, got {resolution}.")
-    if _coarsest(resolution) > _LARGEST_COARSE:
+    if coarsest(resolution) > _LARGEST_COARSE:
         step = 2 ** math.ceil(math.log2(resolution / _LARGEST_COARSE))
         below = resolution // step * step
         raise ConfigError(
@@ -238,56 +183,16 @@ def require_resolution(resolution: int) -> None:
         )
 
 
-def _coarsest(resolution: int) -> int:
-    while resolution % 2 == 0 and resolution // 2 >= _COARSEST:
-        resolution //= 2
-    return resolution
-
-
-def _descend(field: _Sampler, resolution: int, lipschitz: float) -> list[Blocks]:
-    """The field on lattices from coarse to fine, each around the cells of the one before that can hold its zero set.
-
-    A point of a cell is within half a diagonal of a corner, so a cell without sign change can hold a zero only if
-    some corner's magnitude is at most `lipschitz` times that.
-    """
-    blocks = allocate(_coarsest(resolution))
-    field.fill(blocks, blocks.stored())
-    levels = [blocks]
-    while blocks.resolution < resolution:
-        edge = 2 / blocks.resolution
-        guard = lipschitz * math.sqrt(3) / 2
-        last = blocks.resolution * 2 == resolution
-        active = active_cells(blocks, guard * edge)
-        blocks, pending = refine(blocks, active, lipschitz * edge / 2, 0.0 if last else guard * edge / 2)
-        field.fill(blocks, pending)
-        levels.append(blocks)
-    return levels
-
-
-def _settle(blocks: Blocks, field: _Sampler | _Pasted, *, exact: bool = True) -> Blocks:
-    """Complete the lattice around every crossed edge; with `exact`, replace bounds at the ends of crossed edges."""
-    while True:
-        ends = crossing_vertices(blocks)
-        grown, around = blocks.spread(ends, 1, 1, padding=True)
-        pending = around & np.isnan(grown.value)
-        if exact:
-            pending[grown.rows(blocks)] |= ends & ~blocks.exact
-        if not pending.any():
-            return grown
-        blocks = grown
-        field.fill(blocks, pending)
-
-
 def _paste(
     blocks: Blocks,
     cells: Mask,
     grow: int,
     levels: list[Blocks],
-    general: _Sampler,
-    overfit: _Sampler,
+    general: Sampler,
+    overfit: Sampler,
     mode: Mode,
     lipschitz: float,
-) -> tuple[Blocks, Mask]:
+) -> _Pasted:
     """The lattice with the overfitting field on the band around the given cells, and one more vertex all around."""
     if mode == "smooth":
         grow *= 2
@@ -301,7 +206,7 @@ def _paste(
         overfit.fill(blocks, band)
         blocks.value[band] = gate * blocks.value[band] + (1 - gate) * smooth
     elif mode == "fused" and grow >= _THICK and blocks.resolution % 2 == 0:
-        _search(blocks, band, overfit, lipschitz)
+        fill_around_zeros(blocks, band, overfit, lipschitz)
     else:
         overfit.fill(blocks, band)
     inside = blocks
@@ -309,35 +214,10 @@ def _paste(
     absent = ring & np.isnan(blocks.value)
     blocks.value[absent & blocks.padding()] = np.inf
     absent &= ~blocks.padding()
-    blocks.value[absent] = _signs(levels, blocks.index(absent), blocks.resolution)
+    blocks.value[absent] = signs_of(levels, blocks.index(absent), blocks.resolution)
     pasted = np.zeros_like(ring)
     pasted[blocks.rows(inside)] = band
-    return blocks, pasted
-
-
-def _search(blocks: Blocks, mask: Mask, field: _Sampler, lipschitz: float) -> None:
-    """Fill the vertices under the mask, with bounds where half the resolution already tells the sign."""
-    half, corners = halve(blocks, mask)
-    field.fill(half, corners)
-    finer, _ = refine(half, active_cells(half, math.inf), lipschitz / half.resolution, 0.0)
-    rows = blocks.rows(finer)
-    shared = rows >= 0
-    rows = rows[shared]
-    known = mask[rows] & ~np.isnan(finer.value[shared])
-    blocks.value[mask] = np.nan
-    blocks.value[rows] = np.where(known, finer.value[shared], blocks.value[rows])
-    blocks.exact[mask] = False
-    blocks.exact[rows] |= known & finer.exact[shared]
-    field.fill(blocks, mask & np.isnan(blocks.value))
-
-
-def _signs(levels: list[Blocks], index: Ints, resolution: int) -> NDArray[np.float32]:
-    """Bounds for the general field at vertices that were never refined: the sign of the cell they lie in."""
-    value = np.full(len(index), np.nan, dtype=np.float32)
-    for blocks in reversed(levels):
-        left = np.flatnonzero(np.isnan(value))
-        value[left] = lookup(blocks, index[left] // np.int32(resolution // blocks.resolution))
-    return np.copysign(np.finfo(np.float32).tiny, value)
+    return _Pasted(blocks, pasted, overfit, general)
 
 
 def _without_specks(

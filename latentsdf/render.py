@@ -18,9 +18,9 @@ from torch import Tensor
 
 from latentsdf.atomic import written_whole
 from latentsdf.errors import ConfigError, EmptyLevelSetError, MeshError
-from latentsdf.extract import SignedDistance
 from latentsdf.geometry.mesh import normalize
 from latentsdf.normals import by_differences
+from latentsdf.search import SignedDistance
 
 Style = Literal["shaded", "normals", "depth"]
 """Lit; unit normals (n + 1) / 2 as red, green, blue; or bright near and dark far, over the depth that is hit."""

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 from latentsdf.band import Band
-from latentsdf.extract import SignedDistance
 from latentsdf.levels import Axis, paint, plane
+from latentsdf.search import SignedDistance
 
 
 def render_slice(

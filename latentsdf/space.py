@@ -20,7 +20,7 @@ from latentsdf.band import Band
 from latentsdf.config import Branch, Config, InvertConfig, Normalization, RefineConfig
 from latentsdf.decoded import Decoded
 from latentsdf.errors import CheckpointError, ConfigError, MeshError
-from latentsdf.extract import Mode, SignedDistance, extract
+from latentsdf.extract import Mode, extract
 from latentsdf.geometry.cloud_files import load_target
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.interpolate import Method, interpolate
@@ -29,6 +29,7 @@ from latentsdf.observation import Observation, observe
 from latentsdf.prior import CodePrior
 from latentsdf.progress import show_note
 from latentsdf.refine import check, observe_detail, refine
+from latentsdf.search import SignedDistance
 
 if TYPE_CHECKING:
     from latentsdf.model.field import LatentSDF
