@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 _NORMAL_OFFSETS = (0.01, 0.03)
 _LATTICE = 48  # vertices per axis on which what is outside is found
 _NEAR_STDS = (0.02, 0.06)
-_FEWEST_AROUND = 3000  # of each kind: beside fewer free ones, surface grows where there is none
+_FEWEST_AROUND = 3000
 _AGREEING = 5  # neighbours whose normals must name the same side
 _GAP = 1.3  # times the distance of the sixth neighbour: how far surface can be from its nearest point
 _FOOT = 0.9  # cosine between normal and offset: below it a sample may belong to surface that was not seen
@@ -41,6 +41,8 @@ def bounds(surface: Array, normals: Array | None, *, partial: bool, rng: np.rand
     if normals is not None:
         parts.append(beside(tree, surface, normals))
     count = max(len(surface), _FEWEST_AROUND)
+    if partial:  # of a whole, more say where there is no surface
+        count //= len(_NEAR_STDS) + 1
     around = [surface[rng.integers(len(surface), size=count)] + rng.normal(0, std, (count, 3)) for std in _NEAR_STDS]
     points = np.concatenate((*around, rng.uniform(-1, 1, (count, 3)))).clip(-1, 1)
     far, nearest = tree.query(points)
