@@ -36,7 +36,6 @@ class Bounds(NamedTuple):
 def bounds(surface: Array, normals: Array | None, *, partial: bool, rng: np.random.Generator) -> Bounds:
     """Bounds on, near and far from points (N, 3) on a surface in model space, with outward unit normals or without."""
     tree = cKDTree(surface)
-    gap = _gap(tree, surface)
     parts = [Bounds(surface, np.zeros(len(surface)), np.zeros(len(surface)))]
     if normals is not None:
         parts.append(beside(tree, surface, normals))
@@ -50,6 +49,7 @@ def bounds(surface: Array, normals: Array | None, *, partial: bool, rng: np.rand
     if normals is not None:
         side, least = by_discs(tree, surface, normals, points)
     elif not partial:
+        gap = float(np.quantile(_gaps(tree, surface), 0.9))
         side, least = _side_by_reach(tree, points, far, gap), np.sqrt(np.maximum(far**2 - gap**2, 0))
     if partial and normals is not None:
         height = ((points - surface[nearest]) * normals[nearest]).sum(1)
@@ -67,7 +67,7 @@ def by_discs(tree: cKDTree, surface: Array, normals: Array, points: Array) -> tu
     The side is the one that the nearest of them agree on, 0 where they do not; a normal of length 0 agrees with none.
     """
     near, nearest = tree.query(points, k=_AGREEING)
-    reach = _GAP * tree.query(surface, k=7)[0][:, -1]
+    reach = _gaps(tree, surface)
     height = ((points[:, None] - surface[nearest]) * normals[nearest]).sum(-1)
     across = np.sqrt(np.maximum(near**2 - height**2, 0))
     least = np.hypot(height, np.maximum(across - reach[nearest], 0)).min(axis=1)
@@ -90,10 +90,9 @@ def joined(parts: Sequence[Bounds]) -> Bounds:
     return Bounds(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _gap(tree: cKDTree, surface: Array) -> float:
-    """How far surface can be from the nearest point, for points drawn at random."""
-    sixth = tree.query(surface, k=7)[0][:, -1]
-    return float(_GAP * np.quantile(sixth, 0.9))
+def _gaps(tree: cKDTree, surface: Array) -> Array:
+    """How far surface can be from each of the points (N, 3), where they are drawn at random."""
+    return np.asarray(_GAP * tree.query(surface, k=7)[0][:, -1])
 
 
 def _side_by_reach(tree: cKDTree, points: Array, far: Array, gap: float) -> Array:
