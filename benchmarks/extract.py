@@ -26,9 +26,9 @@ from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
 import latentsdf as ls
-from latentsdf.blocks import allocate
-from latentsdf.extract import BAND_RESOLUTION, extract
-from latentsdf.marching import marching_cubes as latentsdf_marching_cubes
+from latentsdf.extraction.extract import BAND_RESOLUTION, extract
+from latentsdf.extraction.marching_cubes import marching_cubes as latentsdf_marching_cubes
+from latentsdf.extraction.sparse_lattice import allocate
 from latentsdf.space import ShapeSpace
 
 BLOCK = 64

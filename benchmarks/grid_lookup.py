@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from latentsdf.model.grid import FeatureGrid
-from latentsdf.optim import RowAdam
+from latentsdf.models.feature_grid import FeatureGrid
+from latentsdf.training.row_adam import RowAdam
 
 
 def reference_step(resolution: int, channels: int, points: torch.Tensor) -> Callable[[], float]:

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 import latentsdf as ls
-from latentsdf.config import InvertConfig
+from latentsdf.config.inversion import InvertConfig
 from latentsdf.geometry.mesh import Similarity
-from latentsdf.model.field import LatentSDF
-from latentsdf.observation import NEAR, Observation, observe
+from latentsdf.latent.inversion.observation import NEAR, Observation, observe
+from latentsdf.models.latent_sdf import LatentSDF
 
 CLAMP = 0.1
 BUDGETS = (3, 6, 12, 24, 40)

@@ -20,11 +20,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from latentsdf.geometry.field_metrics import compare_fields
-from latentsdf.losses import recovery_profile
-from latentsdf.progress import console
-from latentsdf.reconstruction import Reconstruction, preset, reconstruct
-from latentsdf.reconstruction.picture import level_sets, phase
+from latentsdf.geometry.metrics.field import compare_fields
+from latentsdf.reconstruction.plots import level_sets, phase
+from latentsdf.reconstruction.presets import preset
+from latentsdf.reconstruction.reconstruct import reconstruct
+from latentsdf.reconstruction.result import Reconstruction
+from latentsdf.training.losses import recovery_profile
+from latentsdf.utils.console import console
 
 _SIDE = 1.1
 _LATTICE = 400

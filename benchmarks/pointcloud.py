@@ -21,17 +21,19 @@ from typing import Any
 import numpy as np
 import yaml
 
-from latentsdf import settings
-from latentsdf.cloud_config import ReconstructConfig
-from latentsdf.errors import LatentSDFError
+from latentsdf.config import loader
+from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.mesh import load
-from latentsdf.geometry.metrics import sample_surface
-from latentsdf.progress import console
-from latentsdf.reconstruction import METHODS, Reconstruction, preset, reconstruct
+from latentsdf.geometry.metrics.surface import sample_surface
 from latentsdf.reconstruction.measure import measure
-from latentsdf.reconstruction.picture import level_sets
 from latentsdf.reconstruction.planar import load_truth, measure_planar
-from latentsdf.render import tracing_cost
+from latentsdf.reconstruction.plots import level_sets
+from latentsdf.reconstruction.presets import METHODS, preset
+from latentsdf.reconstruction.reconstruct import reconstruct
+from latentsdf.reconstruction.result import Reconstruction
+from latentsdf.rendering.render import tracing_cost
+from latentsdf.utils.console import console
+from latentsdf.utils.errors import LatentSDFError
 
 PATCH = 0.03
 PUBLISHED_2D = {"hotspot": (0.9870, 0.0014), "digs": (0.7882, 0.0055), "steik": (0.6620, 0.0073)}
@@ -89,7 +91,7 @@ def _config(method: str, arguments: argparse.Namespace) -> ReconstructConfig:
     dim = 2 if arguments.dimension == "2d" else 3
     values = asdict(preset("hotspot" if method in ABLATION else method, dim)) | {"method": method}
     given = {name: yaml.safe_load(value) for name, value in (setting.split("=", 1) for setting in arguments.set)}
-    return settings.from_dict(ReconstructConfig, settings.merge(values, ABLATION.get(method, {}) | given), "--set")
+    return loader.from_dict(ReconstructConfig, loader.merge(values, ABLATION.get(method, {}) | given), "--set")
 
 
 def _observed(cloud: np.ndarray, noise: float, patches: int) -> np.ndarray:

@@ -25,12 +25,12 @@ import numpy as np
 import trimesh
 from reference_distance import brute_force, coarse_to_fine, published, sampled
 
-from latentsdf.config import SamplingConfig
+from latentsdf.config.sampling import SamplingConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.distance import BACKENDS
-from latentsdf.geometry.lattice import narrow_band
-from latentsdf.geometry.solid import signed_band
-from latentsdf.geometry.sparse import sparse_lattice
+from latentsdf.geometry.mesh_sdf.full_lattice import sparse_lattice
+from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS
+from latentsdf.geometry.mesh_sdf.narrow_band import narrow_band
+from latentsdf.geometry.mesh_sdf.solid import signed_band
 
 _SUBSET = 100_000
 _CHECKED = 100
@@ -120,9 +120,9 @@ def in_process(task: str, folder: Path, arguments: argparse.Namespace) -> dict[s
 
 def stored_bytes(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namespace) -> float:
     """Bytes per band sample of the band's two arrays in the store."""
-    from latentsdf.geometry.sampling import sample
-    from latentsdf.record import ShapeRecord
-    from latentsdf.store import SampleStore
+    from latentsdf.data.records import ShapeRecord
+    from latentsdf.data.store import SampleStore
+    from latentsdf.geometry.mesh_sdf.sampling import sample
 
     config = SamplingConfig(
         resolution=arguments.resolution,

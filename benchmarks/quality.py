@@ -26,21 +26,25 @@ import trimesh
 from torch import Tensor
 
 import latentsdf as ls
-from latentsdf import checkpoint, devices, settings
-from latentsdf.config import Config, InvertConfig, SamplingConfig
-from latentsdf.errors import TrainingError
-from latentsdf.evaluate import load_references, measure
-from latentsdf.extract import Mode, extract
+from latentsdf.config import loader
+from latentsdf.config.inversion import InvertConfig
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.config.training import Config
+from latentsdf.data.mesh_datasets import find_meshes
+from latentsdf.data.sample_pool import Pool
+from latentsdf.data.store import SampleStore
+from latentsdf.evaluation.evaluate import load_references, measure
+from latentsdf.extraction.extract import Mode, extract
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.files import find_meshes
-from latentsdf.geometry.sampling import stored_solid
-from latentsdf.memory import keep_freed_memory
-from latentsdf.pool import Pool
-from latentsdf.progress import console, show_note, track
-from latentsdf.run import Run
+from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.space import CodeLike, ShapeSpace, Target
-from latentsdf.store import SampleStore
-from latentsdf.train import save
+from latentsdf.training import checkpoint
+from latentsdf.training.train import save
+from latentsdf.training.trainer import Run
+from latentsdf.utils import devices
+from latentsdf.utils.console import console, show_note, track
+from latentsdf.utils.errors import TrainingError
+from latentsdf.utils.malloc import keep_freed_memory
 
 PRESETS = ("deepsdf_cpu", "compact_sdf_cpu", "igr_cpu", "latentsdf_cpu")
 ONE_CODE = InvertConfig(by_layer=False)
@@ -51,7 +55,7 @@ FIGURES = ("triangle_mean", "normal_error", "cd_sq_sum", "floor_cd_sq_sum")
 def timed_config(preset: str, minutes: float, overrides: Mapping[str, object]) -> Config:
     """A preset that trains for so many minutes, whatever the steps."""
     path = Path(__file__).parents[1] / "configs" / f"{preset}.yaml"
-    return settings.load(Config, path, {"train.minutes": minutes, "train.steps": 10_000_000} | dict(overrides))
+    return loader.load(Config, path, {"train.minutes": minutes, "train.steps": 10_000_000} | dict(overrides))
 
 
 def train_in_turns(

@@ -46,17 +46,18 @@ from quality import ONE_CODE, common_parser, measure_split, references_of, solid
 from torch import Tensor
 
 import latentsdf as ls
-from latentsdf import checkpoint
-from latentsdf.config import Config, InvertConfig
-from latentsdf.errors import LatentSDFError
-from latentsdf.interpolate import smoothness
-from latentsdf.memory import keep_freed_memory
-from latentsdf.model.jet import jet
-from latentsdf.observation import Observation, observe
-from latentsdf.progress import track
-from latentsdf.search import SignedDistance
+from latentsdf.config.inversion import InvertConfig
+from latentsdf.config.training import Config
+from latentsdf.data.store import SampleStore
+from latentsdf.extraction.coarse_to_fine import SignedDistance
+from latentsdf.latent.interpolation import smoothness
+from latentsdf.latent.inversion.observation import Observation, observe
+from latentsdf.models.derivatives import jet
 from latentsdf.space import ShapeSpace, Target
-from latentsdf.store import SampleStore
+from latentsdf.training import checkpoint
+from latentsdf.utils.console import track
+from latentsdf.utils.errors import LatentSDFError
+from latentsdf.utils.malloc import keep_freed_memory
 
 BASE = "latentsdf_cpu"
 EIKONAL = {"loss.eikonal": 0.01}

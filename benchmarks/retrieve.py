@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from latentsdf.retrieve import CodeIndex
+from latentsdf.latent.retrieval import CodeIndex
 
 Search = Callable[[np.ndarray], np.ndarray]
 TURNS = 5
@@ -28,8 +28,8 @@ def draw(space: str | None, count: int, rng: np.random.Generator) -> np.ndarray:
         return (rng.normal(size=(count, 32)) / np.sqrt(np.arange(1, 33))).astype(np.float32)
     import torch
 
-    from latentsdf.checkpoint import load
-    from latentsdf.prior import CodePrior
+    from latentsdf.latent.prior import CodePrior
+    from latentsdf.training.checkpoint import load
 
     prior = CodePrior.fit(load(space).codes)
     normal = torch.from_numpy(rng.normal(size=(count, len(prior.mean))).astype(np.float32))

@@ -18,15 +18,16 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from latentsdf.config import Config, SamplingConfig, TrainConfig
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.config.training import Config, TrainConfig
+from latentsdf.data.records import ShapeRecord
+from latentsdf.data.sample_pool import Pool
+from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh import IDENTITY
-from latentsdf.geometry.sampling import SdfSamples, band_width, lattice_points
-from latentsdf.geometry.sign import SignReport
-from latentsdf.memory import keep_freed_memory
-from latentsdf.pool import Pool
-from latentsdf.record import ShapeRecord
-from latentsdf.run import Run
-from latentsdf.store import SampleStore
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width, lattice_points
+from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.training.trainer import Run
+from latentsdf.utils.malloc import keep_freed_memory
 
 SAMPLING = SamplingConfig(resolution=128, band_voxels=4, sparse_resolution=16, near=40_000, uniform=20_000, surface=100)
 

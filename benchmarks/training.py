@@ -23,14 +23,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentsdf.config import BranchConfig, GridConfig, LossConfig, ModelConfig, TrainConfig
-from latentsdf.losses import data_term, norm_term
-from latentsdf.memory import keep_freed_memory
-from latentsdf.model.decoder import ConditionedLinear, Decoder
-from latentsdf.model.field import LatentSDF
-from latentsdf.optim import RowAdam
-from latentsdf.pool import Pool
-from latentsdf.store import SampleStore
+from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.config.training import LossConfig, TrainConfig
+from latentsdf.data.sample_pool import Pool
+from latentsdf.data.store import SampleStore
+from latentsdf.models.decoder import ConditionedLinear, Decoder
+from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.training.losses import data_term, norm_term
+from latentsdf.training.row_adam import RowAdam
+from latentsdf.utils.malloc import keep_freed_memory
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Rows of the shapes (S,), points (S, P, 3), distances (S, P)."""
@@ -106,7 +107,7 @@ class ReferenceWay:
 
 
 class OurWay:
-    """What `latentsdf.run` does, on the same weights."""
+    """What `latentsdf.training.trainer` does, on the same weights."""
 
     def __init__(self, model: LatentSDF, codes: Tensor) -> None:
         self.model, self.codes = model, codes.clone()

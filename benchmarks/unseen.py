@@ -29,15 +29,15 @@ from PIL import Image
 from quality import references_of, solid_surfaces
 
 import latentsdf as ls
-from latentsdf.config import InvertConfig, RefineConfig
-from latentsdf.evaluate import measure
+from latentsdf.config.inversion import InvertConfig, RefineConfig
+from latentsdf.evaluation.evaluate import measure
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.metrics import sample_surface
-from latentsdf.invert import Inversion
-from latentsdf.progress import show_note
-from latentsdf.render import Camera, contact_sheet, first_hits, render_mesh
+from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.metrics.surface import sample_surface
+from latentsdf.latent.inversion.invert import Inversion
+from latentsdf.rendering.render import Camera, contact_sheet, first_hits, render_mesh
 from latentsdf.space import CodeLike, ShapeSpace
+from latentsdf.utils.console import show_note
 
 WHOLE = InvertConfig(frame="model")
 PART = dataclasses.replace(WHOLE, partial=True)

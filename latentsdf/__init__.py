@@ -1,72 +1,64 @@
 """latentsdf: one latent code per 3D shape, a generalization MLP and a shared feature grid.
 
-The public names load on first use, so that `import latentsdf` is quick and does not import torch.
+Public names are imported on first access, so `import latentsdf` is fast and does not import torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Config": "config",
-    "InvertConfig": "config",
-    "ReconstructConfig": "cloud_config",
-    "RefineConfig": "config",
-    "SamplingConfig": "config",
-    "SampleStore": "store",
-    "ShapeRecord": "record",
-    "ShapeSpace": "space",
-    "load": "space",
-    "Reconstruction": "reconstruction",
-    "load_field": "reconstruction",
-    "reconstruct": "reconstruction",
-    "Evaluation": "evaluate",
-    "Inversion": "invert",
-    "sample": "geometry.sampling",
-    "CheckpointError": "errors",
-    "ConfigError": "errors",
-    "EmptyLevelSetError": "errors",
-    "LatentSDFError": "errors",
-    "MeshError": "errors",
-    "MissingExtraError": "errors",
-    "StoreError": "errors",
-    "TrainingError": "errors",
-}
-
-__all__ = [*_HOME, "__version__"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config.inversion": ["InvertConfig", "RefineConfig"],
+        "config.reconstruction": ["ReconstructConfig"],
+        "config.sampling": ["SamplingConfig"],
+        "config.training": ["Config"],
+        "data.records": ["ShapeRecord"],
+        "data.store": ["SampleStore"],
+        "evaluation.evaluate": ["Evaluation"],
+        "geometry.mesh_sdf.sampling": ["sample"],
+        "latent.inversion.invert": ["Inversion"],
+        "reconstruction.reconstruct": ["reconstruct"],
+        "reconstruction.result": ["Reconstruction", "load_field"],
+        "space": ["ShapeSpace", "load"],
+        "utils.errors": [
+            "CheckpointError",
+            "ConfigError",
+            "EmptyLevelSetError",
+            "LatentSDFError",
+            "MeshError",
+            "MissingExtraError",
+            "StoreError",
+            "TrainingError",
+        ],
+    },
+)
+__all__ += ["__version__"]
 
 if TYPE_CHECKING:
-    from latentsdf.cloud_config import ReconstructConfig as ReconstructConfig
-    from latentsdf.config import Config as Config
-    from latentsdf.config import InvertConfig as InvertConfig
-    from latentsdf.config import RefineConfig as RefineConfig
-    from latentsdf.config import SamplingConfig as SamplingConfig
-    from latentsdf.errors import CheckpointError as CheckpointError
-    from latentsdf.errors import ConfigError as ConfigError
-    from latentsdf.errors import EmptyLevelSetError as EmptyLevelSetError
-    from latentsdf.errors import LatentSDFError as LatentSDFError
-    from latentsdf.errors import MeshError as MeshError
-    from latentsdf.errors import MissingExtraError as MissingExtraError
-    from latentsdf.errors import StoreError as StoreError
-    from latentsdf.errors import TrainingError as TrainingError
-    from latentsdf.evaluate import Evaluation as Evaluation
-    from latentsdf.geometry.sampling import sample as sample
-    from latentsdf.invert import Inversion as Inversion
-    from latentsdf.reconstruction import Reconstruction as Reconstruction
-    from latentsdf.reconstruction import load_field as load_field
-    from latentsdf.reconstruction import reconstruct as reconstruct
-    from latentsdf.record import ShapeRecord as ShapeRecord
+    from latentsdf.config.inversion import InvertConfig as InvertConfig
+    from latentsdf.config.inversion import RefineConfig as RefineConfig
+    from latentsdf.config.reconstruction import ReconstructConfig as ReconstructConfig
+    from latentsdf.config.sampling import SamplingConfig as SamplingConfig
+    from latentsdf.config.training import Config as Config
+    from latentsdf.data.records import ShapeRecord as ShapeRecord
+    from latentsdf.data.store import SampleStore as SampleStore
+    from latentsdf.evaluation.evaluate import Evaluation as Evaluation
+    from latentsdf.geometry.mesh_sdf.sampling import sample as sample
+    from latentsdf.latent.inversion.invert import Inversion as Inversion
+    from latentsdf.reconstruction.reconstruct import reconstruct as reconstruct
+    from latentsdf.reconstruction.result import Reconstruction as Reconstruction
+    from latentsdf.reconstruction.result import load_field as load_field
     from latentsdf.space import ShapeSpace as ShapeSpace
     from latentsdf.space import load as load
-    from latentsdf.store import SampleStore as SampleStore
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'latentsdf' has no attribute '{name}'")
-    return getattr(import_module(f"latentsdf.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    from latentsdf.utils.errors import CheckpointError as CheckpointError
+    from latentsdf.utils.errors import ConfigError as ConfigError
+    from latentsdf.utils.errors import EmptyLevelSetError as EmptyLevelSetError
+    from latentsdf.utils.errors import LatentSDFError as LatentSDFError
+    from latentsdf.utils.errors import MeshError as MeshError
+    from latentsdf.utils.errors import MissingExtraError as MissingExtraError
+    from latentsdf.utils.errors import StoreError as StoreError
+    from latentsdf.utils.errors import TrainingError as TrainingError

@@ -15,24 +15,29 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from latentsdf import checkpoint, devices, retrieve
-from latentsdf.band import Band
-from latentsdf.config import Branch, Config, InvertConfig, Normalization, RefineConfig
-from latentsdf.decoded import Decoded
-from latentsdf.errors import CheckpointError, ConfigError, MeshError
-from latentsdf.extract import Mode, extract
-from latentsdf.geometry.cloud_files import load_target
+from latentsdf.config.inversion import InvertConfig, RefineConfig
+from latentsdf.config.model import Branch
+from latentsdf.config.sampling import Normalization
+from latentsdf.config.training import Config
+from latentsdf.extraction.coarse_to_fine import SignedDistance
+from latentsdf.extraction.extract import Mode, extract
+from latentsdf.extraction.fusion_band import Band
 from latentsdf.geometry.mesh import IDENTITY, Similarity
-from latentsdf.interpolate import Method, interpolate
-from latentsdf.invert import Inversion, invert
-from latentsdf.observation import Observation, observe
-from latentsdf.prior import CodePrior
-from latentsdf.progress import show_note
-from latentsdf.refine import check, observe_detail, refine
-from latentsdf.search import SignedDistance
+from latentsdf.geometry.pointcloud.io import load_target
+from latentsdf.latent import retrieval
+from latentsdf.latent.decoded_shape import Decoded
+from latentsdf.latent.interpolation import Method, interpolate
+from latentsdf.latent.inversion.invert import Inversion, invert
+from latentsdf.latent.inversion.observation import Observation, observe
+from latentsdf.latent.inversion.refine import check, observe_detail, refine
+from latentsdf.latent.prior import CodePrior
+from latentsdf.training import checkpoint
+from latentsdf.utils import devices
+from latentsdf.utils.console import show_note
+from latentsdf.utils.errors import CheckpointError, ConfigError, MeshError
 
 if TYPE_CHECKING:
-    from latentsdf.model.field import LatentSDF
+    from latentsdf.models.latent_sdf import LatentSDF
 
 CodeLike = str | ArrayLike | Tensor | Inversion
 """A shape id, a code (L,), or the result of an inversion."""
@@ -61,7 +66,7 @@ class ShapeSpace:
         self.device = device
         self.normalization: Normalization = loaded.normalization
         self._similarities = loaded.similarities
-        self._indices: dict[retrieve.Metric, retrieve.CodeIndex] = {}
+        self._indices: dict[retrieval.Metric, retrieval.CodeIndex] = {}
         self._last: Decoded | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
@@ -146,7 +151,8 @@ class ShapeSpace:
         """The shape's surface in its own frame; `resolution` cells per axis of model space.
 
         Specks, pieces of less than `smallest_piece` of the largest one's area, are left out; 0 keeps them. `faces`
-        simplifies to about so many; `normals` makes the field's the mesh's `vertex_normals`. See `latentsdf.extract`.
+        simplifies to about so many; `normals` makes the field's the mesh's `vertex_normals`. See
+        `extraction.extract`.
         """
         general = self.field(shape, "general")
         overfit = None if mode == "general" else self.field(shape, "overfit")
@@ -240,7 +246,7 @@ class ShapeSpace:
     @cached_property
     def fingerprint(self) -> str:
         """Name of this space by the content of its codes, which every training step changes."""
-        return retrieve.fingerprint(self.codes.cpu().numpy(), self.ids)
+        return retrieval.fingerprint(self.codes.cpu().numpy(), self.ids)
 
     @cached_property
     def prior(self) -> CodePrior:
@@ -283,10 +289,10 @@ class ShapeSpace:
         shape: CodeLike,
         k: int = 5,
         *,
-        metric: retrieve.Metric = "l2",
+        metric: retrieval.Metric = "l2",
         rerank: int = 0,
-        kind: retrieve.Kind | None = None,
-    ) -> retrieve.Hits:
+        kind: retrieval.Kind | None = None,
+    ) -> retrieval.Hits:
         """The training shapes with the nearest codes; the `rerank` nearest are ordered by Chamfer distance."""
         code = self.code(shape)
         hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
@@ -294,14 +300,14 @@ class ShapeSpace:
             return hits
         # Bare codes: in model space, and without the delta of a fit, which no training shape has.
         known = [name for name in hits.ids if name in self.ids]
-        return retrieve.rerank(
+        return retrieval.rerank(
             self.extract(code, _RERANK_RESOLUTION),
             known,
             lambda name: self.extract(self.code(name), _RERANK_RESOLUTION),
             k,
         )
 
-    def index(self, metric: retrieve.Metric = "l2", kind: retrieve.Kind | None = None) -> retrieve.CodeIndex:
+    def index(self, metric: retrieval.Metric = "l2", kind: retrieval.Kind | None = None) -> retrieval.CodeIndex:
         """The index of this space, built on first use and whenever the space's codes have changed, and saved with it
         where its folder can be written to. One that does not fit is told of and kept under another name.
 
@@ -310,20 +316,20 @@ class ShapeSpace:
         if metric not in self._indices:
             self._indices[metric] = self._opened(metric)
         found = self._indices[metric]
-        if kind is not None and found.kind != retrieve.kind_for(kind, len(found.ids)):
+        if kind is not None and found.kind != retrieval.kind_for(kind, len(found.ids)):
             self._indices[metric] = found = found.rebuilt(kind)
             with suppress(OSError, RuntimeError):
                 found.save(self.folder)
         return found
 
-    def _opened(self, metric: retrieve.Metric) -> retrieve.CodeIndex:
+    def _opened(self, metric: retrieval.Metric) -> retrieval.CodeIndex:
         try:
-            return retrieve.CodeIndex.load(self.folder, metric, space=self.fingerprint)
+            return retrieval.CodeIndex.load(self.folder, metric, space=self.fingerprint)
         except (FileNotFoundError, CheckpointError) as error:
-            index = retrieve.CodeIndex(self.codes.cpu().numpy(), self.ids, metric, space=self.fingerprint)
+            index = retrieval.CodeIndex(self.codes.cpu().numpy(), self.ids, metric, space=self.fingerprint)
             # A space that others share may be read-only: the index then lives as long as this object.
             with suppress(OSError, RuntimeError):
-                kept = retrieve.set_aside(self.folder, metric)
+                kept = retrieval.set_aside(self.folder, metric)
                 if kept:
                     names = " and ".join(file.name for file in kept)
                     show_note("index built anew", f"{error}. What was there is kept as {names}")

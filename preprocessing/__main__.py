@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from latentsdf.config import SamplingConfig
-from latentsdf.errors import ConfigError, LatentSDFError
-from latentsdf.geometry.files import Layout
-from latentsdf.geometry.furniture import FAMILIES
-from latentsdf.progress import console, show_error
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.data.furniture import FAMILIES
+from latentsdf.data.mesh_datasets import Layout
+from latentsdf.utils.console import console, show_error
+from latentsdf.utils.errors import ConfigError, LatentSDFError
 from preprocessing import job, sources
 from preprocessing.cluster import connected
 from preprocessing.report import Report

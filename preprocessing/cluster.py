@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from latentsdf.errors import ConfigError, MissingExtraError
+from latentsdf.utils.errors import ConfigError, MissingExtraError
 from preprocessing.isolation import close_here
 
 _PATIENCE = 10.0  # seconds for a scheduler to answer

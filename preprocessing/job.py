@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from latentsdf.config import SamplingConfig
-from latentsdf.errors import ConfigError, LatentSDFError, StoreError
-from latentsdf.progress import console, track
-from latentsdf.store import SampleStore
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.data.store import SampleStore
+from latentsdf.utils.console import console, track
+from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from preprocessing.isolation import Limits
 from preprocessing.pool import Pool
 from preprocessing.report import Outcome, Report

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 
-from latentsdf.geometry.sampling import SdfSamples, band_width
-from latentsdf.levels import BAND, Axis, paint, plane, shades
-from latentsdf.record import ShapeRecord
+from latentsdf.data.records import ShapeRecord
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width
+from latentsdf.rendering.level_sets import BAND, Axis, paint, plane, shades
 
 PANEL = 360
 """Pixels of a square panel; three in each of two rows."""
@@ -96,7 +96,7 @@ def surface_image(surface: NDArray[np.float32], area: float, size: int = PANEL) 
 
 
 def _axes() -> tuple[Floats, Floats, Floats]:
-    """Unit right, up and towards the viewer, as `latentsdf.render` looks at things."""
+    """Unit right, up and towards the viewer, as `latentsdf.rendering.render` looks at things."""
     a, e = _AZIMUTH, _ELEVATION
     back = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
     right = np.array([np.cos(a), 0.0, -np.sin(a)])

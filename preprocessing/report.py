@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from latentsdf.atomic import full_disk_named, written_whole
-from latentsdf.config import SamplingConfig
-from latentsdf.errors import StoreError
-from latentsdf.progress import console, show_note
-from latentsdf.record import ShapeInfo
-from latentsdf.store import SampleStore
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.data.records import ShapeInfo
+from latentsdf.data.store import SampleStore
+from latentsdf.utils.atomic_files import full_disk_named, written_whole
+from latentsdf.utils.console import console, show_note
+from latentsdf.utils.errors import StoreError
 
 LOW_CONFIDENCE = 0.975
 THIN = 0.1

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from latentsdf.errors import LatentSDFError, StoreError
-from latentsdf.progress import track
-from latentsdf.store import SampleStore
+from latentsdf.data.store import SampleStore
+from latentsdf.utils.console import track
+from latentsdf.utils.errors import LatentSDFError, StoreError
 from preprocessing.shape import shape_seed
 from preprocessing.sources import Source
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from latentsdf.atomic import full_disk_named, written_whole
-from latentsdf.config import SamplingConfig
-from latentsdf.errors import StoreError
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.data.records import ShapeRecord
+from latentsdf.data.store import SampleStore
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.sampling import SdfSamples, sample
-from latentsdf.record import ShapeRecord
-from latentsdf.store import SampleStore
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample
+from latentsdf.utils.atomic_files import full_disk_named, written_whole
+from latentsdf.utils.errors import StoreError
 from preprocessing import preview
 from preprocessing.report import Outcome
 from preprocessing.sources import Source

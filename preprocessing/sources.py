@@ -7,11 +7,11 @@ from pathlib import Path
 
 import trimesh
 
-from latentsdf.errors import ConfigError
-from latentsdf.geometry import dfaust
+from latentsdf.data import dfaust
+from latentsdf.data.furniture import FAMILIES, furniture
+from latentsdf.data.mesh_datasets import Layout, find_frames, find_meshes, matches
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.files import Layout, find_frames, find_meshes, matches
-from latentsdf.geometry.furniture import FAMILIES, furniture
+from latentsdf.utils.errors import ConfigError
 
 PROCEDURAL = "procedural"
 
@@ -84,7 +84,7 @@ def files(
     split: Path | None = None,
     pattern: str = "*",
 ) -> list[Source]:
-    """Mesh files under a folder, or frames of a D-FAUST file; see `latentsdf.geometry.files`."""
+    """Mesh files under a folder, or frames of a D-FAUST file; see `latentsdf.data.mesh_datasets`."""
     if is_registrations(root):
         found = find_frames(root, step=step, categories=categories, split=split, pattern=pattern)
     else:

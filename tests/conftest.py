@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from latentsdf.config import BranchConfig, Config, GridConfig, ModelConfig, SamplingConfig, TrainConfig
+from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.config.training import Config, TrainConfig
 
 if TYPE_CHECKING:
-    from latentsdf.run import Run
+    from latentsdf.training.trainer import Run
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -33,9 +35,9 @@ def new_run(store: Path, config: Config, **changes: Any) -> "Run":
     """A run at its first step."""
     import torch
 
-    from latentsdf.pool import Pool
-    from latentsdf.run import Run
-    from latentsdf.store import SampleStore
+    from latentsdf.data.sample_pool import Pool
+    from latentsdf.data.store import SampleStore
+    from latentsdf.training.trainer import Run
 
     opened = SampleStore.open(store)
     return Run(Pool(opened, opened.keys(), config.train, config.loss), config, torch.device("cpu"), **changes)
@@ -45,9 +47,9 @@ def save_untrained(folder: Path, config: Config) -> None:
     """Write a space of two shapes as it is before the first step."""
     import torch
 
-    from latentsdf import checkpoint
     from latentsdf.geometry.mesh import IDENTITY
-    from latentsdf.model.field import LatentSDF
+    from latentsdf.models.latent_sdf import LatentSDF
+    from latentsdf.training import checkpoint
 
     codes = torch.eye(2, config.model.code_dim)
     keys, ways = ["table/a", "table/b"], [IDENTITY, IDENTITY]
@@ -77,7 +79,7 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A space trained on the four tables."""
-    from latentsdf.train import train
+    from latentsdf.training.train import train
 
     path = tmp_path_factory.mktemp("spaces") / "tables"
     train(store_path, path, small_config())

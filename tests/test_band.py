@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latentsdf.band import find_band
-from latentsdf.render import render_field
+from latentsdf.extraction.fusion_band import find_band
+from latentsdf.rendering.render import render_field
 
 RESOLUTION, CELL = 64, 2 / 64
 VOXELS = 24.0  # 3 cells of this lattice

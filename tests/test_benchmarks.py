@@ -10,10 +10,10 @@ import pytest
 import torch
 import trimesh
 
-from latentsdf.config import BranchConfig, GridConfig, ModelConfig
-from latentsdf.errors import ConfigError
-from latentsdf.losses import data_term
-from latentsdf.model.field import LatentSDF
+from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.training.losses import data_term
+from latentsdf.utils.errors import ConfigError
 
 
 def _benchmark(name: str) -> ModuleType:

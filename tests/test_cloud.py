@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.errors import MeshError
-from latentsdf.geometry.cloud import read_cloud
-from latentsdf.geometry.oriented import OrientedCloud
-from latentsdf.geometry.poisson import Indicator
+from latentsdf.geometry.pointcloud.orientation import OrientedCloud
+from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.poisson_indicator import Indicator
+from latentsdf.utils.errors import MeshError
 
 
 def _circle(count: int, radius: float, seed: int = 0) -> np.ndarray:

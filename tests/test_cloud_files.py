@@ -7,8 +7,8 @@ import pytest
 import trimesh
 from trimesh.exchange import ply
 
-from latentsdf.errors import MeshError
-from latentsdf.geometry.cloud_files import load_points, load_target
+from latentsdf.geometry.pointcloud.io import load_points, load_target
+from latentsdf.utils.errors import MeshError
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(150, 3)).round(4)

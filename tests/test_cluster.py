@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL_SAMPLING, files_of
 
-from latentsdf.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
+from latentsdf.utils.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
 from preprocessing import __main__ as command
 from preprocessing import cluster, job
 from preprocessing.isolation import close_here

@@ -10,9 +10,9 @@ import trimesh
 from conftest import save_untrained, small_config
 
 from latentsdf import cli
-from latentsdf.cli import frames
+from latentsdf.cli import frame_output
 from latentsdf.cli.main import build_parser
-from latentsdf.cli.verbs import EXAMPLES
+from latentsdf.cli.parser import EXAMPLES
 
 COMMANDS = [
     words[1:]
@@ -110,7 +110,7 @@ def test_what_cannot_be_read_or_has_no_effect_is_said(
 
 def test_frames_of_a_longer_path_do_not_stay(tmp_path: Path) -> None:
     for count in (3, 2):
-        frames.write(tmp_path, np.zeros((count, 8)), count * [trimesh.creation.box()])
+        frame_output.write(tmp_path, np.zeros((count, 8)), count * [trimesh.creation.box()])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.npy", "frame_000.glb", "frame_001.glb"]
 
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import latentsdf.compiled
-from latentsdf.compiled import cache_folder, compiled, source_digest, source_of
-from latentsdf.geometry.transform import scan_mesh
+import latentsdf.utils.numba_cache
+from latentsdf.geometry.mesh_sdf.closest_point_transform import scan_mesh
+from latentsdf.utils.numba_cache import cache_folder, compiled, source_digest, source_of
 
 _RUN = "import sys; sys.path.insert(0, sys.argv[1]); from latentsdf.outer import outer; print(outer(3))"
 
@@ -21,8 +21,8 @@ def test_a_change_in_a_file_that_was_compiled_in_is_noticed(tmp_path):
     package = tmp_path / "latentsdf"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "compiled.py").write_text(Path(latentsdf.compiled.__file__).read_text())
-    use = "from latentsdf.compiled import compiled\n"
+    (package / "compiled.py").write_text(Path(latentsdf.utils.numba_cache.__file__).read_text())
+    use = "from latentsdf.utils.numba_cache import compiled\n"
     (package / "inner.py").write_text(use + "@compiled()\ndef inner(x):\n    return x + 1\n")
     outer = "from latentsdf.inner import inner\n@compiled()\ndef outer(x):\n    return 2 * inner(x)\n"
     (package / "outer.py").write_text(use + outer)
@@ -34,20 +34,20 @@ def test_a_change_in_a_file_that_was_compiled_in_is_noticed(tmp_path):
 
 
 def test_the_digest_covers_what_is_imported_on_the_way():
-    transform = source_digest(source_of("latentsdf.geometry.transform"))
-    assert transform != source_digest(source_of("latentsdf.geometry.regions"))
+    transform = source_digest(source_of("latentsdf.geometry.mesh_sdf.closest_point_transform"))
+    assert transform != source_digest(source_of("latentsdf.geometry.mesh_sdf.scan_conversion"))
     assert scan_mesh.stats.cache_path.startswith(cache_folder(transform))
 
 
 def test_where_nothing_can_be_written_kernels_are_compiled_each_time(monkeypatch):
-    monkeypatch.setattr(latentsdf.compiled, "cache_folder", lambda _: "")
+    monkeypatch.setattr(latentsdf.utils.numba_cache, "cache_folder", lambda _: "")
     twice = compiled()(_twice)
     assert twice(4) == 8
     assert twice.stats.cache_path is None
 
 
 def test_folders_of_other_sources_stay_a_week(tmp_path, monkeypatch):
-    monkeypatch.setattr(latentsdf.compiled.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(latentsdf.utils.numba_cache.config, "CACHE_DIR", str(tmp_path))
     old, recent = tmp_path / "latentsdf-old", tmp_path / "latentsdf-recent"
     for folder in (old, recent):
         folder.mkdir()
@@ -61,4 +61,4 @@ def _twice(x):
     return 2 * x
 
 
-_twice.__module__ = "latentsdf.geometry.vectors"
+_twice.__module__ = "latentsdf.geometry.mesh_sdf.vector3"

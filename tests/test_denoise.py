@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from latentsdf.geometry.denoise import denoised, neighbours_through_noise
-from latentsdf.geometry.oriented import OrientedCloud
+from latentsdf.geometry.pointcloud.denoising import denoised, neighbours_through_noise
+from latentsdf.geometry.pointcloud.orientation import OrientedCloud
 
 
 def _sphere(count: int, noise: float, radius: float = 0.8) -> np.ndarray:

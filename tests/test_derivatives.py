@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentsdf.errors import ConfigError
-from latentsdf.losses import (
+from latentsdf.models.siren import SineNetwork
+from latentsdf.training.losses import (
     ambrosio_tortorelli_term,
     at,
     density_weights,
@@ -30,7 +30,7 @@ from latentsdf.losses import (
     surface_term,
     weighted_surface_term,
 )
-from latentsdf.model.siren import SineNetwork
+from latentsdf.utils.errors import ConfigError
 
 
 @pytest.fixture(params=[2, 3])

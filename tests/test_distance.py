@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.errors import ConfigError, MeshError, MissingExtraError
-from latentsdf.geometry.distance import BACKENDS, MeshDistance
-from latentsdf.geometry.inside import lattice_inside
-from latentsdf.geometry.triangles import point_triangle
+from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
+from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS, MeshDistance
+from latentsdf.geometry.mesh_sdf.triangles import point_triangle
+from latentsdf.utils.errors import ConfigError, MeshError, MissingExtraError
 
 
 def torus():

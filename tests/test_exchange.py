@@ -11,16 +11,17 @@ import pytest
 from conftest import SMALL_SAMPLING, small_config
 from numpy.typing import NDArray
 
-from latentsdf import cli, dataset, exchange
-from latentsdf.errors import ConfigError, StoreError
-from latentsdf.exchange import export_samples, import_samples
-from latentsdf.geometry.furniture import furniture
+from latentsdf import cli
+from latentsdf.data import import_export, sdf_batches
+from latentsdf.data.furniture import furniture
+from latentsdf.data.import_export import export_samples, import_samples
+from latentsdf.data.records import ShapeRecord
+from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh import normalize
-from latentsdf.geometry.sampling import lattice_points, sample
-from latentsdf.record import ShapeRecord
+from latentsdf.geometry.mesh_sdf.sampling import lattice_points, sample
 from latentsdf.space import load
-from latentsdf.store import SampleStore
-from latentsdf.train import train
+from latentsdf.training.train import train
+from latentsdf.utils.errors import ConfigError, StoreError
 
 RADIUS = 0.6
 
@@ -59,7 +60,7 @@ def _sorted(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lzf"])
-def test_a_store_comes_back_equal(store: SampleStore, tmp_path: Path, compression: exchange.Compression) -> None:
+def test_a_store_comes_back_equal(store: SampleStore, tmp_path: Path, compression: import_export.Compression) -> None:
     path, out = tmp_path / "new" / "s.h5", tmp_path / "t.zarr"
     assert export_samples(store, path, compression=compression) == store.keys()
     assert import_samples(path, out).imported == store.keys()
@@ -116,7 +117,7 @@ def test_an_export_that_fails_leaves_the_old_file(
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(exchange, "_write_group", full)
+    monkeypatch.setattr(import_export, "_write_group", full)
     with pytest.raises(StoreError, match="s.h5: cannot be written .No space left on device"):
         export_samples(store, exported)
     assert exported.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["s.h5"]
@@ -194,7 +195,7 @@ def test_a_shape_without_a_sample_near_it_is_named_before_training(store: Sample
     there = np.ones((9, 4), np.float32)
     far.write(replace(record, samples=replace(record.samples, near=there, uniform=there, **none)))
     with pytest.raises(StoreError, match="shape 'lamp/a' has neither a band nor a sample within 0.0938 of it"):
-        dataset.load(far, "lamp/a", 1.0, "even", np.random.default_rng(0))
+        sdf_batches.load(far, "lamp/a", 1.0, "even", np.random.default_rng(0))
 
 
 def _write_npz(path: Path, radius: float = RADIUS, scale: float = 1.0) -> None:
@@ -231,8 +232,8 @@ def test_samples_of_deepsdf_train(deepsdf: Path, tmp_path: Path) -> None:
     assert np.allclose(np.linalg.norm(near[:, :3], axis=1) - RADIUS, near[:, 3], atol=1e-6)
     store.verify("04256520/aa")
     rng = np.random.default_rng(0)
-    shapes = [dataset.load(store, key, 1.0, "even", rng) for key in ("04256520/aa", "04256520/bb")]
-    batch = dataset.draw(shapes, [0, 1], (1000, 500, 0, 0), store.config.resolution, "even", [rng, rng])
+    shapes = [sdf_batches.load(store, key, 1.0, "even", rng) for key in ("04256520/aa", "04256520/bb")]
+    batch = sdf_batches.draw(shapes, [0, 1], (1000, 500, 0, 0), store.config.resolution, "even", [rng, rng])
     assert batch.band_points.shape == (2, 1000, 3) and batch.free_points.shape == (2, 500, 3)
     assert batch.band_distance.abs().max() <= 6 * 2 / 512
     assert batch.band_distance.std() > 0.005 and batch.free_distance.abs().max() > 0.1

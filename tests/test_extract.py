@@ -10,10 +10,10 @@ from scipy.ndimage import binary_dilation
 from scipy.spatial import KDTree
 from skimage.measure import marching_cubes as dense_marching_cubes
 
-from latentsdf.blocks import allocate
-from latentsdf.errors import ConfigError, EmptyLevelSetError, LatentSDFError
-from latentsdf.extract import extract
-from latentsdf.marching import marching_cubes
+from latentsdf.extraction.extract import extract
+from latentsdf.extraction.marching_cubes import marching_cubes
+from latentsdf.extraction.sparse_lattice import allocate
+from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError
 
 
 def sphere(points, radius=0.7):

@@ -8,10 +8,11 @@ import pytest
 from conftest import files_of, save_untrained, small_config
 
 import latentsdf as ls
-from latentsdf import cli, demo
-from latentsdf.cloud_config import NetworkConfig, ReconstructConfig
-from latentsdf.extend import extend
-from latentsdf.train import train
+from latentsdf import cli
+from latentsdf.cli import demo_pipeline
+from latentsdf.config.reconstruction import NetworkConfig, ReconstructConfig
+from latentsdf.training.extend import extend
+from latentsdf.training.train import train
 
 MARKS = {
     "model.safetensors": "a trained space",
@@ -82,7 +83,7 @@ def test_the_demo_replaces_its_own_space_only(
     def begin(*_: object) -> None:
         raise ls.LatentSDFError("begun")
 
-    monkeypatch.setattr(demo, "_preprocess", begin)
+    monkeypatch.setattr(demo_pipeline, "_preprocess", begin)
     for preset, message in (("small", "trained with preset 'small', not by the demo"), ("demo", "begun")):
         save_untrained(out, replace(small_config(), preset=preset))
         assert cli.main(["demo", "--out", str(out)]) == 2

@@ -12,14 +12,14 @@ import pytest
 import trimesh
 from manifold3d import Manifold
 
-from latentsdf.errors import ConfigError
-from latentsdf.geometry.furniture import FAMILIES, furniture, parameters
-from latentsdf.geometry.furniture.cabinet import Cabinet
-from latentsdf.geometry.furniture.chair import Chair
-from latentsdf.geometry.furniture.lamp import Lamp
-from latentsdf.geometry.furniture.parameters import Parameters, Range, domains
-from latentsdf.geometry.furniture.solids import bar, block, bowed, ellipse, lathe, post, rectangle, slab, union
-from latentsdf.geometry.furniture.surface import DETAIL, FLAT, collapse_short, flip_flat, height, surface
+from latentsdf.data.furniture import FAMILIES, furniture, parameters
+from latentsdf.data.furniture.cabinet import Cabinet
+from latentsdf.data.furniture.chair import Chair
+from latentsdf.data.furniture.lamp import Lamp
+from latentsdf.data.furniture.parameters import Parameters, Range, domains
+from latentsdf.data.furniture.solids import bar, block, bowed, ellipse, lathe, post, rectangle, slab, union
+from latentsdf.data.furniture.surface import DETAIL, FLAT, collapse_short, flip_flat, height, surface
+from latentsdf.utils.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = range(16)

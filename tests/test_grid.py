@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from latentsdf.model.grid import FeatureGrid, cells, corner_rows, corner_weights, gather, gather_plainly
+from latentsdf.models.feature_grid import FeatureGrid, cells, corner_rows, corner_weights, gather, gather_plainly
 
 
 def _points(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -10,18 +10,20 @@ import trimesh
 from conftest import SMALL_MODEL
 
 import latentsdf as ls
-from latentsdf.bounds import bounds
-from latentsdf.config import Branch, BranchConfig, Conditioning, InvertConfig, Recipe, SamplingConfig
-from latentsdf.gauss_newton import MOTIONS, Samples, Solver
-from latentsdf.geometry.furniture import furniture
+from latentsdf.config.inversion import InvertConfig
+from latentsdf.config.model import Branch, BranchConfig, Conditioning, Recipe
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import Similarity, normalize
-from latentsdf.geometry.metrics import compare
-from latentsdf.geometry.sampling import stored_solid
-from latentsdf.model.field import LatentSDF
-from latentsdf.model.jacobian import linearize
-from latentsdf.observation import observe, sided
-from latentsdf.prior import CodePrior
-from latentsdf.sides import UnsidedCloud
+from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.metrics.surface import compare
+from latentsdf.latent.inversion.gauss_newton import MOTIONS, Samples, Solver
+from latentsdf.latent.inversion.observation import observe, sided
+from latentsdf.latent.inversion.sdf_bounds import bounds
+from latentsdf.latent.inversion.unoriented_points import UnsidedCloud
+from latentsdf.latent.prior import CodePrior
+from latentsdf.models.code_jacobian import linearize
+from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.space import ShapeSpace
 
 FAST = InvertConfig(steps=20, starts=2, points=1024)

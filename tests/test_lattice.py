@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.errors import ConfigError
-from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.lattice import narrow_band
-from latentsdf.geometry.solid import signed_band
-from latentsdf.geometry.sparse import sparse_lattice
-from latentsdf.geometry.triangles import point_triangle
+from latentsdf.geometry.mesh_sdf.full_lattice import sparse_lattice
+from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.mesh_sdf.narrow_band import narrow_band
+from latentsdf.geometry.mesh_sdf.solid import signed_band
+from latentsdf.geometry.mesh_sdf.triangles import point_triangle
+from latentsdf.utils.errors import ConfigError
 
 
 def positions(index, resolution):

@@ -5,8 +5,16 @@ import math
 import pytest
 import torch
 
-from latentsdf.errors import ConfigError
-from latentsdf.losses import code_prior_term, data_term, eikonal_term, gradient, heat_term, lipschitz_term, norm_term
+from latentsdf.training.losses import (
+    code_prior_term,
+    data_term,
+    eikonal_term,
+    gradient,
+    heat_term,
+    lipschitz_term,
+    norm_term,
+)
+from latentsdf.utils.errors import ConfigError
 
 
 def test_data_term_is_the_mean_absolute_error_and_clamps_both_sides() -> None:

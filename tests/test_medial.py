@@ -9,15 +9,15 @@ import torch
 
 import latentsdf as ls
 from latentsdf.cli.main import main
-from latentsdf.cloud_config import MedialConfig, NetworkConfig, ReconstructConfig
-from latentsdf.errors import ConfigError
-from latentsdf.geometry.cloud import read_cloud
-from latentsdf.losses import hessian, jet
-from latentsdf.model.siren import SineNetwork
-from latentsdf.reconstruction import preset
-from latentsdf.reconstruction.cells import Cells
-from latentsdf.reconstruction.medial import MedialFit
-from latentsdf.reconstruction.picture import phase
+from latentsdf.config.reconstruction import MedialConfig, NetworkConfig, ReconstructConfig
+from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.models.siren import SineNetwork
+from latentsdf.reconstruction.adaptive_cells import Cells
+from latentsdf.reconstruction.medial_axis import MedialFit
+from latentsdf.reconstruction.plots import phase
+from latentsdf.reconstruction.presets import preset
+from latentsdf.training.losses import hessian, jet
+from latentsdf.utils.errors import ConfigError
 
 
 def _square(count: int = 1200) -> np.ndarray:

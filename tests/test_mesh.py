@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.errors import ConfigError, MeshError
 from latentsdf.geometry.mesh import Similarity, clean, load, normalize, save
+from latentsdf.utils.errors import ConfigError, MeshError
 
 
 @pytest.mark.parametrize("suffix", [".obj", ".ply", ".stl", ".off", ".glb"])

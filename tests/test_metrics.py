@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.config import Reference
-from latentsdf.errors import ConfigError
-from latentsdf.geometry.field_metrics import compare_fields
-from latentsdf.geometry.metrics import cd_l1_half, compare, f_score, nearest_distances, sample_surface
+from latentsdf.config.inversion import Reference
+from latentsdf.geometry.metrics.field import compare_fields
+from latentsdf.geometry.metrics.surface import cd_l1_half, compare, f_score, nearest_distances, sample_surface
+from latentsdf.utils.errors import ConfigError
 
 
 def _plate(height: float) -> trimesh.Trimesh:

@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from latentsdf.config import BranchConfig, GridConfig, ModelConfig
-from latentsdf.model.decoder import Decoder, encode
-from latentsdf.model.field import LatentSDF
+from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.models.decoder import Decoder, encode
+from latentsdf.models.latent_sdf import LatentSDF
 
 
 def _model(**changes: object) -> LatentSDF:
@@ -69,7 +69,7 @@ def test_the_overfit_network_adds_to_the_general_branch_or_gives_the_whole() -> 
 
 
 def test_spatial_gradient_matches_central_differences() -> None:
-    from latentsdf.losses import gradient
+    from latentsdf.training.losses import gradient
 
     model = _model(general=BranchConfig(width=16, depth=3, activation="softplus", frequencies=2)).double()
     points, codes = torch.rand(2, 6, 3, dtype=torch.float64) * 1.8 - 0.9, torch.randn(2, 8, dtype=torch.float64)

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from latentsdf.cloud_config import NetworkConfig, NetworkStart
-from latentsdf.errors import ConfigError
-from latentsdf.losses import jet
-from latentsdf.model.build import build
-from latentsdf.model.phase import PhaseField
-from latentsdf.model.siren import QuadraticLinear, SineNetwork
-from latentsdf.model.softplus import SoftplusMLP
+from latentsdf.config.reconstruction import NetworkConfig, NetworkStart
+from latentsdf.models.factory import build
+from latentsdf.models.phase_field import PhaseField
+from latentsdf.models.siren import QuadraticLinear, SineNetwork
+from latentsdf.models.softplus_mlp import SoftplusMLP
+from latentsdf.training.losses import jet
+from latentsdf.utils.errors import ConfigError
 
 
 def _on_spheres(dim: int, radii: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor]:

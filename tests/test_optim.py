@@ -2,7 +2,7 @@
 
 import torch
 
-from latentsdf.optim import RowAdam, _step
+from latentsdf.training.row_adam import RowAdam, _step
 
 
 def test_with_one_channel_and_every_row_touched_it_is_adam() -> None:

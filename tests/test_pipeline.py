@@ -18,17 +18,20 @@ from conftest import new_run, small_config
 from scipy.spatial import cKDTree
 
 import latentsdf as ls
-from latentsdf import checkpoint, cli, objective, settings
-from latentsdf import train as training
-from latentsdf.checkpoint import read_metrics
-from latentsdf.config import Config, InvertConfig
-from latentsdf.evaluate import evaluate
-from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.furniture import furniture
+from latentsdf import cli
+from latentsdf.config import loader
+from latentsdf.config.inversion import InvertConfig
+from latentsdf.config.training import Config
+from latentsdf.data.furniture import furniture
+from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.geometry.mesh import Similarity, load, normalize, save
-from latentsdf.geometry.metrics import compare
-from latentsdf.observation import observe
+from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.metrics.surface import compare
+from latentsdf.latent.inversion.observation import observe
 from latentsdf.space import ShapeSpace
+from latentsdf.training import checkpoint, objective
+from latentsdf.training import train as training
+from latentsdf.training.checkpoint import read_metrics
 
 FAST = InvertConfig(steps=60, starts=2, points=1024)
 
@@ -407,7 +410,7 @@ def test_checkpoints_that_do_not_fit_are_refused(space_path: Path, store_path: P
     with pytest.raises(ls.CheckpointError, match=r"trained with preset 'small'.*preset \(small -> other\), loss\.heat"):
         training.train(store_path, copy, other, resume=True)
     config = yaml.safe_load((copy / "config.yaml").read_text())
-    (copy / "config.yaml").write_text(yaml.safe_dump(settings.merge(config, {"model.code_dim": 9})))
+    (copy / "config.yaml").write_text(yaml.safe_dump(loader.merge(config, {"model.code_dim": 9})))
     with pytest.raises(ls.CheckpointError, match="model.safetensors does not fit config.yaml .preset 'small'."):
         checkpoint.load(copy)
     (copy / "shapes.json").write_text((copy / "shapes.json").read_text().replace('"format": 2', '"format": 1', 1))
@@ -558,4 +561,4 @@ def test_the_default_configuration_survives_its_own_file(tmp_path: Path) -> None
     from dataclasses import asdict
 
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(asdict(Config())))
-    assert settings.load(Config, tmp_path / "config.yaml") == Config()
+    assert loader.load(Config, tmp_path / "config.yaml") == Config()

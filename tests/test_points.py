@@ -13,16 +13,18 @@ from scipy.spatial import cKDTree
 
 import latentsdf as ls
 from latentsdf import cli
-from latentsdf.config import BranchConfig, Config, InvertConfig, LossConfig, ModelConfig, TrainConfig
-from latentsdf.exchange import export_samples, import_samples
-from latentsdf.extend import extend
-from latentsdf.model.field import LatentSDF
-from latentsdf.model.jet import gradient
-from latentsdf.objective import Objective
-from latentsdf.points import NEARBY, PointBatch
-from latentsdf.pool import Pool
-from latentsdf.store import SampleStore
-from latentsdf.train import require_valid, train
+from latentsdf.config.inversion import InvertConfig
+from latentsdf.config.model import BranchConfig, ModelConfig
+from latentsdf.config.training import Config, LossConfig, TrainConfig
+from latentsdf.data.import_export import export_samples, import_samples
+from latentsdf.data.point_batches import NEARBY, PointBatch
+from latentsdf.data.sample_pool import Pool
+from latentsdf.data.store import SampleStore
+from latentsdf.models.derivatives import gradient
+from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.training.extend import extend
+from latentsdf.training.objective import Objective
+from latentsdf.training.train import require_valid, train
 
 RADII = (0.3, 0.4, 0.5, 0.6, 0.7)
 UNSEEN = 0.45

@@ -20,13 +20,13 @@ from PIL import Image
 from rich.progress import Progress
 from rich.text import Text
 
-from latentsdf.config import SamplingConfig
-from latentsdf.errors import ConfigError, MeshError, StoreError
-from latentsdf.geometry.dfaust import load_frame
-from latentsdf.geometry.files import find_meshes
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.data.dfaust import load_frame
+from latentsdf.data.mesh_datasets import find_meshes
+from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh import save
-from latentsdf.progress import HourlyColumn
-from latentsdf.store import SampleStore
+from latentsdf.utils.console import HourlyColumn
+from latentsdf.utils.errors import ConfigError, MeshError, StoreError
 from preprocessing import __main__ as command
 from preprocessing import job
 from preprocessing.report import Outcome, Report

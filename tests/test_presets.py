@@ -7,12 +7,13 @@ import torch
 from conftest import new_run
 from torch import nn
 
-from latentsdf import settings
-from latentsdf.config import BranchConfig, Config
-from latentsdf.errors import ConfigError
-from latentsdf.model.decoder import Decoder, encode
-from latentsdf.model.field import LatentSDF
-from latentsdf.train import require_valid
+from latentsdf.config import loader
+from latentsdf.config.model import BranchConfig
+from latentsdf.config.training import Config
+from latentsdf.models.decoder import Decoder, encode
+from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.training.train import require_valid
+from latentsdf.utils.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
@@ -29,7 +30,7 @@ SMALL = {
 
 def _sizes(name: str) -> dict[str, int]:
     """Values of the parts of a preset's model, none of them allocated."""
-    config = settings.load(Config, CONFIGS[0].parent / f"{name}.yaml")
+    config = loader.load(Config, CONFIGS[0].parent / f"{name}.yaml")
     with torch.device("meta"):
         model = LatentSDF(config.model)
     sizes: dict[str, int] = {}
@@ -50,11 +51,11 @@ def test_presets_have_the_sizes_of_their_papers() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_shipped_configuration_loads_builds_and_learns(path: Path, store_path: Path) -> None:
     shrunk = SMALL | {"model.code_dim": 8, "model.general.width": 48}
-    config = settings.load(Config, path)
+    config = loader.load(Config, path)
     assert config.preset == path.stem
     if config.model.overfit.width > 0:
         shrunk["model.overfit.width"] = 48
-    config = settings.load(Config, path, shrunk)
+    config = loader.load(Config, path, shrunk)
     require_valid(config)
     run = new_run(store_path, config)
     first = run.train_step()

@@ -10,11 +10,11 @@ import trimesh
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
+from latentsdf.data.records import ShapeRecord
 from latentsdf.geometry.mesh import Similarity
-from latentsdf.geometry.sampling import SdfSamples
-from latentsdf.geometry.sign import SignReport
-from latentsdf.levels import Axis
-from latentsdf.record import ShapeRecord
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
+from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.rendering.level_sets import Axis
 from preprocessing import preview
 from preprocessing.shape import thin_share
 
@@ -159,8 +159,8 @@ def test_thin_surface_has_no_inside_beneath() -> None:
 
 
 def test_a_plate_of_half_a_cell_is_thin_and_of_four_is_not() -> None:
-    from latentsdf.config import SamplingConfig
-    from latentsdf.geometry.sampling import sample
+    from latentsdf.config.sampling import SamplingConfig
+    from latentsdf.geometry.mesh_sdf.sampling import sample
 
     config = SamplingConfig(resolution=64, band_voxels=3, sparse_resolution=32, near=10, uniform=10, surface=2000)
     plates = [sample(trimesh.creation.box((1, 1, cells * 2 / 64)), config) for cells in (0.5, 4)]

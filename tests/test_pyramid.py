@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from latentsdf.losses import eikonal_term, jet, surface_term
-from latentsdf.model.pyramid import FeaturePyramid
+from latentsdf.models.feature_pyramid import FeaturePyramid
+from latentsdf.training.losses import eikonal_term, jet, surface_term
 
 
 @pytest.fixture(params=[2, 3])

@@ -5,18 +5,18 @@ from dataclasses import asdict, dataclass, fields
 
 import pytest
 
-from latentsdf import settings
-from latentsdf.config import Config, LossConfig, TrainConfig
-from latentsdf.errors import ConfigError
-from latentsdf.ranges import require_in_range
-from latentsdf.train import require_valid
+from latentsdf.config import loader
+from latentsdf.config.training import Config, LossConfig, TrainConfig
+from latentsdf.config.validation import require_in_range
+from latentsdf.training.train import require_valid
+from latentsdf.utils.errors import ConfigError
 
 WEIGHTS = [f"loss.{field.name}" for field in fields(LossConfig) if field.type is float]
 RATES = [f"train.{field.name}" for field in fields(TrainConfig) if field.name.startswith("lr_")]
 
 
 def _with(name: str, value: float) -> Config:
-    return settings.from_dict(Config, settings.merge(asdict(Config()), {name: value}), "a.yaml")
+    return loader.from_dict(Config, loader.merge(asdict(Config()), {name: value}), "a.yaml")
 
 
 @pytest.mark.parametrize("name", [*WEIGHTS, *RATES, "train.code_std", "train.minutes", "train.free_share"])

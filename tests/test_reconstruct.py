@@ -16,19 +16,20 @@ from conftest import files_of
 
 import latentsdf as ls
 from latentsdf.cli.main import main
-from latentsdf.cloud_config import FieldLossConfig, Nearby, NetworkConfig, ReconstructConfig
-from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError, MeshError, TrainingError
-from latentsdf.geometry.cloud import read_cloud
-from latentsdf.geometry.field_metrics import compare_fields
+from latentsdf.config.reconstruction import FieldLossConfig, Nearby, NetworkConfig, ReconstructConfig
+from latentsdf.config.validation import require_in_range
+from latentsdf.data.mixture import Mixture
 from latentsdf.geometry.mesh import Similarity
-from latentsdf.mixture import Mixture
-from latentsdf.ranges import require_in_range
-from latentsdf.reconstruction import METHODS, Reconstruction, preset
+from latentsdf.geometry.metrics.field import compare_fields
+from latentsdf.geometry.pointcloud.point_cloud import read_cloud
 from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.measure import measure
-from latentsdf.reconstruction.picture import level_sets
 from latentsdf.reconstruction.planar import load_truth, measure_planar
+from latentsdf.reconstruction.plots import level_sets
+from latentsdf.reconstruction.presets import METHODS, preset
+from latentsdf.reconstruction.result import Reconstruction
 from latentsdf.reconstruction.sampling import Batch, Sampler
+from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError, MeshError, TrainingError
 
 
 def _circle(count: int, radius: float) -> np.ndarray:

@@ -11,15 +11,15 @@ from conftest import SMALL_MODEL, files_of
 
 import latentsdf as ls
 from latentsdf import cli
-from latentsdf.config import InvertConfig, RefineConfig
-from latentsdf.delta import Delta, Refined, fingerprint
-from latentsdf.evaluate import evaluate
-from latentsdf.geometry.furniture import furniture
+from latentsdf.config.inversion import InvertConfig, RefineConfig
+from latentsdf.data.furniture import furniture
+from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.geometry.mesh import clean, load, normalize, save
-from latentsdf.geometry.metrics import compare
-from latentsdf.invert import Inversion
-from latentsdf.model.field import LatentSDF
-from latentsdf.refine import Detail, observe_detail, refine
+from latentsdf.geometry.metrics.surface import compare
+from latentsdf.latent.inversion.delta import Delta, Refined, fingerprint
+from latentsdf.latent.inversion.invert import Inversion
+from latentsdf.latent.inversion.refine import Detail, observe_detail, refine
+from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.space import ShapeSpace
 
 FIT = InvertConfig(steps=60, starts=2, points=1024)

@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 import latentsdf as ls
-from latentsdf.retrieve import CodeIndex, Hits, Kind, Metric, rerank
+from latentsdf.latent.retrieval import CodeIndex, Hits, Kind, Metric, rerank
 
 RNG = np.random.default_rng(0)
 CODES = RNG.normal(size=(12_000, 8)).astype(np.float32) * np.linspace(2, 0.3, 8, dtype=np.float32)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.config import SamplingConfig
-from latentsdf.errors import ConfigError
-from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.sampling import lattice_points, sample
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.mesh_sdf.sampling import lattice_points, sample
+from latentsdf.utils.errors import ConfigError
 
 CONFIG = SamplingConfig(
     resolution=64, band_voxels=3.0, sparse_resolution=16, near=2000, near_std=0.025, uniform=1000, surface=1500

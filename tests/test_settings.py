@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from latentsdf.cloud_config import ReconstructConfig
-from latentsdf.config import Config
-from latentsdf.errors import ConfigError
-from latentsdf.settings import from_dict, load, merge
+from latentsdf.config.loader import from_dict, load, merge
+from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.training import Config
+from latentsdf.utils.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 

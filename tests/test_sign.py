@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.furniture import furniture
-from latentsdf.geometry.inside import lattice_inside
+from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import clean, load, normalize
-from latentsdf.geometry.orient import orient_by_visibility
-from latentsdf.geometry.sampling import lattice_points
-from latentsdf.geometry.sign import sides
+from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
+from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.mesh_sdf.sampling import lattice_points
+from latentsdf.geometry.mesh_sdf.sign import sides
+from latentsdf.geometry.mesh_sdf.visibility import orient_by_visibility
 
 DAMAGES = ("deleted", "flipped 20 %", "flipped 50 %", "doubled", "wall", "overlapping")
 

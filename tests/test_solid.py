@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.config import SamplingConfig
-from latentsdf.geometry.sampling import band_width, lattice_points, sample
-from latentsdf.geometry.solid import Solid
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.geometry.mesh_sdf.sampling import band_width, lattice_points, sample
+from latentsdf.geometry.mesh_sdf.solid import Solid
 
 CONFIG = SamplingConfig(resolution=64, band_voxels=3.0, sparse_resolution=16, near=1500, uniform=800, surface=1500)
 RADIUS = band_width(64, 3.0) / 2

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from conftest import SMALL_SAMPLING, files_of
 
-from latentsdf import cli, layout, strata
-from latentsdf import store as store_module
-from latentsdf.errors import ConfigError, StoreError
-from latentsdf.geometry.furniture import furniture
+from latentsdf import cli
+from latentsdf.data import band_codec, zarr_layout
+from latentsdf.data import store as store_module
+from latentsdf.data.furniture import furniture
+from latentsdf.data.records import ShapeRecord
+from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh import normalize
-from latentsdf.geometry.sampling import sample
-from latentsdf.record import ShapeRecord
-from latentsdf.store import SampleStore
+from latentsdf.geometry.mesh_sdf.sampling import sample
+from latentsdf.utils.errors import ConfigError, StoreError
 from preprocessing import __main__ as preprocess
 
 
@@ -58,7 +59,7 @@ def test_what_is_written_is_read_back(record: ShapeRecord, tmp_path: Path) -> No
 def test_every_stratum_is_a_fair_sample_of_the_band(
     record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(strata, "STRATUM_ROWS", 2000)
+    monkeypatch.setattr(band_codec, "STRATUM_ROWS", 2000)
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(record)
     whole_index, whole = record.samples.band_index, record.samples.band_distance
@@ -86,8 +87,8 @@ def test_strata_give_back_any_set_of_vertices(resolution: int) -> None:
     last = (resolution + 1) ** 3 - 1
     index = np.unique(np.append(rng.integers(0, last, 5000), [0, last])).astype(np.uint32)
     distance = (index % 1001 / 500 - 1).astype(np.float32) * np.float32(0.02)
-    coded = strata.encode(index, distance, resolution, 0.02, rng)
-    back, value = strata.decode(coded, resolution, 0.02)
+    coded = band_codec.encode(index, distance, resolution, 0.02, rng)
+    back, value = band_codec.decode(coded, resolution, 0.02)
     order = np.argsort(back)
     assert np.array_equal(back[order], index)
     assert np.abs(value[order] - distance).max() <= 0.02 / 65_534 * 1.01
@@ -102,7 +103,7 @@ def test_a_write_that_fails_leaves_nothing_and_a_full_disk_is_named(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(layout, "_put", full)
+        patch.setattr(zarr_layout, "_put", full)
         with pytest.raises(StoreError, match=r"s\.zarr: the disk is full; shapes written before are complete"):
             store.write(record)
     assert store.keys() == []

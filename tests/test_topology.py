@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.geometry.topology import closed_and_consistent, weld
+from latentsdf.geometry.mesh_sdf.topology import closed_and_consistent, weld
 
 
 @pytest.mark.parametrize(

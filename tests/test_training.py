@@ -18,16 +18,19 @@ from conftest import files_of, new_run, small_config
 from PIL import Image
 
 import latentsdf as ls
-from latentsdf import budget, checkpoint, cli, objective, parallel, train
-from latentsdf.config import Branch, BranchConfig, Config, LossConfig, ModelConfig, SamplingConfig, TrainConfig
-from latentsdf.dataset import Batch, Classes, bytes_of, load
-from latentsdf.geometry.sampling import lattice_points
-from latentsdf.journal import open_journal, reconstructions
-from latentsdf.model.field import LatentSDF
-from latentsdf.objective import Objective
-from latentsdf.pool import Pool
-from latentsdf.schedule import learning_rate, ramp
-from latentsdf.store import SampleStore
+from latentsdf import cli
+from latentsdf.config.model import Branch, BranchConfig, ModelConfig
+from latentsdf.config.sampling import SamplingConfig
+from latentsdf.config.training import Config, LossConfig, TrainConfig
+from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sdf_batches import Batch, Classes, bytes_of, load
+from latentsdf.data.store import SampleStore
+from latentsdf.geometry.mesh_sdf.sampling import lattice_points
+from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.training import checkpoint, distributed, memory_estimate, objective, train
+from latentsdf.training.logger import open_journal, reconstructions
+from latentsdf.training.lr_schedule import learning_rate, ramp
+from latentsdf.training.objective import Objective
 from preprocessing.job import run as preprocess
 from preprocessing.sources import procedural
 
@@ -37,14 +40,14 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
     """Twelve lamps of several strata each."""
-    from latentsdf import strata
+    from latentsdf.data import band_codec
 
     path = tmp_path_factory.mktemp("many") / "lamps.zarr"
     sampling = SamplingConfig(resolution=32, band_voxels=3, sparse_resolution=16, near=900, uniform=900, surface=10)
     assert not preprocess(procedural(["lamp"], count=12), path, sampling, workers=2).failed
     store = SampleStore.open(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(strata, "STRATUM_ROWS", 500)
+        patch.setattr(band_codec, "STRATUM_ROWS", 500)
         for key in store:
             store.write(store.read(key))
     assert store.band_strata(store.keys()[0]) > 4
@@ -62,7 +65,7 @@ def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig
 def halves(monkeypatch: pytest.MonkeyPatch, many: SampleStore) -> None:
     """Parts of half a shape."""
     mean = sum(bytes_of(many, key, lattice=False) for key in many) / len(many)
-    monkeypatch.setattr("latentsdf.pool._PART_BYTES", 0.5 * mean)
+    monkeypatch.setattr("latentsdf.data.sample_pool._PART_BYTES", 0.5 * mean)
 
 
 def _same(a: Batch, b: Batch) -> bool:
@@ -172,7 +175,7 @@ def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypa
     settings, device = _streaming(many, 5), torch.device("meta")
     for room, holds in ((3, "meta"), (1, "cpu")):
         whole = sum(bytes_of(many, key, lattice=False) for key in many)
-        monkeypatch.setattr("latentsdf.pool.free_memory", lambda _, free=room * whole: free)
+        monkeypatch.setattr("latentsdf.data.sample_pool.free_memory", lambda _, free=room * whole: free)
         pool = Pool(many, many.keys(), settings, LossConfig(), device=device)
         assert pool.streams == (holds == "cpu")
         pool.fill(0)
@@ -323,15 +326,15 @@ def test_two_processes_equal_one_with_the_doubled_batch(store_path: Path, tmp_pa
 
 
 def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [parallel.local_device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
+    assert [distributed.local_device(name) for name in ("cpu", "cuda", "cuda:1")] == ["cpu", "cuda", "cuda:1"]
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [parallel.local_device(name) for name in ("cpu", "cuda", "auto")] == ["cpu", "cuda:3", "cuda:3"]
+    assert [distributed.local_device(name) for name in ("cpu", "cuda", "auto")] == ["cpu", "cuda:3", "cuda:3"]
     with pytest.raises(ls.ConfigError, match="4 processes cannot share cuda:1; with --device cuda each takes"):
-        parallel.local_device("cuda:1")
+        distributed.local_device("cuda:1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
-    assert parallel.local_device("cuda:1") == "cuda:1"
+    assert distributed.local_device("cuda:1") == "cuda:1"
 
 
 @pytest.fixture(scope="module")
@@ -441,7 +444,7 @@ def test_the_estimate_counts_what_is_allocated(store_path: Path) -> None:
     config = small_config()
     run = new_run(store_path, config)
     run.train_step()
-    need = budget.memory_need(config, run.pool)
+    need = memory_estimate.memory_need(config, run.pool)
     grid, table = run.grid_adam, run.model.grid
     assert grid is not None and table is not None
     assert need.grid == sum(x.nbytes for x in (table.table, grid.first, grid.second, grid.count)) + 4 * len(table.table)
@@ -449,9 +452,9 @@ def test_the_estimate_counts_what_is_allocated(store_path: Path) -> None:
     assert need.codes == sum(x.nbytes for x in (codes.table, codes.first, codes.second, codes.count))
     assert need.networks == 4 * sum(p.nbytes for p in run.networks)
     assert need.samples == sum(part.nbytes for part in run.pool._parts)
-    assert "MORE THAN IS FREE" not in budget.describe(config, run.pool)
+    assert "MORE THAN IS FREE" not in memory_estimate.describe(config, run.pool)
     huge = replace(config, model=replace(config.model, grid=replace(config.model.grid, resolution=2000)))
-    assert "MORE THAN IS FREE: lower train.memory_gb" in budget.describe(huge, run.pool)
+    assert "MORE THAN IS FREE: lower train.memory_gb" in memory_estimate.describe(huge, run.pool)
 
 
 def test_pictures_show_both_branches_of_the_first_shapes(store_path: Path, tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from safetensors.torch import save_file
 
 import latentsdf as ls
 from latentsdf import cli
-from latentsdf.geodesic import lengths
-from latentsdf.geometry.furniture import furniture
+from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import save
-from latentsdf.interpolate import interpolate, smoothness
-from latentsdf.render import animation, render_field, render_mesh, tracing_cost, turntable
-from latentsdf.slices import render_slice
+from latentsdf.latent.geodesic import lengths
+from latentsdf.latent.interpolation import interpolate, smoothness
+from latentsdf.rendering.render import animation, render_field, render_mesh, tracing_cost, turntable
+from latentsdf.rendering.slices import render_slice
 from latentsdf.space import ShapeSpace
 
 
@@ -225,7 +225,7 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_work(
     for name in ("invert_many", "extract"):
         monkeypatch.setattr(ShapeSpace, name, work)
     monkeypatch.setattr("latentsdf.reconstruction.reconstruct", work)
-    monkeypatch.setattr("latentsdf.evaluate.evaluate", work)
+    monkeypatch.setattr("latentsdf.evaluation.evaluate.evaluate", work)
     taken, space = tmp_path / "taken", [str(space_path), "--device", "cpu"]
     taken.write_text("a file")
     points, words, empty = tmp_path / "points.npy", tmp_path / "words.npy", tmp_path / "empty.npy"

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from latentsdf.cli import flags
-from latentsdf.cli.numbers import positive, whole
-from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.cli import common_args
+from latentsdf.cli.arg_types import positive, whole
+from latentsdf.cli.parser import Verbs, verb
 
 
 def add(verbs: Verbs) -> None:
@@ -16,14 +16,14 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--minutes", type=positive(), default=4.5, help="training time (%(default)s)")
     parser.add_argument("--per-family", type=whole(1), default=40, help="training shapes of each family (%(default)s)")
     parser.add_argument("--workers", type=whole(0), default=0, help="preprocessing workers; 0 for one a core")
-    flags.seed(parser, "the training")
-    flags.device(parser)
+    common_args.seed(parser, "the training")
+    common_args.device(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.demo import demo
+    from latentsdf.cli.demo_pipeline import demo
 
-    flags.require_folder(arguments.out)
+    common_args.require_folder(arguments.out)
     return demo(
         arguments.out,
         minutes=arguments.minutes,

@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from latentsdf.cli import flags, shapes
-from latentsdf.cli.numbers import positive, whole
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.config import InvertConfig, Reference
-from latentsdf.errors import ConfigError
-from latentsdf.progress import console, show_note
+from latentsdf.cli import common_args, shape_args
+from latentsdf.cli.arg_types import positive, whole
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.config.inversion import InvertConfig, Reference
+from latentsdf.utils.console import console, show_note
+from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentsdf.space import CodeLike
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "evaluate", run, "compare reconstructions with meshes, definitions stated")
-    flags.space(parser)
+    common_args.space(parser)
     parser.add_argument("--meshes", type=Path, required=True, help="folder of reference meshes, searched in depth")
     parser.add_argument("--split", type=Path, help="DeepSDF split file that selects them")
     parser.add_argument("--invert", action="store_true", help="unseen shapes: invert each mesh first")
     parser.add_argument("--one-code", action="store_true", help="invert by the one code alone, without codes by layer")
-    flags.refining(parser)
+    common_args.refining(parser)
     parser.add_argument(
         "--fits", type=Path, help="folder of latentsdf invert: measure what it wrote, by name of the mesh"
     )
@@ -37,32 +37,32 @@ def add(verbs: Verbs) -> None:
         default="samples",
         help="what of the meshes is compared with: samples, or their vertices as Compact-SDF does (%(default)s)",
     )
-    flags.seed(parser, "the samples")
+    common_args.seed(parser, "the samples")
     parser.add_argument("--out", type=Path, help="folder for metrics.json, metrics.csv and worst.png (the worst 12)")
-    flags.decoding(parser)
+    common_args.decoding(parser)
     parser.set_defaults(exit_code=lambda result: 0 if result["shapes"] else 1)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.evaluate import evaluate, load_references
-    from latentsdf.geometry.files import find_meshes
-    from latentsdf.geometry.metrics import TAUS
-    from latentsdf.render import comparison_sheet
+    from latentsdf.data.mesh_datasets import find_meshes
+    from latentsdf.evaluation.evaluate import evaluate, load_references
+    from latentsdf.geometry.metrics.surface import TAUS
+    from latentsdf.rendering.render import comparison_sheet
 
-    refinement = flags.refinement(arguments)
+    refinement = common_args.refinement(arguments)
     if refinement is not None and not arguments.invert:
         raise ConfigError("--refine goes with --invert; training shapes and fits have their detail already")
     if arguments.one_code and not arguments.invert:
         raise ConfigError("--one-code goes with --invert; training shapes have one code, fits what they were given")
     if arguments.invert and arguments.fits is not None:
         raise ConfigError("--fits measures what was inverted before; leave out --invert")
-    flags.require_folder(arguments.out)
-    space = flags.load_space(arguments)
+    common_args.require_folder(arguments.out)
+    space = common_args.load_space(arguments)
     found = find_meshes(arguments.meshes, split=arguments.split)
     fits: dict[str, CodeLike] | None = None
     unread: dict[str, str] = {}
     if arguments.fits is not None:
-        fits, unread = shapes.fits_in(space, arguments.fits, {file.id for file in found})
+        fits, unread = shape_args.fits_in(space, arguments.fits, {file.id for file in found})
         found = [file for file in found if file.id in fits]
     references, failed = load_references(found)
     evaluation, reconstructions = evaluate(

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.progress import console
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.utils.console import console
 
 
 def add(verbs: Verbs) -> None:
@@ -20,8 +20,8 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.exchange import export_samples
-    from latentsdf.store import SampleStore
+    from latentsdf.data.import_export import export_samples
+    from latentsdf.data.store import SampleStore
 
     store = SampleStore.open(arguments.store)
     keys = export_samples(store, arguments.out, arguments.id, arguments.compression)

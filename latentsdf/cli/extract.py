@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsdf.cli import flags, shapes
-from latentsdf.cli.numbers import number, whole
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError, LatentSDFError
-from latentsdf.progress import console, show_note, track
+from latentsdf.cli import common_args, shape_args
+from latentsdf.cli.arg_types import number, whole
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.utils.console import console, show_note, track
+from latentsdf.utils.errors import ConfigError, LatentSDFError
 
 if TYPE_CHECKING:
     import trimesh
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "extract", run, "decode shapes to meshes, each in its own frame")
-    flags.space(parser)
-    ways = flags.shape(parser, several="several get a file each in the folder --out")
+    common_args.space(parser)
+    ways = common_args.shape(parser, several="several get a file each in the folder --out")
     ways.add_argument("--all", action="store_true", help="every training shape")
-    flags.decoding(parser)
+    common_args.decoding(parser)
     parser.add_argument("--largest-component", action="store_true", help="drop everything but the largest piece")
     parser.add_argument(
         "--smallest-piece",
@@ -53,11 +53,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"{kind.name}: normals are written to {', '.join(meshes.WITH_NORMALS)} files")
     if several and arguments.out.suffix.lower() in meshes.SUFFIXES:
         raise ConfigError(f"several shapes go into a folder, got --out {arguments.out}; choose files by --suffix")
-    flags.require_folder(arguments.out if several else arguments.out.parent)
-    space = flags.load_space(arguments)
+    common_args.require_folder(arguments.out if several else arguments.out.parent)
+    space = common_args.load_space(arguments)
     if several:
-        return _extract_each(space, space.ids if arguments.all else list(shapes.queries(space, arguments)), arguments)
-    (shape,) = shapes.queries(space, arguments).values()
+        return _extract_each(
+            space, space.ids if arguments.all else list(shape_args.queries(space, arguments)), arguments
+        )
+    (shape,) = shape_args.queries(space, arguments).values()
     mesh = _decoded(space, shape, arguments)
     meshes.save(mesh, arguments.out)
     console.print(f"{arguments.out}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces")

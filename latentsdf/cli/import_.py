@@ -5,10 +5,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.config import Normalization
-from latentsdf.errors import StoreError
-from latentsdf.progress import console, show_note
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.config.sampling import Normalization
+from latentsdf.utils.console import console, show_note
+from latentsdf.utils.errors import StoreError
 
 
 def add(verbs: Verbs) -> None:
@@ -31,7 +31,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.exchange import import_samples
+    from latentsdf.data.import_export import import_samples
 
     report = import_samples(
         arguments.source,

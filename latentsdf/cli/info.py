@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.utils.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
@@ -16,7 +16,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.report import describe_checkpoint, describe_store
+    from latentsdf.evaluation.html_report import describe_checkpoint, describe_store
 
     path: Path = arguments.path
     if not path.is_dir():

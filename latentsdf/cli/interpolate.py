@@ -4,16 +4,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from latentsdf.cli import flags, frames, shapes
-from latentsdf.cli.numbers import whole
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.progress import console
+from latentsdf.cli import common_args, frame_output, shape_args
+from latentsdf.cli.arg_types import whole
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.utils.console import console
 
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "interpolate", run, "walk between shapes: a PNG strip, a GIF, or one mesh a step")
-    flags.space(parser)
+    common_args.space(parser)
     parser.add_argument("--ids", nargs="+", required=True, help="two or more training shapes or code.npy files")
     parser.add_argument("--steps", type=whole(2), default=9, help="shapes on the path, ends included (%(default)s)")
     parser.add_argument(
@@ -23,18 +23,18 @@ def add(verbs: Verbs) -> None:
         help="how codes move: straight, turning at constant speed, or so that the shape changes least (%(default)s)",
     )
     parser.add_argument("--out", type=Path, required=True, help="strip.png, walk.gif, or a folder for meshes and codes")
-    flags.decoding(parser, 128)
+    common_args.decoding(parser, 128)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.interpolate import smoothness
+    from latentsdf.latent.interpolation import smoothness
 
-    frames.require_writable(arguments.out)
-    space = flags.load_space(arguments)
-    ends = [shapes.named_code(space, name) for name in arguments.ids]
+    frame_output.require_writable(arguments.out)
+    space = common_args.load_space(arguments)
+    ends = [shape_args.named_code(space, name) for name in arguments.ids]
     codes = space.interpolate(*ends, steps=arguments.steps, method=arguments.method)
-    meshes = frames.decode(space, codes, arguments.resolution, arguments.mode)
-    frames.write(arguments.out, codes, meshes)
+    meshes = frame_output.decode(space, codes, arguments.resolution, arguments.mode)
+    frame_output.write(arguments.out, codes, meshes)
     smooth = smoothness(meshes)
     console.print(
         f"{arguments.out}: {len(codes)} steps from {arguments.ids[0]} to {arguments.ids[-1]}; the surface travels "

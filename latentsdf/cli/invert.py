@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from latentsdf.cli import flags, shapes
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
-from latentsdf.folders import require_free
-from latentsdf.progress import console, show_note
+from latentsdf.cli import common_args, shape_args
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.utils.console import console, show_note
+from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
+from latentsdf.utils.output_folders import require_free
 
 if TYPE_CHECKING:
     import trimesh
 
-    from latentsdf.invert import Inversion
-    from latentsdf.observation import Observation
+    from latentsdf.latent.inversion.invert import Inversion
+    from latentsdf.latent.inversion.observation import Observation
     from latentsdf.space import ShapeSpace, Target
 
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "invert", run, "fit codes to meshes, point clouds, or signed samples")
-    flags.space(parser)
+    common_args.space(parser)
     what = (
         "mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv, normals where the file has them) or "
         ".npy of signed samples (N,4); several are fitted together"
@@ -34,16 +34,16 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("target", type=Path, nargs="+", help=what)
     where = "folder for code.npy, mesh.ply, report.json; of several targets each gets a folder in it, by file name"
     parser.add_argument("--out", type=Path, required=True, help=where)
-    flags.inverting(parser)
+    common_args.inverting(parser)
     parser.add_argument("--one-code", action="store_true", help="no codes by layer: decode the one code alone")
-    flags.refining(parser)
-    flags.decoding(parser)
+    common_args.refining(parser)
+    common_args.decoding(parser)
     parser.set_defaults(exit_code=lambda result: 1 if _nothing_fitted(result) else 0)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.geometry.cloud_files import load_target
-    from latentsdf.invert import TOGETHER
+    from latentsdf.geometry.pointcloud.io import load_target
+    from latentsdf.latent.inversion.invert import TOGETHER
 
     paths: list[Path] = arguments.target
     name, count = Counter(path.stem for path in paths).most_common(1)[0]
@@ -53,8 +53,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     folders = {path: arguments.out if alone else arguments.out / path.stem for path in paths}
     for folder in folders.values():
         require_free(folder, "fit", overwrite=True)
-    space = flags.load_space(arguments)
-    config, refinement = flags.inversion(arguments, by_layer=not arguments.one_code), flags.refinement(arguments)
+    space = common_args.load_space(arguments)
+    config, refinement = (
+        common_args.inversion(arguments, by_layer=not arguments.one_code),
+        common_args.refinement(arguments),
+    )
     targets: dict[Path, Target] = {}
     observations: dict[Path, Observation] = {}
     reports: dict[Path, dict[str, Any]] = {}
@@ -70,7 +73,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 raise
             reports[path] = _failed(path, error)
     for path in observations:
-        flags.require_folder(folders[path])
+        common_args.require_folder(folders[path])
     # Batch by batch, so that what is done is written when a later one is interrupted.
     left = list(observations)
     while left:
@@ -117,12 +120,12 @@ def _keep(
         empty = error
     np.save(out / "code.npy", fit.code)
     if fit.layers is not None:
-        np.save(out / shapes.LAYERS, fit.layers)
+        np.save(out / shape_args.LAYERS, fit.layers)
     if fit.delta is not None:
-        fit.delta.save(out / shapes.DELTA)
+        fit.delta.save(out / shape_args.DELTA)
     if surface is not None:
         meshes.save(surface, out / "mesh.ply")
-    for name, part in ((shapes.DELTA, fit.delta), (shapes.LAYERS, fit.layers), ("mesh.ply", surface)):
+    for name, part in ((shape_args.DELTA, fit.delta), (shape_args.LAYERS, fit.layers), ("mesh.ply", surface)):
         if part is None:
             (out / name).unlink(missing_ok=True)
     try:

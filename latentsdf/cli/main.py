@@ -23,9 +23,9 @@ from latentsdf.cli import (
     sample,
     train,
 )
-from latentsdf.cli.verbs import EXAMPLES
-from latentsdf.errors import ConfigError, LatentSDFError
-from latentsdf.progress import console, show_error
+from latentsdf.cli.parser import EXAMPLES
+from latentsdf.utils.console import console, show_error
+from latentsdf.utils.errors import ConfigError, LatentSDFError
 
 _VERBS = (
     demo,

@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from latentsdf.cli import flags
-from latentsdf.cli.numbers import positive, resolution
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.cloud_config import ReconstructMethod
-from latentsdf.errors import CheckpointError, ConfigError
-from latentsdf.folders import require_free
-from latentsdf.progress import console, show_note
+from latentsdf.cli import common_args
+from latentsdf.cli.arg_types import positive, resolution
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.config.reconstruction import ReconstructMethod
+from latentsdf.utils.console import console, show_note
+from latentsdf.utils.errors import CheckpointError, ConfigError
+from latentsdf.utils.output_folders import require_free
 
 if TYPE_CHECKING:
-    from latentsdf.cloud_config import ReconstructConfig
+    from latentsdf.config.reconstruction import ReconstructConfig
 
 _WRITTEN = (
     "field.json",
@@ -53,19 +53,19 @@ def add(verbs: Verbs) -> None:
         help="report how far the result is off what the points came from: a closed mesh, "
         "in 2D an .npz with sdf_grid, grid_axis and surface_points",
     )
-    flags.seed(parser, "the start and the draws")
-    flags.device(parser)
+    common_args.seed(parser, "the start and the draws")
+    common_args.device(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry import mesh as meshes
-    from latentsdf.geometry.cloud_files import load_points
-    from latentsdf.levels import Axis
-    from latentsdf.reconstruction import reconstruct
+    from latentsdf.geometry.pointcloud.io import load_points
     from latentsdf.reconstruction.measure import measure
-    from latentsdf.reconstruction.picture import level_sets, phase
     from latentsdf.reconstruction.planar import load_truth, measure_planar
-    from latentsdf.render import tracing_cost
+    from latentsdf.reconstruction.plots import level_sets, phase
+    from latentsdf.reconstruction.reconstruct import reconstruct
+    from latentsdf.rendering.level_sets import Axis
+    from latentsdf.rendering.render import tracing_cost
 
     points = load_points(arguments.points)
     config = _config(arguments, 2 if points.shape[1] == 2 else 3)
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     elif arguments.truth is not None:
         solid = meshes.load(arguments.truth)
     _require_free(arguments)
-    flags.require_folder(arguments.out)
+    common_args.require_folder(arguments.out)
     unfinished = arguments.out / _UNFINISHED
     if not arguments.resume:
         unfinished.unlink(missing_ok=True)
@@ -128,14 +128,14 @@ def _require_free(arguments: argparse.Namespace) -> None:
 
 
 def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
-    from latentsdf import settings
-    from latentsdf.cloud_config import ReconstructConfig
-    from latentsdf.reconstruction import preset
+    from latentsdf.config import loader
+    from latentsdf.config.reconstruction import ReconstructConfig
+    from latentsdf.reconstruction.presets import preset
 
     if arguments.config is not None:
         if arguments.method is not None or arguments.paper:
             raise ConfigError("--config says everything; leave --method and --paper out")
-        base = dataclasses.asdict(settings.load(ReconstructConfig, arguments.config))
+        base = dataclasses.asdict(loader.load(ReconstructConfig, arguments.config))
     else:
         base = dataclasses.asdict(preset(arguments.method or "latentsdf", dim, arguments.paper))
     useless = "loss." if base["method"] == "medial_axis" else "medial."
@@ -150,4 +150,4 @@ def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
             overrides[name] = getattr(arguments, name)
     if arguments.minutes is not None and arguments.steps is None:
         overrides.setdefault("steps", 10_000_000)
-    return settings.from_dict(ReconstructConfig, settings.merge(base, overrides), "command line")
+    return loader.from_dict(ReconstructConfig, loader.merge(base, overrides), "command line")

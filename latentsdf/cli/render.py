@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsdf.cli import flags, shapes
-from latentsdf.cli.numbers import number, whole
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError
-from latentsdf.progress import console
+from latentsdf.cli import common_args, shape_args
+from latentsdf.cli.arg_types import number, whole
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.utils.console import console
+from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,8 +27,8 @@ _MILLISECONDS = 80
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "render", run, "a picture of a shape: sphere tracing, no OpenGL; a slice; a turntable")
-    flags.space(parser)
-    flags.shape(
+    common_args.space(parser)
+    common_args.shape(
         parser, mesh="picture a mesh file instead, normalized as the space does", several="several make a sheet"
     )
     parser.add_argument(
@@ -57,7 +57,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.render import animation, turntable
+    from latentsdf.rendering.render import animation, turntable
 
     if arguments.style != "slice" and (arguments.axis != "z" or arguments.offset != 0):
         raise ConfigError("--axis and --offset place a slice; pass --style slice, or leave them out")
@@ -65,13 +65,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("--trace is for pictures of --mesh; shapes of the space are traced always, slices never")
     turns = arguments.out.suffix.lower() == ".gif" and arguments.style != "slice"
     if not turns:
-        flags.require_png(arguments.out)
-    flags.require_folder(arguments.out.parent)
-    space = flags.load_space(arguments)
+        common_args.require_png(arguments.out)
+    common_args.require_folder(arguments.out.parent)
+    space = common_args.load_space(arguments)
     if arguments.mesh is not None:
         picture = _of_mesh(space, arguments)
     else:
-        shown = shapes.queries(space, arguments)
+        shown = shape_args.queries(space, arguments)
         picture = _sheet({name: _of_shape(space, query, arguments) for name, query in shown.items()})
     if turns:
         pictures = turntable(picture, _FRAMES)
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _sheet(pictures: "dict[str, Picture]") -> "Picture":
     """One picture as it is, several in a grid with their names under them."""
-    from latentsdf.render import contact_sheet
+    from latentsdf.rendering.render import contact_sheet
 
     names = list(pictures)
     if len(names) == 1:
@@ -96,8 +96,8 @@ def _sheet(pictures: "dict[str, Picture]") -> "Picture":
 
 
 def _of_shape(space: "ShapeSpace", query: "CodeLike", arguments: argparse.Namespace) -> "Picture":
-    from latentsdf.render import render_field
-    from latentsdf.slices import render_slice
+    from latentsdf.rendering.render import render_field
+    from latentsdf.rendering.slices import render_slice
 
     general = arguments.mode == "general"
     if arguments.style == "slice":
@@ -114,9 +114,9 @@ def _of_mesh(space: "ShapeSpace", arguments: argparse.Namespace) -> "Picture":
     import torch
 
     from latentsdf.geometry import mesh as meshes
-    from latentsdf.geometry.distance import MeshDistance
-    from latentsdf.render import render_field, render_mesh
-    from latentsdf.slices import render_slice
+    from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+    from latentsdf.rendering.render import render_field, render_mesh
+    from latentsdf.rendering.slices import render_slice
 
     mesh, _ = meshes.normalize(meshes.clean(meshes.load(arguments.mesh))[0], space.normalization)
     look = {"size": arguments.size, "elevation": arguments.elevation, "style": arguments.style}

@@ -5,10 +5,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsdf.cli import flags, shapes
-from latentsdf.cli.numbers import whole
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.progress import console, show_note
+from latentsdf.cli import common_args, shape_args
+from latentsdf.cli.arg_types import whole
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.utils.console import console, show_note
 
 if TYPE_CHECKING:
     from latentsdf.space import CodeLike, ShapeSpace
@@ -21,8 +21,8 @@ _SIZE = 200
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "retrieve", run, "the training shapes most like a shape", _NOTE)
-    flags.space(parser)
-    flags.shape(parser, mesh="query by a mesh or points, any file that invert takes, through inversion")
+    common_args.space(parser)
+    common_args.shape(parser, mesh="query by a mesh or points, any file that invert takes, through inversion")
     parser.add_argument(
         "--add", type=Path, nargs="+", default=[], help="fits to find too from now on: folders of invert, or code.npy"
     )
@@ -38,27 +38,27 @@ def add(verbs: Verbs) -> None:
         "--rerank", type=whole(0), default=0, help="order this many hits by Chamfer distance of surfaces; 0 for none"
     )
     parser.add_argument("--out", type=Path, help="PNG of the query and its hits")
-    flags.inverting(parser)
+    common_args.inverting(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    flags.require_png(arguments.out)
-    flags.require_folder(arguments.out.parent if arguments.out is not None else None)
+    common_args.require_png(arguments.out)
+    common_args.require_folder(arguments.out.parent if arguments.out is not None else None)
     if arguments.mesh is None:
-        flags.refuse_inverting(arguments)
-    space = flags.load_space(arguments)
+        common_args.refuse_inverting(arguments)
+    space = common_args.load_space(arguments)
     changes = _change(space, arguments)
     if changes and arguments.id is None and arguments.code is None and arguments.mesh is None:
         return changes
     if arguments.mesh is not None:
-        query: CodeLike = space.invert(arguments.mesh, flags.inversion(arguments))
+        query: CodeLike = space.invert(arguments.mesh, common_args.inversion(arguments))
     else:
-        query = shapes.query(space, arguments)
+        query = shape_args.query(space, arguments)
     hits = space.nearest(query, arguments.k, metric=arguments.metric, rerank=arguments.rerank, kind=arguments.kind)
     for place, (name, distance) in enumerate(zip(hits.ids, hits.distances, strict=True), start=1):
         console.print(f"{place:3d}  {name}  {distance:.4f}")
     if arguments.out is not None:
-        from latentsdf.render import contact_sheet, render_mesh
+        from latentsdf.rendering.render import contact_sheet, render_mesh
 
         # Bare codes, so that all stand in model space; of added fits an index may not keep them.
         known = {name: distance for name, distance in zip(hits.ids, hits.distances, strict=True) if name in space.ids}
@@ -76,8 +76,8 @@ def _change(space: "ShapeSpace", arguments: argparse.Namespace) -> dict[str, Any
 
     if not arguments.add and not arguments.remove:
         return None
-    flags.require_folder(space.folder)
-    codes = [space.code(shapes.read_code(space, path)).cpu().numpy() for path in arguments.add]
+    common_args.require_folder(space.folder)
+    codes = [space.code(shape_args.read_code(space, path)).cpu().numpy() for path in arguments.add]
     index = space.index(arguments.metric, arguments.kind)
     if arguments.remove:
         index.remove(arguments.remove)

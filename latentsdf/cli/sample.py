@@ -5,17 +5,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from latentsdf.cli import flags, frames, shapes
-from latentsdf.cli.numbers import whole
-from latentsdf.cli.verbs import Verbs, verb
-from latentsdf.errors import ConfigError
-from latentsdf.progress import console
+from latentsdf.cli import common_args, frame_output, shape_args
+from latentsdf.cli.arg_types import whole
+from latentsdf.cli.parser import Verbs, verb
+from latentsdf.utils.console import console
+from latentsdf.utils.errors import ConfigError
 
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
     parser = verb(verbs, "sample", run, "shapes in no training set: mean, random, principal directions, sums")
-    flags.space(parser)
+    common_args.space(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--mean", action="store_true", help="the mean shape")
     what.add_argument("--random", type=whole(1), metavar="N", help="drawn from the distribution of the training codes")
@@ -25,16 +25,16 @@ def add(verbs: Verbs) -> None:
     what.add_argument(
         "--sum", nargs="+", metavar="W*SHAPE", help="mean + sum of weight * (code - mean), e.g. 1*A -1*B 1*C"
     )
-    flags.seed(parser, "--random")
+    common_args.seed(parser, "--random")
     parser.add_argument(
-        "--out", type=Path, required=True, help="strip.png, frames.gif, or a folder for meshes and codes"
+        "--out", type=Path, required=True, help="strip.png, frame_output.gif, or a folder for meshes and codes"
     )
-    flags.decoding(parser, 128)
+    common_args.decoding(parser, 128)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    frames.require_writable(arguments.out)
-    space = flags.load_space(arguments)
+    frame_output.require_writable(arguments.out)
+    space = common_args.load_space(arguments)
     if arguments.mean:
         codes = space.mean()[None]
     elif arguments.random is not None:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         codes = space.direction(arguments.direction)
     else:
         codes = space.combine(*(_term(space, word) for word in arguments.sum))[None]
-    frames.write(arguments.out, codes, frames.decode(space, codes, arguments.resolution, arguments.mode))
+    frame_output.write(arguments.out, codes, frame_output.decode(space, codes, arguments.resolution, arguments.mode))
     console.print(f"{arguments.out}: {len(codes)} shapes")
     return {"out": str(arguments.out), "shapes": len(codes), "codes": codes.tolist()}
 
@@ -53,7 +53,7 @@ def _term(space: Any, word: str) -> tuple[float, Any]:
     try:
         if not math.isfinite(float(weight)):
             raise ConfigError(f"{word}: a weight is a finite number, got {weight}")
-        return float(weight), shapes.named_code(space, name)
+        return float(weight), shape_args.named_code(space, name)
     except ValueError as error:
         if star and not isinstance(error, ConfigError):
             raise ConfigError(f"{word}: the part before * is a weight, a number") from error

@@ -5,9 +5,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from latentsdf.cli import flags
-from latentsdf.cli.numbers import positive
-from latentsdf.cli.verbs import Verbs, verb
+from latentsdf.cli import common_args
+from latentsdf.cli.arg_types import positive
+from latentsdf.cli.parser import Verbs, verb
 
 _EXTENDING_STEPS = 2_000
 
@@ -29,16 +29,17 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--fine-tune", action="store_true", help="with --extend: networks and grid learn too")
     parser.add_argument("--overwrite", action="store_true", help="replace the space in --out")
     parser.add_argument("--seed", type=int, help="of the start and the draws; same seed, same loss")
-    flags.device(parser)
+    common_args.device(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    from latentsdf import parallel, settings
-    from latentsdf.checkpoint import load_config
-    from latentsdf.config import Config
-    from latentsdf.errors import ConfigError
-    from latentsdf.extend import extend
-    from latentsdf.train import train
+    from latentsdf.config import loader
+    from latentsdf.config.training import Config
+    from latentsdf.training import distributed
+    from latentsdf.training.checkpoint import load_config
+    from latentsdf.training.extend import extend
+    from latentsdf.training.train import train
+    from latentsdf.utils.errors import ConfigError
 
     if arguments.extend is not None and (arguments.resume or arguments.config is not None):
         raise ConfigError("--extend takes the settings of its space; leave --resume and --config out")
@@ -54,8 +55,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
         base = dataclasses.asdict(load_config(arguments.extend))
         # The budget is a new one; that of the space's own training is spent.
         overrides = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS} | overrides
-        config = settings.from_dict(Config, settings.merge(base, overrides), "command line")
-        flags.require_folder(arguments.out)
+        config = loader.from_dict(Config, loader.merge(base, overrides), "command line")
+        common_args.require_folder(arguments.out)
         return extend(
             arguments.extend,
             arguments.data,
@@ -66,12 +67,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
             device=arguments.device,
         )
     if arguments.config is not None:
-        config = settings.load(Config, arguments.config, overrides)
+        config = loader.load(Config, arguments.config, overrides)
     else:
         base = dataclasses.asdict(load_config(arguments.out)) if arguments.resume else {}
-        config = settings.from_dict(Config, settings.merge(base, overrides), "command line")
+        config = loader.from_dict(Config, loader.merge(base, overrides), "command line")
     if not arguments.resume:
-        flags.require_folder(arguments.out)
+        common_args.require_folder(arguments.out)
     metrics = train(
         arguments.data,
         arguments.out,
@@ -80,4 +81,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
         overwrite=arguments.overwrite,
         device=arguments.device,
     )
-    return metrics if parallel.leads() else None
+    return metrics if distributed.leads() else None

@@ -10,8 +10,8 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from latentsdf.config import Normalization
-from latentsdf.errors import ConfigError, MeshError
+from latentsdf.config.sampling import Normalization
+from latentsdf.utils.errors import ConfigError, MeshError
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 """File formats read; all but .gltf are written too."""

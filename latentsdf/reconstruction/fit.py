@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentsdf.cloud_config import ReconstructConfig
-from latentsdf.errors import ConfigError, TrainingError
-from latentsdf.geometry.cloud import Cloud
-from latentsdf.loop import take_steps
-from latentsdf.losses import (
+from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.validation import require_in_range
+from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.models.factory import build
+from latentsdf.models.feature_pyramid import FeaturePyramid
+from latentsdf.reconstruction.resume import Unfinished
+from latentsdf.reconstruction.sampling import Batch, Sampler
+from latentsdf.training.losses import (
     Jet,
     at,
     data_term,
@@ -28,15 +31,12 @@ from latentsdf.losses import (
     singular_hessian_term,
     surface_term,
 )
-from latentsdf.memory import keep_freed_memory
-from latentsdf.model.build import build
-from latentsdf.model.pyramid import FeaturePyramid
-from latentsdf.optim import RowAdam
-from latentsdf.ranges import require_in_range
-from latentsdf.reconstruction.sampling import Batch, Sampler
-from latentsdf.reconstruction.unfinished import Unfinished
-from latentsdf.schedule import cosine, warm_up
-from latentsdf.stopping import stop_between_steps
+from latentsdf.training.lr_schedule import cosine, warm_up
+from latentsdf.training.row_adam import RowAdam
+from latentsdf.training.training_loop import take_steps
+from latentsdf.utils.errors import ConfigError, TrainingError
+from latentsdf.utils.interrupts import stop_between_steps
+from latentsdf.utils.malloc import keep_freed_memory
 
 _WINDOW = 100
 _SECOND_ORDER: dict[str, Callable[[Jet], Tensor]] = {

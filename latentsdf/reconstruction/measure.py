@@ -8,10 +8,10 @@ import torch
 import trimesh
 from numpy.typing import NDArray
 
-from latentsdf.geometry.distance import MeshDistance
-from latentsdf.geometry.field_metrics import FieldErrors, compare_fields
-from latentsdf.geometry.metrics import Comparison, compare
-from latentsdf.model.jet import jet
+from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
+from latentsdf.geometry.metrics.surface import Comparison, compare
+from latentsdf.models.derivatives import jet
 from latentsdf.reconstruction.result import Reconstruction
 
 _BOX_POINTS = 50_000

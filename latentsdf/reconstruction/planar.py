@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
-from latentsdf.errors import MeshError
-from latentsdf.geometry.field_metrics import FieldErrors, compare_fields
-from latentsdf.geometry.metrics import NearestDistances, nearest_distances
+from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
+from latentsdf.geometry.metrics.surface import NearestDistances, nearest_distances
 from latentsdf.reconstruction.result import Reconstruction
+from latentsdf.utils.errors import MeshError
 
 Floats = NDArray[np.float64]
 

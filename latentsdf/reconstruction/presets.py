@@ -15,14 +15,14 @@ The small presets of HotSpot, StEik and DiGS in the plane are guided at first by
 from dataclasses import replace
 from typing import Literal, get_args
 
-from latentsdf.cloud_config import (
+from latentsdf.config.reconstruction import (
     FieldLossConfig,
     MedialConfig,
     NetworkConfig,
     ReconstructConfig,
     ReconstructMethod,
 )
-from latentsdf.errors import ConfigError
+from latentsdf.utils.errors import ConfigError
 
 METHODS: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
 

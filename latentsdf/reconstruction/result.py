@@ -17,15 +17,16 @@ from safetensors.torch import load_file
 from skimage.measure import find_contours
 from torch import Tensor, nn
 
-from latentsdf import devices, settings
-from latentsdf.cloud_config import ReconstructConfig
-from latentsdf.errors import CheckpointError, ConfigError, EmptyLevelSetError
-from latentsdf.extract import extract
-from latentsdf.folders import require_free
+from latentsdf.config import loader
+from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.validation import require_finite
+from latentsdf.extraction.extract import extract
 from latentsdf.geometry.mesh import Similarity
-from latentsdf.model.build import build, build_phase
-from latentsdf.ranges import require_finite
-from latentsdf.tensors import save_tensors
+from latentsdf.models.factory import build, build_phase
+from latentsdf.utils import devices
+from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
+from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.safetensors_io import save_tensors
 
 FORMAT = 1
 _CHUNK = 65_536
@@ -138,7 +139,7 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder}: not a complete field, {', '.join(missing)} is missing")
-    config = settings.load(ReconstructConfig, folder / "config.yaml")
+    config = loader.load(ReconstructConfig, folder / "config.yaml")
     try:
         about = json.loads((folder / "field.json").read_text())
         weights = load_file(folder / "field.safetensors", device=str(device))

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from latentsdf.cloud_config import ReconstructConfig
-from latentsdf.geometry.cloud import Cloud
-from latentsdf.geometry.denoise import denoised
-from latentsdf.geometry.oriented import OrientedCloud
-from latentsdf.mixture import Mixture
-from latentsdf.progress import show_note
+from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.data.mixture import Mixture
+from latentsdf.geometry.pointcloud.denoising import denoised
+from latentsdf.geometry.pointcloud.orientation import OrientedCloud
+from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.utils.console import show_note
 
 _LOCAL_NEIGHBOUR = 50  # IGR's noise reaches to this neighbour
 _POOL = 200_000

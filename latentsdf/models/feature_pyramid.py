@@ -1,0 +1,222 @@
+"""Feature grids from coarse to fine under one small network: a field that is quick to fit to one cloud.
+
+Level l covers the box [-extent, extent]^d with R_l cells per axis; its features are interpolated multilinearly and all
+levels are concatenated with the point. On a CPU one compiled pass over the points yields the features *and* their
+spatial derivatives, so that a loss in grad u costs one reverse pass through the small network and none through the
+grids; the same pass backward adds to the rows it touched. Pure second derivatives of the features are zero, so losses
+in the Hessian see too little here: `jet` gives points that cannot be differentiated again.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import prange
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentsdf.models.derivatives import Jet
+from latentsdf.utils.numba_cache import compiled
+
+_SHARPNESS = 100.0
+
+
+class FeaturePyramid(nn.Module):
+    """Points (N, dim) to distances (N,). `table` (V, C) holds the rows of all levels; `network` the small network."""
+
+    def __init__(
+        self, dim: int, resolutions: tuple[int, ...], channels: int, width: int, depth: int, extent: float
+    ) -> None:
+        super().__init__()
+        self.dim, self.extent = dim, extent
+        self.resolutions = np.array(resolutions)
+        self.offsets = np.cumsum([0, *((self.resolutions + 1) ** dim)])
+        self.table = nn.Parameter(torch.zeros(int(self.offsets[-1]), channels))
+        inputs = dim + channels * len(resolutions)
+        layers: list[nn.Module] = []
+        for number in range(depth):
+            layers += [nn.Linear(inputs if number == 0 else width, width), nn.Softplus(beta=_SHARPNESS)]
+        self.network = nn.Sequential(*layers, nn.Linear(width, 1))
+        for layer in self.network:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+        self._sums: Tensor | None = None
+        self._touched = np.zeros(len(self.table), dtype=np.bool_)
+
+    def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+        """Signed distances."""
+        return self._decode(points, self._features(points, derivatives=False)[:, 0])
+
+    def jet(self, points: Float[Tensor, "N d"]) -> Jet:
+        """Distances and gradients: the network's derivative in the features, times theirs in the point."""
+        features = self._features(points)
+        inputs = torch.cat((points, features[:, 0]), dim=1).requires_grad_()
+        distance: Tensor = self.network(inputs).squeeze(-1)
+        (slope,) = torch.autograd.grad(distance.sum(), inputs, create_graph=True)
+        through_features = (features[:, 1:] @ slope[:, self.dim :, None]).squeeze(-1)
+        return Jet(points, distance, slope[:, : self.dim] + through_features)
+
+    def take_row_gradients(self) -> tuple[Int[Tensor, " U"], Float[Tensor, "U C"]]:
+        """The distinct rows of `table` that got gradients since the last call, with those gradients; forgets both."""
+        if self._sums is None:
+            gradient = self.table.grad
+            assert gradient is not None
+            rows = gradient.abs().sum(1).nonzero().squeeze(1)
+            self.table.grad = None
+            return rows, gradient[rows]
+        rows = torch.from_numpy(np.flatnonzero(self._touched))
+        gradients = self._sums[rows]
+        self._sums[rows] = 0
+        self._touched[:] = False
+        return rows, gradients
+
+    def _decode(self, points: Tensor, features: Tensor) -> Tensor:
+        distance: Tensor = self.network(torch.cat((points, features), dim=1)).squeeze(-1)
+        return distance
+
+    def _features(self, points: Float[Tensor, "N d"], derivatives: bool = True) -> Float[Tensor, "N 1+d LC"]:
+        """Features of all levels, and after them their derivatives along each axis."""
+        if self.table.device.type != "cpu":
+            return self.features_plainly(points)
+        if self._sums is None:
+            self._sums = torch.zeros_like(self.table)
+        features: Tensor = _Lookup.apply(self.table, points.detach(), derivatives, self)  # type: ignore[no-untyped-call]
+        return features
+
+    def features_plainly(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
+        """What the compiled pass computes, in torch operations that hold on any device."""
+        levels = []
+        bits = torch.tensor([[c >> (self.dim - 1 - a) & 1 for a in range(self.dim)] for c in range(2**self.dim)])
+        bits = bits.to(points.device)
+        for resolution, offset in zip(self.resolutions.tolist(), self.offsets.tolist(), strict=False):
+            position = (points.detach() / self.extent + 1) * (resolution / 2)
+            inside = (position > 0) & (position < resolution)
+            position = position.clamp(0, resolution)
+            lower = position.floor().clamp(max=resolution - 1)
+            fraction = (position - lower)[:, None]
+            pairs = torch.where(bits == 1, fraction, 1 - fraction)
+            strides = torch.tensor([(resolution + 1) ** (self.dim - 1 - a) for a in range(self.dim)])
+            rows = ((lower.long()[:, None] + bits) * strides.to(points.device)).sum(-1) + offset
+            weights = [pairs.prod(-1)]
+            for axis in range(self.dim):
+                others = pairs[..., [a for a in range(self.dim) if a != axis]].prod(-1)
+                rate = torch.where(inside[:, axis], resolution / (2 * self.extent), 0.0)[:, None]
+                weights.append((2 * bits[:, axis] - 1) * rate * others)
+            levels.append(torch.stack(weights, dim=1) @ self.table[rows])
+        return torch.cat(levels, dim=-1)
+
+
+class _Lookup(torch.autograd.Function):
+    """Features and derivatives; the gradient goes to the pyramid's sums, because the table is mostly untouched."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, points: Tensor, derivatives: bool, pyramid: FeaturePyramid) -> Tensor:
+        ctx.points, ctx.pyramid = points, pyramid
+        count = len(pyramid.resolutions) * table.shape[1]
+        features = torch.zeros(len(points), 1 + pyramid.dim if derivatives else 1, count)
+        _look_up(
+            np.ascontiguousarray(points.numpy()),
+            table.detach().numpy(),
+            pyramid.resolutions,
+            pyramid.offsets,
+            np.float32(pyramid.extent),
+            features.numpy(),
+        )
+        return features
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None, None]:
+        pyramid: FeaturePyramid = ctx.pyramid
+        assert pyramid._sums is not None
+        _add_back(
+            np.ascontiguousarray(ctx.points.numpy()),
+            pyramid._sums.numpy(),
+            pyramid._touched,
+            pyramid.resolutions,
+            pyramid.offsets,
+            np.float32(pyramid.extent),
+            gradient.contiguous().numpy(),
+        )
+        return None, None, None, None
+
+
+@compiled(inline="always")
+def _cell(x: Any, resolution: Any, extent: Any) -> Any:
+    """Cell along one axis, place within it, and the rate of that place; the rate is 0 outside the box."""
+    position = (x / extent + np.float32(1)) * np.float32(resolution / 2)
+    rate = np.float32(resolution) / (np.float32(2) * extent)
+    if position <= 0:
+        return 0, np.float32(0), np.float32(0)
+    if position >= resolution:
+        return resolution - 1, np.float32(1), np.float32(0)
+    lower = int(position)
+    return lower, position - np.float32(lower), rate
+
+
+@compiled(inline="always")
+def _corner(corner: Any, dim: Any, side: Any, lower: Any, fraction: Any, rate: Any, weights: Any) -> Any:
+    """Row of a corner within its level; `weights` receives its weight and that weight's derivatives."""
+    row = 0
+    weights[:] = 1
+    for axis in range(dim):
+        bit = corner >> (dim - 1 - axis) & 1
+        row = row * side + lower[axis] + bit
+        factor = fraction[axis] if bit else np.float32(1) - fraction[axis]
+        slope = rate[axis] if bit else -rate[axis]
+        for part in range(dim + 1):
+            weights[part] *= slope if part == axis + 1 else factor
+    return row
+
+
+@compiled(parallel=True)
+def _look_up(
+    points: NDArray[Any],
+    table: NDArray[Any],
+    resolutions: NDArray[Any],
+    offsets: NDArray[Any],
+    extent: Any,
+    features: NDArray[Any],
+) -> None:
+    dim, channels, parts = points.shape[1], table.shape[1], features.shape[1]
+    for n in prange(len(points)):
+        lower = np.empty(dim, np.int64)
+        fraction, rate = np.empty(dim, np.float32), np.empty(dim, np.float32)
+        weights = np.empty(dim + 1, np.float32)
+        for level in range(len(resolutions)):
+            for axis in range(dim):
+                lower[axis], fraction[axis], rate[axis] = _cell(points[n, axis], resolutions[level], extent)
+            for corner in range(1 << dim):
+                row = _corner(corner, dim, resolutions[level] + 1, lower, fraction, rate, weights) + offsets[level]
+                for part in range(parts):
+                    for k in range(channels):
+                        features[n, part, level * channels + k] += weights[part] * table[row, k]
+
+
+# Levels in parallel: no two share a row, so the sums do not depend on the number of threads.
+@compiled(parallel=True)
+def _add_back(
+    points: NDArray[Any],
+    sums: NDArray[Any],
+    touched: NDArray[Any],
+    resolutions: NDArray[Any],
+    offsets: NDArray[Any],
+    extent: Any,
+    gradient: NDArray[Any],
+) -> None:
+    dim, channels = points.shape[1], sums.shape[1]
+    for level in prange(len(resolutions)):
+        lower = np.empty(dim, np.int64)
+        fraction, rate = np.empty(dim, np.float32), np.empty(dim, np.float32)
+        weights = np.empty(dim + 1, np.float32)
+        for n in range(len(points)):
+            for axis in range(dim):
+                lower[axis], fraction[axis], rate[axis] = _cell(points[n, axis], resolutions[level], extent)
+            for corner in range(1 << dim):
+                row = _corner(corner, dim, resolutions[level] + 1, lower, fraction, rate, weights) + offsets[level]
+                touched[row] = True
+                for part in range(gradient.shape[1]):
+                    for k in range(channels):
+                        sums[row, k] += weights[part] * gradient[n, part, level * channels + k]

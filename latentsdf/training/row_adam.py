@@ -1,0 +1,113 @@
+"""Row-wise lazy Adam: a step costs what the batch touched, not the whole table.
+
+Each row keeps its own step count for the bias correction, its first moment per value and its second moment as one
+number. A row that no batch reads neither moves nor decays. With a dense gradient on every row and one channel it is
+Adam (test).
+"""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import prange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentsdf.utils.numba_cache import compiled
+
+Array = NDArray[np.float32]
+
+
+class RowAdam:
+    """Adam over the rows of one float32 table (V, C) that receive a gradient (Kingma & Ba 2015, algorithm 1)."""
+
+    def __init__(self, table: Tensor, lr: float, betas: tuple[float, float] = (0.9, 0.99), eps: float = 1e-12) -> None:
+        self.table = table
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.first = torch.zeros_like(table)
+        self.second = torch.zeros(len(table), device=table.device)
+        self.count = torch.zeros(len(table), device=table.device)
+
+    @torch.no_grad()
+    def step(self, rows: Int[Tensor, " U"], gradient: Float[Tensor, "U C"]) -> None:
+        """Move the given distinct rows."""
+        state = (self.table, self.first, self.second, self.count, rows, gradient.contiguous())
+        if self.table.is_cpu:
+            factors = (np.float32(x) for x in (self.lr, *self.betas, self.eps))
+            _step_on_cpu(*(x.numpy() for x in state), *factors, *map(_corrections, self.betas))
+        else:
+            _step(*state, self.lr, *self.betas, self.eps)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Moments and counts, as tensors."""
+        return {"first": self.first, "second": self.second, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from `state_dict`."""
+        for name in ("first", "second", "count"):
+            getattr(self, name).copy_(state[name])
+
+
+def _step(
+    table: Tensor,
+    first: Tensor,
+    second: Tensor,
+    count: Tensor,
+    rows: Tensor,
+    gradient: Tensor,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    age = count[rows] + 1
+    mean = first[rows].lerp_(gradient, 1 - beta1)
+    square = second[rows].lerp_(gradient.square().mean(1), 1 - beta2)
+    count[rows], first[rows], second[rows] = age, mean, square
+    scale = (square / (1 - beta2**age)).sqrt_().add_(eps)
+    table.index_add_(0, rows, mean.mul_((-lr / ((1 - beta1**age) * scale))[:, None]))
+
+
+@lru_cache(maxsize=8)
+def _corrections(beta: float) -> Array:
+    """1 - beta^n for n = 0, 1, 2, ..., to the first that is 1 in float32: a power a row took half of a step."""
+    count = math.ceil(math.log(2**-25) / math.log(beta)) if beta > 0 else 1
+    return (1 - beta ** np.arange(count + 1)).astype(np.float32)
+
+
+# One pass over four scattered arrays instead of torch's eleven: 3x `_step` on two cores.
+@compiled(parallel=True)
+def _step_on_cpu(
+    table: Array,
+    first: Array,
+    second: Array,
+    count: Array,
+    rows: NDArray[np.int64],
+    gradient: Array,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    corrections1: Array,
+    corrections2: Array,
+) -> None:
+    one = np.float32(1)
+    channels = np.float32(table.shape[1])
+    for n in prange(len(rows)):
+        row = rows[n]
+        count[row] += one
+        square = np.float32(0)
+        for k in range(table.shape[1]):
+            square += gradient[n, k] * gradient[n, k]
+            first[row, k] += (one - beta1) * (gradient[n, k] - first[row, k])
+        second[row] += (one - beta2) * (square / channels - second[row])
+        age = int(count[row])
+        scale = np.sqrt(second[row] / corrections2[min(age, len(corrections2) - 1)]) + eps
+        step = lr / (corrections1[min(age, len(corrections1) - 1)] * scale)
+        for k in range(table.shape[1]):
+            table[row, k] -= step * first[row, k]

@@ -1,0 +1,200 @@
+"""Training a shape space, from a store to a checkpoint: what is stepped, logged, pictured and written."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from latentsdf.config.training import Config
+from latentsdf.config.validation import require_in_range
+from latentsdf.data.sample_pool import Pool
+from latentsdf.data.store import SampleStore
+from latentsdf.training import checkpoint, distributed, memory_estimate
+from latentsdf.training.logger import Journal, open_journal
+from latentsdf.training.losses import at
+from latentsdf.training.trainer import Run
+from latentsdf.training.training_loop import take_steps
+from latentsdf.utils import devices
+from latentsdf.utils.console import console
+from latentsdf.utils.errors import CheckpointError, ConfigError
+from latentsdf.utils.interrupts import stop_between_steps
+from latentsdf.utils.malloc import keep_freed_memory
+from latentsdf.utils.output_folders import require_free
+
+_LEAST = {
+    "train.steps": 1,
+    "train.shapes_per_batch": 1,
+    "train.points_per_shape": 2,
+    "train.refresh_steps": 1,
+    "train.halve_epochs": 1,
+    "train.log_every": 1,
+    "loss.regularizer_points": 1,
+    "model.code_dim": 1,
+    "model.grid.resolution": 1,
+    "model.grid.channels": 1,
+    "model.general.width": 1,
+    "model.general.depth": 1,
+    "model.overfit.depth": 1,
+}
+_POSITIVE = ("train.memory_gb", "loss.heat_lambda", "model.band_voxels")
+
+
+def train(
+    data: Path | str,
+    out: Path | str,
+    config: Config | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+) -> dict[str, float]:
+    """Train a shape space on a sample store and write its checkpoint folder; returns the last logged metrics.
+
+    Under `torchrun` every process takes `shapes_per_batch` shapes a step, and the first one writes. Ctrl-C ends the
+    step, writes a checkpoint and raises KeyboardInterrupt. A loss that is not finite raises TrainingError naming the
+    term and the shapes, and keeps the last good checkpoint. Raises ConfigError for settings out of range,
+    CheckpointError where `out` holds a space already, or anything else.
+    """
+    config = config or Config()
+    require_valid(config)
+    out = Path(out)
+    keep_freed_memory()
+    _check_output(out, config, resume=resume, overwrite=overwrite)
+    store = SampleStore.open(data)
+    where = devices.resolve(distributed.local_device(device))
+    with distributed.joined(where) as team:
+        pool = Pool(store, store.keys(), config.train, config.loss, device=where, rank=team.rank, world=team.world)
+        if team.leads:
+            console.print(memory_estimate.describe(config, pool))
+        run = Run(pool, config, where, team)
+        if resume:
+            run.load(checkpoint.load(out), checkpoint.load_state(out))
+        return fit(run, out, lambda: save(run, out))
+
+
+def fit(run: Run, out: Path, write: Callable[[], None]) -> dict[str, float]:
+    """Run the loop in its team, writing the checkpoint now and then and at the end; returns the last metrics."""
+    out.mkdir(parents=True, exist_ok=True)
+    with run, stop_between_steps() as stopped:
+        run.pool.fill(run.step)
+        if run.team.leads:
+            with open_journal(out, run.config.train, run.step) as journal:
+                metrics = _loop(run, stopped, journal, write)
+            write()
+        else:
+            metrics = _loop(run, stopped)
+        run.team.wait()
+    if stopped.is_set():
+        raise KeyboardInterrupt
+    return metrics
+
+
+def save(run: Run, out: Path) -> None:
+    """Write the checkpoint folder; raises TrainingError instead when a parameter is not finite."""
+    run.require_finite()
+    checkpoint.save(
+        out,
+        run.model,
+        run.codes.table,
+        run.keys,
+        run.similarities,
+        run.normalization,
+        run.config,
+        run.state_dict(),
+        steps=run.step,
+    )
+
+
+def _loop(
+    run: Run, stopped: Event, journal: Journal | None = None, write: Callable[[], None] | None = None
+) -> dict[str, float]:
+    """Steps until the budget is spent or the event is set; the process with the journal logs and checkpoints."""
+    settings = run.config.train
+    per_step = run.pool.batch_shapes * run.team.world * settings.points_per_shape
+    metrics: dict[str, float] = {}
+
+    def tell(terms: dict[str, float], seconds: float) -> str | None:
+        metrics.update({"step": run.step, "seconds": round(run.seconds, 3)} | terms)
+        if journal is None:
+            return None
+        journal.picture(run)
+        if run.step % settings.log_every:
+            return None
+        journal.note(metrics)
+        values = "  ".join(f"{name} {value:.2e}" for name, value in terms.items())
+        return f"step {run.step:,}  {values}  {per_step / seconds:,.0f} samples/s"
+
+    take_steps(
+        run,
+        "training",
+        going=lambda: not _agreed(run, stopped),
+        tell=tell,
+        keep=write,
+        keep_seconds=60 * settings.checkpoint_minutes,
+    )
+    return metrics
+
+
+def _agreed(run: Run, stopped: Event) -> bool:
+    """Has the leader been told to stop? Its clock is everybody's, so that all schedules and ends agree."""
+    run.seconds, stop = run.team.follow([run.seconds, float(stopped.is_set())], run.device)
+    if stop:
+        stopped.set()
+    return bool(stop)
+
+
+def require_valid(config: Config) -> None:
+    """ConfigError for a setting with which nothing could be trained, or a part would be off in silence."""
+    require_in_range(config, _LEAST, positive=_POSITIVE, shares=("train.lr_final", "train.beta2"))
+    if config.train.beta2 == 1:
+        raise ConfigError("train.beta2 must be below 1, got 1: Adam would never learn the size of its steps")
+    at(config.loss.heat_lambda, 0.0)
+    for name in ("warp", "general", "overfit"):
+        branch = getattr(config.model, name)
+        if branch.width > 0 and branch.skip > branch.depth:
+            raise ConfigError(f"model.{name}.skip must be a hidden layer, 0 to {branch.depth}, got {branch.skip}")
+    if config.train.samples == "points":
+        _require_valid_on_points(config)
+    elif config.loss.normals > 0:
+        raise ConfigError("loss.normals compares gradients at points of the surface; set train.samples: points too")
+
+
+def _require_valid_on_points(config: Config) -> None:
+    """ConfigError for what points of the surface cannot train."""
+    loss = config.loss
+    if config.model.overfit.width > 0:
+        raise ConfigError(
+            "train.samples: points trains the general branch alone; set model.overfit.width to 0, as configs/igr.yaml "
+            "does"
+        )
+    if loss.eikonal <= 0:
+        raise ConfigError(
+            "on points of the surface alone a field of zeros is perfect; train.samples: points needs loss.eikonal "
+            "above 0"
+        )
+
+
+def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to lose a trained space or anything else, or to resume another one."""
+    if resume:
+        trained = checkpoint.load_config(out)
+        # A longer budget is the point of resuming; everything else must be the same run.
+        changed = _differences(asdict(trained), asdict(config))
+        if changed:
+            raise CheckpointError(
+                f"{out}: was trained with preset '{trained.preset}', which differs from this configuration "
+                f"('{config.preset}') in {', '.join(changed)}; pass the same --config, or another --out"
+            )
+    else:
+        require_free(out, "space", overwrite=overwrite, instead="pass --resume, --overwrite, or another --out")
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    changed: list[str] = []
+    for name, value in new.items():
+        if isinstance(value, dict):
+            changed += _differences(old[name], value, f"{prefix}{name}.")
+        elif value != old[name] and name not in ("steps", "epochs", "minutes"):
+            changed.append(f"{prefix}{name} ({old[name]} -> {value})")
+    return changed
