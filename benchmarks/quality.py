@@ -31,7 +31,7 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.training import Config
 from latentsdf.data.mesh_datasets import find_meshes
-from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.evaluation.evaluate import load_references, measure
 from latentsdf.extraction.extract import Mode, extract
@@ -40,7 +40,7 @@ from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.space import CodeLike, ShapeSpace, Target
 from latentsdf.training import checkpoint
 from latentsdf.training.train import save
-from latentsdf.training.trainer import Run
+from latentsdf.training.trainer import Trainer
 from latentsdf.utils import devices
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import TrainingError
@@ -82,8 +82,8 @@ def train_in_turns(
 def _train_until(end: float, config: Config, store: SampleStore, folder: Path, device: str) -> None:
     """Begin or continue a run until its clock says `end` seconds, and save it."""
     where = devices.resolve(device)
-    pool = Pool(store, store.keys(), config.train, config.loss, device=where)
-    with Run(pool, config, where) as run:
+    pool = ShapeSamplePool(store, store.keys(), config.train, config.loss, device=where)
+    with Trainer(pool, config, where) as run:
         if (folder / "state.pt").is_file():
             run.load(checkpoint.load(folder), checkpoint.load_state(folder))
         pool.fill(run.step)

@@ -140,7 +140,7 @@ def measure_far(space: ShapeSpace, store: SampleStore, names: Sequence[str]) -> 
     each = {}
     for name in names:
         row = space.row(name)
-        samples = torch.from_numpy(store.space(space.keys[row])[1][:FAR_SAMPLES]).to(space.device)
+        samples = torch.from_numpy(store.offsurface_samples(space.keys[row])[1][:FAR_SAMPLES]).to(space.device)
         code = space.codes[row][None]
 
         def field(points: Tensor, code: Tensor = code) -> Tensor:

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.training import Config, TrainConfig
 from latentsdf.data.records import ShapeRecord
-from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh import IDENTITY
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width, lattice_points
 from latentsdf.geometry.mesh_sdf.sign import SignReport
-from latentsdf.training.trainer import Run
+from latentsdf.training.trainer import Trainer
 from latentsdf.utils.malloc import keep_freed_memory
 
 SAMPLING = SamplingConfig(resolution=128, band_voxels=4, sparse_resolution=16, near=40_000, uniform=20_000, surface=100)
@@ -95,8 +95,8 @@ def main() -> None:
     config = Config(train=train)
     runs = {}
     for count in (arguments.few, arguments.shapes):
-        pool = Pool(store, keys[:count], train, config.loss)
-        runs[count] = Run(pool, config, torch.device("cpu"))
+        pool = ShapeSamplePool(store, keys[:count], train, config.loss)
+        runs[count] = Trainer(pool, config, torch.device("cpu"))
         runs[count].train_step()
         sys.stdout.write(
             f"{count} shapes: {pool.slots} resident with {100 * pool.share:.0f} % of their samples, "

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.training import LossConfig, TrainConfig
-from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.models.decoder import ConditionedLinear, Decoder
 from latentsdf.models.latent_sdf import LatentSDF
@@ -171,7 +171,7 @@ def store_batches(path: Path, shapes: int, points: int, seed: int) -> Callable[[
     """Step -> band samples of a store's shapes."""
     store = SampleStore.open(path)
     settings = TrainConfig(shapes_per_batch=shapes, points_per_shape=points, free_share=0, seed=seed)
-    pool = Pool(store, store.keys(), settings, LossConfig())
+    pool = ShapeSamplePool(store, store.keys(), settings, LossConfig())
 
     def draw(step: int) -> Batch:
         batch = pool.batch(step)

@@ -15,7 +15,7 @@ import numpy as np
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeInfo
 from latentsdf.data.store import SampleStore
-from latentsdf.utils.atomic_files import full_disk_named, written_whole
+from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import StoreError
 
@@ -93,9 +93,9 @@ class Report:
                     self.shapes[key] = Outcome.of_stored(store.info(key))
         self.shapes = {key: self.shapes[key] for key in keys if key in self.shapes}
         pages = {"report.json": json.dumps(self.as_dict(), indent=1), "report.md": self.markdown()}
-        with full_disk_named(self.store):
+        with disk_full_as_store_error(self.store):
             for name, text in pages.items():
-                with written_whole(self.store / name) as aside:
+                with atomic_write(self.store / name) as aside:
                     aside.write_text(text, encoding="utf-8")
 
     def as_dict(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def outdated(sources: Sequence[Source], store: SampleStore, seed: int) -> dict[s
 def _compare(source: Source, store: SampleStore, seed: int) -> tuple[str, bool]:
     """Why to make the shape again, or "", and whether the store has it with this seed."""
     try:
-        digest, stored_seed = store.origin(source.key)
+        digest, stored_seed = store.provenance(source.key)
     except StoreError:
         return f"{source.key}: what the store holds is damaged", True
     try:

@@ -12,7 +12,7 @@ from latentsdf.data.records import ShapeRecord
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample
-from latentsdf.utils.atomic_files import full_disk_named, written_whole
+from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.errors import StoreError
 from preprocessing import preview
 from preprocessing.report import Outcome
@@ -90,9 +90,9 @@ def _draw(record: ShapeRecord, store: Path, previews: Path) -> str:
     """Write the preview; what went wrong, or "": no failure here but a full disk may cost the shape."""
     path = previews / f"{record.key}.png"
     try:
-        with full_disk_named(store):
+        with disk_full_as_store_error(store):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with written_whole(path) as aside:
+            with atomic_write(path) as aside:
                 preview.draw(record).save(aside, format="PNG")
     except StoreError:
         raise

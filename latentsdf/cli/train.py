@@ -81,4 +81,4 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
         overwrite=arguments.overwrite,
         device=arguments.device,
     )
-    return metrics if distributed.leads() else None
+    return metrics if distributed.is_main_process() else None

@@ -14,7 +14,7 @@ Schedule = Sequence[float]
 """
 
 
-def at(schedule: Schedule, progress: float) -> float:
+def schedule_value(schedule: Schedule, progress: float) -> float:
     """The value at a progress in [0, 1]; ConfigError for a schedule whose times do not rise within [0, 1]."""
     if len(schedule) == 1:
         return float(schedule[0])

@@ -35,7 +35,7 @@ from latentsdf.data.store import FORMAT, SampleStore
 from latentsdf.geometry.mesh import IDENTITY
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width, without_lattices
 from latentsdf.geometry.mesh_sdf.sign import SignReport
-from latentsdf.utils.atomic_files import written_whole
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, StoreError
 
@@ -74,7 +74,7 @@ def export_samples(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
-            written_whole(out) as aside,
+            atomic_write(out) as aside,
             h5py.File(aside, "w") as file,
             track("exporting", total=len(keys), unit="shape") as advance,
         ):

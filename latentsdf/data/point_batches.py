@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentsdf.config.training import LossConfig, TrainConfig
-from latentsdf.data.sdf_batches import Drawn, draw_mixture, mixture_count
+from latentsdf.data.sdf_batches import ShapeBatch, draw_mixture, mixture_count
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.errors import StoreError
 
@@ -22,7 +22,7 @@ NEARBY = 0.01
 
 
 @dataclass(frozen=True)
-class PointBatch(Drawn):
+class PointBatch(ShapeBatch):
     """Points on the surface (S, P, 3) with outward unit normals (S, P, 3), or (S, P, 0) where these are not asked for,
     points near it (S, P, 3), and points of the box: uniform (S, R, 3), and of the mixture (S, H, 3)."""
 

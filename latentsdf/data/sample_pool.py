@@ -48,7 +48,7 @@ class Source(Protocol):
         """A batch of these parts, of which `rows` are the codes, each drawn by its own generator."""
 
 
-class Pool:
+class ShapeSamplePool:
     """Batches of a store's shapes; `rank` of `world` processes gets its share of every batch."""
 
     def __init__(

@@ -37,7 +37,7 @@ Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ShapeBatch:
     """S shapes: rows of their codes `shape` (S,), and tensors that start with that axis."""
 
     shape: Tensor
@@ -53,7 +53,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Batch(Drawn):
+class Batch(ShapeBatch):
     """Band samples (S, P, 3) with signed distance (S, P), free-space ones (S, F, 3) with theirs, and points of the box:
     uniform (S, R, 3), and of the mixture (S, H, 3)."""
 
@@ -66,7 +66,7 @@ class Batch(Drawn):
 
 
 @dataclass(frozen=True)
-class Classes:
+class SampleStrata:
     """Where each class ends among samples in the order inside far, inside near, outside near, outside far."""
 
     ends: tuple[int, int, int, int]
@@ -100,9 +100,9 @@ class ShapeSamples:
 
     band_index: Tensor
     band_distance: Tensor
-    band_classes: Classes
+    band_classes: SampleStrata
     free: Tensor
-    free_classes: Classes
+    free_classes: SampleStrata
     close: Tensor
 
     @property
@@ -232,7 +232,7 @@ def bytes_of(store: SampleStore, key: str, *, lattice: bool) -> int:
     """Memory that all samples of a shape take."""
     cells = store.config.sparse_resolution
     points = (cells + 1) ** 3 if lattice and cells else 0
-    return 8 * (store.info(key).band_samples + points) + 16 * store.space_rows(key)
+    return 8 * (store.info(key).band_samples + points) + 16 * store.offsurface_rows(key)
 
 
 def load(
@@ -242,7 +242,9 @@ def load(
 
     With `lattice` the sparse lattice joins the band. Raises StoreError where there is nothing near the surface.
     """
-    free = np.concatenate(store.space(key) if share == 1 else store.some_space(key, share, rng))
+    free = np.concatenate(
+        store.offsurface_samples(key) if share == 1 else store.some_offsurface_samples(key, share, rng)
+    )
     order, free_classes = _order(free[:, 3], "even" if how == "surface" else how, NEAR)
     free = free[order]
     if store.info(key).band_samples == 0:
@@ -250,7 +252,7 @@ def load(
         close = np.flatnonzero(np.abs(free[:, 3]) <= width)
         if len(close) == 0:
             raise StoreError(f"{store.path}: shape '{key}' has neither a band nor a sample within {width:.4f} of it")
-        nothing = Classes((0, 0, 0, 0))
+        nothing = SampleStrata((0, 0, 0, 0))
         return _held(np.empty(0, np.uint32), np.empty(0, np.float32), nothing, free, free_classes, close)
     strata = store.band_strata(key)
     kept = strata if share == 1 else max(1, int(strata * share))
@@ -266,9 +268,9 @@ def load(
 def _held(
     index: NDArray[np.uint32],
     distance: Float32,
-    classes: Classes,
+    classes: SampleStrata,
     free: Float32,
-    free_classes: Classes,
+    free_classes: SampleStrata,
     close: NDArray[np.int64],
 ) -> ShapeSamples:
     """As tensors; indices with a sign, which devices can compute with and no lattice of ours outgrows."""
@@ -289,11 +291,11 @@ def _sparse(store: SampleStore, key: str, share: float, rng: np.random.Generator
     return index.astype(np.uint32), values.reshape(-1)[pick].astype(np.float32)
 
 
-def _order(distance: Float32, how: Draw, near: float) -> tuple[slice | NDArray[np.int64], Classes]:
+def _order(distance: Float32, how: Draw, near: float) -> tuple[slice | NDArray[np.int64], SampleStrata]:
     """The order by class where classes are drawn; as they are where all are drawn alike."""
     if how == "even":
-        return slice(None), Classes((0, 0, 0, len(distance)))
+        return slice(None), SampleStrata((0, 0, 0, len(distance)))
     inside = distance < 0
     number = np.where(np.abs(distance) <= near, np.where(inside, 1, 2), np.where(inside, 0, 3)).astype(np.uint8)
     first, second, third, fourth = np.cumsum(np.bincount(number, minlength=4)).tolist()
-    return np.argsort(number, kind="stable"), Classes((first, second, third, fourth))
+    return np.argsort(number, kind="stable"), SampleStrata((first, second, third, fourth))

@@ -30,7 +30,7 @@ from latentsdf.config import loader
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_of
-from latentsdf.utils.atomic_files import full_disk_named
+from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 
 FORMAT = "latentsdf-samples"
@@ -77,7 +77,7 @@ class SampleStore:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "library": f"latentsdf {_library_version()}",
         }
-        with full_disk_named(path):
+        with disk_full_as_store_error(path):
             zarr.create_group(path, attributes=attributes)
         return cls(path, config)
 
@@ -126,7 +126,7 @@ class SampleStore:
         """Add or replace one shape, whole or not at all. Raises StoreError when the disk is full."""
         final = self._folder(record.key)
         aside = self.path / "tmp" / f"{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex}"
-        with full_disk_named(self.path):
+        with disk_full_as_store_error(self.path):
             try:
                 _require_same_lattice(record, self.config)
                 zarr_layout.write_shape(aside / "new", record)
@@ -146,7 +146,7 @@ class SampleStore:
         with self._shape(key) as folder:
             return zarr_layout.read_info(folder)
 
-    def origin(self, key: str) -> tuple[str, int]:
+    def provenance(self, key: str) -> tuple[str, int]:
         """SHA-256 of the source that a shape was made from, and the seed of its sampling."""
         with self._shape(key) as folder:
             attributes = zarr_layout.read_attributes(folder)
@@ -165,17 +165,17 @@ class SampleStore:
         with self._shape(key) as folder:
             return zarr_layout.read_band(folder, self.config.resolution, self.config.band_voxels, strata)
 
-    def space(self, key: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def offsurface_samples(self, key: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The near (M, 4) and uniform (M, 4) samples."""
         with self._shape(key) as folder:
             return zarr_layout.read_array(folder, "near"), zarr_layout.read_array(folder, "uniform")
 
-    def space_rows(self, key: str) -> int:
+    def offsurface_rows(self, key: str) -> int:
         """How many near and uniform samples a shape has."""
         with self._shape(key) as folder:
             return zarr_layout.count_rows(folder, "near") + zarr_layout.count_rows(folder, "uniform")
 
-    def some_space(
+    def some_offsurface_samples(
         self, key: str, share: float, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A share in (0, 1] of the near (m, 4) and of the uniform (n, 4) samples, from a random place of each.

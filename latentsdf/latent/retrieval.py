@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from latentsdf.geometry.metrics.surface import cd_l1_half, sample_surface
 from latentsdf.latent import faiss_indices
-from latentsdf.utils.atomic_files import written_whole
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError, ConfigError
 
 Metric = Literal["l2", "cosine"]
@@ -151,10 +151,10 @@ class CodeIndex:
             "numbers": list(self._names),
             "ids": self.ids,
         }
-        with written_whole(index) as aside:
+        with atomic_write(index) as aside:
             faiss_indices.faiss().write_index(self._index, str(aside))
             # Inside the block: if the listing cannot be written, the old pair stays.
-            with written_whole(listing) as listing_aside:
+            with atomic_write(listing) as listing_aside:
                 listing_aside.write_text(json.dumps(about))
 
     @classmethod

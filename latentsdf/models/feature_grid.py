@@ -138,7 +138,7 @@ def _products(table: NDArray[Any], rows: NDArray[Any], gradient: NDArray[Any]) -
 
 
 @dataclass(frozen=True)
-class Touched:
+class SparseGridRows:
     """The part of a grid that a batch of points reads, so that a step costs what it touches.
 
     `rows` (U,) are the distinct rows, `features` (U, C) a leaf copy of them that receives the gradient. Called with
@@ -171,13 +171,13 @@ class FeatureGrid(nn.Module):
         lower = cells(points, self.resolution)
         return gather(self.table, corner_rows(lower, self.resolution), corner_weights(points, lower, self.resolution))
 
-    def touch(self, points: Float[Tensor, "N 3"]) -> Touched:
+    def touch(self, points: Float[Tensor, "N 3"]) -> SparseGridRows:
         """The rows these points read."""
         lower = cells(points, self.resolution)
         rows = corner_rows(lower, self.resolution)
         distinct, slots = self._renumber(rows.flatten())
         features = self.table.detach().index_select(0, distinct).requires_grad_()
-        return Touched(self.resolution, distinct, features, lower, slots.view_as(rows))
+        return SparseGridRows(self.resolution, distinct, features, lower, slots.view_as(rows))
 
     def _renumber(self, rows: Int[Tensor, " N"]) -> tuple[Int[Tensor, " U"], Int[Tensor, " N"]]:
         """The distinct rows, ascending, and the place of each row among them."""

@@ -16,7 +16,6 @@ from latentsdf.reconstruction.resume import Unfinished
 from latentsdf.reconstruction.sampling import Batch, Sampler
 from latentsdf.training.losses import (
     Jet,
-    at,
     data_term,
     directional_divergence_term,
     divergence_term,
@@ -26,6 +25,7 @@ from latentsdf.training.losses import (
     jet,
     normal_term,
     off_surface_term,
+    schedule_value,
     sign_agnostic_normal_term,
     sign_agnostic_term,
     singular_hessian_term,
@@ -33,7 +33,7 @@ from latentsdf.training.losses import (
 )
 from latentsdf.training.lr_schedule import cosine, warm_up
 from latentsdf.training.row_adam import RowAdam
-from latentsdf.training.training_loop import take_steps
+from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils.errors import ConfigError, TrainingError
 from latentsdf.utils.interrupts import stop_between_steps
 from latentsdf.utils.malloc import keep_freed_memory
@@ -82,12 +82,12 @@ class Fit:
                 unfinished.save(self.state_dict())
 
         with stop_between_steps() as stopped:
-            take_steps(
+            run_training_loop(
                 self,
                 self.config.method,
-                going=lambda: not stopped.is_set() and not self._out_of_patience(),
-                tell=self._tell,
-                keep=keep,
+                should_continue=lambda: not stopped.is_set() and not self._out_of_patience(),
+                on_step=self._on_step,
+                save=keep,
             )
         if stopped.is_set():
             keep()
@@ -124,7 +124,7 @@ class Fit:
         if self.muon is not None:
             self.muon.load_state_dict(state["muon"])
 
-    def _tell(self, terms: dict[str, float], _: float) -> str | None:
+    def _on_step(self, terms: dict[str, float], _: float) -> str | None:
         self._window.append(terms)
         if len(self._window) < _WINDOW:
             return None
@@ -148,7 +148,7 @@ class Fit:
     def train_step(self) -> dict[str, float]:
         """One optimization step; returns each term before its weight."""
         progress = min(1.0, self.progress())
-        batch = self.sampler.draw(guided=at(self.config.loss.guide, progress) > 0)
+        batch = self.sampler.draw(guided=schedule_value(self.config.loss.guide, progress) > 0)
         terms = self._terms(batch, progress)
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
         if not torch.isfinite(loss):
@@ -177,7 +177,7 @@ class Fit:
             "heat": lambda: heat_term(
                 away.distance,
                 away.gradient,
-                at(config.heat_lambda, progress),
+                schedule_value(config.heat_lambda, progress),
                 self.sampler.mixture.density(away.points),
             ),
             "sign_agnostic": lambda: sign_agnostic_term(away.distance, nearest()[0]),
@@ -187,7 +187,7 @@ class Fit:
         if batch.normals is not None:
             normals = batch.normals
             values["normals"] = lambda: normal_term(on.gradient, normals, cosine=config.normals_cosine)
-        weights = {name: at(getattr(config, name), progress) for name in (*values, *_SECOND_ORDER)}
+        weights = {name: schedule_value(getattr(config, name), progress) for name in (*values, *_SECOND_ORDER)}
         if any(weights[name] for name in _SECOND_ORDER):
             apart = jet(self.network, batch.off)
             values |= {name: lambda term=term: term(apart) for name, term in _SECOND_ORDER.items()}  # type: ignore[misc]
@@ -245,4 +245,4 @@ def _require_valid(config: ReconstructConfig) -> None:
         raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(second_order)}")
     for schedule in vars(config.loss).values():
         if isinstance(schedule, tuple):
-            at(schedule, 0.0)
+            schedule_value(schedule, 0.0)

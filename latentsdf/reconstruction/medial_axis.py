@@ -18,11 +18,11 @@ from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.sampling import Batch
 from latentsdf.training.losses import (
     ambrosio_tortorelli_term,
-    at,
     density_weights,
     expansion_term,
     jet,
     scaled_eikonal_term,
+    schedule_value,
     second_order_term,
     weighted_surface_term,
 )
@@ -87,7 +87,7 @@ class MedialFit(Fit):
             phase = fresh.distance
             values["phase"] = ambrosio_tortorelli_term(phase, fresh.gradient, volume, width)
         values["second_order"] = second_order_term(here, phase, volume)
-        weighed = {name: (at(getattr(medial, name), progress), value) for name, value in values.items()}
+        weighed = {name: (schedule_value(getattr(medial, name), progress), value) for name, value in values.items()}
         if on is not None:
             weighed["second_order_on"] = weighed["second_order"][0], second_order_term(on, phase_on, share)
         return weighed
@@ -126,4 +126,4 @@ def _require_valid(config: ReconstructConfig) -> None:
     if medial.width <= 0 or medial.levels < 0:
         raise ConfigError(f"medial.width must be above 0 and levels at least 0, got {medial.width}, {medial.levels}")
     for name in _SCHEDULES:
-        at(getattr(medial, name), 0.0)
+        schedule_value(getattr(medial, name), 0.0)

@@ -10,7 +10,7 @@ import torch
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.pointcloud.point_cloud import Cloud
-from latentsdf.utils.atomic_files import written_whole
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
 
 _BUDGET = ("steps", "minutes", "patience")  # a longer one is a reason to go on
@@ -29,7 +29,7 @@ class Unfinished:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace what is kept."""
-        with written_whole(self.path) as aside:
+        with atomic_write(self.path) as aside:
             torch.save({"of": self._of} | state, aside)
 
     def load(self) -> dict[str, Any] | None:

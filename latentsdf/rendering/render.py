@@ -19,7 +19,7 @@ from torch import Tensor
 from latentsdf.extraction.coarse_to_fine import SignedDistance
 from latentsdf.extraction.normals import by_differences
 from latentsdf.geometry.mesh import normalize
-from latentsdf.utils.atomic_files import written_whole
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, MeshError
 
 Style = Literal["shaded", "normals", "depth"]
@@ -181,7 +181,7 @@ def turntable(picture: Callable[[float], Image.Image], frames: int) -> list[Imag
 
 def animation(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> None:
     """An endless GIF, so many milliseconds a picture."""
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         first, *rest = (picture.quantize(64) for picture in pictures)
         first.save(aside, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
 

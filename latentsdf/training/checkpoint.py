@@ -34,7 +34,7 @@ from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.utils.atomic_files import written_whole
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
 from latentsdf.utils.output_folders import foreign
 from latentsdf.utils.safetensors_io import save_tensors
@@ -92,7 +92,7 @@ def save(
         torch.save(dict(state), aside / "state.pt")
     save_tensors({"codes": codes}, aside / "codes.safetensors")
     save_tensors(model.state_dict(), aside / "model.safetensors")
-    with written_whole(aside / _MARK) as mark:
+    with atomic_write(aside / _MARK) as mark:
         mark.write_text(_STATELESS if state is None else "")
     _finish(folder)
 

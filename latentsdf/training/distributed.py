@@ -1,7 +1,7 @@
 """Several processes that train one space: what they share in a step, under `torchrun`.
 
 Each process draws its part of a batch. Gradients of the networks are averaged; of grid and codes only the rows that
-some process touched travel, and all processes then take the same step. One process is a team of its own.
+some process touched travel, and all processes then take the same step. One process is a context of its own.
 """
 
 import os
@@ -19,14 +19,14 @@ from latentsdf.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Team:
+class DistributedContext:
     """This process's `rank` among `world` processes."""
 
     rank: int = 0
     world: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Does this process write files and talk to people?"""
         return self.rank == 0
 
@@ -82,28 +82,28 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Is this the process that speaks for all that `torchrun` started?"""
     return processes() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Team]:
-    """The team that `torchrun` started this process in, by the environment it sets; else a team of one.
+def distributed_context(device: torch.device) -> Iterator[DistributedContext]:
+    """The context that `torchrun` started this process in, by the environment it sets; else a context of one.
 
     Within the block only the process that leads shows messages and bars.
     """
     if processes() == 1:
-        yield Team()
+        yield DistributedContext()
         return
     on_gpu = device.type == "cuda"
     # Named, so that what carries no tensor, a barrier, uses this process's GPU too and not the first one.
     dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     quiet = console.quiet
     try:
-        team = Team(dist.get_rank(), dist.get_world_size())
-        console.quiet = console.quiet or not team.leads
-        yield team
+        context = DistributedContext(dist.get_rank(), dist.get_world_size())
+        console.quiet = console.quiet or not context.is_main_process
+        yield context
     finally:
         console.quiet = quiet
         dist.destroy_process_group()

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 
 from latentsdf.config.training import Config
-from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.training import checkpoint, distributed, memory_estimate
 from latentsdf.training.train import fit, require_valid
-from latentsdf.training.trainer import Run
+from latentsdf.training.trainer import Trainer
 from latentsdf.utils import devices
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
@@ -55,7 +55,7 @@ def extend(
     new = [key for key in store if key not in known]
     if not new:
         raise ConfigError(f"{data}: all of its {len(store)} shapes are in {space} already; there is nothing to add")
-    pool = Pool(store, store.keys() if fine_tune else new, config.train, config.loss, device=where)
+    pool = ShapeSamplePool(store, store.keys() if fine_tune else new, config.train, config.loss, device=where)
     absent = len(known - set(store.keys()))
     if fine_tune and absent:
         show_note("note", f"fine-tuning sees no samples of {absent} old shapes, which may get worse: {data} lacks them")
@@ -65,9 +65,11 @@ def extend(
     return metrics
 
 
-def _start(pool: Pool, config: Config, device: torch.device, trained: checkpoint.Checkpoint, fine_tune: bool) -> Run:
+def _start(
+    pool: ShapeSamplePool, config: Config, device: torch.device, trained: checkpoint.Checkpoint, fine_tune: bool
+) -> Trainer:
     """A run on the trained model; new codes start at the mean of the trained ones."""
-    run = Run(pool, config, device, trains_model=fine_tune)
+    run = Trainer(pool, config, device, trains_model=fine_tune)
     run.model.load_state_dict(trained.model.state_dict())
     row = {key: number for number, key in enumerate(trained.keys)}
     mean = trained.codes.mean(0)
@@ -75,7 +77,7 @@ def _start(pool: Pool, config: Config, device: torch.device, trained: checkpoint
     return run
 
 
-def _write(run: Run, out: Path, trained: checkpoint.Checkpoint) -> None:
+def _write(run: Trainer, out: Path, trained: checkpoint.Checkpoint) -> None:
     """The space of old and new shapes; it has no state to resume from, as its rows are of two stores."""
     run.require_finite()
     learned = dict(zip(run.keys, run.codes.table.detach(), strict=True))

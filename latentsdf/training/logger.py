@@ -18,7 +18,7 @@ from latentsdf.config.training import TrainConfig
 from latentsdf.extraction.extract import extract
 from latentsdf.rendering.render import contact_sheet, render_mesh
 from latentsdf.training import checkpoint
-from latentsdf.training.trainer import Run
+from latentsdf.training.trainer import Trainer
 from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError
 
 _SHAPES = 4
@@ -27,8 +27,8 @@ _SIZE = 192
 _CHUNK = 65_536
 
 
-class Journal:
-    """The lines and pictures of one run; use `open_journal`."""
+class TrainingLogger:
+    """The lines and pictures of one run; use `open_training_logger`."""
 
     def __init__(self, folder: Path, config: TrainConfig, lines: Any, events: Any) -> None:
         self._folder, self._config, self._lines, self._events = folder, config, lines, events
@@ -42,7 +42,7 @@ class Journal:
             for name in metrics.keys() - {"step"}:
                 self._events.add_scalar(name, metrics[name], int(metrics["step"]))
 
-    def picture(self, run: Run) -> None:
+    def picture(self, run: Trainer) -> None:
         """Reconstructions of the first shapes, when it is time for the next picture."""
         minutes = self._config.picture_minutes
         if minutes == 0 or time.monotonic() - self._last_picture < 60 * minutes:
@@ -57,8 +57,8 @@ class Journal:
 
 
 @contextmanager
-def open_journal(folder: Path, config: TrainConfig, step: int) -> Iterator[Journal]:
-    """The journal of a run that stands at `step`; what was written after that step goes, as it will be written again.
+def open_training_logger(folder: Path, config: TrainConfig, step: int) -> Iterator[TrainingLogger]:
+    """The logger of a run that stands at `step`; what was written after that step goes, as it will be written again.
 
     Raises MissingExtraError when `tensorboard` is set and not installed.
     """
@@ -68,7 +68,7 @@ def open_journal(folder: Path, config: TrainConfig, step: int) -> Iterator[Journ
     events = _tensorboard(folder / "tensorboard", step) if config.tensorboard else None
     with path.open("a") as lines:
         try:
-            yield Journal(folder, config, lines, events)
+            yield TrainingLogger(folder, config, lines, events)
         finally:
             if events is not None:
                 events.close()
@@ -84,7 +84,7 @@ def _tensorboard(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step)
 
 
-def reconstructions(run: Run) -> Image.Image:
+def reconstructions(run: Trainer) -> Image.Image:
     """The first shapes of a run, general branch above, fused below; coarse and small, for seconds a picture."""
     count = min(_SHAPES, len(run.keys))
     trains = run.model.training
@@ -96,7 +96,7 @@ def reconstructions(run: Run) -> Image.Image:
     return contact_sheet(rows, captions=[[""] * count, run.keys[:count]])
 
 
-def _picture(run: Run, row: int, mode: Any) -> Image.Image:
+def _picture(run: Trainer, row: int, mode: Any) -> Image.Image:
     code = run.codes.table.detach()[row : row + 1]
 
     def distance(branch: Branch, points: Tensor) -> Tensor:

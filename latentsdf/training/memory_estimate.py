@@ -6,7 +6,7 @@ import psutil
 import torch
 
 from latentsdf.config.training import Config
-from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.sdf_batches import mixture_count
 from latentsdf.models.latent_sdf import LatentSDF
 
@@ -27,7 +27,7 @@ class MemoryNeed:
         return self.networks + self.grid + self.codes + self.samples + self.step
 
 
-def memory_need(config: Config, pool: Pool) -> MemoryNeed:
+def memory_need(config: Config, pool: ShapeSamplePool) -> MemoryNeed:
     """The estimate; the step's part counts the outputs of all layers at all points, kept for the backward pass."""
     with torch.device("meta"):
         model = LatentSDF(config.model)
@@ -54,7 +54,7 @@ def memory_need(config: Config, pool: Pool) -> MemoryNeed:
     )
 
 
-def describe(config: Config, pool: Pool) -> str:
+def describe(config: Config, pool: ShapeSamplePool) -> str:
     """What is about to be trained and the memory it takes, beside what is free."""
     need, shapes = memory_need(config, pool), len(pool.keys)
     names = ("networks", "grid", "codes", "samples", "step")

@@ -9,11 +9,10 @@ from latentsdf.config.model import Branch
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data.point_batches import PointBatch
 from latentsdf.data.sdf_batches import MIXTURE, Batch
-from latentsdf.models.feature_grid import FeatureGrid, Touched
+from latentsdf.models.feature_grid import FeatureGrid, SparseGridRows
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses import (
     Jet,
-    at,
     code_prior_term,
     data_term,
     directional_divergence_term,
@@ -24,6 +23,7 @@ from latentsdf.training.losses import (
     lipschitz_term,
     norm_term,
     normal_term,
+    schedule_value,
     surface_term,
 )
 from latentsdf.utils.devices import product_type
@@ -44,7 +44,7 @@ class Objective:
 
     def __call__(
         self, batch: Batch | PointBatch, codes: Tensor, ramp: float, progress: float
-    ) -> tuple[Terms, Touched | None]:
+    ) -> tuple[Terms, SparseGridRows | None]:
         """Weighted terms at codes (S, L), and the part of the grid they depend on.
 
         `ramp` in [0, 1] is the present share of the weights that rise over the first epochs, `progress` in [0, 1] the
@@ -77,7 +77,7 @@ class Objective:
             "eikonal": loss.eikonal * self._eikonal(gradient),
         }
 
-    def _on_samples(self, batch: Batch, codes: Tensor, ramp: float) -> tuple[Terms, Touched | None]:
+    def _on_samples(self, batch: Batch, codes: Tensor, ramp: float) -> tuple[Terms, SparseGridRows | None]:
         """Both branches compared with signed distances, and the grid's prior."""
         loss, model = self.loss, self.model
         free = batch.free_points.shape[1]
@@ -133,7 +133,7 @@ class Objective:
         return torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
 
     def _regularizers(
-        self, batch: Batch | PointBatch, codes: Tensor, touched: Touched | None, progress: float, known: Terms
+        self, batch: Batch | PointBatch, codes: Tensor, touched: SparseGridRows | None, progress: float, known: Terms
     ) -> Terms:
         """Terms beside the `known` ones on a named branch: the general one on points of the box, the overfit one in its
         band."""
@@ -153,7 +153,7 @@ class Objective:
             whole = loss.heat_branch == "general"
             heated = self._jet("general", batch.mixture_points, codes, touched) if whole else jet_of("overfit")
             density = MIXTURE.density(batch.mixture_points) if whole else 1.0
-            absorption = at(loss.heat_lambda, progress)
+            absorption = schedule_value(loss.heat_lambda, progress)
             terms["heat"] = loss.heat * heat_term(heated.distance, heated.gradient, absorption, density)
         if loss.divergence > 0:
             terms["divergence"] = loss.divergence * directional_divergence_term(jet_of(loss.divergence_branch))
@@ -161,13 +161,13 @@ class Objective:
             terms["lipschitz"] = loss.lipschitz * self._lipschitz(batch, codes, touched)
         return terms
 
-    def _jet(self, branch: Branch, points: Tensor, codes: Tensor, touched: Touched | None) -> Jet:
+    def _jet(self, branch: Branch, points: Tensor, codes: Tensor, touched: SparseGridRows | None) -> Jet:
         return jet(partial(self.model.branch, branch, codes=codes, lookup=touched), points)
 
     def _eikonal(self, gradient: Tensor) -> Tensor:
         return (eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term)(gradient)
 
-    def _lipschitz(self, batch: Batch | PointBatch, codes: Tensor, touched: Touched | None) -> Tensor:
+    def _lipschitz(self, batch: Batch | PointBatch, codes: Tensor, touched: SparseGridRows | None) -> Tensor:
         """The general branch between the codes of the batch; the overfit one, whose rows are drawn, at these codes."""
         branch = self.loss.lipschitz_branch
         if branch == "general":

@@ -8,13 +8,13 @@ from typing import Any
 
 from latentsdf.config.training import Config
 from latentsdf.config.validation import require_in_range
-from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.training import checkpoint, distributed, memory_estimate
-from latentsdf.training.logger import Journal, open_journal
-from latentsdf.training.losses import at
-from latentsdf.training.trainer import Run
-from latentsdf.training.training_loop import take_steps
+from latentsdf.training.logger import TrainingLogger, open_training_logger
+from latentsdf.training.losses import schedule_value
+from latentsdf.training.trainer import Trainer
+from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils import devices
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import CheckpointError, ConfigError
@@ -63,34 +63,36 @@ def train(
     _check_output(out, config, resume=resume, overwrite=overwrite)
     store = SampleStore.open(data)
     where = devices.resolve(distributed.local_device(device))
-    with distributed.joined(where) as team:
-        pool = Pool(store, store.keys(), config.train, config.loss, device=where, rank=team.rank, world=team.world)
-        if team.leads:
+    with distributed.distributed_context(where) as context:
+        pool = ShapeSamplePool(
+            store, store.keys(), config.train, config.loss, device=where, rank=context.rank, world=context.world
+        )
+        if context.is_main_process:
             console.print(memory_estimate.describe(config, pool))
-        run = Run(pool, config, where, team)
+        run = Trainer(pool, config, where, context)
         if resume:
             run.load(checkpoint.load(out), checkpoint.load_state(out))
         return fit(run, out, lambda: save(run, out))
 
 
-def fit(run: Run, out: Path, write: Callable[[], None]) -> dict[str, float]:
-    """Run the loop in its team, writing the checkpoint now and then and at the end; returns the last metrics."""
+def fit(run: Trainer, out: Path, write: Callable[[], None]) -> dict[str, float]:
+    """Run the loop in its context, writing the checkpoint now and then and at the end; returns the last metrics."""
     out.mkdir(parents=True, exist_ok=True)
     with run, stop_between_steps() as stopped:
         run.pool.fill(run.step)
-        if run.team.leads:
-            with open_journal(out, run.config.train, run.step) as journal:
-                metrics = _loop(run, stopped, journal, write)
+        if run.context.is_main_process:
+            with open_training_logger(out, run.config.train, run.step) as logger:
+                metrics = _loop(run, stopped, logger, write)
             write()
         else:
             metrics = _loop(run, stopped)
-        run.team.wait()
+        run.context.wait()
     if stopped.is_set():
         raise KeyboardInterrupt
     return metrics
 
 
-def save(run: Run, out: Path) -> None:
+def save(run: Trainer, out: Path) -> None:
     """Write the checkpoint folder; raises TrainingError instead when a parameter is not finite."""
     run.require_finite()
     checkpoint.save(
@@ -107,38 +109,38 @@ def save(run: Run, out: Path) -> None:
 
 
 def _loop(
-    run: Run, stopped: Event, journal: Journal | None = None, write: Callable[[], None] | None = None
+    run: Trainer, stopped: Event, logger: TrainingLogger | None = None, write: Callable[[], None] | None = None
 ) -> dict[str, float]:
-    """Steps until the budget is spent or the event is set; the process with the journal logs and checkpoints."""
+    """Steps until the budget is spent or the event is set; the process with the logger logs and checkpoints."""
     settings = run.config.train
-    per_step = run.pool.batch_shapes * run.team.world * settings.points_per_shape
+    per_step = run.pool.batch_shapes * run.context.world * settings.points_per_shape
     metrics: dict[str, float] = {}
 
-    def tell(terms: dict[str, float], seconds: float) -> str | None:
+    def on_step(terms: dict[str, float], seconds: float) -> str | None:
         metrics.update({"step": run.step, "seconds": round(run.seconds, 3)} | terms)
-        if journal is None:
+        if logger is None:
             return None
-        journal.picture(run)
+        logger.picture(run)
         if run.step % settings.log_every:
             return None
-        journal.note(metrics)
+        logger.note(metrics)
         values = "  ".join(f"{name} {value:.2e}" for name, value in terms.items())
         return f"step {run.step:,}  {values}  {per_step / seconds:,.0f} samples/s"
 
-    take_steps(
+    run_training_loop(
         run,
         "training",
-        going=lambda: not _agreed(run, stopped),
-        tell=tell,
-        keep=write,
-        keep_seconds=60 * settings.checkpoint_minutes,
+        should_continue=lambda: not _agreed(run, stopped),
+        on_step=on_step,
+        save=write,
+        save_seconds=60 * settings.checkpoint_minutes,
     )
     return metrics
 
 
-def _agreed(run: Run, stopped: Event) -> bool:
+def _agreed(run: Trainer, stopped: Event) -> bool:
     """Has the leader been told to stop? Its clock is everybody's, so that all schedules and ends agree."""
-    run.seconds, stop = run.team.follow([run.seconds, float(stopped.is_set())], run.device)
+    run.seconds, stop = run.context.follow([run.seconds, float(stopped.is_set())], run.device)
     if stop:
         stopped.set()
     return bool(stop)
@@ -149,7 +151,7 @@ def require_valid(config: Config) -> None:
     require_in_range(config, _LEAST, positive=_POSITIVE, shares=("train.lr_final", "train.beta2"))
     if config.train.beta2 == 1:
         raise ConfigError("train.beta2 must be below 1, got 1: Adam would never learn the size of its steps")
-    at(config.loss.heat_lambda, 0.0)
+    schedule_value(config.loss.heat_lambda, 0.0)
     for name in ("warp", "general", "overfit"):
         branch = getattr(config.model, name)
         if branch.width > 0 and branch.skip > branch.depth:

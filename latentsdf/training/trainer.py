@@ -9,19 +9,19 @@ from torch import Tensor
 
 from latentsdf.config.training import Config
 from latentsdf.data.point_batches import PointBatch
-from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.sdf_batches import Batch
-from latentsdf.models.feature_grid import Touched
+from latentsdf.models.feature_grid import SparseGridRows
 from latentsdf.models.latent_sdf import LatentCodes, LatentSDF
 from latentsdf.training import checkpoint
-from latentsdf.training.distributed import Team
+from latentsdf.training.distributed import DistributedContext
 from latentsdf.training.lr_schedule import learning_rate, ramp
 from latentsdf.training.objective import Objective
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.utils.errors import CheckpointError, TrainingError
 
 
-class Run:
+class Trainer:
     """Model, codes, samples, optimizers, step and clock.
 
     A step follows from the seed, its number and the state, so a run continues as if never stopped. Without
@@ -30,11 +30,17 @@ class Run:
     """
 
     def __init__(
-        self, pool: Pool, config: Config, device: torch.device, team: Team | None = None, *, trains_model: bool = True
+        self,
+        pool: ShapeSamplePool,
+        config: Config,
+        device: torch.device,
+        context: DistributedContext | None = None,
+        *,
+        trains_model: bool = True,
     ) -> None:
         settings = config.train
         self.config, self.device, self.trains_model = config, device, trains_model
-        self.team = team or Team()
+        self.context = context or DistributedContext()
         self.pool = pool
         self.keys = pool.keys
         self.normalization = pool.store.config.normalization
@@ -58,7 +64,7 @@ class Run:
         self.step = 0
         self.seconds = 0.0
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "Trainer":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,7 +81,7 @@ class Run:
     def train_step(self) -> dict[str, float]:
         """One optimization step; returns the value of each loss term, the mean over all processes."""
         # Dropout and random codes draw from torch's own generator.
-        torch.manual_seed(_mixed(self.config.train.seed, self.step, self.team.rank))
+        torch.manual_seed(_mixed(self.config.train.seed, self.step, self.context.rank))
         batch = self.pool.batch(self.step).to(self.device)
         epoch = self.pool.epoch(self.step)
         self._set_learning_rates(epoch)
@@ -86,24 +92,24 @@ class Run:
         terms, touched = self.objective(batch, codes, rising, self.progress())
         loss = torch.stack(list(terms.values())).sum()
         values = torch.stack([loss, *terms.values()]).detach()
-        self.team.average([values])
+        self.context.average([values])
         if not torch.isfinite(values[0]):
-            self._blame(batch, rising)
+            self._raise_nonfinite_loss(batch, rising)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(batch.shape, codes, touched)
         self.step += 1
         return dict(zip(("loss", *terms), values.tolist(), strict=True))
 
-    def _update(self, shape: Tensor, codes: Tensor, touched: Touched | None) -> None:
+    def _update(self, shape: Tensor, codes: Tensor, touched: SparseGridRows | None) -> None:
         assert codes.grad is not None
-        self.code_adam.step(*self.team.average_rows(shape, codes.grad))
+        self.code_adam.step(*self.context.average_rows(shape, codes.grad))
         if not self.trains_model:
             return
-        self.team.average([p.grad for p in self.networks if p.grad is not None])
+        self.context.average([p.grad for p in self.networks if p.grad is not None])
         self.network_adam.step()
         if touched is not None and self.grid_adam is not None:
             assert touched.features.grad is not None
-            self.grid_adam.step(*self.team.average_rows(touched.rows, touched.features.grad))
+            self.grid_adam.step(*self.context.average_rows(touched.rows, touched.features.grad))
 
     def _bound_codes(self, rows: Tensor) -> None:
         """Pull the codes of the batch back to the largest norm allowed, where there is one (DeepSDF)."""
@@ -121,7 +127,7 @@ class Run:
             self.grid_adam.lr = settings.lr_grid * factor
         self.code_adam.lr = settings.lr_code * factor
 
-    def _blame(self, batch: Batch | PointBatch, rising: float) -> None:
+    def _raise_nonfinite_loss(self, batch: Batch | PointBatch, rising: float) -> None:
         """Raise TrainingError naming the terms that are not finite and the shapes that make them so."""
         bad: set[str] = set()
         shapes = []
@@ -159,7 +165,7 @@ class Run:
         state: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,
-            "world": self.team.world,
+            "world": self.context.world,
             "network_adam": self.network_adam.state_dict(),
             "code_adam": self.code_adam.state_dict(),
         }
@@ -172,9 +178,9 @@ class Run:
                 f"the checkpoint was trained on {len(trained.keys)} shapes, the store now holds {len(self.keys)}, and "
                 f"not the same, for example {min(set(trained.keys) ^ set(self.keys))}; resume needs them all"
             )
-        if state["world"] != self.team.world:
+        if state["world"] != self.context.world:
             raise CheckpointError(
-                f"the checkpoint was trained by {state['world']} processes, now there are {self.team.world}; resume "
+                f"the checkpoint was trained by {state['world']} processes, now there are {self.context.world}; resume "
                 "with as many"
             )
         self.model.load_state_dict(trained.model.state_dict())

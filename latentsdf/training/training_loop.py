@@ -1,4 +1,4 @@
-"""The one training loop, of a shape space as of one cloud's field: step, tell, keep, until the budget is spent."""
+"""The one training loop, of a shape space as of one cloud's field: step, on_step, save, until the budget is spent."""
 
 import time
 from collections.abc import Callable
@@ -20,32 +20,32 @@ class Steps(Protocol):
         """One optimization step; returns its terms."""
 
 
-def take_steps(
+def run_training_loop(
     steps: Steps,
     name: str,
     *,
-    going: Callable[[], bool],
-    tell: Callable[[dict[str, float], float], str | None],
-    keep: Callable[[], None] | None = None,
-    keep_seconds: float = 120.0,
+    should_continue: Callable[[], bool],
+    on_step: Callable[[dict[str, float], float], str | None],
+    save: Callable[[], None] | None = None,
+    save_seconds: float = 120.0,
 ) -> None:
-    """Steps until their budget is spent or `going` says no, under a bar called `name`.
+    """Steps until their budget is spent or `should_continue` says no, under a bar called `name`.
 
-    `tell` hears the terms and the seconds of every step, and may answer with a note for the bar; `keep` is called now
-    and then to save the state.
+    `on_step` receives the terms and the seconds of every step and may return a note for the progress bar; `save` is
+    called every `save_seconds`.
     """
-    kept = time.monotonic()
+    saved = time.monotonic()
     with track(name, total=1000, unit="‰") as advance:
         shown = 0.0
-        while going() and steps.progress() < 1:
+        while should_continue() and steps.progress() < 1:
             started = time.monotonic()
             terms = steps.train_step()
             seconds = time.monotonic() - started
             steps.seconds += seconds
-            note = tell(terms, seconds)
+            note = on_step(terms, seconds)
             fraction = min(1.0, steps.progress())
             advance(1000 * (fraction - shown), note)
             shown = fraction
-            if keep is not None and time.monotonic() - kept > keep_seconds:
-                keep()
-                kept = time.monotonic()
+            if save is not None and time.monotonic() - saved > save_seconds:
+                save()
+                saved = time.monotonic()

@@ -10,7 +10,7 @@ from latentsdf.utils.errors import StoreError
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to: renamed to it when the block ends well, removed when it does not."""
     aside = path.with_name(f".{path.name}.next")
     try:
@@ -22,7 +22,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def full_disk_named(store: Path) -> Iterator[None]:
+def disk_full_as_store_error(store: Path) -> Iterator[None]:
     """Within the block, an OSError for a full disk or quota becomes a StoreError that says how to go on."""
     try:
         yield

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 
-def unsigned_normals(
+def estimate_normals(
     points: Float[NDArray[np.float64], "N d"], neighbours: Int[NDArray[np.int64], "N K"]
 ) -> Float[NDArray[np.float64], "N d"]:
     """Unit normals up to their sign: the directions in which the neighbours, rows of `points`, vary least."""

@@ -14,7 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
-from latentsdf.geometry.pointcloud.normals import unsigned_normals
+from latentsdf.geometry.pointcloud.normals import estimate_normals
 from latentsdf.geometry.pointcloud.planar_parity import outward
 from latentsdf.geometry.pointcloud.poisson_indicator import Indicator
 
@@ -43,7 +43,7 @@ class OrientedCloud:
         self.area = _area(reach[:, -1], self.dim)
         self.spacing = float(np.median(reach[:, 1]))
         if normals is None:
-            normals = unsigned_normals(points, neighbours)
+            normals = estimate_normals(points, neighbours)
             decided = np.ones(len(points), dtype=np.bool_)
             if self.dim == 2:
                 normals, decided = outward(points, normals, _THICKEN * reach[:, -1], EXTENT)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latentsdf.models.feature_grid import cells, corner_rows, corner_weights, gather
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.utils.atomic_files import written_whole
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
 
 _FORMAT = 1
@@ -42,7 +42,7 @@ class Delta:
 
     def save(self, path: Path) -> None:
         """Write one compressed file (.npz); a crash on the way leaves what was there before."""
-        with written_whole(path) as aside, aside.open("wb") as file:
+        with atomic_write(path) as aside, aside.open("wb") as file:
             np.savez_compressed(
                 file,
                 format=_FORMAT,

@@ -21,7 +21,7 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.geometry.mesh import Similarity
 from latentsdf.latent.inversion.delta import Delta
 from latentsdf.latent.inversion.gauss_newton import MOTIONS, Fits, Samples, Solver, move
-from latentsdf.latent.inversion.observation import Observation, sided
+from latentsdf.latent.inversion.observation import Observation, orient_observation
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.derivatives import jet
 from latentsdf.models.latent_sdf import LatentSDF
@@ -168,7 +168,7 @@ def _sided(solver: Solver, fits: Fits, observations: Sequence[Observation]) -> l
             one = slice(i, i + 1)
             field = partial(_general, solver.model, fits.motions[one], codes[one])
             outward = torch.nn.functional.normalize(jet(field, points).gradient[0].detach(), dim=1)
-            known[i] = sided(observation, outward.cpu().numpy())
+            known[i] = orient_observation(observation, outward.cpu().numpy())
     return known
 
 

@@ -22,7 +22,7 @@ from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.geometry.pointcloud.io import load_target
 from latentsdf.geometry.pointcloud.point_cloud import as_table, read_cloud, require_usable
 from latentsdf.latent.inversion.sdf_bounds import Bounds, bounds
-from latentsdf.latent.inversion.unoriented_points import UnsidedCloud
+from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.utils.errors import MeshError
 
 NEAR = 0.05
@@ -37,14 +37,14 @@ class Observation:
     """Signed distances at `points` (N, 3) in model space lie in [`low`, `high`] (N,), equal where they are known.
 
     `similarity` is the way from the user's frame to model space. Of a whole surface whose normals nobody gave, `cloud`
-    is what `sided` says more of, once a fit tells its sides.
+    is what `orient_observation` says more of, once a fit tells its sides.
     """
 
     points: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     similarity: Similarity
-    cloud: UnsidedCloud | None = None
+    cloud: UnorientedPointCloud | None = None
 
     @property
     def near(self) -> NDArray[np.bool_]:
@@ -52,7 +52,7 @@ class Observation:
         return np.maximum(np.abs(self.low), np.abs(self.high)) < NEAR
 
 
-def sided(observation: Observation, outward: NDArray[np.float32]) -> Observation:
+def orient_observation(observation: Observation, outward: NDArray[np.float32]) -> Observation:
     """What the points of the observation's cloud say, with the outward direction (M, 3) that a fit has at each."""
     assert observation.cloud is not None
     return _unsided(observation.cloud, observation.similarity, outward)
@@ -93,11 +93,13 @@ def observe(
         kept = rng.choice(len(points), _MOST_POINTS, replace=False)
         points, normals = points[kept], None if normals is None else normals[kept]
     if normals is None and not partial:
-        return _unsided(UnsidedCloud(points, rng), cloud.similarity)
+        return _unsided(UnorientedPointCloud(points, rng), cloud.similarity)
     return _observation(bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
 
 
-def _unsided(cloud: UnsidedCloud, similarity: Similarity, outward: NDArray[np.float32] | None = None) -> Observation:
+def _unsided(
+    cloud: UnorientedPointCloud, similarity: Similarity, outward: NDArray[np.float32] | None = None
+) -> Observation:
     return dataclasses.replace(_observation(cloud.bounds(outward), similarity), cloud=cloud)
 
 

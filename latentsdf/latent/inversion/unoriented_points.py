@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from latentsdf.geometry.pointcloud.normals import unsigned_normals
+from latentsdf.geometry.pointcloud.normals import estimate_normals
 from latentsdf.latent.inversion.sdf_bounds import Bounds, beside, bounds, by_discs, joined
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ _SAME_SIDE = 0.5  # cosine
 _AGREED = 0.8  # cosine
 
 
-class UnsidedCloud:
+class UnorientedPointCloud:
     """Points (N, 3) on the whole of a surface in model space, float64."""
 
     def __init__(self, points: Float[Floats, "N 3"], rng: np.random.Generator) -> None:
@@ -45,7 +45,7 @@ class UnsidedCloud:
         outward = np.where(self._stands_out[:, None], self._outward, 0 if outward is None else outward)
         across = (outward[self._nearby] * outward[:, None]).sum(-1) < _SAME_SIDE
         nearest = np.argsort(across, axis=1, kind="stable")[:, :_TANGENT]
-        normals = unsigned_normals(self.points, np.take_along_axis(self._nearby, nearest, 1))
+        normals = estimate_normals(self.points, np.take_along_axis(self._nearby, nearest, 1))
         along = (normals * outward).sum(1)
         agreed = np.abs(along) > _AGREED
         normals = np.where(agreed[:, None], normals * np.sign(along)[:, None], 0)
@@ -60,6 +60,6 @@ def _standing_out(points: Floats, rng: np.random.Generator) -> tuple[Floats, NDA
     """Unit directions (N, 3) in which points stand out from their neighbours, and of which of them that can be said."""
     some = points if len(points) <= _THINNED else points[rng.choice(len(points), _THINNED, replace=False)]
     reach, around = cKDTree(some).query(points, k=min(_AROUND, len(some)))
-    normals = unsigned_normals(some, around)
+    normals = estimate_normals(some, around)
     height = (normals * (points - some[around].mean(axis=1))).sum(1)
     return normals * np.sign(height)[:, None], np.abs(height) > _STANDS_OUT * reach[:, -1]

@@ -10,7 +10,7 @@
 | `schedule` | how a weight changes over a run |
 """
 
-from latentsdf.config.schedules import Schedule, at
+from latentsdf.config.schedules import Schedule, schedule_value
 from latentsdf.models.derivatives import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
 from latentsdf.training.losses.codes import code_prior_term, lipschitz_term
 from latentsdf.training.losses.data import data_term, norm_term
@@ -39,7 +39,6 @@ __all__ = [
     "Jet",
     "Schedule",
     "ambrosio_tortorelli_term",
-    "at",
     "code_prior_term",
     "data_term",
     "density_weights",
@@ -60,6 +59,7 @@ __all__ = [
     "off_surface_term",
     "recovery_profile",
     "scaled_eikonal_term",
+    "schedule_value",
     "second_order_term",
     "sign_agnostic_normal_term",
     "sign_agnostic_term",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import new_run
+from helpers import CONFIGS, new_trainer
 from torch import nn
 
 from latentsdf.config import loader
@@ -14,8 +14,6 @@ from latentsdf.models.decoder import Decoder, encode
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.train import require_valid
 from latentsdf.utils.errors import ConfigError
-
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 SMALL = {
     "train.shapes_per_batch": 2,
@@ -57,7 +55,7 @@ def test_a_shipped_configuration_loads_builds_and_learns(path: Path, store_path:
         shrunk["model.overfit.width"] = 48
     config = loader.load(Config, path, shrunk)
     require_valid(config)
-    run = new_run(store_path, config)
+    run = new_trainer(store_path, config)
     first = run.train_step()
     for _ in range(24):
         last = run.train_step()

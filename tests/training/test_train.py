@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import files_of, new_run, small_config
+from helpers import REPOSITORY, files_of, new_trainer, small_config
 from PIL import Image
 
 import latentsdf as ls
@@ -22,19 +22,17 @@ from latentsdf import cli
 from latentsdf.config.model import Branch, BranchConfig, ModelConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.training import Config, LossConfig, TrainConfig
-from latentsdf.data.sample_pool import Pool
-from latentsdf.data.sdf_batches import Batch, Classes, bytes_of, load
+from latentsdf.data.sample_pool import ShapeSamplePool
+from latentsdf.data.sdf_batches import Batch, SampleStrata, bytes_of, load
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh_sdf.sampling import lattice_points
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training import checkpoint, distributed, memory_estimate, objective, train
-from latentsdf.training.logger import open_journal, reconstructions
+from latentsdf.training.logger import open_training_logger, reconstructions
 from latentsdf.training.lr_schedule import learning_rate, ramp
 from latentsdf.training.objective import Objective
 from preprocessing.job import run as preprocess
 from preprocessing.sources import procedural
-
-REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +72,7 @@ def _same(a: Batch, b: Batch) -> bool:
 
 @pytest.mark.usefixtures("halves")
 def test_a_pool_holds_part_of_the_shapes_and_in_time_shows_all_of_all(many: SampleStore) -> None:
-    pool = Pool(many, many.keys(), _streaming(many, 5), LossConfig())
+    pool = ShapeSamplePool(many, many.keys(), _streaming(many, 5), LossConfig())
     assert pool.streams and pool.slots == 5 and pool.share == pytest.approx(0.5)
     seen: set[int] = set()
     parts: set[int] = set()
@@ -96,30 +94,32 @@ def test_a_pool_holds_part_of_the_shapes_and_in_time_shows_all_of_all(many: Samp
 @pytest.mark.usefixtures("halves")
 def test_batches_follow_from_seed_and_step_whatever_was_drawn_before(many: SampleStore) -> None:
     settings = _streaming(many, 5)
-    through = Pool(many, many.keys(), settings, LossConfig())
+    through = ShapeSamplePool(many, many.keys(), settings, LossConfig())
     batches = [through.batch(step) for step in range(40)]
     for start in (0, 7, 30):
-        resumed = Pool(many, many.keys(), settings, LossConfig())
+        resumed = ShapeSamplePool(many, many.keys(), settings, LossConfig())
         assert _same(resumed.batch(start), batches[start]) and _same(resumed.batch(start + 5), batches[start + 5])
-    other = Pool(many, many.keys(), replace(settings, seed=1), LossConfig())
+    other = ShapeSamplePool(many, many.keys(), replace(settings, seed=1), LossConfig())
     assert not _same(other.batch(0), batches[0])
 
 
 @pytest.mark.usefixtures("halves")
 def test_processes_share_the_batch_of_one(many: SampleStore) -> None:
     for settings in (_streaming(many, 6), replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)):
-        alone = Pool(many, many.keys(), replace(settings, shapes_per_batch=4), LossConfig())
-        team = [Pool(many, many.keys(), settings, LossConfig(), rank=rank, world=2) for rank in range(2)]
+        alone = ShapeSamplePool(many, many.keys(), replace(settings, shapes_per_batch=4), LossConfig())
+        team = [ShapeSamplePool(many, many.keys(), settings, LossConfig(), rank=rank, world=2) for rank in range(2)]
         for step in (0, 1, 13):
             parts = [pool.batch(step) for pool in team]
             together = Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
             assert _same(alone.batch(step), together)
     with pytest.raises(ls.StoreError, match="12 shapes to train on for 13 processes"):
-        Pool(many, many.keys(), TrainConfig(), LossConfig(), world=13)
+        ShapeSamplePool(many, many.keys(), TrainConfig(), LossConfig(), world=13)
 
 
 def test_what_fits_is_read_whole_and_every_shape_comes_once_a_pass(many: SampleStore) -> None:
-    pool = Pool(many, many.keys(), replace(TrainConfig(), shapes_per_batch=4, points_per_shape=8), LossConfig())
+    pool = ShapeSamplePool(
+        many, many.keys(), replace(TrainConfig(), shapes_per_batch=4, points_per_shape=8), LossConfig()
+    )
     assert not pool.streams and pool.slots == 12
     for lap in range(3):
         rows = torch.cat([pool.batch(3 * lap + step).shape for step in range(3)])
@@ -133,7 +133,7 @@ def test_a_damaged_shape_that_streams_in_is_named(many: SampleStore, tmp_path: P
     shutil.copytree(many.path, tmp_path / "copy.zarr")
     store = SampleStore.open(tmp_path / "copy.zarr")
     settings = _streaming(store, 5, refresh_steps=1)
-    pool = Pool(store, store.keys(), settings, LossConfig())
+    pool = ShapeSamplePool(store, store.keys(), settings, LossConfig())
     pool.batch(0)
     for key in store:
         shutil.rmtree(store.path / "shapes" / key / "near" / "c")
@@ -156,7 +156,7 @@ def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
                 # Half is drawn near; what is drawn by sign is near again at times.
                 assert np.mean(np.abs(found) <= 0.1) >= near
                 assert np.mean(found < 0) >= 0.25 and np.mean(found >= 0) >= 0.25
-    assert torch.all(Classes((0, 0, 5, 5)).draw(100, "signs", rng) < 5)  # nothing is inside
+    assert torch.all(SampleStrata((0, 0, 5, 5)).draw(100, "signs", rng) < 5)  # nothing is inside
 
 
 def test_half_of_a_band_is_drawn_beside_the_surface(many: SampleStore) -> None:
@@ -176,7 +176,7 @@ def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypa
     for room, holds in ((3, "meta"), (1, "cpu")):
         whole = sum(bytes_of(many, key, lattice=False) for key in many)
         monkeypatch.setattr("latentsdf.data.sample_pool.free_memory", lambda _, free=room * whole: free)
-        pool = Pool(many, many.keys(), settings, LossConfig(), device=device)
+        pool = ShapeSamplePool(many, many.keys(), settings, LossConfig(), device=device)
         assert pool.streams == (holds == "cpu")
         pool.fill(0)
         assert {part.band_index.device.type for part in pool._parts} == {holds}
@@ -187,7 +187,7 @@ def test_every_term_of_the_general_branch_gets_points_of_the_box(many: SampleSto
     settings = replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)
     for term in ("eikonal", "divergence", "lipschitz", "heat"):
         loss = LossConfig(**{term: 0.1, "regularizer_points": 7})  # type: ignore[arg-type]
-        batch = Pool(many, many.keys(), settings, loss).batch(0)
+        batch = ShapeSamplePool(many, many.keys(), settings, loss).batch(0)
         uniform, mixture = (0, 8) if term == "heat" else (7, 0)
         assert batch.box_points.shape == (2, uniform, 3) and batch.mixture_points.shape == (2, mixture, 3)
 
@@ -197,7 +197,7 @@ def test_the_heat_term_is_its_integral_over_the_box(points: bool, many: SampleSt
     kind = "points" if points else "sdf"
     settings = TrainConfig(samples=kind, shapes_per_batch=1, points_per_shape=4, bf16=False)  # type: ignore[arg-type]
     loss = LossConfig(heat=1.0, heat_lambda=(4.0, 0.5, 4.0, 8.0), eikonal=1.0, regularizer_points=150_000)
-    batch = Pool(many, many.keys(), settings, loss).batch(0)
+    batch = ShapeSamplePool(many, many.keys(), settings, loss).batch(0)
     model = LatentSDF(ModelConfig(code_dim=1, warp=BranchConfig(width=0), overfit=BranchConfig(width=0)))
     model.branch = lambda *args, **_: 1.5 * (args[1].norm(dim=-1) - 0.5)  # type: ignore[method-assign]
     axis = (torch.arange(120) + 0.5) / 60 - 1
@@ -233,14 +233,14 @@ def test_passes_end_a_run(store_path: Path, tmp_path: Path) -> None:
 
 
 def test_codes_stay_within_their_bound(store_path: Path) -> None:
-    run = new_run(store_path, small_config(code_std=2.0, code_bound=0.5, lr_code=0.0))
+    run = new_trainer(store_path, small_config(code_std=2.0, code_bound=0.5, lr_code=0.0))
     assert run.codes.table.norm(dim=1).min() > 0.5
     run.train_step()
     torch.testing.assert_close(run.codes.table.norm(dim=1), torch.full((4,), 0.5))
 
 
 def test_only_the_weights_that_codes_act_by_decay(store_path: Path) -> None:
-    plain, decayed = (new_run(store_path, small_config(code_decay=decay)) for decay in (0.0, 100.0))
+    plain, decayed = (new_trainer(store_path, small_config(code_decay=decay)) for decay in (0.0, 100.0))
     start = {name: value.clone() for name, value in plain.model.named_parameters()}
     for run in (plain, decayed):
         run.train_step()
@@ -411,7 +411,7 @@ def test_extending_has_a_budget_of_its_own(space_path: Path, more_tables: Path, 
 
 
 def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> None:
-    run = new_run(store_path, small_config())
+    run = new_trainer(store_path, small_config())
     run.train_step()
     run.pool._parts[2].free[:, 3] = np.nan
     with pytest.raises(ls.TrainingError, match="step 1: the general term is not finite for table/table_0002. The last"):
@@ -421,7 +421,7 @@ def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> Non
 @pytest.mark.parametrize("branch", ["general", "overfit"])
 def test_only_the_shape_whose_code_is_bad_is_blamed(branch: Branch, store_path: Path) -> None:
     loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, eikonal_branch=branch, agreement=0.1)
-    run = new_run(store_path, replace(small_config(), loss=loss))
+    run = new_trainer(store_path, replace(small_config(), loss=loss))
     run.train_step()
     run.codes.table.data[2, 1] = np.nan
     with pytest.raises(
@@ -431,7 +431,7 @@ def test_only_the_shape_whose_code_is_bad_is_blamed(branch: Branch, store_path: 
 
 
 def test_a_bad_weight_of_the_warp_is_the_fault_of_every_shape(store_path: Path) -> None:
-    run = new_run(store_path, small_config())
+    run = new_trainer(store_path, small_config())
     run.train_step()
     assert run.model.warp is not None
     next(run.model.warp.parameters()).data.view(-1)[0] = np.nan
@@ -442,7 +442,7 @@ def test_a_bad_weight_of_the_warp_is_the_fault_of_every_shape(store_path: Path) 
 
 def test_the_estimate_counts_what_is_allocated(store_path: Path) -> None:
     config = small_config()
-    run = new_run(store_path, config)
+    run = new_trainer(store_path, config)
     run.train_step()
     need = memory_estimate.memory_need(config, run.pool)
     grid, table = run.grid_adam, run.model.grid
@@ -458,25 +458,25 @@ def test_the_estimate_counts_what_is_allocated(store_path: Path) -> None:
 
 
 def test_pictures_show_both_branches_of_the_first_shapes(store_path: Path, tmp_path: Path) -> None:
-    run = new_run(store_path, small_config(picture_minutes=1e-9))
+    run = new_trainer(store_path, small_config(picture_minutes=1e-9))
     for _ in range(60):
         run.train_step()
     weights = {name: value.clone() for name, value in run.model.state_dict().items()}
-    with open_journal(tmp_path, run.config.train, 0) as journal:
-        journal.picture(run)
+    with open_training_logger(tmp_path, run.config.train, 0) as logger:
+        logger.picture(run)
     pixels = np.asarray(Image.open(tmp_path / "pictures" / "00000060.png"))
     rows = np.array_split(pixels, 2)
     assert pixels.shape[1] == 4 * 192 and all(row.min() < 200 for row in rows)
     assert all(torch.equal(value, weights[name]) for name, value in run.model.state_dict().items())
     assert run.model.training
     run.train_step()
-    with open_journal(tmp_path, replace(run.config.train, picture_minutes=0.0), 0) as journal:
-        journal.picture(run)
+    with open_training_logger(tmp_path, replace(run.config.train, picture_minutes=0.0), 0) as logger:
+        logger.picture(run)
     assert len(list((tmp_path / "pictures").iterdir())) == 1
 
 
 def test_a_field_without_surface_is_an_empty_picture(store_path: Path) -> None:
-    run = new_run(store_path, small_config())
+    run = new_trainer(store_path, small_config())
     torch.nn.init.zeros_(run.model.general.last.weight)
     torch.nn.init.ones_(run.model.general.last.bias)
     assert np.asarray(reconstructions(run))[:150].min() == 255
@@ -485,16 +485,16 @@ def test_a_field_without_surface_is_an_empty_picture(store_path: Path) -> None:
 def test_tensorboard_gets_every_line_or_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(TrainConfig(), tensorboard=True)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    journal = open_journal(tmp_path, settings, 0)
-    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[tensorboard\]'"), journal:
+    logger = open_training_logger(tmp_path, settings, 0)
+    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[tensorboard\]'"), logger:
         pass
     monkeypatch.undo()
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with open_journal(tmp_path, settings, 0) as journal:
+    with open_training_logger(tmp_path, settings, 0) as logger:
         for step in (10, 20):
-            journal.note({"step": step, "loss": 1 / step})
+            logger.note({"step": step, "loss": 1 / step})
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(10, pytest.approx(0.1)), (20, pytest.approx(0.05))]
@@ -509,7 +509,7 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
     weights = {"divergence": 0.1, "lipschitz": 0.1, "eikonal": 0.1}
     loss = LossConfig(**weights, eikonal_norm="l2", code_prior="kl", code=0.01, regularizer_points=32)
     loss = replace(loss, **{f"{name}_branch": branch for name in weights})  # type: ignore[arg-type]
-    run = new_run(store_path, replace(config, loss=loss))
+    run = new_trainer(store_path, replace(config, loss=loss))
     first = run.train_step()
     for _ in range(30):
         last = run.train_step()
@@ -522,7 +522,7 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
 
 def test_the_general_branch_learns_nothing_from_what_is_added_to_it(store_path: Path) -> None:
     config = small_config(free_share=0.25, code_decay=0.0)
-    run = new_run(store_path, replace(config, loss=LossConfig(general=0, code=0)))
+    run = new_trainer(store_path, replace(config, loss=LossConfig(general=0, code=0)))
     start = {name: value.clone() for name, value in run.model.named_parameters()}
     for _ in range(3):
         run.train_step()
@@ -532,7 +532,7 @@ def test_the_general_branch_learns_nothing_from_what_is_added_to_it(store_path: 
 
 def test_agreement_joins_the_branches_between_shapes_and_leaves_grid_and_codes(store_path: Path) -> None:
     config = small_config(points_per_shape=512, bf16=False, code_std=0.3)
-    run = new_run(store_path, replace(config, loss=LossConfig(general=0, overfit=0, code=0, agreement=1)))
+    run = new_trainer(store_path, replace(config, loss=LossConfig(general=0, overfit=0, code=0, agreement=1)))
     table = run.model.shared_grid().table.data.normal_(0, 0.3)
     before, codes = table.clone(), run.codes.table.detach().clone()
     terms = [run.train_step()["agreement"] for _ in range(80)]
@@ -546,8 +546,8 @@ def test_products_are_in_bfloat16_where_the_device_has_them(
 ) -> None:
     kind = torch.bfloat16 if native else torch.float32
     monkeypatch.setattr(objective, "product_type", lambda device: kind if device.type == "cpu" else None)
-    found = new_run(store_path, small_config(points_per_shape=64)).train_step()
-    exact = new_run(store_path, small_config(points_per_shape=64, bf16=False)).train_step()
+    found = new_trainer(store_path, small_config(points_per_shape=64)).train_step()
+    exact = new_trainer(store_path, small_config(points_per_shape=64, bf16=False)).train_step()
     assert found == pytest.approx(exact, rel=0.05) and (found == exact) is not native
 
 
@@ -557,7 +557,7 @@ def test_terms_on_one_branch_share_its_values_and_gradients(store_path: Path) ->
     alone = {}
     for name, weight in weights.items():
         loss = LossConfig(**{name: weight}, heat_branch="overfit", eikonal_branch="overfit")
-        alone[name] = new_run(store_path, replace(config, loss=loss)).train_step()[name]
+        alone[name] = new_trainer(store_path, replace(config, loss=loss)).train_step()[name]
     loss = LossConfig(**weights, heat_branch="overfit", eikonal_branch="overfit")
-    together = new_run(store_path, replace(config, loss=loss)).train_step()
+    together = new_trainer(store_path, replace(config, loss=loss)).train_step()
     assert {name: together[name] for name in weights} == pytest.approx(alone, rel=1e-6)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from conftest import save_untrained, small_config
+from helpers import save_untrained, small_config
 
 from latentsdf import cli
 from latentsdf.cli import frame_output

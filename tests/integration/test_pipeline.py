@@ -14,7 +14,7 @@ import pytest
 import torch
 import trimesh
 import yaml
-from conftest import new_run, small_config
+from helpers import new_trainer, small_config
 from scipy.spatial import cKDTree
 
 import latentsdf as ls
@@ -37,7 +37,7 @@ FAST = InvertConfig(steps=60, starts=2, points=1024)
 
 
 @pytest.fixture(scope="module")
-def space(space_path: Path) -> ShapeSpace:
+def offsurface_samples(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
@@ -346,7 +346,7 @@ def test_points_that_are_not_finite_are_counted_and_refused(space: ShapeSpace) -
 def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
     config = small_config(steps=60)
     training.train(store_path, tmp_path / "through", config, device="cpu")
-    run = new_run(store_path, config)
+    run = new_trainer(store_path, config)
     for _ in range(25):
         run.train_step()
     (tmp_path / "stopped").mkdir()
@@ -366,7 +366,7 @@ def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkey
             signal.raise_signal(signal.SIGINT)
         return step(run)
 
-    monkeypatch.setattr(training.Run, "train_step", interrupted)
+    monkeypatch.setattr(training.Trainer, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         training.train(store_path, tmp_path / "space", small_config())
     assert len(checkpoint.load(tmp_path / "space").keys) == 4
@@ -391,7 +391,7 @@ def test_eikonal_and_heat_terms_train_on_either_branch(branch: str, store_path: 
     loss = replace(small_config().loss, eikonal=0.1, heat=0.1, regularizer_points=64)
     loss = replace(loss, eikonal_branch=branch, heat_branch=branch)  # type: ignore[arg-type]
     config = replace(small_config(steps=40), loss=loss)
-    run = new_run(store_path, config)
+    run = new_trainer(store_path, config)
     first = run.train_step()
     for _ in range(30):
         last = run.train_step()

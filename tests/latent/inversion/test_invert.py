@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from conftest import SMALL_MODEL
+from helpers import SMALL_MODEL
 
 import latentsdf as ls
 from latentsdf.config.inversion import InvertConfig
@@ -18,9 +18,9 @@ from latentsdf.geometry.mesh import Similarity, normalize
 from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.geometry.metrics.surface import compare
 from latentsdf.latent.inversion.gauss_newton import MOTIONS, Samples, Solver
-from latentsdf.latent.inversion.observation import observe, sided
+from latentsdf.latent.inversion.observation import observe, orient_observation
 from latentsdf.latent.inversion.sdf_bounds import bounds
-from latentsdf.latent.inversion.unoriented_points import UnsidedCloud
+from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
@@ -30,7 +30,7 @@ FAST = InvertConfig(steps=20, starts=2, points=1024)
 
 
 @pytest.fixture(scope="module")
-def space(space_path: Path) -> ShapeSpace:
+def offsurface_samples(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
@@ -175,16 +175,16 @@ def test_a_fit_tells_the_sides_of_a_cloud_without_normals() -> None:
     seen = observe(ball, "none")
     assert seen.cloud is not None and len(seen.cloud.points) == 2000
     radial = (seen.cloud.points / np.linalg.norm(seen.cloud.points, axis=1, keepdims=True)).astype(np.float32)
-    known = sided(seen, radial)
+    known = orient_observation(seen, radial)
     fresh = slice(len(seen.points), None)
     assert len(known.points[fresh]) > 3000 and np.array_equal(known.low[fresh], known.high[fresh])
-    turned = sided(seen, -radial)
+    turned = orient_observation(seen, -radial)
     for found, sign in ((known, 1), (turned, -1)):
         exact = np.linalg.norm(found.points[fresh], axis=1) - 0.6
         assert np.abs(sign * found.low[fresh] - exact).max() < 2e-3
     # Where the fit's normal and the tangent plane disagree, nothing is concluded.
     tangent = np.cross(radial, [0.0, 0.0, 1.0]).astype(np.float32)
-    assert len(sided(seen, tangent).points) < len(seen.points) + 100
+    assert len(orient_observation(seen, tangent).points) < len(seen.points) + 100
     for given in (np.hstack((ball, radial)), trimesh.creation.icosphere(3, 0.6)):
         assert observe(given, "none").cloud is None
     assert observe(ball, "none", partial=True).cloud is None
@@ -195,7 +195,7 @@ def test_the_faces_of_a_thin_board_are_told_apart() -> None:
     points, face = trimesh.sample.sample_surface(board, 2000, seed=0)
     seen = observe(np.asarray(points), "none")
     assert seen.cloud is not None
-    known = sided(seen, np.asarray(board.face_normals)[face].astype(np.float32))
+    known = orient_observation(seen, np.asarray(board.face_normals)[face].astype(np.float32))
     fresh = (known.low == known.high) & (known.low != 0)
     beyond = np.abs(known.points[fresh]) - np.array([0.6, 0.4, 0.015])
     exact = np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(1), 0)
@@ -215,7 +215,7 @@ def test_the_faces_of_a_thin_board_are_told_apart() -> None:
 def test_points_that_stand_out_do_so_outward(mesh: trimesh.Trimesh, share: float) -> None:
     """Without any fit: both faces of a board and all of a rod, and of a cube what lies near its edges."""
     points = np.asarray(trimesh.sample.sample_surface(mesh, 2000, seed=0)[0])
-    known = UnsidedCloud(points, np.random.default_rng(0)).bounds()
+    known = UnorientedPointCloud(points, np.random.default_rng(0)).bounds()
     exact = (known.low == known.high) & (known.low != 0)
     distance = stored_solid(mesh, SamplingConfig())(known.points[exact])
     assert exact.sum() > share * 2 * len(points) * 0.8

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from helpers import REPOSITORY
 from manifold3d import Manifold
 
 from latentsdf.data.furniture import FAMILIES, furniture, parameters
@@ -21,7 +21,6 @@ from latentsdf.data.furniture.solids import bar, block, bowed, ellipse, lathe, p
 from latentsdf.data.furniture.surface import DETAIL, FLAT, collapse_short, flip_flat, height, surface
 from latentsdf.utils.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[1]
 SEEDS = range(16)
 THINNEST = 0.03
 """Share of the largest half extent that every member is at least thick: two cells of a 128^3 lattice."""
@@ -128,7 +127,7 @@ def test_the_same_seed_gives_the_same_mesh_and_another_seed_another(family: str)
 
 def test_another_process_makes_the_same_meshes() -> None:
     code = "from tests.test_furniture import FAMILIES, digest\nfor family in FAMILIES: print(digest(family, 5))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.split() == [digest(family, 5) for family in FAMILIES]
 
 

@@ -3,12 +3,12 @@
 import argparse
 import importlib.util
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 import trimesh
+from helpers import REPOSITORY
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.models.latent_sdf import LatentSDF
@@ -17,7 +17,7 @@ from latentsdf.utils.errors import ConfigError
 
 
 def _benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "benchmarks" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "benchmarks" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -83,7 +83,7 @@ def test_the_time_to_an_error_is_that_of_its_steps() -> None:
 
 @pytest.fixture
 def regularizers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     return _benchmark("regularizers")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from conftest import files_of
+from helpers import files_of
 
 import latentsdf as ls
 from latentsdf.cli.main import main

@@ -19,9 +19,10 @@ def _result(root: Path) -> int:
 def test_a_change_in_a_file_that_was_compiled_in_is_noticed(tmp_path):
     """numba alone answers 8 again: it looks at the outer kernel's file only."""
     package = tmp_path / "latentsdf"
-    package.mkdir()
+    (package / "utils").mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "compiled.py").write_text(Path(latentsdf.utils.numba_cache.__file__).read_text())
+    (package / "utils" / "__init__.py").touch()
+    (package / "utils" / "numba_cache.py").write_text(Path(latentsdf.utils.numba_cache.__file__).read_text())
     use = "from latentsdf.utils.numba_cache import compiled\n"
     (package / "inner.py").write_text(use + "@compiled()\ndef inner(x):\n    return x + 1\n")
     outer = "from latentsdf.inner import inner\n@compiled()\ndef outer(x):\n    return 2 * inner(x)\n"

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_SAMPLING, files_of
+from helpers import SMALL_SAMPLING, files_of
 
 from latentsdf.utils.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
 from preprocessing import __main__ as command

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import trimesh
-from conftest import SMALL_SAMPLING, files_of
+from helpers import SMALL_SAMPLING, files_of
 from PIL import Image
 from rich.progress import Progress
 from rich.text import Text

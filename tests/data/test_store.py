@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL_SAMPLING, files_of
+from helpers import SMALL_SAMPLING, files_of
 
 from latentsdf import cli
 from latentsdf.data import band_codec, zarr_layout
@@ -159,7 +159,7 @@ def test_a_lost_file_is_damage_and_not_zeros(record: ShapeRecord, tmp_path: Path
     folder = tmp_path / "s.zarr" / "shapes" / record.key
     (folder / "near" / "c" / "0" / "0").unlink()
     with pytest.raises(StoreError, match="'lamp/a.b-1' is damaged .the file of array near is missing.; rebuild it"):
-        store.space(record.key)
+        store.offsurface_samples(record.key)
     for name in ("band_sdf", "sparse_sdf"):
         shard = next(file for file in (folder / name / "c").rglob("*") if file.is_file())
         shard.write_bytes(shard.read_bytes()[:-10])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from conftest import SMALL_MODEL, files_of
+from helpers import SMALL_MODEL, files_of
 
 import latentsdf as ls
 from latentsdf import cli
@@ -27,7 +27,7 @@ FAST = RefineConfig(steps=150, points=4096, resolution=128, band_voxels=4, latti
 
 
 @pytest.fixture(scope="module")
-def space(space_path: Path) -> ShapeSpace:
+def offsurface_samples(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 

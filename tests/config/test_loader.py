@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
+from helpers import CONFIGS
 
 from latentsdf.config.loader import from_dict, load, merge
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.training import Config
 from latentsdf.utils.errors import ConfigError
-
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
 def test_only_what_is_named_differs_from_the_defaults() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import SMALL_SAMPLING, small_config
+from helpers import SMALL_SAMPLING, small_config
 from numpy.typing import NDArray
 
 from latentsdf import cli
@@ -227,7 +227,7 @@ def test_samples_of_deepsdf_train(deepsdf: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.zarr"
     assert import_samples(deepsdf, out).imported == ["04256520/aa", "04256520/bb"]
     store = SampleStore.open(out)
-    near, uniform = store.space("04256520/aa")
+    near, uniform = store.offsurface_samples("04256520/aa")
     assert len(near) == 4500 and len(uniform) == 0 and len(store.band("04256520/aa")[0]) == 0
     assert np.allclose(np.linalg.norm(near[:, :3], axis=1) - RADIUS, near[:, 3], atol=1e-6)
     store.verify("04256520/aa")
@@ -239,7 +239,7 @@ def test_samples_of_deepsdf_train(deepsdf: Path, tmp_path: Path) -> None:
     assert batch.band_distance.std() > 0.005 and batch.free_distance.abs().max() > 0.1
     export_samples(store, tmp_path / "s.h5")
     assert import_samples(tmp_path / "s.h5", tmp_path / "t.zarr").imported == store.keys()
-    back = SampleStore.open(tmp_path / "t.zarr").space("04256520/aa")[0]
+    back = SampleStore.open(tmp_path / "t.zarr").offsurface_samples("04256520/aa")[0]
     assert np.array_equal(_sorted(back), _sorted(near))
 
     metrics = train(out, tmp_path / "space", small_config(steps=100, points_per_shape=512, shapes_per_batch=2))

@@ -9,7 +9,6 @@ import torch
 from latentsdf.models.siren import SineNetwork
 from latentsdf.training.losses import (
     ambrosio_tortorelli_term,
-    at,
     density_weights,
     directional_divergence_term,
     divergence_term,
@@ -23,6 +22,7 @@ from latentsdf.training.losses import (
     off_surface_term,
     recovery_profile,
     scaled_eikonal_term,
+    schedule_value,
     second_order_term,
     sign_agnostic_normal_term,
     sign_agnostic_term,
@@ -179,9 +179,9 @@ def test_density_weights_undo_uneven_sampling() -> None:
 
 
 def test_a_schedule_is_linear_between_its_knots() -> None:
-    assert [at((20, 0.8, 20, 0.1), t) for t in (0.0, 0.5, 0.9, 1.0)] == pytest.approx([20, 20, 10.05, 0.1])
-    assert [at((8, 1), t) for t in (0.0, 0.5, 1.0)] == pytest.approx([8, 4.5, 1])
-    assert at((3,), 0.7) == 3
+    assert [schedule_value((20, 0.8, 20, 0.1), t) for t in (0.0, 0.5, 0.9, 1.0)] == pytest.approx([20, 20, 10.05, 0.1])
+    assert [schedule_value((8, 1), t) for t in (0.0, 0.5, 1.0)] == pytest.approx([8, 4.5, 1])
+    assert schedule_value((3,), 0.7) == 3
     for wrong in ((1, 0.5, 2), (1, 0.8, 2, 0.3, 4, 5)):
         with pytest.raises(ConfigError, match="times rising"):
-            at(wrong, 0.5)
+            schedule_value(wrong, 0.5)

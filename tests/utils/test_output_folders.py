@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import files_of, save_untrained, small_config
+from helpers import files_of, save_untrained, small_config
 
 import latentsdf as ls
 from latentsdf import cli

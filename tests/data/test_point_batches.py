@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from conftest import new_run, small_config
+from helpers import new_trainer, small_config
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -18,7 +18,7 @@ from latentsdf.config.model import BranchConfig, ModelConfig
 from latentsdf.config.training import Config, LossConfig, TrainConfig
 from latentsdf.data.import_export import export_samples, import_samples
 from latentsdf.data.point_batches import NEARBY, PointBatch
-from latentsdf.data.sample_pool import Pool
+from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.models.derivatives import gradient
 from latentsdf.models.latent_sdf import LatentSDF
@@ -105,7 +105,7 @@ def test_clouds_become_shapes_in_model_space(spheres: dict[bool, Path], tmp_path
 def test_a_batch_has_points_of_each_shape_and_others_beside_them(spheres: dict[bool, Path], oriented: bool) -> None:
     store = SampleStore.open(spheres[oriented])
     train_config = replace(CONFIG.train, shapes_per_batch=2, points_per_shape=3000)
-    pool = Pool(store, store.keys(), train_config, CONFIG.loss if oriented else RAW.loss)
+    pool = ShapeSamplePool(store, store.keys(), train_config, CONFIG.loss if oriented else RAW.loss)
     batch = pool.batch(7)
     assert isinstance(batch, PointBatch) and len(batch.shape) == 2
     assert pool.nbytes == sum(part.nbytes for part in pool._parts) == 5 * 2000 * (24 if oriented else 12)
@@ -121,7 +121,7 @@ def test_a_batch_has_points_of_each_shape_and_others_beside_them(spheres: dict[b
     if oriented:
         torch.testing.assert_close(batch.normals, batch.points / batch.points.norm(dim=-1, keepdim=True))
     # Normals that nobody asks for are not held.
-    raw = Pool(store, store.keys(), train_config, RAW.loss).batch(7)
+    raw = ShapeSamplePool(store, store.keys(), train_config, RAW.loss).batch(7)
     assert raw.normals.shape[-1] == 0 and torch.equal(raw.points, batch.points)
 
 
@@ -155,7 +155,7 @@ def test_the_loss_equals_a_slow_one(config: Config, spheres: dict[bool, Path]) -
     config = replace(config, loss=replace(config.loss, general=2.0, normals=0.7 * config.loss.normals))
     store = SampleStore.open(spheres[True])
     few = replace(config.train, points_per_shape=6, shapes_per_batch=3)
-    drawn = Pool(store, store.keys(), few, replace(config.loss, regularizer_points=4)).batch(0)
+    drawn = ShapeSamplePool(store, store.keys(), few, replace(config.loss, regularizer_points=4)).batch(0)
     batch = replace(drawn, **{name: getattr(drawn, name).double() for name in vars(drawn) if name != "shape"})
     torch.manual_seed(0)
     model = LatentSDF(config.model).double()
@@ -219,7 +219,7 @@ def test_a_family_of_spheres_is_learned_and_one_more_is_found(
 
 
 def test_meshes_of_an_ordinary_store_train_from_their_surface_points(store_path: Path) -> None:
-    run = new_run(store_path, replace(CONFIG, train=replace(CONFIG.train, shapes_per_batch=4)))
+    run = new_trainer(store_path, replace(CONFIG, train=replace(CONFIG.train, shapes_per_batch=4)))
     first = run.train_step()
     for _ in range(60):
         last = run.train_step()
@@ -229,7 +229,7 @@ def test_meshes_of_an_ordinary_store_train_from_their_surface_points(store_path:
 
 def test_other_regularizers_join_and_a_bad_cloud_is_blamed(spheres: dict[bool, Path]) -> None:
     loss = replace(CONFIG.loss, heat=0.1, divergence=0.01, lipschitz=0.01)
-    run = new_run(spheres[True], replace(CONFIG, loss=loss))
+    run = new_trainer(spheres[True], replace(CONFIG, loss=loss))
     assert {"heat", "divergence", "lipschitz", "eikonal", "normals"} < run.train_step().keys()
     run.pool._parts[2].surface[:, 0] = np.nan
     with pytest.raises(ls.TrainingError, match="the eikonal and general and normals term is not finite for ball/r0.5"):
@@ -243,12 +243,12 @@ def test_what_points_cannot_train_is_said(spheres: dict[bool, Path], store_path:
         (spheres[True], small_config(lattice=True), "shape 'ball/r0.3' has points of its surface alone"),
     ):
         with pytest.raises(ls.StoreError, match=message):
-            new_run(path, config)
+            new_trainer(path, config)
     bare = SampleStore.create(tmp_path / "bare.zarr", SampleStore.open(store_path).config)
     record = SampleStore.open(store_path).read("table/table_0000")
     bare.write(replace(record, samples=replace(record.samples, surface=np.empty((0, 6), np.float32))))
     with pytest.raises(ls.StoreError, match="'table/table_0000' has no points of its surface.* --surface above 0"):
-        new_run(bare.path, CONFIG)
+        new_trainer(bare.path, CONFIG)
     dual = replace(CONFIG.model, overfit=BranchConfig(width=8))
     for config, message in (
         (replace(CONFIG, model=dual), "trains the general branch alone; set model.overfit.width to 0"),

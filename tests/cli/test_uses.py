@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from conftest import files_of
+from helpers import files_of
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -25,7 +25,7 @@ from latentsdf.space import ShapeSpace
 
 
 @pytest.fixture(scope="module")
-def space(space_path: Path) -> ShapeSpace:
+def offsurface_samples(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
