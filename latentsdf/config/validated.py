@@ -1,7 +1,7 @@
 """Frozen configuration dataclasses whose types and ranges are checked whenever one is built.
 
-This holds for YAML, the command line, Python and `dataclasses.replace`. pydantic does the checking; its errors are raised
-as `ConfigError`. Annotate fields with the types below, or with
+This holds for YAML, the command line, Python and `dataclasses.replace`. pydantic does the checking; its errors are
+raised as `ConfigError`. Annotate fields with the types below, or with
 `Annotated[int, Field(strict=True, ge=2)]`: bare `int`, `float` and `bool` would accept text.
 """
 
