@@ -20,6 +20,7 @@ Samples are area-weighted. Points of the reference are samples, or its vertices 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import igl
 import numpy as np
@@ -28,8 +29,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from latentsdf.config.inversion import Reference
 from latentsdf.utils.errors import ConfigError
+
+Reference = Literal["samples", "vertices"]
+"""Points of the reference mesh used in the comparison: surface samples, or its vertices."""
 
 TAUS = (0.01, 0.02)
 

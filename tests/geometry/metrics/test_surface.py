@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.config.inversion import Reference
 from latentsdf.geometry.metrics.field import compare_fields
-from latentsdf.geometry.metrics.surface import cd_l1_half, compare, f_score, nearest_distances, sample_surface
+from latentsdf.geometry.metrics.surface import (
+    Reference,
+    cd_l1_half,
+    compare,
+    f_score,
+    nearest_distances,
+    sample_surface,
+)
 from latentsdf.utils.errors import ConfigError
 
 
