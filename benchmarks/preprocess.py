@@ -3,9 +3,9 @@
 python benchmarks/preprocess.py [MESH] [--resolution 512] [--band-voxels 6] [--threads 1] [--rounds 3] [--json]
 
 latentsdf and Open3D (if installed) compute the whole band. Slower methods are timed on random band points and scaled to
-the band: `igl.signed_distance` with its default sign, as Compact-SDF calls it, and the sample mode of mesh-to-sdf. The sparse
-lattice is compared with tree queries at random vertices, scaled in the same way. Each method runs in a separate process,
-once without measurement and then measured, and reports its peak memory.
+the band: `igl.signed_distance` with its default sign, as Compact-SDF calls it, and the sample mode of mesh-to-sdf. The
+sparse lattice is compared with tree queries at random vertices, scaled in the same way. Each method runs in a separate
+process, once without measurement and then measured, and reports its peak memory.
 """
 
 import argparse
