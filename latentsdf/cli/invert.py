@@ -42,7 +42,7 @@ def add(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.geometry.pointcloud.io import load_target
-    from latentsdf.latent.inversion.invert import TOGETHER
+    from latentsdf.latent.inversion.invert import BATCH_SIZE
 
     paths: list[Path] = arguments.target
     name, count = Counter(path.stem for path in paths).most_common(1)[0]
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     # Batch by batch, so that what is done is written when a later one is interrupted.
     left = list(observations)
     while left:
-        some, left = left[:TOGETHER], left[TOGETHER:]
+        some, left = left[:BATCH_SIZE], left[BATCH_SIZE:]
         for path, fit in zip(some, space.invert_many([observations[p] for p in some], config), strict=True):
             try:
                 if refinement is not None:

@@ -214,7 +214,7 @@ def measure(
 def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:
     points = np.random.default_rng(seed).uniform(-1, 1, (count, 3))
     exact = stored_solid(reference, SamplingConfig())(points)
-    return compare_fields(space.distance(code, points), exact, space.slope(code, points))
+    return compare_fields(space.distance(code, points), exact, space.gradient_norm(code, points))
 
 
 def load_references(files: Sequence[MeshFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:

@@ -17,7 +17,7 @@ import latentsdf as ls
 from latentsdf import cli
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import save
-from latentsdf.latent.geodesic import lengths
+from latentsdf.latent.geodesic import step_lengths
 from latentsdf.latent.interpolation import interpolate, smoothness
 from latentsdf.rendering.render import animation, render_field, render_mesh, tracing_cost, turntable
 from latentsdf.rendering.slices import render_slice
@@ -45,7 +45,7 @@ def test_the_shortest_path_is_shorter_and_steadier_and_keeps_its_ends(space: Sha
     for step, name in zip((0, 4, 8), ends, strict=True):
         np.testing.assert_allclose(shortest[step], space.code(name).numpy(), atol=1e-6)
     for leg in (slice(0, 5), slice(4, 9)):
-        plain, short = (lengths(space.model, torch.from_numpy(path[leg])) for path in (straight, shortest))
+        plain, short = (step_lengths(space.model, torch.from_numpy(path[leg])) for path in (straight, shortest))
         assert short.square().sum() < plain.square().sum()
         assert short.std() / short.mean() < 0.2
 

@@ -164,10 +164,10 @@ def test_the_slope_of_the_fused_field_is_that_of_its_distance(space: ShapeSpace)
     points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
     ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
     differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
-    wrong = np.abs(np.linalg.norm(differences, axis=0) - space.slope("table_0000", points))
+    wrong = np.abs(np.linalg.norm(differences, axis=0) - space.gradient_norm("table_0000", points))
     assert np.quantile(wrong, 0.9) < 0.02  # a kink, or the edge of the band, may lie between the ends
     with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
-        space.slope("table_0000", np.zeros(3))
+        space.gradient_norm("table_0000", np.zeros(3))
 
 
 def test_folders_of_inversions_are_evaluated_against_their_meshes(

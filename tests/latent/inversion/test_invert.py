@@ -17,9 +17,9 @@ from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import Similarity, normalize
 from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.geometry.metrics.surface import compare
-from latentsdf.latent.inversion.gauss_newton import MOTIONS, Samples, Solver
+from latentsdf.latent.inversion.gauss_newton import PLACEMENT_SIZE, Samples, Solver, _FitProblems
 from latentsdf.latent.inversion.observation import observe, orient_observation
-from latentsdf.latent.inversion.sdf_bounds import bounds
+from latentsdf.latent.inversion.sdf_bounds import distance_bounds
 from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
@@ -114,12 +114,12 @@ def test_derivatives_from_products_in_bfloat16_keep_two_digits() -> None:
 def test_the_prior_of_codes_by_layer_weighs_their_mean_and_their_distances_from_it() -> None:
     torch.manual_seed(0)
     prior = CodePrior.fit(torch.randn(30, 4))
-    by_layer, motion = torch.randn(3, 4), torch.randn(MOTIONS)
-    solver = Solver(_model("film"), prior, 0.3, torch.ones(MOTIONS), layers=3)
+    by_layer, motion = torch.randn(3, 4), torch.randn(PLACEMENT_SIZE)
+    solver = Solver(_model("film"), prior, 0.3, torch.ones(PLACEMENT_SIZE), layers=3)
     mean = by_layer.mean(0)
     wanted = 0.3 * mean.square().sum() + 0.3 * (by_layer - mean).square().sum() + 0.3 * motion.square().sum()
     vector = torch.cat((by_layer.flatten(), motion))
-    assert float(vector @ solver._precision @ vector) == pytest.approx(float(wanted), rel=1e-5)
+    assert float(vector @ solver.precision @ vector) == pytest.approx(float(wanted), rel=1e-5)
     torch.testing.assert_close(solver.codes(by_layer.flatten()[None])[0], prior.decode(by_layer))
 
 
@@ -133,15 +133,16 @@ def test_the_slope_is_the_derivative_of_the_cost_in_codes_and_placement(by_layer
     solver = Solver(model, prior, 0.01, spread, layers=layers)
     points = torch.rand(1, 400, 3, dtype=torch.float64) * 1.6 - 0.8
     middle = 0.1 * torch.randn(1, 400, dtype=torch.float64)
-    samples = Samples.clamped(points, middle - 0.01, middle + 0.01, middle.abs() < 0.05)
+    samples = Samples.truncated(points, middle - 0.01, middle + 0.01, middle.abs() < 0.05)
     origin = torch.tensor([[0.1, 0.5, 0.0, 0.1, 0.0]], dtype=torch.float64)
-    vector = 0.3 * torch.randn(1, layers * SMALL_MODEL.code_dim + MOTIONS, dtype=torch.float64)
-    _, slope = solver._normal_equations(vector, origin, samples)
+    vector = 0.3 * torch.randn(1, layers * SMALL_MODEL.code_dim + PLACEMENT_SIZE, dtype=torch.float64)
+    problems, rows = _FitProblems(solver, origin, samples), torch.tensor([0])
+    _, slope = problems.normal_equations(vector, rows)
     step = 1e-6
     for i in range(vector.shape[1]):
         offset = torch.zeros_like(vector)
         offset[0, i] = step
-        up, down = (solver._cost(vector + sign * offset, origin, samples) for sign in (1, -1))
+        up, down = (problems.cost(vector + sign * offset, rows) for sign in (1, -1))
         assert abs(float(up - down) / (2 * step) - float(slope[0, i])) < 0.02 * float(slope.abs().max())
 
 
@@ -156,7 +157,7 @@ def test_the_bounds_from_a_cloud_hold(normals: bool, partial: bool) -> None:
     cloud = _sphere(3000)
     if partial:
         cloud = cloud[cloud[:, 0] > 0]
-    known = bounds(cloud, cloud / 0.6 if normals else None, partial=partial, rng=np.random.default_rng(1))
+    known = distance_bounds(cloud, cloud / 0.6 if normals else None, partial=partial, rng=np.random.default_rng(1))
     truth = np.linalg.norm(known.points, axis=1) - 0.6
     slack = 2e-3  # spheres bend away from the flat surface that the lower bound supposes
     held = (known.low - slack <= truth) & (truth <= known.high + slack)

@@ -16,7 +16,7 @@ from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.geometry.mesh import clean, load, normalize, save
 from latentsdf.geometry.metrics.surface import compare
-from latentsdf.latent.inversion.delta import Delta, Refined, fingerprint
+from latentsdf.latent.inversion.delta import AppliedDelta, Delta, fingerprint
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.latent.inversion.refine import Detail, observe_detail, refine
 from latentsdf.models.latent_sdf import LatentSDF
@@ -105,7 +105,7 @@ def test_a_wall_thinner_than_a_lattice_cell_is_seen_by_the_general_branch() -> N
     assert (wall(vertices) > 0).all()
     config = RefineConfig(steps=1, resolution=lattice, lattice=lattice)
     delta = refine(model, code, Detail(points, wall(points), wall(vertices)), config)
-    at = Refined(delta, model, code)
+    at = AppliedDelta(delta, model, code)
     corners = torch.from_numpy(np.float32(vertices.reshape(-1, 3)))
     found = model.branch("general", corners[None], code[None])[0] + at.correction(corners)
     inside = found.reshape((lattice + 1,) * 3)[2:-2, 2:-2] < 0
