@@ -13,7 +13,7 @@ from latentsdf.cli import common_args, shape_args
 from latentsdf.cli.parser import Verbs, verb
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
     import trimesh
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     alone = len(paths) == 1
     folders = {path: arguments.out if alone else arguments.out / path.stem for path in paths}
     for folder in folders.values():
-        require_free(folder, "fit", overwrite=True)
+        require_writable_output(folder, "fit", overwrite=True)
     space = common_args.load_space(arguments)
     config, refinement = (
         common_args.inversion(arguments, by_layer=not arguments.one_code),

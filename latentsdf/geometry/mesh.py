@@ -15,7 +15,7 @@ from latentsdf.utils.errors import ConfigError, MeshError
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 """File formats read; all but .gltf are written too."""
-WITH_NORMALS = (".ply", ".obj", ".glb")
+SUFFIXES_WITH_NORMALS = (".ply", ".obj", ".glb")
 """Those that are written with vertex normals, where the mesh has been given some."""
 
 _RADIUS = 1 / 1.03
@@ -59,7 +59,7 @@ IDENTITY = Similarity((0.0, 0.0, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
-class Cleaning:
+class CleaningReport:
     """What `clean` removed or merged."""
 
     removed_vertices: int
@@ -89,13 +89,13 @@ def load(path: Path | str) -> trimesh.Trimesh:
     # Readers of six formats raise whatever they stumble over; the user needs the file and the reason, not the type.
     except Exception as error:
         raise MeshError(f"{path.name}: cannot be read, the file is damaged or cut off ({error!r:.120})") from error
-    require_usable(path.name, mesh)
+    require_usable_mesh(path.name, mesh)
     if path.suffix.lower() == ".obj" and not path.read_bytes().endswith(b"\n") and _last_face_is_cut(path):
         raise MeshError(f"{path.name}: the last line is cut off, so the file is incomplete")
     return mesh
 
 
-def require_usable(name: str, mesh: trimesh.Trimesh) -> None:
+def require_usable_mesh(name: str, mesh: trimesh.Trimesh) -> None:
     """Raise MeshError, starting with `name`, for a mesh without faces or with coordinates that cannot be used."""
     faces, vertices = np.asarray(mesh.faces), np.asarray(mesh.vertices)
     if len(faces) == 0:
@@ -110,10 +110,10 @@ def require_usable(name: str, mesh: trimesh.Trimesh) -> None:
     share = float(np.mean(broken.take(faces).any(axis=1)))
     if share > _LARGEST_NAN_SHARE:
         raise MeshError(f"{name}: {share:.1%} of the faces have vertices that are not finite numbers")
-    require_digits(name, vertices[np.flatnonzero(~broken)])
+    require_coordinate_precision(name, vertices[np.flatnonzero(~broken)])
 
 
-def require_digits(name: str, points: NDArray[np.floating]) -> None:
+def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> None:
     """Raise MeshError, starting with `name`, for finite coordinates (N, d) too large or too alike to hold a shape."""
     extent, magnitude = np.ptp(points, axis=0).max(), np.abs(points).max()
     if magnitude > _LARGEST_COORDINATE:
@@ -130,7 +130,7 @@ def _last_face_is_cut(path: Path) -> bool:
     return bool(last) and (last[0] not in (b"f", b"v", b"vt", b"vn", b"g", b"o", b"s", b"#") or len(last) < 4)
 
 
-def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Cleaning]:
+def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, CleaningReport]:
     """Drop faces with non-finite vertices, weld equal vertices, drop degenerate and duplicate faces.
 
     Raises MeshError when nothing is left, or when welding collapses most of the surface.
@@ -160,7 +160,7 @@ def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, Cleaning]:
     faces = faces[distinct]
     rotated = np.take_along_axis(faces, (faces.argmin(1)[:, None] + np.arange(3)) % 3, axis=1)
     keep = np.sort(np.unique(rotated, axis=0, return_index=True)[1])
-    cleaning = Cleaning(int((~finite).sum()), degenerate, len(faces) - len(keep), len(used) - len(first))
+    cleaning = CleaningReport(int((~finite).sum()), degenerate, len(faces) - len(keep), len(used) - len(first))
     cleaned = trimesh.Trimesh(welded, faces[keep], process=False)
     cleaned.remove_unreferenced_vertices()
     if len(cleaned.faces) < _FEWEST_FACES:

@@ -21,12 +21,12 @@ def resolve(name: str | torch.device) -> torch.device:
     return device
 
 
-def free_memory(device: torch.device) -> int:
+def free_gpu_memory(device: torch.device) -> int:
     """Bytes that are free on a GPU; 0 for other devices, whose memory is the system's."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
 
 
-def product_type(device: torch.device) -> torch.dtype:
+def matmul_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where products in it are quicker, on GPUs and processors with AVX512-BF16 or AMX; else float32."""
     if device.type == "cuda":
         quick = torch.cuda.get_device_capability(device) >= (8, 0)

@@ -9,7 +9,7 @@ from latentsdf.utils.console import console
 
 
 @contextmanager
-def stop_between_steps() -> Iterator[Event]:
+def defer_interrupts() -> Iterator[Event]:
     """An event that Ctrl-C sets; a second Ctrl-C interrupts at once."""
     stopped = Event()
     if current_thread() is not main_thread():

@@ -26,7 +26,7 @@ from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.geometry.mesh import Similarity, load, normalize, save
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.metrics.surface import compare
+from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.latent.inversion.observation import observe
 from latentsdf.space import ShapeSpace
 from latentsdf.training import checkpoint, objective
@@ -193,7 +193,7 @@ def test_folders_of_inversions_are_evaluated_against_their_meshes(
     way = json.loads((fits / "a" / "report.json").read_text())["similarity"]
     to_model = Similarity(tuple(way["center"]), way["scale"]).to_model
     both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
-    expected = compare(*both, n=500).as_dict()
+    expected = compare_surfaces(*both, n=500).as_dict()
     assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)
     assert cli.main([*command, "--fits", str(fits / "renamed")]) == 0
     assert set(json.loads(capsys.readouterr().out)["shapes"]) == {"b"}

@@ -31,7 +31,7 @@ from scipy.spatial import cKDTree
 from latentsdf.config.inversion import Reference
 from latentsdf.utils.errors import ConfigError
 
-TAUS = (0.01, 0.02)
+F_SCORE_THRESHOLDS = (0.01, 0.02)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class NearestDistances:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SurfaceComparison:
     """Figures of one reconstruction, in the units of the meshes given; point-to-triangle distances have no floor."""
 
     nearest: NearestDistances
@@ -133,7 +133,7 @@ def sample_surface(mesh: trimesh.Trimesh, count: int, seed: int) -> SurfaceSampl
     return SurfaceSamples(np.asarray(points, dtype=np.float64), np.asarray(mesh.face_normals)[face])
 
 
-def require_taus(taus: tuple[float, ...]) -> None:
+def require_valid_thresholds(taus: tuple[float, ...]) -> None:
     """ConfigError for a threshold that is not between 0 and 1."""
     wrong = [tau for tau in taus if not 0 < tau < 1]
     if wrong:
@@ -145,20 +145,20 @@ def f_score_name(tau: float) -> str:
     return f"f_score_{np.format_float_positional(tau).replace('.', '')}"
 
 
-def compare(
+def compare_surfaces(
     reconstruction: trimesh.Trimesh,
     reference: trimesh.Trimesh,
     n: int = 100_000,
     seed: int = 0,
     *,
-    taus: tuple[float, ...] = TAUS,
+    taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
-) -> Comparison:
+) -> SurfaceComparison:
     """All figures from n samples a side, or against the reference's vertices; both meshes in the same frame.
 
     Raises ConfigError for a tau that is not between 0 and 1.
     """
-    require_taus(taus)
+    require_valid_thresholds(taus)
     ours = sample_surface(reconstruction, n, seed)
     theirs = sample_surface(reference, n, seed + 1) if against == "samples" else _vertices(reference)
     again = sample_surface(reference, n, seed + 2)
@@ -169,7 +169,7 @@ def compare(
     floor_b = cKDTree(again.points).query(theirs.points, workers=-1)[0]
     forward = _to_triangles(ours.points, reference)
     backward = _to_triangles(theirs.points, reconstruction)
-    return Comparison(
+    return SurfaceComparison(
         nearest=nearest_distances(a, b),
         floor=nearest_distances(floor_a, floor_b),
         f_scores={tau: f_score(a, b, tau) for tau in taus},

@@ -22,17 +22,17 @@ _JUDGED = 2000
 _PIECE = 4096
 
 
-def denoised(points: Float[Floats, "N d"]) -> Float[Floats, "N d"]:
+def denoise(points: Float[Floats, "N d"]) -> Float[Floats, "N d"]:
     """Points of a noisy cloud on the quadrics of their neighbours, other clouds as they are."""
     tree = cKDTree(points)
-    count = neighbours_through_noise(points, tree)
+    count = select_neighbour_count(points, tree)
     if count == 0:
         return points
     pieces = [points[start : start + _PIECE] for start in range(0, len(points), _PIECE)]
     return np.concatenate([_on_quadrics(piece, points[_nearest(tree, piece, count)]) for piece in pieces])
 
 
-def neighbours_through_noise(points: Float[Floats, "N d"], tree: cKDTree) -> int:
+def select_neighbour_count(points: Float[Floats, "N d"], tree: cKDTree) -> int:
     """How many neighbours, of points in the `tree`, show the surface through the noise: 24 to 96; 0 without noise."""
     judged = points[:: -(-len(points) // _JUDGED)]
     most = max(_MOST[points.shape[1]] * len(points), _NEIGHBOURS[0])

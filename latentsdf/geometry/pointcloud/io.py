@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trimesh.exchange.ply import load_ply
 
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.pointcloud.point_cloud import as_table, require_usable
+from latentsdf.geometry.pointcloud.point_cloud import as_table, require_usable_points
 from latentsdf.utils.errors import MeshError
 
 Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ def load_points(path: Path | str) -> Floats:
 
     .npy holds one array, .npz one array or `points` and `normals`, texts one point a row (in .pts after their number).
     Of .ply and .obj the vertices are taken, whether they have faces or not, with the normals a .ply lists. Raises
-    FileNotFoundError, or MeshError with the file's name for what cannot be read or `cloud.require_usable` refuses.
+    FileNotFoundError, or MeshError with the file's name for what cannot be read or `cloud.require_usable_points` refuses.
     """
     path = Path(path)
     if not path.is_file():
@@ -52,7 +52,7 @@ def load_points(path: Path | str) -> Floats:
     if path.stat().st_size == 0:
         raise MeshError(f"{path.name}: the file is empty")
     table = as_table(path.name, _read(path))
-    require_usable(path.name, table)
+    require_usable_points(path.name, table)
     return table
 
 

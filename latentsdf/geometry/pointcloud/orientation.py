@@ -15,8 +15,8 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, mini
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.pointcloud.normals import estimate_normals
-from latentsdf.geometry.pointcloud.planar_parity import outward
-from latentsdf.geometry.pointcloud.poisson_indicator import Indicator
+from latentsdf.geometry.pointcloud.planar_parity import orient_planar_normals
+from latentsdf.geometry.pointcloud.poisson_indicator import PoissonIndicator
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,7 +31,7 @@ _PROBES = 64
 _NEAR = 3.0  # spacings within which the tangent planes of neighbours are a distance
 
 
-class OrientedCloud:
+class OrientedPointCloud:
     """`points` (N, d) with unit `normals` that point outward, and the `area` (N,) each stands for."""
 
     def __init__(self, points: Floats, normals: Floats | None = None) -> None:
@@ -46,13 +46,13 @@ class OrientedCloud:
             normals = estimate_normals(points, neighbours)
             decided = np.ones(len(points), dtype=np.bool_)
             if self.dim == 2:
-                normals, decided = outward(points, normals, _THICKEN * reach[:, -1], EXTENT)
+                normals, decided = orient_planar_normals(points, normals, _THICKEN * reach[:, -1], EXTENT)
             else:
                 normals = _consistent(points, normals, neighbours, self.area)
             self.normals, self.indicator = _mended(points, normals, self.area, decided)
         else:
             self.normals = normals
-            self.indicator = Indicator(points, normals * self.area[:, None], _FINEST[self.dim], EXTENT)
+            self.indicator = PoissonIndicator(points, normals * self.area[:, None], _FINEST[self.dim], EXTENT)
 
     def signed_distance(self, queries: Floats) -> Floats:
         """Of points (M, d): near the cloud to its tangent planes, farther to its points with a global sign."""
@@ -111,7 +111,9 @@ def _winding(probes: Floats, points: Floats, normals: Floats, area: Floats) -> F
     return total / (2 * math.pi if dim == 2 else 4 * math.pi)
 
 
-def _mended(points: Floats, normals: Floats, area: Floats, decided: NDArray[np.bool_]) -> tuple[Floats, Indicator]:
+def _mended(
+    points: Floats, normals: Floats, area: Floats, decided: NDArray[np.bool_]
+) -> tuple[Floats, PoissonIndicator]:
     """Turn normals that point down the indicator they make, until none does; the undecided have no say at first.
 
     A coarser lattice would turn thin parts inside out.
@@ -119,7 +121,7 @@ def _mended(points: Floats, normals: Floats, area: Floats, decided: NDArray[np.b
     resolution = _FINEST[points.shape[1]]
     step = 2 * EXTENT / resolution
     for _ in range(_ROUNDS):
-        indicator = Indicator(points, normals * (area * decided)[:, None], resolution, EXTENT)
+        indicator = PoissonIndicator(points, normals * (area * decided)[:, None], resolution, EXTENT)
         down = indicator(points + step * normals) < indicator(points - step * normals)
         if not down.any() and decided.all():
             break

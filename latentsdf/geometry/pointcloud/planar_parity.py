@@ -20,7 +20,9 @@ _SMALLEST = 16  # pixels of a region
 _LOOK = (1.5, 3.0)  # how far along the normal the sides are looked up, in reaches
 
 
-def outward(points: Floats, normals: Floats, reach: Floats, extent: float) -> tuple[Floats, NDArray[np.bool_]]:
+def orient_planar_normals(
+    points: Floats, normals: Floats, reach: Floats, extent: float
+) -> tuple[Floats, NDArray[np.bool_]]:
     """Normals (N, 2) turned outward, and which could be decided.
 
     `reach` (N,) is the radius that each point is thickened to: half the widest gap expected around it.

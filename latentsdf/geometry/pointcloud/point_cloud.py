@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentsdf.config.sampling import Normalization
-from latentsdf.geometry.mesh import Similarity, require_digits, similarity_of
+from latentsdf.geometry.mesh import Similarity, require_coordinate_precision, similarity_of
 from latentsdf.utils.errors import MeshError
 
 Floats = NDArray[np.float64]
 
-FEWEST_POINTS = 100
+MIN_POINTS = 100
 COLUMNS = {2: "points in the plane", 3: "points", 4: "signed samples", 6: "points with normals"}
 """What a row of a table is, by its length."""
 _MOST_COPIES = 0.5
@@ -19,7 +19,7 @@ _THINNEST = 1e-4  # of its length: what is thinner than this is a line at any re
 
 
 @dataclass(frozen=True)
-class Cloud:
+class PointCloud:
     """`points` (N, d) in model space, unit `normals` (N, d) where the user gave them, and the way back."""
 
     points: Floats
@@ -32,16 +32,18 @@ class Cloud:
         return int(self.points.shape[1])
 
 
-def read_cloud(points: ArrayLike, normals: ArrayLike | None = None, normalization: Normalization = "sphere") -> Cloud:
+def prepare_point_cloud(
+    points: ArrayLike, normals: ArrayLike | None = None, normalization: Normalization = "sphere"
+) -> PointCloud:
     """Check points (N, 2|3), drop exact copies, and bring them to model space; see `similarity_of`.
 
-    (N, 6) is taken as points and normals. Raises MeshError for other shapes, for what `require_usable` refuses, and
+    (N, 6) is taken as points and normals. Raises MeshError for other shapes, for what `require_usable_points` refuses, and
     for normals that have not the shape of the points.
     """
     table, given = as_table("", points), None
     if table.shape[1] == 4:
         raise MeshError(f"signed samples, shape {table.shape}, are for `invert`; pass their surface points (N, 3)")
-    require_usable("", table)
+    require_usable_points("", table)
     if normals is not None and table.shape[1] == 6:
         raise MeshError("points (N, 6) bring normals of their own; pass either these, or points (N, 3) and normals")
     if normals is not None:
@@ -55,7 +57,7 @@ def read_cloud(points: ArrayLike, normals: ArrayLike | None = None, normalizatio
     table = table[first]
     similarity = similarity_of(table, normalization)
     unit = None if given is None else given[first] / np.linalg.norm(given[first], axis=1, keepdims=True)
-    return Cloud(similarity.to_model(table), unit, similarity)
+    return PointCloud(similarity.to_model(table), unit, similarity)
 
 
 def as_table(name: str, values: ArrayLike) -> Floats:
@@ -71,7 +73,7 @@ def as_table(name: str, values: ArrayLike) -> Floats:
     return array.astype(np.float64)
 
 
-def require_usable(name: str, table: Floats) -> None:
+def require_usable_points(name: str, table: Floats) -> None:
     """Raise MeshError, starting with `name`, for a table (N, C) that cannot say where a surface is.
 
     Refused are columns that are not among `COLUMNS`, values that are not finite, fewer than 100 points, points that
@@ -83,18 +85,18 @@ def require_usable(name: str, table: Floats) -> None:
     broken = int((~np.isfinite(table)).any(axis=1).sum())
     if broken:
         raise MeshError(f"{_of(name)}{broken:,} of {len(table):,} points are not finite numbers; drop them")
-    if len(table) < FEWEST_POINTS:
+    if len(table) < MIN_POINTS:
         raise MeshError(
-            f"{_of(name)}{len(table)} points say too little about a shape; at least {FEWEST_POINTS} are needed"
+            f"{_of(name)}{len(table)} points say too little about a shape; at least {MIN_POINTS} are needed"
         )
     points = table[:, :3]
     distinct = len(np.unique(points, axis=0))
-    if distinct < FEWEST_POINTS or distinct < _MOST_COPIES * len(points):
+    if distinct < MIN_POINTS or distinct < _MOST_COPIES * len(points):
         raise MeshError(
             f"{_of(name)}only {distinct:,} of {len(points):,} points are different; points that coincide have no "
             "surface between them. Remove the copies, or check the units they were rounded in"
         )
-    require_digits(name or "points", points)
+    require_coordinate_precision(name or "points", points)
     # Of unit extent, so that squares neither vanish nor overflow.
     unit = (points - points.mean(0)) / np.ptp(points, axis=0).max()
     *_, second, largest = np.linalg.eigvalsh(unit.T @ unit)

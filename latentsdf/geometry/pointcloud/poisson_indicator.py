@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 _SMOOTHING = 1.5  # standard deviation of the Gaussian that stands for a point, in cells
 
 
-class Indicator:
+class PoissonIndicator:
     """chi minus its mean at the cloud: positive outside, negative inside."""
 
     def __init__(self, points: Floats, vectors: Floats, resolution: int, extent: float) -> None:

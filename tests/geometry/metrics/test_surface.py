@@ -8,7 +8,7 @@ import trimesh
 
 from latentsdf.config.inversion import Reference
 from latentsdf.geometry.metrics.field import compare_fields
-from latentsdf.geometry.metrics.surface import cd_l1_half, compare, f_score, nearest_distances, sample_surface
+from latentsdf.geometry.metrics.surface import cd_l1_half, compare_surfaces, f_score, nearest_distances, sample_surface
 from latentsdf.utils.errors import ConfigError
 
 
@@ -37,7 +37,7 @@ def test_definitions_on_distances() -> None:
 
 def test_two_parallel_plates_at_a_distance() -> None:
     t = 0.1
-    result = compare(_plate(t), _plate(0.0), n=60_000)
+    result = compare_surfaces(_plate(t), _plate(0.0), n=60_000)
     assert math.isclose(result.to_reference_mean, t, rel_tol=1e-9)
     assert math.isclose(result.to_reconstruction_mean, t, rel_tol=1e-9)
     assert math.isclose(result.triangle_max, t, rel_tol=1e-9)
@@ -50,7 +50,7 @@ def test_two_parallel_plates_at_a_distance() -> None:
 def test_the_floor_is_the_expected_one_and_a_perfect_copy_reaches_it() -> None:
     sphere = trimesh.creation.icosphere(5, 0.7)
     n = 30_000
-    result = compare(sphere, sphere, n=n)
+    result = compare_surfaces(sphere, sphere, n=n)
     figures = result.as_dict()
     squared, distance = sphere.area / (math.pi * n), 0.5 * math.sqrt(sphere.area / n)
     expected = {"cd_sq_sum": 2 * squared, "cd_sq_half": squared, "cd_l1_sum": 2 * distance, "cd_l1_half": distance}
@@ -67,7 +67,9 @@ def test_the_floor_is_the_expected_one_and_a_perfect_copy_reaches_it() -> None:
 @pytest.mark.parametrize("against", ["samples", "vertices"])
 def test_concentric_spheres(radius: float, against: Reference) -> None:
     reference = trimesh.creation.icosphere(5, 0.55)
-    result = compare(trimesh.creation.icosphere(5, radius), reference, 20_000, taus=(0.04, 0.06), against=against)
+    result = compare_surfaces(
+        trimesh.creation.icosphere(5, radius), reference, 20_000, taus=(0.04, 0.06), against=against
+    )
     assert math.isclose(result.to_reference_mean, 0.05, rel_tol=0.01)
     figures = result.as_dict()
     for name, expected in (("cd_sq_half", 0.05**2), ("cd_l1_half", 0.05), ("hausdorff_95", 0.05)):
@@ -81,7 +83,7 @@ def test_vertices_of_the_reference_are_all_that_is_compared_with() -> None:
     loose = trimesh.Trimesh(np.vstack((sphere.vertices, [[9.0, 9.0, 9.0]])), sphere.faces, process=False)
     ours = sample_surface(sphere, 500, 0).points
     apart = np.linalg.norm(ours[:, None] - np.asarray(sphere.vertices), axis=-1)
-    result = compare(sphere, loose, 500, against="vertices")
+    result = compare_surfaces(sphere, loose, 500, against="vertices")
     assert result.nearest == nearest_distances(apart.min(1), apart.min(0))
     again = np.linalg.norm(sample_surface(sphere, 500, 2).points[:, None] - np.asarray(sphere.vertices), axis=-1)
     assert result.floor.as_dict() == pytest.approx(nearest_distances(again.min(1), again.min(0)).as_dict())
@@ -90,7 +92,7 @@ def test_vertices_of_the_reference_are_all_that_is_compared_with() -> None:
 @pytest.mark.parametrize("tau", [0.0, 1.0, math.nan])
 def test_a_threshold_outside_the_box_is_refused(tau: float) -> None:
     with pytest.raises(ConfigError, match="thresholds of the F-score must be above 0 and below 1"):
-        compare(_plate(0.0), _plate(0.0), 10, taus=(0.5, tau))
+        compare_surfaces(_plate(0.0), _plate(0.0), 10, taus=(0.5, tau))
 
 
 def test_a_field_of_slope_two_is_off_by_its_distance_and_its_slope_by_one() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.geometry.pointcloud.orientation import OrientedCloud
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
-from latentsdf.geometry.pointcloud.poisson_indicator import Indicator
+from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.geometry.pointcloud.poisson_indicator import PoissonIndicator
 from latentsdf.utils.errors import MeshError
 
 
@@ -24,7 +24,7 @@ def _sphere(count: int, radius: float = 0.8) -> np.ndarray:
 
 def test_a_cloud_is_brought_to_model_space_and_back() -> None:
     for points in (_circle(500, 30.0) + 7, _sphere(500, 0.01) - 3):
-        cloud = read_cloud(points, points)
+        cloud = prepare_point_cloud(points, points)
         assert cloud.dim == points.shape[1]
         assert math.isclose(np.linalg.norm(cloud.points, axis=1).max(), 1 / 1.03, rel_tol=0.02)
         assert np.allclose(cloud.similarity.to_user(cloud.points), points)
@@ -34,7 +34,7 @@ def test_a_cloud_is_brought_to_model_space_and_back() -> None:
 def test_six_columns_are_points_and_normals_and_copies_are_dropped() -> None:
     points = _sphere(300)
     table = np.hstack((points, 2 * points))
-    cloud = read_cloud(np.concatenate((table, table[:50])))
+    cloud = prepare_point_cloud(np.concatenate((table, table[:50])))
     assert len(cloud.points) == 300
     assert cloud.normals is not None and np.allclose(cloud.normals, points / 0.8)
 
@@ -60,30 +60,30 @@ def test_six_columns_are_points_and_normals_and_copies_are_dropped() -> None:
 )
 def test_unusable_clouds_are_refused_by_name(points: np.ndarray, message: str) -> None:
     with pytest.raises(MeshError, match=message):
-        read_cloud(points)
+        prepare_point_cloud(points)
 
 
 def test_unusable_normals_are_refused_by_name() -> None:
     points = _sphere(200)
     with pytest.raises(MeshError, match="shape of the points"):
-        read_cloud(points, points[:100])
+        prepare_point_cloud(points, points[:100])
     some = np.where(np.arange(200)[:, None] < 3, 0, points)
-    for call in (lambda: read_cloud(points, some), lambda: read_cloud(np.hstack((points, some)))):
+    for call in (lambda: prepare_point_cloud(points, some), lambda: prepare_point_cloud(np.hstack((points, some)))):
         with pytest.raises(MeshError, match="3 of 200 normals are not finite or have length 0"):
             call()
 
 
 def test_a_plane_of_points_is_no_line() -> None:
     grid = np.stack(np.meshgrid(np.linspace(0, 1, 50), np.linspace(0, 1e-3, 4)), axis=-1).reshape(-1, 2)
-    assert len(read_cloud(grid).points) == 200
-    assert len(read_cloud(np.hstack((grid, np.zeros((200, 1))))).points) == 200
+    assert len(prepare_point_cloud(grid).points) == 200
+    assert len(prepare_point_cloud(np.hstack((grid, np.zeros((200, 1))))).points) == 200
 
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_the_indicator_of_a_ball_jumps_by_1(dim: int) -> None:
     points = _circle(4000, 0.6) if dim == 2 else _sphere(8000, 0.6)
     area = 2 * math.pi * 0.6 / 4000 if dim == 2 else 4 * math.pi * 0.36 / 8000
-    chi = Indicator(points, points / 0.6 * area, 64, 1.25)
+    chi = PoissonIndicator(points, points / 0.6 * area, 64, 1.25)
     inside, outside = chi(0.4 * points), chi(1.6 * points)
     assert np.allclose(outside.mean() - inside.mean(), 1, atol=0.02)
     assert (inside < -0.3).all() and (outside > 0.3).all()
@@ -92,7 +92,7 @@ def test_the_indicator_of_a_ball_jumps_by_1(dim: int) -> None:
 def test_nested_circles_are_oriented_by_crossings() -> None:
     radii = (0.9, 0.6, 0.3)
     points = np.concatenate([_circle(round(3000 * r), r, n) for n, r in enumerate(radii)])
-    cloud = OrientedCloud(points)
+    cloud = OrientedPointCloud(points)
     outward = (cloud.normals * points).sum(1) / np.linalg.norm(points, axis=1)
     ring = np.abs(np.linalg.norm(points, axis=1)[:, None] - radii).argmin(1)
     assert (outward[ring != 1] > 0.99).all() and (outward[ring == 1] < -0.99).all()
@@ -112,7 +112,7 @@ def test_sharp_corners_do_not_turn_a_planar_cloud_over() -> None:
     points = (start + share * (end - start)).reshape(-1, 2)
     edge = end - start
     normals = np.broadcast_to(np.stack((edge[:, 1], -edge[:, 0]), axis=1), (300, 10, 2)).reshape(-1, 2)
-    cloud = OrientedCloud(points)
+    cloud = OrientedPointCloud(points)
     assert ((cloud.normals * normals).sum(1) > 0).mean() > 0.98
 
 
@@ -122,7 +122,7 @@ def test_a_solid_cloud_gets_outward_normals_and_a_distance() -> None:
     outer_points, faces = trimesh.sample.sample_surface(torus, 6000, seed=0)
     inner_points = trimesh.sample.sample_surface(inner, 600, seed=0)[0]
     points = np.concatenate((outer_points, inner_points))
-    cloud = OrientedCloud(points)
+    cloud = OrientedPointCloud(points)
     assert ((cloud.normals[:6000] * torus.face_normals[faces]).sum(1) > 0.9).mean() > 0.99
     hollow = cloud.normals[6000:] * (points[6000:] - (0.65, 0, 0))
     assert (hollow.sum(1) < 0).all()
@@ -138,6 +138,6 @@ def test_a_solid_cloud_gets_outward_normals_and_a_distance() -> None:
 
 def test_given_normals_are_kept() -> None:
     points = _sphere(2000)
-    cloud = OrientedCloud(points, -points / 0.8)
+    cloud = OrientedPointCloud(points, -points / 0.8)
     assert np.allclose(cloud.normals, -points / 0.8)
     assert cloud.signed_distance(np.zeros((1, 3)))[0] > 0.7

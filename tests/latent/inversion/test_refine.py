@@ -15,7 +15,7 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.geometry.mesh import clean, load, normalize, save
-from latentsdf.geometry.metrics.surface import compare
+from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.latent.inversion.delta import Delta, Refined, fingerprint
 from latentsdf.latent.inversion.invert import Inversion
 from latentsdf.latent.inversion.refine import Detail, observe_detail, refine
@@ -211,7 +211,10 @@ def test_a_refined_folder_is_used_by_every_command(
     assert cli.main(invert) == 0
     assert not (folder / "delta.npz").exists()
     plain = load(folder / "mesh.ply")
-    assert compare(again, unseen, 2000).to_reference_mean < compare(plain, unseen, 2000).to_reference_mean
+    assert (
+        compare_surfaces(again, unseen, 2000).to_reference_mean
+        < compare_surfaces(plain, unseen, 2000).to_reference_mean
+    )
     assert {n: b for n, b in files_of(space_path).items() if n in before and "index" not in n} == {
         n: b for n, b in before.items() if "index" not in n
     }
