@@ -22,8 +22,8 @@ from latentsdf.config.training import Config
 from latentsdf.extraction.coarse_to_fine import SignedDistance
 from latentsdf.extraction.extract import Mode, extract
 from latentsdf.extraction.fusion_band import Band
-from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.geometry.pointcloud.io import load_target
+from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent import retrieval
 from latentsdf.latent.decoded_shape import Decoded
 from latentsdf.latent.interpolation import Method, interpolate

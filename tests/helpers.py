@@ -49,7 +49,7 @@ def save_untrained(folder: Path, config: Config) -> None:
     """Write a space of two shapes as it is before the first step."""
     import torch
 
-    from latentsdf.geometry.mesh import IDENTITY
+    from latentsdf.geometry.similarity import IDENTITY
     from latentsdf.models.latent_sdf import LatentSDF
     from latentsdf.training import checkpoint
 

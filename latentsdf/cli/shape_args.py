@@ -81,7 +81,7 @@ def read_code(space: "ShapeSpace", path: Path) -> "CodeLike":
 def _read_fit(space: "ShapeSpace", folder: Path) -> "Inversion":
     import numpy as np
 
-    from latentsdf.geometry.mesh import Similarity
+    from latentsdf.geometry.similarity import Similarity
     from latentsdf.latent.inversion.delta import Delta
     from latentsdf.latent.inversion.invert import Inversion
 

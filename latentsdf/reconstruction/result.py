@@ -21,7 +21,7 @@ from latentsdf.config import loader
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.validation import require_finite
 from latentsdf.extraction.extract import extract
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.factory import build, build_phase
 from latentsdf.utils import devices
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError

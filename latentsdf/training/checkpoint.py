@@ -32,7 +32,7 @@ from torch import Tensor
 from latentsdf.config import loader
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError

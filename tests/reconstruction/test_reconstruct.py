@@ -19,9 +19,9 @@ from latentsdf.cli.main import main
 from latentsdf.config.reconstruction import FieldLossConfig, Nearby, NetworkConfig, ReconstructConfig
 from latentsdf.config.validation import require_in_range
 from latentsdf.data.mixture import Mixture
-from latentsdf.geometry.mesh import Similarity
 from latentsdf.geometry.metrics.field import compare_fields
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.planar import load_truth, measure_planar

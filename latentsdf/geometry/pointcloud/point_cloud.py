@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentsdf.config.sampling import Normalization
-from latentsdf.geometry.mesh import Similarity, require_coordinate_precision, similarity_of
+from latentsdf.geometry.mesh import require_coordinate_precision
+from latentsdf.geometry.similarity import Similarity, compute_normalization
 from latentsdf.utils.errors import MeshError
 
 Floats = NDArray[np.float64]
@@ -35,7 +36,7 @@ class PointCloud:
 def prepare_point_cloud(
     points: ArrayLike, normals: ArrayLike | None = None, normalization: Normalization = "sphere"
 ) -> PointCloud:
-    """Check points (N, 2|3), drop exact copies, and bring them to model space; see `similarity_of`.
+    """Check points (N, 2|3), drop exact copies, and bring them to model space; see `compute_normalization`.
 
     (N, 6) is taken as points and normals. Raises MeshError for other shapes, for what `require_usable_points` refuses, and
     for normals that have not the shape of the points.
@@ -55,7 +56,7 @@ def prepare_point_cloud(
         table, given = table[:, :3], table[:, 3:]
     first = np.sort(np.unique(table, axis=0, return_index=True)[1])
     table = table[first]
-    similarity = similarity_of(table, normalization)
+    similarity = compute_normalization(table, normalization)
     unit = None if given is None else given[first] / np.linalg.norm(given[first], axis=1, keepdims=True)
     return PointCloud(similarity.to_model(table), unit, similarity)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.config.inversion import InvertConfig
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Delta
 from latentsdf.latent.inversion.gauss_newton import MOTIONS, Fits, Samples, Solver, move
 from latentsdf.latent.inversion.observation import Observation, orient_observation

@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from latentsdf.config.inversion import Frame
 from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.geometry.pointcloud.io import load_target
 from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
+from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent.inversion.sdf_bounds import Bounds, bounds
 from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.utils.errors import MeshError

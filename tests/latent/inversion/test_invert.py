@@ -14,9 +14,10 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.model import Branch, BranchConfig, Conditioning, Recipe
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.furniture import furniture
-from latentsdf.geometry.mesh import Similarity, normalize
+from latentsdf.geometry.mesh import normalize
 from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.geometry.metrics.surface import compare_surfaces
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.gauss_newton import MOTIONS, Samples, Solver
 from latentsdf.latent.inversion.observation import observe, orient_observation
 from latentsdf.latent.inversion.sdf_bounds import bounds
