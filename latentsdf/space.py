@@ -22,7 +22,7 @@ from latentsdf.config.training import Config
 from latentsdf.extraction.coarse_to_fine import SignedDistance
 from latentsdf.extraction.extract import Mode, extract
 from latentsdf.extraction.fusion_band import Band
-from latentsdf.geometry.pointcloud.io import load_target
+from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent import retrieval
 from latentsdf.latent.decoded_shape import Decoded
@@ -208,7 +208,7 @@ class ShapeSpace:
         One that cannot be fitted or refined is an error before any is.
         """
         config = config or InvertConfig()
-        targets = [load_target(target) if isinstance(target, str | Path) else target for target in targets]
+        targets = [load_mesh_or_points(target) if isinstance(target, str | Path) else target for target in targets]
         if refinement is not None:
             for target in targets:
                 self.require_refinable(target, config, refinement)

@@ -42,7 +42,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.geometry.pointcloud.io import load_target
+    from latentsdf.geometry.pointcloud.io import load_mesh_or_points
     from latentsdf.latent.inversion.invert import TOGETHER
 
     paths: list[Path] = arguments.target
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     reports: dict[Path, dict[str, Any]] = {}
     for path in paths:
         try:
-            target = load_target(path)
+            target = load_mesh_or_points(path)
             if refinement is not None:
                 space.require_refinable(target, config, refinement)
                 targets[path] = target

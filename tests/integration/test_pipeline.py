@@ -430,7 +430,7 @@ def test_bad_queries_are_refused(space: ShapeSpace) -> None:
     with pytest.raises(ls.ConfigError, match="not finite"):
         space.extract(np.full(8, np.nan))
     for array, message in (
-        (np.zeros((3, 3)), "3 points say too little about a shape; at least 100"),
+        (np.zeros((3, 3)), "3 points are too few for a shape; at least 100"),
         (np.zeros((200, 3)), "only 1 of 200 points are different"),
         (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
         (np.zeros((200, 5)), r"got shape \(200, 5\)"),

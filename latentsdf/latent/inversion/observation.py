@@ -18,7 +18,7 @@ from latentsdf.config.inversion import Frame
 from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import stored_solid
-from latentsdf.geometry.pointcloud.io import load_target
+from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent.inversion.sdf_bounds import Bounds, bounds
@@ -74,7 +74,7 @@ def observe(
     that cannot say where a surface is.
     """
     if isinstance(target, str | Path):
-        target = load_target(target)
+        target = load_mesh_or_points(target)
     rng = np.random.default_rng(seed)
     normalization = "none" if frame == "model" else normalization
     if isinstance(target, trimesh.Trimesh):
