@@ -208,7 +208,7 @@ def measure(
                 reference = trimesh.Trimesh(to_model(references[name].vertices), references[name].faces, process=False)
                 if field_points > 0:
                     fields[name] = _field_errors(space, code, reference, field_points, seed)
-                shapes[name] = compare_surfaces(mesh, reference, n=points, seed=seed, taus=taus, against=against)
+                shapes[name] = compare_surfaces(mesh, reference, count=points, seed=seed, taus=taus, against=against)
                 reconstructions[name] = mesh
             except LatentSDFError as error:
                 failed[name] = str(error)

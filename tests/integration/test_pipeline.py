@@ -194,7 +194,7 @@ def test_folders_of_inversions_are_evaluated_against_their_meshes(
     way = json.loads((fits / "a" / "report.json").read_text())["similarity"]
     to_model = Similarity(tuple(way["center"]), way["scale"]).to_model
     both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
-    expected = compare_surfaces(*both, n=500).as_dict()
+    expected = compare_surfaces(*both, count=500).as_dict()
     assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)
     assert cli.main([*command, "--fits", str(fits / "renamed")]) == 0
     assert set(json.loads(capsys.readouterr().out)["shapes"]) == {"b"}

@@ -54,7 +54,7 @@ class PoissonIndicator:
         self.values: NDArray[np.float32] = scipy.fft.irfftn(spectrum, s=(resolution,) * dim).astype(np.float32)
         self.values -= np.float32(self(points).mean())
 
-    def __call__(self, points: Floats) -> Floats:
+    def __call__(self, points: Floats) -> NDArray[np.float32]:
         """Evaluate the indicator by multilinear interpolation.
 
         Args:

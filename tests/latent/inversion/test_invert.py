@@ -230,7 +230,7 @@ def test_a_moved_turned_and_scaled_shape_is_aligned(space: ShapeSpace) -> None:
     config = replace(FAST, frame="model", starts=6, steps=40)
     stiff, aligned = space.invert(moved, config), space.invert(moved, replace(config, align=True))
     assert aligned.residual < 0.6 * stiff.residual
-    found = compare_surfaces(space.extract(aligned, 64), moved, n=5000)
+    found = compare_surfaces(space.extract(aligned, 64), moved, count=5000)
     assert found.to_reference_mean < 0.01 * 0.85 * 2 and aligned.similarity.scale == pytest.approx(1 / 0.85, rel=0.05)
 
 
