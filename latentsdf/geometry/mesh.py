@@ -112,7 +112,7 @@ def require_usable_mesh(name: str, mesh: trimesh.Trimesh) -> None:
 
 
 def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> None:
-    """Raise an error for coordinates whose magnitude leaves too few significant digits for the shape.
+    """Raise an error for coordinates so large that too few significant digits are left for the shape.
 
     Args:
         name: Name of the shape, with which the error message starts.

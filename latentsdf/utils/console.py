@@ -63,7 +63,9 @@ class HourlyRateColumn(ProgressColumn):
 
 
 @contextmanager
-def track(description: str, total: float, unit: str = "it", *, hourly: bool = False) -> Iterator[Callable[..., None]]:
+def track(
+    description: str, total: float | int, unit: str = "it", *, hourly: bool = False
+) -> Iterator[Callable[..., None]]:
     """Show a progress bar while the block runs.
 
     Args:
@@ -86,7 +88,7 @@ def track(description: str, total: float, unit: str = "it", *, hourly: bool = Fa
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(description, total=total, note="")
 
-        def advance(amount: float = 1, note: str | None = None) -> None:
+        def advance(amount: float | int = 1, note: str | None = None) -> None:
             progress.advance(task, amount)
             if note is not None:
                 progress.update(task, note=note)

@@ -25,7 +25,7 @@ _MAX_AGE = 7 * 86_400  # seconds after which unused folders are deleted; a runni
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator like `numba.njit` whose cache is keyed by all sources of the kernel.
+    """Return a decorator like `numba.njit`, with a cache that is keyed by all sources of the kernel.
 
     Args:
         options: Options of `numba.njit`, except `cache`.

@@ -37,8 +37,7 @@ def orient_planar_normals(
         extent: Half the side of the box.
 
     Returns:
-        Oriented normals (N, 2), and a mask (N,) of the points whose orientation could be decided. The other normals
-        keep their sign.
+        Oriented normals (N, 2), and a mask (N,) of the normals that could be oriented; the others keep their sign.
     """
     radius = np.maximum(radius, _MIN_RADIUS * 2 * extent / _RESOLUTION)
     is_outside = _ParityMap(points, radius, extent)
