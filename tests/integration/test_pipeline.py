@@ -38,7 +38,7 @@ FAST = InvertConfig(steps=60, starts=2, points=1024)
 
 
 @pytest.fixture(scope="module")
-def offsurface_samples(space_path: Path) -> ShapeSpace:
+def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
@@ -360,9 +360,9 @@ def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path
 
 
 def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = training.Run.train_step
+    step = training.Trainer.train_step
 
-    def interrupted(run: training.Run) -> dict[str, float]:
+    def interrupted(run: training.Trainer) -> dict[str, float]:
         if run.step == 9:
             signal.raise_signal(signal.SIGINT)
         return step(run)
