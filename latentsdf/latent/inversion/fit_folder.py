@@ -26,7 +26,7 @@ from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Delta
 from latentsdf.latent.retrieval import Hits
 from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
-from latentsdf.utils.output_folders import require_overwritable
+from latentsdf.utils.output_folders import require_writable_output
 
 _REPORT, _CODE, _LAYERS, _DELTA, _MESH = "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply"
 
@@ -81,7 +81,7 @@ class Inversion:
             >>> space.extract(ls.load_fit("fit"))
         """
         folder = Path(folder)
-        require_overwritable(folder, "fit", overwrite=True)
+        require_writable_output(folder, "fit", overwrite=True)
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / _CODE, self.code)
         if self.layers is not None:
