@@ -105,7 +105,7 @@ def _of_shape(space: "ShapeSpace", query: "CodeLike", arguments: argparse.Namesp
         band = None if general else space.band(query)
         place = {"axis": arguments.axis, "offset": arguments.offset, "size": arguments.size}
         return lambda _: render_slice(field, band=band, device=space.device, **place)
-    traced = space.band(query).for_tracing(space.field(query, "general" if general else "overfit"))
+    traced = space.band(query).tracing_field(space.field(query, "general" if general else "overfit"))
     look = {"size": arguments.size, "elevation": arguments.elevation, "style": arguments.style}
     return lambda azimuth: render_field(traced, azimuth=azimuth, device=space.device, **look)
 

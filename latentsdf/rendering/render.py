@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from latentsdf.extraction.coarse_to_fine import SignedDistance
-from latentsdf.extraction.normals import by_differences
+from latentsdf.extraction.field import SignedDistance
+from latentsdf.extraction.normals import finite_difference_normals
 from latentsdf.geometry.mesh import normalize
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, MeshError
@@ -132,7 +132,7 @@ def render_field(
     points, hit, _ = _trace(field, origins, directions)
     if not hit.any():
         raise EmptyLevelSetError("no ray meets a surface in [-1, 1]^3; train longer, or check the code")
-    normals = by_differences(field, points[hit]).cpu().numpy().astype(np.float64)
+    normals = finite_difference_normals(field, points[hit]).cpu().numpy().astype(np.float64)
     colour = _style(style, points[hit].cpu().numpy().astype(np.float64), normals, camera)
     return _compose(colour, hit.cpu().numpy(), size)
 
