@@ -19,8 +19,8 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.extract import Mode, extract
+from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand
 from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.geometry.pointcloud.io import load_target

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.data.mesh_datasets import find_meshes
     from latentsdf.evaluation.evaluate import evaluate, load_references
     from latentsdf.geometry.metrics.surface import TAUS
-    from latentsdf.rendering.render import comparison_sheet
+    from latentsdf.rendering.sheets import comparison_sheet
 
     refinement = common_args.refinement(arguments)
     if refinement is not None and not arguments.invert:

@@ -31,7 +31,7 @@ class FusionBand:
     cells: Bool[Tensor, "B 512"]
     """True for the cells of the band."""
     clearance: Float[Tensor, "m m m"]
-    """For each brick of 4^3 cells, m = 2 n per axis, a lower bound of the distance from any of its points to the band."""
+    """For each brick of 4^3 cells, m = 2 n per axis: a lower bound of the distance from its points to the band."""
 
     def contains(self, points: Float[Tensor, "N 3"]) -> Bool[Tensor, " N"]:
         """Whether each point lies in a cell of the band.
