@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.evaluation.evaluate import evaluate, load_references
     from latentsdf.geometry.metrics.surface import F_SCORE_THRESHOLDS
     from latentsdf.latent.inversion.fit_folder import load_fits
-    from latentsdf.rendering.render import comparison_sheet
+    from latentsdf.rendering.sheets import comparison_sheet
 
     refinement = common_args.refinement(arguments)
     if refinement is not None and not arguments.invert:
