@@ -17,7 +17,7 @@ import numpy as np
 import trimesh
 from rich.table import Table
 
-from latentsdf.config.inversion import InvertConfig, Reference, RefineConfig
+from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import MeshFile
 from latentsdf.extraction.extract import Mode
@@ -26,12 +26,12 @@ from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
 from latentsdf.geometry.metrics.surface import (
     F_SCORE_THRESHOLDS,
+    Reference,
     SurfaceComparison,
     compare_surfaces,
     require_valid_thresholds,
 )
 from latentsdf.latent.inversion.observation import Observation
-from latentsdf.latent.inversion.refine import check
 from latentsdf.space import CodeLike, ShapeSpace
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
@@ -278,7 +278,6 @@ def _inverted(
             failed[name] = str(error)
     fits = dict(zip(observations, space.invert_many(list(observations.values()), inversion), strict=True))
     if refinement is not None:
-        check(refinement)
         for name in list(fits):
             try:
                 fits[name] = space.refine(fits[name], references[name], refinement)

@@ -28,6 +28,7 @@ All distances are in the units of the meshes.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import igl
 import numpy as np
@@ -36,11 +37,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from latentsdf.config.inversion import Reference
 from latentsdf.utils.errors import ConfigError
 
 F_SCORE_THRESHOLDS = (0.01, 0.02)
 """Default distances tau of the F-score."""
+Reference = Literal["samples", "vertices"]
+"""Points of the reference mesh used in the comparison: surface samples, or its vertices."""
 
 
 @dataclass(frozen=True)

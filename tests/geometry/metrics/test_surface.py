@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.config.inversion import Reference
 from latentsdf.geometry.metrics.surface import (
+    Reference,
     cd_l1_half,
     compare_surfaces,
     f_score,

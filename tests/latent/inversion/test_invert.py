@@ -31,7 +31,7 @@ FAST = InvertConfig(steps=20, starts=2, points=1024)
 
 
 @pytest.fixture(scope="module")
-def offsurface_samples(space_path: Path) -> ShapeSpace:
+def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
@@ -329,7 +329,7 @@ def test_bad_observations_are_refused(space: ShapeSpace) -> None:
         space.invert(trimesh.Trimesh())
     with pytest.raises(ls.MeshError, match="refining needs distances all around"):
         space.invert(furniture("table", 0), replace(FAST, partial=True), refinement=ls.RefineConfig())
-    with pytest.raises(ls.ConfigError, match="prior's weight must not be negative, got -1"):
+    with pytest.raises(ls.ConfigError, match="prior must be at least 0.0, got -1"):
         space.invert(_sphere(200), replace(FAST, prior=-1.0))
-    with pytest.raises(ls.ConfigError, match="at least 1 step, start and point"):
+    with pytest.raises(ls.ConfigError, match="points must be at least 1, got 0"):
         space.invert(_sphere(200), replace(FAST, points=0))
