@@ -37,7 +37,7 @@ from latentsdf.training.losses.first_order import (
     surface_term,
 )
 from latentsdf.training.losses.second_order import directional_divergence_term
-from latentsdf.utils.devices import product_type
+from latentsdf.utils.devices import matmul_dtype
 
 AGREEMENT_CLAMP = 0.05
 """Distance beyond which the branches need not agree, in model space."""
@@ -76,7 +76,7 @@ class Objective:
     def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
         self.model, self.loss, self.train = model, loss, train
         device = next(model.parameters()).device
-        self.bf16 = train.bf16 and product_type(device) == torch.bfloat16
+        self.bf16 = train.bf16 and matmul_dtype(device) == torch.bfloat16
 
     def __call__(
         self, batch: Batch | PointBatch, codes: Tensor, ramp: float, progress: float
