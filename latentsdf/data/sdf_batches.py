@@ -20,7 +20,7 @@ from torch import Tensor
 from latentsdf.config.training import Draw, LossConfig, TrainConfig
 from latentsdf.data.mixture import Mixture
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry.mesh_sdf.sampling import band_width
+from latentsdf.geometry.lattice import band_width
 from latentsdf.utils.errors import StoreError
 
 NEAR = 0.1

@@ -16,7 +16,8 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from latentsdf.geometry.mesh_sdf.narrow_band import check_resolution, in_cells
+from latentsdf.geometry.lattice import cell_size, check_resolution, lattice_shape
+from latentsdf.geometry.mesh_sdf.narrow_band import in_cells
 from latentsdf.geometry.mesh_sdf.triangles import point_triangle
 from latentsdf.utils.numba_cache import compiled
 
@@ -45,8 +46,8 @@ def sparse_lattice(
     """
     check_resolution(resolution)
     corners, owner = _pieces(in_cells(mesh, resolution)[mesh.faces])
-    tables = _discs(corners), _rows(corners), corners, owner, 2 / resolution
-    distance = np.empty((resolution + 1,) * 3, np.float32)
+    tables = _discs(corners), _rows(corners), corners, owner, cell_size(resolution)
+    distance = np.empty(lattice_shape(resolution), np.float32)
     face = np.empty(distance.shape, np.int32)
     cuts = np.linspace(0, resolution + 1, (_TASKS_PER_AXIS if threads > 1 else 1) + 1).astype(np.int64)
     ranges = np.stack([cuts[:-1], cuts[1:]], axis=1)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsdf.geometry.lattice import lattice_positions
 from latentsdf.geometry.mesh_sdf.sign import SignRule, WindingRule
 from latentsdf.utils.numba_cache import compiled
 
@@ -32,14 +33,14 @@ def lattice_inside(
     distance may be a lower bound.
     """
     if not isinstance(rule, WindingRule):
-        return rule(_lattice_positions(index, resolution), face)
+        return rule(lattice_positions(index, resolution), face)
     linear, unsigned = index.astype(np.uint32, copy=False), distance.astype(np.float32, copy=False)
     inside, doubtful = _vote(rule, linear, resolution, _pieces(linear, unsigned, resolution, _BLOCK), _MEMBERS)
     if len(doubtful):
         linear, unsigned = linear[doubtful], unsigned[doubtful]
         piece = _pieces(linear, unsigned, resolution, _SMALL_BLOCK)
         inside[doubtful], asked = _vote(rule, linear, resolution, piece, _FEWER_MEMBERS)
-        inside[doubtful[asked]] = rule(_lattice_positions(linear[asked], resolution), face[doubtful[asked]])
+        inside[doubtful[asked]] = rule(lattice_positions(linear[asked], resolution), face[doubtful[asked]])
     return inside
 
 
@@ -51,18 +52,13 @@ def _vote(
     taken = np.minimum(size, members)
     owner = np.repeat(np.arange(len(size)), taken)
     member = _members(piece, size, taken)
-    number = rule.number(_lattice_positions(index[member], resolution))
+    number = rule.number(lattice_positions(index[member], resolution))
     votes = np.bincount(owner, weights=number > 0.5, minlength=len(size))
     unsure = np.bincount(owner, weights=np.abs(number - 0.5) < _UNSURE, minlength=len(size))
     inside = (votes * 2 > taken)[piece]
     inside[member] = number > 0.5
     doubtful = ((votes % taken != 0) | (unsure > 0)) & (size > taken)
     return inside, np.flatnonzero(doubtful[piece])
-
-
-def _lattice_positions(index: NDArray[np.integer[Any]], resolution: int) -> Floats:
-    i, j, k = np.unravel_index(index, (resolution + 1,) * 3)
-    return np.stack([i, j, k], axis=1).astype(np.float64) * (2 / resolution) - 1
 
 
 @compiled()

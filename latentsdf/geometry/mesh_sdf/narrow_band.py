@@ -12,13 +12,13 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from latentsdf.geometry.lattice import cell_size, check_resolution, to_lattice_units
 from latentsdf.geometry.mesh_sdf.adjacency import adjacency
 from latentsdf.geometry.mesh_sdf.closest_point_transform import frames, scan_mesh
 from latentsdf.geometry.mesh_sdf.triangles import area_of
 from latentsdf.utils.errors import ConfigError
 
 _FACES_WEIGHED = 20_000
-_LARGEST_RESOLUTION = 1624  # (R + 1)^3 must fit a uint32
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -80,18 +80,12 @@ def band_in_slabs(
 
     cuts = _slabs(surface.vertices, surface.faces, resolution, slabs)
     index, distance, face = (np.concatenate(arrays) for arrays in zip(*mapped(slab, cuts[:-1], cuts[1:]), strict=True))
-    return LatticeBand(index, distance * np.float32(2 / resolution), face)
-
-
-def check_resolution(resolution: int) -> None:
-    """Raise ConfigError unless every vertex of the lattice has a uint32 index."""
-    if not 1 <= resolution <= _LARGEST_RESOLUTION:
-        raise ConfigError(f"resolution must be 1 to {_LARGEST_RESOLUTION} cells per axis, got {resolution}.")
+    return LatticeBand(index, distance * np.float32(cell_size(resolution)), face)
 
 
 def in_cells(mesh: trimesh.Trimesh, resolution: int) -> Floats:
     """The mesh's vertices (V, 3) where lattice vertices have whole numbers."""
-    return (np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 1) * (resolution / 2)
+    return to_lattice_units(np.ascontiguousarray(mesh.vertices, dtype=np.float64), resolution)
 
 
 def _slabs(vertices: Floats, faces: Ints, resolution: int, count: int) -> Ints:

@@ -8,6 +8,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from latentsdf.config.sampling import SamplingConfig
+from latentsdf.geometry.lattice import band_width, lattice_shape
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.utils.errors import ConfigError, MeshError
@@ -83,7 +84,7 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
         band_index=band.index,
         band_distance=band.distance,
         sparse_resolution=config.sparse_resolution,
-        sparse_distance=sparse.distance.reshape((config.sparse_resolution + 1,) * 3),
+        sparse_distance=sparse.distance.reshape(lattice_shape(config.sparse_resolution)),
         near=_with_distance(solid, near),
         uniform=_with_distance(solid, uniform),
         surface=_surface(solid, config.surface, 3 / config.resolution, rng),
@@ -94,17 +95,6 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
 def stored_solid(mesh: trimesh.Trimesh, config: SamplingConfig) -> Solid:
     """What a store with these settings holds of a mesh in model space."""
     return Solid(mesh, band_width(config.resolution, config.sheet_thickness), config.sign)
-
-
-def band_width(resolution: int, band_voxels: float) -> float:
-    """Half width of a band of so many cells, in model space."""
-    return band_voxels * 2 / resolution
-
-
-def lattice_points(index: NDArray[np.integer[Any]], resolution: int) -> Float32:
-    """Positions (N, 3) in [-1, 1] of lattice vertices with linear indices (N,)."""
-    i, j, k = np.unravel_index(np.asarray(index), (resolution + 1,) * 3)
-    return (np.stack([i, j, k], axis=1) * (2 / resolution) - 1).astype(np.float32)
 
 
 def _on_surface(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from latentsdf.config.sampling import SignMethod
+from latentsdf.geometry.lattice import band_width, from_lattice_units, linear_index, to_lattice_units
 from latentsdf.geometry.mesh_sdf.full_lattice import sparse_lattice
 from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
 from latentsdf.geometry.mesh_sdf.mesh_distance import tree_query
@@ -72,13 +73,13 @@ class _Known:
         """Which of the points (N, 3) lie nearer to their closest vertex than it to the surface, and are they inside?"""
         if not len(self.index):
             return np.zeros(len(points), dtype=np.bool_), np.zeros(len(points), dtype=np.bool_)
-        cell = np.clip(np.rint((points + 1) * (self.resolution / 2)).astype(np.int64), 0, self.resolution)
-        linear = np.ravel_multi_index(tuple(cell.T), (self.resolution + 1,) * 3).astype(np.uint32)
+        cell = np.clip(np.rint(to_lattice_units(points, self.resolution)).astype(np.int64), 0, self.resolution)
+        linear = linear_index(cell, self.resolution).astype(np.uint32)
         at = linear.astype(np.int64)
         if len(self.index) < (self.resolution + 1) ** 3:
             at = np.minimum(np.searchsorted(self.index, linear), len(self.index) - 1)
         value = self.distance[at]
-        apart = np.linalg.norm(points - (cell * (2 / self.resolution) - 1), axis=1)
+        apart = np.linalg.norm(points - from_lattice_units(cell, self.resolution), axis=1)
         return (self.index[at] == linear) & (np.abs(value) > apart * (1 + 1e-5) + self.margin), value < 0
 
 
@@ -132,7 +133,7 @@ class Solid:
 
     def band(self, resolution: int, voxels: float) -> SignedLattice:
         """All vertices within so many cells of the solid's boundary."""
-        width = voxels * 2 / resolution
+        width = band_width(resolution, voxels)
         body = narrow_band(self.body, resolution, voxels) if self._body_query is not None else _NOWHERE
         slab = _NOWHERE
         if self._slab_query is not None:

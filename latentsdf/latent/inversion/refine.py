@@ -21,8 +21,8 @@ from torch import Tensor
 from latentsdf.config.inversion import RefineConfig
 from latentsdf.config.validation import require_in_range
 from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.lattice import band_width, lattice_points
 from latentsdf.geometry.mesh import Similarity
-from latentsdf.geometry.mesh_sdf.sampling import band_width, lattice_points
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, slots
 from latentsdf.models.feature_grid import cells, corner_rows, corner_weights, gather

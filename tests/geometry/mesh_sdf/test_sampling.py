@@ -7,8 +7,9 @@ import pytest
 import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
+from latentsdf.geometry.lattice import lattice_points
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.mesh_sdf.sampling import lattice_points, sample
+from latentsdf.geometry.mesh_sdf.sampling import sample
 from latentsdf.utils.errors import ConfigError
 
 CONFIG = SamplingConfig(

@@ -5,10 +5,10 @@ import pytest
 import trimesh
 
 from latentsdf.data.furniture import furniture
+from latentsdf.geometry.lattice import lattice_points
 from latentsdf.geometry.mesh import clean, load, normalize
 from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.mesh_sdf.sampling import lattice_points
 from latentsdf.geometry.mesh_sdf.sign import sides
 from latentsdf.geometry.mesh_sdf.visibility import orient_by_visibility
 

@@ -7,7 +7,8 @@ import pytest
 import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.geometry.mesh_sdf.sampling import band_width, lattice_points, sample
+from latentsdf.geometry.lattice import band_width, lattice_points
+from latentsdf.geometry.mesh_sdf.sampling import sample
 from latentsdf.geometry.mesh_sdf.solid import Solid
 
 CONFIG = SamplingConfig(resolution=64, band_voxels=3.0, sparse_resolution=16, near=1500, uniform=800, surface=1500)
