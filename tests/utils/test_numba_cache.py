@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import latentsdf.utils.numba_cache
-from latentsdf.geometry.mesh_sdf.closest_point_transform import scan_mesh
+from latentsdf.geometry.mesh_sdf.closest_point_transform import scan_convert_mesh
 from latentsdf.utils.numba_cache import cache_folder, compiled, source_digest, source_of
 
 _RUN = "import sys; sys.path.insert(0, sys.argv[1]); from latentsdf.outer import outer; print(outer(3))"
@@ -37,7 +37,7 @@ def test_a_change_in_a_file_that_was_compiled_in_is_noticed(tmp_path):
 def test_the_digest_covers_what_is_imported_on_the_way():
     transform = source_digest(source_of("latentsdf.geometry.mesh_sdf.closest_point_transform"))
     assert transform != source_digest(source_of("latentsdf.geometry.mesh_sdf.scan_conversion"))
-    assert scan_mesh.stats.cache_path.startswith(cache_folder(transform))
+    assert scan_convert_mesh.stats.cache_path.startswith(cache_folder(transform))
 
 
 def test_where_nothing_can_be_written_kernels_are_compiled_each_time(monkeypatch):

@@ -18,7 +18,7 @@ from latentsdf.config.inversion import Frame
 from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh import IDENTITY, Similarity
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.pointcloud.io import load_target
 from latentsdf.geometry.pointcloud.point_cloud import as_table, read_cloud, require_usable
 from latentsdf.latent.inversion.sdf_bounds import Bounds, bounds
@@ -114,7 +114,7 @@ def _from_mesh(model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generat
     noise = rng.normal(size=surface.shape) * np.repeat(_NEAR_STDS, count)[:, None]
     uniform = rng.uniform(-1, 1, (count, 3))
     points = np.concatenate((np.clip(surface + noise, -1, 1), uniform))
-    distance = stored_solid(model_mesh, SamplingConfig())(points)
+    distance = solid_from_config(model_mesh, SamplingConfig())(points)
     return Bounds(points, distance, distance)
 
 

@@ -8,7 +8,7 @@ import trimesh
 
 from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
 from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS, MeshDistance
-from latentsdf.geometry.mesh_sdf.triangles import point_triangle
+from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
 from latentsdf.utils.errors import ConfigError, MeshError, MissingExtraError
 
 
@@ -119,7 +119,7 @@ def test_every_backend_agrees_with_every_face_tried(backend, mesh):
         pytest.skip(str(error))
     x = points(60)
     corners = np.asarray(mesh.triangles, dtype=np.float64)
-    every = [[point_triangle(*p, corners, f) for f in range(len(corners))] for p in x]
+    every = [[closest_point_on_triangle(*p, corners, f) for f in range(len(corners))] for p in x]
     truth = np.sqrt([min(row)[0] for row in every])
     allowed = 2e-2 if backend == "mesh_to_sdf" else 1e-6
     unsigned, face, closest = distance.unsigned(x)

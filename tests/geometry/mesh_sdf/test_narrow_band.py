@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.geometry.mesh_sdf.full_lattice import sparse_lattice
+from latentsdf.geometry.mesh_sdf.full_lattice import full_lattice_distance
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 from latentsdf.geometry.mesh_sdf.narrow_band import narrow_band
-from latentsdf.geometry.mesh_sdf.solid import signed_band
-from latentsdf.geometry.mesh_sdf.triangles import point_triangle
+from latentsdf.geometry.mesh_sdf.solid import signed_narrow_band
+from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
 from latentsdf.utils.errors import ConfigError
 
 
@@ -76,7 +76,7 @@ def test_closest_face_attains_the_distance():
     corners = np.asarray(mesh.triangles, dtype=np.float64)
     points = positions(found.index, 32)
     for point, face, distance in zip(points[::97], found.face[::97], found.distance[::97], strict=True):
-        assert np.sqrt(point_triangle(*point, corners, face)[0]) == pytest.approx(distance, abs=1e-6)
+        assert np.sqrt(closest_point_on_triangle(*point, corners, face)[0]) == pytest.approx(distance, abs=1e-6)
 
 
 def test_box_of_twelve_triangles_gives_the_analytic_band():
@@ -127,20 +127,20 @@ def test_band_moves_with_the_mesh():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sparse_lattice(shape):
     mesh, resolution = SHAPES[shape](), 16
-    distance, face = sparse_lattice(mesh, resolution)
+    distance, face = full_lattice_distance(mesh, resolution)
     truth = brute_force(mesh, positions(np.arange(distance.size), resolution)).reshape(distance.shape)
     assert distance.shape == (17, 17, 17) and face.min() >= 0
     np.testing.assert_allclose(distance, truth, atol=2e-7)
     corners = np.asarray(mesh.triangles, dtype=np.float64)
     x = positions(np.arange(distance.size), resolution)
-    at_face = [point_triangle(*x[q], corners, f)[0] for q, f in enumerate(face.ravel())]
+    at_face = [closest_point_on_triangle(*x[q], corners, f)[0] for q, f in enumerate(face.ravel())]
     np.testing.assert_allclose(np.sqrt(at_face), truth.ravel(), atol=2e-7)
 
 
 @pytest.mark.parametrize("shape", ["box", "soup"])
 def test_sparse_lattice_cuts_long_triangles(shape):
     mesh, resolution = SHAPES[shape](), 100
-    distance, face = sparse_lattice(mesh, resolution)
+    distance, face = full_lattice_distance(mesh, resolution)
     some = np.random.default_rng(0).integers(0, distance.size, 3000)
     truth = brute_force(mesh, positions(some, resolution))
     np.testing.assert_allclose(distance.ravel()[some], truth, atol=3e-7)
@@ -156,7 +156,7 @@ def test_sparse_lattice_cuts_long_triangles(shape):
 def test_sparse_lattice_of_a_sphere_that_its_centre_cannot_tell_apart():
     """Every face is as near to the centre, so nothing can be ruled out there."""
     mesh, resolution = trimesh.creation.icosphere(4, radius=0.75), 24
-    distance, _ = sparse_lattice(mesh, resolution)
+    distance, _ = full_lattice_distance(mesh, resolution)
     truth, _, _ = MeshDistance(mesh).unsigned(positions(np.arange(distance.size), resolution))
     np.testing.assert_allclose(distance.ravel(), truth, atol=2e-7)
 
@@ -164,18 +164,20 @@ def test_sparse_lattice_of_a_sphere_that_its_centre_cannot_tell_apart():
 @pytest.mark.parametrize("shape", ["torus", "soup"])
 def test_threads_change_nothing(shape):
     mesh = SHAPES[shape]()
-    one, three = signed_band(mesh, 40, 3.0), signed_band(mesh, 40, 3.0, threads=3)
+    one, three = signed_narrow_band(mesh, 40, 3.0), signed_narrow_band(mesh, 40, 3.0, threads=3)
     np.testing.assert_array_equal(one.index, three.index)
     np.testing.assert_array_equal(one.distance, three.distance)
     np.testing.assert_array_equal(np.abs(one.distance), narrow_band(mesh, 40, 3.0).distance)
-    np.testing.assert_allclose(sparse_lattice(mesh, 20)[0], sparse_lattice(mesh, 20, threads=3)[0], atol=1e-7)
+    np.testing.assert_allclose(
+        full_lattice_distance(mesh, 20)[0], full_lattice_distance(mesh, 20, threads=3)[0], atol=1e-7
+    )
 
 
 def test_mesh_outside_the_box():
     mesh = trimesh.creation.icosphere(1, radius=0.1)
     mesh.apply_translation([3, 0, 0])
     assert len(narrow_band(mesh, 16, 2.0).index) == 0
-    distance, _ = sparse_lattice(mesh, 8)
+    distance, _ = full_lattice_distance(mesh, 8)
     assert distance[8, 4, 4] == pytest.approx(1.9, abs=0.01)
 
 

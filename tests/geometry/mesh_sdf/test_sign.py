@@ -89,7 +89,7 @@ def test_cloth_is_a_sheet_and_leaves_the_solid_alone():
 
 
 def test_a_triangulation_that_cancels_itself_keeps_its_orientation():
-    """A frame cut from a plate as the plate minus its hole, as some exporters write faces with holes."""
+    """A frame cut from a plate as the plate subtract its hole, as some exporters write faces with holes."""
     plate = trimesh.creation.box((1.6, 1.6, 0.3))
     ring = trimesh.creation.annulus(r_min=0.3, r_max=0.6, height=0.3, sections=24)
     lid = trimesh.Trimesh([[-0.7, -0.7, 0.3], [0.7, -0.7, 0.3], [0, 0.7, 0.3]], [[0, 1, 2]], process=False)

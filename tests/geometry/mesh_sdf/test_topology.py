@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.geometry.mesh_sdf.topology import closed_and_consistent, weld
+from latentsdf.geometry.mesh_sdf.topology import is_closed_and_consistent, weld
 
 
 @pytest.mark.parametrize(
@@ -12,21 +12,21 @@ from latentsdf.geometry.mesh_sdf.topology import closed_and_consistent, weld
 )
 def test_closed_meshes_that_are_damaged(mesh):
     vertices, faces = weld(mesh)
-    assert closed_and_consistent(faces, len(vertices))
-    assert not closed_and_consistent(faces[1:], len(vertices))
-    assert not closed_and_consistent(np.concatenate((faces[:1, ::-1], faces[1:])), len(vertices))
+    assert is_closed_and_consistent(faces, len(vertices))
+    assert not is_closed_and_consistent(faces[1:], len(vertices))
+    assert not is_closed_and_consistent(np.concatenate((faces[:1, ::-1], faces[1:])), len(vertices))
 
 
 def test_a_surface_twice_has_every_edge_twice():
     vertices, faces = weld(trimesh.creation.box())
-    assert not closed_and_consistent(np.concatenate((faces, faces)), len(vertices))
+    assert not is_closed_and_consistent(np.concatenate((faces, faces)), len(vertices))
 
 
 def test_two_boxes_that_share_an_edge_have_it_twice_in_each_direction():
     boxes = [trimesh.creation.box(bounds=((x, x, 0), (x + 1, x + 1, 1))) for x in (0, 1)]
     vertices, faces = weld(trimesh.util.concatenate(boxes))
     assert len(vertices) == 14
-    assert not closed_and_consistent(faces, len(vertices))
+    assert not is_closed_and_consistent(faces, len(vertices))
 
 
 def test_weld_joins_what_is_in_one_place():
