@@ -1,8 +1,8 @@
 """Signed distance samples of one mesh: input of training and of the sample store.
 
-The samples are exact signed distances, negative inside, of the solid that the mesh bounds (`solid`), in model space:
-all vertices of a dense lattice in a narrow band around the surface, all vertices of a sparse lattice, and random points
-near the surface and in the whole box.
+The samples are signed distances, negative inside, of the solid that the mesh bounds (`solid`), in model space: at all
+vertices of a dense lattice in a narrow band around the surface, at all vertices of a sparse lattice, and at random
+points near the surface and in the whole box.
 """
 
 from dataclasses import dataclass

@@ -9,9 +9,10 @@ The methods are
                 two sides (`visibility`). Robust to flipped and duplicated faces, inner walls and overlapping parts.
 `auto`          `pseudonormal` if the mesh is closed, consistently oriented and agrees with the winding number at 99.9 %
                 of the probe points near its surface; else `winding` if 99.9 % of the winding numbers there are
-                nonnegative integers, as for closed parts that touch or overlap; else `visibility`.
+                nonnegative integers, as for closed parts that touch or overlap, and at most 1 % of the area is
+                duplicated; else `visibility`.
 
-A mesh with negative signed volume is inside out and is reversed first.
+For `pseudonormal` and `winding`, a mesh with negative signed volume is inside out and is reversed first.
 
 Sheets are faces with outside on both sides (single-layer cloth, a single-sided chair back). They bound no volume;
 `solid` gives them a thickness.
@@ -56,7 +57,7 @@ class SignReport:
     """Method that determined the sign, and its reliability."""
 
     method: str
-    """`pseudonormal`, `winding` or `visibility`."""
+    """`pseudonormal`, `winding` or `visibility`; another name for samples that were not computed from a mesh."""
     confidence: float
     """Share in [0, 1] of probe points near the surface that are consistent with the method. `pseudonormal` and
     `visibility`: pseudonormals and winding number agree (for `visibility` near the faces that bound the solid).

@@ -2,8 +2,7 @@
 
 A sheet is surface that bounds no volume, such as single-layer cloth or a single-sided chair back (see `sign`). The
 solid is the union of the body, which the other faces bound, and of the sheets thickened by t / 2 to both sides, with
-rounded
-edges and corners:
+rounded edges and corners:
 
     s(x) = min(s_body(x), d_sheets(x) - t / 2)
 
