@@ -35,7 +35,7 @@ def test_lattice_units_round_trip(dtype):
     points = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(dtype)
     units = lattice.to_lattice_units(points, 12)
     assert units.dtype == dtype and units.min() >= 0 and units.max() <= 12
-    np.testing.assert_allclose(lattice.from_lattice_units(units, 12), points, atol=1e-6)
+    np.testing.assert_allclose(lattice.from_lattice_units(units.astype(np.float64), 12), points, atol=1e-6)
 
 
 def test_largest_resolution_is_limited_by_uint32_indices():

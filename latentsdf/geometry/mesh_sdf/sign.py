@@ -19,7 +19,7 @@ Sheets are faces with outside on both sides (single-layer cloth, a single-sided 
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import trimesh
@@ -67,6 +67,7 @@ class SignReport:
     """Share in [0, 1] of the area that consists of sheets, which were given a thickness."""
 
 
+@runtime_checkable
 class SignRule(Protocol):
     """Inside test for points (N, 3) with known closest faces (N,)."""
 

@@ -104,4 +104,4 @@ def test_invalid_settings_are_refused():
     with pytest.raises(ConfigError, match="resolution must be 1 to 1624 cells per axis, got 2000"):
         narrow_band(mesh, 2000, 3.0)
     with pytest.raises(ConfigError, match="band_voxels must be positive, got 0"):
-        narrow_band(mesh, 64, 0)
+        narrow_band(mesh, 64, 0.0)
