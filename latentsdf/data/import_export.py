@@ -33,9 +33,9 @@ from latentsdf.data.mesh_datasets import MeshFile, choose
 from latentsdf.data.records import ShapeRecord, provenance_of
 from latentsdf.data.store import FORMAT, SampleStore
 from latentsdf.geometry.lattice import band_width
-from latentsdf.geometry.mesh import IDENTITY
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, samples_without_lattices
 from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, StoreError

@@ -1,1 +1,1 @@
-"""Meshes, point clouds, signed distances and error metrics on numpy arrays, without torch."""
+"""Meshes, point clouds and signed distances in numpy and numba; this package never imports torch."""
