@@ -21,7 +21,7 @@ from latentsdf.config.schedules import is_used
 from latentsdf.config.training import Draw, LossConfig, TrainConfig
 from latentsdf.data.mixture import Mixture
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry.mesh_sdf.sampling import band_width
+from latentsdf.geometry.lattice import band_width
 from latentsdf.utils.errors import StoreError
 
 NEAR = 0.1

@@ -25,7 +25,7 @@ from latentsdf.config.training import Config, LossConfig, TrainConfig
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.sdf_batches import Batch, SampleStrata, bytes_of, load
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry.mesh_sdf.sampling import lattice_points
+from latentsdf.geometry.lattice import lattice_points
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training import checkpoint, distributed, memory_estimate, objective, train
 from latentsdf.training.logger import open_training_logger, reconstructions
