@@ -9,7 +9,7 @@ import trimesh
 
 from latentsdf.data import dfaust
 from latentsdf.data.furniture import FAMILIES, furniture
-from latentsdf.data.mesh_datasets import Layout, find_frames, find_meshes, matches
+from latentsdf.data.mesh_datasets import Layout, find_frames, find_meshes, matches_pattern
 from latentsdf.geometry import mesh as meshes
 from latentsdf.utils.errors import ConfigError
 
@@ -69,7 +69,7 @@ def procedural(
         raise ConfigError(f"no procedural family '{unknown[0]}'; there are {', '.join(FAMILIES)}")
     seeds = range(first_seed, first_seed + count)
     made = [Source(family, f"{family}_{seed:04d}", seed=seed) for family in families for seed in seeds]
-    chosen = [source for source in made if matches(source.category, source.id, pattern)]
+    chosen = [source for source in made if matches_pattern(source.category, source.id, pattern)]
     if not chosen:
         raise ConfigError(f"no shape selected out of {len(made)} procedural ones; see --count and --glob")
     return chosen

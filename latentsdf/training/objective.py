@@ -7,8 +7,9 @@ from torch import Tensor
 
 from latentsdf.config.model import Branch
 from latentsdf.config.training import LossConfig, TrainConfig
+from latentsdf.data.mixture import HEAT_MIXTURE
 from latentsdf.data.point_batches import PointBatch
-from latentsdf.data.sdf_batches import MIXTURE, Batch
+from latentsdf.data.sdf_batches import SdfBatch
 from latentsdf.models.feature_grid import FeatureGrid, SparseGridRows
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses import (
@@ -43,7 +44,7 @@ class Objective:
         self.bf16 = train.bf16 and product_type(device) == torch.bfloat16
 
     def __call__(
-        self, batch: Batch | PointBatch, codes: Tensor, ramp: float, progress: float
+        self, batch: SdfBatch | PointBatch, codes: Tensor, ramp: float, progress: float
     ) -> tuple[Terms, SparseGridRows | None]:
         """Weighted terms at codes (S, L), and the part of the grid they depend on.
 
@@ -77,11 +78,11 @@ class Objective:
             "eikonal": loss.eikonal * self._eikonal(gradient),
         }
 
-    def _on_samples(self, batch: Batch, codes: Tensor, ramp: float) -> tuple[Terms, SparseGridRows | None]:
+    def _on_samples(self, batch: SdfBatch, codes: Tensor, ramp: float) -> tuple[Terms, SparseGridRows | None]:
         """Both branches compared with signed distances, and the grid's prior."""
         loss, model = self.loss, self.model
-        free = batch.free_points.shape[1]
-        canonical = model.canonical(torch.cat((batch.free_points, batch.band_points), dim=1), codes)
+        free = batch.offsurface_points.shape[1]
+        canonical = model.canonical(torch.cat((batch.offsurface_points, batch.band_points), dim=1), codes)
         in_band = canonical[:, free:]
         # The general branch sees as many band samples as free-space ones, or none.
         both = free if self.train.lattice else 2 * free
@@ -92,7 +93,7 @@ class Objective:
             if touched is not None:
                 held = self._held(general[:, free:], in_band, codes) if model.adds_detail and model.training else None
                 overfit = model.decode_overfit(in_band, codes, touched, held).float()
-        data = data_term(general[:, :free], batch.free_distance, loss.clamp)
+        data = data_term(general[:, :free], batch.offsurface_distance, loss.clamp)
         if both > free:
             seen = general[:, free:]
             data = data + data_term(seen, batch.band_distance[:, : seen.shape[1]])
@@ -112,7 +113,7 @@ class Objective:
             rest = self.model.decode_general(in_band[:, known.shape[1] :], codes).float()
         return torch.cat((known.detach(), rest), dim=1)
 
-    def _agreement(self, batch: Batch, codes: Tensor, grid: FeatureGrid) -> Tensor:
+    def _agreement(self, batch: SdfBatch, codes: Tensor, grid: FeatureGrid) -> Tensor:
         """Mean |s_o - s_g| near s_g's surface at band samples of two shapes, for a code between theirs.
 
         It teaches the overfit network what not to make of the grid; codes, warp, s_g and the grid stay as they are.
@@ -133,7 +134,7 @@ class Objective:
         return torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
 
     def _regularizers(
-        self, batch: Batch | PointBatch, codes: Tensor, touched: SparseGridRows | None, progress: float, known: Terms
+        self, batch: SdfBatch | PointBatch, codes: Tensor, touched: SparseGridRows | None, progress: float, known: Terms
     ) -> Terms:
         """Terms beside the `known` ones on a named branch: the general one on points of the box, the overfit one in its
         band."""
@@ -151,8 +152,8 @@ class Objective:
         if loss.heat > 0:
             # The other terms are means over uniform points.
             whole = loss.heat_branch == "general"
-            heated = self._jet("general", batch.mixture_points, codes, touched) if whole else jet_of("overfit")
-            density = MIXTURE.density(batch.mixture_points) if whole else 1.0
+            heated = self._jet("general", batch.heat_points, codes, touched) if whole else jet_of("overfit")
+            density = HEAT_MIXTURE.density(batch.heat_points) if whole else 1.0
             absorption = schedule_value(loss.heat_lambda, progress)
             terms["heat"] = loss.heat * heat_term(heated.distance, heated.gradient, absorption, density)
         if loss.divergence > 0:
@@ -167,7 +168,7 @@ class Objective:
     def _eikonal(self, gradient: Tensor) -> Tensor:
         return (eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term)(gradient)
 
-    def _lipschitz(self, batch: Batch | PointBatch, codes: Tensor, touched: SparseGridRows | None) -> Tensor:
+    def _lipschitz(self, batch: SdfBatch | PointBatch, codes: Tensor, touched: SparseGridRows | None) -> Tensor:
         """The general branch between the codes of the batch; the overfit one, whose rows are drawn, at these codes."""
         branch = self.loss.lipschitz_branch
         if branch == "general":
@@ -177,7 +178,7 @@ class Objective:
         return lipschitz_term(lambda z: self.model.branch(branch, points, z, touched), codes, signs)
 
 
-def _points(branch: Branch, batch: Batch | PointBatch) -> Tensor:
+def _points(branch: Branch, batch: SdfBatch | PointBatch) -> Tensor:
     if branch == "general":
         return batch.box_points
     return batch.near_points if isinstance(batch, PointBatch) else batch.band_points

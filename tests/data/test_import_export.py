@@ -12,7 +12,7 @@ from helpers import SMALL_SAMPLING, small_config
 from numpy.typing import NDArray
 
 from latentsdf import cli
-from latentsdf.data import import_export, sdf_batches
+from latentsdf.data import hdf5, sdf_batches, sdf_samples
 from latentsdf.data.furniture import furniture
 from latentsdf.data.import_export import export_samples, import_samples
 from latentsdf.data.records import ShapeRecord
@@ -60,7 +60,7 @@ def _sorted(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lzf"])
-def test_a_store_comes_back_equal(store: SampleStore, tmp_path: Path, compression: import_export.Compression) -> None:
+def test_a_store_comes_back_equal(store: SampleStore, tmp_path: Path, compression: hdf5.Compression) -> None:
     path, out = tmp_path / "new" / "s.h5", tmp_path / "t.zarr"
     assert export_samples(store, path, compression=compression) == store.keys()
     assert import_samples(path, out).imported == store.keys()
@@ -117,14 +117,14 @@ def test_an_export_that_fails_leaves_the_old_file(
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(import_export, "_write_group", full)
+    monkeypatch.setattr(hdf5, "_write_record", full)
     with pytest.raises(StoreError, match="s.h5: cannot be written .No space left on device"):
         export_samples(store, exported)
     assert exported.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["s.h5"]
     with pytest.raises(ConfigError, match="is a folder; name an HDF5 file"):
         export_samples(store, tmp_path)
     empty = SampleStore.create(tmp_path / "e.zarr", SMALL_SAMPLING)
-    with pytest.raises(StoreError, match="holds no shapes to export"):
+    with pytest.raises(StoreError, match="the store has no shapes to export"):
         export_samples(empty, tmp_path / "e.h5")
 
 
@@ -132,7 +132,7 @@ def test_an_export_that_fails_leaves_the_old_file(
     ("array", "values", "message"),
     [
         ("near", np.zeros((5, 3), np.float32), r"expected near of float32 .5, 4., got float32 .5, 3."),
-        ("near", np.full((5, 4), np.nan, np.float32), "near holds values that are not finite"),
+        ("near", np.full((5, 4), np.nan, np.float32), "near has values that are not finite"),
         ("band_index", np.full(1, 2**31, np.uint32), "expected band_distance of float32 .1,."),
         ("sparse_distance", np.zeros((3, 3, 3), np.float32), r"expected sparse_distance of float32 .33, 33, 33."),
         ("surface", None, "is damaged .*surface.*; export it again"),
@@ -156,8 +156,8 @@ def test_band_values_outside_lattice_or_width_are_refused(exported: Path, tmp_pa
         file["lamp/a/band_index"][-1] = 65**3
         file["lamp/b.1/band_distance"][0] = 0.2
     failed = import_samples(exported, tmp_path / "t.zarr").failed
-    assert "band_index names vertices outside the lattice of 64 cells an axis" in failed["lamp/a"]
-    assert "band_distance exceeds 3.0 cells of 64" in failed["lamp/b.1"]
+    assert "band_index has vertices outside the lattice of 64 cells per axis" in failed["lamp/a"]
+    assert "band_distance exceeds the band width of 3.0 cells, at 64 cells per axis" in failed["lamp/b.1"]
 
 
 def test_a_flipped_byte_is_found(exported: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_other_hdf5_files_are_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such HDF5 file, nor a folder of npz files"):
         import_samples(tmp_path / "none.h5", out)
     (tmp_path / "text.h5").write_text("no")
-    with pytest.raises(StoreError, match="text.h5: is no HDF5 file, or it is cut off"):
+    with pytest.raises(StoreError, match="text.h5: is not an HDF5 file, or it is truncated"):
         import_samples(tmp_path / "text.h5", out)
     with h5py.File(exported, "a") as file:
         file.attrs["version"] = 9
@@ -194,8 +194,8 @@ def test_a_shape_without_a_sample_near_it_is_named_before_training(store: Sample
     none = {"band_index": np.empty(0, np.uint32), "band_distance": np.empty(0, np.float32)}
     there = np.ones((9, 4), np.float32)
     far.write(replace(record, samples=replace(record.samples, near=there, uniform=there, **none)))
-    with pytest.raises(StoreError, match="shape 'lamp/a' has neither a band nor a sample within 0.0938 of it"):
-        sdf_batches.load(far, "lamp/a", 1.0, "even", np.random.default_rng(0))
+    with pytest.raises(StoreError, match="shape 'lamp/a' has neither a band nor a sample within 0.0938 of its surface"):
+        sdf_samples.load_samples(far, "lamp/a", 1.0, "even", np.random.default_rng(0))
 
 
 def _write_npz(path: Path, radius: float = RADIUS, scale: float = 1.0) -> None:
@@ -232,11 +232,12 @@ def test_samples_of_deepsdf_train(deepsdf: Path, tmp_path: Path) -> None:
     assert np.allclose(np.linalg.norm(near[:, :3], axis=1) - RADIUS, near[:, 3], atol=1e-6)
     store.verify("04256520/aa")
     rng = np.random.default_rng(0)
-    shapes = [sdf_batches.load(store, key, 1.0, "even", rng) for key in ("04256520/aa", "04256520/bb")]
-    batch = sdf_batches.draw(shapes, [0, 1], (1000, 500, 0, 0), store.config.resolution, "even", [rng, rng])
-    assert batch.band_points.shape == (2, 1000, 3) and batch.free_points.shape == (2, 500, 3)
+    shapes = [sdf_samples.load_samples(store, key, 1.0, "even", rng) for key in ("04256520/aa", "04256520/bb")]
+    sizes = sdf_batches.BatchSizes(band=1000, offsurface=500, box=0, heat=0)
+    batch = sdf_batches.draw_batch(shapes, [0, 1], sizes, store.config.resolution, "even", [rng, rng])
+    assert batch.band_points.shape == (2, 1000, 3) and batch.offsurface_points.shape == (2, 500, 3)
     assert batch.band_distance.abs().max() <= 6 * 2 / 512
-    assert batch.band_distance.std() > 0.005 and batch.free_distance.abs().max() > 0.1
+    assert batch.band_distance.std() > 0.005 and batch.offsurface_distance.abs().max() > 0.1
     export_samples(store, tmp_path / "s.h5")
     assert import_samples(tmp_path / "s.h5", tmp_path / "t.zarr").imported == store.keys()
     back = SampleStore.open(tmp_path / "t.zarr").offsurface_samples("04256520/aa")[0]

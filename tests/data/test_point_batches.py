@@ -17,7 +17,7 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.model import BranchConfig, ModelConfig
 from latentsdf.config.training import Config, LossConfig, TrainConfig
 from latentsdf.data.import_export import export_samples, import_samples
-from latentsdf.data.point_batches import NEARBY, PointBatch
+from latentsdf.data.point_batches import NOISE_STD, PointBatch
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.models.derivatives import gradient
@@ -107,15 +107,15 @@ def test_a_batch_has_points_of_each_shape_and_others_beside_them(spheres: dict[b
     train_config = replace(CONFIG.train, shapes_per_batch=2, points_per_shape=3000)
     pool = ShapeSamplePool(store, store.keys(), train_config, CONFIG.loss if oriented else RAW.loss)
     batch = pool.batch(7)
-    assert isinstance(batch, PointBatch) and len(batch.shape) == 2
+    assert isinstance(batch, PointBatch) and len(batch.shape_index) == 2
     assert pool.nbytes == sum(part.nbytes for part in pool._parts) == 5 * 2000 * (24 if oriented else 12)
     for row, points, near, box in zip(
-        batch.shape.tolist(), batch.points, batch.near_points, batch.box_points, strict=True
+        batch.shape_index.tolist(), batch.points, batch.near_points, batch.box_points, strict=True
     ):
         assert torch.allclose(points.norm(dim=1), torch.tensor(RADII[row]), atol=1e-6)
         assert len(torch.unique(points, dim=0)) > 1400  # 2000 (1 - exp(-1.5)) are expected
         moved = near - points
-        assert moved.std(0).numpy() == pytest.approx(NEARBY, rel=0.05) and moved.mean().abs() < 0.05 * NEARBY
+        assert moved.std(0).numpy() == pytest.approx(NOISE_STD, rel=0.05) and moved.mean().abs() < 0.05 * NOISE_STD
         assert box.shape == (32, 3) and box.abs().max() <= 1 and box.abs().mean() > 0.35
     assert batch.normals.shape == (2, 3000, 3 if oriented else 0)
     if oriented:
@@ -156,7 +156,7 @@ def test_the_loss_equals_a_slow_one(config: Config, spheres: dict[bool, Path]) -
     store = SampleStore.open(spheres[True])
     few = replace(config.train, points_per_shape=6, shapes_per_batch=3)
     drawn = ShapeSamplePool(store, store.keys(), few, replace(config.loss, regularizer_points=4)).batch(0)
-    batch = replace(drawn, **{name: getattr(drawn, name).double() for name in vars(drawn) if name != "shape"})
+    batch = replace(drawn, **{name: getattr(drawn, name).double() for name in vars(drawn) if name != "shape_index"})
     torch.manual_seed(0)
     model = LatentSDF(config.model).double()
     for parameter in model.parameters():
@@ -239,15 +239,15 @@ def test_other_regularizers_join_and_a_bad_cloud_is_blamed(spheres: dict[bool, P
 def test_what_points_cannot_train_is_said(spheres: dict[bool, Path], store_path: Path, tmp_path: Path) -> None:
     for path, config, message in (
         (spheres[False], CONFIG, "shape 'ball/r0.3' has points without normals, .* set loss.normals to 0"),
-        (spheres[True], small_config(), "shape 'ball/r0.3' has points of its surface alone .*train.samples: points"),
-        (spheres[True], small_config(lattice=True), "shape 'ball/r0.3' has points of its surface alone"),
+        (spheres[True], small_config(), "shape 'ball/r0.3' has only surface points .*train.samples: points"),
+        (spheres[True], small_config(lattice=True), "shape 'ball/r0.3' has only surface points"),
     ):
         with pytest.raises(ls.StoreError, match=message):
             new_trainer(path, config)
     bare = SampleStore.create(tmp_path / "bare.zarr", SampleStore.open(store_path).config)
     record = SampleStore.open(store_path).read("table/table_0000")
     bare.write(replace(record, samples=replace(record.samples, surface=np.empty((0, 6), np.float32))))
-    with pytest.raises(ls.StoreError, match="'table/table_0000' has no points of its surface.* --surface above 0"):
+    with pytest.raises(ls.StoreError, match="'table/table_0000' has no surface points.* --surface above 0"):
         new_trainer(bare.path, CONFIG)
     dual = replace(CONFIG.model, overfit=BranchConfig(width=8))
     for config, message in (
@@ -280,7 +280,7 @@ def test_files_that_are_no_clouds_are_named(spheres: dict[bool, Path], tmp_path:
     ):
         with pytest.raises(ls.StoreError, match=message):
             raise ls.StoreError(report.failed[f"{name}/{stem}"])
-    with pytest.raises(ls.StoreError, match="normalization .sphere there, none now."):
+    with pytest.raises(ls.StoreError, match="normalization .sphere in the store, none requested."):
         import_samples(tmp_path, tmp_path / "s.zarr", normalization="none")
     export_samples(SampleStore.open(spheres[True]), tmp_path / "s.h5")
     with pytest.raises(ls.ConfigError, match="in model space already; leave the normalization out"):

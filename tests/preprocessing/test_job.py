@@ -395,7 +395,7 @@ def test_hdf5_files_of_another_layout_are_refused(registrations: Path, tmp_path:
     with pytest.raises(FileNotFoundError, match="no such file of registrations"):
         files(tmp_path / "none.hdf5")
     (tmp_path / "text.hdf5").write_text("no")
-    with pytest.raises(MeshError, match="text.hdf5: is no HDF5 file, or it is cut off"):
+    with pytest.raises(MeshError, match="text.hdf5: is not an HDF5 file, or it is truncated"):
         files(tmp_path / "text.hdf5")
     with h5py.File(registrations, "a") as file:
         file["50004_turned"] = np.zeros((3, 8, 3))
@@ -403,7 +403,7 @@ def test_hdf5_files_of_another_layout_are_refused(registrations: Path, tmp_path:
         files(registrations)
     with h5py.File(registrations, "a") as file:
         del file["faces"]
-    with pytest.raises(MeshError, match="'faces' .F, 3. .* this file holds 50002_jumping_jacks, 50004_punching"):
+    with pytest.raises(MeshError, match="'faces' .F, 3. .* this file has 50002_jumping_jacks, 50004_punching"):
         files(registrations)
     assert command.main(["--source", str(registrations), "--out", str(tmp_path / "s.zarr")]) == 2
 
