@@ -15,7 +15,7 @@ from helpers import SMALL_SAMPLING, files_of
 from latentsdf.utils.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
 from preprocessing import __main__ as command
 from preprocessing import cluster, job
-from preprocessing.isolation import close_here
+from preprocessing.isolation import close_local_processes
 from preprocessing.report import Outcome
 from preprocessing.shape import preprocess
 from preprocessing.sources import Source, procedural
@@ -68,12 +68,12 @@ def test_another_executor_keeps_the_limits(tmp_path: Path, monkeypatch: pytest.M
             assert list(report.made) == ["x/works"] * ("works" in names)
             failed |= report.failed
         assert executor.submit(int).result() == 0  # It is still open.
-        close_here()
+        close_local_processes()
     assert failed == {
         "x/dies": "x/dies: the worker process died twice on this shape",
-        "x/sleeps": "x/sleeps: took longer than 1 s and was given up",
-        "x/eats": "x/eats: took more than 0.75 GiB of memory and was given up; allow it more with --memory-gb, and "
-        "fewer --workers where the machine has no more",
+        "x/sleeps": "x/sleeps: took longer than 1 s and was stopped",
+        "x/eats": "x/eats: exceeded 0.75 GiB of memory and was stopped; raise --memory-gb, and lower --workers "
+        "if the machine has no more memory",
     }
 
 
@@ -119,7 +119,7 @@ def test_a_worker_that_does_not_see_the_store_ends_the_run(tmp_path: Path) -> No
 
 
 def test_a_cluster_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "_CONNECT_TIMEOUT", 0.5)
     words = ["--source", "procedural", "--out", str(tmp_path / "s.zarr"), "--dask", "tcp://127.0.0.1:1"]
     assert command.main([*words, "--workers", "2"]) == 2
     no_answer = "no Dask scheduler answers .*; start one with 'dask scheduler'"

@@ -227,7 +227,7 @@ def test_only_the_shape_that_kills_its_worker_is_given_up(tmp_path: Path, monkey
 def test_a_shape_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "preprocess", _sleep)
     report = job.run([Source("a", "b")], tmp_path / "s.zarr", SMALL_SAMPLING, workers=1, timeout=0.5)
-    assert report.failed == {"a/b": "a/b: took longer than 0.5 s and was given up"}
+    assert report.failed == {"a/b": "a/b: took longer than 0.5 s and was stopped"}
 
 
 def test_a_full_disk_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,15 +449,15 @@ def test_a_shape_whose_source_changed_is_made_again(
     (out / "shapes" / "box" / "b" / "zarr.json").write_text("{")
     assert command.main(words) == 0
     report = json.loads((out / "report.json").read_text())
-    reason = "box/a: a.obj is not what it was made from any more"
-    assert report["outdated"] == {"box/a": reason, "box/b": "box/b: what the store holds is damaged"}
+    reason = "box/a: a.obj has changed since the shape was sampled"
+    assert report["outdated"] == {"box/a": reason, "box/b": "box/b: the stored shape is damaged"}
     assert sorted(report["made"]) == ["box/a", "box/b"] and report["present"] == 0
-    assert f"made again {reason}" in capsys.readouterr().err and f"- {reason}" in (out / "report.md").read_text()
+    assert f"sampled again {reason}" in capsys.readouterr().err and f"- {reason}" in (out / "report.md").read_text()
     after = files_of(out / "shapes")
     assert sorted({Path(name).parts[1] for name in after if after[name] != before[name]}) == ["a"]
     (folder / "box" / "a.obj").write_text("")
     assert command.main([*words, "--glob", "a"]) == 1
-    assert f"still as before {reason}" in capsys.readouterr().err and files_of(out / "shapes") == after
+    assert f"outdated {reason}" in capsys.readouterr().err and files_of(out / "shapes") == after
     (folder / "box" / "a.obj").unlink()
     assert command.main([*words, "--strict", "--glob", "b"]) == 0
 
@@ -468,7 +468,7 @@ def test_another_seed_is_refused_until_told_otherwise(tmp_path: Path, capsys: py
     assert command.main([*words, "--workers", "1"]) == 0
     before = files_of(out / "shapes")
     assert command.main([*words, "--seed", "1"]) == 2
-    assert "2 of its shapes were made with another --seed than 1, for example lamp/lamp_0000" in " ".join(
+    assert "2 of its shapes were sampled with another --seed than 1, for example lamp/lamp_0000" in " ".join(
         capsys.readouterr().err.split()
     )
     assert command.main([*words, "--seed", "1", "--workers", "1", "--overwrite"]) == 0

@@ -96,7 +96,7 @@ def test_slices_are_turned_as_their_captions_say(axis: Axis) -> None:
     """x: z to the right, y up. y: x to the right, z down. z: x to the right, y up."""
     center = (0.2, 0.3, -0.1)
     samples = _ball(center, 0.3)
-    cut = preview.middle(samples)
+    cut = preview.center_vertex(samples)
     assert np.abs(cut * 2 / 64 - 1 - center).max() <= 2 / 64
     image = _pixels(preview.slice_image(samples, axis, int(cut["xyz".index(axis)])))
     right, up = _positions()
