@@ -18,7 +18,14 @@ from latentsdf.data.furniture.chair import Chair
 from latentsdf.data.furniture.lamp import Lamp
 from latentsdf.data.furniture.parameters import Parameters, Range, domains
 from latentsdf.data.furniture.solids import bar, block, bowed, ellipse, lathe, post, rectangle, slab, union
-from latentsdf.data.furniture.surface import DETAIL, FLAT, collapse_short, flip_flat, height, surface
+from latentsdf.data.furniture.surface import (
+    DETAIL,
+    FLAT,
+    boundary_mesh,
+    collapse_short_edges,
+    flip_flat_triangles,
+    triangle_heights,
+)
 from latentsdf.utils.errors import ConfigError
 
 SEEDS = range(16)
@@ -86,7 +93,7 @@ def test_members_are_closed_and_in_one_piece(family: str) -> None:
 @every_family
 def test_members_at_the_ends_of_every_range_are_closed_and_in_one_piece(family: str) -> None:
     for seed in SEEDS:
-        check_surface(surface(extreme(family, seed).solid()))
+        check_surface(boundary_mesh(extreme(family, seed).solid()))
 
 
 @every_family
@@ -104,14 +111,14 @@ def test_members_stay_closed_after_rounding_welding_and_dropping_flat_faces(fami
 @pytest.mark.parametrize(("family", "seed"), [("chair", 33), ("chair", 69), ("table", 38), ("lamp", 116), ("lamp", 4)])
 def test_members_whose_solids_have_slivers_have_none(family: str, seed: int) -> None:
     mesh = made(family, seed)
-    assert height(np.array(mesh.vertices), np.array(mesh.faces)).min() >= FLAT
+    assert triangle_heights(np.array(mesh.vertices), np.array(mesh.faces)).min() >= FLAT
     assert mesh.edges_unique_length.min() >= DETAIL / 2
 
 
 @every_family
 def test_no_wall_is_thinner_than_the_lattice_can_hold(family: str) -> None:
     for seed in range(12):
-        mesh = surface(extreme(family, seed).solid())
+        mesh = boundary_mesh(extreme(family, seed).solid())
         walls = thickness(mesh, 250)
         assert len(walls) > 60
         assert walls.min() >= THINNEST * mesh.extents.max() / 2
@@ -175,7 +182,7 @@ def test_a_small_step_of_a_length_is_a_small_step_of_the_shape(family: str) -> N
 def test_a_chair_leans_back_and_its_mirror_image_is_itself() -> None:
     member = replace(parameters("chair", 0), arms=False, back_lean=12.0)
     assert isinstance(member, Chair)
-    chair = surface(member.solid())
+    chair = boundary_mesh(member.solid())
     top = chair.vertices[chair.vertices[:, 1] > member.seat_height + 0.9 * member.back_height]
     assert top[:, 2].max() < -member.seat_depth / 2
     np.testing.assert_allclose(chair.bounds[0, 0], -chair.bounds[1, 0], atol=1e-3)
@@ -239,7 +246,7 @@ def test_the_narrow_end_of_a_rectangle_is_behind() -> None:
 
 def test_a_union_of_parts_that_only_touch_is_more_than_one_body() -> None:
     apart = union([block((0, 0, 0), (1, 1, 1), 0.1), block((2, 0, 0), (3, 1, 1), 0.1)])
-    assert surface(apart).body_count == 2
+    assert boundary_mesh(apart).body_count == 2
 
 
 def test_flat_triangles_are_flipped_and_the_solid_kept() -> None:
@@ -248,12 +255,12 @@ def test_flat_triangles_are_flipped_and_the_solid_kept() -> None:
     faces = np.array([[0, 4, 2], [4, 1, 2], [0, 1, 4], [0, 3, 1], [0, 2, 3], [1, 3, 2]])[:, ::-1].astype(np.int64)
     before = trimesh.Trimesh(vertices, faces, process=False)
     assert before.is_watertight
-    assert (height(vertices, faces) < FLAT).sum() == 1
-    after = trimesh.Trimesh(vertices, flip_flat(vertices, faces), process=False)
-    assert (height(vertices, after.faces) > FLAT).all()
+    assert (triangle_heights(vertices, faces) < FLAT).sum() == 1
+    after = trimesh.Trimesh(vertices, flip_flat_triangles(vertices, faces), process=False)
+    assert (triangle_heights(vertices, after.faces) > FLAT).all()
     assert after.is_watertight and after.is_winding_consistent
     assert after.volume == pytest.approx(before.volume)
-    np.testing.assert_array_equal(flip_flat(vertices, np.array(after.faces)), after.faces)
+    np.testing.assert_array_equal(flip_flat_triangles(vertices, np.array(after.faces)), after.faces)
 
 
 def test_short_edges_are_collapsed_and_the_solid_kept() -> None:
@@ -263,7 +270,7 @@ def test_short_edges_are_collapsed_and_the_solid_kept() -> None:
     moved = middle.vertices.copy()
     edge = middle.edges_unique[0]
     moved[edge[1]] = moved[edge[0]] + 0.1 * DETAIL
-    faces = collapse_short(moved, np.array(middle.faces))
+    faces = collapse_short_edges(moved, np.array(middle.faces))
     assert len(faces) == len(middle.faces) - 2
     assert trimesh.Trimesh(moved, faces, process=False).is_watertight
 
@@ -273,11 +280,11 @@ def test_an_edge_whose_collapse_would_pinch_the_surface_stays() -> None:
     vertices = np.array([[0, 0, 0], [0.1 * DETAIL, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1]])
     ring = [(0, 1), (1, 2), (2, 0)]
     faces = np.array([(a, b, 3) for a, b in ring] + [(b, a, 4) for a, b in ring])
-    np.testing.assert_array_equal(collapse_short(vertices, faces), faces)
+    np.testing.assert_array_equal(collapse_short_edges(vertices, faces), faces)
 
 
 def test_a_surface_is_oriented_outward() -> None:
-    assert surface(Manifold.cube((1.0, 2.0, 3.0))).volume == pytest.approx(6.0)
+    assert boundary_mesh(Manifold.cube((1.0, 2.0, 3.0))).volume == pytest.approx(6.0)
 
 
 # --- bad input
