@@ -43,9 +43,8 @@ def collapse_short_edges(vertices: NDArray[np.float64], faces: NDArray[np.int64]
     for ends in np.unique(edges[short], axis=0).tolist():
         keep, drop = (merged.get(end, end) for end in ends)
         near_keep, near_drop = (set(faces[(faces == end).any(axis=1)].flat) for end in (keep, drop))
-        if (
-            keep != drop and len(near_keep & near_drop) == 4
-        ):  # Both ends, and the opposite vertices of the two faces at the edge.
+        # The four common vertices are both ends and the opposite vertices of the two faces at the edge.
+        if keep != drop and len(near_keep & near_drop) == 4:
             merged = {old: keep if new == drop else new for old, new in merged.items()} | {drop: keep}
             faces = np.where(faces == drop, keep, faces)
             faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
