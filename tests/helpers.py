@@ -18,7 +18,7 @@ CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 SMALL_SAMPLING = SamplingConfig(
-    resolution=64, band_voxels=3, sparse_resolution=32, near=4000, uniform=4000, surface=1000
+    resolution=64, band_voxels=3.0, sparse_resolution=32, near=4000, uniform=4000, surface=1000
 )
 SMALL_MODEL = ModelConfig(
     code_dim=8,

@@ -204,8 +204,8 @@ def test_temporary_folders_of_dead_processes(tmp_path: Path) -> None:
 
 def test_record_with_other_lattice(record: ShapeRecord, tmp_path: Path) -> None:
     """A record with other lattice settings is rejected."""
-    store = SampleStore.create(tmp_path / "s.zarr", replace(SMALL_SAMPLING, band_voxels=5))
-    with pytest.raises(StoreError, match=r"'lamp/a.b-1': sampled with .*64, 3, 32.; the store has .64, 5, 32."):
+    store = SampleStore.create(tmp_path / "s.zarr", replace(SMALL_SAMPLING, band_voxels=5.0))
+    with pytest.raises(StoreError, match=r"'lamp/a.b-1': sampled with .*64, 3.0, 32.; the store has .64, 5.0, 32."):
         store.write(record)
 
 
