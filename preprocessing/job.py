@@ -38,7 +38,7 @@ def run(
     previews: Path | None = None,
     executor: Executor | None = None,
 ) -> Report:
-    """Sample every source that the store lacks or whose file has changed.
+    """Sample every source that is new or has changed since it was sampled.
 
     Each shape is sampled in an isolated process. If the process dies, the shape is retried once. A shape that exceeds
     the time or memory limit is recorded as failed. After Ctrl-C the run stops when the current shapes are complete; a

@@ -17,7 +17,7 @@ PANEL = 360
 """Width and height of a panel in pixels; the image has two rows of three panels."""
 INSIDE = (33, 92, 168)
 OUTSIDE = (216, 112, 40)
-_BACKFACING = np.array([200.0, 30.0, 60.0])  # color of surface points whose normal points away from the viewer
+_BACKFACING = np.array([200.0, 30.0, 60.0])  # color of surface points with a normal away from the viewer
 _MAX_DISTANCE = 0.5  # of the color bar
 _LEVEL_SPACING = 0.1
 _SUPERSAMPLING = 2

@@ -166,7 +166,7 @@ def select_shapes(
 ) -> list[ShapeFile]:
     """Select some of the shapes found in `root`.
 
-    Args, returned order and errors are those of `find_meshes`.
+    Arguments, order and errors are those of `find_meshes`.
     """
     wanted = {_synset(name) for name in categories}
     selected = found if split is None else _apply_split(found, split)

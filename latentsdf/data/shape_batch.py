@@ -12,11 +12,13 @@ the same source draws a batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
+
+BatchT = TypeVar("BatchT", bound="ShapeBatch")
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,17 @@ class ShapeBatch:
     shape_index: Tensor
     """(S,) rows of the shapes in the table of latent codes."""
 
-    def to(self, device: torch.device) -> Self:
+    def to(self: BatchT, device: torch.device) -> BatchT:
         """Return the batch with all tensors on `device`."""
         return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
-    def one(self, position: int) -> Self:
+    def one(self: BatchT, position: int) -> BatchT:
         """Return the batch of only the shape at `position` of this batch."""
         some = slice(position, position + 1)
         return replace(self, **{field.name: getattr(self, field.name)[some] for field in fields(self)})
 
 
+@runtime_checkable
 class SampleSource(Protocol):
     """Reads training samples of one kind from a store and draws batches from them.
 

@@ -69,7 +69,7 @@ def test_batch_statistics(sphere_stores: dict[bool, Path], oriented: bool) -> No
     assert batch.normals.shape == (2, 3000, 3 if oriented else 0)
     if oriented:
         torch.testing.assert_close(batch.normals, batch.points / batch.points.norm(dim=-1, keepdim=True))
-    # Normals that nobody asks for are not held.
+    # Normals are not kept in memory if the loss does not use them.
     raw = ShapeSamplePool(store, store.keys(), train_config, RAW.loss).batch(7)
     assert raw.normals.shape[-1] == 0 and torch.equal(raw.points, batch.points)
 
@@ -131,7 +131,7 @@ def test_loss_matches_reference(config: Config, sphere_stores: dict[bool, Path])
 def test_shape_space_of_spheres(config: Config, sphere_stores: dict[bool, Path], tmp_path: Path) -> None:
     """A space trained on spheres is accurate, orders its codes by radius, and fits an unseen radius."""
     oriented = config.loss.normals > 0
-    off, slanted = (0.006, 0.03) if oriented else (0.012, 0.15)  # normals say more
+    off, slanted = (0.006, 0.03) if oriented else (0.012, 0.15)  # normals constrain the surface more
     train(sphere_stores[oriented], tmp_path / "space", config, device="cpu")
     space = ls.load(tmp_path / "space", device="cpu")
     for radius in SPHERE_RADII:
@@ -157,7 +157,7 @@ def test_shape_space_of_spheres(config: Config, sphere_stores: dict[bool, Path],
     low, high = sorted((float(along[1]), float(along[2])))
     assert low < place < high and fit.ok
 
-    # The very loss of training, codes alone.
+    # `extend` fits only the codes, with the training loss.
     (tmp_path / "more" / "ball").mkdir(parents=True)
     np.save(tmp_path / "more" / "ball" / "unseen.npy", target)
     import_samples(tmp_path / "more", tmp_path / "more.zarr", normalization="none")

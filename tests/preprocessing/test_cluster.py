@@ -68,7 +68,7 @@ def test_limits_on_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             report = job.run(chosen, out, SMALL_SAMPLING, workers=2, executor=executor, **limits)
             assert list(report.made) == ["x/works"] * ("works" in names)
             failed |= report.failed
-        assert executor.submit(int).result() == 0  # It is still open.
+        assert executor.submit(int).result() == 0  # The executor is still open.
         close_local_processes()
     assert failed == {
         "x/dies": "x/dies: the worker process died twice on this shape",
@@ -79,7 +79,7 @@ def test_limits_on_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class _FailingExecutor(Executor):
-    """Executor whose first task fails, or is dropped without an error, while the others wait."""
+    """Executor of which the first task fails, or is dropped without an error, while the others wait."""
 
     def __init__(self, error: Exception | None) -> None:
         self.tasks: list[Future[object]] = []

@@ -87,7 +87,7 @@ def test_progress_column() -> None:
     progress = Progress(HourlyColumn("shape"), get_time=lambda: clock, auto_refresh=False)
     task = progress.add_task("", total=4)
     assert progress.columns[0](progress.tasks[0]) == Text("")
-    clock = 90.0  # more than the 30 s that Rich looks back
+    clock = 90.0  # longer than the 30 s of history that Rich keeps
     progress.advance(task)
     assert str(progress.columns[0](progress.tasks[0])) == "40 shapes/h, 0:04:30 left"
     progress.advance(task, 3)
@@ -115,7 +115,7 @@ def _die_of_b(source: Source, out: Path, *_: object) -> Outcome:
 
 
 def test_dying_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shape whose worker dies twice is recorded as failed."""
+    """A shape is recorded as failed if its worker dies twice."""
     monkeypatch.setattr(job, "preprocess", _die)
     report = job.run([Source("a", "b")], tmp_path / "s.zarr", SMALL_SAMPLING, workers=1)
     assert report.failed == {"a/b": "a/b: the worker process died twice on this shape"}
@@ -245,7 +245,7 @@ def test_invalid_dfaust_frame(registrations: Path, tmp_path: Path) -> None:
     with h5py.File(registrations, "a") as file:
         file["50004_punching"][:, :, 1] = np.nan
     chosen = files(registrations, step=1, categories=["50004"])
-    report = job.run(chosen, tmp_path / "s.zarr", SMALL_SAMPLING, workers=1)  # Two finish in either order.
+    report = job.run(chosen, tmp_path / "s.zarr", SMALL_SAMPLING, workers=1)  # One worker, for a fixed order.
     assert list(report.made) == ["50004/50004_punching_00000", "50004/50004_punching_00002"]
     reason = "registrations_f.hdf5: 50004_punching_00001: 100.0% of the faces have vertices that are not finite numbers"
     assert report.failed == {"50004/50004_punching_00001": reason}

@@ -1,4 +1,4 @@
-"""Tests of previews with a sphere, whose signed distance is known at every pixel."""
+"""Tests of previews with a sphere, since its signed distance is known at every pixel."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_slice_of_sphere(axis: Axis) -> None:
         within, beyond = (
             image[(np.abs(side * distance - width - further) < 0.003) & ~level] for further in (-0.01, 0.01)
         )
-        assert within[:, 1].max() < beyond[:, 1].min()  # red takes green away
+        assert within[:, 1].max() < beyond[:, 1].min()  # the red tint reduces green
 
 
 @pytest.mark.parametrize("axis", get_args(Axis))

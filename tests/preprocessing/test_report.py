@@ -38,9 +38,8 @@ def test_statistics_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     statistics = json.loads((store / "report.json").read_text())
     assert statistics["settings"]["resolution"] == 64 and statistics["made"] == [f"x/{name}" for name in names]
     assert statistics["shapes_per_hour"] == 400 and statistics["seconds"] == 36
-    assert statistics["seconds_per_shape"]["mean"] == 4 and statistics["seconds_per_shape"]["p95"] == pytest.approx(
-        8.95
-    )
+    seconds = statistics["seconds_per_shape"]
+    assert seconds["mean"] == 4 and seconds["p95"] == pytest.approx(8.95)
     assert list(seconds["slowest"]) == ["x/d", "x/c", "x/b", "x/a"]
     assert statistics["bytes_per_band_sample"] == 2.5 and statistics["sign_methods"] == {"pseudonormal": 4}
     assert list(statistics["low_confidence"].items()) == [("x/d", 0.5), ("x/b", 0.7)]

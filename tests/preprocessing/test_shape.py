@@ -66,7 +66,7 @@ def test_full_disk_during_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def _plane(below: float) -> SdfSamples:
-    """Half space y < 0 at 64 cells whose interior has the given distance."""
+    """Half space y < 0 at 64 cells, with a given distance in its interior."""
     resolution, side = 64, 65
     j = np.arange(29, 36)
     index = (np.arange(side)[:, None, None] * side + j[:, None]) * side + np.arange(side)

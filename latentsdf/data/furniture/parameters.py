@@ -8,7 +8,7 @@ values.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from manifold3d import Manifold
@@ -68,7 +68,7 @@ class Parameters(ABC):
                 raise ConfigError(f"{type(self).__name__}.{name} must be one of {domain}, got {value!r}")
 
     @classmethod
-    def draw(cls, generator: np.random.Generator) -> Self:
+    def draw(cls, generator: np.random.Generator) -> "Parameters":
         """Draw a random style, then every length and angle independently and uniformly from its range."""
         style = cls.STYLES[int(generator.integers(len(cls.STYLES)))]
         ranges = {name: domain for name, domain in domains(cls).items() if isinstance(domain, Range)}

@@ -27,8 +27,7 @@ def boundary_mesh(solid: Manifold) -> trimesh.Trimesh:
 def collapse_short_edges(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
     """Collapse edges shorter than `DETAIL`, which Manifold leaves where two surfaces almost touch.
 
-    An edge whose ends share more than two neighbors is kept, because its collapse would pinch the surface (link
-    condition).
+    An edge is kept if its ends share more than two neighbors (link condition): its collapse would pinch the surface.
 
     Args:
         vertices: (V, 3) positions.

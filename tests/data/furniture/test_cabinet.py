@@ -11,7 +11,7 @@ def test_open_front_and_closed_back_of_shelves() -> None:
     member = replace(parameters("cabinet", 0), front="shelves")
     assert isinstance(member, Cabinet)
     solid, face = member.solid(), member.width * member.height
-    assert solid.slice(0.0).area() < 0.4 * face  # Sides, shelves and lid only.
+    assert solid.slice(0.0).area() < 0.4 * face  # Only sides, shelves and lid.
     assert solid.slice(member.depth / 2 - 0.008).area() < 0.4 * face
     assert solid.slice(-member.depth / 2 + 0.010).area() > 0.9 * face
     assert solid.slice(member.depth / 2 + 0.023).is_empty()  # No doors, no handles.

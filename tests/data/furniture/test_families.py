@@ -102,7 +102,7 @@ def test_closed_after_float32_cleaning(family: str) -> None:
 
 @pytest.mark.parametrize(("family", "seed"), [("chair", 33), ("chair", 69), ("table", 38), ("lamp", 116), ("lamp", 4)])
 def test_no_slivers(family: str, seed: int) -> None:
-    """Shapes whose solids have slivers give meshes without flat triangles and short edges."""
+    """Solids with slivers give meshes without flat triangles and short edges."""
     mesh = made(family, seed)
     assert triangle_heights(np.array(mesh.vertices), np.array(mesh.faces)).min() >= FLAT
     assert mesh.edges_unique_length.min() >= DETAIL / 2

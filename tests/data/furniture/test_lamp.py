@@ -15,11 +15,11 @@ def test_shade_is_open_shell() -> None:
     assert isinstance(lamp, Lamp)
     solid = lamp.solid()
     y = lamp.height - 0.5 * lamp.shade_height
-    section = solid.rotate((90.0, 0.0, 0.0)).slice(y)  # The plane of height y: y has become z.
+    section = solid.rotate((90.0, 0.0, 0.0)).slice(y)  # The rotation maps y to z.
     radius = lamp.shade_width / 2 * (1 + lamp.shade_taper) / 2
     slant = (1 + (lamp.shade_width / 2 * (1 - lamp.shade_taper) / lamp.shade_height) ** 2) ** 0.5
     wall = lamp.shade_wall * slant
     ring = np.pi * (radius**2 - (radius - wall) ** 2)
     pole = np.pi * (lamp.pole_width / 2) ** 2
     assert section.area() == pytest.approx(ring + pole, rel=0.03)
-    assert solid.genus() == 0  # No void and no handle: the hollow opens below and nowhere else.
+    assert solid.genus() == 0  # No void and no handle: the cavity is open only at the bottom.

@@ -18,7 +18,7 @@ def test_analytic_volumes() -> None:
     assert post((0, 0, 0), (0.5, 3, 0), square, 0.5 * square).volume() == pytest.approx(0.03 * 1.75 / 3, rel=1e-3)
     assert lathe([(0, 0), (1, 0), (0, 1)], 400).volume() == pytest.approx(np.pi / 3, rel=1e-3)
     straight, bent = bowed(0.5, 0.1, 0.02, 0.0).volume(), bowed(0.5, 0.1, 0.02, 0.03).volume()
-    assert bent == pytest.approx(straight, rel=1e-3)  # Shearing keeps volume.
+    assert bent == pytest.approx(straight, rel=1e-3)  # Shearing preserves the volume.
 
 
 def test_rear_edge_of_tapered_rectangle() -> None:
