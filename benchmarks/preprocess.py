@@ -31,6 +31,7 @@ from latentsdf.geometry.mesh_sdf.full_lattice import sparse_lattice
 from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS
 from latentsdf.geometry.mesh_sdf.narrow_band import narrow_band
 from latentsdf.geometry.mesh_sdf.solid import signed_band
+from latentsdf.geometry.similarity import IDENTITY
 
 _SUBSET = 100_000
 _CHECKED = 100
@@ -138,7 +139,7 @@ def stored_bytes(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namesp
         category="bench",
         id="mesh",
         samples=samples,
-        similarity=meshes.IDENTITY,
+        similarity=IDENTITY,
         source="",
         source_sha256="",
         watertight=True,

@@ -1,5 +1,6 @@
 """Helpers that several test modules share: small settings, runs at their first step, paths, folder contents."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def save_untrained(folder: Path, config: Config) -> None:
     """Write a space of two shapes as it is before the first step."""
     import torch
 
-    from latentsdf.geometry.mesh import IDENTITY
+    from latentsdf.geometry.similarity import IDENTITY
     from latentsdf.models.latent_sdf import LatentSDF
     from latentsdf.training import checkpoint
 
@@ -61,12 +62,26 @@ def save_untrained(folder: Path, config: Config) -> None:
     checkpoint.save(folder, LatentSDF(config.model), codes, keys, ways, "sphere", config, None, steps=0)
 
 
+def circle_points(count: int, radius: float = 0.8, seed: int = 0) -> np.ndarray:
+    """Uniform random points (count, 2) on a circle about the origin."""
+    angle = np.random.default_rng(seed).uniform(0, 2 * math.pi, count)
+    return radius * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+
+
+def sphere_points(count: int, radius: float = 0.8, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Uniform random points (count, 3) on a sphere about the origin, with Gaussian noise of a standard deviation."""
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(count, 3))
+    points *= radius / np.linalg.norm(points, axis=1, keepdims=True)
+    return points + noise * rng.normal(size=(count, 3))
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path in it."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def sphere_points(radius: float, count: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def oriented_sphere_points(radius: float, count: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Random points (count, 3) on a sphere around the origin, and their unit normals (count, 3)."""
     normals = np.random.default_rng(round(1000 * radius)).normal(size=(count, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.data.records import ShapeRecord
-from latentsdf.geometry.mesh import IDENTITY
 from latentsdf.geometry.mesh_sdf.sampling import band_width, without_lattices
+from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.utils.errors import StoreError
 
 SETTINGS = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0)

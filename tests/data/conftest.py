@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SMALL_SAMPLING, sphere_points
+from helpers import SMALL_SAMPLING, oriented_sphere_points
 
 from latentsdf import cli
 from latentsdf.data.furniture import furniture
@@ -51,7 +51,7 @@ def sphere_stores(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
         root = tmp_path_factory.mktemp("clouds")
         (root / "ball").mkdir()
         for radius in SPHERE_RADII:
-            points, normals = sphere_points(radius)
+            points, normals = oriented_sphere_points(radius)
             if oriented:
                 np.savez(root / "ball" / f"r{radius}.npz", points=points, normals=3 * normals)
             else:

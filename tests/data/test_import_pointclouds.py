@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import sphere_points
+from helpers import oriented_sphere_points
 from scipy.spatial import cKDTree
 
 from latentsdf.data.import_export import export_samples, import_samples
@@ -36,7 +36,7 @@ def test_clouds_in_model_space(sphere_stores: dict[bool, Path], tmp_path: Path) 
         assert store.keys() == [f"ball/r{radius}" for radius in SPHERE_RADII]
         surface = store.read("ball/r0.6").samples.surface
         assert store.surface_shape("ball/r0.6") == surface.shape == (2000, 6 if oriented else 3)
-        points, normals = sphere_points(0.6)
+        points, normals = oriented_sphere_points(0.6)
         expected = np.hstack((points, normals))[:, : surface.shape[1]].astype(np.float32)
         np.testing.assert_allclose(surface[np.lexsort(surface.T)], expected[np.lexsort(expected.T)], atol=1e-7)
         export_samples(store, tmp_path / "out.h5")
@@ -44,7 +44,7 @@ def test_clouds_in_model_space(sphere_stores: dict[bool, Path], tmp_path: Path) 
         assert import_samples(tmp_path / "out.h5", back).imported == store.keys()
         assert SampleStore.open(back).read("ball/r0.6").samples.surface.shape == surface.shape
     (tmp_path / "clouds").mkdir()
-    far = sphere_points(0.5)[0] * 400 + (7, -5, 3)
+    far = oriented_sphere_points(0.5)[0] * 400 + (7, -5, 3)
     np.save(tmp_path / "clouds" / "far.npy", far)
     import_samples(tmp_path / "clouds", tmp_path / "far.zarr")
     record = SampleStore.open(tmp_path / "far.zarr").read("clouds/far")
@@ -56,7 +56,7 @@ def test_clouds_in_model_space(sphere_stores: dict[bool, Path], tmp_path: Path) 
 
 def test_invalid_files(sphere_stores: dict[bool, Path], tmp_path: Path) -> None:
     """Files that are not point clouds are reported and skipped; conflicting settings are rejected."""
-    points = sphere_points(0.5, 300)[0]
+    points = oriented_sphere_points(0.5, 300)[0]
     np.savetxt(tmp_path / "good.xyz", points)
     np.savetxt(tmp_path / "signed.xyz", np.hstack((points, points[:, :1])))
     np.savetxt(tmp_path / "flat.xyz", points[:, :2])
@@ -69,7 +69,7 @@ def test_invalid_files(sphere_stores: dict[bool, Path], tmp_path: Path) -> None:
     for stem, message in (
         ("signed", r"signed.xyz: expected points \(N, 3\) or with normals \(N, 6\), got \(300, 4\)"),
         ("flat", r"flat.xyz: expected points .* got \(300, 2\)"),
-        ("few", "50 points say too little"),
+        ("few", "50 points are too few"),
         ("notes", "notes.txt: cannot be read"),
         ("mesh", "mesh.ply: has faces; meshes are sampled by latentsdf-preprocess"),
     ):

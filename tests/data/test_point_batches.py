@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import new_trainer, small_config, sphere_points
+from helpers import new_trainer, oriented_sphere_points, small_config
 
 import latentsdf as ls
 from latentsdf.config.inversion import InvertConfig
@@ -135,7 +135,7 @@ def test_shape_space_of_spheres(config: Config, sphere_stores: dict[bool, Path],
     train(sphere_stores[oriented], tmp_path / "space", config, device="cpu")
     space = ls.load(tmp_path / "space", device="cpu")
     for radius in SPHERE_RADII:
-        points = torch.from_numpy(sphere_points(radius, 500)[0]).float()
+        points = torch.from_numpy(oriented_sphere_points(radius, 500)[0]).float()
         code = space.code(f"r{radius}")
         assert space.field(code)(points).abs().mean() < off
         slope = gradient(lambda x, code=code: space.model.branch("general", x, code[None]), points[None])[0]
@@ -149,7 +149,7 @@ def test_shape_space_of_spheres(config: Config, sphere_stores: dict[bool, Path],
     order = along.argsort().tolist()
     assert order in (list(range(5)), list(range(5))[::-1])
 
-    points, normals = sphere_points(UNSEEN)
+    points, normals = oriented_sphere_points(UNSEEN)
     target = np.hstack((points, normals)) if oriented else points
     fit = space.invert(target, InvertConfig(frame="model", steps=15, starts=2, points=512))
     assert space.field(fit)(torch.from_numpy(points).float()).abs().mean() < off

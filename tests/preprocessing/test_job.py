@@ -15,12 +15,9 @@ import numpy as np
 import pytest
 from helpers import SMALL_SAMPLING, files_of
 from PIL import Image
-from rich.progress import Progress
-from rich.text import Text
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.store import SampleStore
-from latentsdf.utils.console import HourlyColumn
 from latentsdf.utils.errors import ConfigError, StoreError
 from preprocessing import __main__ as command
 from preprocessing import job
@@ -79,19 +76,6 @@ def test_previews(tmp_path: Path) -> None:
     assert report["failed"] == {} and len(report["warnings"]) == 2
     assert report["warnings"][0].startswith("lamp/lamp_0000: no preview, ")
     assert report["warnings"][0] in (bad / "report.md").read_text()
-
-
-def test_progress_column() -> None:
-    """The progress bar shows shapes per hour and the remaining time."""
-    clock = 0.0
-    progress = Progress(HourlyColumn("shape"), get_time=lambda: clock, auto_refresh=False)
-    task = progress.add_task("", total=4)
-    assert progress.columns[0](progress.tasks[0]) == Text("")
-    clock = 90.0  # longer than the 30 s of history that Rich keeps
-    progress.advance(task)
-    assert str(progress.columns[0](progress.tasks[0])) == "40 shapes/h, 0:04:30 left"
-    progress.advance(task, 3)
-    assert str(progress.columns[0](progress.tasks[0])) == "160 shapes/h"
 
 
 def _die(*_: object) -> None:
