@@ -5,7 +5,7 @@ Layout of the released files registrations_f.hdf5 and registrations_m.hdf5:
 | dataset | shape | content |
 |---|---|---|
 | `faces` | (F, 3) | triangles, shared by all frames |
-| `<subject>_<motion>` | (V, 3, T) | vertices in metres of T frames, for example `50002_jumping_jacks` |
+| `<subject>_<motion>` | (V, 3, T) | vertices in meters of T frames, for example `50002_jumping_jacks` |
 
 The id of a frame is the name of its sequence and its number from 0 with five digits: 50002_jumping_jacks_00010.
 """
@@ -50,7 +50,7 @@ def load_frame(path: Path, id: str) -> trimesh.Trimesh:
         id: Id of the frame, as from `find_frames`.
 
     Returns:
-        The mesh, in metres.
+        The mesh, in meters.
 
     Raises:
         FileNotFoundError: There is no such file.

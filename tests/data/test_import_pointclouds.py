@@ -35,7 +35,7 @@ def test_clouds_in_model_space(sphere_stores: dict[bool, Path], tmp_path: Path) 
         store = SampleStore.open(path)
         assert store.keys() == [f"ball/r{radius}" for radius in SPHERE_RADII]
         surface = store.read("ball/r0.6").samples.surface
-        assert store.surface_shape("ball/r0.6") == surface.shape == (2000, 6 if oriented else 3)
+        assert store.surface_array_shape("ball/r0.6") == surface.shape == (2000, 6 if oriented else 3)
         points, normals = oriented_sphere_points(0.6)
         expected = np.hstack((points, normals))[:, : surface.shape[1]].astype(np.float32)
         np.testing.assert_allclose(surface[np.lexsort(surface.T)], expected[np.lexsort(expected.T)], atol=1e-7)

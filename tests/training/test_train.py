@@ -38,7 +38,7 @@ from preprocessing.sources import procedural
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
-    """Twelve lamps of several strata each."""
+    """Twelve lamps of several band chunks each."""
     from latentsdf.data import band_codec
 
     path = tmp_path_factory.mktemp("many") / "lamps.zarr"
