@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data.point_batches import PointBatch, PointSource
@@ -138,11 +137,13 @@ class ShapeSamplePool:
         """Stop the background reader."""
         self._reader.shutdown(cancel_futures=True)
 
-    def _batch_slots(self, step: int) -> NDArray[np.int64]:
+    def _batch_slots(self, step: int) -> list[int]:
         """Slots of the batch of all processes; a pass visits each slot at most once, in random order."""
         together = self.batch_shapes * self._world
         epoch, position = divmod(step, self.slots // together)
-        return self._generator(_SHAPE_STREAM, epoch).permutation(self.slots)[position * together :][:together]
+        order = self._generator(_SHAPE_STREAM, epoch).permutation(self.slots)
+        slots: list[int] = order[position * together :][:together].tolist()
+        return slots
 
     def _advance_to(self, first: int) -> None:
         """Make `first` to `first + slots - 1` the resident parts and start to read the next ones."""

@@ -82,7 +82,7 @@ def test_failed_export(
     with pytest.raises(ConfigError, match="is a folder; name an HDF5 file"):
         export_samples(lamp_store, tmp_path)
     empty = SampleStore.create(tmp_path / "e.zarr", SMALL_SAMPLING)
-    with pytest.raises(StoreError, match="the lamp_store has no shapes to export"):
+    with pytest.raises(StoreError, match="the store has no shapes to export"):
         export_samples(empty, tmp_path / "e.h5")
 
 

@@ -55,7 +55,7 @@ def slab(outline: Outline, bottom: float, thickness: float, bevel: float) -> Man
 
 def block(low: Vector, high: Vector, bevel: float) -> Manifold:
     """Box between two corners with all edges beveled."""
-    size, center = np.subtract(high, low), np.add(high, low) / 2
+    size, center = np.subtract(high, low, dtype=np.float64), np.add(high, low) / 2
     outline = rectangle(size[0], size[2], bevel)
     return slab(outline, low[1], size[1], bevel).translate((center[0], 0.0, center[2]))
 
