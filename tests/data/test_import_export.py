@@ -32,7 +32,7 @@ def _sort_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("compression", ["gzip", "lzf"])
 def test_hdf5_round_trip(lamp_store: SampleStore, tmp_path: Path, compression: hdf5.Compression) -> None:
-    """A lamp_store that is exported and imported again is equal, and no temporary file remains."""
+    """A store that is exported and imported again is equal, and no temporary file remains."""
     path, out = tmp_path / "new" / "s.h5", tmp_path / "t.zarr"
     assert export_samples(lamp_store, path, compression=compression) == lamp_store.keys()
     assert import_samples(path, out).imported == lamp_store.keys()
@@ -51,7 +51,7 @@ def test_hdf5_round_trip(lamp_store: SampleStore, tmp_path: Path, compression: h
 
 
 def test_selection_and_continuation(lamp_store: SampleStore, exported: Path, tmp_path: Path) -> None:
-    """Shapes are selected by id or key, and an import continues a lamp_store with the same settings."""
+    """Shapes are selected by id or key, and an import continues a store with the same settings."""
     assert export_samples(lamp_store, tmp_path / "one.h5", ["b.1", "lamp/a", "b.1"]) == ["lamp/b.1", "lamp/a"]
     out = tmp_path / "t.zarr"
     assert import_samples(tmp_path / "one.h5", out, pattern="b*").imported == ["lamp/b.1"]
