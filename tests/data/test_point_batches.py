@@ -168,6 +168,7 @@ def test_shape_space_of_spheres(config: Config, sphere_stores: dict[bool, Path],
     assert torch.equal(larger.codes[:5], space.codes)
 
 
+@pytest.mark.slow
 def test_training_on_surface_points_of_meshes(store_path: Path) -> None:
     """A store of meshes trains on its surface points, and the loss decreases."""
     run = new_trainer(store_path, replace(CONFIG, train=replace(CONFIG.train, shapes_per_batch=4)))

@@ -98,6 +98,7 @@ def _die_of_b(source: Source, out: Path, *_: object) -> Outcome:
     return OUTCOME
 
 
+@pytest.mark.slow
 def test_dying_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape is recorded as failed if its worker dies twice."""
     monkeypatch.setattr(job, "preprocess", _die)
@@ -105,6 +106,7 @@ def test_dying_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.failed == {"a/b": "a/b: the worker process died twice on this shape"}
 
 
+@pytest.mark.slow
 def test_dying_worker_among_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the shape that kills its worker repeatedly fails; one that does so once is retried."""
     monkeypatch.setattr(job, "preprocess", _die_of_b)
@@ -159,6 +161,7 @@ def test_default_sparse_resolution() -> None:
         job.require_valid(SamplingConfig(resolution=resolution, sparse_resolution=command.sparse_default(resolution)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("resolution", "sparse"), [("64", 64), ("131", 1)])
 def test_resolution_without_sparse_resolution(
     resolution: str, sparse: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -51,7 +51,6 @@ def _fill_disk(path: Path) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
-@pytest.mark.slow
 def test_full_disk_during_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full when the preview is written fails the shape, which succeeds when there is space."""
     out, previews, source = tmp_path / "s.zarr", tmp_path / "p", procedural(["lamp"], count=1)[0]
