@@ -175,7 +175,7 @@ def store_batches(path: Path, shapes: int, points: int, seed: int) -> Callable[[
 
     def draw(step: int) -> Batch:
         batch = pool.batch(step)
-        return batch.shape, batch.band_points, batch.band_distance
+        return batch.shape_index, batch.band_points, batch.band_distance
 
     return draw
 

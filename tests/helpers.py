@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.sampling import SamplingConfig
@@ -78,3 +79,17 @@ def sphere_points(count: int, radius: float = 0.8, noise: float = 0.0, seed: int
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path in it."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def oriented_sphere_points(radius: float, count: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Random points (count, 3) on a sphere around the origin, and their unit normals (count, 3)."""
+    normals = np.random.default_rng(round(1000 * radius)).normal(size=(count, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    return radius * normals, normals
+
+
+def flip_byte(path: Path, offset: int = 100) -> None:
+    """Invert one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 0xFF
+    path.write_bytes(bytes(content))

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.data.mesh_datasets import MeshFile
+from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.extraction.extract import Mode
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
@@ -223,7 +223,7 @@ def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh,
     return compare_fields(space.distance(code, points), exact, space.slope(code, points))
 
 
-def load_references(files: Sequence[MeshFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
+def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
     """Meshes by id (category/id where ids repeat), and the files that could not be read with the reason."""
     repeated = {name for name, count in Counter(file.id for file in files).items() if count > 1}
     loaded: dict[str, trimesh.Trimesh] = {}

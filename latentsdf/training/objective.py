@@ -22,8 +22,9 @@ from torch import Tensor
 from latentsdf.config.model import Branch
 from latentsdf.config.schedules import schedule_value
 from latentsdf.config.training import LossConfig, TrainConfig
+from latentsdf.data.mixture import HEAT_MIXTURE
 from latentsdf.data.point_batches import PointBatch
-from latentsdf.data.sdf_batches import MIXTURE, Batch
+from latentsdf.data.sdf_batches import SdfBatch
 from latentsdf.models.derivatives import Jet, jet
 from latentsdf.models.feature_grid import FeatureGrid, SparseGridRows
 from latentsdf.models.latent_sdf import LatentSDF
@@ -79,7 +80,7 @@ class Objective:
         self.bf16 = train.bf16 and matmul_dtype(device) == torch.bfloat16
 
     def __call__(
-        self, batch: Batch | PointBatch, codes: Tensor, ramp: float, progress: float
+        self, batch: SdfBatch | PointBatch, codes: Tensor, ramp: float, progress: float
     ) -> tuple[Terms, SparseGridRows | None]:
         """Evaluate the weighted terms; their sum is the loss.
 
@@ -105,11 +106,11 @@ class Objective:
             terms["code"] = weights["code"] * prior
         return terms | self._regularizers(batch, codes, grid_rows, weights), grid_rows
 
-    def _distance_terms(self, batch: Batch, codes: Tensor, weights: Weights) -> tuple[Terms, SparseGridRows | None]:
+    def _distance_terms(self, batch: SdfBatch, codes: Tensor, weights: Weights) -> tuple[Terms, SparseGridRows | None]:
         """Terms that compare both branches with stored signed distances, and the penalty on grid features."""
         loss, model = self.loss, self.model
-        free = batch.free_points.shape[1]
-        canonical = model.canonical(torch.cat((batch.free_points, batch.band_points), dim=1), codes)
+        free = batch.offsurface_points.shape[1]
+        canonical = model.canonical(torch.cat((batch.offsurface_points, batch.band_points), dim=1), codes)
         in_band = canonical[:, free:]
         # The general branch sees as many band samples as free-space samples, or none.
         general_count = free if self.train.lattice else 2 * free
@@ -122,7 +123,7 @@ class Objective:
                 if model.adds_detail and model.training:
                     base = self._detached_general(general[:, free:], in_band, codes)
                 overfit = model.decode_overfit(in_band, codes, grid_rows, base).float()
-        data = data_term(general[:, :free], batch.free_distance, loss.clamp)
+        data = data_term(general[:, :free], batch.offsurface_distance, loss.clamp)
         if general_count > free:
             general_band = general[:, free:]
             data = data + data_term(general_band, batch.band_distance[:, : general_band.shape[1]])
@@ -144,7 +145,7 @@ class Objective:
             rest = self.model.decode_general(in_band[:, evaluated.shape[1] :], codes).float()
         return torch.cat((evaluated.detach(), rest), dim=1)
 
-    def _agreement(self, batch: Batch, codes: Tensor, grid: FeatureGrid) -> Tensor:
+    def _agreement(self, batch: SdfBatch, codes: Tensor, grid: FeatureGrid) -> Tensor:
         """Mean |s_o - s_g| at codes between shapes, at band samples of both shapes.
 
         Only the overfit network receives gradients: it learns which features to ignore at codes that are not those of
@@ -186,7 +187,7 @@ class Objective:
         return terms
 
     def _regularizers(
-        self, batch: Batch | PointBatch, codes: Tensor, grid_rows: SparseGridRows | None, weights: Weights
+        self, batch: SdfBatch | PointBatch, codes: Tensor, grid_rows: SparseGridRows | None, weights: Weights
     ) -> Terms:
         """Terms in derivatives of one branch: the general one at points of the box, the overfit one in its band."""
         branch = self.loss.regularizer_branch
@@ -201,13 +202,13 @@ class Objective:
 
         terms: Terms = {}
         # With points on the surface, the eikonal term is one of `_surface_terms`.
-        if weights["eikonal"] > 0 and isinstance(batch, Batch):
+        if weights["eikonal"] > 0 and isinstance(batch, SdfBatch):
             terms["eikonal"] = weights["eikonal"] * self._eikonal(jet_at_points().gradient)
         if weights["heat"] > 0:
             # An integral over the box needs points of known density; the other terms are means over uniform points.
             in_box = branch == "general"
-            heated = jet(field, batch.mixture_points) if in_box else jet_at_points()
-            density = MIXTURE.density(batch.mixture_points) if in_box else 1.0
+            heated = jet(field, batch.heat_points) if in_box else jet_at_points()
+            density = HEAT_MIXTURE.density(batch.heat_points) if in_box else 1.0
             terms["heat"] = weights["heat"] * heat_term(
                 heated.distance, heated.gradient, weights["heat_lambda"], density
             )
@@ -235,7 +236,7 @@ def _interpolated(codes: Tensor) -> Tensor:
     return torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
 
 
-def _regularized_points(branch: Branch, batch: Batch | PointBatch) -> Tensor:
+def _regularized_points(branch: Branch, batch: SdfBatch | PointBatch) -> Tensor:
     if branch == "general":
         return batch.box_points
     return batch.near_points if isinstance(batch, PointBatch) else batch.band_points

@@ -23,7 +23,8 @@ from latentsdf.config.model import Branch, BranchConfig, ModelConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.training import Config, LossConfig, TrainConfig
 from latentsdf.data.sample_pool import ShapeSamplePool
-from latentsdf.data.sdf_batches import Batch, SampleStrata, bytes_of, load
+from latentsdf.data.sdf_batches import SdfBatch
+from latentsdf.data.sdf_samples import SampleStrata, load_samples, samples_nbytes
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.lattice import lattice_points
 from latentsdf.models.latent_sdf import LatentSDF
@@ -37,7 +38,7 @@ from preprocessing.sources import procedural
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
-    """Twelve lamps of several strata each."""
+    """Twelve lamps of several band chunks each."""
     from latentsdf.data import band_codec
 
     path = tmp_path_factory.mktemp("many") / "lamps.zarr"
@@ -45,16 +46,16 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
     assert not preprocess(procedural(["lamp"], count=12), path, sampling, workers=2).failed
     store = SampleStore.open(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(band_codec, "STRATUM_ROWS", 500)
+        patch.setattr(band_codec, "CHUNK_ROWS", 500)
         for key in store:
             store.write(store.read(key))
-    assert store.band_strata(store.keys()[0]) > 4
+    assert store.band_chunk_count(store.keys()[0]) > 4
     return store
 
 
 def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig:
     """Memory for so many of the shapes, at half of their samples."""
-    mean = sum(bytes_of(store, key, lattice=False) for key in store) / len(store)
+    mean = sum(samples_nbytes(store, key, lattice=False) for key in store) / len(store)
     settings = {"shapes_per_batch": 2, "points_per_shape": 8, "memory_gb": slots * 0.5 * mean / 1e9}
     return replace(TrainConfig(), **(settings | changes))  # type: ignore[arg-type]
 
@@ -62,12 +63,12 @@ def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig
 @pytest.fixture
 def halves(monkeypatch: pytest.MonkeyPatch, many: SampleStore) -> None:
     """Parts of half a shape."""
-    mean = sum(bytes_of(many, key, lattice=False) for key in many) / len(many)
+    mean = sum(samples_nbytes(many, key, lattice=False) for key in many) / len(many)
     monkeypatch.setattr("latentsdf.data.sample_pool._PART_BYTES", 0.5 * mean)
     monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 3)
 
 
-def _same(a: Batch, b: Batch) -> bool:
+def _same(a: SdfBatch, b: SdfBatch) -> bool:
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
@@ -79,8 +80,8 @@ def test_a_pool_holds_part_of_the_shapes_and_in_time_shows_all_of_all(many: Samp
     parts: set[int] = set()
     for step in range(3 * 12 * 8):
         batch = pool.batch(step)
-        assert len(set(batch.shape.tolist())) == 2
-        seen |= set(batch.shape.tolist())
+        assert len(set(batch.shape_index.tolist())) == 2
+        seen |= set(batch.shape_index.tolist())
         parts |= {part for part in map(pool._part_in, range(5)) if pool._row(part) == 0}
         assert len(pool._parts) == 5
     assert seen == set(range(12))
@@ -111,7 +112,7 @@ def test_processes_share_the_batch_of_one(many: SampleStore) -> None:
         team = [ShapeSamplePool(many, many.keys(), settings, LossConfig(), rank=rank, world=2) for rank in range(2)]
         for step in (0, 1, 13):
             parts = [pool.batch(step) for pool in team]
-            together = Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+            together = SdfBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
             assert _same(alone.batch(step), together)
     with pytest.raises(ls.StoreError, match="12 shapes to train on for 13 processes"):
         ShapeSamplePool(many, many.keys(), TrainConfig(), LossConfig(), world=13)
@@ -149,9 +150,9 @@ def test_a_damaged_shape_that_streams_in_is_named(
 def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
     rng = np.random.default_rng(0)
     for how, inside, near in (("signs", 0.5, None), ("near", None, 0.5)):
-        shape = load(many, many.keys()[0], 1.0, how, rng, lattice=True)  # type: ignore[arg-type]
+        shape = load_samples(many, many.keys()[0], 1.0, how, rng, lattice=True)  # type: ignore[arg-type]
         assert len(shape.band_index) == many.info(many.keys()[0]).band_samples + 17**3
-        distance = shape.draw_free(4000, how, rng)[:, 3]  # type: ignore[arg-type]
+        distance = shape.draw_offsurface(4000, how, rng)[:, 3]  # type: ignore[arg-type]
         _, band_distance = shape.draw_band(4000, how, rng)  # type: ignore[arg-type]
         for found in (distance.numpy(), band_distance.numpy()):
             if inside is not None:
@@ -165,20 +166,20 @@ def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
 
 def test_half_of_a_band_is_drawn_beside_the_surface(many: SampleStore) -> None:
     rng, cell = np.random.default_rng(0), 2 / 32
-    shape = load(many, many.keys()[0], 1.0, "surface", rng)
+    shape = load_samples(many, many.keys()[0], 1.0, "surface", rng)
     beside = (shape.band_distance.abs() <= cell).float().mean().item()
     _, distance = shape.draw_band(8000, "surface", rng)
     assert beside < 0.6 and torch.all(distance[4000:].abs() <= cell)
     assert (distance[:4000].abs() <= cell).float().mean().item() == pytest.approx(beside, abs=0.03)
-    free = shape.draw_free(8000, "surface", rng)[:, 3]  # these are drawn alike
-    assert free.abs().mean().item() == pytest.approx(shape.free[:, 3].abs().mean().item(), rel=0.05)
+    free = shape.draw_offsurface(8000, "surface", rng)[:, 3]  # these are drawn alike
+    assert free.abs().mean().item() == pytest.approx(shape.offsurface[:, 3].abs().mean().item(), rel=0.05)
 
 
 def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """No GPU is needed: torch's meta device stands in for one, of which the free memory is told."""
     settings, device = _streaming(many, 5), torch.device("meta")
     for room, holds in ((3, "meta"), (1, "cpu")):
-        whole = sum(bytes_of(many, key, lattice=False) for key in many)
+        whole = sum(samples_nbytes(many, key, lattice=False) for key in many)
         monkeypatch.setattr("latentsdf.data.sample_pool.free_gpu_memory", lambda _, free=room * whole: free)
         pool = ShapeSamplePool(many, many.keys(), settings, LossConfig(), device=device)
         assert pool.streams == (holds == "cpu")
@@ -193,7 +194,7 @@ def test_every_term_of_the_general_branch_gets_points_of_the_box(many: SampleSto
         loss = LossConfig(**{term: 0.1, "regularizer_points": 7})  # type: ignore[arg-type]
         batch = ShapeSamplePool(many, many.keys(), settings, loss).batch(0)
         uniform, mixture = (0, 8) if term == "heat" else (7, 0)
-        assert batch.box_points.shape == (2, uniform, 3) and batch.mixture_points.shape == (2, mixture, 3)
+        assert batch.box_points.shape == (2, uniform, 3) and batch.heat_points.shape == (2, mixture, 3)
 
 
 @pytest.mark.parametrize("points", [False, True], ids=["sdf", "points"])
@@ -215,11 +216,11 @@ def test_the_heat_term_is_its_integral_over_the_box(points: bool, many: SampleSt
 
 def test_the_lattice_joins_the_band_at_its_own_places(many: SampleStore) -> None:
     key = many.keys()[0]
-    shape = load(many, key, 1.0, "near", np.random.default_rng(0), lattice=True)
+    shape = load_samples(many, key, 1.0, "near", np.random.default_rng(0), lattice=True)
     places = lattice_points(shape.band_index.numpy(), 32)
     on_lattice = np.flatnonzero(np.all(np.abs(places * 8 - np.rint(places * 8)) < 1e-6, axis=1))
     where = tuple(np.rint((places[on_lattice].T + 1) * 8).astype(int))
-    np.testing.assert_allclose(shape.band_distance.numpy()[on_lattice], many.sparse(key)[where], atol=2e-3)
+    np.testing.assert_allclose(shape.band_distance.numpy()[on_lattice], many.sparse_distance(key)[where], atol=2e-3)
     assert len(on_lattice) >= 17**3
 
 
@@ -417,7 +418,7 @@ def test_extending_has_a_budget_of_its_own(space_path: Path, more_tables: Path, 
 def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> None:
     run = new_trainer(store_path, small_config())
     run.train_step()
-    run.pool._parts[2].free[:, 3] = np.nan
+    run.pool._parts[2].offsurface[:, 3] = np.nan
     with pytest.raises(ls.TrainingError, match="step 1: the general term is not finite for table/table_0002. The last"):
         run.train_step()
 
@@ -519,7 +520,7 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
         last = run.train_step()
     assert weights.keys() < first.keys() and all(np.isfinite(list(last.values())))
     assert last["loss"] < first["loss"]
-    run.pool._parts[2].free[:, 3] = np.nan
+    run.pool._parts[2].offsurface[:, 3] = np.nan
     with pytest.raises(ls.TrainingError, match="the general term is not finite for table/table_0002"):
         run.train_step()
 
