@@ -22,6 +22,7 @@ from latentsdf.data.mixture import Mixture
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh_sdf.sampling import band_width
 from latentsdf.utils.errors import StoreError
+from latentsdf.utils.lattice import vertex_positions
 
 NEAR = 0.1
 """Samples within this distance are drawn half of the time where `draw` is 'near' (METHODS 1.3)."""
@@ -141,7 +142,7 @@ def _positions(index: Tensor, resolution: int) -> Tensor:
     """Positions (..., 3) in [-1, 1] of lattice vertices with linear indices (...)."""
     side = resolution + 1
     plane, k = index // side, index % side
-    return (torch.stack((plane // side, plane % side, k), dim=-1).double() * (2 / resolution) - 1).float()
+    return vertex_positions(torch.stack((plane // side, plane % side, k), dim=-1), resolution)
 
 
 def draw(

@@ -85,12 +85,12 @@ class Objective:
         in_band = canonical[:, free:]
         # The general branch sees as many band samples as free-space ones, or none.
         both = free if self.train.lattice else 2 * free
-        touched = model.grid.touch(in_band.reshape(-1, 3)) if model.grid is not None else None
+        touched = model.grid.select_rows(in_band.reshape(-1, 3)) if model.grid is not None else None
         with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.bf16):
             general = model.decode_general(canonical[:, :both], codes).float()
             overfit = None
             if touched is not None:
-                held = self._held(general[:, free:], in_band, codes) if model.adds_detail and model.training else None
+                held = self._held(general[:, free:], in_band, codes) if model.is_residual and model.training else None
                 overfit = model.decode_overfit(in_band, codes, touched, held).float()
         data = data_term(general[:, :free], batch.free_distance, loss.clamp)
         if both > free:

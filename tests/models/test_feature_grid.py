@@ -3,7 +3,14 @@
 import torch
 import torch.nn.functional as F
 
-from latentsdf.models.feature_grid import FeatureGrid, cells, corner_rows, corner_weights, gather, gather_plainly
+from latentsdf.models.feature_grid import (
+    FeatureGrid,
+    corner_rows,
+    interpolate_rows,
+    interpolate_rows_reference,
+    trilinear_weights,
+)
+from latentsdf.utils.lattice import containing_cells
 
 
 def _points(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -11,8 +18,8 @@ def _points(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 
 def _corners(points: torch.Tensor, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
-    lower = cells(points, resolution)
-    return corner_rows(lower, resolution), corner_weights(points, lower, resolution)
+    lower = containing_cells(points, resolution)
+    return corner_rows(lower, resolution), trilinear_weights(points, lower, resolution)
 
 
 def _random_grid(resolution: int, channels: int) -> FeatureGrid:
@@ -53,7 +60,7 @@ def test_fast_lookup_equals_the_plain_one_in_value_and_gradients() -> None:
     table = torch.randn(125, 6, generator=generator)
     down = torch.randn(400, 6, generator=generator)
     found = []
-    for lookup in (gather, gather_plainly):
+    for lookup in (interpolate_rows, interpolate_rows_reference):
         inputs = (table.clone().requires_grad_(), weights.clone().requires_grad_())
         features = lookup(inputs[0], rows, inputs[1])
         found.append((features, *torch.autograd.grad(features, inputs, down)))
@@ -66,7 +73,7 @@ def test_first_second_and_forward_derivatives() -> None:
     points = _points(5, torch.float64).requires_grad_()
 
     def lookup(table: torch.Tensor, xyz: torch.Tensor) -> torch.Tensor:
-        return gather(table, *_corners(xyz, 3))
+        return interpolate_rows(table, *_corners(xyz, 3))
 
     assert torch.autograd.gradcheck(lookup, (rows, points), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(lookup, (rows, points))
@@ -86,7 +93,7 @@ def test_touched_rows_are_the_distinct_corners_and_receive_the_whole_gradient() 
     grid(points).square().sum().backward()
     assert grid.table.grad is not None
     for _ in range(2):  # The second time other points have left their marks.
-        touched = grid.touch(points)
+        touched = grid.select_rows(points)
         features = touched(points)
         torch.testing.assert_close(features, grid(points))
         features.square().sum().backward()
@@ -94,7 +101,7 @@ def test_touched_rows_are_the_distinct_corners_and_receive_the_whole_gradient() 
         dense = torch.zeros_like(grid.table)
         dense[touched.rows] = touched.features.grad
         torch.testing.assert_close(dense, grid.table.grad, atol=1e-4, rtol=1e-4)
-        grid.touch(-points[:77])
+        grid.select_rows(-points[:77])
 
 
 def test_touched_rows_stay_those_of_the_cells_they_were_made_for() -> None:
@@ -102,4 +109,4 @@ def test_touched_rows_stay_those_of_the_cells_they_were_made_for() -> None:
     grid = _random_grid(4, 2)
     on_face = torch.tensor([[0.5, 0.1, 0.1]])
     moved = on_face - torch.tensor([[1e-7, 0.0, 0.0]])
-    torch.testing.assert_close(grid.touch(on_face)(moved), grid(moved), atol=1e-5, rtol=0)
+    torch.testing.assert_close(grid.select_rows(on_face)(moved), grid(moved), atol=1e-5, rtol=0)

@@ -17,16 +17,16 @@ def pyramid(request: pytest.FixtureRequest) -> FeaturePyramid:
 
 def test_the_compiled_pass_equals_torch_operations(pyramid: FeaturePyramid) -> None:
     points = torch.rand(200, pyramid.dim) * 3 - 1.5
-    assert torch.allclose(pyramid._features(points), pyramid.features_plainly(points), atol=1e-5)
+    assert torch.allclose(pyramid._features(points), pyramid.features_reference(points), atol=1e-5)
     gradient = torch.randn(200, 1 + pyramid.dim, 9)
-    (reference,) = torch.autograd.grad((pyramid.features_plainly(points) * gradient).sum(), pyramid.table)
+    (reference,) = torch.autograd.grad((pyramid.features_reference(points) * gradient).sum(), pyramid.table)
     (pyramid._features(points) * gradient).sum().backward()
-    rows, values = pyramid.take_row_gradients()
+    rows, values = pyramid.pop_row_gradients()
     assert torch.allclose(values, reference[rows], atol=1e-4)
     untouched = torch.ones(len(reference), dtype=torch.bool)
     untouched[rows] = False
     assert not reference[untouched].any()
-    assert len(pyramid.take_row_gradients()[0]) == 0
+    assert len(pyramid.pop_row_gradients()[0]) == 0
 
 
 def test_gradients_are_slopes_of_the_distance(pyramid: FeaturePyramid) -> None:
@@ -61,7 +61,7 @@ def test_the_loss_falls_along_the_gradients_of_rows_and_network(pyramid: Feature
 
     before = loss()
     before.backward()
-    rows, values = pyramid.take_row_gradients()
+    rows, values = pyramid.pop_row_gradients()
     weight = pyramid.network[0].weight
     assert weight.grad is not None
     expected = 1e-4 * (values.square().sum() + weight.grad.square().sum())

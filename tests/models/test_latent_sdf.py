@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
-from latentsdf.models.decoder import Decoder, encode
+from latentsdf.models.decoder import Decoder, positional_encoding
 from latentsdf.models.latent_sdf import LatentSDF
 
 
@@ -22,8 +22,8 @@ def _model(**changes: object) -> LatentSDF:
 def test_encoding_is_the_paper_formula() -> None:
     x = torch.tensor([[0.3, -0.7, 0.1]])
     expected = torch.cat([x] + [torch.sin(2.0**k * x) for k in range(3)] + [torch.cos(2.0**k * x) for k in range(3)], 1)
-    torch.testing.assert_close(encode(x, 3), expected)
-    assert encode(x, 0) is x
+    torch.testing.assert_close(positional_encoding(x, 3), expected)
+    assert positional_encoding(x, 0) is x
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "film", "hyper"])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from latentsdf.config.reconstruction import NetworkConfig, NetworkStart
-from latentsdf.models.factory import build
+from latentsdf.models.factory import build_network
 from latentsdf.models.phase_field import PhaseField
 from latentsdf.models.siren import QuadraticLinear, SineNetwork
 from latentsdf.models.softplus_mlp import SoftplusMLP
@@ -35,7 +35,7 @@ def test_the_slope_of_a_start_is_set_by_its_configuration() -> None:
     fields = []
     for slope in (1.0, 0.1):
         torch.manual_seed(0)
-        fields.append(build(NetworkConfig(kind="sine", radius=0.7, slope=slope), 2, 1.1))
+        fields.append(build_network(NetworkConfig(kind="sine", radius=0.7, slope=slope), 2, 1.1))
     points = torch.rand(50, 2) * 2 - 1
     assert fields[0](points).std() > 0.1
     assert torch.allclose(fields[1](points), 0.1 * fields[0](points), atol=1e-6)
@@ -68,7 +68,9 @@ def test_a_softplus_network_starts_with_a_sphere() -> None:
 @pytest.mark.parametrize("dim", [2, 3])
 def test_a_spread_start_is_a_sphere_too_and_bends_all_over_the_box(dim: int) -> None:
     torch.manual_seed(0)
-    network = build(NetworkConfig(width=128, depth=6, radius=0.5, start="spread"), dim, 1.1).requires_grad_(False)
+    network = build_network(NetworkConfig(width=128, depth=6, radius=0.5, start="spread"), dim, 1.1).requires_grad_(
+        False
+    )
     points = 1.1 * (2 * torch.rand(4000, dim) - 1)
     assert (network(points) - (points.norm(dim=1) - 0.5)).abs().mean() < 0.02 * dim
     first = network.layers[0]
@@ -80,7 +82,7 @@ def test_a_spread_start_is_a_sphere_too_and_bends_all_over_the_box(dim: int) -> 
 
 def test_spread_is_no_start_of_sine_networks() -> None:
     with pytest.raises(ConfigError, match="spread is one of softplus"):
-        build(NetworkConfig(kind="sine", start="spread"), 2, 1.1)
+        build_network(NetworkConfig(kind="sine", start="spread"), 2, 1.1)
 
 
 def test_a_quadratic_layer_starts_linear_and_computes_its_formula() -> None:

@@ -50,9 +50,9 @@ class Inversion:
     """A fitted code.
 
     `code` (L,), which retrieval and paths use; `layers` (N, L) the codes by layer that are decoded in its place
-    (`LatentSDF.conditioned`), None where it is decoded itself; `history` what the fit cost by step, about the sum of
-    both branches' mean absolute errors, first on the few samples on which starts are compared; `residual` the final
-    mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
+    (`LatentSDF.conditioned_layers`), None where it is decoded itself; `history` what the fit cost by step, about the
+    sum of both branches' mean absolute errors, first on the few samples on which starts are compared; `residual` the
+    final mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
     residual says that the space does not hold this shape; `similarity` leads to the user's frame; `delta` is the detail
     that refining added, None without.
     """
@@ -137,7 +137,7 @@ def _invert_together(
     codes = decoded = solver.codes(fits.coordinates)
     if steps_by_layer:
         placed = torch.zeros_like(solver.spread)  # what is known of the placement stays
-        apart = replace(solver, spread=placed, layers=len(solver.model.conditioned()))
+        apart = replace(solver, spread=placed, layers=len(solver.model.conditioned_layers()))
         fits = apart.start(codes, fits.motions, many)
         for number in range(_rounds_by_layer(observations, config)):
             if number > 0:
