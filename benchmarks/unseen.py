@@ -34,7 +34,7 @@ from latentsdf.evaluation.evaluate import measure
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 from latentsdf.geometry.metrics.surface import sample_surface
-from latentsdf.latent.inversion.invert import Inversion
+from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.rendering.camera import Camera
 from latentsdf.rendering.render import cast_rays, render_mesh
 from latentsdf.rendering.sheets import contact_sheet

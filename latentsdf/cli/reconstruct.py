@@ -12,7 +12,7 @@ from latentsdf.cli.parser import Verbs, verb
 from latentsdf.config.reconstruction import ReconstructMethod
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
     from latentsdf.config.reconstruction import ReconstructConfig
@@ -124,7 +124,7 @@ def _require_free(arguments: argparse.Namespace) -> None:
             f"{arguments.out}: holds a stopped reconstruction; pass --resume to go on, --overwrite to start again, or "
             "another --out"
         )
-    require_free(arguments.out, "field", overwrite=arguments.overwrite or arguments.resume)
+    require_writable_output(arguments.out, "field", overwrite=arguments.overwrite or arguments.resume)
 
 
 def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":

@@ -1,0 +1,102 @@
+"""Frozen configuration dataclasses whose types and ranges are checked whenever one is built.
+
+This holds for YAML, the command line, Python and `dataclasses.replace`. pydantic does the checking; its errors are
+raised as `ConfigError`. Annotate fields with the types below, or with
+`Annotated[int, Field(strict=True, ge=2)]`: bare `int`, `float` and `bool` would accept text.
+"""
+
+from itertools import pairwise
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from latentsdf.utils.errors import ConfigError
+
+T = TypeVar("T")
+
+PositiveInt = Annotated[int, Field(strict=True, ge=1)]
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
+PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
+NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+def _as_tuple(value: Any) -> Any:
+    """A list (from YAML) as a tuple, and one number as a tuple of one."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    return (value,) if type(value) in (int, float) else value
+
+
+def _require_rising_times(schedule: tuple[float, ...]) -> tuple[float, ...]:
+    times = [0.0, *schedule[1:-1:2], 1.0]
+    if len(schedule) > 1 and (len(schedule) % 2 or any(b < a for a, b in pairwise(times))):
+        raise ValueError("a schedule is (value, time, value, ..., end) with times rising in [0, 1]")
+    return schedule
+
+
+Schedule = Annotated[
+    tuple[NonNegativeFloat, ...], Field(min_length=1), BeforeValidator(_as_tuple), AfterValidator(_require_rising_times)
+]
+"""(v0, t1, v1, ..., end): the value v0 at progress 0, v_i at progress t_i, `end` at progress 1, linear in between.
+
+(v,) or the bare number v is constant; (20, 0.8, 20, 0.1) stays at 20 until 80 % of the run and then falls to 0.1.
+"""
+
+PositiveInts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_tuple)]
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def config_dataclass(cls: type[T]) -> type[T]:
+    """Make a frozen dataclass that refuses unknown keys, wrong types and values out of range with `ConfigError`.
+
+    Nested configurations may be given as dictionaries, as they come from YAML.
+    """
+    checked = pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(cls)
+    build = checked.__init__
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            build(self, *args, **kwargs)
+        except ValidationError as error:
+            raise ConfigError("; ".join(_describe(one) for one in error.errors())) from None
+
+    checked.__init__ = __init__  # type: ignore[method-assign]
+    return cast(type[T], checked)
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list of numbers, such as '[1.0, 0.5]'",
+    "too_short": "at least one number",
+    "dataclass_type": "keys and values",
+}
+
+
+def _describe(error: ErrorDetails) -> str:
+    name, value, context = ".".join(map(str, error["loc"])), error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            return f"unknown key '{name}'"
+        case "greater_than_equal":
+            return f"{name} must be at least {context['ge']}, got {value}"
+        case "greater_than":
+            return f"{name} must be above {context['gt']}, got {value}"
+        case "less_than_equal":
+            return f"{name} must be at most {context['le']}, got {value}"
+        case "less_than":
+            return f"{name} must be below {context['lt']}, got {value}"
+        case "finite_number":
+            return f"{name} must be a finite number, got {value}"
+        case "literal_error":
+            return f"{name}: expected one of {context['expected']}, got {value!r}"
+        case "value_error":
+            return f"{name}: {context['error']}, got {value!r}" if name else str(context["error"])
+    return f"{name}: expected {_EXPECTED.get(error['type'], error['msg'])}, got {value!r}"
