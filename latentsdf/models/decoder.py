@@ -98,7 +98,7 @@ class ConditionedLinear(nn.Module):
             nn.init.normal_(self.weights.weight, 0, code_std * weight_std)
 
     def initialize_concatenated(self) -> None:
-        """torch's default initialization of one linear layer on [h, z], with the row lengths that result (DeepSDF)."""
+        """Default initialization in torch of one linear layer on [h, z], with the row lengths that result (DeepSDF)."""
         bound = 1 / math.sqrt(self.linear.in_features + self.shift.in_features)
         for weight in (self.linear.weight, self.linear.bias, self.shift.weight):
             nn.init.uniform_(weight, -bound, bound)
