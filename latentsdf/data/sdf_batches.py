@@ -136,4 +136,4 @@ def _lattice_points(index: Tensor, resolution: int) -> Tensor:
     """Coordinates (..., 3) in [-1, 1] of lattice vertices with linear indices (...)."""
     side = resolution + 1
     plane, k = index // side, index % side
-    return (torch.stack((plane // side, plane % side, k), dim=-1).double() * (2 / resolution) - 1).float()
+    return vertex_positions(torch.stack((plane // side, plane % side, k), dim=-1), resolution)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.validation import require_in_range
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
-from latentsdf.models.factory import build
+from latentsdf.models.factory import build_network
 from latentsdf.models.feature_pyramid import FeaturePyramid
 from latentsdf.reconstruction.resume import Unfinished
 from latentsdf.reconstruction.sampling import Batch, Sampler
@@ -53,7 +53,7 @@ class Fit:
         _require_valid(config)
         self.config, self.device = config, device
         torch.manual_seed(config.seed)
-        self.network: nn.Module = build(config.network, cloud.dim, config.extent).to(device)
+        self.network: nn.Module = build_network(config.network, cloud.dim, config.extent).to(device)
         dense = [p for name, p in self.network.named_parameters() if name != "table"]
         matrices = [p for p in dense if p.ndim == 2 and min(p.shape) > cloud.dim and config.lr_matrices > 0]
         rest = [p for p in dense if not any(p is matrix for matrix in matrices)]
@@ -206,7 +206,7 @@ class Fit:
         if self.rows is not None:
             assert isinstance(self.network, FeaturePyramid)
             self.rows.lr = self.config.lr_rows * decay
-            self.rows.step(*self.network.take_row_gradients())
+            self.rows.step(*self.network.pop_row_gradients())
 
     def _decay(self, progress: float) -> float:
         """Share of the learning rates in use: a warm-up, then half a cosine down to `lr_final`."""

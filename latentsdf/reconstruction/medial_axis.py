@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
-from latentsdf.models.factory import build_phase
+from latentsdf.models.factory import build_phase_field
 from latentsdf.reconstruction.adaptive_cells import Cells
 from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.sampling import Batch
@@ -41,7 +41,7 @@ class MedialFit(Fit):
     def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         _require_valid(config)
         super().__init__(cloud, config, device)
-        self.phase = build_phase(config.medial, cloud.dim).to(device)
+        self.phase = build_phase_field(config.medial, cloud.dim).to(device)
         self.adam_phase = torch.optim.Adam(self.phase.parameters(), lr=config.medial.lr_phase, fused=True)
         self.sampler.chances = torch.from_numpy(density_weights(cloud.points))
         self.cells = Cells(cloud.dim, config.extent)

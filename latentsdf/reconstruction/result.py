@@ -22,7 +22,7 @@ from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.validation import require_finite
 from latentsdf.extraction.extract import extract
 from latentsdf.geometry.similarity import Similarity
-from latentsdf.models.factory import build, build_phase
+from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.output_folders import require_writable_output
@@ -148,10 +148,10 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
         raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
     if about.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: field format {about.get('format')}, this version reads {FORMAT}")
-    network = build(config.network, len(similarity.center), config.extent).to(device)
+    network = build_network(config.network, len(similarity.center), config.extent).to(device)
     phase = None
     if config.method == "medial_axis":
-        phase = build_phase(config.medial, len(similarity.center)).to(device).requires_grad_(False)
+        phase = build_phase_field(config.medial, len(similarity.center)).to(device).requires_grad_(False)
     try:
         network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(_PHASE)})
         if phase is not None:

@@ -114,13 +114,13 @@ class Objective:
         in_band = canonical[:, free:]
         # The general branch sees as many band samples as free-space samples, or none.
         general_count = free if self.train.lattice else 2 * free
-        grid_rows = model.grid.touch(in_band.reshape(-1, 3)) if model.grid is not None else None
+        grid_rows = model.grid.select_rows(in_band.reshape(-1, 3)) if model.grid is not None else None
         with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.bf16):
             general = model.decode_general(canonical[:, :general_count], codes).float()
             overfit = None
             if grid_rows is not None:
                 base = None
-                if model.adds_detail and model.training:
+                if model.is_residual and model.training:
                     base = self._detached_general(general[:, free:], in_band, codes)
                 overfit = model.decode_overfit(in_band, codes, grid_rows, base).float()
         data = data_term(general[:, :free], batch.offsurface_distance, loss.clamp)

@@ -52,7 +52,7 @@ class Trainer:
         self.objective = Objective(self.model, config.loss, settings)
         betas = (0.9, settings.beta2)
         self.networks = [p for name, p in self.model.named_parameters() if name != "grid.table"]
-        by_code = {weight: None for layer in self.model.conditioned() for weight in layer.code_weights()}
+        by_code = {weight: None for layer in self.model.conditioned_layers() for weight in layer.code_weights()}
         rest = [p for p in self.networks if p not in by_code]
         groups = [{"params": rest, "weight_decay": 0.0}, {"params": [*by_code], "weight_decay": settings.code_decay}]
         self.network_adam = torch.optim.AdamW(groups, lr=settings.lr_network, betas=betas, fused=True)

@@ -10,7 +10,7 @@ from torch import nn
 from latentsdf.config import loader
 from latentsdf.config.model import BranchConfig
 from latentsdf.config.training import Config
-from latentsdf.models.decoder import Decoder, encode
+from latentsdf.models.decoder import Decoder, positional_encoding
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.errors import ConfigError
 
@@ -123,7 +123,7 @@ def test_compact_sdf_feeds_the_point_beside_its_encoding() -> None:
     config = BranchConfig(16, 1, 0, "relu", "concat", 2, "compact_sdf")
     decoder = Decoder(config, code_dim=4)
     points, codes = torch.rand(1, 6, 3), torch.randn(1, 4)
-    fed = torch.cat((points, encode(points, 2)), dim=-1)
+    fed = torch.cat((points, positional_encoding(points, 2)), dim=-1)
     hidden = decoder.layers[0](fed, codes).relu()
     torch.testing.assert_close(decoder(points, codes), decoder.last(hidden))
 

@@ -250,12 +250,12 @@ def test_only_the_weights_that_codes_act_by_decay(store_path: Path) -> None:
     for run in (plain, decayed):
         run.train_step()
     rate = small_config().train.lr_network * learning_rate(small_config().train, 0, 0.0, 0)
-    by_code = {id(weight) for layer in decayed.model.conditioned() for weight in layer.code_weights()}
+    by_code = {id(weight) for layer in decayed.model.conditioned_layers() for weight in layer.code_weights()}
     without = dict(plain.model.named_parameters())
     for name, value in decayed.model.named_parameters():
         lost = 100 * rate * start[name] if id(value) in by_code else 0.0
         torch.testing.assert_close(value, without[name] - lost)
-    assert len(by_code) == 2 * len(decayed.model.conditioned())
+    assert len(by_code) == 2 * len(decayed.model.conditioned_layers())
 
 
 def _command(store: Path, out: Path, config: Config, *more: str) -> list[str]:
@@ -538,7 +538,7 @@ def test_the_general_branch_learns_nothing_from_what_is_added_to_it(store_path: 
 def test_agreement_joins_the_branches_between_shapes_and_leaves_grid_and_codes(store_path: Path) -> None:
     config = small_config(points_per_shape=512, bf16=False, code_std=0.3)
     run = new_trainer(store_path, replace(config, loss=LossConfig(general=0, overfit=0, code=0, agreement=1)))
-    table = run.model.shared_grid().table.data.normal_(0, 0.3)
+    table = run.model.require_grid().table.data.normal_(0, 0.3)
     before, codes = table.clone(), run.codes.table.detach().clone()
     terms = [run.train_step()["agreement"] for _ in range(80)]
     assert np.mean(terms[-10:]) < 0.5 * np.mean(terms[:10])
