@@ -14,6 +14,7 @@ from latentsdf.data.sdf_samples import ShapeSamples, load_samples, samples_nbyte
 from latentsdf.data.shape_batch import ShapeBatch
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.errors import StoreError
+from latentsdf.utils.lattice import vertex_positions
 
 
 @dataclass(frozen=True)
