@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 
 from latentsdf.data.records import ShapeRecord
-from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width
+from latentsdf.geometry.lattice import band_width, from_lattice_units, to_lattice_units
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.rendering.level_sets import BAND_COLOR, Axis, distance_colors, draw_level_sets, slice_points
 
 PANEL = 360
@@ -39,7 +40,7 @@ def draw(record: ShapeRecord) -> Image.Image:
     _title(pen, record, width)
     cut = middle(samples)
     panels = [slice_image(samples, axis, int(vertex)) for axis, vertex in zip(_TURNED, cut, strict=True)]
-    position = cut * (2 / samples.sparse_resolution) - 1
+    position = from_lattice_units(cut, samples.sparse_resolution)
     captions = [f"{axis} = {at:+.2f}    {turned}" for (axis, turned), at in zip(_TURNED.items(), position, strict=True)]
     panels += [near_image(samples.near), surface_image(samples.surface, record.area)]
     captions += [f"near samples: {len(samples.near):,}", f"surface samples: {len(samples.surface):,}, by their normals"]
@@ -64,7 +65,7 @@ def slice_image(samples: SdfSamples, axis: Axis, vertex: int, size: int = PANEL)
     """The whole box at one sparse plane as `levels` draws it, the lattice's distances interpolated between vertices."""
     resolution = samples.sparse_resolution
     points = slice_points(axis, vertex * (2 / resolution) - 1, size)
-    distance = map_coordinates(samples.sparse_distance, (points.T + 1) * (resolution / 2), order=1, mode="nearest")
+    distance = map_coordinates(samples.sparse_distance, to_lattice_units(points.T, resolution), order=1, mode="nearest")
     distance = distance.astype(np.float64).reshape(size, size)
     return draw_level_sets(distance, _SPACING, np.abs(distance) <= band_width(samples.resolution, samples.band_voxels))
 

@@ -11,6 +11,7 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeRecord
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.lattice import linear_index, to_lattice_units
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.errors import StoreError
@@ -70,8 +71,8 @@ def thin_share(samples: SdfSamples, points: int = 4096) -> float:
     """
     surface = samples.surface[:: -(-len(samples.surface) // points) or 1].astype(np.float64)
     beneath = surface[:, :3] - surface[:, 3:] * (2 / samples.resolution)
-    cell = np.rint((beneath + 1) * (samples.resolution / 2)).astype(np.int64).clip(0, samples.resolution)
-    linear = np.ravel_multi_index(tuple(cell.T), (samples.resolution + 1,) * 3)
+    cell = np.rint(to_lattice_units(beneath, samples.resolution)).astype(np.int64).clip(0, samples.resolution)
+    linear = linear_index(cell, samples.resolution)
     at = np.searchsorted(samples.band_index, linear).clip(max=len(samples.band_index) - 1)
     known = samples.band_index[at] == linear
     return float((samples.band_distance[at[known]] >= 0).mean()) if known.any() else 0.0

@@ -32,7 +32,8 @@ from latentsdf.data.import_pointclouds import CLOUD_SUFFIXES, CLOUDS, find_cloud
 from latentsdf.data.mesh_datasets import MeshFile, choose
 from latentsdf.data.records import ShapeRecord, provenance_of
 from latentsdf.data.store import FORMAT, SampleStore
-from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width, without_lattices
+from latentsdf.geometry.lattice import band_width
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, samples_without_lattices
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.utils.atomic_files import atomic_write
@@ -258,7 +259,7 @@ def _read_npz(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
     if (pos[:, 3] < 0).any() or (neg[:, 3] > 0).any():
         raise StoreError(f"{name}: expected distances >= 0 in pos and <= 0 in neg, got others")
     near: NDArray[np.float32] = np.concatenate([pos, neg]).astype(np.float32)
-    samples = without_lattices(config, "imported", near=near)
+    samples = samples_without_lattices(config, "imported", near=near)
     width = band_width(samples.resolution, samples.band_voxels)
     close = near[np.abs(near[:, 3]) <= width]
     if len(close) == 0:

@@ -13,7 +13,7 @@ import trimesh
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import MeshFile
 from latentsdf.data.records import ShapeRecord
-from latentsdf.geometry.mesh_sdf.sampling import without_lattices
+from latentsdf.geometry.mesh_sdf.sampling import samples_without_lattices
 from latentsdf.geometry.pointcloud.io import SUFFIXES, load_mesh_or_points
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.utils.errors import MeshError, StoreError
@@ -47,7 +47,7 @@ def read_record(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
     return ShapeRecord(
         category=file.category,
         id=file.id,
-        samples=without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32)),
+        samples=samples_without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32)),
         similarity=cloud.similarity,
         source=file.path.name,
         source_sha256=digest,

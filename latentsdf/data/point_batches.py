@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentsdf.config.schedules import is_used
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data.sdf_batches import ShapeBatch, draw_mixture, mixture_count
 from latentsdf.data.store import SampleStore
@@ -53,7 +54,7 @@ class PointSource:
     """Surface points of a store's shapes, as `TrainConfig` and `LossConfig` ask for them; see `pool.Source`."""
 
     def __init__(self, store: SampleStore, train: TrainConfig, loss: LossConfig) -> None:
-        self._store, self._columns = store, 6 if loss.normals > 0 else 3
+        self._store, self._columns = store, 6 if is_used(loss.normals) else 3
         self._points, self._box, self._mixture = train.points_per_shape, loss.regularizer_points, mixture_count(loss)
 
     def nbytes(self, key: str) -> int:

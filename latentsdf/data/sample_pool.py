@@ -28,6 +28,9 @@ from latentsdf.utils.errors import StoreError
 _PART_BYTES = 3 << 20
 """A part is at least of this size where the whole shape is larger, so that reading it is worth the while."""
 
+REFRESH_STEPS = 4
+"""Steps after which the oldest resident part is replaced by the next one, if samples are streamed."""
+
 _AHEAD = 4
 """Parts read in advance."""
 
@@ -113,7 +116,7 @@ class ShapeSamplePool:
 
     def fill(self, step: int) -> None:
         """Read what has to be resident at a step; `batch` does it too, but a clock may want to start after it."""
-        self._turn_to(step // self._settings.refresh_steps if self.streams else 0)
+        self._turn_to(step // REFRESH_STEPS if self.streams else 0)
 
     def close(self) -> None:
         """Stop reading ahead."""

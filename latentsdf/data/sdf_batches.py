@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentsdf.config.schedules import is_used
 from latentsdf.config.training import Draw, LossConfig, TrainConfig
 from latentsdf.data.mixture import Mixture
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry.mesh_sdf.sampling import band_width
+from latentsdf.geometry.lattice import band_width
 from latentsdf.utils.errors import StoreError
 from latentsdf.utils.lattice import vertex_positions
 
@@ -181,7 +182,7 @@ def draw(
 
 def mixture_count(loss: LossConfig) -> int:
     """How many points of the mixture the loss asks for: an even number, of which half is half."""
-    asked = loss.heat > 0 and loss.heat_branch == "general"
+    asked = is_used(loss.heat) and loss.regularizer_branch == "general"
     return 2 * math.ceil(loss.regularizer_points / 2) if asked else 0
 
 
@@ -197,14 +198,8 @@ class SdfSource:
 
     def __init__(self, store: SampleStore, train: TrainConfig, loss: LossConfig) -> None:
         self._store, self._train = store, train
-        regularized = any(
-            weight > 0 and branch == "general"
-            for weight, branch in (
-                (loss.eikonal, loss.eikonal_branch),
-                (loss.divergence, loss.divergence_branch),
-                (loss.lipschitz, loss.lipschitz_branch),
-            )
-        )
+        weights = (loss.eikonal, loss.directional_divergence, loss.lipschitz)
+        regularized = loss.regularizer_branch == "general" and any(map(is_used, weights))
         points, free = train.points_per_shape, max(1, round(train.points_per_shape * train.free_share))
         self._sizes = (points, free, loss.regularizer_points if regularized else 0, mixture_count(loss))
 

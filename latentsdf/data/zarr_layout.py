@@ -24,7 +24,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from latentsdf.data.band_codec import CodedBand, decode, encode, even_rows
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_of
-from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width
+from latentsdf.geometry.lattice import band_width
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.utils.errors import ConfigError, StoreError
 

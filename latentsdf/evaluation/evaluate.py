@@ -22,7 +22,7 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import MeshFile
 from latentsdf.extraction.extract import Mode
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
 from latentsdf.geometry.metrics.surface import (
     F_SCORE_THRESHOLDS,
@@ -219,7 +219,7 @@ def measure(
 
 def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:
     points = np.random.default_rng(seed).uniform(-1, 1, (count, 3))
-    exact = stored_solid(reference, SamplingConfig())(points)
+    exact = solid_from_config(reference, SamplingConfig())(points)
     return compare_fields(space.distance(code, points), exact, space.slope(code, points))
 
 

@@ -133,7 +133,7 @@ class Trainer:
         shapes = []
         # The spread of codes is that of several, and nobody's alone.
         loss = self.config.loss
-        loss = replace(loss, code=0.0) if loss.code_prior == "kl" else loss
+        loss = replace(loss, code=(0.0,)) if loss.code_prior == "kl" else loss
         objective = Objective(self.model, loss, self.config.train)
         # Not without gradients: some terms are made of them.
         for position in range(len(batch.shape)):

@@ -17,8 +17,9 @@ from latentsdf.data.furniture import furniture
 from latentsdf.data.import_export import export_samples, import_samples
 from latentsdf.data.records import ShapeRecord
 from latentsdf.data.store import SampleStore
+from latentsdf.geometry.lattice import lattice_points
 from latentsdf.geometry.mesh import normalize
-from latentsdf.geometry.mesh_sdf.sampling import lattice_points, sample
+from latentsdf.geometry.mesh_sdf.sampling import sample
 from latentsdf.space import load
 from latentsdf.training.train import train
 from latentsdf.utils.errors import ConfigError, StoreError

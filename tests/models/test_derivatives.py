@@ -57,7 +57,7 @@ def test_jet_slices_and_prefers_the_own_method_of_a_field() -> None:
     """Slicing selects points, and a field with a `jet` method computes its own."""
 
     class Constant:
-        def __call__(self, points: torch.Tensor) -> torch.Tensor:
+        def __call__(self, _: torch.Tensor) -> torch.Tensor:
             raise AssertionError("the field's own jet must be used")
 
         def jet(self, points: torch.Tensor) -> Jet:

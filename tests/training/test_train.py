@@ -25,7 +25,7 @@ from latentsdf.config.training import Config, LossConfig, TrainConfig
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.sdf_batches import Batch, SampleStrata, bytes_of, load
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry.mesh_sdf.sampling import lattice_points
+from latentsdf.geometry.lattice import lattice_points
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training import checkpoint, distributed, memory_estimate, objective, train
 from latentsdf.training.logger import open_training_logger, reconstructions
@@ -55,7 +55,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
 def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig:
     """Memory for so many of the shapes, at half of their samples."""
     mean = sum(bytes_of(store, key, lattice=False) for key in store) / len(store)
-    settings = {"shapes_per_batch": 2, "points_per_shape": 8, "refresh_steps": 3, "memory_gb": slots * 0.5 * mean / 1e9}
+    settings = {"shapes_per_batch": 2, "points_per_shape": 8, "memory_gb": slots * 0.5 * mean / 1e9}
     return replace(TrainConfig(), **(settings | changes))  # type: ignore[arg-type]
 
 
@@ -64,6 +64,7 @@ def halves(monkeypatch: pytest.MonkeyPatch, many: SampleStore) -> None:
     """Parts of half a shape."""
     mean = sum(bytes_of(many, key, lattice=False) for key in many) / len(many)
     monkeypatch.setattr("latentsdf.data.sample_pool._PART_BYTES", 0.5 * mean)
+    monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 3)
 
 
 def _same(a: Batch, b: Batch) -> bool:
@@ -127,12 +128,15 @@ def test_what_fits_is_read_whole_and_every_shape_comes_once_a_pass(many: SampleS
     assert pool.nbytes == sum(part.nbytes for part in pool._parts)
 
 
-def test_a_damaged_shape_that_streams_in_is_named(many: SampleStore, tmp_path: Path) -> None:
+def test_a_damaged_shape_that_streams_in_is_named(
+    many: SampleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import shutil
 
     shutil.copytree(many.path, tmp_path / "copy.zarr")
     store = SampleStore.open(tmp_path / "copy.zarr")
-    settings = _streaming(store, 5, refresh_steps=1)
+    monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 1)
+    settings = _streaming(store, 5)
     pool = ShapeSamplePool(store, store.keys(), settings, LossConfig())
     pool.batch(0)
     for key in store:
@@ -185,7 +189,7 @@ def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypa
 
 def test_every_term_of_the_general_branch_gets_points_of_the_box(many: SampleStore) -> None:
     settings = replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)
-    for term in ("eikonal", "divergence", "lipschitz", "heat"):
+    for term in ("eikonal", "directional_divergence", "lipschitz", "heat"):
         loss = LossConfig(**{term: 0.1, "regularizer_points": 7})  # type: ignore[arg-type]
         batch = ShapeSamplePool(many, many.keys(), settings, loss).batch(0)
         uniform, mixture = (0, 8) if term == "heat" else (7, 0)
@@ -203,7 +207,7 @@ def test_the_heat_term_is_its_integral_over_the_box(points: bool, many: SampleSt
     axis = (torch.arange(120) + 0.5) / 60 - 1
     distance = 1.5 * (torch.cartesian_prod(axis, axis, axis).norm(dim=-1) - 0.5)
     for progress, absorption in ((0.0, 4.0), (0.75, 6.0), (1.0, 8.0)):
-        terms = Objective(model, loss, settings)._regularizers(batch, torch.zeros(1, 1), None, progress, {})
+        terms, _ = Objective(model, loss, settings)(batch, torch.zeros(1, 1), 1.0, progress)
         integral = 8 * (0.5 * torch.exp(-2 * absorption * distance.abs()) * (1.5**2 + 1)).mean().item()
         assert terms["heat"].item() == pytest.approx(integral, rel=0.015)
         assert terms["eikonal"].item() == pytest.approx(0.5, rel=1e-4)
@@ -220,7 +224,7 @@ def test_the_lattice_joins_the_band_at_its_own_places(many: SampleStore) -> None
 
 
 def test_schedules_halve_and_ramp_by_passes() -> None:
-    halving = replace(TrainConfig(), schedule="halving", halve_epochs=100, warmup_steps=0)
+    halving = replace(TrainConfig(), halve_epochs=100, warmup_steps=0)
     assert [learning_rate(halving, 0, 0.0, epoch) for epoch in (0, 99.9, 100, 250)] == [1, 1, 0.5, 0.25]
     cosine = replace(TrainConfig(), lr_final=0.1, warmup_steps=10)
     assert learning_rate(cosine, 4, 0.0, 0) == 0.5 and learning_rate(cosine, 50, 1.0, 0) == pytest.approx(0.1)
@@ -420,7 +424,7 @@ def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> Non
 
 @pytest.mark.parametrize("branch", ["general", "overfit"])
 def test_only_the_shape_whose_code_is_bad_is_blamed(branch: Branch, store_path: Path) -> None:
-    loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, eikonal_branch=branch, agreement=0.1)
+    loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, regularizer_branch=branch, agreement=0.1)
     run = new_trainer(store_path, replace(small_config(), loss=loss))
     run.train_step()
     run.codes.table.data[2, 1] = np.nan
@@ -506,9 +510,9 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
     smooth = BranchConfig(width=24, depth=2, activation="softplus", frequencies=2)
     config = small_config(points_per_shape=64, bf16=False)
     config = replace(config, model=replace(config.model, general=smooth, overfit=smooth))
-    weights = {"divergence": 0.1, "lipschitz": 0.1, "eikonal": 0.1}
+    weights = {"directional_divergence": 0.1, "lipschitz": 0.1, "eikonal": 0.1}
     loss = LossConfig(**weights, eikonal_norm="l2", code_prior="kl", code=0.01, regularizer_points=32)
-    loss = replace(loss, **{f"{name}_branch": branch for name in weights})  # type: ignore[arg-type]
+    loss = replace(loss, regularizer_branch=branch)  # type: ignore[arg-type]
     run = new_trainer(store_path, replace(config, loss=loss))
     first = run.train_step()
     for _ in range(30):
@@ -556,8 +560,8 @@ def test_terms_on_one_branch_share_its_values_and_gradients(store_path: Path) ->
     weights = {"heat": 0.3, "eikonal": 0.7}
     alone = {}
     for name, weight in weights.items():
-        loss = LossConfig(**{name: weight}, heat_branch="overfit", eikonal_branch="overfit")
+        loss = LossConfig(**{name: weight}, regularizer_branch="overfit")
         alone[name] = new_trainer(store_path, replace(config, loss=loss)).train_step()[name]
-    loss = LossConfig(**weights, heat_branch="overfit", eikonal_branch="overfit")
+    loss = LossConfig(**weights, regularizer_branch="overfit")
     together = new_trainer(store_path, replace(config, loss=loss)).train_step()
     assert {name: together[name] for name in weights} == pytest.approx(alone, rel=1e-6)

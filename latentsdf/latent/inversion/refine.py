@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latentsdf.config.inversion import RefineConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_sdf.sampling import band_width, lattice_points
+from latentsdf.geometry.lattice import band_width, lattice_points
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, slots
@@ -61,8 +61,8 @@ def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: Refine
     cleaned, _ = meshes.clean(mesh)
     model_mesh = trimesh.Trimesh(similarity.to_model(cleaned.vertices), cleaned.faces, process=False)
     solid = Solid(model_mesh, band_width(config.resolution, config.sheet_thickness))
-    lattice = solid.sparse(config.lattice).distance.reshape((config.lattice + 1,) * 3)
-    band = solid.band(config.resolution, config.band_voxels)
+    lattice = solid.full_lattice(config.lattice).distance.reshape((config.lattice + 1,) * 3)
+    band = solid.narrow_band(config.resolution, config.band_voxels)
     points = lattice_points(band.index, config.resolution)
     return Detail(points, band.distance, lattice)
 

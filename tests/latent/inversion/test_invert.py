@@ -15,7 +15,7 @@ from latentsdf.config.model import Branch, BranchConfig, Conditioning, Recipe
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import normalize
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.gauss_newton import MOTIONS, Samples, Solver
@@ -220,7 +220,7 @@ def test_points_that_stand_out_do_so_outward(mesh: trimesh.Trimesh, share: float
     points = np.asarray(trimesh.sample.sample_surface(mesh, 2000, seed=0)[0])
     known = UnorientedPointCloud(points, np.random.default_rng(0)).bounds()
     exact = (known.low == known.high) & (known.low != 0)
-    distance = stored_solid(mesh, SamplingConfig())(known.points[exact])
+    distance = solid_from_config(mesh, SamplingConfig())(known.points[exact])
     assert exact.sum() > share * 2 * len(points) * 0.8
     assert (np.sign(distance) == np.sign(known.low[exact])).mean() > 0.97
 
