@@ -1,13 +1,18 @@
 """Helpers that several test modules share: small settings, runs at their first step, paths, folder contents."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.training import Config, TrainConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from latentsdf.training.trainer import Trainer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -61,3 +66,36 @@ def save_untrained(folder: Path, config: Config) -> None:
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path in it."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def circle_points(count: int, radius: float) -> "NDArray[np.float64]":
+    """Random points (N, 2) of a circle around the origin."""
+    import numpy as np
+
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, count)
+    return radius * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+
+
+def short_preset(method: str, dim: int = 2, steps: int = 120) -> ReconstructConfig:
+    """Preset of a reconstruction method with a small network and batch, which trains in seconds."""
+    from latentsdf.reconstruction.presets import preset
+
+    config = preset(method, dim)
+    model = replace(config.model, width=32, depth=3, resolutions=(4, 8, 16, 32))
+    config = replace(config, model=model)
+    return with_train(config, steps=steps, surface_points=256, offsurface_points=256)
+
+
+def with_train(config: ReconstructConfig, **changes: Any) -> ReconstructConfig:
+    """Replace settings of the section `train`."""
+    return replace(config, train=replace(config.train, **changes))
+
+
+def write_disk_truth(path: Path, radius: float = 0.5) -> Path:
+    """Write exact distances of a disk around (0.3, 0) as `latentsdf.reconstruction.planar.load_truth` reads them."""
+    import numpy as np
+
+    axis = np.linspace(-1.2, 1.2, 128)
+    grid = np.hypot(axis[None, :] - 0.3, axis[:, None]) - radius  # indexed [y, x]
+    np.savez(path, sdf_grid=grid, grid_axis=axis, surface_points=circle_points(2000, radius) + np.array([0.3, 0.0]))
+    return path

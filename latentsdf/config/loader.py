@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
+from pydantic.dataclasses import is_pydantic_dataclass
 
+from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.reconstruction_migration import migrate
 from latentsdf.utils.errors import ConfigError
 
 T = TypeVar("T")
@@ -25,6 +28,8 @@ def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values such as 'train:', got {values!r:.40}")
+    if cls is ReconstructConfig:
+        values = migrate(values)
     return from_dict(cls, merge(values, overrides or {}), source=str(path))
 
 
@@ -54,6 +59,11 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             raise ConfigError(f"{source}: unknown key '{name}'" + (f"; did you mean '{close[0]}'?" if close else ""))
+    if is_pydantic_dataclass(cls):
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from error
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--settings", type=cls)
     try:

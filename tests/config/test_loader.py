@@ -53,7 +53,7 @@ def test_errors_name_the_file_the_key_and_what_was_expected(values: dict[str, ob
 def test_a_schedule_is_a_list_or_one_number() -> None:
     for given, expected in ((30, (30.0,)), (15.0, (15.0,)), ([4, 0.2, 4, 30], (4.0, 0.2, 4.0, 30.0))):
         assert from_dict(Config, {"loss": {"heat_lambda": given}}, "a").loss.heat_lambda == expected
-    expected = r"^a: loss\.heat: expected a list of numbers, such as '\[1\.0, 0\.5\]', got much$"
+    expected = r"^a: loss\.heat: expected a list of numbers, such as '\[1\.0, 0\.5\]', got 'much'$"
     with pytest.raises(ConfigError, match=expected):
         from_dict(ReconstructConfig, {"loss": {"heat": "much"}}, "a")
 

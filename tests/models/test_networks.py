@@ -79,7 +79,7 @@ def test_a_spread_start_is_a_sphere_too_and_bends_all_over_the_box(dim: int) -> 
 
 
 def test_spread_is_no_start_of_sine_networks() -> None:
-    with pytest.raises(ConfigError, match="spread is one of softplus"):
+    with pytest.raises(ConfigError, match="spread is for softplus"):
         build(NetworkConfig(kind="sine", start="spread"), 2, 1.1)
 
 
