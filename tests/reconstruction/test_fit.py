@@ -1,5 +1,7 @@
 """The training of one field: budgets, stopping rules, errors."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,7 @@ def test_state_dict_round_trip() -> None:
     cloud, config = read_cloud(circle_points(200, 1.0)), short_preset("hotspot", steps=10)
     first, second = (FieldTrainer(cloud, config, torch.device("cpu")) for _ in range(2))
     first.train_step()
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(deepcopy(first.state_dict()))
     assert second.step == 1
     assert first.train_step() == second.train_step()
     points = torch.from_numpy(circle_points(50, 0.5).astype(np.float32))
