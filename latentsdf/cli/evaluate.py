@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from latentsdf.cli import common_args, shape_args
+from latentsdf.cli import common_args
 from latentsdf.cli.arg_types import positive, whole
 from latentsdf.cli.parser import Verbs, verb
-from latentsdf.config.inversion import InvertConfig, Reference
+from latentsdf.config.inversion import InvertConfig
+from latentsdf.geometry.metrics.surface import Reference
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError
 
@@ -46,8 +47,9 @@ def add(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.data.mesh_datasets import find_meshes
     from latentsdf.evaluation.evaluate import evaluate, load_references
-    from latentsdf.geometry.metrics.surface import TAUS
-    from latentsdf.rendering.render import comparison_sheet
+    from latentsdf.geometry.metrics.surface import F_SCORE_THRESHOLDS
+    from latentsdf.latent.inversion.fit_folder import load_fits
+    from latentsdf.rendering.sheets import comparison_sheet
 
     refinement = common_args.refinement(arguments)
     if refinement is not None and not arguments.invert:
@@ -62,7 +64,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     fits: dict[str, CodeLike] | None = None
     unread: dict[str, str] = {}
     if arguments.fits is not None:
-        fits, unread = shape_args.fits_in(space, arguments.fits, {file.id for file in found})
+        fitted, unread = load_fits(arguments.fits, {file.id for file in found}, space.fingerprint)
+        fits = dict(fitted)
         found = [file for file in found if file.id in fits]
     references, failed = load_references(found)
     evaluation, reconstructions = evaluate(
@@ -73,7 +76,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         mode=arguments.mode,
         points=arguments.points,
         seed=arguments.seed,
-        taus=tuple(arguments.taus or TAUS),
+        taus=tuple(arguments.taus or F_SCORE_THRESHOLDS),
         against=arguments.reference,
         inversion=InvertConfig(by_layer=not arguments.one_code),
         refinement=refinement,

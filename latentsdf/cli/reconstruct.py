@@ -11,7 +11,7 @@ from latentsdf.cli.parser import Verbs, verb
 from latentsdf.config.reconstruction import ReconstructMethod
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
     import trimesh
@@ -24,7 +24,9 @@ _UNFINISHED = "unfinished.pt"
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    note = "any setting of ReconstructConfig can follow, e.g. --train.lr_network 0.001 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
+    note = (
+        "any setting of ReconstructConfig can follow, e.g. --train.lr_network 0.001 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
+    )
     parser = verb(verbs, "reconstruct", run, "a signed distance field from one raw point cloud, in 2D or 3D", note)
     parser.set_defaults(accepts_overrides=True)
     parser.add_argument("points", type=Path, help="points (N,2|3|6): .npy .npz .txt .xyz .pts .csv .ply .obj")
@@ -87,7 +89,7 @@ def _require_free(arguments: argparse.Namespace) -> None:
             f"{arguments.out}: holds a stopped reconstruction; pass --resume to go on, --overwrite to start again, or "
             "another --out"
         )
-    require_free(arguments.out, "field", overwrite=arguments.overwrite or arguments.resume)
+    require_writable_output(arguments.out, "field", overwrite=arguments.overwrite or arguments.resume)
 
 
 def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":

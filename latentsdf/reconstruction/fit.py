@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.factory import build
 from latentsdf.reconstruction.history import LossHistory
 from latentsdf.reconstruction.objective import WeightedTerm, weighted_terms
@@ -17,7 +17,7 @@ from latentsdf.training.losses import schedule_value
 from latentsdf.training.lr_schedule import cosine, warm_up
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils.errors import TrainingError
-from latentsdf.utils.interrupts import stop_between_steps
+from latentsdf.utils.interrupts import defer_interrupts
 from latentsdf.utils.malloc import keep_freed_memory
 
 _LOWER_RATES = "lower train.lr_network, train.lr_matrices or train.lr_grid"
@@ -32,7 +32,7 @@ class FieldTrainer:
         device: Device of the network and the batches.
     """
 
-    def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
+    def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         torch.manual_seed(config.train.seed)
         self.network: nn.Module = build(config.model, cloud.dim, config.extent).to(device)
@@ -64,11 +64,13 @@ class FieldTrainer:
             if checkpoint is not None:
                 checkpoint.save(self.state_dict())
 
-        with stop_between_steps() as stopped:
+        with defer_interrupts() as stopped:
             run_training_loop(
                 self,
                 self.config.method,
-                should_continue=lambda: not stopped.is_set() and not self.history.has_stalled(self.config.train.patience),
+                should_continue=lambda: (
+                    not stopped.is_set() and not self.history.has_stalled(self.config.train.patience)
+                ),
                 on_step=self._record,
                 save=save,
             )

@@ -8,15 +8,16 @@ import torch
 import trimesh
 from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
-from latentsdf.geometry.metrics.surface import Comparison, compare
+from latentsdf.geometry.metrics.surface import SurfaceComparison, compare_surfaces
 from latentsdf.models.derivatives import jet
 from latentsdf.reconstruction.result import Reconstruction
+from latentsdf.utils.chunks import map_chunks
 
 _BOX_POINTS = 50_000
-_CHUNK = 65_536
 Floats = NDArray[np.float64]
 
 
@@ -26,7 +27,7 @@ class Accuracy:
 
     field: FieldErrors
     """Errors of the signed distance at uniform points of [-1, 1]^3."""
-    surface: Comparison
+    surface: SurfaceComparison
     """Distances between samples of both meshes."""
     normal_error: float
     """1 - mean n . grad u / |grad u| at the triangle centers of the ground truth with outward normals n, each triangle
@@ -59,7 +60,7 @@ def measure(
     field_errors = compare_fields(distance, MeshDistance(truth)(points), np.linalg.norm(gradient, axis=1))
     center_gradient = _distance_and_gradient(reconstruction, np.asarray(truth.triangles_center))[1]
     cosine = (_normalize(center_gradient) * np.asarray(truth.face_normals)).sum(1)
-    return Accuracy(field_errors, compare(mesh, truth, n, seed), float(1 - cosine.mean()))
+    return Accuracy(field_errors, compare_surfaces(mesh, truth, n, seed), float(1 - cosine.mean()))
 
 
 def _distance_and_gradient(
@@ -68,9 +69,12 @@ def _distance_and_gradient(
     """Distances and gradients at points of the box, all in model space."""
     extent = reconstruction.config.extent
     clamped = torch.from_numpy(points.astype(np.float32)).clamp(-extent, extent)
-    jets = [jet(reconstruction.network, chunk.to(reconstruction.device)) for chunk in clamped.split(_CHUNK)]
-    distance = torch.cat([at.distance.detach().cpu() for at in jets])
-    gradient = torch.cat([at.gradient.detach().cpu() for at in jets])
+
+    def evaluate(chunk: Tensor) -> tuple[Tensor, Tensor]:
+        at = jet(reconstruction.network, chunk.to(reconstruction.device))
+        return at.distance.detach().cpu(), at.gradient.detach().cpu()
+
+    distance, gradient = map_chunks(evaluate, clamped)
     return distance.double().numpy(), gradient.double().numpy()
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.factory import build_phase
 from latentsdf.reconstruction.adaptive_cells import AdaptiveCells
 from latentsdf.reconstruction.fit import FieldTrainer
@@ -53,7 +53,7 @@ class MedialAxisTrainer(FieldTrainer):
         device: Device of the networks and the batches.
     """
 
-    def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
+    def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         super().__init__(cloud, config, device)
         self.phase = build_phase(config.medial, cloud.dim).to(device)
         self.phase_optimizer = torch.optim.Adam(self.phase.parameters(), lr=config.medial.lr_phase, fused=True)
@@ -104,8 +104,7 @@ class MedialAxisTrainer(FieldTrainer):
             values["phase"] = ambrosio_tortorelli_term(phase, phase_field.gradient, volume, epsilon)
         values["second_order"] = second_order_term(field, phase, volume)
         terms = {
-            name: WeightedTerm(schedule_value(getattr(medial, name), progress), value)
-            for name, value in values.items()
+            name: WeightedTerm(schedule_value(getattr(medial, name), progress), value) for name, value in values.items()
         }
         if surface_field is not None:
             on_surface = second_order_term(surface_field, surface_phase, surface_weights)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentsdf.reconstruction.result import Reconstruction
-from latentsdf.rendering.level_sets import Axis, paint, plane
+from latentsdf.rendering.level_sets import Axis, draw_level_sets, slice_points
 
 _LEVEL_SPACING = 0.1  # model space
 _HALF_SIDE = 1.1
@@ -28,7 +28,7 @@ def draw_distance(
         RGB image.
     """
     distance = reconstruction.distance(_slice_points(reconstruction, size, axis, offset)).astype(np.float64)
-    return paint(distance.reshape(size, size) * reconstruction.similarity.scale, _LEVEL_SPACING)
+    return draw_level_sets(distance.reshape(size, size) * reconstruction.similarity.scale, _LEVEL_SPACING)
 
 
 def draw_phase(
@@ -54,5 +54,5 @@ def draw_phase(
 
 def _slice_points(reconstruction: Reconstruction, size: int, axis: Axis, offset: float) -> NDArray[np.float64]:
     """Pixel centers (size^2, d) in the user's frame, row by row from the top left."""
-    points = plane(axis, offset, size, _HALF_SIDE)[:, : reconstruction.dim]
+    points = slice_points(axis, offset, size, _HALF_SIDE)[:, : reconstruction.dim]
     return np.asarray(reconstruction.similarity.to_user(points))

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
 from latentsdf.reconstruction.presets import preset
@@ -51,7 +51,7 @@ def reconstruct(
         >>> field.distance(points)
         >>> field.mesh(256).export("surface.ply")
     """
-    cloud = read_cloud(points, normals)
+    cloud = prepare_point_cloud(points, normals)
     config = config or preset(method, cloud.dim)
     trainer_type = MedialAxisTrainer if config.method == "medial_axis" else FieldTrainer
     trainer = trainer_type(cloud, config, devices.resolve(device))

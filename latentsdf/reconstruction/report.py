@@ -27,7 +27,7 @@ from latentsdf.reconstruction.result import FIELD_FILES, Reconstruction
 from latentsdf.rendering.level_sets import Axis
 from latentsdf.rendering.render import tracing_cost
 from latentsdf.utils.errors import ConfigError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 RESULT_FILES = (
     *FIELD_FILES,
@@ -81,7 +81,7 @@ def write_results(
     folder = Path(folder)
     if truth is not None and isinstance(truth, trimesh.Trimesh) != (reconstruction.dim == 3):
         raise ConfigError("the ground truth of a 3D field is a mesh, that of a 2D field a PlanarTruth")
-    require_free(folder, "field", overwrite=True)
+    require_writable_output(folder, "field", overwrite=True)
     folder.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {} if source is None else {"points": source}
     report |= {"method": reconstruction.config.method, "last": reconstruction.history[-1:]}

@@ -21,17 +21,17 @@ from latentsdf.config import loader
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.validation import require_finite
 from latentsdf.extraction.extract import extract
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.factory import build, build_phase
 from latentsdf.utils import devices
+from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 from latentsdf.utils.safetensors_io import save_tensors
 
 FORMAT = 1
 FIELD_FILES = ("field.json", "config.yaml", "field.safetensors")
 """Files that `Reconstruction.save` writes."""
-_CHUNK = 65_536
 _PHASE_PREFIX = "phase."
 _CONTOUR_HALF_SIDE = 1.1  # model space
 
@@ -94,7 +94,7 @@ class Reconstruction:
             Signed distances (N,) in units of model space.
         """
         with torch.no_grad():
-            return torch.cat([self.network(piece) for piece in points.split(_CHUNK)])
+            return map_chunks(self.network, points)
 
     def phase(self, points: ArrayLike) -> NDArray[np.float32]:
         """Evaluate the phase field of the method `medial_axis`.
@@ -167,7 +167,7 @@ class Reconstruction:
             CheckpointError: If the folder holds results of another kind.
         """
         folder = Path(folder)
-        require_free(folder, "field", overwrite=True)
+        require_writable_output(folder, "field", overwrite=True)
         folder.mkdir(parents=True, exist_ok=True)
         weights = dict(self.network.state_dict())
         if self.phase_field is not None:
@@ -185,7 +185,7 @@ class Reconstruction:
     def _evaluate(self, network: nn.Module, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Evaluate a network on its device; points and result are on the CPU."""
         with torch.no_grad():
-            return torch.cat([network(piece.to(self.device)).cpu() for piece in points.split(_CHUNK)])
+            return map_chunks(lambda chunk: network(chunk.to(self.device)).cpu(), points)
 
     def _clamp_to_box(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
         return points.clamp(-self.config.extent, self.config.extent)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
 
@@ -26,7 +26,7 @@ class FitCheckpoint:
         config: Its configuration. `train.steps`, `train.minutes` and `train.patience` may change between calls.
     """
 
-    def __init__(self, path: Path | str, cloud: Cloud, config: ReconstructConfig) -> None:
+    def __init__(self, path: Path | str, cloud: PointCloud, config: ReconstructConfig) -> None:
         self.path = Path(path)
         settings = asdict(config)
         for name in _BUDGET:

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.data.mixture import Mixture
-from latentsdf.geometry.pointcloud.denoising import denoised
-from latentsdf.geometry.pointcloud.orientation import OrientedCloud
-from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.geometry.pointcloud.denoising import denoise
+from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
+from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.console import show_note
 
 _LOCAL_NEIGHBOUR = 50  # IGR: the distance to this neighbour is the standard deviation of local samples
 _GUIDE_POINTS = 200_000
 _GUIDE_STDS = (0.05, 0.02, 0.005)  # of the guide's points around the cloud
 _GUIDE_UNIFORM = 0.4  # share of the guide's points that are uniform in the box
-_CHUNK = 65_536
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class CloudSampler:
         device: Device of the batches.
     """
 
-    def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
+    def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         self.config, self.device = config.train, device
         self.point_probabilities: Tensor | None = None
         """Probability of each point of the cloud, (N,); None for a uniform distribution."""
@@ -59,17 +59,16 @@ class CloudSampler:
         gaussian_share = self.config.offsurface_share if self.config.offsurface_sampling == "gaussian" else 0.0
         self.mixture = Mixture(cloud.dim, config.extent, self.config.offsurface_std, gaussian_share)
         """Distribution of off-surface points, except for local ones."""
-        self._cloud = denoised(cloud.points) if config.denoise else cloud.points
+        self._cloud = denoise(cloud.points) if config.denoise else cloud.points
         if self._cloud is not cloud.points:
             show_note("noise", "exceeds the point spacing; the points are smoothed first (denoise: false disables it)")
         normals = cloud.normals
         guide, guide_distance = np.empty((0, cloud.dim)), np.empty(0)
         if any(config.loss.guide):
-            oriented = OrientedCloud(self._cloud, normals)
+            oriented = OrientedPointCloud(self._cloud, normals)
             normals = oriented.normals
             guide = self._guide_points(config.extent)
-            chunks = [guide[start : start + _CHUNK] for start in range(0, len(guide), _CHUNK)]
-            guide_distance = np.concatenate([oriented.signed_distance(chunk) for chunk in chunks])
+            guide_distance = map_chunks(oriented.signed_distance, guide)
         self.points = _as_tensor(self._cloud)
         self.normals = None if normals is None else _as_tensor(normals)
         self._guide, self._guide_distance = _as_tensor(guide), _as_tensor(guide_distance)

@@ -8,7 +8,7 @@ import torch
 from helpers import circle_points, short_preset, with_train
 
 import latentsdf as ls
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.presets import preset
 from latentsdf.utils.errors import TrainingError
@@ -34,7 +34,7 @@ def test_patience() -> None:
 def test_learning_rate_scale() -> None:
     """Learning rates rise linearly over the warm-up and fall along a cosine to `lr_final`."""
     config = with_train(short_preset("igr", steps=100), warmup_steps=10, lr_final=0.1)
-    trainer = FieldTrainer(read_cloud(circle_points(200, 1.0)), config, torch.device("cpu"))
+    trainer = FieldTrainer(prepare_point_cloud(circle_points(200, 1.0)), config, torch.device("cpu"))
     assert trainer._learning_rate_scale(0.0) == pytest.approx(0.1)
     trainer.step = 50
     assert trainer.progress() == 0.5
@@ -44,7 +44,7 @@ def test_learning_rate_scale() -> None:
 
 def test_state_dict_round_trip() -> None:
     """A trainer that loads the state of another makes the same next step."""
-    cloud, config = read_cloud(circle_points(200, 1.0)), short_preset("hotspot", steps=10)
+    cloud, config = prepare_point_cloud(circle_points(200, 1.0)), short_preset("hotspot", steps=10)
     first, second = (FieldTrainer(cloud, config, torch.device("cpu")) for _ in range(2))
     first.train_step()
     second.load_state_dict(deepcopy(first.state_dict()))

@@ -6,7 +6,7 @@ import torch
 import trimesh
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.result import Reconstruction
 

@@ -10,7 +10,7 @@ from helpers import with_train
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.models.siren import SineNetwork
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
 from latentsdf.reconstruction.plots import draw_phase
@@ -69,7 +69,7 @@ def test_square_distance_and_diagonals(square: ls.Reconstruction) -> None:
 @pytest.mark.parametrize("dim", [2, 3])
 def test_phase_sequence(dim: int) -> None:
     """The phase field is trained only between `phase_start` and `phase_freeze`, with the terms of each phase."""
-    cloud = read_cloud(np.random.default_rng(0).normal(size=(300, dim)))
+    cloud = prepare_point_cloud(np.random.default_rng(0).normal(size=(300, dim)))
     config = replace(_short_config(), medial=replace(_short_config().medial, phase_start=0.25, phase_freeze=0.5))
     trainer = MedialAxisTrainer(cloud, with_train(config, steps=8), torch.device("cpu"))
     start = trainer.phase.last.bias.item()
@@ -88,7 +88,7 @@ def test_dense_points_of_the_cloud() -> None:
     """Points in dense parts of a cloud are drawn less often."""
     cluster = np.array([1, 0]) + np.random.default_rng(0).normal(0, 0.01, (1200, 2))
     points = np.concatenate((_square_points(), cluster))
-    trainer = MedialAxisTrainer(read_cloud(points), _short_config(), torch.device("cpu"))
+    trainer = MedialAxisTrainer(prepare_point_cloud(points), _short_config(), torch.device("cpu"))
     drawn = torch.cat([trainer.sampler.draw().surface for _ in range(20)])
     corner = torch.tensor([1.0, 0.0]) * drawn[:, 0].max()
     assert ((drawn - corner).norm(dim=1) < 0.1).float().mean() < 0.2  # half of the points are there

@@ -9,7 +9,7 @@ from helpers import circle_points, short_preset
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldLossConfig
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.objective import weighted_terms
 from latentsdf.reconstruction.presets import preset
 from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
@@ -33,7 +33,7 @@ def test_terms_of_a_circle() -> None:
     )
     config = replace(short_preset("siren"), loss=loss)
     points = circle_points(5000, 0.5)
-    sampler = CloudSampler(read_cloud(points, points), config, torch.device("cpu"))
+    sampler = CloudSampler(prepare_point_cloud(points, points), config, torch.device("cpu"))
     terms = weighted_terms(_Circle(0.5, 2.0), sampler.draw(), sampler, config, 0.0)
     assert {name: term.weight for name, term in terms.items()} == {
         "surface": 3.0,
@@ -53,7 +53,7 @@ def test_terms_of_a_circle() -> None:
 def test_squared_eikonal_norm() -> None:
     """`eikonal_norm` l2 squares the deviation of the gradient norm from 1."""
     config = short_preset("siren")
-    sampler = CloudSampler(read_cloud(circle_points(500, 0.5)), config, torch.device("cpu"))
+    sampler = CloudSampler(prepare_point_cloud(circle_points(500, 0.5)), config, torch.device("cpu"))
     batch = sampler.draw()
     for norm, expected in (("l1", 2.0), ("l2", 4.0)):
         loss = FieldLossConfig(eikonal=(1.0,), eikonal_norm=norm)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import torch
 from helpers import write_disk_truth
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.planar import load_truth, measure_planar
 from latentsdf.reconstruction.result import Reconstruction
 from latentsdf.utils.errors import MeshError

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.plots import draw_distance, draw_phase
 from latentsdf.reconstruction.result import Reconstruction
 from latentsdf.utils.errors import ConfigError

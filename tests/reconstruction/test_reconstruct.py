@@ -76,9 +76,7 @@ def test_circle_by_each_published_method(method: str) -> None:
     normals = points / 0.5 if method in ("igr", "siren") else None
     # At a larger rate StEik's directional divergence, which is constant here, leads to a constant field.
     lr_network = 1e-3 if method == "steik" else 2e-3
-    config = with_train(
-        replace(short_preset(method, steps=200), loss=_constant_loss(method)), lr_network=lr_network
-    )
+    config = with_train(replace(short_preset(method, steps=200), loss=_constant_loss(method)), lr_network=lr_network)
     if method in ("steik", "digs"):
         config = replace(config, model=replace(config.model, radius=1.0, slope=0.1))  # unguided, as published
     result = ls.reconstruct(points, normals, config=config)

@@ -12,7 +12,7 @@ from helpers import circle_points, files_of, short_preset, write_disk_truth
 import latentsdf as ls
 from latentsdf.cli.main import main
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.planar import load_truth
 from latentsdf.reconstruction.report import RESULT_FILES, remove_results, write_results
 from latentsdf.reconstruction.result import Reconstruction

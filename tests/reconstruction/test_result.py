@@ -10,7 +10,7 @@ from helpers import circle_points, short_preset
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.result import Reconstruction
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from helpers import circle_points, short_preset, with_train
 
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.resume import FitCheckpoint
 from latentsdf.utils.errors import CheckpointError
 
 
 def test_round_trip(tmp_path: Path) -> None:
     """A state is read back for the same cloud and settings, with any budget; there is none before the first save."""
-    cloud, config = read_cloud(circle_points(200, 1.0)), short_preset("hotspot")
+    cloud, config = prepare_point_cloud(circle_points(200, 1.0)), short_preset("hotspot")
     checkpoint = FitCheckpoint(tmp_path / "state.pt", cloud, config)
     assert checkpoint.load() is None
     checkpoint.save({"step": 3, "weights": torch.arange(4.0)})
@@ -26,7 +26,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_refused_states(tmp_path: Path) -> None:
     """Other points, other settings, other versions and damaged files are refused."""
     path, config = tmp_path / "state.pt", short_preset("hotspot")
-    cloud, other = read_cloud(circle_points(200, 1.0)), read_cloud(circle_points(201, 1.0))
+    cloud, other = prepare_point_cloud(circle_points(200, 1.0)), prepare_point_cloud(circle_points(201, 1.0))
     FitCheckpoint(path, cloud, config).save({"step": 3})
     for checkpoint in (
         FitCheckpoint(path, other, config),
