@@ -24,9 +24,7 @@ _UNFINISHED = "unfinished.pt"
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    note = (
-        "any setting of ReconstructConfig can follow, e.g. --train.lr_network 0.001 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
-    )
+    note = "any setting of ReconstructConfig can follow, e.g. --train.clip 1 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
     parser = verb(verbs, "reconstruct", run, "a signed distance field from one raw point cloud, in 2D or 3D", note)
     parser.set_defaults(accepts_overrides=True)
     parser.add_argument("points", type=Path, help="points (N,2|3|6): .npy .npz .txt .xyz .pts .csv .ply .obj")
@@ -50,6 +48,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fit the field and write its folder; returns the content of `report.json`."""
     from latentsdf.geometry import mesh as meshes
     from latentsdf.geometry.pointcloud.io import load_points
     from latentsdf.reconstruction.planar import load_truth

@@ -68,9 +68,7 @@ class FieldTrainer:
             run_training_loop(
                 self,
                 self.config.method,
-                should_continue=lambda: (
-                    not stopped.is_set() and not self.history.has_stalled(self.config.train.patience)
-                ),
+                should_continue=lambda: not (stopped.is_set() or self.history.has_stalled(self.config.train.patience)),
                 on_step=self._record,
                 save=save,
             )
@@ -129,7 +127,7 @@ class FieldTrainer:
     def _raise_nonfinite_loss(self, terms: dict[str, WeightedTerm]) -> NoReturn:
         bad = " and ".join(name for name, term in terms.items() if not torch.isfinite(term.value))
         raise TrainingError(
-            f"step {self.step}: the {bad or 'summed'} term is not finite; {_LOWER_RATES}, or check the cloud for outliers"
+            f"step {self.step}: the {bad or 'summed'} term is not finite; {_LOWER_RATES}, or remove outliers"
         )
 
     def state_dict(self) -> dict[str, Any]:

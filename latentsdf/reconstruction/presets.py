@@ -1,7 +1,7 @@
 """Named configurations: one per method and dimension, sized for two CPU cores or as published.
 
-Settings are in model space, where the farthest point of the cloud is at radius 1 / 1.03. Published lengths are converted
-where a module of `methods` says so; an absorption lambda scales with 1 / length.
+Settings are in model space, where the farthest point of the cloud is at radius 1 / 1.03. Where published lengths are
+converted to it, the modules of `methods` say so.
 """
 
 from collections.abc import Callable

@@ -49,8 +49,8 @@ class Reconstruction:
     """Map between the user's frame and model space."""
     config: ReconstructConfig
     history: list[dict[str, float]] = field(default_factory=list)
-    """One entry per 100 steps, and one for the remaining steps: `step`, `seconds`, and the mean of each loss term before
-    its weight."""
+    """One entry per 100 steps, and one for the remaining steps: `step`, `seconds`, and the mean of each loss term
+    before its weight."""
     phase_field: nn.Module | None = None
     """Method `medial_axis`: maps points (N, d) of model space to v (N,), about 0 on the medial axis, 1 away from it."""
 

@@ -1,7 +1,9 @@
 """IGR: implicit geometric regularization (Gropp et al. 2020, Eqs. 2 and 3).
 
-Loss: mean |u| + mean |grad u - n| + 0.1 mean (|grad u| - 1)^2. The learning rate follows a cosine; the release halves it
-every 2,000 steps. The eikonal term includes surface points; the release's has off-surface points alone.
+Loss: mean |u| + mean |grad u - n| + 0.1 mean (|grad u| - 1)^2.
+
+Differences from the release: the learning rate follows a cosine instead of being halved every 2,000 steps, and the
+eikonal term includes surface points.
 """
 
 from dataclasses import replace
