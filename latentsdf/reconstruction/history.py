@@ -15,7 +15,7 @@ class LossHistory:
     """
 
     def __init__(self) -> None:
-        self.entries: list[dict[str, float]] = []
+        self.entries: list[dict[str, int | float]] = []
         self._window: list[dict[str, float]] = []
 
     def add(self, terms: dict[str, float], step: int, seconds: float) -> bool:

@@ -48,7 +48,7 @@ class Reconstruction:
     similarity: Similarity
     """Map between the user's frame and model space."""
     config: ReconstructConfig
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, int | float]] = field(default_factory=list)
     """One entry per 100 steps, and one for the remaining steps: `step`, `seconds`, and the mean of each loss term
     before its weight."""
     phase_field: nn.Module | None = None
