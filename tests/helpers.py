@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.reconstruction import ReconstructConfig
@@ -102,3 +103,17 @@ def write_disk_truth(path: Path, radius: float = 0.5) -> Path:
     grid = np.hypot(axis[None, :] - 0.3, axis[:, None]) - radius  # indexed [y, x]
     np.savez(path, sdf_grid=grid, grid_axis=axis, surface_points=circle_points(2000, radius) + np.array([0.3, 0.0]))
     return path
+
+
+def oriented_sphere_points(radius: float, count: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Random points (count, 3) on a sphere around the origin, and their unit normals (count, 3)."""
+    normals = np.random.default_rng(round(1000 * radius)).normal(size=(count, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    return radius * normals, normals
+
+
+def flip_byte(path: Path, offset: int = 100) -> None:
+    """Invert one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 0xFF
+    path.write_bytes(bytes(content))

@@ -7,7 +7,7 @@ from torch import nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
-from latentsdf.models.factory import build
+from latentsdf.models.factory import build_network
 from latentsdf.reconstruction.history import LossHistory
 from latentsdf.reconstruction.objective import WeightedTerm, weighted_terms
 from latentsdf.reconstruction.optimizer import FieldOptimizer
@@ -35,7 +35,7 @@ class FieldTrainer:
     def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         torch.manual_seed(config.train.seed)
-        self.network: nn.Module = build(config.model, cloud.dim, config.extent).to(device)
+        self.network: nn.Module = build_network(config.model, cloud.dim, config.extent).to(device)
         self.optimizer = FieldOptimizer(self.network, cloud.dim, config.train)
         self.sampler = CloudSampler(cloud, config, device)
         self.history = LossHistory()

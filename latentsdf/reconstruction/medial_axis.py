@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
-from latentsdf.models.factory import build_phase
+from latentsdf.models.factory import build_phase_field
 from latentsdf.reconstruction.adaptive_cells import AdaptiveCells
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.objective import WeightedTerm
@@ -55,7 +55,7 @@ class MedialAxisTrainer(FieldTrainer):
 
     def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         super().__init__(cloud, config, device)
-        self.phase = build_phase(config.medial, cloud.dim).to(device)
+        self.phase = build_phase_field(config.medial, cloud.dim).to(device)
         self.phase_optimizer = torch.optim.Adam(self.phase.parameters(), lr=config.medial.lr_phase, fused=True)
         self.sampler.point_probabilities = torch.from_numpy(density_weights(cloud.points))
         self.cells = AdaptiveCells(cloud.dim, config.extent)

@@ -46,7 +46,7 @@ class FieldOptimizer:
         if self.grid is not None:
             assert isinstance(self.network, FeaturePyramid)
             self.grid.lr = self.config.lr_grid * scale
-            self.grid.step(*self.network.take_row_gradients())
+            self.grid.step(*self.network.pop_row_gradients())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of each optimizer in use, by name."""

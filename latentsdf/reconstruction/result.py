@@ -22,7 +22,7 @@ from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.validation import require_finite
 from latentsdf.extraction.extract import extract
 from latentsdf.geometry.similarity import Similarity
-from latentsdf.models.factory import build, build_phase
+from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
@@ -232,8 +232,8 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
     if metadata.get("format") != FORMAT:
         raise CheckpointError(f"{folder}: field format {metadata.get('format')}, this version reads {FORMAT}")
     dim = len(similarity.center)
-    network = build(config.model, dim, config.extent).to(device)
-    phase_field = build_phase(config.medial, dim).to(device) if config.method == "medial_axis" else None
+    network = build_network(config.model, dim, config.extent).to(device)
+    phase_field = build_phase_field(config.medial, dim).to(device) if config.method == "medial_axis" else None
     phase_weights = {
         name.removeprefix(_PHASE_PREFIX): value for name, value in weights.items() if name.startswith(_PHASE_PREFIX)
     }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import short_preset
 
-from latentsdf.models.factory import build
+from latentsdf.models.factory import build_network
 from latentsdf.reconstruction.optimizer import FieldOptimizer
 
 
@@ -14,7 +14,7 @@ def test_one_optimizer_per_parameter() -> None:
     """Hidden matrices go to Muon, the features of a pyramid to row-wise Adam, all other parameters to Adam."""
     for method, kinds in (("igr", {"adam"}), ("hotspot", {"adam", "muon"}), ("latentsdf", {"adam", "grid"})):
         config = short_preset(method)
-        network = build(config.model, 2, config.extent)
+        network = build_network(config.model, 2, config.extent)
         optimizer = FieldOptimizer(network, 2, config.train)
         assert set(optimizer.state_dict()) == kinds
         parameters = [p for p in network.parameters() if optimizer.grid is None or p.shape != network.table.shape]
@@ -29,7 +29,7 @@ def test_one_optimizer_per_parameter() -> None:
 def test_step_length(clip: float) -> None:
     """Without momentum the first Adam step has the length of the learning rate, clipped gradient or not."""
     config = short_preset("igr")
-    network = build(config.model, 2, config.extent)
+    network = build_network(config.model, 2, config.extent)
     optimizer = FieldOptimizer(network, 2, replace(config.train, lr_network=1e-3, clip=clip))
     before = [p.detach().clone() for p in network.parameters()]
     network(torch.rand(20, 2)).square().sum().backward()
