@@ -49,7 +49,7 @@ import latentsdf as ls
 from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config
 from latentsdf.data.store import SampleStore
-from latentsdf.extraction.coarse_to_fine import SignedDistance
+from latentsdf.extraction.field import SignedDistance
 from latentsdf.latent.interpolation import smoothness
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.models.derivatives import jet
@@ -75,7 +75,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "heat_alone": HEAT,
     "softplus": SOFTPLUS,
     "softplus_eikonal": SOFTPLUS | EIKONAL,
-    "steik": SOFTPLUS | EIKONAL | {"loss.divergence": 1e-4},
+    "steik": SOFTPLUS | EIKONAL | {"loss.directional_divergence": 1e-4},
     "eikonal_heat_cpu": SOFTPLUS | EIKONAL | HEAT,  # the preset of this name
     "code_norm": {"loss.code": 3e-3},
     "code_squared": {"loss.code": 0.01, "loss.code_prior": "squared"},

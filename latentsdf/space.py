@@ -18,11 +18,11 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.extraction.coarse_to_fine import SignedDistance
 from latentsdf.extraction.extract import Mode, extract
-from latentsdf.extraction.fusion_band import Band
-from latentsdf.geometry.mesh import IDENTITY, Similarity
-from latentsdf.geometry.pointcloud.io import load_target
+from latentsdf.extraction.field import SignedDistance
+from latentsdf.extraction.fusion_band import FusionBand
+from latentsdf.geometry.pointcloud.io import load_mesh_or_points
+from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent import retrieval
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate
@@ -148,7 +148,7 @@ class ShapeSpace:
         if not isinstance(shape, Inversion) or shape.layers is None:
             return code
         layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
-        wanted = (len(self.model.conditioned()), len(code))
+        wanted = (len(self.model.conditioned_layers()), len(code))
         if layers.shape != wanted or not torch.isfinite(layers).all():
             raise ConfigError(
                 f"this space has finite codes by layer of shape {wanted}, got shape {tuple(layers.shape)}"
@@ -189,7 +189,7 @@ class ShapeSpace:
         """
         return self._decode(shape).fused()
 
-    def band(self, shape: CodeLike) -> Band:
+    def band(self, shape: CodeLike) -> FusionBand:
         """Region of model space around the surface in which `fused` uses the overfit branch.
 
         Raises:
@@ -330,7 +330,7 @@ class ShapeSpace:
             FileNotFoundError, MeshError, ConfigError: As for `invert`, for any target.
         """
         config = config or InvertConfig()
-        targets = [load_target(target) if isinstance(target, str | Path) else target for target in targets]
+        targets = [load_mesh_or_points(target) if isinstance(target, str | Path) else target for target in targets]
         if refinement is not None:
             for target in targets:
                 self.require_refinable(target, config)
@@ -362,7 +362,7 @@ class ShapeSpace:
             MeshError: The target is not a whole mesh.
             ConfigError: The model has no feature grid.
         """
-        self.model.shared_grid()
+        self.model.require_grid()
         if config.partial or not isinstance(target, trimesh.Trimesh):
             raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
 

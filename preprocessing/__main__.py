@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.furniture import FAMILIES
@@ -76,13 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print the report on standard output")
     sampling = parser.add_argument_group("sampling")
     for field in dataclasses.fields(SamplingConfig):
-        choices = get_args(field.type) or None
-        kind = str if choices else field.type
+        choices = get_args(field.type) if get_origin(field.type) is Literal else None
         flag = f"--{field.name.replace('_', '-')}"
         default, text = field.default, "(%(default)s)"
         if field.name == "sparse_resolution":
             default, text = None, f"(the largest divisor of --resolution that is at most {_SPARSE})"
-        sampling.add_argument(flag, type=kind, choices=choices, default=default, help=text)
+        sampling.add_argument(flag, type=type(field.default), choices=choices, default=default, help=text)
     return parser
 
 
@@ -103,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"gives it {_SPARSE}",
                 soft_wrap=True,
             )
-    config = SamplingConfig(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(SamplingConfig)})
     try:
+        config = SamplingConfig(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(SamplingConfig)})
         report = _run(arguments, config)
     except (LatentSDFError, OSError) as error:
         show_error(error)

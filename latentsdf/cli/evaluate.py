@@ -47,9 +47,9 @@ def add(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from latentsdf.data.mesh_datasets import find_meshes
     from latentsdf.evaluation.evaluate import evaluate, load_references
-    from latentsdf.geometry.metrics.surface import TAUS
+    from latentsdf.geometry.metrics.surface import F_SCORE_THRESHOLDS
     from latentsdf.latent.inversion.fit_folder import load_fits
-    from latentsdf.rendering.render import comparison_sheet
+    from latentsdf.rendering.sheets import comparison_sheet
 
     refinement = common_args.refinement(arguments)
     if refinement is not None and not arguments.invert:
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         mode=arguments.mode,
         points=arguments.points,
         seed=arguments.seed,
-        taus=tuple(arguments.taus or TAUS),
+        taus=tuple(arguments.taus or F_SCORE_THRESHOLDS),
         against=arguments.reference,
         inversion=InvertConfig(by_layer=not arguments.one_code),
         refinement=refinement,

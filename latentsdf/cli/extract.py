@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("--resume goes on with several shapes: pass --all or several ids, or leave it out")
     kind = Path(f"shape{arguments.suffix}") if several else arguments.out
     meshes.require_writable(kind)
-    if arguments.normals and kind.suffix.lower() not in meshes.WITH_NORMALS:
-        raise ConfigError(f"{kind.name}: normals are written to {', '.join(meshes.WITH_NORMALS)} files")
+    if arguments.normals and kind.suffix.lower() not in meshes.SUFFIXES_WITH_NORMALS:
+        raise ConfigError(f"{kind.name}: normals are written to {', '.join(meshes.SUFFIXES_WITH_NORMALS)} files")
     if several and arguments.out.suffix.lower() in meshes.SUFFIXES:
         raise ConfigError(f"several shapes go into a folder, got --out {arguments.out}; choose files by --suffix")
     common_args.require_folder(arguments.out if several else arguments.out.parent)

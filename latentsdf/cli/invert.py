@@ -11,7 +11,7 @@ from latentsdf.cli import common_args
 from latentsdf.cli.parser import Verbs, verb
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
     import trimesh
@@ -41,7 +41,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.geometry.pointcloud.io import load_target
+    from latentsdf.geometry.pointcloud.io import load_mesh_or_points
     from latentsdf.latent.inversion.invert import BATCH_SIZE
 
     paths: list[Path] = arguments.target
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     alone = len(paths) == 1
     folders = {path: arguments.out if alone else arguments.out / path.stem for path in paths}
     for folder in folders.values():
-        require_free(folder, "fit", overwrite=True)
+        require_writable_output(folder, "fit", overwrite=True)
     space = common_args.load_space(arguments)
     config, refinement = (
         common_args.inversion(arguments, by_layer=not arguments.one_code),
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     reports: dict[Path, dict[str, Any]] = {}
     for path in paths:
         try:
-            target = load_target(path)
+            target = load_mesh_or_points(path)
             if refinement is not None:
                 space.require_refinable(target, config)
                 targets[path] = target

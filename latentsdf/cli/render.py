@@ -57,7 +57,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.rendering.render import animation, turntable
+    from latentsdf.rendering.sheets import render_turntable, save_gif
 
     if arguments.style != "slice" and (arguments.axis != "z" or arguments.offset != 0):
         raise ConfigError("--axis and --offset place a slice; pass --style slice, or leave them out")
@@ -74,8 +74,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         shown = shape_args.queries(space, arguments)
         picture = _sheet({name: _of_shape(space, query, arguments) for name, query in shown.items()})
     if turns:
-        pictures = turntable(picture, _FRAMES)
-        animation(arguments.out, pictures, _MILLISECONDS)
+        pictures = render_turntable(picture, _FRAMES)
+        save_gif(arguments.out, pictures, _MILLISECONDS)
     else:
         pictures = [picture(arguments.azimuth)]
         pictures[0].save(arguments.out)
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _sheet(pictures: "dict[str, Picture]") -> "Picture":
     """One picture as it is, several in a grid with their names under them."""
-    from latentsdf.rendering.render import contact_sheet
+    from latentsdf.rendering.sheets import contact_sheet
 
     names = list(pictures)
     if len(names) == 1:
@@ -105,7 +105,7 @@ def _of_shape(space: "ShapeSpace", query: "CodeLike", arguments: argparse.Namesp
         band = None if general else space.band(query)
         place = {"axis": arguments.axis, "offset": arguments.offset, "size": arguments.size}
         return lambda _: render_slice(field, band=band, device=space.device, **place)
-    traced = space.band(query).for_tracing(space.field(query, "general" if general else "overfit"))
+    traced = space.band(query).tracing_field(space.field(query, "general" if general else "overfit"))
     look = {"size": arguments.size, "elevation": arguments.elevation, "style": arguments.style}
     return lambda azimuth: render_field(traced, azimuth=azimuth, device=space.device, **look)
 

@@ -58,7 +58,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for place, (name, distance) in enumerate(zip(hits.ids, hits.distances, strict=True), start=1):
         console.print(f"{place:3d}  {name}  {distance:.4f}")
     if arguments.out is not None:
-        from latentsdf.rendering.render import contact_sheet, render_mesh
+        from latentsdf.rendering.render import render_mesh
+        from latentsdf.rendering.sheets import contact_sheet
 
         # Bare codes, so that all stand in model space; of added fits an index may not keep them.
         known = {name: distance for name, distance in zip(hits.ids, hits.distances, strict=True) if name in space.ids}

@@ -19,12 +19,18 @@ from rich.table import Table
 
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.data.mesh_datasets import MeshFile
+from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.extraction.extract import Mode
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
-from latentsdf.geometry.metrics.surface import TAUS, Comparison, Reference, compare, require_taus
+from latentsdf.geometry.metrics.surface import (
+    F_SCORE_THRESHOLDS,
+    Reference,
+    SurfaceComparison,
+    compare_surfaces,
+    require_valid_thresholds,
+)
 from latentsdf.latent.inversion.observation import Observation
 from latentsdf.space import CodeLike, ShapeSpace
 from latentsdf.utils.console import track
@@ -50,7 +56,7 @@ class Evaluation:
     field_points: int
     """Points at which fields are compared; 0 for no comparison."""
     seed: int
-    shapes: dict[str, Comparison]
+    shapes: dict[str, SurfaceComparison]
     fields: dict[str, FieldErrors]
     """Of the fused field."""
     failed: dict[str, str]
@@ -134,7 +140,7 @@ def evaluate(
     mode: Mode = "fused",
     points: int = 100_000,
     seed: int = 0,
-    taus: tuple[float, ...] = TAUS,
+    taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
     field_points: int = FIELD_POINTS,
     inversion: InvertConfig | None = None,
@@ -151,7 +157,7 @@ def evaluate(
     """
     if points < 1:
         raise ConfigError(f"figures need at least 1 point a side, got {points}")
-    require_taus(taus)
+    require_valid_thresholds(taus)
     references, failed = _cleaned(references)
     if fits is None:
         codes = _codes(space, references, unseen, inversion, refinement, failed)
@@ -184,13 +190,13 @@ def measure(
     mode: Mode = "fused",
     points: int = 100_000,
     seed: int = 0,
-    taus: tuple[float, ...] = TAUS,
+    taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
     field_points: int = 0,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare what codes decode to with cleaned reference meshes of the same names; as `evaluate` returns it."""
     failed: dict[str, str] = {}
-    shapes: dict[str, Comparison] = {}
+    shapes: dict[str, SurfaceComparison] = {}
     fields: dict[str, FieldErrors] = {}
     reconstructions: dict[str, trimesh.Trimesh] = {}
     with track("evaluating", total=len(codes), unit="shape") as advance:
@@ -202,7 +208,7 @@ def measure(
                 reference = trimesh.Trimesh(to_model(references[name].vertices), references[name].faces, process=False)
                 if field_points > 0:
                     fields[name] = _field_errors(space, code, reference, field_points, seed)
-                shapes[name] = compare(mesh, reference, n=points, seed=seed, taus=taus, against=against)
+                shapes[name] = compare_surfaces(mesh, reference, count=points, seed=seed, taus=taus, against=against)
                 reconstructions[name] = mesh
             except LatentSDFError as error:
                 failed[name] = str(error)
@@ -213,11 +219,11 @@ def measure(
 
 def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:
     points = np.random.default_rng(seed).uniform(-1, 1, (count, 3))
-    exact = stored_solid(reference, SamplingConfig())(points)
+    exact = solid_from_config(reference, SamplingConfig())(points)
     return compare_fields(space.distance(code, points), exact, space.gradient_norm(code, points))
 
 
-def load_references(files: Sequence[MeshFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
+def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
     """Meshes by id (category/id where ids repeat), and the files that could not be read with the reason."""
     repeated = {name for name, count in Counter(file.id for file in files).items() if count > 1}
     loaded: dict[str, trimesh.Trimesh] = {}

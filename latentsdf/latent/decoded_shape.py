@@ -18,8 +18,8 @@ from torch import Tensor
 
 from latentsdf.config.model import Branch
 from latentsdf.config.validation import require_finite
-from latentsdf.extraction.coarse_to_fine import SignedDistance
-from latentsdf.extraction.fusion_band import Band, find_band
+from latentsdf.extraction.field import SignedDistance
+from latentsdf.extraction.fusion_band import FusionBand, find_band
 from latentsdf.latent.inversion.delta import AppliedDelta, Delta
 from latentsdf.models.derivatives import jet
 from latentsdf.models.latent_sdf import LatentSDF
@@ -56,7 +56,7 @@ class DecodedShape:
 
         def distance(points: Tensor) -> Tensor:
             fused = self._decode("general", points)
-            near = band.holds(points)
+            near = band.contains(points)
             if near.any():
                 fused[near] = self._decode("overfit", points[near])
             return fused
@@ -69,7 +69,7 @@ class DecodedShape:
         return lambda points: map_chunks(lambda chunk: jet(field, chunk).gradient.norm(dim=1).detach(), points)
 
     @cached_property
-    def band(self) -> Band:
+    def band(self) -> FusionBand:
         """Region in which s_o is used, the same as `extract` uses at 256^3."""
         return find_band(self.field("general"), band_voxels=self.band_voxels, device=self.code.device)
 
@@ -77,7 +77,7 @@ class DecodedShape:
         refined = self._refined
         lookup = refined.lookup if refined else None
         distance = self.model.branch(branch, points[None], self.code[None], lookup)[0]
-        corrected = branch == "general" or self.model.adds_detail
+        corrected = branch == "general" or self.model.is_residual
         return distance + refined.correction(points) if refined and corrected else distance
 
 

@@ -19,12 +19,11 @@ import os
 import pickle
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -32,11 +31,11 @@ from torch import Tensor
 from latentsdf.config import loader
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
-from latentsdf.utils.output_folders import foreign
+from latentsdf.utils.output_folders import find_other_output
 from latentsdf.utils.safetensors_io import save_tensors
 
 FORMAT = 2
@@ -86,7 +85,7 @@ def save(
     shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
     listing = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
     (aside / "shapes.json").write_text(json.dumps(listing, indent=1))
-    (aside / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False))
+    (aside / "config.yaml").write_text(loader.to_yaml(config))
     (aside / "README.md").write_text(_card(config, len(keys), steps))
     if state is not None:
         torch.save(dict(state), aside / "state.pt")
@@ -174,7 +173,7 @@ def load_config(folder: Path) -> Config:
     needed = ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
-        other = foreign(folder, "space")
+        other = find_other_output(folder, "space")
         raise CheckpointError(
             f"{folder}: not a complete checkpoint, {', '.join(missing)} is missing"
             + (f"; it holds {other}" if other else "")

@@ -9,13 +9,13 @@ from latentsdf.config.training import Config
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.training import checkpoint, distributed, memory_estimate
-from latentsdf.training.train import fit, require_valid
+from latentsdf.training.train import fit
 from latentsdf.training.trainer import Trainer
 from latentsdf.utils import devices
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.malloc import keep_freed_memory
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 
 def extend(
@@ -35,12 +35,11 @@ def extend(
     where wanted. Raises ConfigError when there is nothing to add or another model is asked for, CheckpointError when
     `out` holds a space already, or anything else, and when the store's frame is another one.
     """
-    require_valid(config)
     if distributed.processes() > 1:
         raise ConfigError("a space is extended by one process; run `latentsdf train --extend` without torchrun")
     space, out = Path(space), Path(out)
     keep_freed_memory()
-    require_free(out, "space", overwrite=overwrite)
+    require_writable_output(out, "space", overwrite=overwrite)
     where = devices.resolve(device)
     trained = checkpoint.load(space, where)
     store = SampleStore.open(data)

@@ -7,37 +7,18 @@ from threading import Event
 from typing import Any
 
 from latentsdf.config.training import Config
-from latentsdf.config.validation import require_in_range
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.training import checkpoint, distributed, memory_estimate
 from latentsdf.training.logger import TrainingLogger, open_training_logger
-from latentsdf.training.losses import schedule_value
 from latentsdf.training.trainer import Trainer
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils import devices
 from latentsdf.utils.console import console
-from latentsdf.utils.errors import CheckpointError, ConfigError
-from latentsdf.utils.interrupts import stop_between_steps
+from latentsdf.utils.errors import CheckpointError
+from latentsdf.utils.interrupts import defer_interrupts
 from latentsdf.utils.malloc import keep_freed_memory
-from latentsdf.utils.output_folders import require_free
-
-_LEAST = {
-    "train.steps": 1,
-    "train.shapes_per_batch": 1,
-    "train.points_per_shape": 2,
-    "train.refresh_steps": 1,
-    "train.halve_epochs": 1,
-    "train.log_every": 1,
-    "loss.regularizer_points": 1,
-    "model.code_dim": 1,
-    "model.grid.resolution": 1,
-    "model.grid.channels": 1,
-    "model.general.width": 1,
-    "model.general.depth": 1,
-    "model.overfit.depth": 1,
-}
-_POSITIVE = ("train.memory_gb", "loss.heat_lambda", "model.band_voxels")
+from latentsdf.utils.output_folders import require_writable_output
 
 
 def train(
@@ -57,7 +38,6 @@ def train(
     CheckpointError where `out` holds a space already, or anything else.
     """
     config = config or Config()
-    require_valid(config)
     out = Path(out)
     keep_freed_memory()
     _check_output(out, config, resume=resume, overwrite=overwrite)
@@ -78,7 +58,7 @@ def train(
 def fit(run: Trainer, out: Path, write: Callable[[], None]) -> dict[str, float]:
     """Run the loop in its context, writing the checkpoint now and then and at the end; returns the last metrics."""
     out.mkdir(parents=True, exist_ok=True)
-    with run, stop_between_steps() as stopped:
+    with run, defer_interrupts() as stopped:
         run.pool.fill(run.step)
         if run.context.is_main_process:
             with open_training_logger(out, run.config.train, run.step) as logger:
@@ -146,37 +126,6 @@ def _agreed(run: Trainer, stopped: Event) -> bool:
     return bool(stop)
 
 
-def require_valid(config: Config) -> None:
-    """ConfigError for a setting with which nothing could be trained, or a part would be off in silence."""
-    require_in_range(config, _LEAST, positive=_POSITIVE, shares=("train.lr_final", "train.beta2"))
-    if config.train.beta2 == 1:
-        raise ConfigError("train.beta2 must be below 1, got 1: Adam would never learn the size of its steps")
-    schedule_value(config.loss.heat_lambda, 0.0)
-    for name in ("warp", "general", "overfit"):
-        branch = getattr(config.model, name)
-        if branch.width > 0 and branch.skip > branch.depth:
-            raise ConfigError(f"model.{name}.skip must be a hidden layer, 0 to {branch.depth}, got {branch.skip}")
-    if config.train.samples == "points":
-        _require_valid_on_points(config)
-    elif config.loss.normals > 0:
-        raise ConfigError("loss.normals compares gradients at points of the surface; set train.samples: points too")
-
-
-def _require_valid_on_points(config: Config) -> None:
-    """ConfigError for what points of the surface cannot train."""
-    loss = config.loss
-    if config.model.overfit.width > 0:
-        raise ConfigError(
-            "train.samples: points trains the general branch alone; set model.overfit.width to 0, as configs/igr.yaml "
-            "does"
-        )
-    if loss.eikonal <= 0:
-        raise ConfigError(
-            "on points of the surface alone a field of zeros is perfect; train.samples: points needs loss.eikonal "
-            "above 0"
-        )
-
-
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
     """Refuse to lose a trained space or anything else, or to resume another one."""
     if resume:
@@ -189,7 +138,9 @@ def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -
                 f"('{config.preset}') in {', '.join(changed)}; pass the same --config, or another --out"
             )
     else:
-        require_free(out, "space", overwrite=overwrite, instead="pass --resume, --overwrite, or another --out")
+        require_writable_output(
+            out, "space", overwrite=overwrite, instead="pass --resume, --overwrite, or another --out"
+        )
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

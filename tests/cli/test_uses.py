@@ -19,7 +19,8 @@ from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import save
 from latentsdf.latent.geodesic import step_lengths
 from latentsdf.latent.interpolation import interpolate, smoothness
-from latentsdf.rendering.render import animation, render_field, render_mesh, tracing_cost, turntable
+from latentsdf.rendering.render import render_field, render_mesh, tracing_cost
+from latentsdf.rendering.sheets import render_turntable, save_gif
 from latentsdf.rendering.slices import render_slice
 from latentsdf.space import ShapeSpace
 
@@ -111,7 +112,7 @@ def test_what_cannot_be_made_is_refused(space: ShapeSpace) -> None:
         (lambda: render_slice(_ball, spacing=0.0), "a positive spacing"),
         (lambda: render_field(_ball, style="wire"), "style must be one of shaded, normals, depth"),  # type: ignore[arg-type]
         (lambda: render_field(_ball, size=0), "at least 1 pixel"),
-        (lambda: turntable(lambda _: Image.new("RGB", (1, 1)), 1), "at least 2 frames"),
+        (lambda: render_turntable(lambda _: Image.new("RGB", (1, 1)), 1), "at least 2 frames"),
     ):
         with pytest.raises(ls.ConfigError, match=message):
             call()
@@ -168,8 +169,8 @@ def test_a_slice_shows_inside_surface_and_levels() -> None:
 
 def test_an_animation_holds_every_picture(tmp_path: Path) -> None:
     box = trimesh.creation.box((1, 0.5, 0.2))
-    pictures = turntable(lambda azimuth: render_mesh(box, azimuth=azimuth, size=32, fit=False), 4)
-    animation(tmp_path / "turn.gif", pictures, 50)
+    pictures = render_turntable(lambda azimuth: render_mesh(box, azimuth=azimuth, size=32, fit=False), 4)
+    save_gif(tmp_path / "turn.gif", pictures, 50)
     with Image.open(tmp_path / "turn.gif") as gif:
         assert gif.n_frames == 4 and gif.info["duration"] == 50  # type: ignore[attr-defined]
     assert not np.array_equal(np.asarray(pictures[0]), np.asarray(pictures[1]))
@@ -240,8 +241,11 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_work(
         (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),
-        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lrr", "1"], "did you mean 'lr'"),
-        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is no value"),
+        (
+            ["reconstruct", str(points), "--out", str(tmp_path / "out"), "--train.lr_netwrk", "1"],
+            "did you mean 'train.lr_network'",
+        ),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--train.lr_network", "[1"], "'[1' is no value"),
         (["reconstruct", str(empty), "--out", str(tmp_path / "out")], "empty.npy"),
         (["reconstruct", str(words), "--out", str(tmp_path / "out")], "a table of real numbers"),
         (["invert", *space, str(empty), "--out", str(tmp_path / "out")], "empty.npy: the file is empty"),

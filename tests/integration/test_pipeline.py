@@ -24,9 +24,10 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config
 from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
-from latentsdf.geometry.mesh import Similarity, load, normalize, save
+from latentsdf.geometry.mesh import load, normalize, save
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.metrics.surface import compare
+from latentsdf.geometry.metrics.surface import compare_surfaces
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.observation import observe
 from latentsdf.space import ShapeSpace
 from latentsdf.training import checkpoint, objective
@@ -193,7 +194,7 @@ def test_folders_of_inversions_are_evaluated_against_their_meshes(
     way = json.loads((fits / "a" / "report.json").read_text())["similarity"]
     to_model = Similarity(tuple(way["center"]), way["scale"]).to_model
     both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
-    expected = compare(*both, n=500).as_dict()
+    expected = compare_surfaces(*both, count=500).as_dict()
     assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)
     assert cli.main([*command, "--fits", str(fits / "renamed")]) == 0
     assert set(json.loads(capsys.readouterr().out)["shapes"]) == {"b"}
@@ -306,7 +307,7 @@ def test_interpolation_starts_and_ends_at_its_shapes(space: ShapeSpace) -> None:
 def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_outside(space: ShapeSpace) -> None:
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
-    held = space.band("table_0000").holds(points)
+    held = space.band("table_0000").contains(points)
     assert 0.01 < held.float().mean() < 0.3
     expected = torch.where(held, overfit, general).numpy()
     np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
@@ -334,7 +335,7 @@ def test_points_that_are_not_finite_are_counted_and_refused(space: ShapeSpace) -
         lambda: space.field("table_0000", "general")(broken),
         lambda: space.field("table_0000", "overfit")(broken),
         lambda: space.fused("table_0000")(broken),
-        lambda: space.band("table_0000").holds(broken),
+        lambda: space.band("table_0000").contains(broken),
     ):
         with pytest.raises(ls.ConfigError, match="3 of 5 points are not finite numbers; leave them out"):
             call()
@@ -389,7 +390,7 @@ def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoin
 @pytest.mark.parametrize("branch", ["general", "overfit"])
 def test_eikonal_and_heat_terms_train_on_either_branch(branch: str, store_path: Path) -> None:
     loss = replace(small_config().loss, eikonal=0.1, heat=0.1, regularizer_points=64)
-    loss = replace(loss, eikonal_branch=branch, heat_branch=branch)  # type: ignore[arg-type]
+    loss = replace(loss, regularizer_branch=branch)  # type: ignore[arg-type]
     config = replace(small_config(steps=40), loss=loss)
     run = new_trainer(store_path, config)
     first = run.train_step()
@@ -429,7 +430,7 @@ def test_bad_queries_are_refused(space: ShapeSpace) -> None:
     with pytest.raises(ls.ConfigError, match="not finite"):
         space.extract(np.full(8, np.nan))
     for array, message in (
-        (np.zeros((3, 3)), "3 points say too little about a shape; at least 100"),
+        (np.zeros((3, 3)), "3 points are too few for a shape; at least 100"),
         (np.zeros((200, 3)), "only 1 of 200 points are different"),
         (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
         (np.zeros((200, 5)), r"got shape \(200, 5\)"),

@@ -20,10 +20,11 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsdf.models.feature_grid import cells, corner_rows, corner_weights, gather
+from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
+from latentsdf.utils.lattice import containing_cells
 
 _FORMAT = 1
 
@@ -117,9 +118,9 @@ class Correction:
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
         """Correction (N,) at points (N, 3)."""
-        lower = cells(points, self._resolution)
-        weights = corner_weights(points, lower, self._resolution)
-        return gather(self._table, corner_rows(lower, self._resolution), weights).squeeze(1)
+        lower = containing_cells(points, self._resolution)
+        weights = trilinear_weights(points, lower, self._resolution)
+        return interpolate_rows(self._table, corner_rows(lower, self._resolution), weights).squeeze(1)
 
 
 class AppliedDelta:
@@ -140,7 +141,7 @@ class AppliedDelta:
                 "the delta was refined for another space or another code, so it does not fit; "
                 "use the space and the code it was written with, or refine again"
             )
-        self._grid = grid = model.shared_grid()
+        self._grid = grid = model.require_grid()
         device = code.device
         self._slot = row_slots(torch.from_numpy(delta.rows).to(device), len(grid.table))
         nothing = torch.zeros(1, grid.channels, device=device)
@@ -149,10 +150,12 @@ class AppliedDelta:
 
     def lookup(self, canonical: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Features G + dG (N, C) at canonical points (N, 3)."""
-        lower = cells(canonical, self._grid.resolution)
+        lower = containing_cells(canonical, self._grid.resolution)
         rows = corner_rows(lower, self._grid.resolution)
-        weights = corner_weights(canonical, lower, self._grid.resolution)
-        return gather(self._grid.table, rows, weights) + gather(self._features, self._slot[rows], weights)
+        weights = trilinear_weights(canonical, lower, self._grid.resolution)
+        return interpolate_rows(self._grid.table, rows, weights) + interpolate_rows(
+            self._features, self._slot[rows], weights
+        )
 
 
 def row_slots(rows: Int[Tensor, " U"], count: int) -> Int[Tensor, " V"]:

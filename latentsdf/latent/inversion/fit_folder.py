@@ -22,11 +22,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Delta
 from latentsdf.latent.retrieval import Hits
 from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 _REPORT, _CODE, _LAYERS, _DELTA, _MESH = "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply"
 
@@ -49,7 +49,7 @@ class Inversion:
     delta: Delta | None = None
     """Detail added by `ShapeSpace.refine`; None for a fit that was not refined."""
     layers: Float[NDArray[np.float32], "N L"] | None = None
-    """One code for each conditioned layer (N, L) (`LatentSDF.conditioned`), decoded instead of `code`; or None."""
+    """One code per layer of `LatentSDF.conditioned_layers`, (N, L), decoded instead of `code`; or None."""
     space: str = ""
     """Fingerprint of the space to which the code belongs; empty when unknown."""
 
@@ -81,7 +81,7 @@ class Inversion:
             >>> space.extract(ls.load_fit("fit"))
         """
         folder = Path(folder)
-        require_free(folder, "fit", overwrite=True)
+        require_writable_output(folder, "fit", overwrite=True)
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / _CODE, self.code)
         if self.layers is not None:

@@ -38,7 +38,7 @@ from latentsdf.latent import levenberg_marquardt
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.utils.devices import product_type
+from latentsdf.utils.devices import matmul_dtype
 
 PLACEMENT_SIZE = 5
 _BRANCHES: tuple[Branch, Branch] = ("general", "overfit")
@@ -155,7 +155,7 @@ class Solver:
     def product_dtype(self) -> torch.dtype:
         """Precision of the products in the Jacobian. Three digits suffice: each step is tried before it is accepted."""
         like = self.prior.mean
-        return product_type(like.device) if like.dtype == torch.float32 else like.dtype
+        return matmul_dtype(like.device) if like.dtype == torch.float32 else like.dtype
 
     @cached_property
     def precision(self) -> Float[Tensor, "D D"]:
@@ -199,8 +199,8 @@ class _FitProblems:
             residual = _residual(distance, samples)
             has_gradient = (residual != 0) & (residual.abs() < _MAX_RESIDUAL)
             weight = weight * has_gradient / (residual.square() + _SMOOTHING**2).sqrt()
-            by_placement = _by_placement(points - placements[:, None, 2:], branch.by_point, distance * scale)
-            by_coordinate = (branch.by_code @ solver.prior.basis).flatten(2)
+            by_placement = _by_placement(points - placements[:, None, 2:], branch.point_gradient, distance * scale)
+            by_coordinate = (branch.code_gradient @ solver.prior.basis).flatten(2)
             jacobian = torch.cat((by_coordinate, by_placement * solver.placement_std), dim=2) / scale[..., None]
             weighted = jacobian * weight[..., None]
             hessian += weighted.mT @ jacobian

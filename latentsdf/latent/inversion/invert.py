@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.config.inversion import InvertConfig
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.latent.inversion.gauss_newton import PLACEMENT_SIZE, Fits, Samples, Solver, apply_placement
 from latentsdf.latent.inversion.observation import Observation, orient_observation
@@ -122,7 +122,7 @@ def _invert_batch(
     codes = decoded = solver.codes(fits.coordinates)
     if steps_by_layer:
         fixed = torch.zeros_like(solver.placement_std)
-        by_layer = replace(solver, placement_std=fixed, layers=len(solver.model.conditioned()))
+        by_layer = replace(solver, placement_std=fixed, layers=len(solver.model.conditioned_layers()))
         fits = by_layer.initialize(codes, fits.placements, many)
         for number in range(_rounds_by_layer(observations, config)):
             if number > 0:

@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from latentsdf.config.inversion import Frame
 from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh import IDENTITY, Similarity
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
-from latentsdf.geometry.pointcloud.io import load_target
-from latentsdf.geometry.pointcloud.point_cloud import as_table, read_cloud, require_usable
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
+from latentsdf.geometry.pointcloud.io import load_mesh_or_points
+from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
+from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent.inversion.sdf_bounds import DistanceBounds, distance_bounds
 from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.utils.errors import MeshError
@@ -76,7 +76,7 @@ def observe(
     """Convert a mesh, an array of points or samples, or a file of either to an observation.
 
     Args:
-        target: Mesh, array (N, 3), (N, 6) or (N, 4), or a file that `geometry.pointcloud.io.load_target` reads.
+        target: Mesh, array (N, 3), (N, 6) or (N, 4), or a file that `geometry.pointcloud.io.load_mesh_or_points` reads.
         normalization: The space's normalization, which maps meshes and points from the user's frame to model space.
         samples: Number of samples of a mesh.
         seed: Seed of the samples.
@@ -88,7 +88,7 @@ def observe(
             samples outside model space or away from the surface.
     """
     if isinstance(target, str | Path):
-        target = load_target(target)
+        target = load_mesh_or_points(target)
     rng = np.random.default_rng(seed)
     normalization = "none" if frame == "model" else normalization
     if isinstance(target, trimesh.Trimesh):
@@ -101,7 +101,7 @@ def observe(
         return _observation(_from_signed(table), IDENTITY)
     if table.shape[1] == 2:
         raise MeshError(f"a space holds solids, got points in the plane, shape {table.shape}; see `reconstruct`")
-    cloud = read_cloud(table, normalization=normalization)
+    cloud = prepare_point_cloud(table, normalization=normalization)
     points, normals = cloud.points, cloud.normals
     if len(points) > _MAX_POINTS:
         kept = rng.choice(len(points), _MAX_POINTS, replace=False)
@@ -128,7 +128,7 @@ def _from_mesh(model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generat
     noise = rng.normal(size=surface.shape) * np.repeat(_NEAR_STDS, count)[:, None]
     uniform = rng.uniform(-1, 1, (count, 3))
     points = np.concatenate((np.clip(surface + noise, -1, 1), uniform))
-    distance = stored_solid(model_mesh, SamplingConfig())(points)
+    distance = solid_from_config(model_mesh, SamplingConfig())(points)
     return DistanceBounds(points, distance, distance)
 
 
@@ -139,7 +139,7 @@ def _from_part(model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int)
 
 
 def _from_signed(array: NDArray[np.float64]) -> DistanceBounds:
-    require_usable("", array)
+    require_usable_points("", array)
     points, distance = array[:, :3], array[:, 3]
     if np.abs(points).max() > _MAX_COORDINATE:
         raise MeshError(

@@ -23,17 +23,18 @@ from torch import Tensor
 
 from latentsdf.config.inversion import RefineConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh import Similarity
-from latentsdf.geometry.mesh_sdf.sampling import band_width, lattice_points
+from latentsdf.geometry.lattice import band_width, lattice_points
 from latentsdf.geometry.mesh_sdf.solid import Solid
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, row_slots
-from latentsdf.models.feature_grid import cells, corner_rows, corner_weights, gather
+from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses import data_term
 from latentsdf.training.lr_schedule import cosine
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils.chunks import map_chunks, split_chunks
+from latentsdf.utils.lattice import containing_cells
 from latentsdf.utils.malloc import keep_freed_memory
 
 _CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be trained
@@ -73,8 +74,8 @@ def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: Refine
     cleaned, _ = meshes.clean(mesh)
     model_mesh = trimesh.Trimesh(similarity.to_model(cleaned.vertices), cleaned.faces, process=False)
     solid = Solid(model_mesh, band_width(config.resolution, config.sheet_thickness))
-    lattice = solid.sparse(config.lattice).distance.reshape((config.lattice + 1,) * 3)
-    band = solid.band(config.resolution, config.band_voxels)
+    lattice = solid.full_lattice(config.lattice).distance.reshape((config.lattice + 1,) * 3)
+    band = solid.narrow_band(config.resolution, config.band_voxels)
     points = lattice_points(band.index, config.resolution)
     return Detail(points, band.distance, lattice)
 
@@ -169,7 +170,7 @@ class _FeatureOptimizer:
         started: float,
     ) -> None:
         self._model, self._code, self._config, self._started = model, code, config, started
-        grid = model.shared_grid()
+        grid = model.require_grid()
         self._resolution = grid.resolution
         device = code.device
         with torch.no_grad():
@@ -199,12 +200,15 @@ class _FeatureOptimizer:
         device = self._canonical.device
         pick = torch.randint(len(self._canonical), (self._config.points,), generator=self._generator).to(device)
         points = self._canonical[pick]
-        lower = cells(points, self._resolution)
-        weights = corner_weights(points, lower, self._resolution)
+        lower = containing_cells(points, self._resolution)
+        weights = trilinear_weights(points, lower, self._resolution)
         slots = self._slot[corner_rows(lower, self._resolution)]
         self._table.grad = None
         predicted = self._model.decode_overfit(
-            points[None], self._code[None], lambda _: gather(self._table, slots, weights), self._general[pick][None]
+            points[None],
+            self._code[None],
+            lambda _: interpolate_rows(self._table, slots, weights),
+            self._general[pick][None],
         )[0]
         loss = data_term(predicted, self._distance[pick])
         loss.backward()  # type: ignore[no-untyped-call]
@@ -223,5 +227,5 @@ def _rows_read(canonical: Float[Tensor, "N 3"], resolution: int) -> Int[Tensor, 
     """Sorted grid rows that trilinear lookups at canonical points read."""
     read = torch.zeros((resolution + 1) ** 3, dtype=torch.bool, device=canonical.device)
     for chunk in split_chunks(canonical):
-        read[corner_rows(cells(chunk, resolution), resolution)] = True
+        read[corner_rows(containing_cells(chunk, resolution), resolution)] = True
     return torch.nonzero(read).squeeze(1)

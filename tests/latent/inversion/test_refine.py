@@ -15,7 +15,7 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.geometry.mesh import clean, load, normalize, save
-from latentsdf.geometry.metrics.surface import compare
+from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.latent.inversion.delta import AppliedDelta, Delta, fingerprint
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.latent.inversion.refine import Detail, observe_detail, refine
@@ -71,8 +71,8 @@ def test_every_use_takes_the_delta_along(space: ShapeSpace, fit: Inversion, refi
     for branch in ("general", "overfit"):
         assert not torch.equal(space.field(refined, branch)(points), space.field(fit, branch)(points))  # type: ignore[arg-type]
     band = space.band(refined)
-    assert not torch.equal(band.holds(points), space.band(fit).holds(points))
-    held = space.band(refined).holds(points)
+    assert not torch.equal(band.contains(points), space.band(fit).contains(points))
+    held = space.band(refined).contains(points)
     expected = torch.where(held, space.field(refined, "overfit")(points), space.field(refined, "general")(points))
     np.testing.assert_allclose(space.distance(refined, points.numpy()), expected.numpy(), atol=1e-6)
 
@@ -213,7 +213,10 @@ def test_a_refined_folder_is_used_by_every_command(
     assert cli.main(invert) == 0
     assert not (folder / "delta.npz").exists()
     plain = load(folder / "mesh.ply")
-    assert compare(again, unseen, 2000).to_reference_mean < compare(plain, unseen, 2000).to_reference_mean
+    assert (
+        compare_surfaces(again, unseen, 2000).to_reference_mean
+        < compare_surfaces(plain, unseen, 2000).to_reference_mean
+    )
     assert {n: b for n, b in files_of(space_path).items() if n in before and "index" not in n} == {
         n: b for n, b in before.items() if "index" not in n
     }
