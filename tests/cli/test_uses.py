@@ -1,7 +1,6 @@
 """Paths, new shapes and pictures: analytic spheres where they tell, else the four tables."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -11,14 +10,12 @@ import torch
 import trimesh
 from helpers import files_of
 from PIL import Image
-from safetensors.torch import save_file
 
 import latentsdf as ls
 from latentsdf import cli
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import save
-from latentsdf.latent.geodesic import step_lengths
-from latentsdf.latent.interpolation import interpolate, smoothness
+from latentsdf.latent.interpolation import interpolate
 from latentsdf.rendering.render import render_field, render_mesh, tracing_cost
 from latentsdf.rendering.sheets import render_turntable, save_gif
 from latentsdf.rendering.slices import render_slice
@@ -37,66 +34,6 @@ def _ball(points: torch.Tensor) -> torch.Tensor:
 def _size(picture: Path) -> tuple[int, int]:
     with Image.open(picture) as opened:
         return opened.size
-
-
-def test_the_shortest_path_is_shorter_and_steadier_and_keeps_its_ends(space: ShapeSpace) -> None:
-    ends = ("table_0000", "table_0001", "table_0002")
-    straight = space.interpolate(*ends, steps=9)
-    shortest = space.interpolate(*ends, steps=9, method="shortest")
-    for step, name in zip((0, 4, 8), ends, strict=True):
-        np.testing.assert_allclose(shortest[step], space.code(name).numpy(), atol=1e-6)
-    for leg in (slice(0, 5), slice(4, 9)):
-        plain, short = (step_lengths(space.model, torch.from_numpy(path[leg])) for path in (straight, shortest))
-        assert short.square().sum() < plain.square().sum()
-        assert short.std() / short.mean() < 0.2
-
-
-def test_a_spherical_path_turns_at_constant_speed_and_there_is_none_between_opposite_codes() -> None:
-    ends = np.array([[2, 0, 0], [0, 4, 0], [0, 0, 4], [0, 0, 8]], dtype=np.float32)
-    path = interpolate(ends, 10, "spherical")
-    angle = np.radians([0, 30, 60, 90])
-    turned = np.stack((np.cos(angle), np.sin(angle), np.zeros(4)), axis=1) * np.linspace(2, 4, 4)[:, None]
-    np.testing.assert_allclose(path[:4], turned, atol=1e-5)
-    np.testing.assert_allclose(path[6:, 2], [4, 16 / 3, 20 / 3, 8], rtol=1e-5)
-    code = np.random.default_rng(0).normal(size=(1, 8)).astype(np.float32)
-    for other in (-code, -3 * code, np.float32(1e-5) * code[:, ::-1] - code):
-        with pytest.raises(ls.ConfigError, match="opposite directions.*use linear"):
-            interpolate(np.concatenate((code, other)), 5, "spherical")
-        np.testing.assert_allclose(interpolate(np.concatenate((code, other)), 3)[1], (code + other)[0] / 2, atol=1e-6)
-    # Nearly so, the arc is still the one that the codes span.
-    aside = np.array([[1, 0], [-1, 0.01]], dtype=np.float32)
-    middle = interpolate(aside, 3, "spherical")[1]
-    np.testing.assert_allclose(middle, (0.005, 1), atol=1e-4)
-
-
-def test_smoothness_tells_steady_from_jerky() -> None:
-    sizes = {"steady": (0.3, 0.4, 0.5, 0.6), "jerky": (0.3, 0.32, 0.58, 0.6)}
-    found = {n: smoothness([trimesh.creation.icosphere(4, r) for r in radii]) for n, radii in sizes.items()}
-    np.testing.assert_allclose(found["steady"].travel, 0.1, rtol=0.03)
-    assert found["steady"].variation < 0.03 < 0.9 < found["jerky"].variation
-    two = trimesh.util.concatenate([trimesh.creation.icosphere(1).apply_translation((x, 0, 0)) for x in (0, 5)])
-    assert smoothness([two, two]).pieces == [2, 2]
-
-
-def test_new_shapes_come_from_the_distribution_of_the_codes(space: ShapeSpace) -> None:
-    codes = space.codes.numpy()
-    np.testing.assert_allclose(space.mean(), codes.mean(0), atol=1e-6)
-    np.testing.assert_allclose(space.direction(0, [0.0])[0], space.mean(), atol=1e-6)
-    drawn = space.sample(20_000, seed=3)
-    np.testing.assert_allclose(drawn.mean(0), space.mean(), atol=0.05 * drawn.std(0).max())
-    first = np.linalg.svd(codes - codes.mean(0))[2][0]
-    spread = space.direction(0, [-1.0, 1.0])
-    assert abs(first @ (spread[1] - spread[0])) == pytest.approx(np.linalg.norm(spread[1] - spread[0]), rel=1e-4)
-    assert drawn.std(0).max() <= np.linalg.norm(spread[1] - spread[0]) / 2 * 1.05
-    terms = (1.0, "table_0001"), (-1.0, "table_0000"), (1.0, "table_0000")
-    np.testing.assert_allclose(space.combine(*terms), space.code("table_0001").numpy(), atol=1e-5)
-
-
-def test_a_code_that_its_owner_changes_has_another_band(space: ShapeSpace) -> None:
-    code = space.code("table_0000").numpy().copy()
-    first, again = space.band(code), space.band(code)
-    code[:] = space.code("table_0001")
-    assert again is first and space.band(code).cells.shape != first.cells.shape
 
 
 def test_what_cannot_be_made_is_refused(space: ShapeSpace) -> None:
@@ -408,41 +345,6 @@ def test_an_old_mesh_stays_until_the_new_one_is_there(
     assert set(after) == {"code.npy", "report.json"} and after["code.npy"] != before["code.npy"]
 
 
-def test_a_space_whose_folder_takes_no_index_is_searched_all_the_same(space_path: Path, tmp_path: Path) -> None:
-    shutil.copytree(space_path, tmp_path / "copy", ignore=shutil.ignore_patterns("index*"))
-    (tmp_path / "copy" / "index.faiss").mkdir()
-    assert ls.load(tmp_path / "copy", "cpu").nearest("table_0001", 1).ids == ["table_0001"]
-    assert not list((tmp_path / "copy").glob("*.json.next"))
-
-
-def test_an_index_of_other_codes_is_built_anew_and_the_old_one_is_kept(
-    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
-    space = ls.load(folder, "cpu")
-    for turn in ("", "2"):
-        index = space.index()
-        index.add(np.full((1, 8), 3, dtype=np.float32), ["mine"])
-        index.save(folder)
-        added = files_of(folder)
-        newer = (folder / "codes.safetensors").stat().st_mtime + 100
-        codes = space.codes.flip(0).contiguous()
-        save_file({"codes": codes}, folder / "codes.safetensors")
-        os.utime(folder / "index.faiss", (newer, newer))  # by its time the index would pass
-        space = ls.load(folder, "cpu")
-        capsys.readouterr()
-        assert space.nearest(codes[1].numpy(), 5).ids[0] == space.ids[1] and "mine" not in space.index().ids
-        said = capsys.readouterr().err
-        assert "of another space" in said and f"kept as index.faiss.old{turn} and index.json.old{turn}" in said
-        for name in ("index.faiss", "index.json"):
-            assert (folder / f"{name}.old{turn}").read_bytes() == added[name]
-    capsys.readouterr()
-    ls.load(folder, "cpu").nearest("table_0000")
-    assert capsys.readouterr().err == ""
-    assert len(list(folder.glob("index*"))) == 6
-
-
 def test_fits_come_into_the_index_and_go_by_command(
     space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -472,11 +374,3 @@ def test_fits_come_into_the_index_and_go_by_command(
         assert message in " ".join(capsys.readouterr().err.split())
     assert retrieve("--remove", "lamp", "--kind", "auto") == {"kind": "flat", "codes": 4}
     assert "lamp" not in retrieve(*query)["ids"]  # type: ignore[operator]
-
-
-def test_what_is_left_of_a_damaged_index_is_kept(space_path: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
-    (folder / "index.json").write_text("not JSON")  # its codes are gone
-    assert ls.load(folder, "cpu").nearest("table_0001", 1).ids == ["table_0001"]
-    assert (folder / "index.json.old").read_text() == "not JSON" and not (folder / "index.faiss.old").exists()

@@ -15,7 +15,6 @@ import torch
 import trimesh
 import yaml
 from helpers import new_trainer, small_config
-from scipy.spatial import cKDTree
 
 import latentsdf as ls
 from latentsdf import cli
@@ -24,11 +23,9 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config
 from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
-from latentsdf.geometry.mesh import load, normalize, save
-from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.mesh import load, save
 from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.geometry.similarity import Similarity
-from latentsdf.latent.inversion.observation import observe
 from latentsdf.space import ShapeSpace
 from latentsdf.training import checkpoint, objective
 from latentsdf.training import train as training
@@ -51,60 +48,6 @@ def test_training_reaches_its_bounds(space: ShapeSpace, space_path: Path) -> Non
     assert not evaluation.failed and len(evaluation.shapes) == 4
     assert summary["to_reference_mean"]["median"] < 0.008
     assert summary["f_score_002"]["median"] > 0.9
-
-
-def test_meshes_come_back_in_their_own_frame(space: ShapeSpace) -> None:
-    original = furniture("table", 1)
-    assert np.allclose(space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
-
-
-def test_normals_come_in_the_frame_of_the_shape_and_into_its_files(space: ShapeSpace, tmp_path: Path) -> None:
-    way = Similarity((3.0, 0.0, -1.0), 0.5, 0.7)
-    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.0, True, way)
-    mesh = space.extract(fit, 32, normals=True)
-    slope = np.stack(
-        [
-            space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices + step)).float()).numpy()
-            - space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices - step)).float()).numpy()
-            for step in 2e-3 * np.eye(3)
-        ],
-        axis=1,
-    )
-    along = (slope / np.linalg.norm(slope, axis=1, keepdims=True) * mesh.vertex_normals).sum(axis=1)
-    assert np.median(along) > 0.999 and (along > 0.9).mean() > 0.75  # on creases differences mix both sides
-    for suffix in (".ply", ".glb", ".obj"):
-        save(mesh, tmp_path / f"a{suffix}")
-        (again,) = trimesh.load_scene(tmp_path / f"a{suffix}", process=False).geometry.values()
-        assert "vertex_normals" in again._cache
-        _, same = cKDTree(mesh.vertices).query(again.vertices)
-        np.testing.assert_allclose(again.vertex_normals, mesh.vertex_normals[same], atol=1e-4)
-    assert "vertex_normals" not in space.extract(fit, 32)._cache
-
-
-def test_a_training_shape_retrieves_itself_from_its_mesh_and_from_its_points(space: ShapeSpace) -> None:
-    for seed in range(4):
-        fit = space.invert(furniture("table", seed), FAST)
-        assert space.nearest(fit, k=2).ids[0] == f"table_{seed:04d}"
-        assert fit.history[-5:].mean() < fit.history[:3].mean() * 1.5
-    cloud = furniture("table", 2).sample(3000)
-    assert space.nearest(space.invert(cloud, FAST), k=1).ids == ["table_0002"]
-
-
-def test_many_observations_in_one_batch_equal_one_at_a_time_in_quality(space: ShapeSpace) -> None:
-    targets = [furniture("table", seed) for seed in (0, 3)]
-    together = space.invert_many(targets, FAST)
-    for target, fit in zip(targets, together, strict=True):
-        assert fit.residual < 2 * space.invert(target, FAST).residual + 1e-3
-
-
-def test_the_prior_weighs_the_same_alone_and_in_a_batch(space: ShapeSpace) -> None:
-    strong = replace(FAST, prior=1.0)
-    targets = [furniture("table", seed) for seed in (0, 1, 2, 3)]
-    mean = space.codes.mean(0).numpy()
-    alone = np.linalg.norm(space.invert(targets[0], strong).code - mean)
-    together = np.linalg.norm(space.invert_many(targets, strong)[0].code - mean)
-    free = np.linalg.norm(space.invert(targets[0], FAST).code - mean)
-    assert abs(together - alone) < 0.1 * free and alone < 0.5 * free
 
 
 def test_an_inverted_folder_is_a_shape_in_its_own_frame(space_path: Path, tmp_path: Path) -> None:
@@ -138,37 +81,6 @@ def test_evaluation_names_shapes_by_id_and_survives_bad_ones(
     result = json.loads(capsys.readouterr().out)
     assert set(result["shapes"]) == {"a", "b"} and set(result["failed"]) == {"c"}
     assert cli.main(command) == 1  # None of them is a training shape.
-
-
-def test_fields_are_compared_with_the_distances_of_their_meshes(space: ShapeSpace) -> None:
-    references = {"table_0001": furniture("table", 1), "other": furniture("table", 9)}
-    evaluation, _ = evaluate(space, references, resolution=32, points=2000, taus=(0.05,), against="vertices")
-    errors, figures = evaluation.fields["table_0001"], evaluation.figures()["table_0001"]
-    reference = normalize(references["table_0001"], space.normalization)[0]
-    points = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
-    exact = MeshDistance(reference)(points)
-    near, found = np.abs(exact) <= 0.1, space.distance("table_0001", points)
-    assert errors.mae == pytest.approx(np.abs(found - exact).mean(), rel=0.02)
-    assert errors.near_mae == pytest.approx(np.abs(found - exact)[near].mean(), rel=0.02)
-    assert errors.iou > 0.8 and errors.near_mae < 0.01
-    assert figures["floor_cd_l1_half"] > 0.05  # a table has few vertices
-    assert set(figures) > {"eikonal", "near_eikonal", "smape", "hausdorff_95", "floor_hausdorff"}
-    columns = {str(column.header): [str(cell) for cell in column.cells] for column in evaluation.table().columns}
-    assert columns["cd_l1_half (floor)"][0] == f"{figures['cd_l1_half']:.3g} ({figures['floor_cd_l1_half']:.2g})"
-    assert columns["shape"][1] == "[bold]mean[/] of 1, 1 failed" and "f_score_005" in columns
-    assert "against vertices" in str(evaluation.table().title)
-    plain, _ = evaluate(space, references, resolution=32, points=2000, field_points=0)
-    assert not plain.fields and "iou" not in plain.summary()
-
-
-def test_the_slope_of_the_fused_field_is_that_of_its_distance(space: ShapeSpace) -> None:
-    points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
-    ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
-    differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
-    wrong = np.abs(np.linalg.norm(differences, axis=0) - space.gradient_norm("table_0000", points))
-    assert np.quantile(wrong, 0.9) < 0.02  # a kink, or the edge of the band, may lie between the ends
-    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
-        space.gradient_norm("table_0000", np.zeros(3))
 
 
 def test_folders_of_inversions_are_evaluated_against_their_meshes(
@@ -287,63 +199,6 @@ def test_the_path_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
     assert space.extract(space.codes[1], 64).is_watertight
 
 
-def test_the_index_is_saved_and_equals_brute_force(space: ShapeSpace, space_path: Path) -> None:
-    codes = space.codes.numpy()
-    hits = space.nearest("table_0003", k=4)
-    distances = np.linalg.norm(codes - codes[3], axis=1)
-    assert hits.ids == [space.ids[i] for i in distances.argsort()]
-    assert np.allclose(hits.distances, np.sort(distances), atol=1e-5)
-    assert (space_path / "index.faiss").is_file()
-    assert ls.load(space_path, "cpu").nearest("table_0003", k=4) == hits
-
-
-def test_interpolation_starts_and_ends_at_its_shapes(space: ShapeSpace) -> None:
-    for method in ("linear", "spherical"):
-        path = space.interpolate("table_0000", "table_0001", "table_0002", steps=5, method=method)  # type: ignore[arg-type]
-        for step, name in ((0, "table_0000"), (2, "table_0001"), (4, "table_0002")):
-            assert np.allclose(path[step], space.code(name), atol=1e-5)
-
-
-def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_outside(space: ShapeSpace) -> None:
-    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
-    held = space.band("table_0000").contains(points)
-    assert 0.01 < held.float().mean() < 0.3
-    expected = torch.where(held, overfit, general).numpy()
-    np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
-
-
-def test_beyond_the_box_the_distance_to_it_is_added(space: ShapeSpace) -> None:
-    points = np.random.default_rng(0).normal(size=(300, 3)) * 3
-    points[0] = (1e30, 0, 0)
-    inside = points.clip(-1, 1)
-    apart = np.linalg.norm(points - inside, axis=1)
-    assert 0.5 < (apart > 0).mean() < 1
-    far = space.distance("table_0000", points)
-    np.testing.assert_allclose(far, space.distance("table_0000", inside) + apart, rtol=1e-5, atol=1e-5)
-    for field in (space.field("table_0000", "overfit"), space.fused("table_0000")):
-        outer, inner = (field(torch.from_numpy(p).float()).numpy() for p in (points, inside))
-        np.testing.assert_allclose(outer, inner + apart, rtol=1e-5, atol=1e-5)
-
-
-def test_points_that_are_not_finite_are_counted_and_refused(space: ShapeSpace) -> None:
-    points = np.zeros((5, 3))
-    points[1], points[3, 2], points[4, 0] = np.nan, -np.inf, 1e300  # the last one is no float32
-    broken = torch.as_tensor(points, dtype=torch.float32)
-    for call in (
-        lambda: space.distance("table_0000", points),
-        lambda: space.field("table_0000", "general")(broken),
-        lambda: space.field("table_0000", "overfit")(broken),
-        lambda: space.fused("table_0000")(broken),
-        lambda: space.band("table_0000").contains(broken),
-    ):
-        with pytest.raises(ls.ConfigError, match="3 of 5 points are not finite numbers; leave them out"):
-            call()
-    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
-        space.distance("table_0000", np.zeros(3))
-    assert len(space.distance("table_0000", np.zeros((0, 3)))) == 0
-
-
 def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
     config = small_config(steps=60)
     training.train(store_path, tmp_path / "through", config, device="cpu")
@@ -420,51 +275,6 @@ def test_checkpoints_that_do_not_fit_are_refused(space_path: Path, store_path: P
     (copy / "codes.safetensors").unlink()
     with pytest.raises(ls.CheckpointError, match="not a complete checkpoint, codes.safetensors is missing"):
         checkpoint.load(copy)
-
-
-def test_bad_queries_are_refused(space: ShapeSpace) -> None:
-    with pytest.raises(ls.ConfigError, match="no training shape 'table_001'.*did you mean table_000"):
-        space.extract("table_001")
-    with pytest.raises(ls.ConfigError, match=r"codes of length 8, got shape \(5,\)"):
-        space.nearest(np.zeros(5))
-    with pytest.raises(ls.ConfigError, match="not finite"):
-        space.extract(np.full(8, np.nan))
-    for array, message in (
-        (np.zeros((3, 3)), "3 points are too few for a shape; at least 100"),
-        (np.zeros((200, 3)), "only 1 of 200 points are different"),
-        (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
-        (np.zeros((200, 5)), r"got shape \(200, 5\)"),
-        (np.random.default_rng(0).normal(size=(200, 2)), "a space holds solids, got points in the plane"),
-        (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
-    ):
-        with pytest.raises(ls.MeshError, match=message):
-            observe(array)
-
-
-def test_figures_of_no_points_are_refused(space: ShapeSpace) -> None:
-    with pytest.raises(ls.ConfigError, match="at least 1 point a side, got 0"):
-        evaluate(space, {}, points=0)
-
-
-def test_a_sheet_is_observed_as_the_slab_a_store_holds() -> None:
-    corners = [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [0, 0, 0]]
-    mesh = trimesh.Trimesh(corners, [[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]], process=False)
-    seen = observe(mesh, samples=2000)
-    half, points = seen.similarity.to_model(np.ones((1, 3)))[0, 0], seen.points.astype(np.float64)
-    aside = np.maximum(np.abs(points[:, :2]) - half, 0)
-    truth = np.sqrt((aside**2).sum(1) + points[:, 2] ** 2) - 3 / 512
-    np.testing.assert_allclose(seen.low, truth, atol=1e-6)
-    np.testing.assert_array_equal(seen.low, seen.high)
-    assert (truth < 0).sum() > 400
-
-
-def test_a_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setattr(space, "_indices", {})
-    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[cpu\]'"):
-        space.nearest("table_0000")
 
 
 def test_the_commands_of_a_first_day(

@@ -1,0 +1,47 @@
+"""Gaussian prior against closed forms."""
+
+import numpy as np
+import torch
+
+from latentsdf.latent.prior import CodePrior
+
+CODES = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 1.0, 0.5, 0.1]) + 2
+
+
+def test_principal_directions() -> None:
+    """The basis is a root of the covariance plus a floor on its diagonal, with columns of falling length."""
+    prior = CodePrior.fit(CODES)
+    covariance = torch.from_numpy(np.cov(CODES.numpy().T)).float()
+    floor = prior.basis @ prior.basis.T - covariance
+    torch.testing.assert_close(floor, 0.05 * covariance.trace() / 4 * torch.eye(4), atol=1e-4, rtol=1e-3)
+    assert (prior.basis.norm(dim=0).diff() < 0).all()
+    torch.testing.assert_close(prior.mean, CODES.mean(0))
+
+
+def test_mahalanobis_distance() -> None:
+    """|u|^2 is the squared Mahalanobis distance, and encoding inverts decoding."""
+    prior = CodePrior.fit(CODES)
+    coordinates = prior.encode(CODES)
+    precision = torch.linalg.inv(prior.basis @ prior.basis.T)
+    centered = CODES - prior.mean
+    wanted = (centered @ precision * centered).sum(1)
+    torch.testing.assert_close(coordinates.square().sum(1), wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(prior.decode(coordinates), CODES, atol=1e-4, rtol=1e-4)
+
+
+def test_directions_that_no_code_spans() -> None:
+    """Fewer codes than dimensions leave a basis of full rank."""
+    prior = CodePrior.fit(CODES[:2])
+    assert torch.linalg.matrix_rank(prior.basis) == 4
+    assert torch.isfinite(prior.encode(CODES)).all()
+
+
+def test_samples() -> None:
+    """Samples have the mean and covariance of the prior; `along` moves along one direction."""
+    prior = CodePrior.fit(CODES)
+    drawn = prior.sample(40_000, seed=1)
+    torch.testing.assert_close(drawn.mean(0), prior.mean, atol=0.05, rtol=0)
+    covariance = torch.from_numpy(np.cov(drawn.numpy().T)).float()
+    torch.testing.assert_close(covariance, prior.basis @ prior.basis.T, atol=0.15, rtol=0.05)
+    assert torch.equal(drawn, prior.sample(40_000, seed=1))
+    torch.testing.assert_close(prior.along(1, torch.tensor([-2.0]))[0], prior.mean - 2 * prior.basis[:, 1])
