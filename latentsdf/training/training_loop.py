@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from latentsdf.utils.console import track
 
 
+@runtime_checkable
 class Steps(Protocol):
     """What can be trained."""
 
