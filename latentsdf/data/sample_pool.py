@@ -1,7 +1,7 @@
 """Training samples of a store in bounded memory, and the batches drawn from them.
 
 Samples that fit in the memory budget are read once. Otherwise the pool keeps a fixed number of slots, each with a part,
-a random subset of one shape's samples. Every `refresh_steps` steps the oldest part is replaced by the next one, which a
+a random subset of one shape's samples. Every `REFRESH_STEPS` steps the oldest part is replaced by the next one, which a
 background thread has read in advance. Parts follow one fixed cyclic order of the shapes, so no two resident parts
 belong to the same shape.
 

@@ -95,18 +95,19 @@ class Objective:
             gradient of the grid accumulates in these rows.
         """
         weights = {name: schedule_value(getattr(self.loss, name), progress) for name in _SCHEDULED}
-        weights["code"], weights["feature"] = ramp * weights["code"], ramp * weights["feature"]
         grid_rows = None
         if isinstance(batch, PointBatch):
             terms = self._surface_terms(batch, codes, weights)
         else:
-            terms, grid_rows = self._distance_terms(batch, codes, weights)
+            terms, grid_rows = self._distance_terms(batch, codes, weights, ramp)
         if weights["code"] > 0:
             prior = code_prior_term(codes, self.loss.code_prior, self.train.code_std)
-            terms["code"] = weights["code"] * prior
+            terms["code"] = ramp * weights["code"] * prior
         return terms | self._regularizers(batch, codes, grid_rows, weights), grid_rows
 
-    def _distance_terms(self, batch: SdfBatch, codes: Tensor, weights: Weights) -> tuple[Terms, SparseGridRows | None]:
+    def _distance_terms(
+        self, batch: SdfBatch, codes: Tensor, weights: Weights, ramp: float
+    ) -> tuple[Terms, SparseGridRows | None]:
         """Terms that compare both branches with stored signed distances, and the penalty on grid features."""
         loss, model = self.loss, self.model
         free = batch.offsurface_points.shape[1]
@@ -133,7 +134,7 @@ class Objective:
         if weights["agreement"] > 0 and model.grid is not None:
             terms["agreement"] = weights["agreement"] * self._agreement(batch, codes, model.grid)
         if weights["feature"] > 0 and grid_rows is not None:
-            terms["feature"] = weights["feature"] * norm_term(grid_rows(in_band.reshape(-1, 3)))
+            terms["feature"] = ramp * weights["feature"] * norm_term(grid_rows(in_band.reshape(-1, 3)))
         return terms, grid_rows
 
     def _detached_general(self, evaluated: Tensor, in_band: Tensor, codes: Tensor) -> Tensor:

@@ -1,71 +1,60 @@
-"""Configurations of version 0.1."""
+"""Configurations of latentsdf 0.1."""
 
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
 
 from latentsdf.config.loader import from_dict
-from latentsdf.config.migration import migrate
-from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.training import Config
 from latentsdf.utils.errors import ConfigError
 
 
-def test_reconstruction_keys() -> None:
-    """Every setting of a reconstruction that version 0.1 had is a setting now, with its value converted."""
-    old = {
-        "method": "igr",
-        "network": {"width": 8, "depth": 3},
-        "loss": {"eikonal_squared": True, "divergence": [1.0], "directional": [2.0], "surface": [3.0]},
-        "medial": {"width": 0.1, "first_phase": 0.3, "last_phase": 0.6, "levels": 1},
-        "steps": 7,
-        "minutes": 1.0,
-        "patience": 2,
-        "lr": 0.5,
-        "lr_matrices": 0.25,
-        "lr_rows": 0.125,
-        "lr_final": 0.5,
-        "warmup_steps": 3,
-        "beta2": 0.9,
-        "clip": 4.0,
-        "surface_points": 5,
-        "off_points": 6,
-        "nearby": "local",
-        "nearby_share": 0.75,
-        "gaussian_std": 0.2,
-        "denoise": True,
-        "extent": 1.5,
-        "seed": 8,
-    }
-    config = from_dict(ReconstructConfig, old, "x")
-    assert (config.method, config.denoise, config.extent) == ("igr", True, 1.5)
-    assert (config.model.width, config.model.depth) == (8, 3)
-    assert (config.loss.eikonal_norm, config.loss.surface) == ("l2", (3.0,))
-    assert (config.loss.laplacian, config.loss.directional_divergence) == ((1.0,), (2.0,))
-    medial = config.medial
-    assert (medial.axis_width, medial.phase_start, medial.phase_freeze, medial.cell_levels) == (0.1, 0.3, 0.6, 1)
-    assert asdict(config.train) == {
-        "steps": 7,
-        "minutes": 1.0,
-        "patience": 2,
-        "lr_network": 0.5,
-        "lr_matrices": 0.25,
-        "lr_grid": 0.125,
-        "lr_final": 0.5,
-        "warmup_steps": 3,
-        "beta2": 0.9,
-        "clip": 4.0,
-        "surface_points": 5,
-        "offsurface_points": 6,
-        "offsurface_sampling": "local",
-        "offsurface_share": 0.75,
-        "offsurface_std": 0.2,
-        "seed": 8,
-    }
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"loss": {"divergence": 1e-4}}, {"loss": {"directional_divergence": 1e-4}}),
+        ({"loss": {"general": 2.0}, "train": {"samples": "sdf"}}, {"loss": {"general": 2.0}}),
+        ({"train": {"schedule": "halving"}}, {"train": {"halve_epochs": 500}}),
+        ({"train": {"schedule": "halving", "halve_epochs": 9}}, {"train": {"halve_epochs": 9}}),
+        ({"train": {"schedule": "cosine", "halve_epochs": 500}}, {}),
+        ({"train": {"refresh_steps": 4}}, {}),
+        ({"loss": {"eikonal_branch": "overfit", "heat_branch": "general"}}, {}),
+        (
+            {"loss": {"heat": 1, "heat_branch": "overfit", "eikonal_branch": "general"}},
+            {"loss": {"heat": 1, "regularizer_branch": "overfit"}},
+        ),
+    ],
+)
+def test_old_settings_equal_new_ones(old: dict[str, object], new: dict[str, object]) -> None:
+    """Renamed and merged settings of 0.1 give the configuration with the current names."""
+    assert from_dict(Config, old, "old.yaml") == from_dict(Config, new, "new.yaml")
 
 
-def test_current_reconstruction() -> None:
-    """A current configuration is not changed; an old key beside its new one is refused."""
-    values = {"train": {"steps": 3}, "loss": {"heat": [1.0]}}
-    assert migrate(ReconstructConfig, values) == {"train": {"steps": 3}, "loss": {"heat": [1.0]}}
-    with pytest.raises(ConfigError, match=r"'steps' is now 'train\.steps'"):
-        from_dict(ReconstructConfig, {"steps": 3, "train": {"steps": 4}}, "x")
+def test_surface_term_of_point_training() -> None:
+    """With points on the surface, `general` of 0.1 is `surface`, and a `surface` that is given stays."""
+    points = {"train": {"samples": "points"}, "model": {"overfit": {"width": 0}}}
+    config = from_dict(Config, points | {"loss": {"general": 2.0, "eikonal": 0.1}}, "old.yaml")
+    assert config.loss.surface == (2.0,) and config.loss.general == Config().loss.general
+    both = from_dict(Config, points | {"loss": {"general": 2.0, "surface": 3.0, "eikonal": 0.1}}, "new.yaml")
+    assert both.loss == replace(config.loss, general=2.0, surface=3.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train": {"refresh_steps": 8}}, "old.yaml: train.refresh_steps is not a setting any more .* 4, got 8"),
+        ({"train": {"schedule": "linear"}}, "old.yaml: train.schedule: expected one of 'cosine', 'halving'"),
+        (
+            {"loss": {"divergence": 1, "directional_divergence": 1}},
+            "'loss.divergence' is now 'loss.directional_divergence', and both are given",
+        ),
+        (
+            {"loss": {"heat": 1, "eikonal": 1, "heat_branch": "overfit"}},
+            "regularizer_branch holds for .* several: heat on overfit",
+        ),
+    ],
+)
+def test_inexpressible_settings_are_refused(values: dict[str, object], message: str) -> None:
+    """A setting of 0.1 that has no equivalent is an error, not a silent change."""
+    with pytest.raises(ConfigError, match=message):
+        from_dict(Config, values, "old.yaml")
