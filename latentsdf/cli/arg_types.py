@@ -19,8 +19,8 @@ UNSET = tyro.conf.arg(help_behavior_hint="")
 OptionalPath = Annotated[Path | None, UNSET]
 
 
-def whole(least: int) -> Rule:
-    """Whole numbers of at least `least`."""
+def whole(least: int | None = None) -> Rule:
+    """Whole numbers, of at least `least` if given."""
     return _rule("INT", lambda text: _whole(text, least))
 
 
@@ -81,13 +81,14 @@ def _several(metavar: str, read: Callable[[str], Any]) -> Rule:
     )
 
 
-def _whole(text: str, least: int) -> int:
+def _whole(text: str, least: int | None) -> int:
     try:
         value = int(text)
+        valid = least is None or value >= least
     except ValueError:
-        value = least - 1
-    if value < least:
-        raise ValueError(f"expected a whole number of at least {least}, got '{text}'")
+        valid = False
+    if not valid:
+        raise ValueError(f"expected a whole number{'' if least is None else f' of at least {least}'}, got '{text}'")
     return value
 
 

@@ -1,14 +1,13 @@
 """Groups of arguments that several commands share, and checks before the work."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from latentsdf.cli.arg_types import UNSET, cells_per_axis, number, positive, whole
-from latentsdf.cli.parser import Command
+from latentsdf.cli.parser import Command, command
 from latentsdf.config.inversion import Frame
 from latentsdf.utils.errors import ConfigError
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 Mode = Literal["general", "overfit", "fused", "smooth"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class OnDevice(Command):
     """A command that computes with torch."""
 
@@ -27,7 +26,7 @@ class OnDevice(Command):
     """auto, cpu, cuda or cuda:N."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class OnSpace(OnDevice):
     """A command that uses a trained space."""
 
@@ -41,7 +40,7 @@ class OnSpace(OnDevice):
         return load(self.checkpoint, self.device)
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Decoding(Command):
     """A command that extracts meshes."""
 
@@ -52,7 +51,7 @@ class Decoding(Command):
     surface, the smooth one elsewhere. smooth: as fused, blended at the border of the band."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Refining(Command):
     """A command that can refine inversions."""
 
@@ -70,7 +69,7 @@ class Refining(Command):
         return RefineConfig(seed=seed) if self.refine else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Inverting(Command):
     """A command that fits codes to shapes."""
 
@@ -108,9 +107,9 @@ class Inverting(Command):
 
     def refuse_inverting(self) -> None:
         """Raise ConfigError for arguments of the inversion when nothing is inverted."""
-        defaults = {"steps": None, "starts": None, "points": None, "prior": None, "partial": False, "align": False}
-        defaults |= {"frame": "user", "seed": 0}
-        useless = [f"--{name}" for name, default in defaults.items() if getattr(self, name) != default]
+        unset: dict[str, object] = {"steps": None, "starts": None, "points": None, "prior": None}
+        unset |= {"partial": False, "align": False, "frame": "user", "seed": 0}
+        useless = [f"--{name}" for name, value in unset.items() if getattr(self, name) != value]
         if useless:
             raise ConfigError(f"{' and '.join(useless)} would have no effect: only the target of --mesh is inverted")
 

@@ -1,18 +1,17 @@
 """`latentsdf config`: print a preset with the meaning of every setting."""
 
 import sys
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import tyro
 
 from latentsdf.cli import interim as loader
 from latentsdf.cli.arg_types import UNSET
-from latentsdf.cli.parser import Command
+from latentsdf.cli.parser import Command, command
 from latentsdf.cli.settings import load_config, print_config
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Config(Command):
     """Print a training preset as YAML with the meaning of every setting.
 

@@ -1,14 +1,14 @@
 """`latentsdf demo`: the complete pipeline on procedural furniture."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from latentsdf.cli.arg_types import positive, whole
 from latentsdf.cli.common_args import OnDevice, require_folder
+from latentsdf.cli.parser import command
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Demo(OnDevice):
     """Run the complete pipeline on procedural furniture: samples, training, extraction, inversion, a report."""
 

@@ -1,12 +1,12 @@
 """`latentsdf evaluate`: compare reconstructions with reference meshes."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import UNSET, OptionalPath, positives, whole
 from latentsdf.cli.common_args import Decoding, OnSpace, Refining, require_folder
+from latentsdf.cli.parser import command
 from latentsdf.config.inversion import InvertConfig, Reference
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from latentsdf.space import CodeLike
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Evaluate(Decoding, Refining, OnSpace):
     """Compare reconstructions with reference meshes: Chamfer distance, F-score, normal consistency, IoU."""
 

@@ -1,17 +1,16 @@
 """`latentsdf export`: write a sample store to HDF5."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from latentsdf.cli.arg_types import UNSET, texts
-from latentsdf.cli.parser import Command
+from latentsdf.cli.parser import Command, command
 from latentsdf.utils.console import console
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Export(Command):
     """Write a sample store to one HDF5 file."""
 

@@ -1,7 +1,6 @@
 """`latentsdf extract`: extract meshes of shapes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -10,6 +9,7 @@ import tyro
 from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import UNSET, number, texts, whole
 from latentsdf.cli.common_args import Decoding, OnSpace, require_folder
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHAPES = tyro.conf.create_mutex_group(required=False, title="shapes")
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Extract(Decoding, OnSpace):
     """Extract meshes, each in its own frame."""
 

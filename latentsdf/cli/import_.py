@@ -1,20 +1,19 @@
 """`latentsdf import`: make a sample store from HDF5, DeepSDF's samples, or point clouds."""
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import tyro
 
 from latentsdf.cli.arg_types import UNSET, OptionalPath, texts
-from latentsdf.cli.parser import Command
+from latentsdf.cli.parser import Command, command
 from latentsdf.config.sampling import Normalization
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import StoreError
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Import(Command):
     """Make a sample store from an export, DeepSDF's samples, or point clouds."""
 

@@ -1,18 +1,18 @@
 """`latentsdf info`: describe a sample store or a trained space."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tyro
 from rich.table import Table
 
-from latentsdf.cli.parser import Command
+from latentsdf.cli.parser import Command, command
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import ConfigError, StoreError
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Info(Command):
     """Describe a sample store or a trained space."""
 

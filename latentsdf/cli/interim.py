@@ -28,7 +28,7 @@ def field_docs(config: type) -> dict[str, str]:
     docs: dict[str, str] = {}
     for field, text in zip(body.body, body.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            docs[ast.unparse(field.target)] = inspect.cleandoc(str(text.value.value))
+            docs[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
     return docs
 
 
@@ -41,6 +41,8 @@ def commented_yaml(config: Any, indent: str = "") -> str:
         if dataclasses.is_dataclass(value):
             lines += f"{indent}{field.name}:\n" + commented_yaml(value, f"{indent}  ")
         else:
-            shown = list(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else value
+            shown = (
+                list(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else value
+            )
             lines += f"{indent}{field.name}: {shown}\n"
     return lines

@@ -1,16 +1,17 @@
 """`latentsdf interpolate`: shapes between shapes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from latentsdf.cli import frame_output, shape_args
 from latentsdf.cli.arg_types import cells_per_axis, texts, whole
 from latentsdf.cli.common_args import Decoding, OnSpace
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Interpolate(Decoding, OnSpace):
     """Interpolate between shapes and write a strip of pictures, an animation, or meshes."""
 
@@ -19,7 +20,7 @@ class Interpolate(Decoding, OnSpace):
         "latentsdf interpolate checkpoints/chairs --id A B A --steps 48 --out loop.gif",
         "latentsdf interpolate checkpoints/chairs --id A fit/ --method shortest --out meshes/",
     )
-    renamed = {"--ids": "--id"}
+    renamed: ClassVar[Mapping[str, str]] = {"--ids": "--id"}
 
     id: Annotated[tuple[str, ...], texts("ID")]
     """Two or more training shapes, folders written by latentsdf invert, or code.npy files."""

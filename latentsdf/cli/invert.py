@@ -1,7 +1,6 @@
 """`latentsdf invert`: fit codes to shapes."""
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -11,6 +10,7 @@ from rich.text import Text
 from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import paths
 from latentsdf.cli.common_args import Decoding, Inverting, OnSpace, Refining, require_folder
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
 from latentsdf.utils.output_folders import require_free
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from latentsdf.latent.inversion.observation import Observation
     from latentsdf.space import ShapeSpace, Target
 
+_TARGETS = tyro.conf.arg(metavar="TARGET [TARGET ...]", help_behavior_hint="(required)")
 
-@dataclass(frozen=True, kw_only=True)
+
+@command
 class Invert(Decoding, Refining, Inverting, OnSpace):
     """Fit codes to meshes, point clouds, or signed samples."""
 
@@ -34,7 +36,7 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
         "latentsdf invert checkpoints/chairs a.obj b.obj c.obj --out fits/",
     )
 
-    target: Annotated[tuple[Path, ...], paths("TARGET"), tyro.conf.Positional]
+    target: Annotated[tuple[Path, ...], paths("TARGET"), tyro.conf.Positional, _TARGETS]
     """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv; normals are used when the file has them),
     or .npy of signed samples (N,4). Several targets are fitted in batches."""
     out: Path

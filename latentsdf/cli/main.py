@@ -1,14 +1,15 @@
 """Entry point of `latentsdf`: selects the command, runs it, and turns errors into exit codes."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any, NoReturn, Union
+from typing import Annotated, Any, Union
 
 import tyro
 
-from latentsdf.cli.parser import CONFIG, Command, parse, print_examples, suggestion
+from latentsdf.cli.parser import CONFIG, Command, parse, print_completion, print_examples, suggestion
 from latentsdf.utils.console import console, show_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
@@ -38,7 +39,6 @@ EXAMPLES = (
     "latentsdf invert checkpoints/chairs new_chair.obj --out fit/",
     "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert",
 )
-SHELLS = ("bash", "zsh", "fish")
 _DESCRIPTION = """Learn one latent code per 3D shape, and use the space of shapes.
 
 latentsdf COMMAND --help explains a command. latentsdf --version prints the version. latentsdf --print-completion SHELL
@@ -85,9 +85,8 @@ def _run(words: list[str]) -> int:
             sys.stdout.write(f"latentsdf {__version__}\n")
             return 0
         case ["--print-completion" | "--tyro-print-completion", *shells]:
-            if len(shells) != 1 or shells[0] not in SHELLS:
-                raise ConfigError(f"--print-completion: expected one of {', '.join(SHELLS)}, got '{' '.join(shells)}'")
-            _tyro(["--tyro-print-completion", shells[0]])
+            print_completion(_union(), shells, "latentsdf")
+            return 0
         case [verb, *rest] if verb in COMMANDS:
             return _run_command(parse(command_type(verb), rest, f"latentsdf {verb}"))
         case [word, *_] if word.startswith("-"):
@@ -105,17 +104,14 @@ def _run_command(command: Command) -> int:
 
 
 def _print_help() -> None:
-    try:
-        _tyro(["--help"])
-    except SystemExit:
-        print_examples(EXAMPLES)
+    with contextlib.suppress(SystemExit):
+        tyro.cli(_union(), args=["--help"], prog="latentsdf", description=_DESCRIPTION, config=CONFIG)
+    print_examples(EXAMPLES)
 
 
-def _tyro(words: list[str]) -> NoReturn:
-    """Let tyro print something about all commands."""
-    commands: Any = Union[tuple(_subcommand(verb) for verb in COMMANDS)]  # noqa: UP007
-    tyro.cli(commands, args=words, prog="latentsdf", description=_DESCRIPTION, config=CONFIG)
-    raise AssertionError("tyro exits after it has printed")
+def _union() -> Any:
+    """All commands as subcommands."""
+    return Union[tuple(_subcommand(verb) for verb in COMMANDS)]  # noqa: UP007
 
 
 def _subcommand(verb: str) -> Any:

@@ -5,19 +5,21 @@ docstring the summary, and `run` does the work. Command modules import torch ins
 shell completion stay fast.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, dataclass_transform
 
 import tyro
 from tyro import _errors  # Error events; private, hence tyro's upper bound in pyproject.toml.
 from tyro.constructors import PrimitiveConstructorSpec
 
 from latentsdf.cli import spelling
+from latentsdf.cli.interim import field_docs
 from latentsdf.utils.console import show_error
 from latentsdf.utils.errors import ConfigError
 
@@ -29,10 +31,27 @@ CONFIG = (
 )
 """Markers for every command: one flag per switch, no value `None`, help from docstrings only."""
 
+SHELLS = ("bash", "zsh", "fish")
+"""Shells for which a completion script can be printed."""
+
 C = TypeVar("C", bound="Command")
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def command(cls: type[T]) -> type[T]:
+    """Make a frozen keyword-only dataclass whose attribute docstrings are the help of its fields."""
+    texts = field_docs(cls)
+    for name, kind in list(cls.__annotations__.items()):
+        if name not in texts or getattr(kind, "__origin__", None) is ClassVar:
+            continue
+        # A switch is off unless given; its help does not show a default.
+        hint = "" if kind is bool or getattr(kind, "__origin__", None) is bool else None
+        cls.__annotations__[name] = Annotated[kind, tyro.conf.arg(help=texts[name], help_behavior_hint=hint)]
+    return dataclass(frozen=True, kw_only=True)(cls)
+
+
+@command
 class Command:
     """Base class of the commands."""
 
@@ -82,6 +101,23 @@ def parse(command: type[C], words: Sequence[str], prog: str) -> C:
         if asks_help(words) and not stop.code:
             print_examples(command.examples)
         raise
+
+
+def print_completion(commands: Any, shells: Sequence[str], prog: str) -> None:
+    """Print a shell completion script.
+
+    Args:
+        commands: A command, or a union of commands.
+        shells: Words after `--print-completion`: one of `SHELLS`.
+        prog: Name of the program.
+
+    Raises:
+        ConfigError: For any other words.
+    """
+    if len(shells) != 1 or shells[0] not in SHELLS:
+        raise ConfigError(f"--print-completion: expected one of {', '.join(SHELLS)}, got '{' '.join(shells)}'")
+    with contextlib.suppress(SystemExit):
+        tyro.cli(commands, args=["--tyro-print-completion", shells[0]], prog=prog, config=CONFIG)
 
 
 def asks_help(words: Sequence[str]) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
@@ -11,7 +11,7 @@ import tyro
 from latentsdf.cli import spelling
 from latentsdf.cli.arg_types import UNSET, OptionalPath, cells_per_axis, positive, whole
 from latentsdf.cli.common_args import OnDevice, require_folder
-from latentsdf.cli.parser import asks_help
+from latentsdf.cli.parser import asks_help, command
 from latentsdf.cli.settings import (
     TOP_LEVEL,
     given_settings,
@@ -48,7 +48,7 @@ else:
     FieldSettings = settings_type(ReconstructConfig, without=_OWN)
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Reconstruct(OnDevice):
     """Fit a signed distance field to one raw point cloud, in 2D or 3D.
 
@@ -76,7 +76,7 @@ class Reconstruct(OnDevice):
     """Replace the reconstruction in --out."""
     resume: bool = False
     """Continue the stopped run in --out."""
-    steps: Annotated[int | None, UNSET] = None
+    steps: Annotated[int | None, whole(), UNSET] = None
     """Number of optimization steps."""
     minutes: Annotated[float | None, positive(), UNSET] = None
     """Time budget of the optimization."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -11,6 +10,7 @@ import tyro
 from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import UNSET, number, texts, whole
 from latentsdf.cli.common_args import OnSpace, require_folder, require_png
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
 
@@ -27,7 +27,7 @@ _MILLISECONDS = 80
 _SHAPES = tyro.conf.create_mutex_group(required=False, title="shapes")
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Render(OnSpace):
     """Render shapes by sphere tracing (without OpenGL), as slices of the signed distance, or as turntables."""
 

@@ -1,7 +1,6 @@
 """`latentsdf retrieve`: training shapes nearest to a shape."""
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -10,6 +9,7 @@ import tyro
 from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import UNSET, OptionalPath, paths, texts, whole
 from latentsdf.cli.common_args import Inverting, OnSpace, require_folder, require_png
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ _SIZE = 200
 _QUERY = tyro.conf.create_mutex_group(required=False, title="query")
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Retrieve(Inverting, OnSpace):
     """Find the training shapes nearest to a shape.
 
-    --add, --remove and --kind change the index of --metric, which is saved with the space.
+    The flags --add, --remove and --kind change the index of --metric, which is saved with the space.
     """
 
     examples: ClassVar[tuple[str, ...]] = (

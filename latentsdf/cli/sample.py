@@ -1,7 +1,6 @@
 """`latentsdf sample`: new shapes from the distribution of the training codes."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -10,6 +9,7 @@ import tyro
 from latentsdf.cli import frame_output, shape_args
 from latentsdf.cli.arg_types import UNSET, cells_per_axis, texts, whole
 from latentsdf.cli.common_args import Decoding, OnSpace
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CODES = tyro.conf.create_mutex_group(required=True, title="codes")
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Sample(Decoding, OnSpace):
     """Make shapes in no training set: the mean, random shapes, principal directions, sums."""
 

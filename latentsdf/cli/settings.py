@@ -59,7 +59,7 @@ def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
             str_from_instance=list,
             choices=typing.get_args(kind) if typing.get_origin(kind) is Literal else None,
         )
-        words = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=" ".join(help_texts.get(field.name, "").split()))]
+        words = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=help_texts.get(field.name, ""))]
         fields.append((field.name, words, dataclasses.field(default=_Default())))
     built = dataclasses.make_dataclass(f"{config.__name__}Settings", fields, frozen=True)
     built.__doc__ = (config.__doc__ or "").splitlines()[0]
@@ -76,6 +76,11 @@ def with_defaults(settings: type, config: Any) -> Any:
         else:
             values[field.name] = _Default(_words(value))
     return settings(**values)
+
+
+def shown_default(text: str) -> tuple[str, ...]:
+    """A default for `--help` in words."""
+    return _Default(text.split())
 
 
 def given_settings(settings: Any, config: type, prefix: str = "") -> dict[str, Any]:

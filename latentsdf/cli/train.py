@@ -1,16 +1,16 @@
 """`latentsdf train`: train a shape space."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
 from latentsdf.cli import spelling
-from latentsdf.cli.arg_types import UNSET, OptionalPath, positive
+from latentsdf.cli.arg_types import UNSET, positive, whole
 from latentsdf.cli.common_args import OnDevice, require_folder
-from latentsdf.cli.parser import asks_help
+from latentsdf.cli.parser import asks_help, command
 from latentsdf.cli.settings import (
     TOP_LEVEL,
     given_settings,
@@ -32,7 +32,7 @@ else:
     TrainSettings = settings_type(Config)
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Train(OnDevice):
     """Train a shape space on a sample store.
 
@@ -54,9 +54,9 @@ class Train(OnDevice):
     """Preset, or YAML file that lists the settings that differ from the defaults."""
     minutes: Annotated[float | None, positive(), UNSET] = None
     """Time budget of the training loop (--train.minutes)."""
-    steps: Annotated[int | None, UNSET] = None
+    steps: Annotated[int | None, whole(), UNSET] = None
     """Number of optimization steps (--train.steps)."""
-    seed: Annotated[int | None, UNSET] = None
+    seed: Annotated[int | None, whole(), UNSET] = None
     """Seed of initialization and sampling (--train.seed)."""
     resume: bool = False
     """Continue the run in --out."""
@@ -105,9 +105,7 @@ class Train(OnDevice):
         from latentsdf.training import distributed
         from latentsdf.training.train import train
 
-        metrics = train(
-            self.data, self.out, config, resume=self.resume, overwrite=self.overwrite, device=self.device
-        )
+        metrics = train(self.data, self.out, config, resume=self.resume, overwrite=self.overwrite, device=self.device)
         return metrics if distributed.is_main_process() else None
 
     def configuration(self) -> Config:
