@@ -21,7 +21,7 @@ import torch
 
 import latentsdf as ls
 from latentsdf.config.inversion import InvertConfig
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.observation import NEAR, Observation, observe
 from latentsdf.models.latent_sdf import LatentSDF
 

@@ -1,11 +1,11 @@
-"""The samples of one mesh: ours against the published call, coarse-to-fine Open3D and mesh-to-sdf, in one run.
+"""Distance sampling of one mesh, against libigl, coarse-to-fine Open3D and mesh-to-sdf in the same run.
 
 python benchmarks/preprocess.py [MESH] [--resolution 512] [--band-voxels 6] [--threads 1] [--rounds 3] [--json]
 
-The whole band: ours, and (where Open3D is installed) blocks halved until they hold the band, asked by Open3D. Methods
-too slow for that are timed on random band points and scaled: the published `igl.signed_distance` with its default sign
-and mesh-to-sdf's sample mode. The sparse lattice: ours against each tree's query at random vertices, scaled likewise.
-Each call runs in a process of its own, after one unmeasured round, and reports its peak memory.
+latentsdf and Open3D (if installed) compute the whole band. Slower methods are timed on random band points and scaled to
+the band: `igl.signed_distance` with its default sign, as Compact-SDF calls it, and the sample mode of mesh-to-sdf. The
+sparse lattice is compared with tree queries at random vertices, scaled in the same way. Each method runs in a separate
+process, once without measurement and then measured, and reports its peak memory.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from latentsdf.geometry.mesh_sdf.full_lattice import sparse_lattice
 from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS
 from latentsdf.geometry.mesh_sdf.narrow_band import narrow_band
 from latentsdf.geometry.mesh_sdf.solid import signed_band
+from latentsdf.geometry.similarity import IDENTITY
 
 _SUBSET = 100_000
 _CHECKED = 100
@@ -39,7 +40,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREA
 
 
 def default_mesh() -> trimesh.Trimesh:
-    """A torus with bumps, 64,000 faces, closed."""
+    """Create a closed torus with bumps, 64,000 faces."""
     mesh = trimesh.creation.torus(0.6, 0.25, major_sections=320, minor_sections=100)
     x = np.asarray(mesh.vertices)
     bumps = np.sin(25 * x).prod(axis=1, keepdims=True)
@@ -47,18 +48,18 @@ def default_mesh() -> trimesh.Trimesh:
 
 
 def positions(index: Any, resolution: int) -> Any:
-    """Points (N, 3) of linear indices, float64."""
+    """Positions (N, 3), float64, of lattice vertices with the linear indices (N,)."""
     return np.stack(np.unravel_index(index, (resolution + 1,) * 3), axis=1) * (2 / resolution) - 1
 
 
 def ours(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """The band's indices and signed distances."""
+    """Indices and signed distances of the narrow band by latentsdf."""
     band = signed_band(mesh, arguments.resolution, arguments.band_voxels, threads=arguments.threads)
     return band.index, band.distance
 
 
 def vertex_seeding(resolution: int, band_voxels: float) -> float:
-    """Share of a cube's band that the published seeding around mesh vertices holds."""
+    """Share of a cube's band that lies around mesh vertices, where Compact-SDF's release samples it."""
     cube = trimesh.creation.box((1, 1, 1))
     band = narrow_band(cube, resolution, band_voxels)
     x = positions(band.index, resolution)
@@ -74,9 +75,9 @@ TREES = ("latentsdf", "igl", "open3d")
 
 
 def measure(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
-    """Run one method in this process, first unmeasured, and save its answer under the task's name.
+    """Run one method in this process, once without measurement, and save its result under the name of the task.
 
-    On a subset, what one point costs is scaled to all and what does not depend on their number is not.
+    For a subset of points, the cost per point is scaled to all points; the constant cost is not scaled.
     """
     kind, method = task.split("/")
     mesh = trimesh.load(folder / ("finer.ply" if kind == "finer" else "mesh.ply"), process=False)
@@ -103,7 +104,7 @@ def measure(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str,
 
 
 def in_process(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str, float] | None:
-    """`measure` in a fresh process with its threads limited; None where an optional package is missing."""
+    """Run `measure` in a new process with a limited number of threads; None if an optional package is missing."""
     environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, str(arguments.threads))
     options = [
         f"--{k.replace('_', '-')}={getattr(arguments, k)}" for k in ("resolution", "band_voxels", "threads", "points")
@@ -119,7 +120,7 @@ def in_process(task: str, folder: Path, arguments: argparse.Namespace) -> dict[s
 
 
 def stored_bytes(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namespace) -> float:
-    """Bytes per band sample of the band's two arrays in the store."""
+    """Bytes per band sample of the two band arrays in the store."""
     from latentsdf.data.records import ShapeRecord
     from latentsdf.data.store import SampleStore
     from latentsdf.geometry.mesh_sdf.sampling import sample
@@ -138,7 +139,7 @@ def stored_bytes(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namesp
         category="bench",
         id="mesh",
         samples=samples,
-        similarity=meshes.IDENTITY,
+        similarity=IDENTITY,
         source="",
         source_sha256="",
         watertight=True,
@@ -151,13 +152,13 @@ def stored_bytes(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namesp
 
 
 def answer_of(task: str, folder: Path) -> list[Any]:
-    """What `measure` saved."""
+    """Load the arrays that `measure` saved for a task."""
     with np.load(folder / f"{task.replace('/', ' ')}.npz") as saved:
         return [saved[name] for name in saved.files]
 
 
 def check(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
-    """Largest errors against brute force, and the share of signs the published call sees otherwise."""
+    """Largest errors against brute force, and the share of signs that differ from libigl."""
     rng = np.random.default_rng(2)
     index, distance = answer_of("band/ours", folder)
     sparse = answer_of("sparse/ours", folder)[0].reshape(-1)
@@ -174,13 +175,13 @@ def check(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namespace) ->
 
 
 def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All methods, alternating, on the mesh in the folder."""
+    """Run all methods alternately on one mesh and compute medians and ratios."""
     mesh = default_mesh() if arguments.mesh is None else meshes.clean(meshes.load(arguments.mesh))[0]
     if np.abs(mesh.bounds).max() > 1:
         mesh = meshes.normalize(mesh, "sphere")[0]
     mesh.export(folder / "mesh.ply")
     mesh.subdivide().subdivide().export(folder / "finer.ply")
-    mesh = trimesh.load(folder / "mesh.ply", process=False)  # as every method reads it, in the file's float32
+    mesh = trimesh.load(folder / "mesh.ply", process=False)  # float32, as every method reads it from the file
     rng = np.random.default_rng(0)
     index, _ = ours(mesh, arguments)
     chosen = rng.integers(0, len(index), _SUBSET)
@@ -215,16 +216,21 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "checks": check(mesh, folder, arguments)
         | {
             "bytes per band sample": stored_bytes(mesh, folder, arguments),
-            "vertex seeding's share of a cube's band": vertex_seeding(arguments.resolution, arguments.band_voxels),
+            "share of a cube's band sampled by vertex seeding": vertex_seeding(
+                arguments.resolution, arguments.band_voxels
+            ),
         },
     }
 
 
 def main() -> None:
-    """Print the table, or JSON."""
+    """Print the table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "mesh", nargs="?", type=Path, help="normalized unless it lies in [-1, 1]^3; a bumpy torus if left out"
+        "mesh",
+        nargs="?",
+        type=Path,
+        help="mesh file, normalized unless it lies in [-1, 1]^3 (default: a torus with bumps)",
     )
     parser.add_argument("--resolution", type=int, default=512)
     parser.add_argument("--band-voxels", type=float, default=6.0)

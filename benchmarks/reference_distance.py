@@ -1,6 +1,6 @@
-"""The ways `preprocess.py` compares ours with: other libraries on the band and on points, and brute force.
+"""Reference implementations for `preprocess.py`: other libraries on the band and on points, and brute force.
 
-What an optional package does imports it when called.
+Optional packages are imported by the functions that need them.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import trimesh
 
 
 def coarse_to_fine(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """The same with Open3D: halve blocks whose centre is near enough to hold the band, then ask for each vertex."""
+    """Narrow band by Open3D: subdivide blocks that can intersect the band, then query each vertex."""
     import open3d
 
     threads, resolution = arguments.threads, arguments.resolution
@@ -41,21 +41,21 @@ def coarse_to_fine(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tupl
 
 
 def published(mesh: trimesh.Trimesh, points: Any) -> Any:
-    """What Compact-SDF's script calls."""
+    """Signed distance by `igl.signed_distance`, as called in Compact-SDF's release."""
     import igl
 
     return igl.signed_distance(points, np.asarray(mesh.vertices), np.asarray(mesh.faces, np.int64))[0].reshape(-1)
 
 
 def sampled(mesh: trimesh.Trimesh, points: Any) -> Any:
-    """mesh-to-sdf without OpenGL, its own default number of samples divided by 50."""
+    """Signed distance by mesh-to-sdf without OpenGL, with 1/50 of its default number of samples."""
     from mesh_to_sdf.surface_point_cloud import sample_from_mesh
 
     return sample_from_mesh(mesh, sample_point_count=200_000).get_sdf_in_batches(points)
 
 
 def brute_force(mesh: trimesh.Trimesh, points: Any) -> Any:
-    """Unsigned, float64, every face for every point: the plane inside a face's prism, else its edges."""
+    """Unsigned distance in float64 by testing every face: its plane inside the prism of the face, else its edges."""
     a = np.asarray(mesh.triangles)
     normal = np.cross(a[:, 1] - a[:, 0], a[:, 2] - a[:, 0])
     length = np.linalg.norm(normal, axis=1, keepdims=True)

@@ -34,7 +34,7 @@ from latentsdf.evaluation.evaluate import measure
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 from latentsdf.geometry.metrics.surface import sample_surface
-from latentsdf.latent.inversion.invert import Inversion
+from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.rendering.render import Camera, contact_sheet, first_hits, render_mesh
 from latentsdf.space import CodeLike, ShapeSpace
 from latentsdf.utils.console import show_note

@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.store": ["SampleStore"],
         "evaluation.evaluate": ["Evaluation"],
         "geometry.mesh_sdf.sampling": ["sample"],
-        "latent.inversion.invert": ["Inversion"],
+        "latent.inversion.fit_folder": ["Inversion", "load_fit"],
         "reconstruction.reconstruct": ["reconstruct"],
         "reconstruction.result": ["Reconstruction", "load_field"],
         "space": ["ShapeSpace", "load"],
@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from latentsdf.data.store import SampleStore as SampleStore
     from latentsdf.evaluation.evaluate import Evaluation as Evaluation
     from latentsdf.geometry.mesh_sdf.sampling import sample as sample
-    from latentsdf.latent.inversion.invert import Inversion as Inversion
+    from latentsdf.latent.inversion.fit_folder import Inversion as Inversion
+    from latentsdf.latent.inversion.fit_folder import load_fit as load_fit
     from latentsdf.reconstruction.reconstruct import reconstruct as reconstruct
     from latentsdf.reconstruction.result import Reconstruction as Reconstruction
     from latentsdf.reconstruction.result import load_field as load_field

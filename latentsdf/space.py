@@ -22,14 +22,15 @@ from latentsdf.config.training import Config
 from latentsdf.extraction.coarse_to_fine import SignedDistance
 from latentsdf.extraction.extract import Mode, extract
 from latentsdf.extraction.fusion_band import Band
-from latentsdf.geometry.mesh import IDENTITY, Similarity
-from latentsdf.geometry.pointcloud.io import load_target
+from latentsdf.geometry.pointcloud.io import load_mesh_or_points
+from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent import retrieval
 from latentsdf.latent.decoded_shape import Decoded
 from latentsdf.latent.interpolation import Method, interpolate
-from latentsdf.latent.inversion.invert import Inversion, invert
+from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
+from latentsdf.latent.inversion.invert import invert
 from latentsdf.latent.inversion.observation import Observation, observe
-from latentsdf.latent.inversion.refine import check, observe_detail, refine
+from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.prior import CodePrior
 from latentsdf.training import checkpoint
 from latentsdf.utils import devices
@@ -85,6 +86,7 @@ class ShapeSpace:
         if isinstance(shape, str):
             return self.codes[self.row(shape)]
         if isinstance(shape, Inversion):
+            require_same_space(shape.space, self.fingerprint, "the fit")
             shape = shape.code
         array = shape.detach() if isinstance(shape, Tensor) else np.asarray(shape)
         code = torch.as_tensor(array, dtype=torch.float32, device=self.device)
@@ -208,11 +210,12 @@ class ShapeSpace:
         One that cannot be fitted or refined is an error before any is.
         """
         config = config or InvertConfig()
-        targets = [load_target(target) if isinstance(target, str | Path) else target for target in targets]
+        targets = [load_mesh_or_points(target) if isinstance(target, str | Path) else target for target in targets]
         if refinement is not None:
             for target in targets:
-                self.require_refinable(target, config, refinement)
+                self.require_refinable(target, config)
         fits = invert(self.model, self.codes, [self.observe(target, config) for target in targets], config)
+        fits = [dataclasses.replace(fit, space=self.fingerprint) for fit in fits]
         if refinement is None:
             return fits
         return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
@@ -224,9 +227,8 @@ class ShapeSpace:
             return target
         return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
 
-    def require_refinable(self, target: Target, config: InvertConfig, refinement: RefineConfig) -> None:
+    def require_refinable(self, target: Target, config: InvertConfig) -> None:
         """Raise MeshError where the detail of a target cannot be learned, ConfigError where that of none can."""
-        check(refinement)
         self.model.shared_grid()
         if config.partial or not isinstance(target, trimesh.Trimesh):
             raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")

@@ -1,7 +1,10 @@
 """Helpers that several test modules share: small settings, runs at their first step, paths, folder contents."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.sampling import SamplingConfig
@@ -15,7 +18,7 @@ CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 SMALL_SAMPLING = SamplingConfig(
-    resolution=64, band_voxels=3, sparse_resolution=32, near=4000, uniform=4000, surface=1000
+    resolution=64, band_voxels=3.0, sparse_resolution=32, near=4000, uniform=4000, surface=1000
 )
 SMALL_MODEL = ModelConfig(
     code_dim=8,
@@ -49,13 +52,27 @@ def save_untrained(folder: Path, config: Config) -> None:
     """Write a space of two shapes as it is before the first step."""
     import torch
 
-    from latentsdf.geometry.mesh import IDENTITY
+    from latentsdf.geometry.similarity import IDENTITY
     from latentsdf.models.latent_sdf import LatentSDF
     from latentsdf.training import checkpoint
 
     codes = torch.eye(2, config.model.code_dim)
     keys, ways = ["table/a", "table/b"], [IDENTITY, IDENTITY]
     checkpoint.save(folder, LatentSDF(config.model), codes, keys, ways, "sphere", config, None, steps=0)
+
+
+def circle_points(count: int, radius: float = 0.8, seed: int = 0) -> np.ndarray:
+    """Uniform random points (count, 2) on a circle about the origin."""
+    angle = np.random.default_rng(seed).uniform(0, 2 * math.pi, count)
+    return radius * np.stack((np.cos(angle), np.sin(angle)), axis=1)
+
+
+def sphere_points(count: int, radius: float = 0.8, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Uniform random points (count, 3) on a sphere about the origin, with Gaussian noise of a standard deviation."""
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(count, 3))
+    points *= radius / np.linalg.norm(points, axis=1, keepdims=True)
+    return points + noise * rng.normal(size=(count, 3))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

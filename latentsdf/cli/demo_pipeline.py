@@ -29,7 +29,7 @@ from latentsdf.training.train import train
 from latentsdf.utils import devices
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 RESOLUTION = 256
 _PRESET = "demo"
@@ -117,7 +117,7 @@ def demo(
 
 def _require_own(out: Path) -> None:
     """CheckpointError where the demo's space would replace one that is not an earlier demo's, or anything else."""
-    require_free(out, "space", overwrite=True)
+    require_writable_output(out, "space", overwrite=True)
     if (out / "model.safetensors").is_file() and (preset := load_config(out).preset) != _PRESET:
         raise CheckpointError(
             f"{out}: holds a space trained with preset '{preset}', not by the demo; name another --out"

@@ -1,13 +1,12 @@
 """`latentsdf evaluate`: compare reconstructions with reference meshes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import UNSET, OptionalPath, positives, whole
 from latentsdf.cli.common_args import Decoding, OnSpace, Refining, require_folder
 from latentsdf.cli.parser import command
-from latentsdf.config.inversion import InvertConfig, Reference
+from latentsdf.config.inversion import InvertConfig
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError
 
@@ -40,7 +39,7 @@ class Evaluate(Decoding, Refining, OnSpace):
     """Surface samples per mesh."""
     taus: Annotated[tuple[float, ...], positives(), UNSET] = ()
     """Thresholds of the F-score, below 1; 0.01 and 0.02 unless given."""
-    reference: Reference = "samples"
+    reference: Literal["samples", "vertices"] = "samples"
     """Compare with samples of the reference meshes, or with their vertices as Compact-SDF does."""
     seed: Annotated[int, whole(0)] = 0
     """Seed of the samples."""
@@ -51,7 +50,8 @@ class Evaluate(Decoding, Refining, OnSpace):
         """Evaluate and print a table; returns all metrics."""
         from latentsdf.data.mesh_datasets import find_meshes
         from latentsdf.evaluation.evaluate import evaluate, load_references
-        from latentsdf.geometry.metrics.surface import TAUS
+        from latentsdf.geometry.metrics.surface import F_SCORE_THRESHOLDS
+        from latentsdf.latent.inversion.fit_folder import load_fits
         from latentsdf.rendering.render import comparison_sheet
 
         refinement = self.refinement(self.seed)
@@ -67,7 +67,8 @@ class Evaluate(Decoding, Refining, OnSpace):
         fits: dict[str, CodeLike] | None = None
         unread: dict[str, str] = {}
         if self.fits is not None:
-            fits, unread = shape_args.fits_in(space, self.fits, {file.id for file in found})
+            fitted, unread = load_fits(self.fits, {file.id for file in found}, space.fingerprint)
+            fits = dict(fitted)
             found = [file for file in found if file.id in fits]
         references, failed = load_references(found)
         evaluation, reconstructions = evaluate(
@@ -78,7 +79,7 @@ class Evaluate(Decoding, Refining, OnSpace):
             mode=self.mode,
             points=self.points,
             seed=self.seed,
-            taus=self.taus or TAUS,
+            taus=self.taus or F_SCORE_THRESHOLDS,
             against=self.reference,
             inversion=InvertConfig(by_layer=not self.one_code),
             refinement=refinement,

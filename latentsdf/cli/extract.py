@@ -62,8 +62,8 @@ class Extract(Decoding, OnSpace):
             raise ConfigError("--resume goes on with several shapes: pass --all or several ids, or leave it out")
         file = Path(f"shape{self.suffix}") if several else self.out
         meshes.require_writable(file)
-        if self.normals and file.suffix.lower() not in meshes.WITH_NORMALS:
-            raise ConfigError(f"{file.name}: normals are written to {', '.join(meshes.WITH_NORMALS)} files")
+        if self.normals and file.suffix.lower() not in meshes.SUFFIXES_WITH_NORMALS:
+            raise ConfigError(f"{file.name}: normals are written to {', '.join(meshes.SUFFIXES_WITH_NORMALS)} files")
         if several and self.out.suffix.lower() in meshes.SUFFIXES:
             raise ConfigError(f"several shapes go into a folder, got --out {self.out}; choose files by --suffix")
         require_folder(self.out if several else self.out.parent)

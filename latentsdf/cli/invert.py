@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 from rich.text import Text
 
-from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import paths
 from latentsdf.cli.common_args import Decoding, Inverting, OnSpace, Refining, require_folder
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
     import trimesh
 
-    from latentsdf.latent.inversion.invert import Inversion
+    from latentsdf.latent.inversion.fit_folder import Inversion
     from latentsdf.latent.inversion.observation import Observation
+    from latentsdf.latent.retrieval import Hits
     from latentsdf.space import ShapeSpace, Target
 
 _TARGETS = tyro.conf.arg(metavar="TARGET [TARGET ...]", help_behavior_hint="(required)")
@@ -46,7 +46,7 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
 
     def run(self) -> dict[str, Any]:
         """Fit and write; returns the report, or the reports of several targets by name."""
-        from latentsdf.geometry.pointcloud.io import load_target
+        from latentsdf.geometry.pointcloud.io import load_mesh_or_points
         from latentsdf.latent.inversion.invert import TOGETHER
 
         paths = self.target
@@ -56,7 +56,7 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
         alone = len(paths) == 1
         folders = {path: self.out if alone else self.out / path.stem for path in paths}
         for folder in folders.values():
-            require_free(folder, "fit", overwrite=True)
+            require_writable_output(folder, "fit", overwrite=True)
         space = self.load_space()
         config, refinement = self.inversion(by_layer=not self.one_code), self.refinement(self.seed)
         targets: dict[Path, Target] = {}
@@ -64,9 +64,9 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
         reports: dict[Path, dict[str, Any]] = {}
         for path in paths:
             try:
-                target = load_target(path)
+                target = load_mesh_or_points(path)
                 if refinement is not None:
-                    space.require_refinable(target, config, refinement)
+                    space.require_refinable(target, config)
                     targets[path] = target
                 observations[path] = space.observe(target, config)
             except (MeshError, OSError) as error:
@@ -102,50 +102,22 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
         Raises:
             EmptyLevelSetError: If the fit has no surface; everything else is written.
         """
-        import dataclasses
-        import json
-
-        import numpy as np
-
-        from latentsdf.geometry import mesh as meshes
-
         surface: trimesh.Trimesh | None = None
         empty: EmptyLevelSetError | None = None
         try:
             surface = space.extract(fit, self.resolution, self.mode)
         except EmptyLevelSetError as error:
             empty = error
-        np.save(out / "code.npy", fit.code)
-        if fit.layers is not None:
-            np.save(out / shape_args.LAYERS, fit.layers)
-        if fit.delta is not None:
-            fit.delta.save(out / shape_args.DELTA)
-        if surface is not None:
-            meshes.save(surface, out / "mesh.ply")
-        for name, part in ((shape_args.DELTA, fit.delta), (shape_args.LAYERS, fit.layers), ("mesh.ply", surface)):
-            if part is None:
-                (out / name).unlink(missing_ok=True)
+        hits: Hits | None = None
         try:
-            hits = dataclasses.asdict(space.nearest(fit, k=min(5, len(space.ids))))
+            hits = space.nearest(fit, k=min(5, len(space.ids)))
         except MissingExtraError as error:
-            hits = None
             show_note("no neighbours", str(error))
-        report: dict[str, Any] = {
-            "target": str(target),
-            "residual": fit.residual,
-            "ok": fit.ok,
-            "by_layer": fit.layers is not None,
-            "refined": fit.delta is not None,
-            "nearest": hits,
-            "history": [float(v) for v in fit.history],
-            "similarity": dataclasses.asdict(fit.similarity),
-            "space": space.fingerprint,
-        }
-        (out / "report.json").write_text(json.dumps(report, indent=1))
+        report = fit.save(out, mesh=surface, target=target, nearest=hits)
         if empty is not None:
             raise empty
         verdict = "fits" if fit.ok else "does not fit well: the space may not hold this kind of shape"
-        nearest = f", nearest {hits['ids'][0]}" if hits else ""
+        nearest = f", nearest {hits.ids[0]}" if hits else ""
         console.print(Text(f"{target.name} {verdict}; residual {fit.residual:.4f}{nearest}"))
         return report
 

@@ -24,7 +24,7 @@ from latentsdf.cli.settings import (
 from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 _WRITTEN = (
     "field.json",
@@ -211,4 +211,4 @@ class Reconstruct(OnDevice):
                 f"{self.out}: holds a stopped reconstruction; pass --resume to go on, --overwrite to start again, or "
                 "another --out"
             )
-        require_free(self.out, "field", overwrite=self.overwrite or self.resume)
+        require_writable_output(self.out, "field", overwrite=self.overwrite or self.resume)

@@ -1,55 +1,68 @@
-"""Settings of fitting a code to a new shape and of refining the fit.
+"""Settings for fitting latent codes to new shapes (`InvertConfig`) and refining the fits (`RefineConfig`).
 
 Lengths are in model space, the box [-1, 1]^3, unless a field says voxels.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
+from latentsdf.config.validated import (
+    Flag,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    config_dataclass,
+)
+from latentsdf.utils.errors import ConfigError
+
 Frame = Literal["user", "model"]
-Reference = Literal["samples", "vertices"]
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class InvertConfig:
-    """Fitting a code to a new shape with the networks and the grid frozen."""
+    """Fit of a latent code to a new shape; the networks and the feature grid are frozen."""
 
-    steps: int = 40
-    """Gauss-Newton steps at most; a fit ends earlier when it no longer improves."""
-    starts: int = 4
-    """Codes tried side by side at first, the best-ranked training codes and their mean; then the best alone."""
-    points: int = 2048
-    """Samples of the observation that the fit sees; a quarter of them while there are several starts."""
-    prior: float = 1e-6
-    """Weight of the squared Mahalanobis distance to the training codes, beside the mean absolute errors."""
-    by_layer: bool = True
-    """Then give each layer that reads the code its own, near the common one; never of parts, which cannot tell them."""
-    partial: bool = False
-    """The observation is a part: what it does not show is left to the prior."""
-    align: bool = False
-    """Estimate scale, turn about the vertical axis and translation along with the code."""
+    steps: PositiveInt = 40
+    """Maximum number of Gauss-Newton steps; a fit ends earlier when it no longer improves."""
+    starts: PositiveInt = 4
+    """Initial codes tried in parallel: the best-ranked training codes and their mean. The best one is continued."""
+    points: PositiveInt = 2048
+    """Samples of the observation used by the fit; a quarter of them while there are several starts."""
+    prior: NonNegativeFloat = 1e-6
+    """Weight of the squared Mahalanobis distance to the training codes, added to the mean absolute errors."""
+    by_layer: Flag = True
+    """After the shared code, fit one code per conditioned layer close to it. Ignored for partial observations, which
+    do not constrain so many parameters."""
+    partial: Flag = False
+    """The observation covers only part of the surface; unobserved regions are left to the prior."""
+    align: Flag = False
+    """Estimate scale, rotation about the vertical axis and translation along with the code."""
     frame: Frame = "user"
-    """`user`: the observation is normalized like a training shape; `model`: its coordinates are model space already."""
-    seed: int = 0
+    """`user`: the observation is normalized like a training shape; `model`: it is in model space already."""
+    seed: NonNegativeInt = 0
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class RefineConfig:
-    """Learning the detail of one shape on top of its code; the networks stay frozen."""
+    """Optimization of the detail of one shape on top of its code; the networks are frozen."""
 
-    steps: int = 500
-    seconds: float = 0.0
-    """Wall-clock budget of the optimization; 0 for none. The schedule follows the clock where it binds."""
-    lr: float = 3e-2
-    """Lazy Adam's step for the features; decays to a hundredth."""
-    points: int = 16_384
+    steps: PositiveInt = 500
+    """Maximum number of optimizer steps."""
+    seconds: NonNegativeFloat = 0.0
+    """Wall-clock budget of the optimization; 0 for none. The learning-rate schedule follows the budget spent first."""
+    points: PositiveInt = 16_384
     """Samples per step."""
-    resolution: int = 512
-    """Cells per axis of the dense lattice on which distances near the surface are taken."""
-    band_voxels: float = 6.0
-    """Half width of that band, in cells."""
-    lattice: int = 128
+    resolution: PositiveInt = 512
+    """Cells per axis of the dense lattice on which the narrow band of the mesh is sampled."""
+    band_voxels: PositiveFloat = 6.0
+    """Half width of the narrow band, in cells of the dense lattice."""
+    lattice: PositiveInt = 128
     """Cells per axis of the lattice that corrects the general branch; must divide `resolution`."""
-    sheet_thickness: float = 3.0
-    """Thickness of surface that encloses nothing, in cells of the dense lattice; the store's (`SamplingConfig`)."""
-    seed: int = 0
+    sheet_thickness: NonNegativeFloat = 3.0
+    """Thickness given to surface that encloses no volume, in cells of the dense lattice (see `SamplingConfig`)."""
+    seed: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        """Check the settings that depend on each other."""
+        if self.resolution % self.lattice:
+            raise ConfigError(f"the lattice of {self.lattice} must divide the band's resolution {self.resolution}")

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import trimesh
 
-from latentsdf.geometry.mesh import require_usable
+from latentsdf.geometry.mesh import require_usable_mesh
 from latentsdf.utils.errors import ConfigError, MeshError
 
 SUFFIXES = (".hdf5", ".h5")
@@ -46,7 +46,7 @@ def load_frame(path: Path, id: str) -> trimesh.Trimesh:
         except OSError as error:
             raise MeshError(f"{path.name}: {id} cannot be read, the file is damaged or cut off ({error})") from error
     mesh = trimesh.Trimesh(vertices, faces, process=False)
-    require_usable(f"{path.name}: {id}", mesh)
+    require_usable_mesh(f"{path.name}: {id}", mesh)
     return mesh
 
 

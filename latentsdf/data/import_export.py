@@ -32,9 +32,9 @@ from latentsdf.data.import_pointclouds import CLOUD_SUFFIXES, CLOUDS, find_cloud
 from latentsdf.data.mesh_datasets import MeshFile, choose
 from latentsdf.data.records import ShapeRecord, provenance_of
 from latentsdf.data.store import FORMAT, SampleStore
-from latentsdf.geometry.mesh import IDENTITY
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width, without_lattices
 from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, StoreError

@@ -14,8 +14,8 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import MeshFile
 from latentsdf.data.records import ShapeRecord
 from latentsdf.geometry.mesh_sdf.sampling import without_lattices
-from latentsdf.geometry.pointcloud.io import SUFFIXES, load_target
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.io import SUFFIXES, load_mesh_or_points
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.utils.errors import MeshError, StoreError
 
 CLOUDS = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0, sheet_thickness=0.0)
@@ -34,12 +34,12 @@ def find_clouds(root: Path) -> list[MeshFile]:
 def read_record(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
     """One cloud (N, 3) or (N, 6) as a shape of a store with settings `CLOUDS`; StoreError for what cannot be used."""
     try:
-        table = load_target(file.path)
+        table = load_mesh_or_points(file.path)
         if isinstance(table, trimesh.Trimesh):
             raise MeshError(f"{file.path.name}: has faces; meshes are sampled by latentsdf-preprocess")
         if table.shape[1] not in (3, 6):
             raise MeshError(f"{file.path.name}: expected points (N, 3) or with normals (N, 6), got {table.shape}")
-        cloud = read_cloud(table, normalization=config.normalization)
+        cloud = prepare_point_cloud(table, normalization=config.normalization)
     except MeshError as error:
         raise StoreError(str(error)) from error
     columns = [cloud.points] if cloud.normals is None else [cloud.points, cloud.normals]

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latentsdf.geometry.mesh import Similarity
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.geometry.similarity import Similarity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from latentsdf.data.point_batches import PointBatch, PointSource
 from latentsdf.data.sdf_batches import Batch, SdfSource
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.console import track
-from latentsdf.utils.devices import free_memory
+from latentsdf.utils.devices import free_gpu_memory
 from latentsdf.utils.errors import StoreError
 
 _PART_BYTES = 3 << 20
@@ -74,7 +74,7 @@ class ShapeSamplePool:
         sizes = [self._source.nbytes(key) for key in keys]
         budget = train.memory_gb * 1e9
         whole = sum(sizes)
-        on_device = device is not None and whole <= free_memory(device) / 2
+        on_device = device is not None and whole <= free_gpu_memory(device) / 2
         self._device = device if device is not None and on_device else torch.device("cpu")
         if whole <= budget or on_device:
             self.share, self.slots, self.nbytes = 1.0, len(keys), whole

@@ -17,16 +17,21 @@ import numpy as np
 import trimesh
 from rich.table import Table
 
-from latentsdf.config.inversion import InvertConfig, Reference, RefineConfig
+from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import MeshFile
 from latentsdf.extraction.extract import Mode
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import stored_solid
 from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
-from latentsdf.geometry.metrics.surface import TAUS, Comparison, compare, require_taus
+from latentsdf.geometry.metrics.surface import (
+    F_SCORE_THRESHOLDS,
+    Reference,
+    SurfaceComparison,
+    compare_surfaces,
+    require_valid_thresholds,
+)
 from latentsdf.latent.inversion.observation import Observation
-from latentsdf.latent.inversion.refine import check
 from latentsdf.space import CodeLike, ShapeSpace
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
@@ -51,7 +56,7 @@ class Evaluation:
     field_points: int
     """Points at which fields are compared; 0 for no comparison."""
     seed: int
-    shapes: dict[str, Comparison]
+    shapes: dict[str, SurfaceComparison]
     fields: dict[str, FieldErrors]
     """Of the fused field."""
     failed: dict[str, str]
@@ -135,7 +140,7 @@ def evaluate(
     mode: Mode = "fused",
     points: int = 100_000,
     seed: int = 0,
-    taus: tuple[float, ...] = TAUS,
+    taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
     field_points: int = FIELD_POINTS,
     inversion: InvertConfig | None = None,
@@ -152,7 +157,7 @@ def evaluate(
     """
     if points < 1:
         raise ConfigError(f"figures need at least 1 point a side, got {points}")
-    require_taus(taus)
+    require_valid_thresholds(taus)
     references, failed = _cleaned(references)
     if fits is None:
         codes = _codes(space, references, unseen, inversion, refinement, failed)
@@ -185,13 +190,13 @@ def measure(
     mode: Mode = "fused",
     points: int = 100_000,
     seed: int = 0,
-    taus: tuple[float, ...] = TAUS,
+    taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
     field_points: int = 0,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare what codes decode to with cleaned reference meshes of the same names; as `evaluate` returns it."""
     failed: dict[str, str] = {}
-    shapes: dict[str, Comparison] = {}
+    shapes: dict[str, SurfaceComparison] = {}
     fields: dict[str, FieldErrors] = {}
     reconstructions: dict[str, trimesh.Trimesh] = {}
     with track("evaluating", total=len(codes), unit="shape") as advance:
@@ -203,7 +208,7 @@ def measure(
                 reference = trimesh.Trimesh(to_model(references[name].vertices), references[name].faces, process=False)
                 if field_points > 0:
                     fields[name] = _field_errors(space, code, reference, field_points, seed)
-                shapes[name] = compare(mesh, reference, n=points, seed=seed, taus=taus, against=against)
+                shapes[name] = compare_surfaces(mesh, reference, count=points, seed=seed, taus=taus, against=against)
                 reconstructions[name] = mesh
             except LatentSDFError as error:
                 failed[name] = str(error)
@@ -273,7 +278,6 @@ def _inverted(
             failed[name] = str(error)
     fits = dict(zip(observations, space.invert_many(list(observations.values()), inversion), strict=True))
     if refinement is not None:
-        check(refinement)
         for name in list(fits):
             try:
                 fits[name] = space.refine(fits[name], references[name], refinement)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.validation import require_in_range
-from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.factory import build
 from latentsdf.models.feature_pyramid import FeaturePyramid
 from latentsdf.reconstruction.resume import Unfinished
@@ -35,7 +35,7 @@ from latentsdf.training.lr_schedule import cosine, warm_up
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils.errors import ConfigError, TrainingError
-from latentsdf.utils.interrupts import stop_between_steps
+from latentsdf.utils.interrupts import defer_interrupts
 from latentsdf.utils.malloc import keep_freed_memory
 
 _WINDOW = 100
@@ -49,7 +49,7 @@ _SECOND_ORDER: dict[str, Callable[[Jet], Tensor]] = {
 class Fit:
     """A field on its way: network, optimizers, samples, step and clock."""
 
-    def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
+    def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         _require_valid(config)
         self.config, self.device = config, device
         torch.manual_seed(config.seed)
@@ -81,7 +81,7 @@ class Fit:
             if unfinished is not None:
                 unfinished.save(self.state_dict())
 
-        with stop_between_steps() as stopped:
+        with defer_interrupts() as stopped:
             run_training_loop(
                 self,
                 self.config.method,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
-from latentsdf.geometry.metrics.surface import Comparison, compare
+from latentsdf.geometry.metrics.surface import SurfaceComparison, compare_surfaces
 from latentsdf.models.derivatives import jet
 from latentsdf.reconstruction.result import Reconstruction
 
@@ -23,7 +23,7 @@ class Accuracy:
     """In model space: `field` at uniform points of [-1, 1]^3, `surface` from samples of both meshes."""
 
     field: FieldErrors
-    surface: Comparison
+    surface: SurfaceComparison
     normal_error: float
     """1 - mean n . grad u / |grad u| at the centres of the reference's triangles with their outward normals n, each
     triangle counted once (medial axis): 0 at best, 2 for a field that points inward."""
@@ -44,7 +44,7 @@ def measure(
     errors = compare_fields(predicted, MeshDistance(theirs)(points), np.linalg.norm(gradient, axis=1))
     upward = _at(reconstruction, np.asarray(theirs.triangles_center))[1]
     cosine = (_unit(upward) * np.asarray(theirs.face_normals)).sum(1)
-    return Accuracy(errors, compare(ours, theirs, n, seed), float(1 - cosine.mean()))
+    return Accuracy(errors, compare_surfaces(ours, theirs, n, seed), float(1 - cosine.mean()))
 
 
 def _at(reconstruction: Reconstruction, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

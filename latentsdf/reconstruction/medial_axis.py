@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.factory import build_phase
 from latentsdf.reconstruction.adaptive_cells import Cells
 from latentsdf.reconstruction.fit import Fit
@@ -38,7 +38,7 @@ _SCHEDULES = ("second_order", "phase", "surface", "eikonal", "expansion")
 class MedialFit(Fit):
     """The loop of `Fit` with the phase field and its functionals."""
 
-    def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
+    def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         _require_valid(config)
         super().__init__(cloud, config, device)
         self.phase = build_phase(config.medial, cloud.dim).to(device)

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.medial_axis import MedialFit
 from latentsdf.reconstruction.presets import METHODS, preset
@@ -33,7 +33,7 @@ def reconstruct(
     MeshError for a cloud that cannot be used, ConfigError for settings that cannot, TrainingError where a loss is not
     finite, CheckpointError where `unfinished` is of another cloud or other settings.
     """
-    cloud = read_cloud(points, normals)
+    cloud = prepare_point_cloud(points, normals)
     config = config or preset(method, cloud.dim)
     fit = (MedialFit if config.method == "medial_axis" else Fit)(cloud, config, devices.resolve(device))
     fit.run(None if unfinished is None else Unfinished(unfinished, cloud, config))

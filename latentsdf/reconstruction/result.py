@@ -21,11 +21,11 @@ from latentsdf.config import loader
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.validation import require_finite
 from latentsdf.extraction.extract import extract
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.factory import build, build_phase
 from latentsdf.utils import devices
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 from latentsdf.utils.safetensors_io import save_tensors
 
 FORMAT = 1
@@ -117,7 +117,7 @@ class Reconstruction:
     def save(self, folder: Path | str) -> None:
         """Write the field to a folder that `load_field` reads; CheckpointError where that holds anything else."""
         folder = Path(folder)
-        require_free(folder, "field", overwrite=True)
+        require_writable_output(folder, "field", overwrite=True)
         folder.mkdir(parents=True, exist_ok=True)
         about = {"format": FORMAT, "center": list(self.similarity.center), "scale": self.similarity.scale}
         weights = dict(self.network.state_dict())

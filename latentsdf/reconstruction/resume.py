@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
 
@@ -19,7 +19,7 @@ _BUDGET = ("steps", "minutes", "patience")  # a longer one is a reason to go on
 class Unfinished:
     """The file `path` for one cloud and one configuration, but for its budget."""
 
-    def __init__(self, path: Path | str, cloud: Cloud, config: ReconstructConfig) -> None:
+    def __init__(self, path: Path | str, cloud: PointCloud, config: ReconstructConfig) -> None:
         self.path = Path(path)
         settings = {name: value for name, value in asdict(config).items() if name not in _BUDGET}
         digest = hashlib.sha256(repr(settings).encode())

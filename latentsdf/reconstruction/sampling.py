@@ -12,9 +12,9 @@ from torch import Tensor
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.data.mixture import Mixture
-from latentsdf.geometry.pointcloud.denoising import denoised
-from latentsdf.geometry.pointcloud.orientation import OrientedCloud
-from latentsdf.geometry.pointcloud.point_cloud import Cloud
+from latentsdf.geometry.pointcloud.denoising import denoise
+from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.utils.console import show_note
 
 _LOCAL_NEIGHBOUR = 50  # IGR's noise reaches to this neighbour
@@ -38,21 +38,21 @@ class Batch:
 class Sampler:
     """Batches for one cloud, reproducible from the seed of the configuration."""
 
-    def __init__(self, cloud: Cloud, config: ReconstructConfig, device: torch.device) -> None:
+    def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         self.chances: Tensor | None = None
         """Probability of each point of the cloud; None for equal ones."""
         self.generator = torch.Generator().manual_seed(config.seed)
         share = config.nearby_share if config.nearby == "gaussian" else 0.0
         self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std, share)
-        self._cloud = points = denoised(cloud.points) if config.denoise else cloud.points
+        self._cloud = points = denoise(cloud.points) if config.denoise else cloud.points
         if points is not cloud.points:
             show_note("noise", "wider than the points' spacing; they are smoothed first (--denoise false: not)")
         normals = cloud.normals
         guide = np.empty((0, cloud.dim))
         distance = np.empty(0)
         if any(config.loss.guide):
-            oriented = OrientedCloud(points, normals)
+            oriented = OrientedPointCloud(points, normals)
             normals = oriented.normals
             guide = self._around(points)
             pieces = [guide[start : start + _PIECE] for start in range(0, len(guide), _PIECE)]

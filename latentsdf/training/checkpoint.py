@@ -32,11 +32,11 @@ from torch import Tensor
 from latentsdf.config import loader
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.geometry.mesh import Similarity
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
-from latentsdf.utils.output_folders import foreign
+from latentsdf.utils.output_folders import find_other_output
 from latentsdf.utils.safetensors_io import save_tensors
 
 FORMAT = 2
@@ -174,7 +174,7 @@ def load_config(folder: Path) -> Config:
     needed = ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
-        other = foreign(folder, "space")
+        other = find_other_output(folder, "space")
         raise CheckpointError(
             f"{folder}: not a complete checkpoint, {', '.join(missing)} is missing"
             + (f"; it holds {other}" if other else "")

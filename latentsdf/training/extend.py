@@ -15,7 +15,7 @@ from latentsdf.utils import devices
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.malloc import keep_freed_memory
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 
 def extend(
@@ -40,7 +40,7 @@ def extend(
         raise ConfigError("a space is extended by one process; run `latentsdf train --extend` without torchrun")
     space, out = Path(space), Path(out)
     keep_freed_memory()
-    require_free(out, "space", overwrite=overwrite)
+    require_writable_output(out, "space", overwrite=overwrite)
     where = devices.resolve(device)
     trained = checkpoint.load(space, where)
     store = SampleStore.open(data)

@@ -26,7 +26,7 @@ from latentsdf.training.losses import (
     schedule_value,
     surface_term,
 )
-from latentsdf.utils.devices import product_type
+from latentsdf.utils.devices import matmul_dtype
 
 _NEAR = 0.05  # where the two branches have to agree
 _SEEN_AGAIN = 8  # of so many band samples one is compared at a code between shapes
@@ -40,7 +40,7 @@ class Objective:
     def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
         self.model, self.loss, self.train = model, loss, train
         device = next(model.parameters()).device
-        self.bf16 = train.bf16 and product_type(device) == torch.bfloat16
+        self.bf16 = train.bf16 and matmul_dtype(device) == torch.bfloat16
 
     def __call__(
         self, batch: Batch | PointBatch, codes: Tensor, ramp: float, progress: float

@@ -18,9 +18,9 @@ from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils import devices
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import CheckpointError, ConfigError
-from latentsdf.utils.interrupts import stop_between_steps
+from latentsdf.utils.interrupts import defer_interrupts
 from latentsdf.utils.malloc import keep_freed_memory
-from latentsdf.utils.output_folders import require_free
+from latentsdf.utils.output_folders import require_writable_output
 
 _LEAST = {
     "train.steps": 1,
@@ -78,7 +78,7 @@ def train(
 def fit(run: Trainer, out: Path, write: Callable[[], None]) -> dict[str, float]:
     """Run the loop in its context, writing the checkpoint now and then and at the end; returns the last metrics."""
     out.mkdir(parents=True, exist_ok=True)
-    with run, stop_between_steps() as stopped:
+    with run, defer_interrupts() as stopped:
         run.pool.fill(run.step)
         if run.context.is_main_process:
             with open_training_logger(out, run.config.train, run.step) as logger:
@@ -189,7 +189,9 @@ def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -
                 f"('{config.preset}') in {', '.join(changed)}; pass the same --config, or another --out"
             )
     else:
-        require_free(out, "space", overwrite=overwrite, instead="pass --resume, --overwrite, or another --out")
+        require_writable_output(
+            out, "space", overwrite=overwrite, instead="pass --resume, --overwrite, or another --out"
+        )
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

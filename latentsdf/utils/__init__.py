@@ -1,0 +1,1 @@
+"""Utilities without knowledge of shapes or models."""

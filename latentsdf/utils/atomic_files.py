@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and a full disk that is called by its name."""
+"""Atomic writes, and errors for full disks."""
 
 import errno
 import os
@@ -11,19 +11,33 @@ from latentsdf.utils.errors import StoreError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to: renamed to it when the block ends well, removed when it does not."""
-    aside = path.with_name(f".{path.name}.next")
+    """Write a file so that readers see it complete or not at all.
+
+    Args:
+        path: Destination; an existing file is replaced.
+
+    Yields:
+        Temporary path in the same folder. It is renamed to `path` when the block ends, and removed if the block raises.
+    """
+    temporary = path.with_name(f".{path.name}.next")
     try:
-        yield aside
-        os.replace(aside, path)
+        yield temporary
+        os.replace(temporary, path)
     finally:
         with suppress(OSError):
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def disk_full_as_store_error(store: Path) -> Iterator[None]:
-    """Within the block, an OSError for a full disk or quota becomes a StoreError that says how to go on."""
+    """Convert errors for a full disk or an exceeded quota.
+
+    Args:
+        store: Path of the store, with which the error message starts.
+
+    Raises:
+        StoreError: If the block raises such an OSError; other errors pass.
+    """
     try:
         yield
     except OSError as error:

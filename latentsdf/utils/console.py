@@ -1,4 +1,4 @@
-"""The one console, and progress bars with rate and ETA for long work."""
+"""Console output: messages, and progress bars with rate and remaining time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,22 +10,24 @@ from rich.progress import Task as RichTask
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
-"""Messages for people go to stderr, so that stdout stays clean for `--json`."""
+"""Console for messages and progress bars; it writes to stderr, because `--json` writes to stdout."""
 if not console.is_terminal:
-    console.width = 160  # A log file takes whole tables.
+    console.width = 160  # wide enough for tables in log files
 
 
 def show_error(error: BaseException) -> None:
-    """Print an error as it is: brackets in paths and extras are not markup."""
+    """Print an error verbatim: square brackets in paths and names of extras are not markup."""
     console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
 
 
 def show_note(label: str, text: str) -> None:
-    """Print a warning with its label, the text as it is."""
+    """Print a note or warning with a highlighted label, verbatim."""
     console.print(Text.assemble((label, "yellow"), " ", text), soft_wrap=True)
 
 
 class _RateColumn(ProgressColumn):
+    """Units per second, or per minute below one per second."""
+
     def __init__(self, unit: str) -> None:
         super().__init__()
         self.unit = unit
@@ -39,41 +41,54 @@ class _RateColumn(ProgressColumn):
         return Text(f"{speed:,.1f} {self.unit}/s")
 
 
-class HourlyColumn(ProgressColumn):
-    """Units an hour and the time left, by the mean of the whole run: Rich forgets steps older than 30 s."""
+class HourlyRateColumn(ProgressColumn):
+    """Units per hour and remaining time, both from the mean rate since the start.
+
+    Rich's own columns average over the last 30 s, which is too short for steps of many seconds.
+    """
 
     def __init__(self, unit: str) -> None:
+        """Create a column for a unit, given in the singular."""
         super().__init__()
         self.unit = unit
 
     def render(self, task: RichTask) -> Text:
-        """Empty until the first step is done."""
+        """Return the text of the column; empty before the first step is done."""
         seconds = task.finished_time or task.elapsed
         if not task.completed or not seconds:
             return Text("")
         rate = f"{task.completed / seconds * 3600:,.0f} {self.unit}s/h"
-        left = timedelta(seconds=round((task.remaining or 0) / task.completed * seconds))
-        return Text(f"{rate}, {left} left" if task.remaining else rate)
+        remaining = timedelta(seconds=round((task.remaining or 0) / task.completed * seconds))
+        return Text(f"{rate}, {remaining} left" if task.remaining else rate)
 
 
 @contextmanager
-def track(description: str, total: float, unit: str = "it", *, hourly: bool = False) -> Iterator[Callable[..., None]]:
-    """Show a bar while the block runs; yields `advance(amount=1, note="")`, where `note` follows the bar.
+def track(
+    description: str, total: float | int, unit: str = "it", *, hourly: bool = False
+) -> Iterator[Callable[..., None]]:
+    """Show a progress bar while the block runs.
 
-    `hourly` is for steps of many seconds.
+    Args:
+        description: Text before the bar.
+        total: Number of steps.
+        unit: Name of a step in the singular.
+        hourly: Show steps per hour instead of per second; for steps of many seconds.
+
+    Yields:
+        Function `advance(amount=1, note=None)` to call after each step; a `note` replaces the text after the bar.
     """
-    pace = (HourlyColumn(unit),) if hourly else (_RateColumn(unit), TimeRemainingColumn())
+    rate_columns = (HourlyRateColumn(unit),) if hourly else (_RateColumn(unit), TimeRemainingColumn())
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        *pace,
+        *rate_columns,
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(description, total=total, note="")
 
-        def advance(amount: float = 1, note: str | None = None) -> None:
+        def advance(amount: float | int = 1, note: str | None = None) -> None:
             progress.advance(task, amount)
             if note is not None:
                 progress.update(task, note=note)

@@ -1,4 +1,4 @@
-"""Device names of users -> torch devices."""
+"""Selection of torch devices and their properties."""
 
 import torch
 
@@ -6,7 +6,17 @@ from latentsdf.utils.errors import ConfigError
 
 
 def resolve(name: str | torch.device) -> torch.device:
-    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`; ConfigError for a device that is not there."""
+    """Convert the name of a device to an available torch device.
+
+    Args:
+        name: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA if available and the CPU otherwise.
+
+    Returns:
+        Device.
+
+    Raises:
+        ConfigError: If the name is unknown or the device is not available.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unknown = ConfigError(f"unknown device '{name}'; devices are auto, cpu, cuda and cuda:N")
@@ -17,20 +27,27 @@ def resolve(name: str | torch.device) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise unknown
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device '{name}' is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+        raise ConfigError(f"device '{name}' is not available: torch finds {torch.cuda.device_count()} CUDA devices")
     return device
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a GPU; 0 for other devices, whose memory is the system's."""
+def free_gpu_memory(device: torch.device) -> int:
+    """Return the free memory of a GPU in bytes; 0 for other devices."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
 
 
-def product_type(device: torch.device) -> torch.dtype:
-    """bfloat16 where products in it are quicker, on GPUs and processors with AVX512-BF16 or AMX; else float32."""
+def matmul_dtype(device: torch.device) -> torch.dtype:
+    """Return the fastest of float32 and bfloat16 for matrix products on a device.
+
+    Args:
+        device: CPU or CUDA device.
+
+    Returns:
+        bfloat16 on GPUs of compute capability 8.0 or higher and on CPUs with AVX512-BF16 or AMX, else float32.
+    """
     if device.type == "cuda":
-        quick = torch.cuda.get_device_capability(device) >= (8, 0)
+        has_fast_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
         features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        quick = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
-    return torch.bfloat16 if quick else torch.float32
+        has_fast_bfloat16 = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return torch.bfloat16 if has_fast_bfloat16 else torch.float32

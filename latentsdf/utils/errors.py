@@ -1,28 +1,28 @@
-"""The errors users see. Each message says what was expected, what came, and what to do."""
+"""Exceptions of the library. Each message states what was expected, what was found, and what to do."""
 
 
 class LatentSDFError(Exception):
-    """Base of every error raised on purpose; the command line prints it without a traceback."""
+    """Base class of all deliberate errors; the command line prints them without a traceback."""
 
 
 class MeshError(LatentSDFError, ValueError):
-    """A mesh file, or a mesh, that cannot be used."""
+    """A mesh, a point cloud or a file of either is unusable."""
 
 
 class StoreError(LatentSDFError):
-    """A sample store of another version, with other settings, or with damaged data."""
+    """A sample store has another version, other settings or damaged data, or its disk is full."""
 
 
 class CheckpointError(LatentSDFError):
-    """A checkpoint folder that is incomplete, damaged, or does not fit the request."""
+    """A checkpoint folder is incomplete, damaged, or does not fit the request."""
 
 
 class ConfigError(LatentSDFError, ValueError):
-    """A setting that is unknown or has a value outside its range."""
+    """A setting is unknown or has a value outside its range."""
 
 
 class EmptyLevelSetError(LatentSDFError, ValueError):
-    """A field with no zero crossing in the box, so there is no surface to extract."""
+    """A field has no zero crossing in the box, so there is no surface to extract."""
 
 
 class TrainingError(LatentSDFError, ArithmeticError):
@@ -30,4 +30,4 @@ class TrainingError(LatentSDFError, ArithmeticError):
 
 
 class MissingExtraError(LatentSDFError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that provides it."""

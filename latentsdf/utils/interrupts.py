@@ -1,4 +1,4 @@
-"""Ctrl-C between steps: the step that is under way ends and its result is kept."""
+"""Graceful handling of Ctrl-C (SIGINT) in loops."""
 
 import signal
 from collections.abc import Iterator
@@ -9,20 +9,27 @@ from latentsdf.utils.console import console
 
 
 @contextmanager
-def stop_between_steps() -> Iterator[Event]:
-    """An event that Ctrl-C sets; a second Ctrl-C interrupts at once."""
-    stopped = Event()
+def defer_interrupts() -> Iterator[Event]:
+    """Set an event on the first Ctrl-C, so that a loop can finish its step; a second Ctrl-C interrupts at once.
+
+    The previous signal handler is restored when the block ends. Only the main thread of a process receives signals; in
+    other threads the event is never set.
+
+    Yields:
+        Event to check between steps.
+    """
+    interrupted = Event()
     if current_thread() is not main_thread():
-        yield stopped
+        yield interrupted
         return
 
-    def stop(*_: object) -> None:
-        stopped.set()
+    def handle(*_: object) -> None:
+        interrupted.set()
         signal.signal(signal.SIGINT, previous)
         console.print("stopping after this step; Ctrl-C again to stop now")
 
-    previous = signal.signal(signal.SIGINT, stop)
+    previous = signal.signal(signal.SIGINT, handle)
     try:
-        yield stopped
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, previous)

@@ -1,18 +1,20 @@
-"""What the C library does with freed memory."""
+"""Settings of glibc's memory allocator."""
 
 import ctypes
 from contextlib import suppress
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
+_MMAP_THRESHOLD_BYTES = 32 << 20
+_TRIM_THRESHOLD_BYTES = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed blocks for the next step instead of returning them to the system; elsewhere, nothing.
+    """Configure glibc to reuse freed blocks instead of returning them to the system; no effect on other C libraries.
 
-    Tensors of a step are a few MB each, which glibc maps and unmaps one by one: the page faults took a quarter of a
-    training step (measured, two cores).
+    By default, glibc maps and unmaps tensors of a few MB individually; the page faults took a quarter of a training
+    step (measured on two cores).
     """
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
-        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES)

@@ -1,8 +1,9 @@
-"""numba's `njit` with a cache that knows what a kernel was compiled from.
+"""Compilation by numba with a cache on disk that is keyed by all sources of a kernel.
 
-numba keeps compiled code as long as the kernel's own file stays the same, although code of other files is compiled into
-it: after an update of those, results of the old code would come back. Here the cache's folder is named by the source of
-the kernel's module and of all modules of this package that it imports.
+numba's own cache is invalidated only by changes of the file that defines a kernel. Functions of other files are
+compiled into a kernel as well, so after changes of those files the cache would return results of the old code. Here,
+the name of the cache folder is a digest of the source of the kernel's module and of all modules of this package that it
+imports, directly or indirectly.
 """
 
 import hashlib
@@ -20,53 +21,68 @@ from numba import config, njit
 
 _PACKAGE = Path(__file__).parent.parent
 _IMPORT = re.compile(rf"^from ({_PACKAGE.name}[.\w]*) import", re.MULTILINE)
-_KEPT = 7 * 86_400  # seconds for which folders of other sources stay; a process may still use them
+_MAX_AGE = 7 * 86_400  # seconds after which unused folders are deleted; a running process may still use younger ones
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator: `njit(cache=True, **options)`, compiled again when anything changes that the kernel may contain."""
+    """Return a decorator like `numba.njit`, with a cache that is keyed by all sources of the kernel.
+
+    Args:
+        options: Options of `numba.njit`, except `cache`.
+
+    Returns:
+        Decorator. Kernels are compiled in every process if no cache folder is writable.
+    """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        folder = cache_folder(source_digest(source_of(function.__module__)))
-        before = config.CACHE_DIR
+        folder = cache_folder(source_digest(source_file(function.__module__)))
+        previous = config.CACHE_DIR
         config.CACHE_DIR = folder
         try:
             return njit(cache=bool(folder), **options)(function)
         finally:
-            config.CACHE_DIR = before
+            config.CACHE_DIR = previous
 
     return decorate
 
 
-def source_of(module: str) -> Path:
-    """The file of a module of this package."""
+def source_file(module: str) -> Path:
+    """Return the source file of a module of this package, given its full name."""
     path = _PACKAGE.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 @cache
 def source_digest(path: Path) -> str:
-    """A name for the text of a file and of what it imports of this package, directly or not."""
-    found: set[Path] = set()
-    left = [path]
-    while left:
-        one = left.pop()
-        if one not in found:
-            found.add(one)
-            left += [source_of(name) for name in _IMPORT.findall(one.read_text(encoding="utf-8"))]
-    return hashlib.sha256(b"".join(one.read_bytes() for one in sorted(found))).hexdigest()[:16]
+    """Return a digest of a source file and of all modules of this package that it imports, directly or indirectly."""
+    visited: set[Path] = set()
+    pending = [path]
+    while pending:
+        file = pending.pop()
+        if file not in visited:
+            visited.add(file)
+            pending += [source_file(name) for name in _IMPORT.findall(file.read_text(encoding="utf-8"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(visited))).hexdigest()[:16]
 
 
 @cache
 def cache_folder(digest: str) -> str:
-    """A folder that can be written: where NUMBA_CACHE_DIR says, beside the package, or of the user; '' if none."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _PACKAGE.name
-    for base in (config.CACHE_DIR, _PACKAGE / "__pycache__", user):
+    """Create the cache folder of a digest and delete folders that were not used for a week.
+
+    Args:
+        digest: Result of `source_digest`.
+
+    Returns:
+        Path below the first writable of NUMBA_CACHE_DIR, the package's `__pycache__` and the user's cache folder; ''
+        if none is writable.
+    """
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _PACKAGE.name
+    for base in (config.CACHE_DIR, _PACKAGE / "__pycache__", user_cache):
         if base:
             folder = Path(base) / f"{_PACKAGE.name}-{digest}"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                _forget_old(folder)
+                _delete_unused_folders(folder)
             except OSError:
                 continue
             if os.access(folder, os.W_OK):
@@ -74,9 +90,9 @@ def cache_folder(digest: str) -> str:
     return ""
 
 
-def _forget_old(folder: Path) -> None:
+def _delete_unused_folders(folder: Path) -> None:
     os.utime(folder)
     for other in folder.parent.glob(f"{_PACKAGE.name}-*"):
-        with suppress(OSError):  # another process may be doing the same
-            if other.stat().st_mtime < time.time() - _KEPT:
+        with suppress(OSError):  # another process may delete it at the same time
+            if other.stat().st_mtime < time.time() - _MAX_AGE:
                 shutil.rmtree(other)

@@ -1,34 +1,51 @@
-"""What lies in an output folder already, told by a file that only its kind has: so that nothing is written over it."""
+"""Guards against overwriting existing outputs. Each kind of output folder is recognized by a marker file."""
 
 from pathlib import Path
 from typing import Literal
 
 from latentsdf.utils.errors import CheckpointError
 
-Kind = Literal["space", "field", "fit", "store"]
+OutputKind = Literal["space", "field", "fit", "store"]
 
-_KINDS: dict[Kind, tuple[str, str]] = {
+_MARKERS: dict[OutputKind, tuple[str, str]] = {
     "space": ("model.safetensors", "a trained space"),
     "field": ("field.json", "a reconstruction"),
     "fit": ("code.npy", "the fit of a shape"),
     "store": ("zarr.json", "a sample store"),
 }
+"""Marker file and description of each kind of output."""
 
 
-def foreign(folder: Path, kind: Kind) -> str | None:
-    """What of another kind a folder holds, in words; None for nothing of ours."""
-    others = (known for name, known in _KINDS.items() if name != kind)
-    return next((words for mark, words in others if (folder / mark).is_file()), None)
+def find_other_output(folder: Path, kind: OutputKind) -> str | None:
+    """Return a description of an output of another kind in a folder, or None.
 
+    Args:
+        folder: Folder, which need not exist.
+        kind: Kind of output that may be there.
 
-def require_free(
-    out: Path, kind: Kind, *, overwrite: bool, instead: str = "pass --overwrite, or another --out"
-) -> None:
-    """Raise CheckpointError where writing a `kind` into a folder would mix it with another kind's files, or, unless
-    told to overwrite, replace one of its own; `instead` says what to do about the latter.
+    Returns:
+        Description with its article, such as "a reconstruction".
     """
-    if other := foreign(out, kind):
+    others = (marker for other, marker in _MARKERS.items() if other != kind)
+    return next((description for file, description in others if (folder / file).is_file()), None)
+
+
+def require_writable_output(
+    out: Path, kind: OutputKind, *, overwrite: bool, instead: str = "pass --overwrite, or another --out"
+) -> None:
+    """Raise an error if writing to a folder would overwrite an output or mix two kinds of outputs.
+
+    Args:
+        out: Output folder, which need not exist.
+        kind: Kind of output to write.
+        overwrite: Whether an output of the same kind may be replaced.
+        instead: Advice in the error message for an output of the same kind.
+
+    Raises:
+        CheckpointError: If the folder holds an output of another kind, or, without `overwrite`, of the same kind.
+    """
+    if other := find_other_output(out, kind):
         raise CheckpointError(f"{out}: holds {other}; name another --out")
-    mark, words = _KINDS[kind]
-    if (out / mark).is_file() and not overwrite:
-        raise CheckpointError(f"{out}: holds {words} already; {instead}")
+    file, description = _MARKERS[kind]
+    if (out / file).is_file() and not overwrite:
+        raise CheckpointError(f"{out}: holds {description} already; {instead}")

@@ -1,4 +1,4 @@
-"""Tensors in a file that whoever reads its neighbours can read."""
+"""Writing of .safetensors files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +8,14 @@ from torch import Tensor
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a .safetensors file with the permissions of any new file."""
+    """Write tensors to a .safetensors file with the default permissions of new files.
+
+    Args:
+        tensors: Tensors by name, on any device; views are written as contiguous copies.
+        path: Destination; an existing file is replaced and keeps its permissions.
+    """
     path.touch()
     mode = path.stat().st_mode
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
-    # safetensors lets nobody but the owner read its files.
+    # save_file restricts the permissions to the owner.
     path.chmod(mode)

@@ -25,7 +25,7 @@ from latentsdf.space import ShapeSpace
 
 
 @pytest.fixture(scope="module")
-def offsurface_samples(space_path: Path) -> ShapeSpace:
+def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 

@@ -274,7 +274,7 @@ def test_files_that_are_no_clouds_are_named(spheres: dict[bool, Path], tmp_path:
     for stem, message in (
         ("signed", r"signed.xyz: expected points \(N, 3\) or with normals \(N, 6\), got \(300, 4\)"),
         ("flat", r"flat.xyz: expected points .* got \(300, 2\)"),
-        ("few", "50 points say too little"),
+        ("few", "50 points are too few"),
         ("notes", "notes.txt: cannot be read"),
         ("mesh", "mesh.ply: has faces; meshes are sampled by latentsdf-preprocess"),
     ):

@@ -1,4 +1,4 @@
-"""Loading, cleaning and normalizing meshes; every broken file has its error."""
+"""Loading, validation, cleaning, normalization and saving of meshes."""
 
 from pathlib import Path
 
@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.geometry.mesh import Similarity, clean, load, normalize, save
+from latentsdf.geometry.mesh import clean, load, normalize, require_coordinate_precision, save
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.utils.errors import ConfigError, MeshError
 
 
 @pytest.mark.parametrize("suffix", [".obj", ".ply", ".stl", ".off", ".glb"])
 def test_save_and_load_round_trip(suffix: str, tmp_path: Path) -> None:
+    """Saved meshes load with the same geometry, and no temporary file remains."""
     box = trimesh.creation.box((1, 2, 3))
     save(box, tmp_path / f"box{suffix}")
     back, _ = clean(load(tmp_path / f"box{suffix}"))
@@ -19,7 +21,8 @@ def test_save_and_load_round_trip(suffix: str, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [f"box{suffix}"]
 
 
-def test_scenes_are_joined_with_their_transforms(tmp_path: Path) -> None:
+def test_scene_transforms(tmp_path: Path) -> None:
+    """Parts of a scene are transformed and concatenated."""
     scene = trimesh.Scene()
     scene.add_geometry(trimesh.creation.box((1, 1, 1)))
     scene.add_geometry(trimesh.creation.box((1, 1, 1)), transform=trimesh.transformations.translation_matrix((5, 0, 0)))
@@ -27,7 +30,8 @@ def test_scenes_are_joined_with_their_transforms(tmp_path: Path) -> None:
     assert np.allclose(load(tmp_path / "two.glb").bounds, [[-0.5, -0.5, -0.5], [5.5, 0.5, 0.5]])
 
 
-def test_clean_counts_what_it_removes() -> None:
+def test_cleaning_report() -> None:
+    """`clean` repairs a box with added defects and counts each kind of defect."""
     box = trimesh.creation.box((1, 1, 1))
     vertices = np.concatenate((box.vertices, [[np.nan] * 3], box.vertices[:1]))
     faces = np.concatenate((box.faces, box.faces[:2], [[0, 1, 1]], [[8, 0, 1]], [[9, 1, 0]]))
@@ -37,8 +41,29 @@ def test_clean_counts_what_it_removes() -> None:
     assert report.degenerate_faces == 2
 
 
+def test_clean_rejections() -> None:
+    """Meshes without a finite face, of a single point or mostly without area are rejected."""
+    box = trimesh.creation.box((1, 1, 1))
+    nonfinite = trimesh.Trimesh(np.full((8, 3), np.nan), box.faces, process=False)
+    with pytest.raises(MeshError, match="no face with finite vertices"):
+        clean(nonfinite)
+    with pytest.raises(MeshError, match="all vertices coincide"):
+        clean(trimesh.Trimesh(np.ones((8, 3)), box.faces, process=False))
+    with pytest.raises(MeshError, match="100% of the faces have no area"):
+        clean(trimesh.Trimesh(box.vertices * (1, 0, 0), box.faces, process=False))
+
+
+def test_opposite_faces_kept() -> None:
+    """Only copies with the same orientation are duplicates; the two sides of a sheet are not."""
+    box = trimesh.creation.box((1, 1, 1))
+    faces = np.concatenate((box.faces, np.roll(box.faces[:1], 1, axis=1), box.faces[:1, ::-1]))
+    cleaned, report = clean(trimesh.Trimesh(box.vertices, faces, process=False))
+    assert report.duplicate_faces == 1 and len(cleaned.faces) == 13
+
+
 @pytest.mark.parametrize("mode", ["sphere", "cube"])
-def test_normalize_fits_model_space_and_goes_back(mode: str) -> None:
+def test_normalized_extent(mode: str) -> None:
+    """Normalized meshes reach 1/1.03, and the returned transform reproduces and inverts the normalization."""
     mesh = trimesh.creation.cylinder(30, 170)
     mesh.apply_translation((1000, -5, 3))
     moved, similarity = normalize(mesh, mode)  # type: ignore[arg-type]
@@ -48,18 +73,46 @@ def test_normalize_fits_model_space_and_goes_back(mode: str) -> None:
     assert np.allclose(similarity.to_model(mesh.vertices), moved.vertices)
 
 
-def test_normalize_none_refuses_what_is_outside_the_box() -> None:
+def test_normalization_none() -> None:
+    """Mode `none` keeps meshes inside the box and rejects others."""
     with pytest.raises(MeshError, match=r"coordinates reach 2, outside \[-1, 1\]"):
         normalize(trimesh.creation.box((4, 1, 1)), "none")
     small = trimesh.creation.box((1, 1, 1))
     assert normalize(small, "none")[1] == Similarity((0.0, 0.0, 0.0), 1.0)
 
 
-def test_bad_files_name_themselves_and_the_reason(tmp_path: Path) -> None:
+def test_coordinate_precision_limits() -> None:
+    """Coordinates of the wrong magnitude are rejected by name, and ordinary ones are accepted."""
+    points = np.random.default_rng(0).uniform(size=(10, 3))
+    require_coordinate_precision("chair", points + 1e5)
+    with pytest.raises(MeshError, match=r"^chair: coordinates near 1.0e\+08 .* too few significant digits"):
+        require_coordinate_precision("chair", points + 1e8)
+    with pytest.raises(MeshError, match=r"^chair: coordinates reach .*e\+13, too large for any unit of length"):
+        require_coordinate_precision("chair", points * 1e13)
+
+
+def test_failed_save_keeps_existing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted export leaves the earlier file and no temporary file."""
+    path = tmp_path / "box.ply"
+    save(trimesh.creation.box((1, 1, 1)), path)
+    before = path.read_bytes()
+
+    def export(_: trimesh.Trimesh, file: Path, **__: str) -> None:
+        file.write_bytes(b"part")
+        raise OSError("interrupted")
+
+    monkeypatch.setattr(trimesh.Trimesh, "export", export)
+    with pytest.raises(OSError, match="interrupted"):
+        save(trimesh.creation.box((2, 1, 1)), path)
+    assert [file.name for file in tmp_path.iterdir()] == ["box.ply"] and path.read_bytes() == before
+
+
+def test_unsupported_files(tmp_path: Path) -> None:
+    """Error messages contain the file name and the reason."""
     with pytest.raises(FileNotFoundError, match="no such mesh file"):
         load(tmp_path / "no.obj")
     (tmp_path / "a.step").write_text("x")
-    with pytest.raises(MeshError, match=r"a\.step: '\.step' files are not read; convert to one of \.obj"):
+    with pytest.raises(MeshError, match=r"a\.step: '\.step' files are not supported; convert to one of \.obj"):
         load(tmp_path / "a.step")
     (tmp_path / "flat.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     with pytest.raises(MeshError, match=r"flat\.obj: 1 faces cannot enclose a volume"):
@@ -70,7 +123,7 @@ def test_bad_files_name_themselves_and_the_reason(tmp_path: Path) -> None:
 
 BROKEN = {
     "empty.obj": "the file is empty",
-    "huge_coordinates_1e12.ply": r"coordinates reach 7\.8e\+11",
+    "huge_coordinates_1e12.ply": r"coordinates reach 7\.8e\+11, too large for any unit of length",
     "nan_vertices.ply": r"\d\.\d% of the faces have vertices that are not finite",
     "not_a_mesh.obj": "has no faces",
     "one_triangle.obj": "1 faces cannot enclose a volume",
@@ -81,16 +134,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_every_broken_file_has_its_error(name: str, real_data: Path) -> None:
+def test_damaged_file_error(name: str, real_data: Path) -> None:
+    """Each damaged file is rejected with its name and the specific reason."""
     with pytest.raises(MeshError, match=rf"^{name}: .*{BROKEN[name]}"):
         clean(load(real_data / "meshes" / "broken" / "broken" / name))
 
 
-def test_the_broken_files_are_all_covered(real_data: Path) -> None:
+def test_damaged_file_coverage(real_data: Path) -> None:
+    """Every file of the folder of damaged files has an expected error."""
     assert {p.name for p in (real_data / "meshes" / "broken" / "broken").iterdir()} == set(BROKEN)
 
 
-def test_every_dirty_mesh_loads(real_data: Path) -> None:
+def test_repairable_meshes(real_data: Path) -> None:
+    """Meshes with repairable defects load and can be cleaned."""
     for path in sorted((real_data / "meshes" / "dirty" / "dirty").iterdir()):
         mesh, _ = clean(load(path))
         assert len(mesh.faces) >= 4 and np.isfinite(mesh.vertices).all()

@@ -1,4 +1,4 @@
-"""The ways a benchmark compares do the same work, and its figures are what they say."""
+"""Benchmarks: both sides of a comparison do the same work, and reported values match closed forms."""
 
 import argparse
 import importlib.util
@@ -24,10 +24,11 @@ def _benchmark(name: str) -> ModuleType:
     return module
 
 
-def test_a_step_of_ours_equals_one_of_grid_sample_and_dense_adam() -> None:
+def test_training_step_matches_grid_sample_with_dense_adam() -> None:
+    """With one channel and one code value, a step equals the reference step in loss, grid, codes and weights."""
     training = _benchmark("training")
     torch.manual_seed(0)
-    # One channel and one code value: there a moment by row is a moment by value.
+    # With one channel and one code value, a moment per row is a moment per value.
     branch = BranchConfig(width=16, depth=2, conditioning="concat", frequencies=0)
     model = LatentSDF(ModelConfig(1, BranchConfig(width=0), branch, branch, GridConfig(12, 1), residual=False))
     torch.nn.init.normal_(model.shared_grid().table)
@@ -43,7 +44,8 @@ def test_a_step_of_ours_equals_one_of_grid_sample_and_dense_adam() -> None:
     torch.testing.assert_close(model.general.last.weight, reference.general[-1].weight, atol=1e-5, rtol=1e-4)
 
 
-def test_losses_of_both_ways_are_equal_with_many_channels() -> None:
+def test_training_losses_match_with_many_channels() -> None:
+    """Both implementations compute the same loss and error for many channels."""
     training = _benchmark("training")
     torch.manual_seed(0)
     model = training.small_model(12, 8, width=16)
@@ -61,7 +63,8 @@ def test_losses_of_both_ways_are_equal_with_many_channels() -> None:
     assert errors[0] == pytest.approx(errors[1], rel=1e-5)
 
 
-def test_the_time_to_an_error_is_that_of_its_steps() -> None:
+def test_seconds_to_error_counts_steps() -> None:
+    """The number of steps to an error follows from a known gain per step; a method that never improves times out."""
     training = _benchmark("training")
 
     class Way:
@@ -83,12 +86,13 @@ def test_the_time_to_an_error_is_that_of_its_steps() -> None:
 
 @pytest.fixture
 def regularizers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module benchmarks/regularizers.py, with its siblings importable."""
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     return _benchmark("regularizers")
 
 
 def _sphere_samples() -> torch.Tensor:
-    """Points around a sphere of radius 0.5 with their distances, and nearer than 0.1 distances that are wrong."""
+    """Points around a sphere of radius 0.5 with their distances; distances below 0.1 are wrong on purpose."""
     torch.manual_seed(0)
     points = torch.rand(30_000, 3) * 2 - 1
     distance = points.norm(dim=1) - 0.5
@@ -97,11 +101,12 @@ def _sphere_samples() -> torch.Tensor:
 
 
 def test_far_field_of_a_sphere(regularizers: ModuleType) -> None:
+    """Far-field errors of an exact and of a scaled, shifted sphere equal their closed forms."""
     samples = _sphere_samples()
     far = samples[samples[:, 3].abs() > 0.1]
     exact = regularizers.far_field(lambda x: x.norm(dim=1) - 0.5, samples)
     assert exact == pytest.approx({"error": 0, "wrong_sign": 0, "slope_error": 0}, abs=1e-6)
-    # Three times as steep, and the radius off by 0.2: wrong from 0.5 to 0.7 outside, of which 0.6 to 0.7 is far.
+    # Slope 3 and a radius too large by 0.2: the sign is wrong from 0.5 to 0.7, of which 0.6 to 0.7 is far.
     found = regularizers.far_field(lambda x: 3 * (x.norm(dim=1) - 0.7), samples)
     radius = far[:, :3].norm(dim=1)
     assert found["slope_error"] == pytest.approx(2, abs=1e-5)
@@ -109,25 +114,28 @@ def test_far_field_of_a_sphere(regularizers: ModuleType) -> None:
     assert found["error"] == pytest.approx(float((3 * (radius - 0.7) - far[:, 3]).abs().mean()), rel=1e-5)
 
 
-def test_debris_is_what_is_outside_the_largest_piece(regularizers: ModuleType) -> None:
+def test_debris_is_the_area_outside_the_largest_piece(regularizers: ModuleType) -> None:
+    """Debris is the share of the area outside the largest piece; specks count as area and not as pieces."""
     parts = [trimesh.creation.icosphere(2, radius) for radius in (1.0, 0.5, 0.05)]
     for place, part in enumerate(parts):
         part.apply_translation((3 * place, 0, 0))
     areas = [part.area for part in parts]
-    # The third has a quarter of a percent of the first one's area: debris, but no piece.
+    # The third sphere has 0.25 % of the area of the first: debris, but not a piece.
     found = regularizers.debris(trimesh.util.concatenate(parts))
     assert found == {"pieces": 2, "debris": pytest.approx(1 - areas[0] / sum(areas))}
     assert regularizers.debris(parts[0]) == {"pieces": 1, "debris": pytest.approx(0, abs=1e-12)}
 
 
-def test_variants_are_settings_that_exist_and_differ(regularizers: ModuleType) -> None:
+def test_regularizer_variants_are_valid_and_distinct(regularizers: ModuleType) -> None:
+    """Every variant is a valid configuration, no two are equal, and all have the same time budget."""
     configs = {regularizers.timed_config(regularizers.BASE, 1.0, changed) for changed in regularizers.VARIANTS.values()}
     assert len(configs) == len(regularizers.VARIANTS)
     assert {config.train.minutes for config in configs} == {1.0}
     assert all({*pair} <= regularizers.VARIANTS.keys() for pair in regularizers.REFERENCES)
 
 
-def test_lines_of_the_ablation_differ_in_their_terms_alone() -> None:
+def test_ablation_variants_differ_only_in_loss_terms() -> None:
+    """The variants of HotSpot's ablation share all settings but the loss, each with its documented terms."""
     pointcloud = _benchmark("pointcloud")
     lines = {
         name: pointcloud._config(name, argparse.Namespace(dimension="2d", set=["seed=3"]))

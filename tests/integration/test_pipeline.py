@@ -24,9 +24,10 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config
 from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
-from latentsdf.geometry.mesh import Similarity, load, normalize, save
+from latentsdf.geometry.mesh import load, normalize, save
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.metrics.surface import compare
+from latentsdf.geometry.metrics.surface import compare_surfaces
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.observation import observe
 from latentsdf.space import ShapeSpace
 from latentsdf.training import checkpoint, objective
@@ -37,7 +38,7 @@ FAST = InvertConfig(steps=60, starts=2, points=1024)
 
 
 @pytest.fixture(scope="module")
-def offsurface_samples(space_path: Path) -> ShapeSpace:
+def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
@@ -193,7 +194,7 @@ def test_folders_of_inversions_are_evaluated_against_their_meshes(
     way = json.loads((fits / "a" / "report.json").read_text())["similarity"]
     to_model = Similarity(tuple(way["center"]), way["scale"]).to_model
     both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
-    expected = compare(*both, n=500).as_dict()
+    expected = compare_surfaces(*both, count=500).as_dict()
     assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)
     assert cli.main([*command, "--fits", str(fits / "renamed")]) == 0
     assert set(json.loads(capsys.readouterr().out)["shapes"]) == {"b"}
@@ -359,9 +360,9 @@ def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path
 
 
 def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = training.Run.train_step
+    step = training.Trainer.train_step
 
-    def interrupted(run: training.Run) -> dict[str, float]:
+    def interrupted(run: training.Trainer) -> dict[str, float]:
         if run.step == 9:
             signal.raise_signal(signal.SIGINT)
         return step(run)
@@ -429,7 +430,7 @@ def test_bad_queries_are_refused(space: ShapeSpace) -> None:
     with pytest.raises(ls.ConfigError, match="not finite"):
         space.extract(np.full(8, np.nan))
     for array, message in (
-        (np.zeros((3, 3)), "3 points say too little about a shape; at least 100"),
+        (np.zeros((3, 3)), "3 points are too few for a shape; at least 100"),
         (np.zeros((200, 3)), "only 1 of 200 points are different"),
         (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
         (np.zeros((200, 5)), r"got shape \(200, 5\)"),

@@ -25,7 +25,7 @@ from latentsdf.data.dfaust import load_frame
 from latentsdf.data.mesh_datasets import find_meshes
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh import save
-from latentsdf.utils.console import HourlyColumn
+from latentsdf.utils.console import HourlyRateColumn
 from latentsdf.utils.errors import ConfigError, MeshError, StoreError
 from preprocessing import __main__ as command
 from preprocessing import job
@@ -179,7 +179,7 @@ def test_previews_stand_beside_the_store_and_their_failure_costs_no_shape(tmp_pa
 
 def test_progress_tells_shapes_an_hour_and_the_time_left() -> None:
     clock = 0.0
-    progress = Progress(HourlyColumn("shape"), get_time=lambda: clock, auto_refresh=False)
+    progress = Progress(HourlyRateColumn("shape"), get_time=lambda: clock, auto_refresh=False)
     task = progress.add_task("", total=4)
     assert progress.columns[0](progress.tasks[0]) == Text("")
     clock = 90.0  # more than the 30 s that Rich looks back

@@ -11,9 +11,9 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from latentsdf.data.records import ShapeRecord
-from latentsdf.geometry.mesh import Similarity
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.rendering.level_sets import Axis
 from preprocessing import preview
 from preprocessing.shape import thin_share

@@ -10,7 +10,7 @@ import torch
 import latentsdf as ls
 from latentsdf.cli.main import main
 from latentsdf.config.reconstruction import MedialConfig, NetworkConfig, ReconstructConfig
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.models.siren import SineNetwork
 from latentsdf.reconstruction.adaptive_cells import Cells
 from latentsdf.reconstruction.medial_axis import MedialFit
@@ -83,7 +83,7 @@ def test_a_square_and_its_diagonals(square: ls.Reconstruction) -> None:
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_the_phases_follow_each_other(dim: int) -> None:
-    cloud = read_cloud(np.random.default_rng(0).normal(size=(300, dim)))
+    cloud = prepare_point_cloud(np.random.default_rng(0).normal(size=(300, dim)))
     changes = {"medial": replace(_short().medial, first_phase=0.25, last_phase=0.5), "steps": 8}
     fit = MedialFit(cloud, _short(**changes), torch.device("cpu"))
     start = fit.phase.last.bias.item()
@@ -101,7 +101,7 @@ def test_the_phases_follow_each_other(dim: int) -> None:
 def test_crowded_points_of_the_cloud_are_drawn_less_often() -> None:
     crowd = np.array([1, 0]) + np.random.default_rng(0).normal(0, 0.01, (1200, 2))
     crowded = np.concatenate((_square(), crowd))
-    fit = MedialFit(read_cloud(crowded), _short(), torch.device("cpu"))
+    fit = MedialFit(prepare_point_cloud(crowded), _short(), torch.device("cpu"))
     drawn = torch.cat([fit.sampler.draw().surface for _ in range(20)])
     corner = torch.tensor([1.0, 0.0]) * drawn[:, 0].max()
     assert ((drawn - corner).norm(dim=1) < 0.1).float().mean() < 0.2  # half of the points are there

@@ -19,9 +19,9 @@ from latentsdf.cli.main import main
 from latentsdf.config.reconstruction import FieldLossConfig, Nearby, NetworkConfig, ReconstructConfig
 from latentsdf.config.validation import require_in_range
 from latentsdf.data.mixture import Mixture
-from latentsdf.geometry.mesh import Similarity
 from latentsdf.geometry.metrics.field import compare_fields
-from latentsdf.geometry.pointcloud.point_cloud import read_cloud
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.fit import Fit
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.planar import load_truth, measure_planar
@@ -135,7 +135,7 @@ def test_a_guide_is_followed_at_first_and_then_not_even_drawn(method: str, monke
 def test_points_off_the_cloud_lie_where_they_are_asked_for(nearby: Nearby, near: float) -> None:
     points = _circle(1000, 0.5) + np.array([[0.4, 0.0]])
     config = replace(_short("siren"), nearby=nearby, nearby_share=0.9, off_points=4000, gaussian_std=0.2)
-    cloud = read_cloud(points)
+    cloud = prepare_point_cloud(points)
     off = Sampler(cloud, config, torch.device("cpu")).draw().off
     distance = (off.norm(dim=1) - 1 / 1.03).abs()  # the circle in model space
     assert len(off) == 4000 and (distance < 0.1).float().mean() > near
@@ -144,7 +144,7 @@ def test_points_off_the_cloud_lie_where_they_are_asked_for(nearby: Nearby, near:
 
 
 def test_sign_agnostic_terms_see_the_unsigned_distance_to_the_cloud() -> None:
-    sampler = Sampler(read_cloud(_circle(20_000, 0.5)), _short("siren"), torch.device("cpu"))
+    sampler = Sampler(prepare_point_cloud(_circle(20_000, 0.5)), _short("siren"), torch.device("cpu"))
     points = torch.tensor([[0.5, 0.0], [0.0, -1.5]])
     distance, away = sampler.unsigned(points)
     torch.testing.assert_close(distance, torch.tensor([1 / 1.03 - 0.5, 1.5 - 1 / 1.03]), atol=1e-3, rtol=0)

@@ -175,7 +175,7 @@ def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypa
     settings, device = _streaming(many, 5), torch.device("meta")
     for room, holds in ((3, "meta"), (1, "cpu")):
         whole = sum(bytes_of(many, key, lattice=False) for key in many)
-        monkeypatch.setattr("latentsdf.data.sample_pool.free_memory", lambda _, free=room * whole: free)
+        monkeypatch.setattr("latentsdf.data.sample_pool.free_gpu_memory", lambda _, free=room * whole: free)
         pool = ShapeSamplePool(many, many.keys(), settings, LossConfig(), device=device)
         assert pool.streams == (holds == "cpu")
         pool.fill(0)
@@ -545,7 +545,7 @@ def test_products_are_in_bfloat16_where_the_device_has_them(
     native: bool, store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = torch.bfloat16 if native else torch.float32
-    monkeypatch.setattr(objective, "product_type", lambda device: kind if device.type == "cpu" else None)
+    monkeypatch.setattr(objective, "matmul_dtype", lambda device: kind if device.type == "cpu" else None)
     found = new_trainer(store_path, small_config(points_per_shape=64)).train_step()
     exact = new_trainer(store_path, small_config(points_per_shape=64, bf16=False)).train_step()
     assert found == pytest.approx(exact, rel=0.05) and (found == exact) is not native

@@ -1,13 +1,15 @@
-"""Compiled kernels are kept for exactly the sources they were compiled from."""
+"""Cache of compiled kernels, keyed by all of their sources."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import latentsdf.utils.numba_cache
 from latentsdf.geometry.mesh_sdf.closest_point_transform import scan_mesh
-from latentsdf.utils.numba_cache import cache_folder, compiled, source_digest, source_of
+from latentsdf.utils.numba_cache import cache_folder, compiled, source_digest, source_file
 
 _RUN = "import sys; sys.path.insert(0, sys.argv[1]); from latentsdf.outer import outer; print(outer(3))"
 
@@ -16,8 +18,9 @@ def _result(root: Path) -> int:
     return int(subprocess.check_output([sys.executable, "-c", _RUN, str(root)], text=True, env=os.environ))
 
 
-def test_a_change_in_a_file_that_was_compiled_in_is_noticed(tmp_path):
-    """numba alone answers 8 again: it looks at the outer kernel's file only."""
+@pytest.mark.slow
+def test_change_of_imported_kernel(tmp_path: Path) -> None:
+    """A change of an imported kernel recompiles the importing one; numba's own cache would return the old result."""
     package = tmp_path / "latentsdf"
     (package / "utils").mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -34,20 +37,23 @@ def test_a_change_in_a_file_that_was_compiled_in_is_noticed(tmp_path):
     assert _result(tmp_path) == 8
 
 
-def test_the_digest_covers_what_is_imported_on_the_way():
-    transform = source_digest(source_of("latentsdf.geometry.mesh_sdf.closest_point_transform"))
-    assert transform != source_digest(source_of("latentsdf.geometry.mesh_sdf.scan_conversion"))
+def test_digest_of_imports() -> None:
+    """Modules with different imports have different digests, which name the folders of their kernels."""
+    transform = source_digest(source_file("latentsdf.geometry.mesh_sdf.closest_point_transform"))
+    assert transform != source_digest(source_file("latentsdf.geometry.mesh_sdf.scan_conversion"))
     assert scan_mesh.stats.cache_path.startswith(cache_folder(transform))
 
 
-def test_where_nothing_can_be_written_kernels_are_compiled_each_time(monkeypatch):
+def test_no_writable_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a writable cache folder, kernels are compiled but not cached."""
     monkeypatch.setattr(latentsdf.utils.numba_cache, "cache_folder", lambda _: "")
     twice = compiled()(_twice)
     assert twice(4) == 8
     assert twice.stats.cache_path is None
 
 
-def test_folders_of_other_sources_stay_a_week(tmp_path, monkeypatch):
+def test_deletion_of_unused_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders that were not used for a week are deleted."""
     monkeypatch.setattr(latentsdf.utils.numba_cache.config, "CACHE_DIR", str(tmp_path))
     old, recent = tmp_path / "latentsdf-old", tmp_path / "latentsdf-recent"
     for folder in (old, recent):
@@ -58,7 +64,7 @@ def test_folders_of_other_sources_stay_a_week(tmp_path, monkeypatch):
     assert Path(found) == tmp_path / "latentsdf-fresh"
 
 
-def _twice(x):
+def _twice(x: int) -> int:
     return 2 * x
 
 

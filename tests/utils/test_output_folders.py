@@ -1,4 +1,4 @@
-"""One folder, one kind of result: what is there already is refused before anything is written or computed."""
+"""Guards against overwriting outputs, directly and in every command that writes a folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from latentsdf.cli import demo_pipeline
 from latentsdf.config.reconstruction import NetworkConfig, ReconstructConfig
 from latentsdf.training.extend import extend
 from latentsdf.training.train import train
+from latentsdf.utils.output_folders import OutputKind, find_other_output, require_writable_output
 
 MARKS = {
     "model.safetensors": "a trained space",
@@ -20,7 +21,7 @@ MARKS = {
     "code.npy": "the fit of a shape",
     "zarr.json": "a sample store",
 }
-"""A file that only its kind of folder has, and what a message calls that."""
+"""Marker file of each kind of output, and its description in messages."""
 WRITERS = {
     "train": ("model.safetensors", ["train", "--data", "none.zarr"]),
     "reconstruct": ("field.json", ["reconstruct", "points.npy"]),
@@ -32,7 +33,7 @@ OTHERS = [(name, mark) for name, (own, _) in WRITERS.items() for mark in MARKS i
 
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that holds a configuration of something, beside a cloud of points."""
+    """A folder with a configuration file, beside a file of points."""
     monkeypatch.chdir(tmp_path)
     np.save("points.npy", np.random.default_rng(0).normal(size=(200, 3)))
     folder = tmp_path / "out"
@@ -41,10 +42,30 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_free_folders(tmp_path: Path) -> None:
+    """Missing folders, empty folders and folders with unrelated files are accepted."""
+    (tmp_path / "notes.txt").touch()
+    for folder in (tmp_path, tmp_path / "new"):
+        assert find_other_output(folder, "field") is None
+        require_writable_output(folder, "field", overwrite=False)
+
+
+@pytest.mark.parametrize(("kind", "mark"), [*zip(("space", "field", "fit", "store"), MARKS, strict=True)])
+def test_occupied_folders(kind: OutputKind, mark: str, tmp_path: Path) -> None:
+    """An output of the same kind is replaced only with `overwrite`, and one of another kind never."""
+    (tmp_path / mark).touch()
+    require_writable_output(tmp_path, kind, overwrite=True)
+    with pytest.raises(ls.CheckpointError, match=f"holds {MARKS[mark]} already; pass --resume"):
+        require_writable_output(tmp_path, kind, overwrite=False, instead="pass --resume")
+    other: OutputKind = "fit" if kind != "fit" else "space"
+    assert find_other_output(tmp_path, other) == MARKS[mark]
+    with pytest.raises(ls.CheckpointError, match=f"holds {MARKS[mark]}; name another --out"):
+        require_writable_output(tmp_path, other, overwrite=True)
+
+
 @pytest.mark.parametrize(("name", "mark"), OTHERS)
-def test_nothing_is_written_into_a_folder_of_another_kind(
-    name: str, mark: str, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_keep_other_outputs(name: str, mark: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands refuse a folder with an output of another kind, even with --overwrite, and leave it unchanged."""
     (out / mark).touch()
     before = files_of(out)
     overwrite = ["--overwrite"] if name in ("train", "reconstruct") else []
@@ -54,16 +75,16 @@ def test_nothing_is_written_into_a_folder_of_another_kind(
 
 
 @pytest.mark.parametrize("name", ["train", "reconstruct"])
-def test_an_earlier_result_of_its_own_kind_is_kept_unless_told(
-    name: str, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_keep_earlier_results(name: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands replace an output of their own kind only with --overwrite."""
     own, words = WRITERS[name]
     (out / own).touch()
     assert cli.main([*words, "--out", str(out)]) == 2
     assert f"holds {MARKS[own]} already; pass" in " ".join(capsys.readouterr().err.split())
 
 
-def test_the_library_refuses_as_the_commands_do(out: Path) -> None:
+def test_functions_keep_other_outputs(out: Path) -> None:
+    """`train`, `extend` and `Reconstruction.save` refuse a folder with an output of another kind."""
     (out / "field.json").touch()
     for write in (train, lambda *words: extend("nowhere", *words)):
         with pytest.raises(ls.CheckpointError, match="holds a reconstruction; name another"):
@@ -77,9 +98,11 @@ def test_the_library_refuses_as_the_commands_do(out: Path) -> None:
     assert files_of(out) == before
 
 
-def test_the_demo_replaces_its_own_space_only(
+def test_demo_replaces_own_space_only(
     out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The demo replaces a space that it trained itself, but no other."""
+
     def begin(*_: object) -> None:
         raise ls.LatentSDFError("begun")
 

@@ -1,0 +1,1 @@
+"""Metrics of reconstructed surfaces and signed distances."""

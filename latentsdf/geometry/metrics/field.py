@@ -1,15 +1,15 @@
-"""How far a signed distance is from the exact one at the same points (METHODS 0.3b).
+"""Errors of a signed distance at sample points.
 
-With e the difference of the predicted distance u from the exact one d at a point, and means over the points:
+With the predicted distance u, the exact distance d (both negative inside), the error e = u - d, and means over points:
 
-| figure | definition |
+| name | definition |
 |---|---|
-| `iou` | of the insides: share of points inside both among those inside either |
-| `rmse`, `mae` | root of mean e^2, mean of the absolute e |
-| `smape` | 2 mean(abs e / (abs d + abs u)), in [0, 2] |
-| `eikonal` | mean abs(slope - 1) with the slope, the norm of grad u |
+| `iou` | number of points with u < 0 and d < 0, divided by the number with u < 0 or d < 0 |
+| `rmse`, `mae` | sqrt(mean e^2), mean abs(e) |
+| `smape` | 2 mean(abs(e) / (abs(d) + abs(u))), in [0, 2] |
+| `eikonal` | mean abs(norm(grad u) - 1) |
 
-`near_` and a name is the same over the points near the surface.
+The prefix `near_` restricts a metric to points with abs(d) <= 0.1, as HotSpot (Wang et al. 2025) does.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,26 +18,35 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-NEAR = 0.1
-"""Points with an exact |distance| up to this, in the units given, are near the surface (HotSpot, medial axis)."""
+NEAR_DISTANCE = 0.1
+"""Largest exact distance of the points that the `near_` metrics include, in the units of the distances."""
 
 
 @dataclass(frozen=True)
 class FieldErrors:
-    """The figures of the module; those of the eikonal are None where slopes are not known."""
+    """Errors of a signed distance; the module defines them."""
 
     iou: float
+    """Intersection over union of the insides, in [0, 1]; 1 if both are empty."""
     rmse: float
+    """Root mean square error."""
     mae: float
+    """Mean absolute error."""
     smape: float
+    """Symmetric mean absolute percentage error, as a fraction in [0, 2]."""
     near_rmse: float
+    """`rmse` near the surface; NaN if no point is near, like the other `near_` metrics."""
     near_mae: float
+    """`mae` near the surface."""
     near_smape: float
+    """`smape` near the surface."""
     eikonal: float | None = None
+    """Mean deviation of the gradient norm from 1; None if gradients are unknown."""
     near_eikonal: float | None = None
+    """`eikonal` near the surface; None if gradients are unknown."""
 
     def as_dict(self) -> dict[str, float]:
-        """Name -> value, of what is known."""
+        """Return the metrics by name, without those that are None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -46,22 +55,36 @@ def compare_fields(
     exact: Float[NDArray[np.floating], " N"],
     slope: Float[NDArray[np.floating], " N"] | None = None,
 ) -> FieldErrors:
-    """Figures over points drawn by the caller; those near the surface are NaN where no point is near."""
-    inside, truly = predicted < 0, exact < 0
-    union = int((inside | truly).sum())
-    near = np.abs(exact) <= NEAR
-    some = bool(near.any())
-    off = None if slope is None else np.abs(slope - 1)
+    """Compare predicted with exact signed distances.
+
+    Args:
+        predicted: Predicted distances (N,), negative inside.
+        exact: Exact distances (N,) at the same points and in the same units. The distribution of the points determines
+            the weights of all metrics.
+        slope: Norms (N,) of the gradient of the predicted distance, if known.
+
+    Returns:
+        Errors over all points and over those near the surface.
+    """
+    predicted_inside, inside = predicted < 0, exact < 0
+    union = int((predicted_inside | inside).sum())
+    near = np.abs(exact) <= NEAR_DISTANCE
+    any_near = bool(near.any())
+    eikonal_error = None if slope is None else np.abs(slope - 1)
+    near_eikonal = None
+    if eikonal_error is not None:
+        near_eikonal = float(eikonal_error[near].mean()) if any_near else np.nan
     return FieldErrors(
-        float((inside & truly).sum() / union) if union else 1.0,
-        *_errors(predicted, exact),
-        *(_errors(predicted[near], exact[near]) if some else (np.nan, np.nan, np.nan)),
-        None if off is None else float(off.mean()),
-        None if off is None else float(off[near].mean()) if some else np.nan,
+        float((predicted_inside & inside).sum() / union) if union else 1.0,
+        *_distance_errors(predicted, exact),
+        *(_distance_errors(predicted[near], exact[near]) if any_near else (np.nan, np.nan, np.nan)),
+        None if eikonal_error is None else float(eikonal_error.mean()),
+        near_eikonal,
     )
 
 
-def _errors(predicted: NDArray[np.floating], exact: NDArray[np.floating]) -> tuple[float, float, float]:
+def _distance_errors(predicted: NDArray[np.floating], exact: NDArray[np.floating]) -> tuple[float, float, float]:
+    """Return RMSE, MAE and SMAPE; the relative error is 0 where both distances are 0."""
     error = np.abs(predicted - exact)
     size = np.abs(predicted) + np.abs(exact)
     relative = np.divide(2 * error, size, out=np.zeros_like(error), where=size > 0)

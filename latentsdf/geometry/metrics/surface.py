@@ -1,25 +1,34 @@
-"""How far a reconstruction is from its reference, each figure with its definition (METHODS 0.2 and 0.3b).
+"""Distances between a reconstructed surface and its reference.
 
-With a(p) the distance of a reconstruction sample to the nearest reference point and b(q) the reverse:
+Let a(p) be the distance of a reconstruction sample p to the nearest reference point, b(q) the distance of a reference
+point q to the nearest reconstruction sample. Samples are uniform by area. Reference points are samples too, or the
+vertices of the reference (as in the Stanford table of Compact-SDF).
 
-| figure | definition | of |
+| name | definition | used by |
 |---|---|---|
 | `cd_sq_sum` | mean a^2 + mean b^2 | DeepSDF, Compact-SDF, StEik and DiGS on ShapeNet |
 | `cd_sq_half` | (mean a^2 + mean b^2) / 2 | IF-Net's CD-L2 |
-| `cd_l1_sum` | mean a + mean b | medial axis |
+| `cd_l1_sum` | mean a + mean b | Medial Axis Aware Learning of SDFs |
 | `cd_l1_half` | (mean a + mean b) / 2 | Occupancy Networks, HotSpot |
-| `nearest_to_reference`, `nearest_to_reconstruction` | mean a, mean b | one-sided; mean b: DiGS' and StEik's scans |
-| `hausdorff`, `hausdorff_95` | the larger of both maxima, of both 95th percentiles | |
+| `nearest_to_reference` | mean a | |
+| `nearest_to_reconstruction` | mean b | DiGS and StEik on scans |
+| `hausdorff` | max(max a, max b) | |
+| `hausdorff_95` | max(95th percentile of a, 95th percentile of b) | |
+| `f_score_<tau>` | 2 P R / (P + R), P = share of a < tau, R = share of b < tau | |
+| `normal_consistency` | mean abs(n_p . n_nearest), averaged over both directions | Occupancy Networks, IF-Net |
+| `to_reference_mean` | mean distance of reconstruction samples to the reference triangles | |
+| `to_reconstruction_mean` | mean distance of reference points to the reconstruction triangles | |
+| `triangle_max` | largest of the distances to triangles, in both directions | |
 
-`floor_` and a name is the same figure of a second sample set of the reference itself, which no reconstruction can be
-below but by chance: in expectation 2 A / (pi n) for CD-sq-sum and sqrt(A / n) / 2 for CD-L1-half, with area A.
-F-score(tau) = 2 P R / (P + R) with P the share of a < tau and R of b < tau, called `f_score_` and tau without its
-point; normal consistency = mean of |n_p . n_nearest| over both directions.
+Point-to-point metrics have a sampling floor: two independent sample sets of the same surface already differ. The prefix
+`floor_` marks the same metric of a second sample set of the reference. In expectation the floor is 2 A / (pi n) for
+`cd_sq_sum` and sqrt(A / n) / 2 for `cd_l1_half`, with the area A and n samples. Distances to triangles have no floor.
 
-Samples are area-weighted. Points of the reference are samples, or its vertices (Compact-SDF's Stanford table).
+All distances are in the units of the meshes.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import igl
 import numpy as np
@@ -28,49 +37,53 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from latentsdf.config.inversion import Reference
 from latentsdf.utils.errors import ConfigError
 
-TAUS = (0.01, 0.02)
+F_SCORE_THRESHOLDS = (0.01, 0.02)
+"""Default distances tau of the F-score."""
+Reference = Literal["samples", "vertices"]
+"""Points of the reference mesh used in the comparison: surface samples, or its vertices."""
 
 
 @dataclass(frozen=True)
 class NearestDistances:
-    """Distances from each of two sets of points to the nearest of the other, in the units of the points."""
+    """Statistics of the nearest distances a and b between two point sets; the module defines them."""
 
     to_reference: float
-    """Mean a."""
+    """Mean of a."""
     to_reconstruction: float
-    """Mean b."""
+    """Mean of b."""
     to_reference_sq: float
-    """Mean a^2."""
+    """Mean of a^2."""
     to_reconstruction_sq: float
-    """Mean b^2."""
+    """Mean of b^2."""
     hausdorff: float
+    """Largest a or b."""
     hausdorff_95: float
+    """Larger of the 95th percentiles of a and b."""
 
     @property
     def cd_sq_sum(self) -> float:
-        """Mean squared distances, both ways, added."""
+        """Squared Chamfer distance, both directions added."""
         return self.to_reference_sq + self.to_reconstruction_sq
 
     @property
     def cd_sq_half(self) -> float:
-        """Mean squared distances, both ways, averaged."""
+        """Squared Chamfer distance, mean of both directions."""
         return self.cd_sq_sum / 2
 
     @property
     def cd_l1_sum(self) -> float:
-        """Mean distances, both ways, added."""
+        """Chamfer distance, both directions added."""
         return self.to_reference + self.to_reconstruction
 
     @property
     def cd_l1_half(self) -> float:
-        """Mean distances, both ways, averaged."""
+        """Chamfer distance, mean of both directions."""
         return self.cd_l1_sum / 2
 
     def as_dict(self) -> dict[str, float]:
-        """The figures of the module's table, by name."""
+        """Return the metrics by the names in the table of the module."""
         return {
             "cd_sq_sum": self.cd_sq_sum,
             "cd_sq_half": self.cd_sq_half,
@@ -84,29 +97,31 @@ class NearestDistances:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Figures of one reconstruction, in the units of the meshes given; point-to-triangle distances have no floor."""
+class SurfaceComparison:
+    """Metrics of one reconstruction, in the units of the meshes; the module defines them."""
 
     nearest: NearestDistances
+    """Point-to-point distances."""
     floor: NearestDistances
-    """Those of a second sample set of the reference in place of the reconstruction's."""
+    """Sampling floor of `nearest`."""
     f_scores: dict[float, float]
-    """By tau."""
+    """F-score in [0, 1] by threshold tau."""
     normal_consistency: float
+    """Agreement of normals at nearest points, in [0, 1]."""
     to_reference_mean: float
     """Mean distance of reconstruction samples to the reference triangles."""
     to_reconstruction_mean: float
-    """Mean distance of reference points to the reconstruction's triangles."""
+    """Mean distance of reference points to the reconstruction triangles."""
     triangle_max: float
-    """Largest of those distances, either way."""
+    """Largest distance to triangles, in both directions."""
 
     @property
     def over_floor(self) -> float:
-        """CD-sq-sum over its sampling floor; 1 is as good as the samples can tell."""
+        """Ratio of `cd_sq_sum` to its sampling floor; 1 is indistinguishable from the reference."""
         return self.nearest.cd_sq_sum / self.floor.cd_sq_sum
 
     def as_dict(self) -> dict[str, float]:
-        """Name -> value, of all figures of the module."""
+        """Return all metrics by the names in the table of the module."""
         floors = {f"floor_{name}": value for name, value in self.floor.as_dict().items()}
         return {
             **self.nearest.as_dict(),
@@ -121,67 +136,107 @@ class Comparison:
 
 @dataclass(frozen=True)
 class SurfaceSamples:
-    """Points (N, 3) on a surface with its unit normals (N, 3) there."""
+    """Points on a surface with unit normals."""
 
     points: Float[NDArray[np.float64], "N 3"]
+    """Points (N, 3)."""
     normals: Float[NDArray[np.float64], "N 3"]
+    """Unit normals (N, 3)."""
 
 
 def sample_surface(mesh: trimesh.Trimesh, count: int, seed: int) -> SurfaceSamples:
-    """Area-weighted samples, reproducible from the seed."""
+    """Sample a surface uniformly by area.
+
+    Args:
+        mesh: Triangle mesh.
+        count: Number of samples.
+        seed: Seed of the random generator; equal seeds give equal samples.
+
+    Returns:
+        Samples with the normals of their faces.
+    """
     points, face = trimesh.sample.sample_surface(mesh, count, seed=seed)
     return SurfaceSamples(np.asarray(points, dtype=np.float64), np.asarray(mesh.face_normals)[face])
 
 
-def require_taus(taus: tuple[float, ...]) -> None:
-    """ConfigError for a threshold that is not between 0 and 1."""
-    wrong = [tau for tau in taus if not 0 < tau < 1]
-    if wrong:
-        raise ConfigError(f"thresholds of the F-score must be above 0 and below 1, got {wrong[0]:g}")
+def require_valid_thresholds(taus: tuple[float, ...]) -> None:
+    """Raise an error for a threshold of the F-score that is not between 0 and 1.
+
+    Args:
+        taus: Distances.
+
+    Raises:
+        ConfigError: If a threshold is not above 0 and below 1, or is NaN.
+    """
+    invalid = [tau for tau in taus if not 0 < tau < 1]
+    if invalid:
+        raise ConfigError(f"thresholds of the F-score must be above 0 and below 1, got {invalid[0]:g}")
 
 
 def f_score_name(tau: float) -> str:
-    """`f_score_002` for 0.02."""
+    """Return the name of an F-score in reports, with the threshold but without its point: `f_score_002` for 0.02."""
     return f"f_score_{np.format_float_positional(tau).replace('.', '')}"
 
 
-def compare(
+def compare_surfaces(
     reconstruction: trimesh.Trimesh,
     reference: trimesh.Trimesh,
-    n: int = 100_000,
+    count: int = 100_000,
     seed: int = 0,
     *,
-    taus: tuple[float, ...] = TAUS,
+    taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
-) -> Comparison:
-    """All figures from n samples a side, or against the reference's vertices; both meshes in the same frame.
+) -> SurfaceComparison:
+    """Compare a reconstruction with its reference.
 
-    Raises ConfigError for a tau that is not between 0 and 1.
+    Args:
+        reconstruction: Reconstructed mesh.
+        reference: Reference mesh in the same frame and units.
+        count: Number of samples of each surface.
+        seed: Seed of the samples.
+        taus: Thresholds of the F-score, in (0, 1).
+        against: Reference points: `samples` of the surface, or its `vertices`.
+
+    Returns:
+        All metrics of the module.
+
+    Raises:
+        ConfigError: If a threshold is not between 0 and 1.
     """
-    require_taus(taus)
-    ours = sample_surface(reconstruction, n, seed)
-    theirs = sample_surface(reference, n, seed + 1) if against == "samples" else _vertices(reference)
-    again = sample_surface(reference, n, seed + 2)
-    their_tree = cKDTree(theirs.points)
-    a, nearest_theirs = their_tree.query(ours.points, workers=-1)
-    b, nearest_ours = cKDTree(ours.points).query(theirs.points, workers=-1)
-    floor_a = their_tree.query(again.points, workers=-1)[0]
-    floor_b = cKDTree(again.points).query(theirs.points, workers=-1)[0]
-    forward = _to_triangles(ours.points, reference)
-    backward = _to_triangles(theirs.points, reconstruction)
-    return Comparison(
+    require_valid_thresholds(taus)
+    samples = sample_surface(reconstruction, count, seed)
+    targets = sample_surface(reference, count, seed + 1) if against == "samples" else _used_vertices(reference)
+    floor_samples = sample_surface(reference, count, seed + 2)
+    target_tree = cKDTree(targets.points)
+    a, nearest_target = target_tree.query(samples.points, workers=-1)
+    b, nearest_sample = cKDTree(samples.points).query(targets.points, workers=-1)
+    floor_a = target_tree.query(floor_samples.points, workers=-1)[0]
+    floor_b = cKDTree(floor_samples.points).query(targets.points, workers=-1)[0]
+    to_reference = _triangle_distance(samples.points, reference)
+    to_reconstruction = _triangle_distance(targets.points, reconstruction)
+    forward = _mean_normal_agreement(samples.normals, targets.normals[nearest_target])
+    backward = _mean_normal_agreement(targets.normals, samples.normals[nearest_sample])
+    return SurfaceComparison(
         nearest=nearest_distances(a, b),
         floor=nearest_distances(floor_a, floor_b),
         f_scores={tau: f_score(a, b, tau) for tau in taus},
-        normal_consistency=_normal_consistency(ours, theirs, nearest_theirs, nearest_ours),
-        to_reference_mean=float(forward.mean()),
-        to_reconstruction_mean=float(backward.mean()),
-        triangle_max=float(max(forward.max(), backward.max())),
+        normal_consistency=float((forward + backward) / 2),
+        to_reference_mean=float(to_reference.mean()),
+        to_reconstruction_mean=float(to_reconstruction.mean()),
+        triangle_max=float(max(to_reference.max(), to_reconstruction.max())),
     )
 
 
 def nearest_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NearestDistances:
-    """The figures of distances a (N,) of reconstruction samples and b (M,) of reference points."""
+    """Summarize the nearest distances between two point sets.
+
+    Args:
+        a: Distance (N,) of each reconstruction sample to the nearest reference point.
+        b: Distance (M,) of each reference point to the nearest reconstruction sample.
+
+    Returns:
+        Means, mean squares and maxima.
+    """
     return NearestDistances(
         to_reference=float(a.mean()),
         to_reconstruction=float(b.mean()),
@@ -193,30 +248,26 @@ def nearest_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> Nearest
 
 
 def cd_l1_half(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Mean distances, both ways, averaged (Occupancy Networks, HotSpot)."""
+    """Return the Chamfer distance (mean a + mean b) / 2 for distances a (N,) and b (M,)."""
     return nearest_distances(a, b).cd_l1_half
 
 
 def f_score(a: NDArray[np.float64], b: NDArray[np.float64], tau: float) -> float:
-    """Harmonic mean of the shares of a and b below tau, in [0, 1]."""
+    """Return the harmonic mean, in [0, 1], of the shares of distances a (N,) and b (M,) below tau."""
     precision, recall = float((a < tau).mean()), float((b < tau).mean())
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-def _vertices(mesh: trimesh.Trimesh) -> SurfaceSamples:
+def _used_vertices(mesh: trimesh.Trimesh) -> SurfaceSamples:
     used = np.unique(mesh.faces)
     return SurfaceSamples(np.asarray(mesh.vertices, dtype=np.float64)[used], np.asarray(mesh.vertex_normals)[used])
 
 
-def _normal_consistency(
-    ours: SurfaceSamples, theirs: SurfaceSamples, nearest_theirs: NDArray[np.int64], nearest_ours: NDArray[np.int64]
-) -> float:
-    forward = np.abs((ours.normals * theirs.normals[nearest_theirs]).sum(1)).mean()
-    backward = np.abs((theirs.normals * ours.normals[nearest_ours]).sum(1)).mean()
-    return float((forward + backward) / 2)
+def _mean_normal_agreement(normals: NDArray[np.float64], nearest_normals: NDArray[np.float64]) -> np.float64:
+    return np.abs((normals * nearest_normals).sum(1)).mean()
 
 
-def _to_triangles(points: NDArray[np.float64], mesh: trimesh.Trimesh) -> NDArray[np.float64]:
+def _triangle_distance(points: NDArray[np.float64], mesh: trimesh.Trimesh) -> NDArray[np.float64]:
     vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
     squared = igl.point_mesh_squared_distance(points, vertices, np.ascontiguousarray(mesh.faces, dtype=np.int64))[0]
     return np.sqrt(squared)

@@ -1,0 +1,1 @@
+"""Point clouds: validation, file formats, denoising, normals and orientation."""

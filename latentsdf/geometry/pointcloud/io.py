@@ -1,4 +1,17 @@
-"""What users hold of a shape as files: tables of points or signed samples, and point clouds among mesh files."""
+"""Reading of point clouds and signed samples from files, and of meshes where a file holds faces.
+
+A table has one point per row: planar points (N, 2), points (N, 3), signed samples x, y, z, d (N, 4), or points with
+normals (N, 6).
+
+| suffix | contents |
+|---|---|
+| .npy | one table |
+| .npz | one table of any name, or `points` (`surface_points`) and, optional, `normals` (`surface_normals`) |
+| .txt, .xyz, .pts | numbers separated by spaces; a first line with a single number, the count, is skipped |
+| .csv | numbers separated by commas |
+| .ply | vertices with normals, if listed; faces make it a mesh for `load_mesh_or_points` |
+| .obj | vertices; always a mesh for `load_mesh_or_points` |
+"""
 
 import warnings
 from pathlib import Path
@@ -9,50 +22,65 @@ from numpy.typing import NDArray
 from trimesh.exchange.ply import load_ply
 
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.pointcloud.point_cloud import as_table, require_usable
+from latentsdf.geometry.pointcloud.point_cloud import as_table, require_usable_points
 from latentsdf.utils.errors import MeshError
 
 Floats = NDArray[np.float64]
 
-_TEXTS = {".txt": None, ".xyz": None, ".pts": None, ".csv": ","}
-SUFFIXES = (".npy", ".npz", *_TEXTS, ".ply", ".obj")
-"""Files that points are read from."""
-_POINTS, _NORMALS = ("points", "surface_points"), ("normals", "surface_normals")
+_TEXT_DELIMITERS = {".txt": None, ".xyz": None, ".pts": None, ".csv": ","}
+SUFFIXES = (".npy", ".npz", *_TEXT_DELIMITERS, ".ply", ".obj")
+"""Suffixes of supported point files."""
+_POINT_KEYS, _NORMAL_KEYS = ("points", "surface_points"), ("normals", "surface_normals")
 
 
-def load_target(path: Path | str) -> trimesh.Trimesh | Floats:
-    """A mesh, or a table that `load_points` reads; a .ply is a mesh where it has faces.
+def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | Floats:
+    """Read a mesh or a table of points, depending on the format; a .ply file with faces is a mesh.
 
-    Raises what `mesh.load` and `load_points` raise.
+    Args:
+        path: File with a suffix of `mesh.SUFFIXES` or `SUFFIXES`.
+
+    Returns:
+        Mesh as of `latentsdf.geometry.mesh.load`, or table as of `load_points`.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        MeshError: If the format is not supported, or as `latentsdf.geometry.mesh.load` and `load_points` do.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if suffix not in meshes.SUFFIXES and suffix not in SUFFIXES:
-        known = ", ".join(dict.fromkeys((*meshes.SUFFIXES, *SUFFIXES)))
-        raise MeshError(f"{path.name}: '{path.suffix}' files are not read; convert to one of {known}")
-    is_mesh = suffix in meshes.SUFFIXES and (suffix != ".ply" or path.stat().st_size == 0 or _lists_faces(path))
+        supported = ", ".join(dict.fromkeys((*meshes.SUFFIXES, *SUFFIXES)))
+        raise MeshError(f"{path.name}: '{path.suffix}' files are not supported; convert to one of {supported}")
+    is_mesh = suffix in meshes.SUFFIXES and (suffix != ".ply" or path.stat().st_size == 0 or _declares_faces(path))
     return meshes.load(path) if is_mesh else load_points(path)
 
 
 def load_points(path: Path | str) -> Floats:
-    """Points (N, 2|3), points with normals (N, 6) or signed samples (N, 4).
+    """Read a table of points; of a mesh file, its vertices.
 
-    .npy holds one array, .npz one array or `points` and `normals`, texts one point a row (in .pts after their number).
-    Of .ply and .obj the vertices are taken, whether they have faces or not, with the normals a .ply lists. Raises
-    FileNotFoundError, or MeshError with the file's name for what cannot be read or `cloud.require_usable` refuses.
+    Args:
+        path: File with one of `SUFFIXES`; the module describes the formats.
+
+    Returns:
+        Points (N, 2) or (N, 3), signed samples (N, 4), or points with normals (N, 6).
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        MeshError: If the format is not supported, the file is empty or damaged, or `require_usable_points` rejects the
+            table. The message starts with the file name.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of points")
+        raise FileNotFoundError(f"{path}: no such file")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise MeshError(f"{path.name}: points are read from {', '.join(SUFFIXES)}, not from '{suffix}'")
     if path.stat().st_size == 0:
         raise MeshError(f"{path.name}: the file is empty")
     table = as_table(path.name, _read(path))
-    require_usable(path.name, table)
+    require_usable_points(path.name, table)
     return table
 
 
@@ -61,16 +89,18 @@ def _read(path: Path) -> NDArray[np.generic]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if suffix in _TEXTS:
+            if suffix in _TEXT_DELIMITERS:
                 return _read_text(path)
             if suffix == ".ply":
                 return _read_ply(path)
             return _read_obj(path) if suffix == ".obj" else _read_arrays(path)
     except MeshError:
         raise
-    # Readers of these formats raise whatever they stumble over.
+    # numpy's and trimesh's readers raise exceptions of many types for damaged files.
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise MeshError(
+            f"{path.name}: cannot be read, the file is damaged, cut off or not a table of numbers ({error!r:.120})"
+        ) from error
 
 
 def _read_arrays(path: Path) -> NDArray[np.generic]:
@@ -80,17 +110,20 @@ def _read_arrays(path: Path) -> NDArray[np.generic]:
     with loaded:
         if len(loaded.files) == 1:
             return np.asarray(loaded[loaded.files[0]])
-        points, normals = (next((loaded[n] for n in names if n in loaded.files), None) for names in (_POINTS, _NORMALS))
+        points, normals = (
+            next((loaded[name] for name in names if name in loaded.files), None)
+            for names in (_POINT_KEYS, _NORMAL_KEYS)
+        )
     if points is None:
         raise MeshError(f"{path.name}: expected one array or an array `points`, got {', '.join(loaded.files)}")
     return np.asarray(points if normals is None else np.hstack((points, normals)))
 
 
 def _read_text(path: Path) -> Floats:
-    delimiter = _TEXTS[path.suffix.lower()]
+    delimiter = _TEXT_DELIMITERS[path.suffix.lower()]
     with path.open() as file:
-        counted = len(file.readline().split(delimiter)) == 1
-    return np.loadtxt(path, delimiter=delimiter, skiprows=int(counted), ndmin=2)
+        starts_with_count = len(file.readline().split(delimiter)) == 1
+    return np.loadtxt(path, delimiter=delimiter, skiprows=int(starts_with_count), ndmin=2)
 
 
 def _read_obj(path: Path) -> Floats:
@@ -98,15 +131,15 @@ def _read_obj(path: Path) -> Floats:
 
 
 def _read_ply(path: Path) -> Floats:
-    """Vertices (N, 3), or (N, 6) with their normals."""
+    """Return vertices (N, 3), or (N, 6) if the file lists normals."""
     with path.open("rb") as file:
-        read = load_ply(file, fix_texture=False, skip_materials=True)
-    columns = [read[name] for name in ("vertices", "vertex_normals") if name in read]
+        contents = load_ply(file, fix_texture=False, skip_materials=True)
+    columns = [contents[name] for name in ("vertices", "vertex_normals") if name in contents]
     return np.hstack(columns) if columns else np.empty((0, 3))
 
 
-def _lists_faces(path: Path) -> bool:
-    """Does the head of a .ply promise faces? Read alone, as whoever wants the rest parses all of it."""
+def _declares_faces(path: Path) -> bool:
+    """Return whether the header of a .ply file declares faces, without parsing the body."""
     with path.open("rb") as file:
         for line in file:
             words = line.split()
@@ -115,7 +148,3 @@ def _lists_faces(path: Path) -> bool:
             if words == [b"end_header"]:
                 break
     return False
-
-
-def _unreadable(path: Path, error: Exception) -> MeshError:
-    return MeshError(f"{path.name}: cannot be read, the file is damaged, cut off or no table ({error!r:.120})")

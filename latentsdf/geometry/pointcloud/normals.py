@@ -1,4 +1,4 @@
-"""Tangent planes of a point cloud, from neighbours."""
+"""PCA normal estimation for point clouds."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -6,9 +6,18 @@ from numpy.typing import NDArray
 
 
 def estimate_normals(
-    points: Float[NDArray[np.float64], "N d"], neighbours: Int[NDArray[np.int64], "N K"]
-) -> Float[NDArray[np.float64], "N d"]:
-    """Unit normals up to their sign: the directions in which the neighbours, rows of `points`, vary least."""
+    points: Float[NDArray[np.float64], "N d"], neighbours: Int[NDArray[np.int64], "M k"]
+) -> Float[NDArray[np.float64], "M d"]:
+    """Estimate unoriented unit normals by PCA of the k nearest neighbours.
+
+    Args:
+        points: Points of the cloud (N, d).
+        neighbours: For each of M queries, the indices (M, k) of its neighbours in `points`.
+
+    Returns:
+        Unit normals (M, d) of arbitrary sign: the eigenvector of the smallest eigenvalue of the covariance of the
+        neighbours.
+    """
     around = points[neighbours]
-    centred = around - around.mean(axis=1, keepdims=True)
-    return np.asarray(np.linalg.eigh(centred.transpose(0, 2, 1) @ centred)[1][:, :, 0])
+    centered = around - around.mean(axis=1, keepdims=True)
+    return np.asarray(np.linalg.eigh(centered.transpose(0, 2, 1) @ centered)[1][:, :, 0])

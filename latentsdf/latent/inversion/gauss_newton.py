@@ -20,7 +20,7 @@ from latentsdf.config.model import Branch
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.utils.devices import product_type
+from latentsdf.utils.devices import matmul_dtype
 
 MOTIONS = 5
 _BRANCHES: tuple[Branch, Branch] = ("general", "overfit")
@@ -97,7 +97,7 @@ class Solver:
     def _products(self) -> torch.dtype:
         """Derivatives to three digits do: a step is tried before it is taken."""
         like = self.prior.mean
-        return product_type(like.device) if like.dtype == torch.float32 else like.dtype
+        return matmul_dtype(like.device) if like.dtype == torch.float32 else like.dtype
 
     @cached_property
     def _precision(self) -> Float[Tensor, "D D"]:

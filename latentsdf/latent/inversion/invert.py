@@ -8,7 +8,7 @@ without normals the fit tells the sides, and goes on with what they say.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.config.inversion import InvertConfig
-from latentsdf.geometry.mesh import Similarity
-from latentsdf.latent.inversion.delta import Delta
+from latentsdf.geometry.similarity import Similarity
+from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.latent.inversion.gauss_newton import MOTIONS, Fits, Samples, Solver, move
 from latentsdf.latent.inversion.observation import Observation, orient_observation
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.derivatives import jet
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.console import track
-from latentsdf.utils.errors import ConfigError
 from latentsdf.utils.malloc import keep_freed_memory
 
 TOGETHER = 16
@@ -45,27 +44,6 @@ _CHUNK = 65_536
 _TRUSTED_RESIDUAL = 0.006  # on 9 real chairs and on furniture, F-score(0.02) was above 0.9 below it and under 0.8 above
 
 
-@dataclass(frozen=True)
-class Inversion:
-    """A fitted code.
-
-    `code` (L,), which retrieval and paths use; `layers` (N, L) the codes by layer that are decoded in its place
-    (`LatentSDF.conditioned`), None where it is decoded itself; `history` what the fit cost by step, about the sum of
-    both branches' mean absolute errors, first on the few samples on which starts are compared; `residual` the final
-    mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space; `ok` False when the
-    residual says that the space does not hold this shape; `similarity` leads to the user's frame; `delta` is the detail
-    that refining added, None without.
-    """
-
-    code: NDArray[np.float32]
-    history: NDArray[np.float32]
-    residual: float
-    ok: bool
-    similarity: Similarity
-    delta: Delta | None = None
-    layers: NDArray[np.float32] | None = None
-
-
 def invert(
     model: LatentSDF,
     training_codes: Float[Tensor, "T L"],
@@ -77,7 +55,6 @@ def invert(
     Raises ConfigError for settings out of range.
     """
     config = config or InvertConfig()
-    check(config)
     keep_freed_memory()
     prior = CodePrior.fit(training_codes)
     spread = torch.tensor(_PARTIAL_SPREAD if config.partial else _SPREAD, device=training_codes.device)
@@ -86,16 +63,6 @@ def invert(
     total = sum(config.steps + _rounds_by_layer(batch, config) * _steps_by_layer(config) for batch in batches)
     with track("inverting", total=total, unit="step") as advance:
         return [fit for batch in batches for fit in _invert_together(solver, training_codes, batch, config, advance)]
-
-
-def check(config: InvertConfig) -> None:
-    """Raise ConfigError for settings out of range."""
-    if min(config.steps, config.starts, config.points) < 1:
-        raise ConfigError(
-            f"inversion needs at least 1 step, start and point, got {config.steps}, {config.starts}, {config.points}"
-        )
-    if not 0 <= config.prior < np.inf:
-        raise ConfigError(f"the prior's weight must not be negative, got {config.prior}")
 
 
 def _invert_together(

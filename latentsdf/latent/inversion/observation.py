@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from latentsdf.config.inversion import Frame
 from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh import IDENTITY, Similarity
 from latentsdf.geometry.mesh_sdf.sampling import stored_solid
-from latentsdf.geometry.pointcloud.io import load_target
-from latentsdf.geometry.pointcloud.point_cloud import as_table, read_cloud, require_usable
+from latentsdf.geometry.pointcloud.io import load_mesh_or_points
+from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
+from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent.inversion.sdf_bounds import Bounds, bounds
 from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.utils.errors import MeshError
@@ -74,7 +74,7 @@ def observe(
     that cannot say where a surface is.
     """
     if isinstance(target, str | Path):
-        target = load_target(target)
+        target = load_mesh_or_points(target)
     rng = np.random.default_rng(seed)
     normalization = "none" if frame == "model" else normalization
     if isinstance(target, trimesh.Trimesh):
@@ -87,7 +87,7 @@ def observe(
         return _observation(_from_signed(table), IDENTITY)
     if table.shape[1] == 2:
         raise MeshError(f"a space holds solids, got points in the plane, shape {table.shape}; see `reconstruct`")
-    cloud = read_cloud(table, normalization=normalization)
+    cloud = prepare_point_cloud(table, normalization=normalization)
     points, normals = cloud.points, cloud.normals
     if len(points) > _MOST_POINTS:
         kept = rng.choice(len(points), _MOST_POINTS, replace=False)
@@ -125,7 +125,7 @@ def _from_part(model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int)
 
 
 def _from_signed(array: NDArray[np.float64]) -> Bounds:
-    require_usable("", array)
+    require_usable_points("", array)
     points, distance = array[:, :3], array[:, 3]
     if np.abs(points).max() > _FARTHEST:
         raise MeshError(

@@ -19,22 +19,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.config.inversion import RefineConfig
-from latentsdf.config.validation import require_in_range
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh import Similarity
 from latentsdf.geometry.mesh_sdf.sampling import band_width, lattice_points
 from latentsdf.geometry.mesh_sdf.solid import Solid
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, slots
 from latentsdf.models.feature_grid import cells, corner_rows, corner_weights, gather
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses import data_term
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.utils.console import track
-from latentsdf.utils.errors import ConfigError
 from latentsdf.utils.malloc import keep_freed_memory
 
 _CLAMP = 0.1  # where DeepSDF clamps; presets may be trained so
 _CHUNK = 65_536
+_LEARNING_RATE = 3e-2  # of lazy Adam, for the features
 _LR_FINAL = 0.01
 
 
@@ -73,7 +72,6 @@ def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config
     Raises ConfigError for settings below 1.
     """
     config = config or RefineConfig()
-    check(config)
     keep_freed_memory()
     began = time.monotonic()
     index, correction = _correct(model, code, detail)
@@ -88,13 +86,6 @@ def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config
         index=index,
         correction=lacking,
     )
-
-
-def check(config: RefineConfig) -> None:
-    """Raise ConfigError for settings out of range."""
-    require_in_range(config, {"steps": 1, "points": 1, "lattice": 1, "resolution": 1}, positive=("band_voxels",))
-    if config.resolution % config.lattice:
-        raise ConfigError(f"the lattice of {config.lattice} must divide the band's resolution {config.resolution}")
 
 
 def _correct(model: LatentSDF, code: Tensor, detail: Detail) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -148,7 +139,7 @@ def _optimize(
     slot = slots(rows, len(grid.table))
     start = grid.table.detach()[rows]
     table = start.clone().requires_grad_()
-    adam = RowAdam(table.detach(), config.lr)
+    adam = RowAdam(table.detach(), _LEARNING_RATE)
     draw = torch.Generator().manual_seed(config.seed)
     with track("refining", total=1000, unit="‰") as advance:
         shown = 0.0
@@ -156,7 +147,7 @@ def _optimize(
             share = _share(step, config, time.monotonic() - began)
             if share >= 1:
                 break
-            adam.lr = config.lr * (_LR_FINAL + (1 - _LR_FINAL) * 0.5 * (1 + np.cos(np.pi * share)))
+            adam.lr = _LEARNING_RATE * (_LR_FINAL + (1 - _LR_FINAL) * 0.5 * (1 + np.cos(np.pi * share)))
             pick = torch.randint(len(canonical), (config.points,), generator=draw).to(device)
             points = canonical[pick]
             lower = cells(points, resolution)

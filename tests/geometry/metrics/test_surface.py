@@ -1,4 +1,4 @@
-"""Metric definitions on shapes with known answers (TABLES 6)."""
+"""Metrics of surfaces with known distances."""
 
 import math
 
@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import trimesh
 
-from latentsdf.config.inversion import Reference
-from latentsdf.geometry.metrics.field import compare_fields
-from latentsdf.geometry.metrics.surface import cd_l1_half, compare, f_score, nearest_distances, sample_surface
+from latentsdf.geometry.metrics.surface import (
+    Reference,
+    cd_l1_half,
+    compare_surfaces,
+    f_score,
+    f_score_name,
+    nearest_distances,
+    sample_surface,
+)
 from latentsdf.utils.errors import ConfigError
 
 
@@ -17,7 +23,8 @@ def _plate(height: float) -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices, [[0, 2, 1], [0, 3, 2]], process=False)
 
 
-def test_definitions_on_distances() -> None:
+def test_metric_definitions() -> None:
+    """Metrics of three given distances match their formulas."""
     a, b = np.array([0.1, 0.3]), np.array([0.2])
     expected = {
         "cd_sq_sum": 0.05 + 0.04,
@@ -35,9 +42,10 @@ def test_definitions_on_distances() -> None:
     assert f_score(a, b, 0.01) == 0.0
 
 
-def test_two_parallel_plates_at_a_distance() -> None:
+def test_parallel_plates() -> None:
+    """All distances between parallel plates equal their separation."""
     t = 0.1
-    result = compare(_plate(t), _plate(0.0), n=60_000)
+    result = compare_surfaces(_plate(t), _plate(0.0), count=60_000)
     assert math.isclose(result.to_reference_mean, t, rel_tol=1e-9)
     assert math.isclose(result.to_reconstruction_mean, t, rel_tol=1e-9)
     assert math.isclose(result.triangle_max, t, rel_tol=1e-9)
@@ -47,15 +55,16 @@ def test_two_parallel_plates_at_a_distance() -> None:
     assert result.f_scores[0.02] == 0.0 and math.isclose(result.normal_consistency, 1.0)
 
 
-def test_the_floor_is_the_expected_one_and_a_perfect_copy_reaches_it() -> None:
+def test_sampling_floor() -> None:
+    """The sampling floor matches its expectation, and a perfect copy reaches it."""
     sphere = trimesh.creation.icosphere(5, 0.7)
     n = 30_000
-    result = compare(sphere, sphere, n=n)
+    result = compare_surfaces(sphere, sphere, count=n)
     figures = result.as_dict()
     squared, distance = sphere.area / (math.pi * n), 0.5 * math.sqrt(sphere.area / n)
     expected = {"cd_sq_sum": 2 * squared, "cd_sq_half": squared, "cd_l1_sum": 2 * distance, "cd_l1_half": distance}
     expected |= {"nearest_to_reference": distance, "nearest_to_reconstruction": distance}
-    # Of distances with the density 2 pi n r exp(-pi n r^2 / A) / A one of 20 is larger than this.
+    # The 95th percentile of nearest distances, which have the density 2 pi n r exp(-pi n r^2 / A) / A.
     expected["hausdorff_95"] = math.sqrt(math.log(20) * squared)
     assert {name: figures[f"floor_{name}"] for name in expected} == pytest.approx(expected, rel=0.03)
     assert {name: figures[name] for name in expected} == pytest.approx(expected, rel=0.03)
@@ -66,8 +75,11 @@ def test_the_floor_is_the_expected_one_and_a_perfect_copy_reaches_it() -> None:
 @pytest.mark.parametrize("radius", [0.5, 0.6])
 @pytest.mark.parametrize("against", ["samples", "vertices"])
 def test_concentric_spheres(radius: float, against: Reference) -> None:
+    """Distances between concentric spheres equal the difference of their radii."""
     reference = trimesh.creation.icosphere(5, 0.55)
-    result = compare(trimesh.creation.icosphere(5, radius), reference, 20_000, taus=(0.04, 0.06), against=against)
+    result = compare_surfaces(
+        trimesh.creation.icosphere(5, radius), reference, 20_000, taus=(0.04, 0.06), against=against
+    )
     assert math.isclose(result.to_reference_mean, 0.05, rel_tol=0.01)
     figures = result.as_dict()
     for name, expected in (("cd_sq_half", 0.05**2), ("cd_l1_half", 0.05), ("hausdorff_95", 0.05)):
@@ -76,37 +88,39 @@ def test_concentric_spheres(radius: float, against: Reference) -> None:
     assert figures["f_score_004"] == 0 and figures["f_score_006"] > 0.999 and "f_score_002" not in figures
 
 
-def test_vertices_of_the_reference_are_all_that_is_compared_with() -> None:
+def test_reference_vertices() -> None:
+    """With `vertices`, only vertices of faces of the reference are compared, as a dense distance matrix confirms."""
     sphere = trimesh.creation.icosphere(2, 0.55)
     loose = trimesh.Trimesh(np.vstack((sphere.vertices, [[9.0, 9.0, 9.0]])), sphere.faces, process=False)
     ours = sample_surface(sphere, 500, 0).points
     apart = np.linalg.norm(ours[:, None] - np.asarray(sphere.vertices), axis=-1)
-    result = compare(sphere, loose, 500, against="vertices")
+    result = compare_surfaces(sphere, loose, 500, against="vertices")
     assert result.nearest == nearest_distances(apart.min(1), apart.min(0))
     again = np.linalg.norm(sample_surface(sphere, 500, 2).points[:, None] - np.asarray(sphere.vertices), axis=-1)
     assert result.floor.as_dict() == pytest.approx(nearest_distances(again.min(1), again.min(0)).as_dict())
 
 
 @pytest.mark.parametrize("tau", [0.0, 1.0, math.nan])
-def test_a_threshold_outside_the_box_is_refused(tau: float) -> None:
+def test_invalid_threshold(tau: float) -> None:
+    """Thresholds of the F-score outside (0, 1) are rejected."""
     with pytest.raises(ConfigError, match="thresholds of the F-score must be above 0 and below 1"):
-        compare(_plate(0.0), _plate(0.0), 10, taus=(0.5, tau))
+        compare_surfaces(_plate(0.0), _plate(0.0), 10, taus=(0.5, tau))
 
 
-def test_a_field_of_slope_two_is_off_by_its_distance_and_its_slope_by_one() -> None:
-    points = np.random.default_rng(0).uniform(-1, 1, (200_000, 3))
-    exact = np.linalg.norm(points, axis=1) - 0.5
-    errors = compare_fields(2 * exact, exact, np.where(exact < 0.3, 2.0, 1.0))
-    near = np.abs(exact) <= 0.1
-    assert errors.iou == 1.0 and errors.near_eikonal == 1.0 and errors.near_smape == pytest.approx(2 / 3)
-    assert errors.eikonal == pytest.approx((4 / 3) * math.pi * 0.8**3 / 8, rel=0.01)
-    assert errors.near_mae == pytest.approx(np.abs(exact[near]).mean()) and errors.mae > errors.near_mae
-    assert compare_fields(exact, exact).as_dict().keys() == errors.as_dict().keys() - {"eikonal", "near_eikonal"}
-
-
-def test_samples_are_reproducible_and_area_weighted() -> None:
+def test_surface_samples() -> None:
+    """Equal seeds give equal samples, and samples are uniform by area."""
     box = trimesh.creation.box((1, 1, 3))
     first, again = sample_surface(box, 20_000, 3), sample_surface(box, 20_000, 3)
     assert np.array_equal(first.points, again.points)
     caps = (np.abs(first.normals[:, 2]) > 0.5).mean()
     assert abs(caps - 2 / 14) < 0.01
+
+
+def test_report_names() -> None:
+    """Reports name F-scores by their threshold and repeat the point-to-point metrics with the prefix `floor_`."""
+    assert [f_score_name(tau) for tau in (0.02, 0.005, 1e-5)] == ["f_score_002", "f_score_0005", "f_score_000001"]
+    result = compare_surfaces(_plate(0.0), _plate(0.0), 100, taus=(0.5,))
+    nearest = result.nearest.as_dict()
+    others = {"f_score_05", "normal_consistency", "to_reference_mean", "to_reconstruction_mean", "triangle_max"}
+    assert set(result.as_dict()) == set(nearest) | {f"floor_{name}" for name in nearest} | others
+    assert result.over_floor == result.nearest.cd_sq_sum / result.floor.cd_sq_sum

@@ -1,4 +1,4 @@
-"""Files of points: the same cloud from every format, meshes and clouds told apart, one sentence for each bad file."""
+"""Reading of point clouds, signed samples and meshes from files."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import trimesh
 from trimesh.exchange import ply
 
-from latentsdf.geometry.pointcloud.io import load_points, load_target
+from latentsdf.geometry.pointcloud.io import load_mesh_or_points, load_points
 from latentsdf.utils.errors import MeshError
 
 RNG = np.random.default_rng(0)
@@ -46,16 +46,18 @@ def _write(path: Path, table: np.ndarray) -> None:
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".ply", ".xyz", ".pts", ".txt", ".csv"])
 @pytest.mark.parametrize("columns", [3, 6])
-def test_every_format_gives_the_same_points_and_normals(suffix: str, columns: int, tmp_path: Path) -> None:
+def test_format_round_trip(suffix: str, columns: int, tmp_path: Path) -> None:
+    """Every format yields the points, and the normals where there are some."""
     path = tmp_path / f"cloud{suffix}"
     _write(path, TABLE[:, :columns])
-    for read in (load_points(path), load_target(path)):
+    for read in (load_points(path), load_mesh_or_points(path)):
         np.testing.assert_allclose(read, TABLE[:, :columns], atol=1e-12)
 
 
-def test_a_ply_with_faces_is_a_mesh_to_fit_and_its_vertices_to_reconstruct(tmp_path: Path) -> None:
+def test_ply_with_faces(tmp_path: Path) -> None:
+    """A .ply file with faces is a mesh for `load_mesh_or_points` and its vertices for `load_points`."""
     _write_ply(tmp_path / "mesh.ply", TABLE, faces=True)
-    mesh = load_target(tmp_path / "mesh.ply")
+    mesh = load_mesh_or_points(tmp_path / "mesh.ply")
     assert isinstance(mesh, trimesh.Trimesh) and len(mesh.faces) == 4
     np.testing.assert_allclose(load_points(tmp_path / "mesh.ply"), TABLE, atol=1e-12)
     _write(tmp_path / "vertices.obj", POINTS)
@@ -63,42 +65,45 @@ def test_a_ply_with_faces_is_a_mesh_to_fit_and_its_vertices_to_reconstruct(tmp_p
 
 
 @pytest.mark.parametrize("faces", [True, False])
-def test_a_ply_is_parsed_once(faces: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_ply_parse(faces: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choosing between mesh and points does not parse the body of a .ply file twice."""
     parsed = []
     for name in ("_ply_ascii", "_ply_binary"):
         parse = getattr(ply, name)
         monkeypatch.setattr(ply, name, lambda *words, parse=parse: (parsed.append(words), parse(*words)))
     _write_ply(tmp_path / "cloud.ply", TABLE, faces=faces)
-    load_target(tmp_path / "cloud.ply")
+    load_mesh_or_points(tmp_path / "cloud.ply")
     assert len(parsed) == 1
 
 
-def test_signed_samples_and_plane_points_keep_their_columns(tmp_path: Path) -> None:
+def test_signed_samples_and_planar_points(tmp_path: Path) -> None:
+    """Tables of 2 and 4 columns are returned unchanged."""
     for columns in (2, 4):
         np.save(tmp_path / "table.npy", TABLE[:, :columns])
-        np.testing.assert_array_equal(load_target(tmp_path / "table.npy"), TABLE[:, :columns])
+        np.testing.assert_array_equal(load_mesh_or_points(tmp_path / "table.npy"), TABLE[:, :columns])
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("none.npy", None, "no such file"),
-        ("cloud.las", b"LASF", "'.las' files are not read|not from '.las'"),
+        ("cloud.las", b"LASF", "'.las' files are not supported|not from '.las'"),
         ("cloud.npy", b"", "cloud.npy: the file is empty"),
         ("cloud.ply", b"", "cloud.ply: the file is empty"),
         ("cloud.npy", b"words", "cloud.npy: cannot be read, .*damaged"),
         ("cloud.npz", b"PK words", "cloud.npz: cannot be read, .*damaged"),
         ("cloud.ply", b"ply\nformat ascii 1.0\nelement vertex 9\n", "cloud.ply: cannot be read, .*damaged"),
-        ("cloud.xyz", b"a b c\nd e f\n", "cloud.xyz: cannot be read, .*no table"),
-        ("cloud.xyz", b"\xff\xfe\x00\x81\n", "cloud.xyz: cannot be read, .*no table"),
+        ("cloud.xyz", b"a b c\nd e f\n", "cloud.xyz: cannot be read, .*not a table"),
+        ("cloud.xyz", b"\xff\xfe\x00\x81\n", "cloud.xyz: cannot be read, .*not a table"),
         ("cloud.xyz", b"# nothing\n", "cloud.xyz: expected .* got shape"),
     ],
 )
-def test_unreadable_files_are_refused_by_name(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
+def test_unreadable_files(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
+    """Missing, unsupported, empty and damaged files are rejected with their name and the reason."""
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    for load in (load_points, load_target):
+    for load in (load_points, load_mesh_or_points):
         with pytest.raises((MeshError, FileNotFoundError), match=message):
             load(path)
 
@@ -108,7 +113,7 @@ def test_unreadable_files_are_refused_by_name(name: str, content: bytes | None, 
     [
         (np.where(np.arange(450).reshape(150, 3) == 7, np.nan, POINTS), "cloud.npy: 1 of 150 points are not finite"),
         (np.hstack((TABLE, POINTS)), "cloud.npy: expected .* got shape"),
-        (POINTS[:99], "cloud.npy: 99 points say too little"),
+        (POINTS[:99], "cloud.npy: 99 points are too few"),
         (np.repeat(POINTS[:20], 10, axis=0), "cloud.npy: only 20 of 200 points are different"),
         (np.arange(150.0)[:, None] * (1, 2, 3), "cloud.npy: all points lie on a line"),
         (np.hstack((POINTS, 0 * NORMALS)), "cloud.npy: 150 of 150 normals are not finite or have length 0"),
@@ -116,14 +121,16 @@ def test_unreadable_files_are_refused_by_name(name: str, content: bytes | None, 
         (POINTS.astype(str), "cloud.npy: expected a table of real numbers"),
     ],
 )
-def test_unusable_tables_are_refused_by_the_name_of_their_file(table: np.ndarray, message: str, tmp_path: Path) -> None:
+def test_unusable_tables(table: np.ndarray, message: str, tmp_path: Path) -> None:
+    """Tables that do not sample a surface are rejected with the file name and the reason."""
     np.save(tmp_path / "cloud.npy", table)
-    for load in (load_points, load_target):
+    for load in (load_points, load_mesh_or_points):
         with pytest.raises(MeshError, match=message):
             load(tmp_path / "cloud.npy")
 
 
-def test_an_archive_without_points_says_what_it_holds(tmp_path: Path) -> None:
+def test_archive_without_points(tmp_path: Path) -> None:
+    """The message for an .npz file without points lists its arrays."""
     np.savez(tmp_path / "cloud.npz", a=POINTS, b=POINTS)
     with pytest.raises(MeshError, match="expected one array or an array `points`, got a, b"):
         load_points(tmp_path / "cloud.npz")

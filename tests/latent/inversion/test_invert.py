@@ -14,9 +14,10 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.model import Branch, BranchConfig, Conditioning, Recipe
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.furniture import furniture
-from latentsdf.geometry.mesh import Similarity, normalize
+from latentsdf.geometry.mesh import normalize
 from latentsdf.geometry.mesh_sdf.sampling import stored_solid
-from latentsdf.geometry.metrics.surface import compare
+from latentsdf.geometry.metrics.surface import compare_surfaces
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.gauss_newton import MOTIONS, Samples, Solver
 from latentsdf.latent.inversion.observation import observe, orient_observation
 from latentsdf.latent.inversion.sdf_bounds import bounds
@@ -30,7 +31,7 @@ FAST = InvertConfig(steps=20, starts=2, points=1024)
 
 
 @pytest.fixture(scope="module")
-def offsurface_samples(space_path: Path) -> ShapeSpace:
+def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
@@ -229,7 +230,7 @@ def test_a_moved_turned_and_scaled_shape_is_aligned(space: ShapeSpace) -> None:
     config = replace(FAST, frame="model", starts=6, steps=40)
     stiff, aligned = space.invert(moved, config), space.invert(moved, replace(config, align=True))
     assert aligned.residual < 0.6 * stiff.residual
-    found = compare(space.extract(aligned, 64), moved, n=5000)
+    found = compare_surfaces(space.extract(aligned, 64), moved, count=5000)
     assert found.to_reference_mean < 0.01 * 0.85 * 2 and aligned.similarity.scale == pytest.approx(1 / 0.85, rel=0.05)
 
 
@@ -328,7 +329,7 @@ def test_bad_observations_are_refused(space: ShapeSpace) -> None:
         space.invert(trimesh.Trimesh())
     with pytest.raises(ls.MeshError, match="refining needs distances all around"):
         space.invert(furniture("table", 0), replace(FAST, partial=True), refinement=ls.RefineConfig())
-    with pytest.raises(ls.ConfigError, match="prior's weight must not be negative, got -1"):
+    with pytest.raises(ls.ConfigError, match="prior must be at least 0.0, got -1"):
         space.invert(_sphere(200), replace(FAST, prior=-1.0))
-    with pytest.raises(ls.ConfigError, match="at least 1 step, start and point"):
+    with pytest.raises(ls.ConfigError, match="points must be at least 1, got 0"):
         space.invert(_sphere(200), replace(FAST, points=0))

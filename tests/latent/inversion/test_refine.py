@@ -15,9 +15,9 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.geometry.mesh import clean, load, normalize, save
-from latentsdf.geometry.metrics.surface import compare
+from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.latent.inversion.delta import Delta, Refined, fingerprint
-from latentsdf.latent.inversion.invert import Inversion
+from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.latent.inversion.refine import Detail, observe_detail, refine
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.space import ShapeSpace
@@ -27,7 +27,7 @@ FAST = RefineConfig(steps=150, points=4096, resolution=128, band_voxels=4, latti
 
 
 @pytest.fixture(scope="module")
-def offsurface_samples(space_path: Path) -> ShapeSpace:
+def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
@@ -194,7 +194,9 @@ def test_what_cannot_be_refined_is_refused(
 def test_a_refined_folder_is_used_by_every_command(
     space_path: Path, unseen: trimesh.Trimesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latentsdf.config.RefineConfig", lambda **given: replace(FAST, steps=20, seed=given["seed"]))
+    monkeypatch.setattr(
+        "latentsdf.config.inversion.RefineConfig", lambda **given: replace(FAST, steps=20, seed=given["seed"])
+    )
     save(unseen, tmp_path / "new.ply")
     before = files_of(space_path)
     space, folder, out = str(space_path), tmp_path / "fit", tmp_path / "again.ply"
@@ -211,7 +213,10 @@ def test_a_refined_folder_is_used_by_every_command(
     assert cli.main(invert) == 0
     assert not (folder / "delta.npz").exists()
     plain = load(folder / "mesh.ply")
-    assert compare(again, unseen, 2000).to_reference_mean < compare(plain, unseen, 2000).to_reference_mean
+    assert (
+        compare_surfaces(again, unseen, 2000).to_reference_mean
+        < compare_surfaces(plain, unseen, 2000).to_reference_mean
+    )
     assert {n: b for n, b in files_of(space_path).items() if n in before and "index" not in n} == {
         n: b for n, b in before.items() if "index" not in n
     }

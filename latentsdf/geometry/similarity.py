@@ -1,0 +1,94 @@
+"""Similarity transforms between the user's frame and model space.
+
+    x_model = R_y(yaw) (s (x_user - c)),    x_user = R_y(yaw)^T x_model / s + c
+
+with the center c and the scale s > 0. R_y(yaw) rotates about the vertical axis y, from +z towards +x:
+
+    R_y = [[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]
+
+Model space is the box [-1, 1]^3, or [-1, 1]^2 for planar points. Normalized shapes leave a margin of 3 % to the
+boundary of the unit ball or the box, as in DeepSDF (Park et al. 2019).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsdf.config.sampling import Normalization
+from latentsdf.utils.errors import MeshError
+
+_RADIUS = 1 / 1.03
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Similarity transform from the user's frame to model space; see the module for the formula."""
+
+    center: tuple[float, ...]
+    """Point (d,) of the user's frame that becomes the origin of model space."""
+    scale: float
+    """Model units per user unit."""
+    yaw: float = 0.0
+    """Rotation about the y axis in radians, from +z towards +x; 3D only."""
+
+    def to_model(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Transform points from the user's frame to model space.
+
+        Args:
+            points: Points (N, d) in the user's frame.
+
+        Returns:
+            Points (N, d) in model space.
+        """
+        scaled = (np.asarray(points, dtype=np.float64) - self.center) * self.scale
+        return np.asarray(scaled @ self.rotation().T if self.yaw else scaled)
+
+    def to_user(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Transform points from model space to the user's frame.
+
+        Args:
+            points: Points (N, d) in model space.
+
+        Returns:
+            Points (N, d) in the user's frame.
+        """
+        points = np.asarray(points, dtype=np.float64)
+        return np.asarray((points @ self.rotation() if self.yaw else points) / self.scale + self.center)
+
+    def rotation(self) -> NDArray[np.float64]:
+        """Return the rotation matrix R_y(yaw), shape (3, 3)."""
+        cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
+        return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+
+
+IDENTITY = Similarity((0.0, 0.0, 0.0), 1.0)
+"""Transform of shapes that are already in model space."""
+
+
+def compute_normalization(points: NDArray[np.float64], mode: Normalization = "sphere") -> Similarity:
+    """Compute the similarity transform that brings points into model space.
+
+    Args:
+        points: Points (N, d) in the user's frame.
+        mode: `sphere` moves the center of the bounding box to the origin and scales the farthest point to radius
+            1/1.03 (DeepSDF); `cube` scales the largest half extent to 1/1.03 instead; `none` keeps the points.
+
+    Returns:
+        Transform with yaw 0.
+
+    Raises:
+        MeshError: If all points coincide, or if the mode is `none` and a coordinate is outside [-1, 1].
+    """
+    if mode == "none":
+        if np.abs(points).max() > 1:
+            raise MeshError(
+                f"coordinates reach {np.abs(points).max():.4g}, outside [-1, 1]; use normalization 'sphere' or 'cube'"
+            )
+        return IDENTITY
+    low, high = points.min(0), points.max(0)
+    center = (low + high) / 2
+    size = np.linalg.norm(points - center, axis=1).max() if mode == "sphere" else (high - low).max() / 2
+    if size == 0:
+        raise MeshError(f"all {len(points)} points coincide, so they have no shape")
+    return Similarity(tuple(float(x) for x in center), float(_RADIUS / size))

@@ -1,0 +1,213 @@
+"""Result of an inversion, and the folder that stores it.
+
+A fit folder holds
+
+- `report.json`: residual, convergence history, similarity to the user's frame and the fingerprint of the space,
+- `code.npy`: the code (L,),
+- `layers.npy`: codes by layer (N, L), when the fit has them,
+- `delta.npz`: refined detail, when the fit has it (`Delta`),
+- `mesh.ply`: the extracted surface in the user's frame, when one was given to `Inversion.save`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.similarity import Similarity
+from latentsdf.latent.inversion.delta import Delta
+from latentsdf.latent.retrieval import Hits
+from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
+from latentsdf.utils.output_folders import require_writable_output
+
+_REPORT, _CODE, _LAYERS, _DELTA, _MESH = "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply"
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """A latent code fitted to an observation."""
+
+    code: Float[NDArray[np.float32], " L"]
+    """The code (L,), used by retrieval and interpolation, and decoded where `layers` is None."""
+    history: Float[NDArray[np.float32], " S"]
+    """Cost after each step, about the sum of both branches' mean absolute errors. The first entries are measured on
+    the smaller sample on which starts are compared."""
+    residual: float
+    """Final mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space."""
+    ok: bool
+    """False when the residual is too large for the space to represent this shape."""
+    similarity: Similarity
+    """Similarity between model space and the frame of the observation."""
+    delta: Delta | None = None
+    """Detail added by `ShapeSpace.refine`; None for a fit that was not refined."""
+    layers: Float[NDArray[np.float32], "N L"] | None = None
+    """One code for each conditioned layer (N, L) (`LatentSDF.conditioned`), decoded instead of `code`; or None."""
+    space: str = ""
+    """Fingerprint of the space to which the code belongs; empty when unknown."""
+
+    def save(
+        self,
+        folder: Path | str,
+        *,
+        mesh: trimesh.Trimesh | None = None,
+        target: Path | str | None = None,
+        nearest: Hits | None = None,
+    ) -> dict[str, Any]:
+        """Write the fit into a folder, from which `load_fit` reads it. An older fit in the folder is replaced.
+
+        Args:
+            folder: Output folder; created when missing.
+            mesh: Surface to store as `mesh.ply`, in the user's frame, e.g. `space.extract(fit)`.
+            target: Name of the fitted file, recorded in the report. `load_fits` names a fit by it.
+            nearest: Nearest training shapes, recorded in the report.
+
+        Returns:
+            The content of `report.json`.
+
+        Raises:
+            CheckpointError: The folder holds outputs of another kind.
+
+        Example:
+            >>> fit = space.invert("chair.ply")
+            >>> fit.save("fit", mesh=space.extract(fit), target="chair.ply")
+            >>> space.extract(ls.load_fit("fit"))
+        """
+        folder = Path(folder)
+        require_writable_output(folder, "fit", overwrite=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / _CODE, self.code)
+        if self.layers is not None:
+            np.save(folder / _LAYERS, self.layers)
+        if self.delta is not None:
+            self.delta.save(folder / _DELTA)
+        if mesh is not None:
+            meshes.save(mesh, folder / _MESH)
+        for name, part in ((_DELTA, self.delta), (_LAYERS, self.layers), (_MESH, mesh)):
+            if part is None:
+                (folder / name).unlink(missing_ok=True)
+        report: dict[str, Any] = {
+            "target": None if target is None else str(target),
+            "residual": self.residual,
+            "ok": self.ok,
+            "by_layer": self.layers is not None,
+            "refined": self.delta is not None,
+            "nearest": None if nearest is None else dataclasses.asdict(nearest),
+            "history": [float(v) for v in self.history],
+            "similarity": dataclasses.asdict(self.similarity),
+            "space": self.space,
+        }
+        (folder / _REPORT).write_text(json.dumps(report, indent=1))
+        return report
+
+
+def is_fit_folder(folder: Path) -> bool:
+    """True for a folder written by `Inversion.save`."""
+    return (folder / _REPORT).is_file()
+
+
+def load_fit(folder: Path | str, space: str | None = None) -> Inversion:
+    """Read a fit written by `latentsdf invert` or `Inversion.save`.
+
+    Args:
+        folder: The fit's folder.
+        space: Fingerprint (`ShapeSpace.fingerprint`) of the space that is going to decode the fit; None accepts a fit
+            of any space. A `ShapeSpace` refuses fits of other spaces by itself.
+
+    Returns:
+        The fit; its code, codes by layer and detail are as they were saved.
+
+    Raises:
+        CheckpointError: The folder holds no fit, a damaged one, or a fit of another space.
+        ConfigError: A code file holds no array of real numbers.
+    """
+    folder = Path(folder)
+    missing = [name for name in (_REPORT, _CODE) if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder}: not a folder of latentsdf invert, {' and '.join(missing)} is missing")
+    try:
+        report = json.loads((folder / _REPORT).read_text())
+        placement, residual, ok = report["similarity"], report["residual"], report["ok"]
+        similarity = Similarity(tuple(placement["center"]), placement["scale"], placement.get("yaw", 0.0))
+        history = np.array(report["history"], dtype=np.float32)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: not a folder of latentsdf invert, or a damaged one; invert again") from error
+    fitted_in: str = report.get("space", "")
+    if space is not None:
+        require_same_space(fitted_in, space, str(folder))
+    delta = Delta.load(folder / _DELTA) if report.get("refined") else None
+    layers = _load_array(folder / _LAYERS) if report.get("by_layer") else None
+    return Inversion(_load_array(folder / _CODE), history, residual, ok, similarity, delta, layers, fitted_in)
+
+
+def load_fits(
+    folder: Path, names: Collection[str] = (), space: str | None = None
+) -> tuple[dict[str, Inversion], dict[str, str]]:
+    """Read all fits in the sub-folders of a folder, or the single fit of a fit folder.
+
+    Args:
+        folder: A fit folder, or the output folder of `latentsdf invert` for several targets.
+        names: Known names of shapes. A fit is named after its folder when that is one of them, otherwise after the
+            file that it was fitted to.
+        space: As for `load_fit`.
+
+    Returns:
+        The fits by name, and for each folder that cannot be read the reason.
+
+    Raises:
+        ConfigError: There is no fit in the folder.
+    """
+    folders = [folder] if is_fit_folder(folder) else sorted(report.parent for report in folder.glob(f"*/{_REPORT}"))
+    if not folders:
+        raise ConfigError(f"{folder}: holds no fit; write some with `latentsdf invert SPACE MESHES --out {folder}`")
+    fits: dict[str, Inversion] = {}
+    failed: dict[str, str] = {}
+    for one in folders:
+        name = one.resolve().name
+        try:
+            fit = load_fit(one, space)
+            target = json.loads((one / _REPORT).read_text()).get("target")
+            fits[name if name in names or target is None else Path(target).stem] = fit
+        except LatentSDFError as error:
+            failed[name] = str(error)
+    return fits, failed
+
+
+def load_code(path: Path, space: str | None = None) -> Inversion | NDArray[Any]:
+    """Read a fit folder (`load_fit`), or the bare code in a `.npy` file.
+
+    Raises:
+        FileNotFoundError: There is no such folder or file.
+        CheckpointError, ConfigError: As for `load_fit`; ConfigError for a file that holds no array of real numbers.
+    """
+    if path.is_dir():
+        return load_fit(path, space)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such code file, nor a folder of latentsdf invert")
+    return _load_array(path)
+
+
+def require_same_space(fitted_in: str, space: str, source: str) -> None:
+    """Raise CheckpointError for the fit of a known other space; `source` names the fit in the message."""
+    if fitted_in and fitted_in != space:
+        raise CheckpointError(
+            f"{source}: fitted in another space, or in this one before it was trained on, so its code means something "
+            "else here; invert the shape again"
+        )
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    try:
+        array = np.load(path)
+    except (ValueError, EOFError) as error:
+        raise ConfigError(f"{path}: not an array written by numpy.save") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise ConfigError(f"{path}: not an array of real numbers written by numpy.save")
+    return array
