@@ -97,9 +97,9 @@ def whole(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
 def _marched(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The vertices and faces of a full lattice, by the tables of `extract`; scikit-image cuts along other diagonals."""
     blocks = allocate(len(values) - 1)
-    blocks.value[blocks.stored()] = np.inf
-    inside = blocks.stored() & ~blocks.padding()
-    blocks.value[inside] = values[tuple(blocks.index(inside).T)]
+    blocks.value[blocks.vertex_mask()] = np.inf
+    inside = blocks.vertex_mask() & ~blocks.padding_mask()
+    blocks.value[inside] = values[tuple(blocks.vertex_indices(inside).T)]
     return latentsdf_marching_cubes(blocks)
 
 

@@ -49,7 +49,7 @@ import latentsdf as ls
 from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config
 from latentsdf.data.store import SampleStore
-from latentsdf.extraction.coarse_to_fine import SignedDistance
+from latentsdf.extraction.field import SignedDistance
 from latentsdf.latent.interpolation import smoothness
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.models.derivatives import jet

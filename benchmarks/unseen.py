@@ -35,7 +35,9 @@ from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 from latentsdf.geometry.metrics.surface import sample_surface
 from latentsdf.latent.inversion.fit_folder import Inversion
-from latentsdf.rendering.render import Camera, contact_sheet, first_hits, render_mesh
+from latentsdf.rendering.camera import Camera
+from latentsdf.rendering.render import cast_rays, render_mesh
+from latentsdf.rendering.sheets import contact_sheet
 from latentsdf.space import CodeLike, ShapeSpace
 from latentsdf.utils.console import show_note
 
@@ -73,7 +75,7 @@ def view(solid: trimesh.Trimesh) -> Observed:
     from trimesh.ray.ray_pyembree import RayMeshIntersector
 
     caster = RayMeshIntersector(solid, scale_to_box=False)
-    points, normals, _ = first_hits(caster, solid, Camera.orbit(35, 20, np.zeros(3), 1.0), 220)
+    points, normals, _ = cast_rays(caster, solid, Camera.orbit(35, 20, np.zeros(3), 1.0), 220)
     return np.hstack((points, normals)), PART
 
 

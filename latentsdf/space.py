@@ -19,9 +19,9 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.extraction.coarse_to_fine import SignedDistance
 from latentsdf.extraction.extract import Mode, extract
-from latentsdf.extraction.fusion_band import Band
+from latentsdf.extraction.field import SignedDistance
+from latentsdf.extraction.fusion_band import FusionBand
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent import retrieval
@@ -127,7 +127,7 @@ class ShapeSpace:
         """Both branches as one signed distance: s_o in the band in which `extract` fuses at 256^3, else s_g."""
         return self._decoded(shape).fused()
 
-    def band(self, shape: CodeLike) -> Band:
+    def band(self, shape: CodeLike) -> FusionBand:
         """Where s_o holds for a shape."""
         return self._decoded(shape).band
 

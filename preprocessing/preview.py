@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from latentsdf.data.records import ShapeRecord
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width
-from latentsdf.rendering.level_sets import BAND, Axis, paint, plane, shades
+from latentsdf.rendering.level_sets import BAND_COLOR, Axis, distance_colors, draw_level_sets, slice_points
 
 PANEL = 360
 """Pixels of a square panel; three in each of two rows."""
@@ -63,10 +63,10 @@ def middle(samples: SdfSamples) -> NDArray[np.int64]:
 def slice_image(samples: SdfSamples, axis: Axis, vertex: int, size: int = PANEL) -> Image.Image:
     """The whole box at one sparse plane as `levels` draws it, the lattice's distances interpolated between vertices."""
     resolution = samples.sparse_resolution
-    points = plane(axis, vertex * (2 / resolution) - 1, size)
+    points = slice_points(axis, vertex * (2 / resolution) - 1, size)
     distance = map_coordinates(samples.sparse_distance, (points.T + 1) * (resolution / 2), order=1, mode="nearest")
     distance = distance.astype(np.float64).reshape(size, size)
-    return paint(distance, _SPACING, np.abs(distance) <= band_width(samples.resolution, samples.band_voxels))
+    return draw_level_sets(distance, _SPACING, np.abs(distance) <= band_width(samples.resolution, samples.band_voxels))
 
 
 def near_image(near: NDArray[np.float32], size: int = PANEL) -> Image.Image:
@@ -149,7 +149,7 @@ def _title(pen: ImageDraw.ImageDraw, record: ShapeRecord, width: int) -> None:
 
 def _legend(pen: ImageDraw.ImageDraw, record: ShapeRecord, left: int, top: int) -> None:
     samples, font, line = record.samples, _font(15), 26
-    bar = (255 * shades(np.linspace(-_LIMIT, _LIMIT, PANEL - 40))).round().astype(int)
+    bar = (255 * distance_colors(np.linspace(-_LIMIT, _LIMIT, PANEL - 40))).round().astype(int)
     for x, colour in enumerate(bar):
         pen.line((left + 20 + x, top + line, left + 20 + x, top + line + 18), fill=tuple(colour))
     pen.text((left + PANEL // 2, top), "signed distance", fill="black", font=font, anchor="ma")
@@ -158,7 +158,7 @@ def _legend(pen: ImageDraw.ImageDraw, record: ShapeRecord, left: int, top: int) 
         pen.text((tick, top + line + 22), f"{value:+.1f}" if value else "0", fill="black", font=font, anchor="ma")
     width = band_width(samples.resolution, samples.band_voxels)
     items = [
-        (tuple((255 * np.array(BAND)).astype(int)), f"tinged red: the band, ±{width:.4f}"),
+        (tuple((255 * np.array(BAND_COLOR)).astype(int)), f"tinged red: the band, ±{width:.4f}"),
         ((0, 0, 0), f"zero set of the sparse lattice; grey: every {_SPACING:g}"),
         (INSIDE, "near samples inside, drawn over"),
         (tuple((np.array(OUTSIDE) * 0.4 + 153).astype(int)), "those outside"),

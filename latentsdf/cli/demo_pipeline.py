@@ -22,7 +22,8 @@ from latentsdf.config.training import Config, TrainConfig
 from latentsdf.data.furniture import FAMILIES, furniture
 from latentsdf.evaluation import html_report
 from latentsdf.evaluation.evaluate import Evaluation, evaluate
-from latentsdf.rendering.render import comparison_sheet, contact_sheet, render_mesh
+from latentsdf.rendering.render import render_mesh
+from latentsdf.rendering.sheets import comparison_sheet, contact_sheet
 from latentsdf.space import ShapeSpace, load
 from latentsdf.training.checkpoint import load_config, read_metrics
 from latentsdf.training.train import train

@@ -52,7 +52,7 @@ class Evaluate(Decoding, Refining, OnSpace):
         from latentsdf.evaluation.evaluate import evaluate, load_references
         from latentsdf.geometry.metrics.surface import F_SCORE_THRESHOLDS
         from latentsdf.latent.inversion.fit_folder import load_fits
-        from latentsdf.rendering.render import comparison_sheet
+        from latentsdf.rendering.sheets import comparison_sheet
 
         refinement = self.refinement(self.seed)
         if refinement is not None and not self.invert:

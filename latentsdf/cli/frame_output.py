@@ -41,7 +41,8 @@ def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> No
     import numpy as np
 
     from latentsdf.geometry.mesh import save
-    from latentsdf.rendering.render import animation, contact_sheet, render_mesh
+    from latentsdf.rendering.render import render_mesh
+    from latentsdf.rendering.sheets import contact_sheet, save_gif
 
     suffix = out.suffix.lower()
     if not suffix:
@@ -56,4 +57,4 @@ def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> No
     if suffix == ".png":
         contact_sheet([pictures]).save(out)
     else:
-        animation(out, pictures + pictures[-2:0:-1], _MILLISECONDS)
+        save_gif(out, pictures + pictures[-2:0:-1], _MILLISECONDS)

@@ -65,7 +65,7 @@ class Render(OnSpace):
 
     def run(self) -> dict[str, Any]:
         """Render and write; returns the file."""
-        from latentsdf.rendering.render import animation, turntable
+        from latentsdf.rendering.sheets import render_turntable, save_gif
 
         if self.style != "slice" and (self.axis != "z" or self.offset != 0):
             raise ConfigError("--axis and --offset place a slice; pass --style slice, or leave them out")
@@ -82,8 +82,8 @@ class Render(OnSpace):
             shapes = shape_args.queries(space, self.id, self.code, mesh=True)
             picture = _sheet({name: self._shape_picture(space, shape) for name, shape in shapes.items()})
         if turns:
-            pictures = turntable(picture, _FRAMES)
-            animation(self.out, pictures, _MILLISECONDS)
+            pictures = render_turntable(picture, _FRAMES)
+            save_gif(self.out, pictures, _MILLISECONDS)
         else:
             pictures = [picture(self.azimuth)]
             pictures[0].save(self.out)
@@ -101,7 +101,7 @@ class Render(OnSpace):
             return lambda _: render_slice(
                 field, band=band, device=space.device, axis=self.axis, offset=self.offset, size=self.size
             )
-        traced = space.band(shape).for_tracing(space.field(shape, "general" if general else "overfit"))
+        traced = space.band(shape).tracing_field(space.field(shape, "general" if general else "overfit"))
         look: dict[str, Any] = {"size": self.size, "elevation": self.elevation, "style": self.style}
         return lambda azimuth: render_field(traced, azimuth=azimuth, device=space.device, **look)
 
@@ -129,7 +129,7 @@ class Render(OnSpace):
 
 def _sheet(pictures: "dict[str, Picture]") -> "Picture":
     """A single picture, or a grid of several with captions."""
-    from latentsdf.rendering.render import contact_sheet
+    from latentsdf.rendering.sheets import contact_sheet
 
     names = list(pictures)
     if len(names) == 1:

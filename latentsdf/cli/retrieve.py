@@ -96,7 +96,8 @@ class Retrieve(Inverting, OnSpace):
 
 
 def _save_picture(out: Path, space: "ShapeSpace", query: "CodeLike", hits: "Hits") -> None:
-    from latentsdf.rendering.render import contact_sheet, render_mesh
+    from latentsdf.rendering.render import render_mesh
+    from latentsdf.rendering.sheets import contact_sheet
 
     # All are decoded from bare codes, in model space. The index may not keep the codes of added fits.
     known = {name: distance for name, distance in zip(hits.ids, hits.distances, strict=True) if name in space.ids}

@@ -1,9 +1,17 @@
-"""Signed distances to a triangle mesh: coarse to fine around the surface, fused in a band, marching cubes, weld.
+"""Mesh extraction from signed distance fields: coarse-to-fine search, fusion of two branches, marching cubes.
 
-Cost and memory follow the surface, not the box. The result equals marching cubes on the dense lattice as long as the
-general field changes by no more than `lipschitz` per unit length; where it is steeper the surface is still followed
-once any of it is found, and only pieces that no coarse cell hints at can be missed. A band that is many cells thick is
-searched in the same way, once coarser.
+With s_g the general branch, s_o the overfit branch and the fusion band B, the extracted surface is the level set of
+
+    s(x) = s_o(x) in B,  s_g(x) elsewhere        (mode "fused").
+
+B consists of the cells in which s_g changes sign, dilated by a number of cells in each index (Bai et al. 2026,
+Compact-SDF). Mode "smooth" blends the branches instead: s = w s_o + (1 - w) s_g with w = exp(-(s_g / t)^2) and t the
+width of the dilation in model space, within a band twice as wide.
+
+Time and memory are proportional to the surface area in cells, not to the volume of the box. The result equals marching
+cubes on the dense lattice as long as s_g changes by at most `lipschitz` per unit length. Where s_g is steeper, every
+surface component that a coarse cell detects is still followed completely; only components that no coarse cell detects
+can be missed. In a band that is many cells thick, s_o is searched in the same way, from half the resolution.
 """
 
 import math
@@ -19,29 +27,29 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from latentsdf.extraction.coarse_to_fine import (
-    Sampler,
-    SignedDistance,
-    coarsest,
-    descend,
-    fill_around_zeros,
-    settle,
-    signs_of,
+    coarsest_resolution,
+    complete_surface_cells,
+    evaluate_coarse_to_fine,
+    refine_around_zero_set,
+    sign_bounds,
 )
+from latentsdf.extraction.field import FieldSampler, SignedDistance
 from latentsdf.extraction.marching_cubes import marching_cubes
-from latentsdf.extraction.normals import of_surface
+from latentsdf.extraction.normals import surface_normals
 from latentsdf.extraction.octree import crossing_cells
 from latentsdf.extraction.simplify import simplify
-from latentsdf.extraction.sparse_lattice import Blocks, Mask
+from latentsdf.extraction.sparse_lattice import Mask, SparseLattice
 from latentsdf.utils.errors import ConfigError
 
 Mode = Literal["general", "overfit", "fused", "smooth"]
+"""How the two branches are combined; see `extract`."""
 
 BAND_RESOLUTION = 512
 """`band_voxels` counts cells of this lattice; the band keeps its width in model space at other resolutions."""
-_LARGEST_COARSE = 128
+_MAX_COARSE_RESOLUTION = 128
 _CHUNK = 16_384
 _LIPSCHITZ = 1.5
-_THICK = 6  # cells by which a band is grown, from which it pays to look for the surface on half the resolution first
+_THICK_BAND_CELLS = 6  # dilation in cells from which the search at half resolution costs less than it saves
 
 
 def extract(
@@ -60,85 +68,121 @@ def extract(
     device: torch.device | str = "cpu",
     lipschitz: float = _LIPSCHITZ,
 ) -> trimesh.Trimesh:
-    """The level set as a watertight mesh in model space, faces outward; a surface leaving the box gets a cap.
+    """Extract a level set as a watertight triangle mesh in model space.
 
-    `resolution` counts cells per axis of [-1, 1]^3: 16 to 1024, halving down to at most 128. The band is the set of
-    cells in which `general` changes sign, grown by `band_voxels` cells of a 512 lattice in each index (METHODS 1.5).
-    At other resolutions its width in model space is kept, but it is grown by at least 2 cells. Where it is grown by 6,
-    as at 1024 by default, or more, `fused` takes `overfit` to change by no more than `lipschitz` per unit length, too.
+    Faces are oriented outward. A surface that leaves the box is closed by a cap on the side of the box.
 
-    - general: `general` alone.
-    - fused: `overfit` on the vertices of the band, `general` elsewhere; also what `overfit=None` amounts to.
-    - overfit: as fused, on the whole 8^3-vertex blocks that touch the band; shows what `overfit` does away from it.
-    - smooth: w * overfit + (1 - w) * general, w = exp(-(general / width of the band)^2), within twice the band.
+    Args:
+        general: Signed distance of the general branch, (N, 3) to (N,).
+        overfit: Signed distance of the overfit branch, or None for a single field.
+        resolution: Cells per axis of [-1, 1]^3, 16 to 1024. Halving it repeatedly must give a whole number of at most
+            128.
+        band_voxels: Dilation of the band, in cells of a 512^3 lattice. At other resolutions the band keeps its width in
+            model space, but is dilated by at least 2 cells. If the dilation is 6 cells or more, as at resolution 1024
+            with the default, mode "fused" assumes that `overfit`, too, changes by at most `lipschitz` per unit length.
+        mode: "general" extracts `general` alone. "fused" takes `overfit` at the vertices of the band and `general`
+            elsewhere; without `overfit` it equals "general". "overfit" takes `overfit` in all 8^3-vertex blocks that
+            touch the band, which shows its behaviour away from the surface. "smooth" blends both with a Gaussian gate
+            (see the module docstring).
+        level: Level to extract.
+        largest_component: Whether to keep only the connected component of largest area.
+        smallest_piece: Connected components with less than this fraction of the largest one's area are removed, 0 to 1.
+        faces: Number of faces to simplify the mesh to, approximately; the result is no longer exact and can be no
+            longer watertight. None for no simplification.
+        normals: Whether to set the mesh's `vertex_normals` from the gradient of the field (central differences for a
+            field that is not differentiable). Files of type .ply, .obj and .glb keep them.
+        chunk: Points per evaluation of a field.
+        device: Device on which the fields are evaluated.
+        lipschitz: Assumed Lipschitz constant of the fields.
 
-    Points are evaluated `chunk` at a time on `device`. With `largest_component` only the piece of largest area is
-    kept, else connected pieces with at least the share `smallest_piece` of that area. `faces` simplifies the mesh to
-    about so many, which then is no longer exact nor sure to be watertight. With `normals` it has the field's as its
-    `vertex_normals`, which .ply, .obj and .glb files keep: exact where the field can be differentiated.
+    Returns:
+        The mesh.
 
-    Raises ConfigError for unusable settings, EmptyLevelSetError when there is no surface, LatentSDFError when a field
-    is not finite somewhere, ValueError when it returns the wrong shape.
+    Raises:
+        ConfigError: A setting is invalid.
+        EmptyLevelSetError: The field does not cross the level.
+        LatentSDFError: A field returns a value that is not finite.
+        ValueError: A field returns the wrong shape.
+
+    Example:
+        >>> mesh = extract(lambda points: points.norm(dim=1) - 0.5, resolution=64)
+        >>> mesh.is_watertight
+        True
     """
-    _check(overfit, resolution, band_voxels, mode, chunk, lipschitz)
+    _validate_arguments(overfit, resolution, band_voxels, mode, chunk, lipschitz)
     if not 0 <= smallest_piece <= 1:
         raise ConfigError(f"smallest_piece is a share of an area, 0 to 1, got {smallest_piece}.")
-    coarse = Sampler("general", general, level, chunk, device)
-    levels = descend(coarse, resolution, lipschitz)
+    general_sampler = FieldSampler("general", general, level, chunk, device)
+    levels = refine_around_zero_set(general_sampler, resolution, lipschitz)
     fuse = overfit is not None and mode != "general"
-    blocks = settle(levels[-1], coarse, exact=not fuse)
-    cells = crossing_cells(blocks)
+    lattice = complete_surface_cells(levels[-1], general_sampler, exact=not fuse)
+    cells = crossing_cells(lattice)
     if not cells.any():
-        raise coarse.empty()
+        raise general_sampler.empty_level_set_error()
     if overfit is not None and fuse:
-        fine = Sampler("overfit", overfit, level, chunk, device)
-        grow = _growth(band_voxels, resolution)
-        pasted = _paste(blocks, cells, grow, levels, coarse, fine, mode, lipschitz)
-        blocks = settle(pasted.blocks, pasted)
-        if not crossing_cells(blocks).any():
-            raise fine.empty()
-    vertices, triangles = marching_cubes(blocks)
+        overfit_sampler = FieldSampler("overfit", overfit, level, chunk, device)
+        growth = _band_growth(band_voxels, resolution)
+        fused = _fuse_branches(lattice, cells, growth, levels, general_sampler, overfit_sampler, mode, lipschitz)
+        lattice = complete_surface_cells(fused.lattice, fused)
+        if not crossing_cells(lattice).any():
+            raise overfit_sampler.empty_level_set_error()
+    vertices, triangles = marching_cubes(lattice)
     if largest_component or smallest_piece > 0:
-        vertices, triangles = _without_specks(vertices, triangles, 1.0 if largest_component else smallest_piece)
+        min_share = 1.0 if largest_component else smallest_piece
+        vertices, triangles = _remove_small_components(vertices, triangles, min_share)
     mesh = trimesh.Trimesh(vertices, triangles, process=False)
     if faces is not None:
         mesh = simplify(mesh, faces)
     if normals:
         field = general
         if overfit is not None and fuse:
-            field = _blend(general, overfit, _gate_width(resolution, band_voxels)) if mode == "smooth" else overfit
-        mesh.vertex_normals = of_surface(field, mesh, device)
+            width = _band_width(_band_growth(band_voxels, resolution), resolution)
+            field = _smooth_blend(general, overfit, width) if mode == "smooth" else overfit
+        mesh.vertex_normals = surface_normals(field, mesh, device)
     return mesh
 
 
 class CellMask(NamedTuple):
-    """Some cells (B, 512) of the blocks of a lattice, each named by its lowest vertex."""
+    """A subset (B, 512) of the cells of a lattice, each at the index of its lowest vertex."""
 
-    blocks: Blocks
+    lattice: SparseLattice
     cells: Mask
 
 
-def band_cells(general: SignedDistance, resolution: int, band_voxels: float, device: torch.device | str) -> CellMask:
-    """The cells in which `extract` fuses at this resolution; none where `general` has no surface."""
-    _check(None, resolution, band_voxels, "general", _CHUNK, _LIPSCHITZ)
-    field = Sampler("general", general, 0.0, _CHUNK, device)
-    blocks = settle(descend(field, resolution, _LIPSCHITZ)[-1], field, exact=False)
-    grow = _growth(band_voxels, resolution)
-    return CellMask(*blocks.spread(crossing_cells(blocks), grow, grow, padding=False))
+def find_band_cells(
+    general: SignedDistance, resolution: int, band_voxels: float, device: torch.device | str
+) -> CellMask:
+    """Compute the cells of the fusion band that `extract` uses with the same settings.
+
+    Args:
+        general: Signed distance of the general branch.
+        resolution: Cells per axis of [-1, 1]^3.
+        band_voxels: Dilation of the band, in cells of a 512^3 lattice.
+        device: Device on which `general` is evaluated.
+
+    Returns:
+        The cells; none if `general` has no surface.
+    """
+    _validate_arguments(None, resolution, band_voxels, "general", _CHUNK, _LIPSCHITZ)
+    sampler = FieldSampler("general", general, 0.0, _CHUNK, device)
+    finest = refine_around_zero_set(sampler, resolution, _LIPSCHITZ)[-1]
+    lattice = complete_surface_cells(finest, sampler, exact=False)
+    growth = _band_growth(band_voxels, resolution)
+    return CellMask(*lattice.dilate(crossing_cells(lattice), growth, growth, padding=False))
 
 
-def _growth(band_voxels: float, resolution: int) -> int:
-    """Cells by which the crossed cells are grown."""
+def _band_growth(band_voxels: float, resolution: int) -> int:
+    """Dilation of the sign-changing cells, in cells of a lattice of this resolution."""
     return max(min(2, math.ceil(band_voxels)), round(band_voxels * resolution / BAND_RESOLUTION))
 
 
-def _gate_width(resolution: int, band_voxels: float) -> float:
-    """The width of the band in model space."""
-    return _growth(band_voxels, resolution) * 2 / resolution
+def _band_width(growth: int, resolution: int) -> float:
+    """Width of a dilation by `growth` cells, in model space."""
+    return growth * 2 / resolution
 
 
-def _blend(general: SignedDistance, overfit: SignedDistance, width: float) -> SignedDistance:
-    """What mode `smooth` has on its band, at points anywhere."""
+def _smooth_blend(general: SignedDistance, overfit: SignedDistance, width: float) -> SignedDistance:
+    """Blend of mode "smooth" as a field that can be evaluated at any point."""
 
     def distance(points: Tensor) -> Tensor:
         smooth = general(points)
@@ -149,23 +193,26 @@ def _blend(general: SignedDistance, overfit: SignedDistance, width: float) -> Si
 
 
 @dataclass(frozen=True)
-class _Pasted:
-    """A lattice with one field on the vertices under a mask, another one elsewhere."""
+class _FusedBranches:
+    """A lattice with the overfit branch at the masked vertices and the general branch elsewhere.
 
-    blocks: Blocks
+    It evaluates further vertices of lattices that were grown from `lattice`.
+    """
+
+    lattice: SparseLattice
     mask: Mask
-    here: Sampler
-    elsewhere: Sampler
+    overfit: FieldSampler
+    general: FieldSampler
 
-    def fill(self, blocks: Blocks, mask: Mask) -> None:
-        """As a sampler's, for lattices grown from this one's."""
-        here = np.zeros_like(mask)
-        here[blocks.rows(self.blocks)] = self.mask
-        self.here.fill(blocks, mask & here)
-        self.elsewhere.fill(blocks, mask & ~here)
+    def evaluate(self, lattice: SparseLattice, mask: Mask) -> None:
+        """Evaluate the masked vertices in place, each with the branch that applies there."""
+        in_band = np.zeros_like(mask)
+        in_band[lattice.rows_of(self.lattice)] = self.mask
+        self.overfit.evaluate(lattice, mask & in_band)
+        self.general.evaluate(lattice, mask & ~in_band)
 
 
-def _check(
+def _validate_arguments(
     overfit: SignedDistance | None, resolution: int, band_voxels: float, mode: str, chunk: int, lipschitz: float
 ) -> None:
     if mode not in get_args(Mode):
@@ -179,63 +226,68 @@ def _check(
 
 
 def require_resolution(resolution: int) -> None:
-    """Raise ConfigError for a number of cells per axis that `extract` does not take."""
+    """Check that `extract` accepts a number of cells per axis.
+
+    Raises:
+        ConfigError: `resolution` is outside 16 to 1024, or does not halve down to a whole number of at most 128.
+    """
     if not (16 <= resolution <= 1024 and resolution == int(resolution)):
         raise ConfigError(f"resolution must be a whole number from 16 to 1024 cells per axis, got {resolution}.")
-    if coarsest(resolution) > _LARGEST_COARSE:
-        step = 2 ** math.ceil(math.log2(resolution / _LARGEST_COARSE))
+    if coarsest_resolution(resolution) > _MAX_COARSE_RESOLUTION:
+        step = 2 ** math.ceil(math.log2(resolution / _MAX_COARSE_RESOLUTION))
         below = resolution // step * step
         raise ConfigError(
-            f"resolution {resolution} does not halve down to a coarse lattice of at most {_LARGEST_COARSE} cells; "
-            f"the nearest that do are {below} and {below + step}."
+            f"resolution {resolution} does not halve down to a coarse lattice of at most {_MAX_COARSE_RESOLUTION} "
+            f"cells; the nearest that do are {below} and {below + step}."
         )
 
 
-def _paste(
-    blocks: Blocks,
+def _fuse_branches(
+    lattice: SparseLattice,
     cells: Mask,
-    grow: int,
-    levels: list[Blocks],
-    general: Sampler,
-    overfit: Sampler,
+    growth: int,
+    levels: list[SparseLattice],
+    general: FieldSampler,
+    overfit: FieldSampler,
     mode: Mode,
     lipschitz: float,
-) -> _Pasted:
-    """The lattice with the overfitting field on the band around the given cells, and one more vertex all around."""
+) -> _FusedBranches:
+    """Evaluate the overfit branch in the band around the given cells, and add one layer of vertices around the band."""
+    width = _band_width(growth, lattice.resolution)
     if mode == "smooth":
-        grow *= 2
-    blocks, band = blocks.spread(cells, grow, grow + 1, padding=False)
+        growth *= 2
+    lattice, band = lattice.dilate(cells, growth, growth + 1, padding=False)
     if mode == "overfit":
-        band = band.any(axis=1, keepdims=True) & blocks.stored() & ~blocks.padding()
+        band = band.any(axis=1, keepdims=True) & lattice.vertex_mask() & ~lattice.padding_mask()
     if mode == "smooth":
-        general.fill(blocks, band & ~blocks.exact)
-        smooth = blocks.value[band]
-        gate = np.exp(-((smooth / (grow / 2 * 2 / blocks.resolution)) ** 2))
-        overfit.fill(blocks, band)
-        blocks.value[band] = gate * blocks.value[band] + (1 - gate) * smooth
-    elif mode == "fused" and grow >= _THICK and blocks.resolution % 2 == 0:
-        fill_around_zeros(blocks, band, overfit, lipschitz)
+        general.evaluate(lattice, band & ~lattice.exact)
+        smooth = lattice.value[band]
+        gate = np.exp(-((smooth / width) ** 2))
+        overfit.evaluate(lattice, band)
+        lattice.value[band] = gate * lattice.value[band] + (1 - gate) * smooth
+    elif mode == "fused" and growth >= _THICK_BAND_CELLS and lattice.resolution % 2 == 0:
+        evaluate_coarse_to_fine(lattice, band, overfit, lipschitz)
     else:
-        overfit.fill(blocks, band)
-    inside = blocks
-    blocks, ring = blocks.spread(band, 1, 1, padding=True)
-    absent = ring & np.isnan(blocks.value)
-    blocks.value[absent & blocks.padding()] = np.inf
-    absent &= ~blocks.padding()
-    blocks.value[absent] = signs_of(levels, blocks.index(absent), blocks.resolution)
-    pasted = np.zeros_like(ring)
-    pasted[blocks.rows(inside)] = band
-    return _Pasted(blocks, pasted, overfit, general)
+        overfit.evaluate(lattice, band)
+    banded = lattice
+    lattice, neighbourhood = lattice.dilate(band, 1, 1, padding=True)
+    absent = neighbourhood & np.isnan(lattice.value)
+    lattice.value[absent & lattice.padding_mask()] = np.inf
+    absent &= ~lattice.padding_mask()
+    lattice.value[absent] = sign_bounds(levels, lattice.vertex_indices(absent), lattice.resolution)
+    of_overfit = np.zeros_like(neighbourhood)
+    of_overfit[lattice.rows_of(banded)] = band
+    return _FusedBranches(lattice, of_overfit, overfit, general)
 
 
-def _without_specks(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], share: float
+def _remove_small_components(
+    vertices: NDArray[np.float64], faces: NDArray[np.int64], min_share: float
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The connected pieces with at least this share of the area of the largest."""
+    """Keep the connected components with at least this share of the largest component's area."""
     links = coo_array((np.ones(2 * len(faces), dtype=bool), (faces[:, :2].ravel(), faces[:, 1:].ravel())))
     links.resize(len(vertices), len(vertices))
-    piece = connected_components(links, directed=False)[1][faces[:, 0]]
+    component = connected_components(links, directed=False)[1][faces[:, 0]]
     a, b, c = vertices[faces].transpose(1, 0, 2)
-    area = np.bincount(piece, weights=np.linalg.norm(np.cross(b - a, c - a), axis=1))
-    used, kept = np.unique(faces[area[piece] >= share * area.max()], return_inverse=True)
+    area = np.bincount(component, weights=np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    used, kept = np.unique(faces[area[component] >= min_share * area.max()], return_inverse=True)
     return vertices[used], kept.reshape(-1, 3)

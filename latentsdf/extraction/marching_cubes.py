@@ -1,8 +1,12 @@
-"""Marching cubes over a sparse lattice, welded by lattice edge, with case tables built here from their definition.
+"""Marching cubes (Lorensen and Cline 1987) on a sparse lattice, with case tables derived from their definition.
 
-Inside is negative; a value of exactly 0 counts as outside. Each lattice edge whose ends differ carries one vertex, so
-neighbouring cells share vertices by construction and a closed level set gives a watertight mesh. On a cell face with
-two diagonal inside corners the corners are kept apart; the rule looks at that face alone, so both cells agree.
+Inside is negative; a value of exactly 0 is outside. Every lattice edge with a sign change gets one mesh vertex, shared
+by all cells around the edge, so a closed level set gives a watertight mesh without a separate welding step. A cell face
+with two diagonally opposite inside corners is ambiguous; its inside corners are separated. This rule depends on the
+face alone, so both adjacent cells agree.
+
+Corner c of a cell has the offset (c >> 2, c >> 1 & 1, c & 1). Bit c of a case is set where corner c is inside. Edge
+3 c + axis goes from corner c upward along the axis.
 """
 
 from functools import cache
@@ -10,48 +14,51 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsdf.extraction.sparse_lattice import SIDE, Blocks, Ints, load
+from latentsdf.extraction.sparse_lattice import BLOCK_SIDE, Ints, SparseLattice, load_halo
 from latentsdf.utils.numba_cache import compiled
 
-_MARGIN = 1e-4  # of a cell: vertices keep off the lattice vertices, or faces without area would appear there
-_MOST = 5
+_VERTEX_MARGIN = 1e-4  # cells between a mesh vertex and the ends of its edge; without it faces of zero area appear
+_MAX_TRIANGLES = 5  # per cell
 
 
-def marching_cubes(blocks: Blocks) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vertices (V, 3) in model space and outward faces (F, 3) of the zero level set, on cells with all corners present.
+def marching_cubes(lattice: SparseLattice) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Triangulate the zero level set in all cells whose eight corners are present.
 
-    A surface that leaves the box is closed by a cap on the box's side.
+    A surface that leaves the box is closed by a cap on the side of the box.
+
+    Returns:
+        Vertices (V, 3) in model space and faces (F, 3), oriented outward.
     """
-    base, edges, count = _number(blocks.table, blocks.corner, blocks.value)
-    vertices = _place(blocks.table, blocks.corner, blocks.value, base, edges, count)
-    triangles, sizes = _tables()
-    faces = _connect(blocks.table, blocks.corner, blocks.value, base, edges, triangles, sizes)
-    return (vertices - 1) * (2 / blocks.resolution) - 1, faces
+    base, edges, count = _number_crossed_edges(lattice.table, lattice.corner, lattice.value)
+    vertices = _interpolate_vertices(lattice.table, lattice.corner, lattice.value, base, edges, count)
+    triangles, sizes = _case_tables()
+    faces = _assemble_triangles(lattice.table, lattice.corner, lattice.value, base, edges, triangles, sizes)
+    return (vertices - 1) * (2 / lattice.resolution) - 1, faces
 
 
 @cache
-def _tables() -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    """Triangles (256, 5, 3) of each case as edge numbers, and how many there are (256,).
-
-    Corner c of a cell has offset (c >> 2, c >> 1 & 1, c & 1); bit c of the case says it is inside. Edge 3 c + axis
-    leaves corner c upward along the axis.
-    """
-    triangles = np.zeros((256, _MOST, 3), dtype=np.int8)
+def _case_tables() -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Triangles (256, 5, 3) of each case as edge numbers, and their count per case (256,)."""
+    triangles = np.zeros((256, _MAX_TRIANGLES, 3), dtype=np.int8)
     sizes = np.zeros(256, dtype=np.int8)
     for case in range(256):
-        found = [triangle for loop in _loops(case) for triangle in _triangulate(loop)]
-        sizes[case] = len(found)
-        if found:
-            triangles[case, : len(found)] = found
+        of_case = [triangle for loop in _contour_loops(case) for triangle in _triangulate(loop)]
+        sizes[case] = len(of_case)
+        if of_case:
+            triangles[case, : len(of_case)] = of_case
     return triangles, sizes
 
 
-def _loops(case: int) -> list[list[int]]:
-    """Closed walks over the crossed edges, outside on the left-hand normal side, one per sheet of the surface."""
+def _contour_loops(case: int) -> list[list[int]]:
+    """Closed polygons over the crossed edges of a cell, one per sheet of the surface, oriented outward.
+
+    On each cell face, a run of inside corners is entered through one crossed edge and left through another one. These
+    segments, linked over the six faces, form the polygons.
+    """
     following: dict[int, int] = {}
     for axis in range(3):
         for side in (0, 1):
-            ring = _ring(axis, side)
+            ring = _face_corners(axis, side)
             inside = [bool(case >> corner & 1) for corner in ring]
             for i in range(4):
                 if inside[i] or not inside[(i + 1) % 4]:
@@ -59,7 +66,7 @@ def _loops(case: int) -> list[list[int]]:
                 j = (i + 1) % 4
                 while inside[(j + 1) % 4]:
                     j = (j + 1) % 4
-                following[_edge(ring[i], ring[(i + 1) % 4])] = _edge(ring[j], ring[(j + 1) % 4])
+                following[_edge_between(ring[i], ring[(i + 1) % 4])] = _edge_between(ring[j], ring[(j + 1) % 4])
     loops = []
     while following:
         start = next(iter(following))
@@ -71,32 +78,36 @@ def _loops(case: int) -> list[list[int]]:
     return loops
 
 
-def _ring(axis: int, side: int) -> list[int]:
-    """Corners of a cell face, counterclockwise seen from outside."""
+def _face_corners(axis: int, side: int) -> list[int]:
+    """Corners of a cell face, counterclockwise as seen from outside the cell."""
     u, v = 4 >> (axis + 1) % 3, 4 >> (axis + 2) % 3
     ring = [0, u, u | v, v]
     return [corner | side * (4 >> axis) for corner in (ring if side else ring[::-1])]
 
 
-def _edge(first: int, second: int) -> int:
+def _edge_between(first: int, second: int) -> int:
+    """Number of the edge between two adjacent corners."""
     return 3 * min(first, second) + {4: 0, 2: 1, 1: 2}[first ^ second]
 
 
-def _middle(edge: int) -> NDArray[np.float64]:
+def _edge_midpoint(edge: int) -> NDArray[np.float64]:
     corner, axis = divmod(edge, 3)
     middle = np.array([corner >> 2, corner >> 1 & 1, corner & 1], dtype=np.float64)
     middle[axis] += 0.5
     return middle
 
 
-def _diagonal(first: int, second: int) -> float:
-    """Length of a diagonal; infinite within one cell face, where it could meet the neighbour cell's surface."""
-    a, b = _middle(first), _middle(second)
+def _diagonal_length(first: int, second: int) -> float:
+    """Length of the diagonal between two edge midpoints.
+
+    It is infinite within one cell face, where the diagonal could intersect the surface of the adjacent cell.
+    """
+    a, b = _edge_midpoint(first), _edge_midpoint(second)
     return np.inf if np.any((a == b) & (a % 1 == 0)) else float(np.linalg.norm(a - b))
 
 
 def _triangulate(loop: list[int]) -> list[tuple[int, int, int]]:
-    """The triangulation with the least total length of diagonals."""
+    """Triangulate a polygon so that the total length of its diagonals is minimal, by dynamic programming."""
     n = len(loop)
 
     @cache
@@ -105,7 +116,7 @@ def _triangulate(loop: list[int]) -> list[tuple[int, int, int]]:
             return 0.0, ()
         options = []
         for k in range(i + 1, j):
-            cost = sum(_diagonal(loop[a], loop[b]) for a, b in ((i, k), (k, j)) if b - a > 1)
+            cost = sum(_diagonal_length(loop[a], loop[b]) for a, b in ((i, k), (k, j)) if b - a > 1)
             left, right = best(i, k), best(k, j)
             options.append((cost + left[0] + right[0], (*left[1], (loop[i], loop[k], loop[j]), *right[1])))
         return min(options, key=lambda option: option[0])
@@ -116,17 +127,22 @@ def _triangulate(loop: list[int]) -> list[tuple[int, int, int]]:
 
 
 @compiled()
-def _number(table: Ints, corner: Ints, value: NDArray[np.float32]) -> tuple[Ints, NDArray[np.uint8], int]:
-    """For each vertex: number of its first crossed edge, and which of its three upward edges are crossed."""
+def _number_crossed_edges(table: Ints, corner: Ints, value: NDArray[np.float32]) -> tuple[Ints, NDArray[np.uint8], int]:
+    """Number the crossed edges.
+
+    Returns:
+        For each lattice vertex, the number of its first crossed upward edge (B, 512) and the crossed ones among its
+        three upward edges as bits (B, 512); and the count of crossed edges.
+    """
     base = np.zeros(value.shape, dtype=np.int32)
     edges = np.zeros(value.shape, dtype=np.uint8)
-    halo = np.empty((SIDE + 1, SIDE + 1, SIDE + 1), dtype=np.float32)
+    halo = np.empty((BLOCK_SIDE + 1, BLOCK_SIDE + 1, BLOCK_SIDE + 1), dtype=np.float32)
     count = 0
     for row in range(len(corner)):
-        load(table, corner, value, row, halo)
-        for x in range(SIDE):
-            for y in range(SIDE):
-                for z in range(SIDE):
+        load_halo(table, corner, value, row, halo)
+        for x in range(BLOCK_SIDE):
+            for y in range(BLOCK_SIDE):
+                for z in range(BLOCK_SIDE):
                     here, local = halo[x, y, z], x << 6 | y << 3 | z
                     base[row, local] = count
                     for axis in range(3):
@@ -138,16 +154,16 @@ def _number(table: Ints, corner: Ints, value: NDArray[np.float32]) -> tuple[Ints
 
 
 @compiled()
-def _place(
+def _interpolate_vertices(
     table: Ints, corner: Ints, value: NDArray[np.float32], base: Ints, edges: NDArray[np.uint8], count: int
 ) -> NDArray[np.float64]:
-    """Linear interpolation along the crossed edges, in stored vertex coordinates."""
+    """Zeros of the linear interpolant on the crossed edges, (count, 3), in storage vertex coordinates."""
     vertices = np.empty((count, 3))
-    halo = np.empty((SIDE + 1, SIDE + 1, SIDE + 1), dtype=np.float32)
+    halo = np.empty((BLOCK_SIDE + 1, BLOCK_SIDE + 1, BLOCK_SIDE + 1), dtype=np.float32)
     for row in range(len(corner)):
         if not edges[row].any():
             continue
-        load(table, corner, value, row, halo)
+        load_halo(table, corner, value, row, halo)
         for local in range(len(edges[row])):
             number = base[row, local]
             x, y, z = local >> 6, local >> 3 & 7, local & 7
@@ -157,28 +173,29 @@ def _place(
                 here = float(halo[x, y, z])
                 there = float(halo[x + (axis == 0), y + (axis == 1), z + (axis == 2)])
                 t = 1.0 if np.isinf(here) else here / (here - there)  # 0 when the other end is infinite
-                vertices[number, 0] = corner[row, 0] * SIDE + x
-                vertices[number, 1] = corner[row, 1] * SIDE + y
-                vertices[number, 2] = corner[row, 2] * SIDE + z
-                vertices[number, axis] += min(max(t, _MARGIN), 1 - _MARGIN)
+                vertices[number, 0] = corner[row, 0] * BLOCK_SIDE + x
+                vertices[number, 1] = corner[row, 1] * BLOCK_SIDE + y
+                vertices[number, 2] = corner[row, 2] * BLOCK_SIDE + z
+                vertices[number, axis] += min(max(t, _VERTEX_MARGIN), 1 - _VERTEX_MARGIN)
                 number += 1
     return vertices
 
 
 @compiled()
-def _connect(
+def _assemble_triangles(
     table: Ints, corner: Ints, value: NDArray[np.float32], base: Ints, edges: NDArray[np.uint8],
     triangles: NDArray[np.int8], sizes: NDArray[np.int8],
 ) -> NDArray[np.int64]:  # fmt: skip
-    halo = np.empty((SIDE + 1, SIDE + 1, SIDE + 1), dtype=np.float32)
+    """Faces (F, 3) of all complete cells, as numbers of crossed edges."""
+    halo = np.empty((BLOCK_SIDE + 1, BLOCK_SIDE + 1, BLOCK_SIDE + 1), dtype=np.float32)
     faces = np.empty((max(1024, 3 * int(base.max() if base.size else 0)), 3), dtype=np.int64)
     count = 0
     for row in range(len(corner)):
-        load(table, corner, value, row, halo)
-        for x in range(SIDE):
-            for y in range(SIDE):
-                for z in range(SIDE):
-                    case = _case(halo, x, y, z)
+        load_halo(table, corner, value, row, halo)
+        for x in range(BLOCK_SIDE):
+            for y in range(BLOCK_SIDE):
+                for z in range(BLOCK_SIDE):
+                    case = _cell_case(halo, x, y, z)
                     for i in range(sizes[case] if case >= 0 else 0):
                         if count == len(faces):
                             faces = np.concatenate((faces, np.empty_like(faces)))
@@ -196,8 +213,8 @@ def _connect(
 
 
 @compiled()
-def _case(halo: NDArray[np.float32], x: int, y: int, z: int) -> int:
-    """Which corners of a cell are inside, as bits; -1 when a corner is absent."""
+def _cell_case(halo: NDArray[np.float32], x: int, y: int, z: int) -> int:
+    """Case of a cell, the inside corners as bits; -1 if a corner is absent."""
     case = 0
     for c in range(8):
         v = halo[x + (c >> 2), y + (c >> 1 & 1), z + (c & 1)]

@@ -1,6 +1,4 @@
-"""Unit normals of a signed distance at points in model space, outward."""
-
-from collections.abc import Callable
+"""Outward unit normals n = grad s / |grad s| of a signed distance field s at points in model space."""
 
 import numpy as np
 import torch
@@ -9,44 +7,55 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-_APART = 2e-3
+from latentsdf.extraction.field import SignedDistance
+
+_STEP = 2e-3  # offset of central differences, in model space; smaller details are smoothed over
 _CHUNK = 16_384
-_AT_THE_BOX = 1 - 1e-5
+_BOX_SIDE = 1 - 1e-5  # vertices with a larger coordinate belong to the cap on the side of the box
 
 
-def of_surface(
-    field: Callable[[Tensor], Tensor], mesh: trimesh.Trimesh, device: torch.device | str
+def surface_normals(
+    field: SignedDistance, mesh: trimesh.Trimesh, device: torch.device | str
 ) -> Float[NDArray[np.float64], "V 3"]:
-    """Normals of a level set's mesh at its vertices, from the field's gradient.
+    """Normals of the mesh of a level set, from the gradient of the field at its vertices.
 
-    The mesh's own stand in where the field has none of the surface: on the cap that closes it at the box, and where
-    its gradient points inward.
+    The mesh's own vertex normals are used on the cap at the box, which is not part of the level set, and where the
+    gradient points inward.
+
+    Args:
+        field: Field that the mesh was extracted from.
+        mesh: Mesh with V vertices in model space.
+        device: Device on which the field is evaluated.
+
+    Returns:
+        Unit normals (V, 3).
     """
     points = torch.from_numpy(mesh.vertices.astype(np.float32)).to(device)
-    found = torch.cat([by_gradient(field, some) for some in points.split(_CHUNK)]).cpu().numpy().astype(np.float64)
-    own = np.asarray(mesh.vertex_normals)
-    capped = (np.abs(mesh.vertices) > _AT_THE_BOX).any(axis=1)
-    outward = (found * own).sum(axis=1) > 0
-    return np.where((outward & ~capped)[:, None], found, own)
+    normals = torch.cat([gradient_normals(field, chunk) for chunk in points.split(_CHUNK)])
+    of_field = normals.cpu().numpy().astype(np.float64)
+    of_mesh = np.asarray(mesh.vertex_normals)
+    on_cap = (np.abs(mesh.vertices) > _BOX_SIDE).any(axis=1)
+    outward = (of_field * of_mesh).sum(axis=1) > 0
+    return np.where((outward & ~on_cap)[:, None], of_field, of_mesh)
 
 
-def by_gradient(field: Callable[[Tensor], Tensor], points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
-    """By autograd where the field can be differentiated, else by differences."""
+def gradient_normals(field: SignedDistance, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+    """Normals by automatic differentiation; by central differences for a field that is not differentiable."""
     with torch.enable_grad():
-        places = points.detach().requires_grad_()
+        tracked = points.detach().requires_grad_()
         try:
-            distance = field(places)
-        except RuntimeError:  # what torch raises where a field hands such points to numpy
-            return by_differences(field, points)
+            distance = field(tracked)
+        except RuntimeError:  # raised by torch where a field converts points that require a gradient to numpy
+            return finite_difference_normals(field, points)
         if not distance.requires_grad:
-            return by_differences(field, points)
-        (slope,) = torch.autograd.grad(distance.sum(), places)
-    return torch.nn.functional.normalize(slope, dim=1)
+            return finite_difference_normals(field, points)
+        (gradient,) = torch.autograd.grad(distance.sum(), tracked)
+    return torch.nn.functional.normalize(gradient, dim=1)
 
 
-def by_differences(field: Callable[[Tensor], Tensor], points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
-    """By central differences between places 4e-3 apart, which smooth over what is smaller."""
-    offsets = _APART * torch.eye(3, device=points.device)
+def finite_difference_normals(field: SignedDistance, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+    """Normals by central differences with offset 2e-3 along each axis."""
+    offsets = _STEP * torch.eye(3, device=points.device)
     with torch.no_grad():
-        slope = torch.stack([field(points + o) - field(points - o) for o in offsets], dim=1)
-    return torch.nn.functional.normalize(slope, dim=1)
+        gradient = torch.stack([field(points + o) - field(points - o) for o in offsets], dim=1)
+    return torch.nn.functional.normalize(gradient, dim=1)

@@ -1,4 +1,4 @@
-"""Fewer faces for the same surface: edges collapse where that moves it least (Garland and Heckbert 1997)."""
+"""Mesh simplification by edge collapse with quadric error metrics (Garland and Heckbert 1997)."""
 
 import fast_simplification
 import numpy as np
@@ -6,19 +6,23 @@ import trimesh
 
 from latentsdf.utils.errors import ConfigError
 
-FEWEST_FACES = 4
+MIN_FACES = 4
+"""Faces of a tetrahedron, the closed surface with the fewest faces."""
 
 
 def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
-    """The mesh with about so many faces, or as it is where it has no more.
+    """Reduce a mesh to about `faces` faces; a mesh with no more faces is returned unchanged.
 
-    Thin parts can close or meet. Raises ConfigError for fewer faces than enclose a volume.
+    Thin walls and gaps can collapse, so the result can be no longer watertight.
+
+    Raises:
+        ConfigError: `faces` is less than 4.
     """
-    if faces < FEWEST_FACES:
-        raise ConfigError(f"a surface has at least {FEWEST_FACES} faces, got {faces}")
+    if faces < MIN_FACES:
+        raise ConfigError(f"a surface has at least {MIN_FACES} faces, got {faces}")
     if len(mesh.faces) <= faces:
         return mesh
-    vertices, kept = fast_simplification.simplify(
+    vertices, triangles = fast_simplification.simplify(
         np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int64), target_count=faces
     )
-    return trimesh.Trimesh(vertices, kept, process=False)
+    return trimesh.Trimesh(vertices, triangles, process=False)

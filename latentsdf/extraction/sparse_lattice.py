@@ -1,11 +1,14 @@
-"""A lattice stored only near a surface, in blocks of 8^3 vertices.
+"""Sparse storage of lattice values near a surface, in blocks of 8^3 vertices.
 
-A lattice of R cells per axis on [-1, 1]^3 gets one more layer of vertices on every side, outside the box and worth
-+inf, so that a surface cut by the box is closed there. Stored vertex (p, q, r) in 0 .. R + 2 is lattice vertex
-(p - 1, q - 1, r - 1); a cell is named by its lowest vertex. Block (a, b, c) owns the vertices 8 a .. 8 a + 7 of each
-axis, x slowest. Masks are (B, 512) arrays beside the values. A value that is NaN is absent.
+A lattice with R cells per axis covers [-1, 1]^3. It is padded by one layer of vertices on every side; padding vertices
+lie outside the box and have the value +inf, which closes a surface that the box cuts.
 
-A value is either exact, or a bound: a number of the right sign and at most the true magnitude.
+Indices: storage vertex (p, q, r) in 0 .. R + 2 is lattice vertex (i, j, k) = (p - 1, q - 1, r - 1) at position
+-1 + 2 (i, j, k) / R. A cell has the index of its lowest vertex. Block (a, b, c) stores vertices 8 a .. 8 a + 7 along
+each axis, with local index 64 x + 8 y + z. Masks are boolean arrays (B, 512) parallel to the values.
+
+Values: NaN marks an absent vertex. A present value is either exact (an evaluation of the field) or a bound: a number of
+the same sign as the field and of at most its magnitude.
 """
 
 from dataclasses import dataclass
@@ -15,8 +18,8 @@ from numpy.typing import NDArray
 
 from latentsdf.utils.numba_cache import compiled
 
-SIDE = 8
-VOLUME = SIDE**3
+BLOCK_SIDE = 8
+BLOCK_VOLUME = BLOCK_SIDE**3
 
 Mask = NDArray[np.bool_]
 Halo = NDArray[np.float32]
@@ -24,114 +27,131 @@ Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """Values on part of a lattice; see `allocate`."""
+class SparseLattice:
+    """Field values on the vertices of some blocks of a lattice; create one with `allocate`."""
 
     resolution: int
+    """Cells per axis of [-1, 1]^3."""
     table: Ints
-    """(n, n, n): row of each block, -1 where there is none."""
+    """(n, n, n): row of each block, -1 for blocks that are not stored."""
     corner: Ints
     """(B, 3): block coordinates of each row."""
     value: NDArray[np.float32]
     """(B, 512): signed distances, NaN where absent."""
     exact: Mask
-    """(B, 512): whether the value is the field's own, not a bound."""
+    """(B, 512): True for evaluations of the field, False for bounds and absent values."""
 
-    def index(self, mask: Mask) -> Ints:
-        """Lattice vertices (N, 3) under a mask, in -1 .. R + 1, in storage order."""
-        row, local = np.divmod(np.flatnonzero(mask.reshape(-1)).astype(np.int32), np.int32(VOLUME))
-        return self.corner[row] * np.int32(SIDE) + np.stack([local >> 6, local >> 3 & 7, local & 7], 1) - np.int32(1)
+    def vertex_indices(self, mask: Mask) -> Ints:
+        """Lattice indices (N, 3) of the masked vertices, each in -1 .. R + 1, in storage order."""
+        row, local = np.divmod(np.flatnonzero(mask.reshape(-1)).astype(np.int32), np.int32(BLOCK_VOLUME))
+        offset = np.stack([local >> 6, local >> 3 & 7, local & 7], 1)
+        return self.corner[row] * np.int32(BLOCK_SIDE) + offset - np.int32(1)
 
-    def padding(self) -> Mask:
-        """The stored vertices outside the box, absent or not, among those the lattice has."""
-        place = self.corner[:, :, None] * SIDE + np.arange(SIDE)
-        return any_axis((place == 0) | (place == self.resolution + 2)) & self.stored()
+    def vertex_mask(self) -> Mask:
+        """Stored vertices that belong to the padded lattice; the last block of an axis can extend past it."""
+        position = self.corner[:, :, None] * BLOCK_SIDE + np.arange(BLOCK_SIDE)
+        return ~any_axis(position > self.resolution + 2)
 
-    def stored(self) -> Mask:
-        """All vertices the lattice has in these blocks; the last blocks reach beyond it."""
-        place = self.corner[:, :, None] * SIDE + np.arange(SIDE)
-        return ~any_axis(place > self.resolution + 2)
+    def padding_mask(self) -> Mask:
+        """Stored vertices of the padding layer, whether their values are absent or not."""
+        position = self.corner[:, :, None] * BLOCK_SIDE + np.arange(BLOCK_SIDE)
+        return any_axis((position == 0) | (position == self.resolution + 2)) & self.vertex_mask()
 
-    def like(self, wanted: Mask) -> "Blocks":
-        """A copy that also has the wanted blocks (n, n, n)."""
+    def with_blocks(self, wanted: Mask) -> "SparseLattice":
+        """Return a copy that also stores the wanted blocks (n, n, n)."""
         grown = allocate(self.resolution, wanted | (self.table >= 0))
-        rows = grown.rows(self)
+        rows = grown.rows_of(self)
         grown.value[rows] = self.value
         grown.exact[rows] = self.exact
         return grown
 
-    def rows(self, other: "Blocks") -> Ints:
-        """Where the blocks of `other` are in this lattice."""
+    def rows_of(self, other: "SparseLattice") -> Ints:
+        """Rows (B',) in this lattice of the blocks of `other`, -1 for blocks that are not stored here."""
         a, b, c = other.corner.T
         return self.table[a, b, c]
 
-    def spread(self, mask: Mask, low: int, high: int, *, padding: bool) -> tuple["Blocks", Mask]:
-        """Grow a mask by `low` vertices down and `high` up every axis; returns the lattice grown to hold it.
+    def dilate(self, mask: Mask, low: int, high: int, *, padding: bool) -> tuple["SparseLattice", Mask]:
+        """Dilate a vertex or cell mask with a box-shaped structuring element.
 
-        Stops at the box, or with `padding` one layer outside.
+        Args:
+            mask: (B, 512) vertices or cells of this lattice.
+            low: Steps of the dilation toward lower indices, along every axis.
+            high: Steps toward higher indices.
+            padding: Whether the dilation may enter the padding layer; otherwise it stops at the box.
+
+        Returns:
+            This lattice with the blocks that the dilated mask needs, and the dilated mask on it.
         """
         first, last = (0, self.resolution + 2) if padding else (1, self.resolution + 1)
-        grown = self.like(_reach(self.table, self.corner, mask, low, high, self.resolution + 2))
+        grown = self.with_blocks(_dilated_blocks(self.table, self.corner, mask, low, high, self.resolution + 2))
         result = np.zeros(grown.value.shape, dtype=bool)
-        result[grown.rows(self)] = mask
+        result[grown.rows_of(self)] = mask
         for axis in range(3):
-            result = _spread(grown.table, grown.corner, result, axis, low, high, first, last)
+            result = _dilate_axis(grown.table, grown.corner, result, axis, low, high, first, last)
         return grown, result
 
 
 def any_axis(axes: NDArray[np.bool_]) -> Mask:
-    """Vertices (B, 512) marked on any axis, from marks (B, 3, 8) along each."""
+    """Combine per-axis marks (B, 3, 8) into a vertex mask (B, 512) by logical or."""
     x, y, z = axes[:, 0], axes[:, 1], axes[:, 2]
-    return (x[:, :, None, None] | y[:, None, :, None] | z[:, None, None, :]).reshape(len(axes), VOLUME)
+    return (x[:, :, None, None] | y[:, None, :, None] | z[:, None, None, :]).reshape(len(axes), BLOCK_VOLUME)
 
 
-def allocate(resolution: int, wanted: Mask | None = None) -> Blocks:
-    """An empty lattice with the wanted blocks (n, n, n), n = (resolution + 3) / 8 rounded up; all of them for None."""
-    n = -(-(resolution + 3) // SIDE)
+def allocate(resolution: int, wanted: Mask | None = None) -> SparseLattice:
+    """Allocate a lattice whose values are all absent.
+
+    Args:
+        resolution: Cells R per axis.
+        wanted: (n, n, n) blocks to store, n = ceil((R + 3) / 8); None stores all of them.
+
+    Returns:
+        A lattice with NaN values.
+    """
+    n = -(-(resolution + 3) // BLOCK_SIDE)
     if wanted is None:
         wanted = np.ones((n, n, n), dtype=bool)
     corner = np.argwhere(wanted).astype(np.int32)
     table = np.full((n, n, n), -1, dtype=np.int32)
     table[wanted] = np.arange(len(corner), dtype=np.int32)
-    value = np.full((len(corner), VOLUME), np.nan, dtype=np.float32)
-    return Blocks(resolution, table, corner, value, np.zeros(value.shape, dtype=bool))
+    value = np.full((len(corner), BLOCK_VOLUME), np.nan, dtype=np.float32)
+    return SparseLattice(resolution, table, corner, value, np.zeros(value.shape, dtype=bool))
 
 
-def lookup(blocks: Blocks, index: Ints) -> NDArray[np.float32]:
-    """Values at lattice vertices (N, 3), NaN where absent."""
-    place = index + np.int32(1)
-    block, local = place >> 3, place & 7
-    row = blocks.table[block[:, 0], block[:, 1], block[:, 2]]
-    value = blocks.value[row, (local[:, 0] << 6) | (local[:, 1] << 3) | local[:, 2]]
+def lookup(lattice: SparseLattice, index: Ints) -> NDArray[np.float32]:
+    """Values (N,) at lattice indices (N, 3), NaN where absent."""
+    stored = index + np.int32(1)
+    block, local = stored >> 3, stored & 7
+    row = lattice.table[block[:, 0], block[:, 1], block[:, 2]]
+    value = lattice.value[row, (local[:, 0] << 6) | (local[:, 1] << 3) | local[:, 2]]
     return np.where(row < 0, np.float32(np.nan), value)
 
 
 @compiled()
-def load(table: Ints, corner: Ints, value: NDArray[np.float32], row: int, halo: Halo) -> None:
-    """Fill halo (9, 9, 9) with a block and the next vertices of its upper neighbours."""
+def load_halo(table: Ints, corner: Ints, value: NDArray[np.float32], row: int, halo: Halo) -> None:
+    """Copy a block and the adjacent vertices of its upper neighbours into `halo` (9, 9, 9), NaN where absent."""
     n = table.shape[0]
-    for x in range(SIDE + 1):
+    for x in range(BLOCK_SIDE + 1):
         a, lx = corner[row, 0] + (x >> 3), (x & 7) << 6
-        for y in range(SIDE + 1):
+        for y in range(BLOCK_SIDE + 1):
             b, ly = corner[row, 1] + (y >> 3), (y & 7) << 3
             if a >= n or b >= n:
                 halo[x, y, :] = np.nan
                 continue
             near = table[a, b, corner[row, 2]]
-            for z in range(SIDE):
+            for z in range(BLOCK_SIDE):
                 halo[x, y, z] = value[near, lx | ly | z] if near >= 0 else np.nan
             far = table[a, b, corner[row, 2] + 1] if corner[row, 2] + 1 < n else -1
-            halo[x, y, SIDE] = value[far, lx | ly] if far >= 0 else np.nan
+            halo[x, y, BLOCK_SIDE] = value[far, lx | ly] if far >= 0 else np.nan
 
 
 @compiled()
-def _reach(table: Ints, corner: Ints, mask: Mask, low: int, high: int, last: int) -> Mask:
-    """Blocks met by the bounding box of each block's part of the mask, grown."""
+def _dilated_blocks(table: Ints, corner: Ints, mask: Mask, low: int, high: int, last: int) -> Mask:
+    """SparseLattice met by the bounding box of each block's part of the mask, grown."""
     wanted = np.zeros(table.shape, dtype=np.bool_)
     least, most = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
     for row in range(len(corner)):
-        least[:], most[:] = SIDE, -1
-        for local in range(VOLUME):
+        least[:], most[:] = BLOCK_SIDE, -1
+        for local in range(BLOCK_VOLUME):
             if mask[row, local]:
                 for axis in range(3):
                     at = local >> (6 - 3 * axis) & 7
@@ -139,22 +159,23 @@ def _reach(table: Ints, corner: Ints, mask: Mask, low: int, high: int, last: int
         if most[0] < 0:
             continue
         for axis in range(3):
-            least[axis] = max(corner[row, axis] * SIDE + least[axis] - low, 0) >> 3
-            most[axis] = min(corner[row, axis] * SIDE + most[axis] + high, last) >> 3
+            least[axis] = max(corner[row, axis] * BLOCK_SIDE + least[axis] - low, 0) >> 3
+            most[axis] = min(corner[row, axis] * BLOCK_SIDE + most[axis] + high, last) >> 3
         wanted[least[0] : most[0] + 1, least[1] : most[1] + 1, least[2] : most[2] + 1] = True
     return wanted
 
 
 @compiled()
-def _spread(table: Ints, corner: Ints, mask: Mask, axis: int, low: int, high: int, first: int, last: int) -> Mask:
+def _dilate_axis(table: Ints, corner: Ints, mask: Mask, axis: int, low: int, high: int, first: int, last: int) -> Mask:
+    """Dilate a mask along one axis, limited to storage indices first .. last."""
     result = np.zeros(mask.shape, dtype=np.bool_)
     shift = 6 - 3 * axis
     block = np.empty(3, dtype=np.int64)
     for row in range(len(corner)):
-        for local in range(VOLUME):
+        for local in range(BLOCK_VOLUME):
             if not mask[row, local]:
                 continue
-            at = corner[row, axis] * SIDE + (local >> shift & 7)
+            at = corner[row, axis] * BLOCK_SIDE + (local >> shift & 7)
             rest = local & ~(7 << shift)
             block[:] = corner[row]
             for to in range(max(at - low, first), min(at + high, last) + 1):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from latentsdf.config.model import Branch
 from latentsdf.config.validation import require_finite
-from latentsdf.extraction.coarse_to_fine import SignedDistance
-from latentsdf.extraction.fusion_band import Band, find_band
+from latentsdf.extraction.field import SignedDistance
+from latentsdf.extraction.fusion_band import FusionBand, find_band
 from latentsdf.latent.inversion.delta import Delta, Refined
 from latentsdf.models.derivatives import jet
 from latentsdf.models.latent_sdf import LatentSDF
@@ -44,7 +44,7 @@ class Decoded:
 
         def distance(points: Tensor) -> Tensor:
             fused = self._decode("general", points)
-            near = band.holds(points)
+            near = band.contains(points)
             if near.any():
                 fused[near] = self._decode("overfit", points[near])
             return fused
@@ -59,7 +59,7 @@ class Decoded:
         )
 
     @cached_property
-    def band(self) -> Band:
+    def band(self) -> FusionBand:
         """Where s_o holds, as `extract` fuses at 256^3."""
         return find_band(self.field("general"), band_voxels=self.band_voxels, device=self.code.device)
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentsdf.reconstruction.result import Reconstruction
-from latentsdf.rendering.level_sets import Axis, paint, plane
+from latentsdf.rendering.level_sets import Axis, draw_level_sets, slice_points
 
 _BETWEEN = 0.1  # of model space, from line to line
 _REACH = 1.1
@@ -16,7 +16,7 @@ def level_sets(
 ) -> Image.Image:
     """The field on [-1.1, 1.1]^2 of model space as `levels` draws it, every 0.1; a 3D one at `offset` on `axis`."""
     distance = reconstruction.distance(_slice(reconstruction, size, axis, offset)).astype(np.float64)
-    return paint(distance.reshape(size, size) * reconstruction.similarity.scale, _BETWEEN)
+    return draw_level_sets(distance.reshape(size, size) * reconstruction.similarity.scale, _BETWEEN)
 
 
 def phase(reconstruction: Reconstruction, *, size: int = 512, axis: Axis = "z", offset: float = 0.0) -> Image.Image:
@@ -27,5 +27,5 @@ def phase(reconstruction: Reconstruction, *, size: int = 512, axis: Axis = "z", 
 
 def _slice(reconstruction: Reconstruction, size: int, axis: Axis, offset: float) -> NDArray[np.float64]:
     """Points of the picture (size^2, d) in the user's frame, top row first."""
-    points = plane(axis, offset, size, _REACH)[:, : reconstruction.dim]
+    points = slice_points(axis, offset, size, _REACH)[:, : reconstruction.dim]
     return np.asarray(reconstruction.similarity.to_user(points))

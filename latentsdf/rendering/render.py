@@ -1,111 +1,106 @@
-"""Pictures without OpenGL: meshes by ray casting (Embree), fields by sphere tracing in torch, sheets of both.
+"""Software rendering without OpenGL: meshes by ray casting (Embree), fields by sphere tracing in torch.
 
-Conventions: y is up; azimuth 0 looks at the +z side, turning towards +x; angles in degrees. Orthographic camera.
+Sphere tracing (Hart 1996) moves each ray x(t) = o + t d by steps of 0.8 s(x(t)) until s < 1e-3 (a hit), until the ray
+leaves [-1, 1]^3, or for at most 256 steps. The factor 0.8 keeps steps safe for fields with |grad s| up to 1.25.
+
+The camera is orthographic; its conventions are in `rendering.camera`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
-from latentsdf.extraction.coarse_to_fine import SignedDistance
-from latentsdf.extraction.normals import by_differences
-from latentsdf.geometry.mesh import normalize
-from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.extraction.field import SignedDistance
+from latentsdf.extraction.normals import finite_difference_normals
+from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION, Camera
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, MeshError
 
 Style = Literal["shaded", "normals", "depth"]
-"""Lit; unit normals (n + 1) / 2 as red, green, blue; or bright near and dark far, over the depth that is hit."""
+"""Diffuse shading; unit normals as colours (n + 1) / 2; or depth, bright near and dark far over the visible range."""
 
-_BASE = np.array([0.56, 0.67, 0.80])
+_BASE_COLOR = np.array([0.56, 0.67, 0.80])
 _BACKGROUND = 1.0
 _SUPERSAMPLING = 2
 _OCCLUSION_RAYS = 32
-_STEPS = 256
-_HIT = 1e-3
-_MOST_SHOWN = 64
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Orthographic view: unit `right`, `up`, `forward`, image half height `extent`, looking at `center`."""
-
-    right: NDArray[np.float64]
-    up: NDArray[np.float64]
-    forward: NDArray[np.float64]
-    center: NDArray[np.float64]
-    extent: float
-
-    @staticmethod
-    def orbit(azimuth: float, elevation: float, center: NDArray[np.float64], extent: float) -> "Camera":
-        """A camera on a sphere around the centre."""
-        a, e = np.radians(azimuth), np.radians(elevation)
-        back = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
-        right = np.array([np.cos(a), 0.0, -np.sin(a)])
-        return Camera(right, np.cross(back, right), -back, center, extent)
-
-    def rays(self, size: int) -> tuple[Float[NDArray[np.float64], "N 3"], Float[NDArray[np.float64], "N 3"]]:
-        """Origins and directions of size x size rays, row by row from the top left."""
-        axis = (np.arange(size) + 0.5) / size * 2 - 1
-        x, y = np.meshgrid(axis, -axis)
-        offsets = x.reshape(-1, 1) * self.right + y.reshape(-1, 1) * self.up
-        origins = self.center + self.extent * (offsets - 3 * self.forward)
-        return origins, np.broadcast_to(self.forward, origins.shape)
+_MAX_STEPS = 256
+_STEP_FACTOR = 0.8
+_HIT_DISTANCE = 1e-3
+_BLACK_STEPS = 64  # step count shown as black in the picture of `tracing_cost`
 
 
 def render_mesh(
     mesh: trimesh.Trimesh,
     *,
     size: int = 384,
-    azimuth: float = 35.0,
-    elevation: float = 20.0,
+    azimuth: float = DEFAULT_AZIMUTH,
+    elevation: float = DEFAULT_ELEVATION,
     style: Style = "shaded",
     fit: bool = True,
 ) -> Image.Image:
-    """A picture of a mesh, fitted to the image, or else with the image showing [-1, 1]^2 of model space.
+    """Render a mesh by ray casting, shaded with ambient occlusion.
 
-    Raises MeshError when it has no faces, or when none is in view.
+    Args:
+        mesh: Mesh in any frame, or in model space if `fit` is False.
+        size: Pixels per side.
+        azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
+        elevation: Degrees above the xz plane.
+        style: Colouring of the surface.
+        fit: Whether to fit the mesh to the image; otherwise the image shows [-1, 1]^2 of model space.
+
+    Returns:
+        The picture, in RGB on white.
+
+    Raises:
+        ConfigError: `size` or `style` is invalid.
+        MeshError: The mesh has no faces, or no ray hits one.
     """
     from trimesh.ray.ray_pyembree import RayMeshIntersector
 
     if len(mesh.faces) == 0:
         raise MeshError("a mesh without faces cannot be rendered")
-    _check(size, style)
+    _validate(size, style)
     low, high = mesh.bounds if fit else (-np.ones(3) / 3**0.5, np.ones(3) / 3**0.5)
     camera = Camera.orbit(azimuth, elevation, (low + high) / 2, float(np.linalg.norm(high - low)) / 2)
-    # Embree works in float32, so the scene is brought to unit size around the origin.
+    # Embree computes in float32, so the scene is scaled to unit size around the origin.
     unit = trimesh.Trimesh((mesh.vertices - camera.center) / camera.extent, mesh.faces, process=False)
     camera = Camera(camera.right, camera.up, camera.forward, np.zeros(3), 1.0)
-    caster = RayMeshIntersector(unit, scale_to_box=False)
-    points, normals, hit = first_hits(caster, unit, camera, size * _SUPERSAMPLING)
+    intersector = RayMeshIntersector(unit, scale_to_box=False)
+    points, normals, hit = cast_rays(intersector, unit, camera, size * _SUPERSAMPLING)
     if not hit.any():
         raise MeshError("no part of the mesh is in view; it lies outside model space, or is too thin to be seen")
     if style != "shaded":
-        return _compose(_style(style, points, normals, camera), hit, size)
-    light = _shade(normals, camera) * _occlusion(caster, points, normals)
-    return _compose(_lit(light), hit, size)
+        return _downsample(_surface_colors(style, points, normals, camera), hit, size)
+    light = _diffuse_light(normals, camera) * _ambient_occlusion(intersector, points, normals)
+    return _downsample(_lit_colors(light), hit, size)
 
 
-def first_hits(
-    caster: Any, mesh: trimesh.Trimesh, camera: Camera, size: int
+def cast_rays(
+    intersector: Any, mesh: trimesh.Trimesh, camera: Camera, size: int
 ) -> tuple[Float[NDArray[np.float64], "H 3"], Float[NDArray[np.float64], "H 3"], Bool[NDArray[np.bool_], " N"]]:
-    """What a camera sees of a mesh, by the mesh's RayMeshIntersector.
+    """Intersect the camera's rays with a mesh.
 
-    Points, unit normals towards the camera, and which of the size x size rays hit.
+    Args:
+        intersector: trimesh's `RayMeshIntersector` of the mesh.
+        mesh: The mesh.
+        camera: The camera.
+        size: The number of rays is N = size^2.
+
+    Returns:
+        The first intersections (H, 3), unit normals there (H, 3), flipped toward the camera, and which of the N rays
+        hit the mesh.
     """
     origins, directions = camera.rays(size)
-    face = caster.intersects_first(origins, directions)
+    face = intersector.intersects_first(origins, directions)
     hit = face >= 0
     normals = np.asarray(mesh.face_normals)[face[hit]]
-    # Open surfaces are seen from behind too.
+    # Open surfaces are visible from their back side as well.
     normals *= -np.sign((normals * camera.forward).sum(1, keepdims=True))
     corner = mesh.triangles[face[hit], 0]
     depth = ((corner - origins[hit]) * normals).sum(1) / (normals @ camera.forward).clip(max=-1e-9)
@@ -116,155 +111,139 @@ def render_field(
     field: SignedDistance,
     *,
     size: int = 384,
-    azimuth: float = 35.0,
-    elevation: float = 20.0,
+    azimuth: float = DEFAULT_AZIMUTH,
+    elevation: float = DEFAULT_ELEVATION,
     style: Style = "shaded",
     device: torch.device | str = "cpu",
 ) -> Image.Image:
-    """A picture of a signed distance in model space by sphere tracing.
+    """Render a signed distance field in model space by sphere tracing.
 
-    Steps are 0.8 of the distance, so a field whose gradient norm reaches 1.25 is still safe; normals come from central
-    differences of 2e-3. Raises EmptyLevelSetError when no ray meets a surface.
+    Normals are central differences with offset 2e-3.
+
+    Args:
+        field: Signed distance with |grad s| of at most 1.25, (N, 3) to (N,).
+        size: Pixels per side; the image shows [-1, 1]^2.
+        azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
+        elevation: Degrees above the xz plane.
+        style: Colouring of the surface; "shaded" has no ambient occlusion here.
+        device: Device on which the field is evaluated.
+
+    Returns:
+        The picture, in RGB on white.
+
+    Raises:
+        ConfigError: `size` or `style` is invalid.
+        EmptyLevelSetError: No ray hits a surface.
     """
-    _check(size, style)
+    _validate(size, style)
     camera = Camera.orbit(azimuth, elevation, np.zeros(3), 1.0)
-    origins, directions = (torch.from_numpy(np.float32(a)).to(device) for a in camera.rays(size * _SUPERSAMPLING))
-    points, hit, _ = _trace(field, origins, directions)
+    origins, directions = _torch_rays(camera, size * _SUPERSAMPLING, device)
+    points, hit, _ = _sphere_trace(field, origins, directions)
     if not hit.any():
         raise EmptyLevelSetError("no ray meets a surface in [-1, 1]^3; train longer, or check the code")
-    normals = by_differences(field, points[hit]).cpu().numpy().astype(np.float64)
-    colour = _style(style, points[hit].cpu().numpy().astype(np.float64), normals, camera)
-    return _compose(colour, hit.cpu().numpy(), size)
+    normals = finite_difference_normals(field, points[hit]).cpu().numpy().astype(np.float64)
+    colors = _surface_colors(style, points[hit].cpu().numpy().astype(np.float64), normals, camera)
+    return _downsample(colors, hit.cpu().numpy(), size)
 
 
 @dataclass(frozen=True)
 class TracingCost:
-    """Steps of sphere tracing over the rays that enter [-1, 1]^3: `mean`, 95th percentile `p95`, and the share
-    `unfinished` of rays that neither met a surface nor left in 256. `picture` is white for none, black for 64 or more.
-    """
+    """Sphere tracing steps of the rays that enter [-1, 1]^3."""
 
     mean: float
+    """Mean number of steps per ray."""
     p95: float
+    """95th percentile of the number of steps."""
     unfinished: float
+    """Fraction of rays that neither hit a surface nor left the box within 256 steps."""
     picture: Image.Image
+    """Steps per pixel: white for none, black for 64 or more."""
 
 
 def tracing_cost(
     field: SignedDistance,
     *,
     size: int = 384,
-    azimuth: float = 35.0,
-    elevation: float = 20.0,
+    azimuth: float = DEFAULT_AZIMUTH,
+    elevation: float = DEFAULT_ELEVATION,
     device: torch.device | str = "cpu",
 ) -> TracingCost:
-    """What a picture of a field costs: of an exact distance few steps, most where rays pass close by (METHODS 7.4)."""
-    _check(size, "shaded")
+    """Count the sphere tracing steps that a picture of a field takes.
+
+    An exact signed distance takes few steps, most of them on rays that graze the surface. A field that underestimates
+    the distance takes more.
+
+    Args:
+        field: Signed distance, (N, 3) to (N,).
+        size: Rays per side of the image; there is no supersampling.
+        azimuth: Degrees about the y axis.
+        elevation: Degrees above the xz plane.
+        device: Device on which the field is evaluated.
+
+    Returns:
+        The statistics of the step counts.
+
+    Raises:
+        ConfigError: `size` is less than 1.
+    """
+    _validate(size, "shaded")
     camera = Camera.orbit(azimuth, elevation, np.zeros(3), 1.0)
-    origins, directions = (torch.from_numpy(np.float32(a)).to(device) for a in camera.rays(size))
-    _, _, steps = _trace(field, origins, directions)
+    origins, directions = _torch_rays(camera, size, device)
+    _, _, steps = _sphere_trace(field, origins, directions)
     counted = steps[steps > 0].float()
-    shade = (255 * (1 - steps.float() / _MOST_SHOWN).clamp(min=0)).byte().view(size, size)
+    brightness = (255 * (1 - steps.float() / _BLACK_STEPS).clamp(min=0)).byte().view(size, size)
     return TracingCost(
         float(counted.mean()),
         float(counted.quantile(0.95)),
-        float((counted > _STEPS).float().mean()),
-        Image.fromarray(shade.cpu().numpy()),
+        float((counted > _MAX_STEPS).float().mean()),
+        Image.fromarray(brightness.cpu().numpy()),
     )
 
 
-def turntable(picture: Callable[[float], Image.Image], frames: int) -> list[Image.Image]:
-    """Pictures at `frames` azimuths once around, by a function of the azimuth."""
-    if frames < 2:
-        raise ConfigError(f"a turntable needs at least 2 frames, got {frames}")
-    return [picture(360 * i / frames) for i in range(frames)]
+def _torch_rays(camera: Camera, size: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Ray origins and directions (N, 3) as float32 tensors."""
+    origins, directions = (torch.from_numpy(np.float32(a)).to(device) for a in camera.rays(size))
+    return origins, directions
 
 
-def animation(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> None:
-    """An endless GIF, so many milliseconds a picture."""
-    with atomic_write(path) as aside:
-        first, *rest = (picture.quantize(64) for picture in pictures)
-        first.save(aside, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
+def _sphere_trace(
+    field: SignedDistance, origins: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"]
+) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, " N"], Int[Tensor, " N"]]:
+    """Trace all rays from their entry into the box.
 
-
-def contact_sheet(
-    rows: Sequence[Sequence[Image.Image]],
-    *,
-    captions: Sequence[Sequence[str]] = (),
-) -> Image.Image:
-    """Pictures in a grid, with an optional caption under each."""
-    width, height = rows[0][0].size
-    font = ImageFont.load_default(size=max(12, height // 16))
-    line = int(1.6 * max(12, height // 16))
-    below = line if captions else 0
-    columns = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (columns * width, len(rows) * (height + below)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for r, row in enumerate(rows):
-        y = r * (height + below)
-        for c, image in enumerate(row):
-            sheet.paste(image, (c * width, y))
-            if captions and captions[r]:
-                text = _fitting(captions[r][c], font, width)
-                draw.text((c * width + width // 2, y + height), text, fill="black", font=font, anchor="ma")
-    return sheet
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The end of a text, where long ids differ, as far as it fits."""
-    while len(text) > 1 and font.getlength(text) > 0.95 * width:
-        text = "…" + text.lstrip("…")[1:]
-    return text
-
-
-def comparison_sheet(
-    originals: Mapping[str, trimesh.Trimesh],
-    reconstructions: Mapping[str, trimesh.Trimesh],
-    *,
-    size: int = 180,
-    columns: int = 6,
-) -> Image.Image:
-    """Originals (in any frame), with their reconstructions in model space below; names under the originals."""
-    names = [name for name in originals if name in reconstructions]
-    rows, captions = [], []
-    for start in range(0, len(names), columns):
-        some = names[start : start + columns]
-        rows.append([render_mesh(normalize(originals[name])[0], size=size) for name in some])
-        rows.append([render_mesh(reconstructions[name], size=size) for name in some])
-        captions += [some, [""] * len(some)]
-    return contact_sheet(rows, captions=captions)
-
-
-def _trace(field: SignedDistance, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """March all rays from where they enter the box; returns points, which rays hit, and how often each asked the field:
-    not at all past the box, and one more than the most for those that did not end.
+    Returns:
+        The last points (N, 3), which rays hit the surface (N,), and the number of field evaluations per ray (N,): 0
+        for rays that miss the box, 257 for rays that are not finished after 256 steps.
     """
-    entry, leave = _box(origins, directions)
+    entry, exit_ = _intersect_box(origins, directions)
     travelled = entry.clone()
-    alive = torch.nonzero(entry < leave).squeeze(1)
+    active = torch.nonzero(entry < exit_).squeeze(1)
     hit = torch.zeros(len(origins), dtype=torch.bool, device=origins.device)
     steps = torch.zeros(len(origins), dtype=torch.long, device=origins.device)
-    for _ in range(_STEPS):
-        if len(alive) == 0:
+    for _ in range(_MAX_STEPS):
+        if len(active) == 0:
             break
-        steps[alive] += 1
-        distance = field(origins[alive] + travelled[alive, None] * directions[alive])
-        arrived = distance < _HIT
-        hit[alive[arrived]] = True
-        travelled[alive] += torch.where(arrived, 0.0, 0.8 * distance)
-        alive = alive[~arrived & (travelled[alive] < leave[alive])]
-    steps[alive] += 1
+        steps[active] += 1
+        distance = field(origins[active] + travelled[active, None] * directions[active])
+        arrived = distance < _HIT_DISTANCE
+        hit[active[arrived]] = True
+        travelled[active] += torch.where(arrived, 0.0, _STEP_FACTOR * distance)
+        active = active[~arrived & (travelled[active] < exit_[active])]
+    steps[active] += 1
     return origins + travelled[:, None] * directions, hit, steps
 
 
-def _box(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Ray parameters of entry to and exit from [-1, 1]^3; entry > exit for rays that miss it."""
+def _intersect_box(
+    origins: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """Ray parameters of the entry into and the exit from [-1, 1]^3, by the slab method; entry > exit for a miss."""
     safe = torch.where(directions.abs() < 1e-9, torch.full_like(directions, 1e-9), directions)
     first, second = (-1 - origins) / safe, (1 - origins) / safe
     return torch.minimum(first, second).amax(1).clamp(min=0), torch.maximum(first, second).amin(1)
 
 
-def _shade(normals: NDArray[np.float64], camera: Camera) -> NDArray[np.float64]:
-    """Diffuse light from the upper left of the viewer and from above, (N,) in [0, 1]."""
+def _diffuse_light(normals: NDArray[np.float64], camera: Camera) -> NDArray[np.float64]:
+    """Light (N,) in [0, 1]: ambient, a key light from the viewer's upper left, and a sky light from +y."""
     key = -camera.forward + 0.6 * camera.up - 0.5 * camera.right
     key /= np.linalg.norm(key)
     diffuse = (normals @ key).clip(0, 1)
@@ -272,30 +251,32 @@ def _shade(normals: NDArray[np.float64], camera: Camera) -> NDArray[np.float64]:
     return np.asarray(0.25 + 0.5 * diffuse + 0.25 * sky)
 
 
-def _occlusion(caster: object, points: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of light that reaches the points past nearby surface, in [0.4, 1]."""
+def _ambient_occlusion(
+    intersector: Any, points: NDArray[np.float64], normals: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Light (N,) in [0.4, 1] that is not blocked by nearby surface, estimated with 32 random rays per point."""
     rng = np.random.default_rng(0)
     origins = points + 1e-3 * normals
-    hits = np.zeros(len(points))
+    blocked = np.zeros(len(points))
     for _ in range(_OCCLUSION_RAYS):
         direction = normals + rng.normal(size=3) / 1.5
-        hits += caster.intersects_any(origins, direction)  # type: ignore[attr-defined]
-    return np.asarray(1 - 0.6 * hits / _OCCLUSION_RAYS)
+        blocked += intersector.intersects_any(origins, direction)
+    return np.asarray(1 - 0.6 * blocked / _OCCLUSION_RAYS)
 
 
-def _check(size: int, style: str) -> None:
+def _validate(size: int, style: str) -> None:
     if size < 1:
         raise ConfigError(f"a picture needs at least 1 pixel, got size {size}")
     if style not in get_args(Style):
         raise ConfigError(f"style must be one of {', '.join(get_args(Style))}, got '{style}'")
 
 
-def _style(
+def _surface_colors(
     style: Style, points: NDArray[np.float64], normals: NDArray[np.float64], camera: Camera
 ) -> NDArray[np.float64]:
-    """Colours (N, 3) in [0, 1] of hit points."""
+    """Colours (N, 3) in [0, 1] of surface points."""
     if style == "shaded":
-        return _lit(_shade(normals, camera))
+        return _lit_colors(_diffuse_light(normals, camera))
     if style == "normals":
         return np.asarray((normals + 1) / 2)
     depth = points @ camera.forward
@@ -303,14 +284,15 @@ def _style(
     return np.repeat(0.95 - 0.8 * (depth - near)[:, None] / max(far - near, 1e-9), 3, axis=1)
 
 
-def _lit(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (light[:, None] * _BASE * 1.15).clip(0, 1)
+def _lit_colors(light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The base colour under light (N,), as (N, 3)."""
+    return (light[:, None] * _BASE_COLOR * 1.15).clip(0, 1)
 
 
-def _compose(colour: NDArray[np.float64], hit: NDArray[np.bool_], size: int) -> Image.Image:
-    """Colour the hits, average the supersamples."""
+def _downsample(colors: NDArray[np.float64], hit: NDArray[np.bool_], size: int) -> Image.Image:
+    """Write the colours of the hit rays into a supersampled image and average it down to size x size pixels."""
     fine = size * _SUPERSAMPLING
     pixels = np.full((fine * fine, 3), _BACKGROUND)
-    pixels[hit] = colour
+    pixels[hit] = colors
     image = pixels.reshape(size, _SUPERSAMPLING, size, _SUPERSAMPLING, 3).mean((1, 3))
     return Image.fromarray((image * 255).round().astype(np.uint8))

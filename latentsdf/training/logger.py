@@ -16,7 +16,8 @@ from torch import Tensor
 from latentsdf.config.model import Branch
 from latentsdf.config.training import TrainConfig
 from latentsdf.extraction.extract import extract
-from latentsdf.rendering.render import contact_sheet, render_mesh
+from latentsdf.rendering.render import render_mesh
+from latentsdf.rendering.sheets import contact_sheet
 from latentsdf.training import checkpoint
 from latentsdf.training.trainer import Trainer
 from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError

@@ -199,11 +199,11 @@ def test_faces_equal_those_of_the_dense_lattice():
     """Through the same tables every triangle is the same; scikit-image cuts some polygons along other diagonals."""
     mesh = extract(torus, detailed, resolution=64)
     fused = np.where(dense_band(general := dense(torus, 64), 2), dense(detailed, 64), general)
-    blocks = allocate(64)
-    blocks.value[blocks.stored()] = np.inf
-    inside = blocks.stored() & ~blocks.padding()
-    blocks.value[inside] = fused[tuple(blocks.index(inside).T)]
-    vertices, faces = marching_cubes(blocks)
+    lattice = allocate(64)
+    lattice.value[lattice.vertex_mask()] = np.inf
+    inside = lattice.vertex_mask() & ~lattice.padding_mask()
+    lattice.value[inside] = fused[tuple(lattice.vertex_indices(inside).T)]
+    vertices, faces = marching_cubes(lattice)
     assert len(vertices) == len(mesh.vertices)
     assert_same_triangles(mesh.vertices[mesh.faces], vertices[faces])
 
@@ -217,11 +217,11 @@ def test_faces_equal_those_of_the_dense_lattice():
 
 def test_every_case_and_every_pair_of_faces_is_closed():
     """Random values on all of a lattice: each of the 256 cases many times, next to each other in every way."""
-    blocks = allocate(16)
-    blocks.value[blocks.stored()] = np.inf
-    inside = blocks.stored() & ~blocks.padding()
-    blocks.value[inside] = np.random.default_rng(0).uniform(-1, 1, inside.sum())
-    assert_closed(trimesh.Trimesh(*marching_cubes(blocks), process=False))
+    lattice = allocate(16)
+    lattice.value[lattice.vertex_mask()] = np.inf
+    inside = lattice.vertex_mask() & ~lattice.padding_mask()
+    lattice.value[inside] = np.random.default_rng(0).uniform(-1, 1, inside.sum())
+    assert_closed(trimesh.Trimesh(*marching_cubes(lattice), process=False))
 
 
 def test_overfit_is_asked_only_in_the_band():

@@ -307,7 +307,7 @@ def test_interpolation_starts_and_ends_at_its_shapes(space: ShapeSpace) -> None:
 def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_outside(space: ShapeSpace) -> None:
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
-    held = space.band("table_0000").holds(points)
+    held = space.band("table_0000").contains(points)
     assert 0.01 < held.float().mean() < 0.3
     expected = torch.where(held, overfit, general).numpy()
     np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
@@ -335,7 +335,7 @@ def test_points_that_are_not_finite_are_counted_and_refused(space: ShapeSpace) -
         lambda: space.field("table_0000", "general")(broken),
         lambda: space.field("table_0000", "overfit")(broken),
         lambda: space.fused("table_0000")(broken),
-        lambda: space.band("table_0000").holds(broken),
+        lambda: space.band("table_0000").contains(broken),
     ):
         with pytest.raises(ls.ConfigError, match="3 of 5 points are not finite numbers; leave them out"):
             call()

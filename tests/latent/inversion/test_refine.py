@@ -71,8 +71,8 @@ def test_every_use_takes_the_delta_along(space: ShapeSpace, fit: Inversion, refi
     for branch in ("general", "overfit"):
         assert not torch.equal(space.field(refined, branch)(points), space.field(fit, branch)(points))  # type: ignore[arg-type]
     band = space.band(refined)
-    assert not torch.equal(band.holds(points), space.band(fit).holds(points))
-    held = space.band(refined).holds(points)
+    assert not torch.equal(band.contains(points), space.band(fit).contains(points))
+    held = space.band(refined).contains(points)
     expected = torch.where(held, space.field(refined, "overfit")(points), space.field(refined, "general")(points))
     np.testing.assert_allclose(space.distance(refined, points.numpy()), expected.numpy(), atol=1e-6)
 
