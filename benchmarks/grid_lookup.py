@@ -39,7 +39,7 @@ def our_step(resolution: int, channels: int, points: torch.Tensor) -> Callable[[
     adam = RowAdam(grid.table.data, lr=0.01)
 
     def step() -> float:
-        touched = grid.touch(points)
+        touched = grid.select_rows(points)
         loss = (touched(points) - 1).square().mean()
         loss.backward()
         assert touched.features.grad is not None

@@ -27,10 +27,10 @@ from reference_distance import brute_force, coarse_to_fine, published, sampled
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_sdf.full_lattice import sparse_lattice
+from latentsdf.geometry.mesh_sdf.full_lattice import full_lattice_distance
 from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS
 from latentsdf.geometry.mesh_sdf.narrow_band import narrow_band
-from latentsdf.geometry.mesh_sdf.solid import signed_band
+from latentsdf.geometry.mesh_sdf.solid import signed_narrow_band
 from latentsdf.geometry.similarity import IDENTITY
 
 _SUBSET = 100_000
@@ -54,7 +54,7 @@ def positions(index: Any, resolution: int) -> Any:
 
 def ours(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any]:
     """Indices and signed distances of the narrow band by latentsdf."""
-    band = signed_band(mesh, arguments.resolution, arguments.band_voxels, threads=arguments.threads)
+    band = signed_narrow_band(mesh, arguments.resolution, arguments.band_voxels, threads=arguments.threads)
     return band.index, band.distance
 
 
@@ -85,7 +85,7 @@ def measure(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str,
     if method in WHOLE and kind != "sparse":
         call, sizes = (lambda _: WHOLE[method](mesh, arguments)), (0, 0)
     elif method == "ours":
-        call, sizes = (lambda _: (sparse_lattice(mesh, 128, arguments.threads)[0],)), (0, 0)
+        call, sizes = (lambda _: (full_lattice_distance(mesh, 128, arguments.threads)[0],)), (0, 0)
     else:
         points = np.load(folder / f"{kind}.npy")
         query = BACKENDS[method](mesh) if kind == "sparse" else lambda x: (SUBSET[method](mesh, x),)

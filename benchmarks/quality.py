@@ -36,7 +36,7 @@ from latentsdf.data.store import SampleStore
 from latentsdf.evaluation.evaluate import load_references, measure
 from latentsdf.extraction.extract import Mode, extract
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.space import CodeLike, ShapeSpace, Target
 from latentsdf.training import checkpoint
 from latentsdf.training.train import save
@@ -164,8 +164,8 @@ def solid_surface(mesh: trimesh.Trimesh, resolution: int) -> trimesh.Trimesh:
     """The surface of the solid that a mesh stands for, as stores hold it by default; in the mesh's own frame."""
     stored = SamplingConfig()
     model_mesh, similarity = meshes.normalize(mesh, stored.normalization)
-    solid = stored_solid(model_mesh, stored)
-    solid.sparse(resolution // 2)  # settles the sign of most points
+    solid = solid_from_config(model_mesh, stored)
+    solid.full_lattice(resolution // 2)  # settles the sign of most points
 
     def distance(points: Tensor) -> Tensor:
         return torch.from_numpy(solid(points.double().numpy())).float()

@@ -75,7 +75,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "heat_alone": HEAT,
     "softplus": SOFTPLUS,
     "softplus_eikonal": SOFTPLUS | EIKONAL,
-    "steik": SOFTPLUS | EIKONAL | {"loss.divergence": 1e-4},
+    "steik": SOFTPLUS | EIKONAL | {"loss.directional_divergence": 1e-4},
     "eikonal_heat_cpu": SOFTPLUS | EIKONAL | HEAT,  # the preset of this name
     "code_norm": {"loss.code": 3e-3},
     "code_squared": {"loss.code": 0.01, "loss.code_prior": "squared"},

@@ -23,7 +23,8 @@ from latentsdf.config.training import Config, TrainConfig
 from latentsdf.data.records import ShapeRecord
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width, lattice_points
+from latentsdf.geometry.lattice import band_width, lattice_points
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.training.trainer import Trainer

@@ -63,7 +63,7 @@ class ReferenceWay:
     """What published code does, on a model's weights."""
 
     def __init__(self, model: LatentSDF, codes: Tensor) -> None:
-        grid = model.shared_grid()
+        grid = model.require_grid()
         side = grid.resolution + 1
         self.volume = nn.Parameter(grid.table.detach().T.reshape(1, grid.channels, side, side, side).clone())
         self.codes = nn.Embedding.from_pretrained(codes.clone(), freeze=False)
@@ -113,7 +113,7 @@ class OurWay:
         self.model, self.codes = model, codes.clone()
         networks = [p for name, p in model.named_parameters() if name != "grid.table"]
         self.adam = torch.optim.Adam(networks, lr=_RATES["network"], betas=_BETAS, eps=1e-12, fused=True)
-        self.grid_adam = RowAdam(model.shared_grid().table.data, _RATES["grid"], _BETAS)
+        self.grid_adam = RowAdam(model.require_grid().table.data, _RATES["grid"], _BETAS)
         self.code_adam = RowAdam(self.codes, _RATES["code"], _BETAS)
 
     def step(self, batch: Batch) -> float:
@@ -121,7 +121,7 @@ class OurWay:
         rows, points, distance = batch
         codes = self.codes[rows].requires_grad_()
         self.adam.zero_grad(set_to_none=True)
-        touched = self.model.shared_grid().touch(points.reshape(-1, 3))
+        touched = self.model.require_grid().select_rows(points.reshape(-1, 3))
         general = self.model.decode_general(points, codes)
         overfit = self.model.decode_overfit(points, codes, touched)
         loss = data_term(general, distance) + data_term(overfit, distance) + 1e-4 * norm_term(codes)
@@ -175,7 +175,7 @@ def store_batches(path: Path, shapes: int, points: int, seed: int) -> Callable[[
 
     def draw(step: int) -> Batch:
         batch = pool.batch(step)
-        return batch.shape, batch.band_points, batch.band_distance
+        return batch.shape_index, batch.band_points, batch.band_distance
 
     return draw
 

@@ -102,7 +102,7 @@ class ShapeSpace:
         if not isinstance(shape, Inversion) or shape.layers is None:
             return code
         layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
-        wanted = (len(self.model.conditioned()), len(code))
+        wanted = (len(self.model.conditioned_layers()), len(code))
         if layers.shape != wanted or not torch.isfinite(layers).all():
             raise ConfigError(
                 f"this space has finite codes by layer of shape {wanted}, got shape {tuple(layers.shape)}"
@@ -229,7 +229,7 @@ class ShapeSpace:
 
     def require_refinable(self, target: Target, config: InvertConfig) -> None:
         """Raise MeshError where the detail of a target cannot be learned, ConfigError where that of none can."""
-        self.model.shared_grid()
+        self.model.require_grid()
         if config.partial or not isinstance(target, trimesh.Trimesh):
             raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
 

@@ -1,1 +1,1 @@
-"""The offline job over a dataset: mesh files -> sample store. Run it as `latentsdf-preprocess`."""
+"""Batch preprocessing of a dataset: mesh files to a sample store. Run it as `latentsdf-preprocess`."""

@@ -1,4 +1,4 @@
-"""A Dask cluster as the executor of the job; the only file that knows Dask, imported only when asked for."""
+"""Dask cluster as the executor of a preprocessing run. Dask is an optional dependency, imported on first use."""
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -6,32 +6,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from latentsdf.utils.errors import ConfigError, MissingExtraError
-from preprocessing.isolation import close_here
+from preprocessing.isolation import close_local_processes
 
-_PATIENCE = 10.0  # seconds for a scheduler to answer
+_CONNECT_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the job needs: where to submit, how many shapes run at once, and GiB of memory for each (0: no limit)."""
+    """A connected cluster."""
 
     executor: Executor
+    """Runs tasks on the workers of the cluster."""
     threads: int
+    """Number of threads of all workers, and of shapes that are processed at the same time."""
     memory_gb: float
+    """Memory in GiB per thread; 0 if the workers have no limit."""
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Cluster]:
-    """The cluster whose scheduler has this address.
+    """Connect to a cluster for the duration of the block.
 
-    Raises MissingExtraError without Dask, ConfigError when no scheduler answers or it has no workers.
+    Args:
+        address: Address of the scheduler, such as tcp://host:8786.
+
+    Raises:
+        MissingExtraError: Dask is not installed.
+        ConfigError: No scheduler answers at this address, or it has no workers.
     """
     try:
         from distributed import Client
     except ImportError as error:
         raise MissingExtraError("--dask needs Dask; pip install 'latentsdf[dask]', here and on the workers") from error
     try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+        client = Client(address, timeout=_CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{address}: no Dask scheduler answers ({error}); start one with 'dask scheduler' and give its address, "
@@ -42,11 +50,11 @@ def connected(address: str) -> Iterator[Cluster]:
         threads = sum(worker["nthreads"] for worker in workers)
         if not threads:
             raise ConfigError(f"{address}: has no workers yet; start some with 'dask worker {address} --nthreads 1'")
-        # The processes in which shapes are made are not among those that Dask itself limits.
+        # Dask limits its own worker processes, but not the processes in which the shapes are sampled.
         memory = min((worker["memory_limit"] or 0) / worker["nthreads"] for worker in workers)
         try:
-            # A second try has the arguments of the first, and is no repetition to save.
+            # pure=False: a retry has the same arguments, and Dask must not return the failed result again.
             yield Cluster(client.get_executor(pure=False), threads, memory / 2**30)
         finally:
             if client.status == "running":
-                client.run(close_here)
+                client.run(close_local_processes)

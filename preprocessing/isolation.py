@@ -1,8 +1,9 @@
-"""Processes in which a dying, stuck or greedy task takes only itself with it.
+"""Worker processes in which a task that crashes, hangs or exceeds its memory does not affect other tasks.
 
-`ProcessPoolExecutor` breaks as a whole when one of its processes dies, and cannot say which task did it. Here each
-thread that hands out work has a process of its own, replaced when it ends. It computes on one thread, leaves Ctrl-C to
-its parent, and ends when its parent is gone. The parent watches its time and its memory.
+A `ProcessPoolExecutor` breaks as a whole when one of its processes dies, and does not report which task was
+responsible. Here every submitting thread has an executor with one process, which is replaced when it ends. The worker
+process computes on one thread, ignores SIGINT, and exits when its parent exits. The parent limits its run time and
+memory.
 """
 
 import multiprocessing
@@ -20,7 +21,7 @@ from typing import Any
 
 import psutil
 
-# Read by the libraries when a worker imports them, hence set in the parent while it spawns one.
+# Libraries read these variables when they are imported, so the parent sets them while it spawns a worker.
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -29,107 +30,119 @@ _ONE_THREAD = (
     "IGL_NUM_THREADS",
     "ZARR_THREADING__MAX_WORKERS",
 )
-_LOOK = 0.1
-"""Seconds between two looks at a worker: it gets to some hundred MB more than it may in that time."""
+_POLL_INTERVAL = 0.1
+"""Polling interval in seconds. A worker may exceed its memory limit by a few hundred MB within one interval."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one task may take: wall time in seconds, and resident memory in bytes or None for any amount."""
+class ResourceLimits:
+    """Limits of one task."""
 
     seconds: float
+    """Wall time in seconds."""
     memory: int | None = None
+    """Resident memory in bytes; None for no limit."""
 
 
-class Processes:
-    """One process for each thread that calls `run`."""
+class IsolatedProcesses:
+    """Worker processes, one for each thread that calls `run`."""
 
     def __init__(self) -> None:
-        self._own = threading.local()
-        self._all: dict[ProcessPoolExecutor, psutil.Process] = {}
+        """Start no process yet; each thread's first call of `run` starts its own."""
+        self._thread = threading.local()
+        self._workers: dict[ProcessPoolExecutor, psutil.Process] = {}
         self._spawning = threading.Lock()
         self._killed = False
 
-    def run(self, limits: Limits, fn: Callable[..., Any], /, *args: Any) -> Any:
-        """The result of a function that can be pickled.
+    def run(self, limits: ResourceLimits, fn: Callable[..., Any], /, *args: Any) -> Any:
+        """Call a picklable function in the process of the calling thread and return its result.
 
-        Raises TimeoutError or MemoryError when it took more than it may, BrokenProcessPool when its process died.
+        Args:
+            limits: Limits of the call; starting the process and importing the function do not count.
+            fn: The function.
+            *args: Its arguments.
+
+        Raises:
+            TimeoutError: The call exceeded the time limit.
+            MemoryError: The process exceeded the memory limit.
+            BrokenProcessPool: The process died.
         """
         try:
-            process = self._process(fn)
+            process = self._get_process(fn)
             task = process.submit(fn, *args)
-            excess = _watch(task, self._all[process], limits)
-            if excess is None:
+            violation = _enforce_limits(task, self._workers[process], limits)
+            if violation is None:
                 return task.result()
         except BrokenProcessPool as error:
-            self._drop()
+            self._discard_process()
             raise BrokenProcessPool("the worker process died") from error
-        self._drop()
-        raise excess
+        self._discard_process()
+        raise violation
 
     def close(self) -> None:
-        """End the processes, each when its task is done."""
-        for process in list(self._all):
+        """Shut down the processes after their current tasks."""
+        for process in list(self._workers):
             process.shutdown()
-            self._all.pop(process, None)
+            self._workers.pop(process, None)
 
     def kill(self) -> None:
-        """End the processes and their tasks, and start no more."""
+        """Kill the processes with their tasks, and refuse to start others."""
         self._killed = True
-        for worker in list(self._all.values()):
+        for worker in list(self._workers.values()):
             _kill(worker)
 
-    def _process(self, fn: Callable[..., Any]) -> ProcessPoolExecutor:
-        process: ProcessPoolExecutor | None = getattr(self._own, "process", None)
-        if process is None or process not in self._all:
-            # A Dask worker is a daemon, which may have no children lest they outlive it. Ours do not.
+    def _get_process(self, fn: Callable[..., Any]) -> ProcessPoolExecutor:
+        process: ProcessPoolExecutor | None = getattr(self._thread, "process", None)
+        if process is None or process not in self._workers:
+            # Python forbids daemon processes, such as Dask workers, to have children, which could outlive them. These
+            # children exit with their parent.
             multiprocessing.current_process().daemon = False
             context = multiprocessing.get_context("spawn")
-            process = self._own.process = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)
+            process = self._thread.process = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)
             with self._spawning, _environment(dict.fromkeys(_ONE_THREAD, "1")):
-                ready = process.submit(_ready, fn)
-            # Starting, and importing what the task needs, is not on the task's clock.
-            self._all[process] = psutil.Process(ready.result())
+                ready = process.submit(_process_id, fn)
+            # Starting the process and importing the function do not count towards the time limit.
+            self._workers[process] = psutil.Process(ready.result())
         if self._killed:
             raise BrokenProcessPool
         return process
 
-    def _drop(self) -> None:
-        process = self._own.process
-        del self._own.process
-        self._all.pop(process, None)
+    def _discard_process(self) -> None:
+        process = self._thread.process
+        del self._thread.process
+        self._workers.pop(process, None)
         process.shutdown()
 
 
-_HERE = Processes()
+_LOCAL_PROCESSES = IsolatedProcesses()
 
 
-def isolated(limits: Limits, fn: Callable[..., Any], /, *args: Any) -> Any:
-    """`Processes.run` wherever somebody's executor calls it: it isolates as well on another machine."""
-    return _HERE.run(limits, fn, *args)
+def run_isolated(limits: ResourceLimits, fn: Callable[..., Any], /, *args: Any) -> Any:
+    """Call `IsolatedProcesses.run` on the machine on which an executor, such as Dask, runs this function."""
+    return _LOCAL_PROCESSES.run(limits, fn, *args)
 
 
-def close_here() -> None:
-    """End the idle processes that `isolated` left for its next call."""
-    _HERE.close()
+def close_local_processes() -> None:
+    """Shut down the idle processes that `run_isolated` keeps for later calls."""
+    _LOCAL_PROCESSES.close()
 
 
-def _watch(task: Future[Any], worker: psutil.Process, limits: Limits) -> Exception | None:
-    """Wait for the task; end its worker when it takes more than it may, and return what it exceeded."""
+def _enforce_limits(task: Future[Any], worker: psutil.Process, limits: ResourceLimits) -> Exception | None:
+    """Wait for a task, and kill its worker if it exceeds a limit; returns the exception for the exceeded limit."""
     deadline = time.monotonic() + limits.seconds
-    excess: Exception | None = None
-    while excess is None and not wait([task], timeout=_LOOK).done:
-        with suppress(psutil.Error):  # It died; the task will say so.
+    violation: Exception | None = None
+    while violation is None and not wait([task], timeout=_POLL_INTERVAL).done:
+        with suppress(psutil.Error):  # The worker died, which the result of the task reports.
             if limits.memory is not None and worker.memory_info().rss > limits.memory:
-                excess = MemoryError(
-                    f"took more than {limits.memory / 2**30:.3g} GiB of memory and was given up; allow it more with "
-                    "--memory-gb, and fewer --workers where the machine has no more"
+                violation = MemoryError(
+                    f"exceeded {limits.memory / 2**30:.3g} GiB of memory and was stopped; raise --memory-gb, and lower "
+                    "--workers if the machine has no more memory"
                 )
         if time.monotonic() > deadline:
-            excess = TimeoutError(f"took longer than {limits.seconds:g} s and was given up")
-    if excess is not None:
+            violation = TimeoutError(f"took longer than {limits.seconds:g} s and was stopped")
+    if violation is not None:
         _kill(worker)
-    return excess
+    return violation
 
 
 def _kill(worker: psutil.Process) -> None:
@@ -139,6 +152,7 @@ def _kill(worker: psutil.Process) -> None:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables within the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -151,19 +165,21 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _ready(_: Callable[..., Any]) -> int:
-    """The number of this process, which has imported the function by now."""
+def _process_id(_: Callable[..., Any]) -> int:
+    """Return the id of this process, which has imported the function to unpickle the argument."""
     return os.getpid()
 
 
 def _start_worker() -> None:
+    """Initialize a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Libraries that chat must not get into the JSON on the parent's standard output.
+    # Output of libraries must not mix with the JSON on the standard output of the parent.
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
+    """Wait until the parent process exits, then exit."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait_for_exit([parent.sentinel])

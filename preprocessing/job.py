@@ -1,4 +1,4 @@
-"""Many shapes -> the store: a pool of processes, resume, and one failure never stops the run."""
+"""Preprocessing run: samples many shapes in parallel into a store, resumes earlier runs, and isolates failures."""
 
 import os
 import time
@@ -15,14 +15,14 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.console import console, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
-from preprocessing.isolation import Limits
-from preprocessing.pool import Pool
+from preprocessing.isolation import ResourceLimits
+from preprocessing.pool import TaskPool
 from preprocessing.report import Outcome, Report
-from preprocessing.resume import outdated
+from preprocessing.resume import find_outdated
 from preprocessing.shape import preprocess
 from preprocessing.sources import Source
 
-_SHARE = 0.9  # of the machine's memory, for all workers together
+_MEMORY_SHARE = 0.9  # of the machine's memory, for all local workers together
 
 
 def run(
@@ -38,36 +38,53 @@ def run(
     previews: Path | None = None,
     executor: Executor | None = None,
 ) -> Report:
-    """Preprocess every source that the store does not hold as it is now; returns what was made, what failed, and why.
+    """Sample every source that is new or has changed since it was sampled.
 
-    With `previews` each shape made is drawn as `previews/<category>/<id>.png`, too; where that fails it is a warning.
+    Each shape is sampled in an isolated process. If the process dies, the shape is retried once. A shape that exceeds
+    the time or memory limit is recorded as failed. After Ctrl-C the run stops when the current shapes are complete; a
+    second Ctrl-C stops it immediately. Processes are spawned, so a calling script needs `if __name__ == "__main__":`.
 
-    Each shape is made in a process of its own worker: one that dies costs its shape one retry; one that takes longer
-    than `timeout` seconds, or more than `memory_gb` GiB (0: nine tenths of the memory over the workers), is given up.
-    `executor` hands the shapes to its workers instead of local ones, `workers` of them at once, each limited in the
-    same way, but in memory only if that is given. After Ctrl-C the shapes in work are finished, after a second one
-    nothing is. Processes are spawned, so a script that calls this needs `if __name__ == "__main__":`.
+    Args:
+        sources: The shapes.
+        out: Folder of the store, which is created or has the same settings and seed.
+        config: Sampling settings.
+        workers: Number of local processes, by default the number of cores; with an executor, the number of shapes
+            that it processes at the same time.
+        timeout: Time limit per shape, in seconds.
+        memory_gb: Memory limit per process, in GiB; 0 for nine tenths of the machine's memory divided by the number of
+            processes, or for no limit with an executor.
+        overwrite: Sample shapes again that the store has.
+        seed: Seed of the run, from which the seeds of the shapes are derived.
+        previews: Folder for previews <category>/<id>.png; a preview that cannot be drawn is a warning.
+        executor: Runs the tasks on its own workers instead of local processes.
 
-    Raises ConfigError for settings out of range, StoreError for a store with other settings or another seed, or for a
-    full disk.
+    Returns:
+        Report of the run, which is also saved in the store.
+
+    Raises:
+        ConfigError: A setting is out of range.
+        StoreError: The store has other settings or another seed, or the disk is full.
+        LatentSDFError: The executor dropped a task.
     """
     require_valid(config)
     if workers < 0 or not timeout > 0 or not memory_gb >= 0:
         raise ConfigError(
-            "workers and memory must not be negative and the time-out positive, "
+            "workers and memory must not be negative, and the time limit must be positive, "
             f"got {workers}, {memory_gb} and {timeout}"
         )
     store = SampleStore.create(out, config)
-    changed = {} if overwrite else outdated(sources, store, seed)
-    pending = [s for s in sources if overwrite or s.key in changed or s.key not in store]
-    most = workers or os.cpu_count() or 1
-    lanes = max(1, min(most, len(pending)))
-    report = Report(out, config, len(sources), len(sources) - len(pending), lanes, previews, outdated=changed)
-    memory = int(memory_gb * 2**30) or (None if executor else int(_SHARE * psutil.virtual_memory().total / lanes))
-    pool = Pool(lanes, Limits(timeout, memory), executor)
+    outdated = {} if overwrite else find_outdated(sources, store, seed)
+    pending = [s for s in sources if overwrite or s.key in outdated or s.key not in store]
+    max_workers = workers or os.cpu_count() or 1
+    workers = max(1, min(max_workers, len(pending)))
+    report = Report(out, config, len(sources), len(sources) - len(pending), workers, previews, outdated=outdated)
+    memory = int(memory_gb * 2**30) or (
+        None if executor else int(_MEMORY_SHARE * psutil.virtual_memory().total / workers)
+    )
+    pool = TaskPool(workers, ResourceLimits(timeout, memory), executor)
     start = time.monotonic()
     try:
-        _work_off(pool, pending, store, seed, report, ahead=2 * most)
+        _run_tasks(pool, pending, store, seed, report, max_queued=2 * max_workers)
     except LatentSDFError:
         pool.kill()
         report.seconds = time.monotonic() - start
@@ -82,37 +99,33 @@ def run(
 
 
 def require_valid(config: SamplingConfig) -> None:
-    """ConfigError for a setting with which no shape could be sampled."""
-    if not 16 <= config.resolution <= 1024:
-        raise ConfigError(f"resolution must be 16 to 1024 cells per axis, got {config.resolution}")
-    if config.sparse_resolution < 1 or config.resolution % config.sparse_resolution:
-        raise ConfigError(
-            f"sparse_resolution must divide resolution, got {config.sparse_resolution} and {config.resolution}; "
-            f"set it to {config.resolution // 2}, for example"
-        )
-    if not config.band_voxels > 0:
-        raise ConfigError(f"band_voxels must be positive, got {config.band_voxels}")
-    for name in ("near", "near_std", "uniform", "surface"):
-        if not getattr(config, name) >= 0:
-            raise ConfigError(f"{name} must not be negative, got {getattr(config, name)}")
+    """Check settings that imported stores may have but preprocessing cannot sample with.
+
+    Raises:
+        ConfigError: The sparse lattice has no cells.
+    """
+    if config.sparse_resolution < 1:
+        raise ConfigError(f"sparse_resolution must be at least 1, got {config.sparse_resolution}")
 
 
-def _work_off(pool: Pool, pending: Sequence[Source], store: SampleStore, seed: int, report: Report, ahead: int) -> None:
-    """Submit the shapes, `ahead` of them at a time, and record each outcome."""
+def _run_tasks(
+    pool: TaskPool, pending: Sequence[Source], store: SampleStore, seed: int, report: Report, max_queued: int
+) -> None:
+    """Submit the shapes, at most `max_queued` at a time, and record each outcome."""
     queue, retried = deque(pending), set[str]()
     tasks: dict[Future[Outcome], Source] = {}
     path, previews = store.path.absolute(), report.previews and report.previews.absolute()
     with track("preprocessing", total=len(pending), unit="shape", hourly=True) as advance:
         try:
             while queue or tasks:
-                while queue and len(tasks) < ahead:
+                while queue and len(tasks) < max_queued:
                     source = queue.popleft()
                     tasks[pool.submit(preprocess, source, path, store.config, seed, previews)] = source
                 for future in wait(tasks, return_when=FIRST_COMPLETED).done:
                     source = tasks.pop(future)
                     if future.cancelled():
                         raise LatentSDFError(
-                            f"{store.path}: the executor dropped {source.key}; see whether its cluster still runs, "
+                            f"{store.path}: the executor dropped {source.key}; check that its cluster still runs, "
                             "then run again to resume"
                         )
                     if isinstance(future.exception(), BrokenProcessPool) and source.key not in retried:
@@ -120,38 +133,40 @@ def _work_off(pool: Pool, pending: Sequence[Source], store: SampleStore, seed: i
                         queue.append(source)
                     else:
                         advance()
-                        _record(report, source, future)
+                        _record_outcome(report, source, future)
         except KeyboardInterrupt:
             report.interrupted = True
-            _finish(pool, tasks)
+            _wait_for_running(pool, tasks)
             for future, source in tasks.items():
                 if future.done() and not future.cancelled() and future.exception() is None:
-                    _record(report, source, future)
+                    _record_outcome(report, source, future)
         except LatentSDFError:
             for future in tasks:
                 future.cancel()
             raise
 
 
-def _finish(pool: Pool, tasks: Iterable[Future[Outcome]]) -> None:
-    console.print("stopping after the shapes in work; Ctrl-C again to stop now")
+def _wait_for_running(pool: TaskPool, tasks: Iterable[Future[Outcome]]) -> None:
+    """Cancel queued tasks and wait for the running ones, or kill these on a second Ctrl-C."""
+    console.print("stopping after the current shapes; press Ctrl-C again to stop now")
     try:
         wait([future for future in tasks if not future.cancel()])
     except KeyboardInterrupt:
         pool.kill()
 
 
-def _record(report: Report, source: Source, future: Future[Outcome]) -> None:
+def _record_outcome(report: Report, source: Source, future: Future[Outcome]) -> None:
+    """Add the result of a task to the report; a StoreError ends the run."""
     error = future.exception()
     if isinstance(error, StoreError):
         raise error
     if error is None:
         report.made[source.key] = future.result()
     else:
-        report.failed[source.key] = f"{source.name}: {_reason(source, error)}"
+        report.failed[source.key] = f"{source.name}: {_failure_reason(source, error)}"
 
 
-def _reason(source: Source, error: BaseException) -> str:
+def _failure_reason(source: Source, error: BaseException) -> str:
     if isinstance(error, BrokenProcessPool):
         return f"{error} twice on this shape"
     if isinstance(error, LatentSDFError | FileNotFoundError | TimeoutError | MemoryError):

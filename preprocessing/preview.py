@@ -1,7 +1,7 @@
-"""One picture of what the store got for a shape: slices of its signed distance, and its samples.
+"""Preview image of a sampled shape: three slices of its signed distance, and its near and surface samples.
 
-Drawn from the record alone with NumPy and Pillow, so a worker loads neither torch nor OpenGL. y is up; blue is inside,
-orange outside; lengths in model space. Pillow's own font knows ASCII only.
+Drawn with NumPy and Pillow, so that a worker imports neither torch nor OpenGL. y is up, blue is inside, orange is
+outside, and lengths are in model space. Names are converted to ASCII for the built-in font of Pillow.
 """
 
 import numpy as np
@@ -10,39 +10,43 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 
 from latentsdf.data.records import ShapeRecord
-from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width
+from latentsdf.geometry.lattice import band_width, from_lattice_units, to_lattice_units
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.rendering.level_sets import BAND_COLOR, Axis, distance_colors, draw_level_sets, slice_points
 
 PANEL = 360
-"""Pixels of a square panel; three in each of two rows."""
+"""Width and height of a panel in pixels; the image has two rows of three panels."""
 INSIDE = (33, 92, 168)
 OUTSIDE = (216, 112, 40)
-_AWAY = np.array([200.0, 30.0, 60.0])  # surface points whose normal looks away from the viewer
-_LIMIT = 0.5  # of the legend's distances
-_SPACING = 0.1  # of the level lines
-_FINE = 2  # supersampling
-_MARGIN, _TITLE, _LINE = 12, 64, 22
-_MOST_NEAR = 30_000
+_BACKFACING = np.array([200.0, 30.0, 60.0])  # color of surface points with a normal away from the viewer
+_MAX_DISTANCE = 0.5  # of the color bar
+_LEVEL_SPACING = 0.1
+_SUPERSAMPLING = 2
+_MARGIN, _TITLE, _LINE = 12, 64, 22  # pixels
+_MAX_NEAR = 30_000  # near samples that are drawn
 _AZIMUTH, _ELEVATION = np.radians(35.0), np.radians(20.0)
-_TURNED: dict[Axis, str] = {"x": "right: z    up: y", "y": "right: x    down: z", "z": "right: x    up: y"}
+_ORIENTATION: dict[Axis, str] = {"x": "right: z    up: y", "y": "right: x    down: z", "z": "right: x    up: y"}
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 
 def draw(record: ShapeRecord) -> Image.Image:
-    """The preview: three slices above; near samples, surface samples and the legend below."""
+    """Draw the preview: slices in the first row; near samples, surface samples and the legend in the second."""
     samples = record.samples
     width, height = 3 * PANEL + 4 * _MARGIN, _TITLE + 2 * (PANEL + _LINE + _MARGIN)
     sheet = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(sheet)
     _title(pen, record, width)
-    cut = middle(samples)
-    panels = [slice_image(samples, axis, int(vertex)) for axis, vertex in zip(_TURNED, cut, strict=True)]
-    position = cut * (2 / samples.sparse_resolution) - 1
-    captions = [f"{axis} = {at:+.2f}    {turned}" for (axis, turned), at in zip(_TURNED.items(), position, strict=True)]
+    center = center_vertex(samples)
+    panels = [slice_image(samples, axis, int(vertex)) for axis, vertex in zip(_ORIENTATION, center, strict=True)]
+    position = from_lattice_units(center, samples.sparse_resolution)
+    captions = [
+        f"{axis} = {at:+.2f}    {orientation}"
+        for (axis, orientation), at in zip(_ORIENTATION.items(), position, strict=True)
+    ]
     panels += [near_image(samples.near), surface_image(samples.surface, record.area)]
-    captions += [f"near samples: {len(samples.near):,}", f"surface samples: {len(samples.surface):,}, by their normals"]
+    captions += [f"near samples: {len(samples.near):,}", f"surface samples: {len(samples.surface):,}, shaded by normal"]
     for number, (panel, caption) in enumerate(zip(panels, captions, strict=True)):
         x = _MARGIN + number % 3 * (PANEL + _MARGIN)
         y = _TITLE + number // 3 * (PANEL + _LINE + _MARGIN)
@@ -53,50 +57,68 @@ def draw(record: ShapeRecord) -> Image.Image:
     return sheet
 
 
-def middle(samples: SdfSamples) -> NDArray[np.int64]:
-    """Sparse vertex (3,) in the middle of the shape's bounding box, exact to a cell; the box's own without surface."""
+def center_vertex(samples: SdfSamples) -> NDArray[np.int64]:
+    """Sparse lattice vertex (3,) at the center of the shape's bounding box, or of the lattice if there is no surface.
+
+    The bounding box is accurate to one cell.
+    """
     resolution = samples.sparse_resolution
-    at = np.argwhere(np.abs(samples.sparse_distance) <= 2 / resolution)
-    return (at.min(0) + at.max(0)) // 2 if len(at) else np.full(3, resolution // 2)
+    near_surface = np.argwhere(np.abs(samples.sparse_distance) <= 2 / resolution)
+    return (near_surface.min(0) + near_surface.max(0)) // 2 if len(near_surface) else np.full(3, resolution // 2)
 
 
 def slice_image(samples: SdfSamples, axis: Axis, vertex: int, size: int = PANEL) -> Image.Image:
-    """The whole box at one sparse plane as `levels` draws it, the lattice's distances interpolated between vertices."""
+    """Draw a slice of the sparse lattice, linearly interpolated.
+
+    Args:
+        samples: Samples of the shape.
+        axis: Axis perpendicular to the slice.
+        vertex: Lattice coordinate of the slice along `axis`.
+        size: Width and height in pixels.
+    """
     resolution = samples.sparse_resolution
     points = slice_points(axis, vertex * (2 / resolution) - 1, size)
-    distance = map_coordinates(samples.sparse_distance, (points.T + 1) * (resolution / 2), order=1, mode="nearest")
+    distance = map_coordinates(samples.sparse_distance, to_lattice_units(points.T, resolution), order=1, mode="nearest")
     distance = distance.astype(np.float64).reshape(size, size)
-    return draw_level_sets(distance, _SPACING, np.abs(distance) <= band_width(samples.resolution, samples.band_voxels))
+    return draw_level_sets(
+        distance, _LEVEL_SPACING, np.abs(distance) <= band_width(samples.resolution, samples.band_voxels)
+    )
 
 
 def near_image(near: NDArray[np.float32], size: int = PANEL) -> Image.Image:
-    """Near samples (M, 4) as points: those outside pale, those inside over them, darker when farther away."""
-    near = near[:: -(-len(near) // _MOST_NEAR) or 1]
-    column, row, depth = _project(near[:, :3].astype(np.float64), size * _FINE)
+    """Draw near samples (M, 4) as points: pale outside samples, then inside samples on top, darker with depth."""
+    near = near[:: -(-len(near) // _MAX_NEAR) or 1]
+    column, row, depth = _project(near[:, :3].astype(np.float64), size * _SUPERSAMPLING)
     inside = near[:, 3] < 0
-    light = np.where(inside, 0.75 + 0.25 * _rank(depth), 0.0)[:, None]
-    colour = np.where(inside[:, None], np.array(INSIDE) * light, np.array(OUTSIDE) * 0.4 + 255 * 0.6)
-    return _splat(column, row, np.where(inside, depth + 10, depth), colour, size, side=3)
+    light = np.where(inside, 0.75 + 0.25 * _normalize_depth(depth), 0.0)[:, None]
+    color = np.where(inside[:, None], np.array(INSIDE) * light, np.array(OUTSIDE) * 0.4 + 255 * 0.6)
+    return _splat(column, row, np.where(inside, depth + 10, depth), color, size, side=3)
 
 
 def surface_image(surface: NDArray[np.float32], area: float, size: int = PANEL) -> Image.Image:
-    """Surface samples (M, 6) as an opaque surface, lit by their normals; red where these look away from the viewer."""
-    column, row, depth = _project(surface[:, :3].astype(np.float64), size * _FINE)
+    """Draw surface samples (M, 6) as an opaque surface, shaded by their normals; red if a normal points away.
+
+    Args:
+        surface: Points and unit normals.
+        area: Surface area, which determines the splat size.
+        size: Width and height in pixels.
+    """
+    column, row, depth = _project(surface[:, :3].astype(np.float64), size * _SUPERSAMPLING)
     right, up, back = _axes()
     normal = surface[:, 3:].astype(np.float64)
     key = back + 0.6 * up - 0.5 * right
     light = 0.3 + 0.5 * (normal @ (key / np.linalg.norm(key))).clip(0, 1) + 0.2 * (0.5 + 0.5 * normal[:, 1])
-    away = normal @ back < 0
-    colour = np.where(away[:, None], _AWAY, np.array([176.0, 209, 248]) * light[:, None]).clip(0, 255)
-    # Splats this much wider than the sample spacing leave few holes to look through.
-    spacing = np.sqrt(area / max(len(surface), 1)) * size * _FINE / 2
+    backfacing = normal @ back < 0
+    color = np.where(backfacing[:, None], _BACKFACING, np.array([176.0, 209, 248]) * light[:, None]).clip(0, 255)
+    # Splats three times as wide as the sample spacing leave few holes.
+    spacing = np.sqrt(area / max(len(surface), 1)) * size * _SUPERSAMPLING / 2
     side = int(np.clip(np.ceil(3 * spacing), 2, 40))
-    # Along outlines the splats of the far side would stand out in front of the near side.
-    return _splat(column, row, depth - away * (2 * side / (size * _FINE)), colour, size, side)
+    # Push splats of the far side back: along silhouettes they would cover the near side.
+    return _splat(column, row, depth - backfacing * (2 * side / (size * _SUPERSAMPLING)), color, size, side)
 
 
 def _axes() -> tuple[Floats, Floats, Floats]:
-    """Unit right, up and towards the viewer, as `latentsdf.rendering.render` looks at things."""
+    """Unit vectors right, up and towards the viewer, for the default view of `latentsdf.rendering.render`."""
     a, e = _AZIMUTH, _ELEVATION
     back = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
     right = np.array([np.cos(a), 0.0, -np.sin(a)])
@@ -104,33 +126,37 @@ def _axes() -> tuple[Floats, Floats, Floats]:
 
 
 def _project(points: Floats, fine: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Pixel column and row (N,) in an image of `fine` pixels that spans [-1, 1], and nearness (N,)."""
+    """Project points (N, 3) orthographically.
+
+    Returns:
+        Pixel columns and rows (N,) in an image of `fine` pixels that spans [-1, 1], and depths (N,), larger if nearer.
+    """
     right, up, back = _axes()
     column = np.floor((points @ right + 1) * fine / 2).astype(np.int64)
     row = np.floor((1 - points @ up) * fine / 2).astype(np.int64)
     return column, row, points @ back
 
 
-def _rank(depth: Floats) -> Floats:
-    """(N,) in 0 to 1, 1 for the nearest."""
+def _normalize_depth(depth: Floats) -> Floats:
+    """Scale depths (N,) to [0, 1], 1 for the nearest."""
     low, high = (depth.min(), depth.max()) if len(depth) else (0.0, 1.0)
     return np.asarray((depth - low) / max(high - low, 1e-9))
 
 
 def _splat(
-    column: NDArray[np.int64], row: NDArray[np.int64], depth: Floats, colour: Floats, size: int, side: int
+    column: NDArray[np.int64], row: NDArray[np.int64], depth: Floats, color: Floats, size: int, side: int
 ) -> Image.Image:
-    """Squares of `side` fine pixels on white, the nearest drawn last."""
-    fine = size * _FINE
+    """Draw squares of `side` supersampled pixels on white, from far to near."""
+    fine = size * _SUPERSAMPLING
     order = np.argsort(depth, kind="stable")
     offset = np.arange(side) - side // 2
     shape = (len(order), side, side)
     rows = np.broadcast_to(row[order, None, None] + offset[:, None], shape).ravel()
     columns = np.broadcast_to(column[order, None, None] + offset, shape).ravel()
-    seen = (rows >= 0) & (rows < fine) & (columns >= 0) & (columns < fine)
+    visible = (rows >= 0) & (rows < fine) & (columns >= 0) & (columns < fine)
     pixels = np.full((fine * fine, 3), 255, np.uint8)
-    values = np.repeat(colour[order].round().astype(np.uint8), side * side, axis=0)
-    pixels[rows[seen] * fine + columns[seen]] = values[seen]
+    values = np.repeat(color[order].round().astype(np.uint8), side * side, axis=0)
+    pixels[rows[visible] * fine + columns[visible]] = values[visible]
     return Image.fromarray(pixels.reshape(fine, fine, 3)).resize((size, size), Image.Resampling.BOX)
 
 
@@ -149,24 +175,24 @@ def _title(pen: ImageDraw.ImageDraw, record: ShapeRecord, width: int) -> None:
 
 def _legend(pen: ImageDraw.ImageDraw, record: ShapeRecord, left: int, top: int) -> None:
     samples, font, line = record.samples, _font(15), 26
-    bar = (255 * distance_colors(np.linspace(-_LIMIT, _LIMIT, PANEL - 40))).round().astype(int)
-    for x, colour in enumerate(bar):
-        pen.line((left + 20 + x, top + line, left + 20 + x, top + line + 18), fill=tuple(colour))
+    bar = (255 * distance_colors(np.linspace(-_MAX_DISTANCE, _MAX_DISTANCE, PANEL - 40))).round().astype(int)
+    for x, color in enumerate(bar):
+        pen.line((left + 20 + x, top + line, left + 20 + x, top + line + 18), fill=tuple(color))
     pen.text((left + PANEL // 2, top), "signed distance", fill="black", font=font, anchor="ma")
-    for value in (-_LIMIT, 0.0, _LIMIT):
-        tick = left + 20 + (value + _LIMIT) / (2 * _LIMIT) * (PANEL - 41)
+    for value in (-_MAX_DISTANCE, 0.0, _MAX_DISTANCE):
+        tick = left + 20 + (value + _MAX_DISTANCE) / (2 * _MAX_DISTANCE) * (PANEL - 41)
         pen.text((tick, top + line + 22), f"{value:+.1f}" if value else "0", fill="black", font=font, anchor="ma")
     width = band_width(samples.resolution, samples.band_voxels)
     items = [
-        (tuple((255 * np.array(BAND_COLOR)).astype(int)), f"tinged red: the band, ±{width:.4f}"),
-        ((0, 0, 0), f"zero set of the sparse lattice; grey: every {_SPACING:g}"),
-        (INSIDE, "near samples inside, drawn over"),
-        (tuple((np.array(OUTSIDE) * 0.4 + 153).astype(int)), "those outside"),
-        (tuple(_AWAY.astype(int)), "surface: normal looks away from the viewer"),
+        (tuple((255 * np.array(BAND_COLOR)).astype(int)), f"red tint: the band, ±{width:.4f}"),
+        ((0, 0, 0), f"zero level set of the sparse lattice; gray: every {_LEVEL_SPACING:g}"),
+        (INSIDE, "near samples inside, drawn on top"),
+        (tuple((np.array(OUTSIDE) * 0.4 + 153).astype(int)), "near samples outside"),
+        (tuple(_BACKFACING.astype(int)), "surface: normal points away from the viewer"),
     ]
-    for number, (colour, text) in enumerate(items):
+    for number, (color, text) in enumerate(items):
         y = top + 90 + number * line
-        pen.rectangle((left + 20, y + 3, left + 34, y + 17), fill=colour, outline=(120, 120, 120))
+        pen.rectangle((left + 20, y + 3, left + 34, y + 17), fill=color, outline=(120, 120, 120))
         pen.text((left + 44, y), text, fill="black", font=font)
     inside = f"{(samples.near[:, 3] < 0).mean():.1%}" if len(samples.near) else "-"
     facts = [

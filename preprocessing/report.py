@@ -1,4 +1,7 @@
-"""What a preprocessing run made, what failed and why, and which shapes of the store deserve a look."""
+"""Report of a preprocessing run: counts, failures, speed, and shapes of the store that need inspection.
+
+Saved in the store as report.json (`Report.as_dict`) and report.md.
+"""
 
 import json
 import os
@@ -20,34 +23,47 @@ from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import StoreError
 
 LOW_CONFIDENCE = 0.975
+"""Shapes with a lower confidence of the sign are listed."""
 THIN = 0.1
+"""Shapes with a larger fraction of thin surface are listed."""
 SHEETS = 0.01
-_NAMED = 10
+"""Shapes with a larger fraction of area in sheets are listed."""
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One shape of the store; `seconds` and `thin` are None where a killed run left no report."""
+    """Statistics of one shape of the store.
+
+    `seconds` and `thin` are None if the run that sampled the shape was killed before it saved its report.
+    """
 
     seconds: float | None
-    """Worker time to load, sample, write and draw it."""
+    """Time to load, sample, draw and write the shape."""
     band_samples: int
+    """Number of band samples."""
     band_bytes: int
+    """Size of the band on disk."""
     stored_bytes: int
+    """Size of the shape on disk."""
     sign: str
+    """Sign method."""
     confidence: float
+    """Confidence of the sign, in [0, 1]."""
     closed: bool
+    """True if the mesh is watertight."""
     thin: float | None
-    """Share of the surface with no inside one cell beneath it."""
+    """Fraction of the surface where the lattice resolves no interior, see `shape.thin_share`."""
     warning: str = ""
+    """Problem that did not fail the shape."""
     sheet: float = 0.0
-    """Share of the area that encloses nothing and was given a thickness."""
+    """Fraction of the area that encloses no volume and was given a thickness."""
 
     @staticmethod
     def of_stored(
         info: ShapeInfo, *, seconds: float | None = None, thin: float | None = None, warning: str = ""
     ) -> "Outcome":
-        """From what the store tells, and what only the worker knows."""
+        """Combine the metadata in the store with the measurements of the worker."""
         return Outcome(
             seconds,
             info.band_samples,
@@ -64,27 +80,40 @@ class Outcome:
 
 @dataclass
 class Report:
-    """Counts and reasons, by shape key. `asked` shapes were selected, `present` were in the store before."""
+    """Report of one run, and statistics of the whole store. Dictionaries have the shape keys as keys."""
 
     store: Path
+    """Folder of the store."""
     config: SamplingConfig
+    """Sampling settings."""
     asked: int
+    """Number of selected shapes."""
     present: int
+    """Number of selected shapes that the store already had."""
     workers: int = 1
+    """Number of workers."""
     previews: Path | None = None
+    """Folder of the previews."""
     made: dict[str, Outcome] = field(default_factory=dict)
+    """Shapes that this run sampled."""
     failed: dict[str, str] = field(default_factory=dict)
+    """Reasons of failures."""
     outdated: dict[str, str] = field(default_factory=dict)
-    """Why shapes that the store held before were to be made again."""
+    """Reasons why shapes that the store had were to be sampled again."""
     interrupted: bool = False
+    """True after Ctrl-C."""
     seconds: float = 0.0
-    """Wall time of the run."""
+    """Wall time of the run in seconds."""
     shapes: dict[str, Outcome] = field(default_factory=dict)
-    """Everything in the store, from this run and earlier ones; filled by `save`."""
+    """All shapes of the store, from this run and earlier ones; filled in by `save`."""
 
     def save(self) -> None:
-        """Write report.json and report.md into the store; StoreError when the disk is full."""
-        self.shapes = self._earlier() | self.made
+        """Collect statistics of the whole store and write report.json and report.md.
+
+        Raises:
+            StoreError: The disk is full.
+        """
+        self.shapes = self._load_previous() | self.made
         store = SampleStore(self.store, self.config)
         keys = store.keys()
         for key in keys:
@@ -95,11 +124,11 @@ class Report:
         pages = {"report.json": json.dumps(self.as_dict(), indent=1), "report.md": self.markdown()}
         with disk_full_as_store_error(self.store):
             for name, text in pages.items():
-                with atomic_write(self.store / name) as aside:
-                    aside.write_text(text, encoding="utf-8")
+                with atomic_write(self.store / name) as temporary:
+                    temporary.write_text(text, encoding="utf-8")
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: this run, then the store. Seconds and bytes; confidences and shares in [0, 1]."""
+        """Convert to a dictionary for JSON: times in seconds, sizes in bytes, fractions in [0, 1]."""
         return {
             "store": str(self.store),
             "settings": asdict(self.config),
@@ -124,11 +153,11 @@ class Report:
         }
 
     def shapes_per_hour(self) -> float | None:
-        """Made in this run over its wall time; None when none was made."""
+        """Throughput of the run; None if no shape was sampled."""
         return round(len(self.made) / self.seconds * 3600, 1) if self.made and self.seconds else None
 
     def seconds_per_shape(self) -> dict[str, Any]:
-        """Mean, 95th percentile and the five slowest by key, of one worker; empty when nothing is known."""
+        """Mean, 95th percentile and five largest times per shape; empty if no times are known."""
         known = {key: shape.seconds for key, shape in self.shapes.items() if shape.seconds is not None}
         if not known:
             return {}
@@ -141,31 +170,31 @@ class Report:
         }
 
     def bytes_per_band_sample(self) -> float | None:
-        """What index and distance of one band vertex take on disk."""
+        """Mean size on disk of one band sample, index and distance; None without band samples."""
         samples = sum(shape.band_samples for shape in self.shapes.values())
         return round(sum(shape.band_bytes for shape in self.shapes.values()) / samples, 3) if samples else None
 
     def low_confidence(self) -> dict[str, float]:
-        """Confidence by key where inside and outside are in doubt, the worst first."""
+        """Confidence of the sign for shapes below `LOW_CONFIDENCE`, by key, lowest first."""
         low = {key: shape.confidence for key, shape in self.shapes.items() if shape.confidence < LOW_CONFIDENCE}
         return dict(sorted(low.items(), key=lambda item: item[1]))
 
     def thin(self) -> dict[str, float]:
-        """Share of thin surface by key where it is large, the worst first."""
+        """Fraction of thin surface for shapes above `THIN`, by key, largest first."""
         thin = {key: shape.thin for key, shape in self.shapes.items() if shape.thin is not None and shape.thin > THIN}
         return dict(sorted(thin.items(), key=lambda item: -item[1]))
 
     def sheets(self) -> dict[str, float]:
-        """Share of the area that became slabs by key where it is more than specks, the largest first."""
+        """Fraction of area in sheets for shapes above `SHEETS`, by key, largest first."""
         sheets = {key: shape.sheet for key, shape in self.shapes.items() if shape.sheet > SHEETS}
         return dict(sorted(sheets.items(), key=lambda item: -item[1]))
 
     def warnings(self) -> list[str]:
-        """What went wrong in this run without costing a shape."""
+        """Problems of this run that did not fail a shape."""
         return [shape.warning for shape in self.made.values() if shape.warning]
 
     def headline(self) -> str:
-        """One sentence."""
+        """Summary of the run in one line."""
         parts = [f"{len(self.made)} made", f"{self.present} already there", f"{len(self.failed)} failed"]
         missing = self.asked - self.present - len(self.made) - len(self.failed)
         if missing:
@@ -173,20 +202,20 @@ class Report:
         return f"{self.asked} shapes: {', '.join(parts)}"
 
     def pace(self) -> str:
-        """How fast this run was; "" when it made nothing."""
+        """Throughput, number of workers and wall time; "" if no shape was sampled."""
         rate, took = self.shapes_per_hour(), timedelta(seconds=round(self.seconds))
         workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
         return "" if rate is None else f"{rate:,.0f} shapes/h with {workers}, {took}"
 
     def markdown(self) -> str:
-        """A page to read in 20 seconds: the run, the store, failures, and shapes to look at."""
+        """Format as Markdown: run, store, failures, and shapes that need inspection."""
         settings, seconds = self.config, self.seconds_per_shape()
         rows = {
             "lattice": f"{settings.resolution}³, band ±{settings.band_voxels:g} cells, "
             f"sparse {settings.sparse_resolution}³, {settings.normalization} normalization",
             "samples": f"{settings.near:,} near (σ {settings.near_std:g}), {settings.uniform:,} uniform, "
             f"{settings.surface:,} on the surface",
-            "speed": self.pace() or "nothing made in this run",
+            "speed": self.pace() or "no shapes made in this run",
         }
         if seconds:
             slowest = ", ".join(f"{key} {value:.1f}" for key, value in seconds["slowest"].items())
@@ -202,45 +231,48 @@ class Report:
         lines = [f"# {self.store.name}", "", self.headline() + ("; interrupted" if self.interrupted else ""), ""]
         lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
         lines += _section("Failed", self.failed.values()) + _section("Warnings", self.warnings())
-        lines += _section("Held before, to be made again", self.outdated.values())
-        lines += self._worst(f"Sign confidence below {LOW_CONFIDENCE}", self.low_confidence(), "{:.3f}")
-        lines += self._worst(f"Thin: more than {THIN:.0%} of the surface without inside beneath", self.thin(), "{:.0%}")
-        lines += self._worst(f"Sheets: more than {SHEETS:.0%} of the area given a thickness", self.sheets(), "{:.0%}")
+        lines += _section("Outdated", self.outdated.values())
+        uncertain = f"Sign confidence below {LOW_CONFIDENCE}"
+        thin = f"Thin: no interior resolved below more than {THIN:.0%} of the surface"
+        sheets = f"Sheets: more than {SHEETS:.0%} of the area given a thickness"
+        lines += self._list_worst(uncertain, self.low_confidence(), "{:.3f}")
+        lines += self._list_worst(thin, self.thin(), "{:.0%}")
+        lines += self._list_worst(sheets, self.sheets(), "{:.0%}")
         return "\n".join(lines)
 
     def show(self) -> None:
-        """Print the outcome, every failure, and where the report is."""
+        """Print the summary, all failures and warnings, and the number of shapes with an uncertain sign."""
         console.print(f"{self.store}: {self.headline()}{f'; {self.pace()}' if self.made else ''}")
         for reason in self.failed.values():
             show_note("skipped", reason)
         for reason in self.warnings():
             show_note("warning", reason)
         for key, reason in self.outdated.items():
-            show_note("made again" if key in self.made else "still as before", reason)
+            show_note("sampled again" if key in self.made else "outdated", reason)
         low = sum(key in self.made for key in self.low_confidence())
         if low:
-            show_note("doubtful sign", f"{low} shapes, named in {self.store / 'report.md'}")
+            show_note("uncertain sign", f"{low} shapes, listed in {self.store / 'report.md'}")
         if self.interrupted:
             console.print("interrupted; run the same command again to continue")
 
-    def _earlier(self) -> dict[str, Outcome]:
-        """What the report of an earlier run tells about its shapes; nothing if there is none that can be read."""
+    def _load_previous(self) -> dict[str, Outcome]:
+        """Load the shape statistics from the report of an earlier run; empty if it is missing or unreadable."""
         try:
             shapes = json.loads((self.store / "report.json").read_text())["shapes"]
             return {key: Outcome(**shape) for key, shape in shapes.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
-    def _worst(self, heading: str, values: Mapping[str, float], form: str) -> list[str]:
-        """The first few by name, linked to their previews; report.json has them all."""
+    def _list_worst(self, heading: str, values: Mapping[str, float], form: str) -> list[str]:
+        """List the first few shapes with links to their previews; report.json has all of them."""
         lines = []
-        for key in list(values)[:_NAMED]:
+        for key in list(values)[:_MAX_LISTED]:
             name = key
             if self.previews is not None and (self.previews / f"{key}.png").is_file():
                 name = f"[{key}](<{os.path.relpath(self.previews, self.store)}/{key}.png>)"
             lines.append(f"{name} {form.format(values[key])}")
-        if len(values) > _NAMED:
-            lines.append(f"{len(values) - _NAMED} more in report.json")
+        if len(values) > _MAX_LISTED:
+            lines.append(f"{len(values) - _MAX_LISTED} more in report.json")
         return _section(f"{heading} ({len(values)})", lines)
 
 

@@ -1,4 +1,4 @@
-"""Which shapes of a run are still to be made: those the store lacks, and those whose source has changed."""
+"""Detection of stored shapes that are outdated, because their source has changed, so that a run can be resumed."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +10,19 @@ from preprocessing.shape import shape_seed
 from preprocessing.sources import Source
 
 
-def outdated(sources: Sequence[Source], store: SampleStore, seed: int) -> dict[str, str]:
-    """Why shapes that the store holds must be made again, by key; files are compared by their SHA-256.
+def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int) -> dict[str, str]:
+    """Compare the stored shapes with their sources, by the SHA-256 of the source.
 
-    Raises StoreError when some were made with another seed: one store has one seed, and the user says which.
+    Args:
+        sources: The shapes of the run; those that the store lacks are ignored.
+        store: The sample store.
+        seed: Seed of the run.
+
+    Returns:
+        For each outdated or damaged shape, by key, the reason why it has to be sampled again.
+
+    Raises:
+        StoreError: Some shapes were sampled with another seed. All shapes of a store must have the same one.
     """
     present = [source for source in sources if source.key in store]
     if not present:
@@ -30,21 +39,21 @@ def outdated(sources: Sequence[Source], store: SampleStore, seed: int) -> dict[s
             advance()
     if other_seed:
         raise StoreError(
-            f"{store.path}: {len(other_seed)} of its shapes were made with another --seed than {seed}, for example "
-            f"{other_seed[0]}; give the seed they were made with, --overwrite to make them again, or another store"
+            f"{store.path}: {len(other_seed)} of its shapes were sampled with another --seed than {seed}, for example "
+            f"{other_seed[0]}; pass the original seed, --overwrite to sample them again, or another store"
         )
     return reasons
 
 
 def _compare(source: Source, store: SampleStore, seed: int) -> tuple[str, bool]:
-    """Why to make the shape again, or "", and whether the store has it with this seed."""
+    """Return the reason to sample a shape again, or "", and whether it was sampled with this seed."""
     try:
         digest, stored_seed = store.provenance(source.key)
     except StoreError:
-        return f"{source.key}: what the store holds is damaged", True
+        return f"{source.key}: the stored shape is damaged", True
     try:
         if source.digest() != digest:
-            return f"{source.key}: {source.name} is not what it was made from any more", True
+            return f"{source.key}: {source.name} has changed since the shape was sampled", True
     except (LatentSDFError, OSError) as error:
-        return f"{source.key}: {source.name} cannot be read any more ({error})", True
+        return f"{source.key}: {source.name} can no longer be read ({error})", True
     return "", stored_seed == shape_seed(source, seed)

@@ -1,4 +1,7 @@
-"""One source -> one record in the store."""
+"""Preprocessing of one shape: load, clean, normalize and sample its mesh, and write the record to the store.
+
+These functions run in worker processes, which must not import torch.
+"""
 
 import hashlib
 import socket
@@ -11,6 +14,7 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeRecord
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.lattice import linear_index, to_lattice_units
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.errors import StoreError
@@ -20,12 +24,15 @@ from preprocessing.sources import Source
 
 
 def shape_seed(source: Source, seed: int) -> int:
-    """The seed of one shape's samples, for the seed of the run."""
+    """Derive the seed of a shape from the seed of the run and the key of the shape."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{source.key}".encode()).digest()[:4], "big")
 
 
 def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecord:
-    """Load, clean, normalize and sample one shape; reproducible from its key and the seed alone."""
+    """Load, clean, normalize and sample one shape.
+
+    The result depends only on the mesh, the settings, the key and the seed.
+    """
     raw = source.load()
     digest = source.digest(raw)
     cleaned, _ = meshes.clean(raw)
@@ -47,15 +54,23 @@ def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecor
 def preprocess(
     source: Source, store_path: Path, config: SamplingConfig, seed: int, previews: Path | None = None
 ) -> Outcome:
-    """Make one record, draw it under `previews`, and write it; what a worker process runs.
+    """Sample one shape and write it to the store: the task of a worker process.
 
-    Raises StoreError when the disk is full, or when this machine does not see the store.
+    Args:
+        source: The shape.
+        store_path: Folder of the store.
+        config: Sampling settings of the store.
+        seed: Seed of the run.
+        previews: Folder for the preview <category>/<id>.png; None for no preview.
+
+    Raises:
+        StoreError: The disk is full, or the store is not visible on this machine.
     """
     start = time.perf_counter()
-    store = _store_here(store_path, config)
+    store = _open_store(store_path, config)
     record = make_record(source, config, seed)
-    # The shape is written last, so that a run that is stopped in between makes up for the picture, too.
-    warning = _draw(record, store_path, previews) if previews is not None else ""
+    # The shape is written last: a run that is interrupted before draws the preview again when it is resumed.
+    warning = _draw_preview(record, store_path, previews) if previews is not None else ""
     store.write(record)
     thin = thin_share(record.samples)
     info = store.info(record.key)
@@ -63,21 +78,29 @@ def preprocess(
 
 
 def thin_share(samples: SdfSamples, points: int = 4096) -> float:
-    """Share of the surface under which the band's lattice has no inside, as for sheets and walls of under a cell.
+    """Fraction of the surface where the lattice resolves no interior, as for sheets and for walls below one cell.
 
-    A vertex next to the point one cell beneath the surface is inside wherever the wall has two cells or more. Judged
-    at up to `points` surface samples; 0 without any.
+    The test is made at the dense lattice vertex nearest to the point one cell below the surface, along the normal. For
+    walls of at least two cells this vertex is inside.
+
+    Args:
+        samples: Samples of the shape, with normals.
+        points: Maximum number of surface samples to test.
+
+    Returns:
+        Fraction in [0, 1]; 0 without surface samples.
     """
     surface = samples.surface[:: -(-len(samples.surface) // points) or 1].astype(np.float64)
-    beneath = surface[:, :3] - surface[:, 3:] * (2 / samples.resolution)
-    cell = np.rint((beneath + 1) * (samples.resolution / 2)).astype(np.int64).clip(0, samples.resolution)
-    linear = np.ravel_multi_index(tuple(cell.T), (samples.resolution + 1,) * 3)
+    below = surface[:, :3] - surface[:, 3:] * (2 / samples.resolution)
+    cell = np.rint(to_lattice_units(below, samples.resolution)).astype(np.int64).clip(0, samples.resolution)
+    linear = linear_index(cell, samples.resolution)
     at = np.searchsorted(samples.band_index, linear).clip(max=len(samples.band_index) - 1)
-    known = samples.band_index[at] == linear
-    return float((samples.band_distance[at[known]] >= 0).mean()) if known.any() else 0.0
+    stored = samples.band_index[at] == linear
+    return float((samples.band_distance[at[stored]] >= 0).mean()) if stored.any() else 0.0
 
 
-def _store_here(path: Path, config: SamplingConfig) -> SampleStore:
+def _open_store(path: Path, config: SamplingConfig) -> SampleStore:
+    """Open the store without reading its attributes; raises StoreError if it does not exist on this machine."""
     if not (path / "zarr.json").is_file():
         raise StoreError(
             f"{path}: a worker on {socket.gethostname()} does not see the store; workers on other machines need it, "
@@ -86,8 +109,8 @@ def _store_here(path: Path, config: SamplingConfig) -> SampleStore:
     return SampleStore(path, config)
 
 
-def _draw(record: ShapeRecord, store: Path, previews: Path) -> str:
-    """Write the preview; what went wrong, or "": no failure here but a full disk may cost the shape."""
+def _draw_preview(record: ShapeRecord, store: Path, previews: Path) -> str:
+    """Write the preview and return "", or a warning: only a full disk is an error that fails the shape."""
     path = previews / f"{record.key}.png"
     try:
         with disk_full_as_store_error(store):

@@ -1,4 +1,4 @@
-"""Where shapes come from: mesh files on disk, frames of D-FAUST, or furniture made in code."""
+"""Sources of shapes: mesh files on disk, frames of D-FAUST registrations, and procedural furniture."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,42 +9,51 @@ import trimesh
 
 from latentsdf.data import dfaust
 from latentsdf.data.furniture import FAMILIES, furniture
-from latentsdf.data.mesh_datasets import Layout, find_frames, find_meshes, matches
+from latentsdf.data.mesh_datasets import Layout, find_frames, find_meshes, matches_pattern
 from latentsdf.geometry import mesh as meshes
 from latentsdf.utils.errors import ConfigError
 
 PROCEDURAL = "procedural"
+"""Value of `--source` for procedural furniture."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One shape to preprocess: a mesh file, a frame of an HDF5 file, or the seed of a procedural family member."""
+    """One shape to preprocess: a mesh file, a frame of a D-FAUST file, or a procedural shape."""
 
     category: str
+    """Category of the shape; the family of a procedural one."""
     id: str
+    """Identifier within the category."""
     path: Path | None = None
+    """The file; None for a procedural shape."""
     seed: int = 0
+    """Seed of a procedural shape."""
 
     @property
     def key(self) -> str:
-        """category/id"""
+        """Key of the shape in the store, category/id."""
         return f"{self.category}/{self.id}"
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """Name of the shape in messages: the file, the file and the frame, or the key."""
         if self.path is None:
             return self.key
         return f"{self.path.name}: {self.id}" if is_registrations(self.path) else self.path.name
 
     def load(self) -> trimesh.Trimesh:
-        """The mesh as it comes."""
+        """Load or generate the mesh, in its original frame."""
         if self.path is None:
             return furniture(self.category, self.seed)
         return dfaust.load_frame(self.path, self.id) if is_registrations(self.path) else meshes.load(self.path)
 
     def digest(self, mesh: trimesh.Trimesh | None = None) -> str:
-        """SHA-256 of the file, or, where it holds many shapes or there is none, of the mesh; give it where at hand."""
+        """Return the SHA-256 of the mesh file, or, for D-FAUST frames and procedural shapes, of the mesh.
+
+        Args:
+            mesh: The mesh, if it is already loaded.
+        """
         if self.path is not None and not is_registrations(self.path):
             with self.path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -53,25 +62,32 @@ class Source:
 
 
 def is_registrations(path: Path) -> bool:
-    """Is this, by its suffix, a file of D-FAUST registrations?"""
+    """Return whether a file has a suffix of D-FAUST registrations."""
     return path.suffix.lower() in dfaust.SUFFIXES
 
 
 def procedural(
     families: Sequence[str] = FAMILIES, *, count: int, first_seed: int = 0, pattern: str = "*"
 ) -> list[Source]:
-    """`count` members of each family, with consecutive seeds, of which a pattern of ids or keys selects.
+    """Select procedural shapes.
 
-    Raises ConfigError for an unknown family, or when nothing is selected.
+    Args:
+        families: Names of furniture families.
+        count: Number of shapes per family, with consecutive seeds.
+        first_seed: Seed of the first shape.
+        pattern: Pattern of ids or of category/id that selects among them, see `mesh_datasets.matches_pattern`.
+
+    Raises:
+        ConfigError: A family is unknown, or no shape is selected.
     """
     unknown = sorted(set(families) - set(FAMILIES))
     if unknown:
         raise ConfigError(f"no procedural family '{unknown[0]}'; there are {', '.join(FAMILIES)}")
     seeds = range(first_seed, first_seed + count)
-    made = [Source(family, f"{family}_{seed:04d}", seed=seed) for family in families for seed in seeds]
-    chosen = [source for source in made if matches(source.category, source.id, pattern)]
+    candidates = [Source(family, f"{family}_{seed:04d}", seed=seed) for family in families for seed in seeds]
+    chosen = [source for source in candidates if matches_pattern(source.category, source.id, pattern)]
     if not chosen:
-        raise ConfigError(f"no shape selected out of {len(made)} procedural ones; see --count and --glob")
+        raise ConfigError(f"no shape selected out of {len(candidates)} procedural ones; see --count and --glob")
     return chosen
 
 
@@ -84,7 +100,10 @@ def files(
     split: Path | None = None,
     pattern: str = "*",
 ) -> list[Source]:
-    """Mesh files under a folder, or frames of a D-FAUST file; see `latentsdf.data.mesh_datasets`."""
+    """Select mesh files of a folder, or frames of a D-FAUST file.
+
+    Arguments and errors are those of `find_meshes` and `find_frames` in `latentsdf.data.mesh_datasets`.
+    """
     if is_registrations(root):
         found = find_frames(root, step=step, categories=categories, split=split, pattern=pattern)
     else:

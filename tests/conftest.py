@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+import trimesh
 from helpers import REAL_DATA, SMALL_SAMPLING, small_config
 
 
@@ -33,4 +36,16 @@ def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
     path = tmp_path_factory.mktemp("spaces") / "tables"
     train(store_path, path, small_config())
+    return path
+
+
+@pytest.fixture
+def registrations(tmp_path: Path) -> Path:
+    """D-FAUST file with two sequences of a growing box, of 25 and 3 frames."""
+    box = trimesh.creation.box((1, 2, 3))
+    path = tmp_path / "registrations_f.hdf5"
+    with h5py.File(path, "w") as file:
+        file["faces"] = box.faces.astype(np.uint32)
+        for name, count in {"50002_jumping_jacks": 25, "50004_punching": 3}.items():
+            file[name] = box.vertices[:, :, None] * (1 + np.arange(count)) + 5
     return path

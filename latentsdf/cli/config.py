@@ -5,10 +5,9 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from latentsdf.cli import interim as loader
 from latentsdf.cli.arg_types import UNSET
 from latentsdf.cli.parser import Command, command
-from latentsdf.cli.settings import load_config, print_config
+from latentsdf.cli.settings import print_config
 
 
 @command
@@ -29,12 +28,12 @@ class Config(Command):
 
     def run(self) -> dict[str, Any] | None:
         """Print the names of the presets, or one preset."""
-        from latentsdf.config import training
+        from latentsdf.config import loader, training
 
         if self.name is not None:
-            config = load_config(training.Config, self.name)
+            config = loader.load(training.Config, loader.find_preset(self.name))
             if self.json:
-                return _plain(config)
+                return loader.to_dict(config)
             print_config(config)
             return None
         names = loader.preset_names()
@@ -42,9 +41,3 @@ class Config(Command):
             return {"presets": names}
         sys.stdout.write("".join(f"{name}\n" for name in names))
         return None
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    import dataclasses
-
-    return dataclasses.asdict(config)

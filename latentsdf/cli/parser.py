@@ -19,7 +19,7 @@ from tyro import _errors  # Error events; private, hence tyro's upper bound in p
 from tyro.constructors import PrimitiveConstructorSpec
 
 from latentsdf.cli import spelling
-from latentsdf.cli.interim import field_docs
+from latentsdf.config.describe import attribute_docs
 from latentsdf.utils.console import show_error
 from latentsdf.utils.errors import ConfigError
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def command(cls: type[T]) -> type[T]:
     """Make a frozen keyword-only dataclass whose attribute docstrings are the help of its fields."""
-    texts = field_docs(cls)
+    texts = attribute_docs(cls)
     for name, kind in list(cls.__annotations__.items()):
         if name not in texts or getattr(kind, "__origin__", None) is ClassVar:
             continue
@@ -72,6 +72,11 @@ class Command:
         return 0
 
     @classmethod
+    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:  # noqa: ARG003
+        """Present flags and words of a setting of an earlier version; None if the flag is not an old one."""
+        return None
+
+    @classmethod
     def defaults(cls: type[C], words: Sequence[str]) -> C | None:  # noqa: ARG003
         """An instance with the defaults for `--help` and `--print-config`, or None for those of the class.
 
@@ -91,7 +96,7 @@ def parse(command: type[C], words: Sequence[str], prog: str) -> C:
         ConfigError: For an argument that the command does not have.
     """
     flags = flags_of(command)
-    words = spelling.modernize(words, command.renamed, flags)
+    words = spelling.modernize(words, command.renamed, flags, command.modern_setting)
     default = command.defaults(words) if asks_help(words) or "--print-config" in words else None
     given: dict[str, Any] = {} if default is None else {"default": default}
     try:

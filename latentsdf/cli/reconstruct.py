@@ -1,10 +1,9 @@
 """`latentsdf reconstruct`: one signed distance field from one point cloud, without a shape space."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -15,37 +14,29 @@ from latentsdf.cli.parser import asks_help, command
 from latentsdf.cli.settings import (
     TOP_LEVEL,
     given_settings,
-    load_config,
+    modern_setting,
     print_config,
     settings_type,
     with_defaults,
     with_settings,
 )
+from latentsdf.config.loader import load
 from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.output_folders import require_writable_output
 
-_WRITTEN = (
-    "field.json",
-    "field.safetensors",
-    "config.yaml",
-    "mesh.ply",
-    *(f"slice_{axis}.png" for axis in "xyz"),
-    "slice.png",
-    "phase.png",
-    "steps.png",
-    "contours.json",
-    "report.json",
-)
 _UNFINISHED = "unfinished.pt"
 _UNLIMITED_STEPS = 10_000_000
-_OWN = ("method", "steps", "minutes", "seed")
 
 if TYPE_CHECKING:
+    import trimesh
+
+    from latentsdf.reconstruction.planar import PlanarTruth
+
     FieldSettings = Any
 else:
-    FieldSettings = settings_type(ReconstructConfig, without=_OWN)
+    FieldSettings = settings_type(ReconstructConfig, without=("method",))
 
 
 @command
@@ -77,19 +68,24 @@ class Reconstruct(OnDevice):
     resume: bool = False
     """Continue the stopped run in --out."""
     steps: Annotated[int | None, whole(), UNSET] = None
-    """Number of optimization steps."""
+    """Number of optimization steps (--train.steps)."""
     minutes: Annotated[float | None, positive(), UNSET] = None
-    """Time budget of the optimization."""
+    """Time budget of the optimization (--train.minutes)."""
     resolution: Annotated[int, cells_per_axis()] = 256
     """Cells per axis of the mesh."""
     truth: OptionalPath = None
     """Report the accuracy against the shape that the points were sampled from: a closed mesh, or in 2D an .npz with
     sdf_grid, grid_axis and surface_points."""
     seed: Annotated[int, whole(0)] = 0
-    """Seed of initialization and sampling."""
+    """Seed of initialization and sampling (--train.seed)."""
     print_config: bool = False
     """Print the resulting configuration as YAML with the meaning of every setting, and exit."""
     settings: Annotated[FieldSettings, TOP_LEVEL] = field(default_factory=FieldSettings)
+
+    @classmethod
+    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+        """A setting of an earlier version by its present name."""
+        return modern_setting(ReconstructConfig, flag, words)
 
     @classmethod
     def defaults(cls, words: Sequence[str]) -> "Reconstruct":
@@ -98,7 +94,7 @@ class Reconstruct(OnDevice):
 
         name, method = spelling.option(words, "--config"), spelling.option(words, "--method")
         if name is not None:
-            config = load_config(ReconstructConfig, name)
+            config = load(ReconstructConfig, name)
         else:
             config = preset(method or "latentsdf", 3, "--paper" in words)
         missing = tyro.MISSING if asks_help(words) else Path()
@@ -112,56 +108,27 @@ class Reconstruct(OnDevice):
             return None
         from latentsdf.geometry import mesh as meshes
         from latentsdf.geometry.pointcloud.io import load_points
-        from latentsdf.reconstruction.measure import measure
-        from latentsdf.reconstruction.planar import load_truth, measure_planar
-        from latentsdf.reconstruction.plots import level_sets, phase
+        from latentsdf.reconstruction.planar import load_truth
         from latentsdf.reconstruction.reconstruct import reconstruct
-        from latentsdf.rendering.level_sets import Axis
-        from latentsdf.rendering.render import tracing_cost
+        from latentsdf.reconstruction.report import remove_results, write_results
 
         points = load_points(self.points)
         config = self.configuration(2 if points.shape[1] == 2 else 3)
         if points.shape[1] == 6 and not any(config.loss.normals):
             show_note("normals", f"{self.points} has some, which '{config.method}' makes no use of")
-        solid, planar = None, None
-        if self.truth is not None and points.shape[1] == 2:
-            planar = load_truth(self.truth)
-        elif self.truth is not None:
-            solid = meshes.load(self.truth)
+        truth: trimesh.Trimesh | PlanarTruth | None = None
+        if self.truth is not None:
+            truth = load_truth(self.truth) if points.shape[1] == 2 else meshes.load(self.truth)
         self._require_free()
         require_folder(self.out)
         unfinished = self.out / _UNFINISHED
         if not self.resume:
             unfinished.unlink(missing_ok=True)
-        result = reconstruct(points, config=config, device=self.device, unfinished=unfinished)
-        for name in _WRITTEN:
-            # Of another dimension or without a surface the new result has not all of these files.
-            (self.out / name).unlink(missing_ok=True)
+        result = reconstruct(points, config=config, device=self.device, checkpoint=unfinished)
+        remove_results(self.out)
         result.save(self.out)
         unfinished.unlink(missing_ok=True)
-        report: dict[str, Any] = {"points": str(self.points), "method": config.method, "last": result.history[-1:]}
-        if result.phase_field is not None:
-            phase(result).save(self.out / "phase.png")
-        try:
-            # What a failed fit is looked at by comes before what needs a surface.
-            if result.dim == 3:
-                for axis in get_args(Axis):
-                    level_sets(result, axis=axis).save(self.out / f"slice_{axis}.png")
-                cost = tracing_cost(result.in_model_space, device=result.device)
-                cost.picture.save(self.out / "steps.png")
-                report["tracing"] = {"mean": cost.mean, "p95": cost.p95, "unfinished": cost.unfinished}
-                mesh = result.mesh(self.resolution)
-                meshes.save(mesh, self.out / "mesh.ply")
-                if solid is not None:
-                    report["accuracy"] = measure(result, mesh, solid).as_dict()
-            else:
-                level_sets(result).save(self.out / "slice.png")
-                lines = result.contours(4 * self.resolution)
-                (self.out / "contours.json").write_text(json.dumps([line.tolist() for line in lines]))
-                if planar is not None:
-                    report["accuracy"] = measure_planar(result, planar).as_dict()
-        finally:
-            (self.out / "report.json").write_text(json.dumps(report, indent=1))
+        report = write_results(result, self.out, resolution=self.resolution, truth=truth, source=str(self.points))
         console.print(f"{self.out}: {config.method}, {result.history[-1]['step']:,} steps")
         return report
 
@@ -179,7 +146,7 @@ class Reconstruct(OnDevice):
         if self.config is not None:
             if self.method is not None or self.paper:
                 raise ConfigError("--config says everything; leave --method and --paper out")
-            base = load_config(ReconstructConfig, str(self.config))
+            base = load(ReconstructConfig, self.config)
         else:
             base = preset(self.method or "latentsdf", dim, self.paper)
         given = given_settings(self.settings, ReconstructConfig)
@@ -188,11 +155,11 @@ class Reconstruct(OnDevice):
         if unused:
             raise ConfigError(f"'{base.method}' makes no use of {' and '.join(unused)}; leave it out")
         if self.config is None or self.seed:
-            given["seed"] = self.seed
+            given["train.seed"] = self.seed
         shortcuts = {"minutes": self.minutes, "steps": self.steps}
-        given |= {name: value for name, value in shortcuts.items() if value is not None}
+        given |= {f"train.{name}": value for name, value in shortcuts.items() if value is not None}
         if self.minutes is not None and self.steps is None:
-            given.setdefault("steps", _UNLIMITED_STEPS)
+            given.setdefault("train.steps", _UNLIMITED_STEPS)
         config: ReconstructConfig = with_settings(base, given)
         return config
 

@@ -7,21 +7,19 @@ checks all values at once.
 """
 
 import dataclasses
+import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import tyro
 import yaml
 from tyro.constructors import PrimitiveConstructorSpec
 
-from latentsdf.cli import interim as describe
-from latentsdf.cli import interim as presets
-from latentsdf.config import loader
+from latentsdf.config import describe, loader
+from latentsdf.config.migration import migrate
 from latentsdf.utils.errors import ConfigError
-
-C = TypeVar("C")
 
 TOP_LEVEL = tyro.conf.arg(name="")
 """Marks the settings field of a command: its sections become flags without a prefix."""
@@ -40,15 +38,20 @@ def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
         config: A configuration dataclass; its attribute docstrings become the help.
         without: Top-level settings for which the command has arguments of its own.
     """
+    texts = {setting.name: setting.doc for setting in describe.settings(config())}
+    return _settings_type(config, texts, without, "")
+
+
+def _settings_type(config: type, texts: Mapping[str, str], without: Sequence[str], prefix: str) -> type:
     hints = typing.get_type_hints(config)
-    help_texts = describe.field_docs(config)
     fields: list[Any] = []
     for field in dataclasses.fields(config):
-        kind = hints[field.name]
-        if field.name in without:
+        kind, name = hints[field.name], f"{prefix}{field.name}"
+        if name in without:
             continue
         if dataclasses.is_dataclass(kind):
-            section = settings_type(typing.cast(type, kind))
+            section = _settings_type(typing.cast(type, kind), texts, without, f"{name}.")
+            section.__doc__ = texts[name]
             fields.append((field.name, section, dataclasses.field(default_factory=section)))
             continue
         rule = PrimitiveConstructorSpec(
@@ -59,11 +62,9 @@ def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
             str_from_instance=list,
             choices=typing.get_args(kind) if typing.get_origin(kind) is Literal else None,
         )
-        words = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=help_texts.get(field.name, ""))]
+        words = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=texts[name])]
         fields.append((field.name, words, dataclasses.field(default=_Default())))
-    built = dataclasses.make_dataclass(f"{config.__name__}Settings", fields, frozen=True)
-    built.__doc__ = (config.__doc__ or "").splitlines()[0]
-    return built
+    return dataclasses.make_dataclass(f"{config.__name__}Settings", fields, frozen=True)
 
 
 def with_defaults(settings: type, config: Any) -> Any:
@@ -100,9 +101,28 @@ def given_settings(settings: Any, config: type, prefix: str = "") -> dict[str, A
     return given
 
 
-def load_config(config: type[C], name: str) -> C:
-    """The configuration in a preset or a YAML file."""
-    return loader.load(config, presets.find_preset(name))
+def modern_setting(config: type, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+    """A setting of an earlier version by its present name.
+
+    Args:
+        config: The configuration dataclass.
+        flag: Flag of the setting, such as `--loss.divergence`.
+        words: The words that follow it; the first one is its value.
+
+    Returns:
+        Present flags and their words, nothing for a setting that was removed; None if the flag is not an old one.
+    """
+    name = flag[2:].replace("-", "_")
+    if not words:
+        return None
+    values: Any = _value(name, words[0])
+    for key in reversed(name.split(".")):
+        values = {key: values}
+    present = dict(_flat(migrate(config, values)))
+    if name in present:
+        return None
+    rest = list(words[1:])
+    return {f"--{key.replace('_', '-')}": [*_words(value), *rest] for key, value in present.items()}
 
 
 def with_settings(base: Any, given: dict[str, Any]) -> Any:
@@ -111,14 +131,20 @@ def with_settings(base: Any, given: dict[str, Any]) -> Any:
     Raises:
         ConfigError: For a value that the configuration does not accept.
     """
-    return loader.from_dict(type(base), loader.merge(dataclasses.asdict(base), given), "command line")
+    return loader.from_dict(type(base), loader.merge(loader.to_dict(base), given), "command line")
 
 
 def print_config(config: Any) -> None:
     """Print a configuration as YAML with the meaning of every setting."""
-    import sys
+    sys.stdout.write(describe.describe(config))
 
-    sys.stdout.write(describe.commented_yaml(config))
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _metavar(kind: Any) -> str:
@@ -131,7 +157,7 @@ def _metavar(kind: Any) -> str:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return tuple(word for one in value for word in _words(one))
     if isinstance(value, bool):
         return (str(value).lower(),)

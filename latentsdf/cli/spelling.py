@@ -1,6 +1,6 @@
 """Command lines of earlier versions, rewritten to the present spelling with a note on standard error."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from latentsdf.utils.console import show_note
@@ -15,26 +15,34 @@ class _Group(NamedTuple):
     values: list[str]
 
 
-def modernize(words: Sequence[str], renamed: Mapping[str, str], flags: Mapping[str, bool]) -> list[str]:
+Migrate = Callable[[str, Sequence[str]], dict[str, list[str]] | None]
+"""Returns the present flags and words of an old setting with its words, or None."""
+
+
+def modernize(
+    words: Sequence[str],
+    renamed: Mapping[str, str],
+    flags: Mapping[str, bool],
+    migrate: Migrate = lambda _flag, _words: None,
+) -> list[str]:
     """Rewrite renamed flags and underscores, and join the values of a repeated flag that takes several.
 
     Args:
         words: The command line without the command's name.
         renamed: Flags of earlier versions and their present names.
         flags: Flags of the command, and whether each takes several values.
+        migrate: Rewrites settings of earlier versions that are not in `renamed`.
 
     Returns:
         The command line to parse.
     """
     groups: list[_Group] = []
     joined: dict[str, int] = {}
-    for group in _groups(words):
-        flag = group.flag if group.flag in flags else _present_name(group.flag, renamed)
-        if flag != group.flag:
-            show_note("note", f"{group.flag} is now {flag}")
+    for group in _present_groups(words, renamed, flags, migrate):
+        flag = group.flag
         first = next((one for one in groups if one.flag == flag), None)
         if first is None or not flags.get(flag):
-            groups.append(group._replace(flag=flag))
+            groups.append(group)
             continue
         # Behind the first value, because positional arguments may follow the values of the first occurrence.
         place = joined.setdefault(flag, min(1, len(first.values)))
@@ -49,6 +57,23 @@ def modernize(words: Sequence[str], renamed: Mapping[str, str], flags: Mapping[s
 def option(words: Sequence[str], flag: str) -> str | None:
     """The value given to a flag that takes one, or None."""
     return next((group.values[0] for group in _groups(words) if group.flag == flag and group.values), None)
+
+
+def _present_groups(
+    words: Sequence[str], renamed: Mapping[str, str], flags: Mapping[str, bool], migrate: Migrate
+) -> Iterator[_Group]:
+    for group in _groups(words):
+        flag = group.flag if group.flag in flags or not group.flag else _present_name(group.flag, renamed)
+        migrated = migrate(flag, group.values) if flag and flag not in flags else None
+        if migrated is not None:
+            show_note("note", f"{group.flag} is now {' and '.join(migrated) or 'a constant'}")
+            yield from (_Group(present, False, values) for present, values in migrated.items())
+            if not migrated:
+                yield _Group("", False, group.values[1:])
+            continue
+        if flag != group.flag:
+            show_note("note", f"{group.flag} is now {flag}")
+        yield group._replace(flag=flag)
 
 
 def _present_name(flag: str, renamed: Mapping[str, str]) -> str:

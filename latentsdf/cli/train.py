@@ -1,6 +1,6 @@
 """`latentsdf train`: train a shape space."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -14,12 +14,13 @@ from latentsdf.cli.parser import asks_help, command
 from latentsdf.cli.settings import (
     TOP_LEVEL,
     given_settings,
-    load_config,
+    modern_setting,
     print_config,
     settings_type,
     with_defaults,
     with_settings,
 )
+from latentsdf.config.loader import find_preset, load
 from latentsdf.config.training import Config
 from latentsdf.utils.errors import ConfigError
 
@@ -46,6 +47,11 @@ class Train(OnDevice):
         "latentsdf train --config compact_sdf_cpu --loss.heat-lambda 4 0.2 4 30 --print-config",
     )
 
+    # Migration merges these settings with the weights of their terms, which the command line need not give.
+    renamed: ClassVar[Mapping[str, str]] = {
+        f"--loss.{term}-branch": "--loss.regularizer-branch" for term in ("eikonal", "heat", "divergence", "lipschitz")
+    }
+
     data: Path
     """Sample store written by latentsdf-preprocess."""
     out: Path
@@ -71,10 +77,15 @@ class Train(OnDevice):
     settings: Annotated[TrainSettings, TOP_LEVEL] = field(default_factory=TrainSettings)
 
     @classmethod
+    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+        """A setting of an earlier version by its present name."""
+        return modern_setting(Config, flag, words)
+
+    @classmethod
     def defaults(cls, words: Sequence[str]) -> "Train":
         """Settings of the preset --config."""
         name = spelling.option(words, "--config")
-        config = Config() if name is None else load_config(Config, name)
+        config = Config() if name is None else load(Config, find_preset(name))
         missing = tyro.MISSING if asks_help(words) else Path()
         return cls(data=missing, out=missing, settings=with_defaults(TrainSettings, config))
 
@@ -120,13 +131,13 @@ class Train(OnDevice):
         if self.minutes is not None and self.steps is None:
             given.setdefault("train.steps", _UNLIMITED_STEPS)
         if self.config is not None:
-            return with_settings(load_config(Config, self.config), given)
+            return with_settings(load(Config, find_preset(self.config)), given)
         if self.extend is None and not self.resume:
             return with_settings(Config(), given)
-        from latentsdf.training.checkpoint import load_config as load_trained
+        from latentsdf.training.checkpoint import load_config
 
         if self.extend is None:
-            return with_settings(load_trained(self.out), given)
+            return with_settings(load_config(self.out), given)
         # The budget of the space's own training is spent.
         budget = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS}
-        return with_settings(load_trained(self.extend), budget | given)
+        return with_settings(load_config(self.extend), budget | given)

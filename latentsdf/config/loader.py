@@ -1,24 +1,49 @@
-"""YAML and dictionaries to the frozen dataclasses of `config`, strict about names and types (jsonargparse does it)."""
+"""Reads configurations from YAML and dictionaries, finds the presets shipped with the package, and writes YAML."""
 
 import dataclasses
 import difflib
 import re
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import is_pydantic_dataclass
 
+from latentsdf.config.migration import migrate
+from latentsdf.config.validated import describe_error
 from latentsdf.utils.errors import ConfigError
 
 T = TypeVar("T")
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+# The exponent form that YAML 1.1 reads as text, such as 1e-3.
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
 
 def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None) -> T:
-    """Read a YAML file that lists what differs from the defaults; `overrides` are dotted keys and their values."""
+    """Read a YAML file that lists the settings that differ from the defaults.
+
+    Args:
+        cls: A configuration dataclass, such as `Config`.
+        path: The YAML file. Files written by latentsdf 0.1 are migrated.
+        overrides: Dotted keys and values that replace those of the file, such as `{"train.steps": 100}`.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigError: The file is not YAML, or a key or value is not valid; the message names the file and the key.
+    """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such configuration file; the ones we ship are in configs/")
+        raise FileNotFoundError(
+            f"{path}: no such configuration file; presets are named without a suffix: {', '.join(preset_names())}"
+        )
     try:
         values = yaml.safe_load(path.read_text()) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -29,11 +54,12 @@ def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None
 
 
 def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """A copy of nested values with dotted overrides applied, for example {'train.steps': 100}.
+    """Return a copy of nested values with dotted overrides applied, for example `{"train.steps": 100}`.
 
-    Raises ConfigError for a dot after a key that is no section.
+    Raises:
+        ConfigError: A dot follows a key that is not a section.
     """
-    # A section left empty in YAML is None; it changes nothing.
+    # An empty section of a YAML file is None.
     values = {k: merge(v, {}) if isinstance(v, dict) else v for k, v in values.items() if v is not None}
     for name, value in overrides.items():
         *sections, key = name.split(".")
@@ -47,72 +73,135 @@ def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
-    """Build a configuration; raises ConfigError naming the source, the key, and what was expected."""
-    values = merge(values, {})
-    known = _known_keys(cls)
-    for name in _flatten(values):
+    """Build a configuration from nested values; settings that are left out have their defaults.
+
+    Args:
+        cls: A configuration dataclass.
+        values: Nested dictionaries, of this version or of latentsdf 0.1.
+        source: File or other origin of the values, for error messages.
+
+    Raises:
+        ConfigError: A key or value is not valid; the message has the source, the key, what is expected, and what came.
+    """
+    try:
+        values = migrate(cls, merge(values, {}))
+        _require_known(cls, values)
+        complete = _with_defaults(cls, values)
+        build: Any = cls if is_pydantic_dataclass(cls) else partial(_from_standard_dataclass, cls)
+        return cast(T, build(**complete))
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def _from_standard_dataclass(cls: Any, **values: Any) -> Any:
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(describe_error(one) for one in error.errors())) from None
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a configuration as nested dictionaries of plain values, constant schedules as one number."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            value = to_dict(value)
+        elif isinstance(value, tuple):
+            value = value[0] if len(value) == 1 else list(value)
+        values[field.name] = value
+    return values
+
+
+def to_yaml(config: Any) -> str:
+    """Return a configuration as YAML that `load` reads."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False)
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets for `latentsdf train --config NAME`, sorted."""
+    return sorted(path.stem for path in _preset_folder().glob("*.yaml"))
+
+
+def find_preset(name_or_path: Path | str) -> Path:
+    """Return the YAML file of a preset, or the path that was given.
+
+    A word without a suffix and without a path separator is always the name of a preset, anything else a path.
+
+    Raises:
+        ConfigError: There is no preset of this name.
+    """
+    path = Path(name_or_path)
+    if path.suffix or len(path.parts) != 1 or str(name_or_path) != path.name:
+        return path
+    preset = _preset_folder() / f"{path.name}.yaml"
+    if not preset.is_file():
+        names = preset_names()
+        close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
+        guess = f"did you mean '{close[0]}'? " if close else ""
+        raise ConfigError(
+            f"unknown preset '{path.name}'; {guess}Presets: {', '.join(names)}. The path of a file has a suffix or a "
+            f"separator, such as ./{path.name}"
+        )
+    return preset
+
+
+def _preset_folder() -> Path:
+    """`latentsdf/presets` of a wheel, or `configs` of a source checkout."""
+    shipped = _PACKAGE / "presets"
+    return shipped if shipped.is_dir() else _PACKAGE.parent / "configs"
+
+
+def _require_known(cls: type, values: dict[str, Any]) -> None:
+    known = list(_keys_of(cls))
+    for name in _keys_in(cls, values):
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            raise ConfigError(f"{source}: unknown key '{name}'" + (f"; did you mean '{close[0]}'?" if close else ""))
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--settings", type=cls)
-    try:
-        parsed = parser.parse_object({"settings": _in_lists(cls, values)}, env=False)
-    except ArgumentError as error:
-        raise ConfigError(f"{source}: {_reason(error)}") from error
-    settings: T = parser.instantiate(parsed)["settings"]
-    return settings
+            raise ConfigError(f"unknown key '{name}'" + (f"; did you mean '{close[0]}'?" if close else ""))
 
 
-_TYPES = {
-    "float": "a number",
-    "int": "a whole number",
-    "str": "a text",
-    "bool": "true or false",
-    "tuple": "a list of numbers, such as '[1.0, 0.5]'",
-}
-
-
-def _reason(error: ArgumentError) -> str:
-    """The parser's message in one line and in words: the key, what was expected, what came."""
-    text = " ".join(str(error).replace("settings.", "").split())
-    found = re.fullmatch(r'Parser key "(.+)": Expected an? (.+)\. Got value: (.*)', text)
-    if found is None:
-        return text
-    key, expected, value = found.groups()
-    kind = re.fullmatch(r"<class '(\w+)'>", expected)
-    choices = re.fullmatch(r"typing\.Literal\[(.+)\]", expected)
-    if kind is not None:
-        expected = _TYPES.get(kind[1], kind[1])
-    elif choices is not None:
-        expected = f"one of {choices[1]}"
-    return f"{key}: expected {expected}, got {value}"
-
-
-def _in_lists(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    """The values, a number where several can be given as a list of one: a schedule that is constant."""
-    listed = dict(values)
+def _keys_of(cls: type, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all sections and settings of a configuration dataclass."""
     for field in dataclasses.fields(cls):
-        value = values.get(field.name)
-        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type) and isinstance(value, dict):
-            listed[field.name] = _in_lists(field.type, value)
-        elif field.type == tuple[float, ...] and type(value) in (int, float):
-            listed[field.name] = [value]
-    return listed
+        section = _section(field)
+        yield f"{prefix}{field.name}"
+        if section is not None:
+            yield from _keys_of(section, f"{prefix}{field.name}.")
 
 
-def _known_keys(cls: type, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for field in dataclasses.fields(cls):
-        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            keys += _known_keys(field.type, f"{prefix}{field.name}.")
-        else:
-            keys.append(f"{prefix}{field.name}")
-    return keys
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> list[str]:
-    names: list[str] = []
+def _keys_in(cls: type, values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of nested values. A value given for a whole section is left to the validation of types."""
+    sections = {field.name: _section(field) for field in dataclasses.fields(cls)}
     for name, value in values.items():
-        names += _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else [f"{prefix}{name}"]
-    return names
+        section = sections.get(name)
+        if section is None:
+            yield f"{prefix}{name}"
+        elif isinstance(value, dict):
+            yield from _keys_in(section, value, f"{prefix}{name}.")
+
+
+def _with_defaults(cls: type, values: dict[str, Any], default: Any = None) -> dict[str, Any]:
+    """The values, completed by those of `default`: a section's defaults are those of the class that contains it."""
+    default = cls() if default is None else default
+    complete: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        section, own = _section(field), getattr(default, field.name)
+        if field.name not in values:
+            complete[field.name] = own
+        elif section is not None and isinstance(values[field.name], dict):
+            complete[field.name] = _with_defaults(section, values[field.name], own)
+        else:
+            value = _as_number(values[field.name])
+            complete[field.name] = (value,) if isinstance(own, tuple) and type(value) in (int, float) else value
+    return complete
+
+
+def _as_number(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_number(part) for part in value]
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+def _section(field: "dataclasses.Field[Any]") -> type | None:
+    """The dataclass of a section, or None for a setting."""
+    return field.type if isinstance(field.type, type) and dataclasses.is_dataclass(field.type) else None

@@ -1,10 +1,13 @@
 """Settings of the dual-branch model.
 
-Lengths are in model space, the box [-1, 1]^3, unless a field says voxels.
+Notation: x is a point in model space, the box [-1, 1]^3; z the latent code of a shape; s the signed distance, negative
+inside. Lengths are in model space unless a setting is in cells.
 """
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from latentsdf.config.validated import Flag, NonNegativeInt, PositiveFloat, PositiveInt, config_dataclass
+from latentsdf.utils.errors import ConfigError
 
 Branch = Literal["general", "overfit"]
 Activation = Literal["relu", "softplus"]
@@ -12,49 +15,70 @@ Conditioning = Literal["concat", "film", "hyper"]
 Recipe = Literal["latentsdf", "compact_sdf", "deepsdf", "igr"]
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class BranchConfig:
-    """One multilayer perceptron from a point and a code to a signed distance."""
+    """One multilayer perceptron, from a point and a code to a signed distance or a displacement."""
 
-    width: int = 64
-    depth: int = 4
-    """Hidden layers."""
-    skip: int = 0
-    """Feed the input again into this hidden layer (counted from 1); 0 for none."""
+    width: NonNegativeInt = 64
+    """Units per hidden layer. 0 removes the network where it is optional."""
+    depth: NonNegativeInt = 4
+    """Number of hidden layers."""
+    skip: NonNegativeInt = 0
+    """Hidden layer (counted from 1) that receives the network's input again; 0 for none."""
     activation: Activation = "relu"
+    """Activation of the hidden layers. Losses with second derivatives need `softplus`."""
     conditioning: Conditioning = "hyper"
-    """`concat` feeds the code to the first and the skip layer, `film` scales and shifts features by it, with `hyper`
-    every weight is affine in it."""
-    frequencies: int = 2
-    """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none. Many leave ripples on unseen shapes."""
+    """How the network depends on the code. `concat`: the code is an input of the first and the skip layer. `film`: the
+    code scales and shifts the features of each layer. `hyper`: every weight is an affine function of the code."""
+    frequencies: NonNegativeInt = 2
+    """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none. High octaves leave ripples on unseen
+    shapes."""
     recipe: Recipe = "latentsdf"
-    """Whose layers: `compact_sdf` has its initialization and feeds points twice, `deepsdf` weight normalization,
-    dropout, a narrow layer before the skip and tanh at the end, `igr` a narrow layer, a scaled skip and a sphere at the
-    start (METHODS 1 to 3). The published ones go with `concat`."""
+    """Layers and initialization. `compact_sdf`: its initialization, and the point is fed beside its encoding.
+    `deepsdf`: weight normalization, dropout, a narrow layer before the skip and tanh at the output. `igr`: a narrow
+    layer, a scaled skip, and a sphere at the start. The last three need conditioning `concat`."""
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class GridConfig:
-    """The feature grid all shapes share."""
+    """Feature grid shared by all shapes."""
 
-    resolution: int = 128
+    resolution: PositiveInt = 128
     """Cells per axis; the grid has (resolution + 1)^3 vertices."""
-    channels: int = 16
+    channels: PositiveInt = 16
+    """Features per vertex."""
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class ModelConfig:
-    """The dual-branch model."""
+    """Dual-branch model."""
 
-    code_dim: int = 64
-    warp: BranchConfig = field(default_factory=lambda: BranchConfig(width=32, depth=2, activation="softplus"))
-    """Network that moves points to the canonical space in which both branches and the grid live; width 0 for none."""
-    general: BranchConfig = field(default_factory=lambda: BranchConfig(width=96))
-    overfit: BranchConfig = field(default_factory=lambda: BranchConfig(depth=3))
-    """Width 0 for a model of the general branch alone, without a grid."""
-    grid: GridConfig = field(default_factory=GridConfig)
-    band_voxels: float = 3.0
-    """Half width of the fusion band, in cells of a 512^3 lattice (2/512 of model space each)."""
-    residual: bool = True
-    """The overfit network adds to the general branch's distance instead of giving the whole, so that unseen shapes, of
-    which the grid holds no detail, stay smooth."""
+    code_dim: PositiveInt = 64
+    """Length of a latent code."""
+    warp: BranchConfig = BranchConfig(width=32, depth=2, activation="softplus")
+    """Warp network x_c = x + w(x, z) to the canonical space in which both branches and the grid are defined; width 0
+    for none."""
+    general: BranchConfig = BranchConfig(width=96)
+    """General branch s_g(x_c, z), defined in the whole box."""
+    overfit: BranchConfig = BranchConfig(depth=3)
+    """Overfit branch, defined in the fusion band, which also reads the grid features; width 0 for a model of the
+    general branch alone, without a grid."""
+    grid: GridConfig = GridConfig()
+    band_voxels: PositiveFloat = 3.0
+    """Half width of the fusion band around the general branch's surface, in cells of a 512^3 lattice (2 / 512 each)."""
+    residual: Flag = True
+    """The overfit network predicts a residual on top of the general branch instead of the whole distance. The grid is
+    fitted to training shapes only, so the residual stays small for unseen shapes."""
+
+    def __post_init__(self) -> None:
+        """Check each network that exists."""
+        if self.general.width < 1:
+            raise ConfigError(f"model.general.width must be at least 1, got {self.general.width}")
+        for name in ("general", "overfit"):
+            depth = getattr(self, name).depth
+            if depth < 1:
+                raise ConfigError(f"model.{name}.depth must be at least 1, got {depth}")
+        for name in ("warp", "general", "overfit"):
+            branch: BranchConfig = getattr(self, name)
+            if branch.width > 0 and branch.skip > branch.depth:
+                raise ConfigError(f"model.{name}.skip must be a hidden layer, 0 to {branch.depth}, got {branch.skip}")

@@ -1,25 +1,27 @@
-"""Weights that change over a run, piecewise linear in its progress (METHODS 0.4)."""
+"""Piecewise linear schedules over the progress of a run, which goes from 0 at the start to 1 at the end.
+
+A schedule is (v_0, t_1, v_1, t_2, v_2, ..., v_end): the value v_0 at progress 0, v_i at progress t_i, and v_end at
+progress 1, linear in between. (v,) is constant. (20, 0.8, 20, 0.1) stays at 20 until 80 % of the run and then falls
+to 0.1.
+"""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
-from latentsdf.utils.errors import ConfigError
 
-Schedule = Sequence[float]
-"""(v0, t1, v1, t2, v2, ..., end): the value v0 at progress 0, v_i at t_i, `end` at 1. (v,) is constant.
-
-(20, 0.8, 20, 0.1) stays at 20 until 80 % and then falls to 0.1.
-"""
-
-
-def schedule_value(schedule: Schedule, progress: float) -> float:
-    """The value at a progress in [0, 1]; ConfigError for a schedule whose times do not rise within [0, 1]."""
+def schedule_value(schedule: Sequence[float], progress: float) -> float:
+    """Evaluate a schedule at a progress in [0, 1]."""
     if len(schedule) == 1:
         return float(schedule[0])
-    times = [0.0, *schedule[1:-1:2], 1.0]
-    values = [schedule[0], *schedule[2:-1:2], schedule[-1]]
-    if len(schedule) % 2 or any(b < a for a, b in pairwise(times)):
-        raise ConfigError(f"a schedule is (value, time, value, ..., end) with times rising in [0, 1], got {schedule}")
-    return float(np.interp(progress, times, values))
+    return float(np.interp(progress, [0.0, *schedule[1:-1:2], 1.0], schedule_values(schedule)))
+
+
+def schedule_values(schedule: Sequence[float]) -> list[float]:
+    """Return the values of a schedule, without its times."""
+    return [*schedule] if len(schedule) == 1 else [*schedule[:-1:2], schedule[-1]]
+
+
+def is_used(schedule: Sequence[float]) -> bool:
+    """Return True if the schedule of a weight is above 0 somewhere in the run, so that its term needs samples."""
+    return max(schedule_values(schedule)) > 0

@@ -1,145 +1,178 @@
 """Settings of training a shape space: loss weights, optimization, and the whole configuration of a run.
 
-Lengths are in model space, the box [-1, 1]^3, unless a field says voxels.
+Notation: s is the signed distance (negative inside), s_g that of the general branch, s_o that of the overfit branch,
+n the outward unit normal. Lengths are in model space, the box [-1, 1]^3.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from latentsdf.config.model import Branch, ModelConfig
+from latentsdf.config.schedules import is_used
+from latentsdf.config.validated import (
+    Flag,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PositiveSchedule,
+    Schedule,
+    Share,
+    config_dataclass,
+)
+from latentsdf.utils.errors import ConfigError
 
 CodePenalty = Literal["norm", "squared", "kl"]
 EikonalNorm = Literal["l1", "l2"]
-Schedule = Literal["cosine", "halving"]
 Draw = Literal["even", "signs", "near", "surface"]
 Samples = Literal["sdf", "points"]
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class LossConfig:
-    """Weights of the training loss. Data terms are mean absolute errors; the rest is off at 0."""
+    """Loss weights, each a schedule over the run; 0 disables a term. Data terms are mean absolute errors."""
 
-    general: float = 1.0
-    """Data term of the general branch, on free-space and band samples; with `train.samples` points |s| on these."""
-    normals: float = 0.0
-    """Mean |grad s - n| at points of the surface with outward unit normals n (IGR's tau), with `train.samples` points.
-    At 0 normals are not read, and the side that is inside follows from the recipe's start as a sphere."""
-    overfit: float = 1.0
+    general: Schedule = (1.0,)
+    """Data term of the general branch, on free-space and band samples."""
+    overfit: Schedule = (1.0,)
     """Data term of the overfit branch, on band samples."""
-    agreement: float = 0.0
-    """Mean |s_o - s_g| within 0.05 of s_g's surface at codes between those of the batch. The grid holds the detail of
-    training shapes; this keeps it from roughening others."""
-    clamp: float = 0.0
-    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping: unseen shapes then have
-    fewer surfaces where nothing should be."""
-    code: float = 0.0
-    """Prior on the codes of the batch; the published presets have 1e-4. For codes that stay in a ball around the origin
-    or, by `code_prior` kl, can be sampled. Ours are held together by `train.code_decay`."""
+    surface: Schedule = (1.0,)
+    """With `train.samples: points`: mean |s_g| at points on the surface."""
+    normals: Schedule = (0.0,)
+    """With `train.samples: points`: mean |grad s_g - n| at points on the surface (IGR). At 0 normals are not read, and
+    the side that is inside follows from the initialization as a sphere."""
+    agreement: Schedule = (0.0,)
+    """Mean |s_o - s_g|, both clamped to +-0.05, at codes between those of the batch. Keeps the grid, which holds the
+    detail of training shapes, from roughening other shapes."""
+    clamp: NonNegativeFloat = 0.0
+    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping, which gives unseen shapes
+    fewer spurious surfaces."""
+    code: Schedule = (0.0,)
+    """Prior on the codes of the batch, for codes that stay in a ball around the origin or, with `code_prior: kl`, can
+    be sampled. The published presets use 1e-4; the default regularizes codes by `train.code_decay` instead."""
     code_prior: CodePenalty = "norm"
-    """Mean Euclidean norm (DeepSDF's and Compact-SDF's code), mean squared norm (DeepSDF's paper: a Gaussian prior),
-    or the divergence of the batch's codes, taken as a Gaussian, from N(0, train.code_std^2) in every component: for
-    codes that are to be sampled. The last needs batches of 2 shapes or more."""
-    feature: float = 0.0
-    """Mean Euclidean norm of the grid features looked up (Compact-SDF, METHODS 1.2). For paths between shapes: at 1e-3
-    their steps varied 0.82 times as much, in one run, and normals of known shapes were 1.17 times as far off
-    (benchmarks/README.md)."""
-    eikonal: float = 0.0
-    """Deviation of |grad s| from 1: makes the field a distance away from the samples."""
+    """`norm`: mean Euclidean norm (code of DeepSDF and Compact-SDF). `squared`: mean squared norm (Gaussian prior of
+    the DeepSDF paper). `kl`: KL divergence of the batch's codes, as a Gaussian, from N(0, train.code_std^2), mean over
+    the components; needs 2 shapes per batch or more."""
+    feature: Schedule = (0.0,)
+    """Mean Euclidean norm of the grid features looked up (Compact-SDF). For paths between shapes: at 1e-3, in one run,
+    their steps varied 0.82 times as much and the normal error of training shapes was 1.17 times as large."""
+    regularizer_branch: Branch = "general"
+    """Branch on which the eikonal, heat, directional divergence and Lipschitz terms are evaluated. With
+    `model.residual`, gradients of terms on the overfit branch also reach the general branch."""
+    eikonal: Schedule = (0.0,)
+    """Deviation of |grad s| from 1: makes the field a distance away from the samples too."""
     eikonal_norm: EikonalNorm = "l1"
-    """`l1` for | |grad s| - 1 | (HotSpot), `l2` for its square (IGR)."""
-    eikonal_branch: Branch = "general"
-    """Terms on the overfit branch also reach the general one where `model.residual` adds to it; so for those below."""
-    heat: float = 0.0
-    """HotSpot's screened-Poisson energy: suppresses spurious surface far from the shape (METHODS 7). Of the general
-    branch an unbiased estimate of its integral over the box; of the overfit one, which holds in the band alone, the
-    mean of the integrand over band samples, which is no energy but a weight against steepness there."""
-    heat_lambda: tuple[float, ...] = (15.0,)
-    """Absorption of the heat term, in 1 / model-space length: a schedule (v0, t1, v1, ..., end) over the run
-    (`losses.schedule`), a number for a constant one. HotSpot begins low and ends high: (4, 0.2, 4, 30)."""
-    heat_branch: Branch = "general"
-    divergence: float = 0.0
-    """StEik's directional divergence: how the gradient bends along itself, steadies the eikonal term. For softplus."""
-    divergence_branch: Branch = "general"
-    lipschitz: float = 0.0
-    """Mean squared slope of the distance in the code: interpolation without jumps."""
-    lipschitz_branch: Branch = "general"
-    regularizer_points: int = 64
-    """Uniform points per shape on which the general branch's regularizers are estimated; the heat term has as many of
-    its own, half of which crowd where shapes are. With `train.samples` points the eikonal term also sees every surface
-    point once, moved by Gaussian noise of standard deviation 0.01 (IGR)."""
-    ramp_epochs: int = 0
-    """Epochs over which the code and feature terms rise from zero."""
+    """`l1`: mean | |grad s| - 1 | (HotSpot). `l2`: its square (IGR)."""
+    heat: Schedule = (0.0,)
+    """HotSpot's screened-Poisson energy: removes spurious surface far from the shape. On the general branch, an
+    unbiased estimate of the integral over the box. On the overfit branch, the mean of the integrand over band samples:
+    a penalty on steepness, not an energy."""
+    heat_lambda: PositiveSchedule = (15.0,)
+    """Absorption of the heat term, in 1 / length. HotSpot increases it over the run: [4, 0.2, 4, 30]."""
+    directional_divergence: Schedule = (0.0,)
+    """Second derivative of s along its gradient (StEik): stabilizes the eikonal term. Needs activation softplus."""
+    lipschitz: Schedule = (0.0,)
+    """Mean squared norm of ds / dz, the slope of the distance in the code: smooth interpolation between codes."""
+    regularizer_points: PositiveInt = 64
+    """Uniform points per shape on which regularizers of the general branch are estimated. The heat term has as many of
+    its own, half of them drawn from a Gaussian around the origin. With `train.samples: points` the eikonal term also
+    sees every surface point, displaced by Gaussian noise of standard deviation 0.01 (IGR)."""
+    ramp_epochs: NonNegativeInt = 0
+    """Epochs over which the code and feature terms rise from zero to their weights."""
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class TrainConfig:
-    """The optimization."""
+    """Optimization and sampling."""
 
-    steps: int = 20_000
-    """Length of the run; `minutes` ends it earlier and the schedule follows the clock then."""
-    epochs: int = 0
-    """Passes over all shapes, where they end the run earlier than `steps`; 0 for none."""
-    minutes: float = 0.0
-    """Wall-clock budget of the training steps; 0 for none. Writing checkpoints comes on top."""
+    steps: PositiveInt = 20_000
+    """Maximum number of steps. With `epochs` or `minutes`, schedules follow whichever budget is used up fastest."""
+    epochs: NonNegativeInt = 0
+    """Maximum number of passes over all shapes; 0 for no limit."""
+    minutes: NonNegativeFloat = 0.0
+    """Wall-clock budget of the steps, without the time to write checkpoints; 0 for no limit."""
     samples: Samples = "sdf"
-    """Learn from signed distances, or from nothing but points on the surfaces (IGR, METHODS 3): the general branch
-    alone, by `loss.general`, `loss.normals` and `loss.eikonal`, in float32."""
-    shapes_per_batch: int = 64
-    points_per_shape: int = 128
+    """`sdf`: learn from signed distances. `points`: learn from points on the surfaces alone (IGR), in float32: the
+    general branch only, with the terms `loss.surface`, `loss.normals` and `loss.eikonal`."""
+    shapes_per_batch: PositiveInt = 64
+    """Shapes per step (and process)."""
+    points_per_shape: Annotated[int, Field(strict=True, ge=2)] = 128
     """Band samples, or surface points, per shape and step."""
-    free_share: float = 0.5
-    """Free-space samples per band sample; the general branch sees as many band samples as free-space ones."""
+    free_share: NonNegativeFloat = 0.5
+    """Free-space samples per band sample. The general branch sees as many band samples as free-space samples."""
     draw: Draw = "even"
-    """How samples are drawn: all alike, half of them inside (DeepSDF), half of them within 0.1 of the surface and of
-    the rest half inside (Compact-SDF), or, of the band's, half of them right beside the surface: the lattice vertices
-    that a mesh is read off."""
-    lattice: bool = False
-    """The overfit branch also sees the sparse lattice over the whole box, and the general branch free space alone
-    (Compact-SDF)."""
-    lr_network: float = 8e-3
-    lr_grid: float = 2e-2
-    lr_code: float = 5e-3
-    warmup_steps: int = 50
-    """Steps over which the learning rates rise from zero."""
-    schedule: Schedule = "cosine"
-    """Cosine decay over the budget, or halving every `halve_epochs`."""
-    lr_final: float = 0.02
+    """Distribution of the drawn samples. `even`: uniform over the stored samples. `signs`: half inside, half outside
+    (DeepSDF). `near`: half within 0.1 of the surface, a quarter inside and a quarter outside (Compact-SDF). `surface`:
+    half of the band samples within one cell of the surface, at the lattice vertices that marching cubes interpolates.
+    """
+    lattice: Flag = False
+    """The overfit branch also sees the sparse lattice over the whole box, and the general branch sees free-space
+    samples only (Compact-SDF)."""
+    lr_network: NonNegativeFloat = 8e-3
+    """Peak learning rate of the networks (AdamW)."""
+    lr_grid: NonNegativeFloat = 2e-2
+    """Peak learning rate of the feature grid (row-wise Adam)."""
+    lr_code: NonNegativeFloat = 5e-3
+    """Peak learning rate of the codes (row-wise Adam)."""
+    warmup_steps: NonNegativeInt = 50
+    """Steps of linear warm-up of the learning rates."""
+    lr_final: Share = 0.02
     """Share of each learning rate left at the end of its cosine decay."""
-    halve_epochs: int = 500
-    """Passes over all shapes after which the learning rates are halved once more."""
-    beta2: float = 0.99
+    halve_epochs: NonNegativeInt = 0
+    """Above 0: instead of the cosine decay, halve the learning rates each time this many epochs have passed."""
+    beta2: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.99
     """Decay of Adam's second moments."""
-    code_std: float = 0.01
-    """Standard deviation of a code's components at the start; small, so that all shapes start as one."""
-    code_decay: float = 0.1
-    """Decoupled decay (AdamW, Loshchilov & Hutter 2019) of the weights by which codes act on layers, 0 for none: shapes
-    then differ by no more than their samples ask for, which serves unseen ones."""
-    code_bound: float = 0.0
-    """Largest norm of a code; 0 for none."""
-    memory_gb: float = 4.0
-    """Samples held in memory. What does not fit is streamed: a random part of every shape, or of some shapes."""
-    refresh_steps: int = 4
-    """Steps after which one resident part is replaced by another, read in the background, where it is streamed."""
-    checkpoint_minutes: float = 2.0
+    code_std: NonNegativeFloat = 0.01
+    """Standard deviation of a code's components at initialization; small, so that all shapes start as one."""
+    code_decay: NonNegativeFloat = 0.1
+    """Decoupled weight decay (AdamW) of the weights that multiply codes; 0 for none. Limits how much shapes differ from
+    each other to what their samples require, which improves unseen shapes."""
+    code_bound: NonNegativeFloat = 0.0
+    """Maximum norm of a code; 0 for no limit."""
+    memory_gb: PositiveFloat = 4.0
+    """Memory for samples, in GB. If they do not fit, random parts of every shape, or of some shapes, are streamed."""
+    checkpoint_minutes: NonNegativeFloat = 2.0
     """Time between checkpoints."""
-    picture_minutes: float = 0.0
+    picture_minutes: NonNegativeFloat = 0.0
     """Time between pictures of reconstructions, `pictures/<step>.png` in the checkpoint folder; 0 for none."""
-    tensorboard: bool = False
-    """Write the metrics for TensorBoard too; needs the extra `tensorboard`."""
-    log_every: int = 50
+    tensorboard: Flag = False
+    """Also write the metrics as TensorBoard events; needs the extra `tensorboard`."""
+    log_every: PositiveInt = 50
     """Steps between lines of `metrics.jsonl`."""
-    bf16: bool = True
-    """Matrix products in bfloat16 where the device multiplies it natively: GPUs from Ampere on, processors with
-    AVX512-BF16 or AMX. Others compute in float32, as all do without it."""
-    seed: int = 0
+    bf16: Flag = True
+    """Compute matrix products in bfloat16 where the device supports it natively: GPUs from Ampere on, CPUs with
+    AVX512-BF16 or AMX. Other devices compute in float32."""
+    seed: NonNegativeInt = 0
+    """Seed of the initialization and of all draws."""
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class Config:
-    """A whole training run; a YAML file in `configs/` lists what differs from these defaults."""
+    """Configuration of a training run; a YAML file in `configs/` lists the settings that differ from the defaults."""
 
     preset: str = "latentsdf"
     """Name of the recipe, kept with the checkpoint."""
-    model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+
+    def __post_init__(self) -> None:
+        """Check the rules that involve several sections."""
+        if self.train.samples == "sdf":
+            if is_used(self.loss.normals):
+                raise ConfigError(
+                    "loss.normals compares gradients at points of the surface; set train.samples: points too"
+                )
+            return
+        if self.model.overfit.width > 0:
+            raise ConfigError(
+                "train.samples: points trains the general branch alone; set model.overfit.width to 0, as "
+                "configs/igr.yaml does"
+            )
+        if not is_used(self.loss.eikonal):
+            raise ConfigError(
+                "with points of the surface alone, a field that is zero everywhere has zero loss; train.samples: "
+                "points needs loss.eikonal above 0"
+            )

@@ -2,7 +2,8 @@
 
 This holds for YAML, the command line, Python and `dataclasses.replace`. pydantic does the checking; its errors are
 raised as `ConfigError`. Annotate fields with the types below, or with
-`Annotated[int, Field(strict=True, ge=2)]`: bare `int`, `float` and `bool` would accept text.
+`Annotated[int, Field(strict=True, ge=2)]`: bare `int`, `float` and `bool` would accept text. Check rules that involve
+several settings in `__post_init__`, which raises `ConfigError` with the full dotted names of the settings.
 """
 
 from itertools import pairwise
@@ -44,7 +45,13 @@ Schedule = Annotated[
 """(v0, t1, v1, ..., end): the value v0 at progress 0, v_i at progress t_i, `end` at progress 1, linear in between.
 
 (v,) or the bare number v is constant; (20, 0.8, 20, 0.1) stays at 20 until 80 % of the run and then falls to 0.1.
+See `config.schedules`.
 """
+
+PositiveSchedule = Annotated[
+    tuple[PositiveFloat, ...], Field(min_length=1), BeforeValidator(_as_tuple), AfterValidator(_require_rising_times)
+]
+"""A `Schedule` with values above 0."""
 
 PositiveInts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_tuple)]
 
@@ -53,7 +60,7 @@ PositiveInts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_tuple)]
 def config_dataclass(cls: type[T]) -> type[T]:
     """Make a frozen dataclass that refuses unknown keys, wrong types and values out of range with `ConfigError`.
 
-    Nested configurations may be given as dictionaries, as they come from YAML.
+    A nested configuration may be given as a dictionary; settings that it leaves out have the defaults of its class.
     """
     checked = pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(cls)
     build = checked.__init__
@@ -62,7 +69,9 @@ def config_dataclass(cls: type[T]) -> type[T]:
         try:
             build(self, *args, **kwargs)
         except ValidationError as error:
-            raise ConfigError("; ".join(_describe(one) for one in error.errors())) from None
+            # The first error of each setting: pydantic also reports what follows from it.
+            messages = {_name(one): describe_error(one) for one in reversed(error.errors())}
+            raise ConfigError("; ".join(reversed(messages.values()))) from None
 
     checked.__init__ = __init__  # type: ignore[method-assign]
     return cast(type[T], checked)
@@ -80,23 +89,33 @@ _EXPECTED = {
 }
 
 
-def _describe(error: ErrorDetails) -> str:
-    name, value, context = ".".join(map(str, error["loc"])), error["input"], error.get("ctx", {})
+def _name(error: ErrorDetails) -> str:
+    """Dotted name of a setting; that of the whole list for an entry of a list."""
+    return ".".join(part for part in error["loc"] if isinstance(part, str))
+
+
+def describe_error(error: ErrorDetails) -> str:
+    """Return an error of pydantic in one line: the dotted name, what is expected, and what came."""
+    name, value, context = _name(error), error["input"], error.get("ctx", {})
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
     match error["type"]:
         case "unexpected_keyword_argument":
             return f"unknown key '{name}'"
         case "greater_than_equal":
-            return f"{name} must be at least {context['ge']}, got {value}"
+            return f"{name} must be at least {context['ge']:g}, got {value}"
         case "greater_than":
-            return f"{name} must be above {context['gt']}, got {value}"
+            return f"{name} must be above {context['gt']:g}, got {value}"
         case "less_than_equal":
-            return f"{name} must be at most {context['le']}, got {value}"
+            return f"{name} must be at most {context['le']:g}, got {value}"
         case "less_than":
-            return f"{name} must be below {context['lt']}, got {value}"
+            return f"{name} must be below {context['lt']:g}, got {value}"
         case "finite_number":
             return f"{name} must be a finite number, got {value}"
         case "literal_error":
             return f"{name}: expected one of {context['expected']}, got {value!r}"
+        case "value_error" if isinstance(context["error"], ConfigError):
+            return str(context["error"])
         case "value_error":
-            return f"{name}: {context['error']}, got {value!r}" if name else str(context["error"])
+            return f"{name}: {context['error']}, got {value!r}"
     return f"{name}: expected {_EXPECTED.get(error['type'], error['msg'])}, got {value!r}"

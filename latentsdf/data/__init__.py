@@ -1,0 +1,1 @@
+"""Sample stores, datasets, exchange formats, and batches of training samples."""

@@ -1,8 +1,14 @@
-"""How the store codes a band: random strata of its samples, each sorted and delta-coded, distances as int16.
+"""Compression of a narrow band: random chunks of samples, sorted and delta-encoded, with int16 distances.
 
-A stratum is a random share of the band: a fair sample of it, and yet, being sorted, it compresses. Sorting goes block
-by block of 8^3 lattice vertices, because neighbours in space make smaller differences than neighbours along z: 2.9
-instead of 3.2 bytes a sample on a 512^3 lattice.
+The samples of a band (lattice vertex and signed distance) are partitioned at random into chunks of equal size. Any
+chunk is therefore an unbiased sample of the band, and within a chunk the samples can be sorted, so that they compress.
+
+Order: vertices are sorted block by block, in blocks of 8^3 vertices, x slowest among the blocks and within each.
+Samples that are close in space then have closer numbers than in the linear order of the lattice: 2.9 instead of 3.2
+bytes per sample on a 512^3 lattice, after compression. Per chunk, the first number is stored as it is and the others as
+differences to their predecessor (uint32).
+
+Distance: `d` within +-width is stored as `round(32767 d / width)` (int16); the error is at most width / 65,534.
 """
 
 from dataclasses import dataclass
@@ -11,20 +17,23 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-STRATUM_ROWS = 131_072
-"""Most samples of a stratum; the strata of a band are of equal size, the last one a little shorter."""
+CHUNK_ROWS = 131_072
+"""Maximum samples per chunk. The chunks of a band have equal sizes, except for the last one, which may be shorter."""
 
-_STEPS = 32_767
+_LEVELS = 32_767
 _BLOCK = 8
 
 
 @dataclass(frozen=True)
-class CodedBand:
-    """Strata of `rows` samples one after another: `delta` (B,) of block order, `steps` (B,) of width / 32,767."""
+class EncodedBand:
+    """Encoded samples of a band, chunk after chunk."""
 
     delta: NDArray[np.uint32]
-    steps: NDArray[np.int16]
-    rows: int
+    """(B,) vertex numbers in block order, delta-encoded within each chunk."""
+    levels: NDArray[np.int16]
+    """(B,) signed distances in units of width / 32,767."""
+    chunk_rows: int
+    """Samples per chunk."""
 
 
 def encode(
@@ -33,38 +42,55 @@ def encode(
     resolution: int,
     width: float,
     rng: np.random.Generator,
-) -> CodedBand:
-    """Code lattice vertices (B,) and their distances (B,), which lie within +-width (error at most width / 65,534)."""
+) -> EncodedBand:
+    """Encode the samples of a band.
+
+    Args:
+        index: (B,) linear lattice indices, in any order.
+        distance: (B,) signed distances within +-width.
+        resolution: Cells per axis of the lattice.
+        width: Half width of the band.
+        rng: Draws the partition into chunks.
+    """
     blocks = _to_blocks(index, resolution)
-    rank = np.argsort(blocks)
-    rows = even_rows(len(rank), STRATUM_ROWS)
-    order = rng.permutation(len(rank))
+    by_block = np.argsort(blocks)
+    rows = even_rows(len(by_block), CHUNK_ROWS)
+    order = rng.permutation(len(by_block))
     for start in range(0, len(order), rows):
         order[start : start + rows].sort()
-    delta = blocks[rank][order]
+    delta = blocks[by_block][order]
     for start in range(0, len(delta), rows):
-        stratum = delta[start : start + rows]
-        stratum[1:] = np.diff(stratum)
-    steps = np.rint(distance[rank][order] * (_STEPS / width)).clip(-_STEPS, _STEPS)
-    return CodedBand(delta, steps.astype(np.int16), rows)
+        chunk = delta[start : start + rows]
+        chunk[1:] = np.diff(chunk)
+    levels = np.rint(distance[by_block][order] * (_LEVELS / width)).clip(-_LEVELS, _LEVELS)
+    return EncodedBand(delta, levels.astype(np.int16), rows)
 
 
-def decode(band: CodedBand, resolution: int, width: float) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """Linear lattice index (B,) and distance (B,) of whole strata, in their stored order."""
+def decode(band: EncodedBand, resolution: int, width: float) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+    """Decode whole chunks.
+
+    Args:
+        band: Encoded chunks, all but the last of `chunk_rows` samples.
+        resolution: Cells per axis of the lattice.
+        width: Half width of the band.
+
+    Returns:
+        Linear lattice indices (B,) and signed distances (B,), in the stored order.
+    """
     blocks = np.empty_like(band.delta)
-    for start in range(0, len(blocks), band.rows):
-        stratum = slice(start, start + band.rows)
-        np.cumsum(band.delta[stratum], dtype=np.uint32, out=blocks[stratum])
-    return _from_blocks(blocks, resolution), band.steps * np.float32(width / _STEPS)
+    for start in range(0, len(blocks), band.chunk_rows):
+        chunk = slice(start, start + band.chunk_rows)
+        np.cumsum(band.delta[chunk], dtype=np.uint32, out=blocks[chunk])
+    return _from_blocks(blocks, resolution), band.levels * np.float32(width / _LEVELS)
 
 
-def even_rows(count: int, most: int) -> int:
-    """Rows of equal chunks of at most `most` rows, so that the last one is no stub."""
-    return max(1, -(-count // max(1, -(-count // most))))
+def even_rows(count: int, maximum: int) -> int:
+    """Rows per chunk for the fewest chunks of at most `maximum` rows, all of nearly equal size."""
+    return max(1, -(-count // max(1, -(-count // maximum))))
 
 
 def _to_blocks(index: NDArray[np.uint32], resolution: int) -> NDArray[np.uint32]:
-    """Linear lattice index -> number in the order block by block, x slowest among blocks and inside each."""
+    """Convert linear lattice indices to vertex numbers in block order."""
     side, per_axis = resolution + 1, resolution // _BLOCK + 1
     i, rest = np.divmod(index.astype(np.int64), side * side)
     j, k = np.divmod(rest, side)
@@ -74,17 +100,17 @@ def _to_blocks(index: NDArray[np.uint32], resolution: int) -> NDArray[np.uint32]
 
 
 def _from_blocks(number: NDArray[np.uint32], resolution: int) -> NDArray[np.uint32]:
-    """The inverse of `_to_blocks`: a vertex is its block's corner plus its place inside, two table look-ups."""
-    corner, place = _block_tables(resolution)
-    linear: NDArray[np.uint32] = corner[number // _BLOCK**3] + place[number % _BLOCK**3]
+    """Convert vertex numbers in block order to linear lattice indices, as block corner + offset in the block."""
+    corner, offset = _block_tables(resolution)
+    linear: NDArray[np.uint32] = corner[number // _BLOCK**3] + offset[number % _BLOCK**3]
     return linear
 
 
 @lru_cache(maxsize=2)
 def _block_tables(resolution: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Linear index of each block's corner, and of each place inside the first block."""
+    """Linear lattice indices of all block corners, and of the vertices of the first block."""
     side, per_axis = resolution + 1, resolution // _BLOCK + 1
     strides = np.array([side * side, side, 1], dtype=np.uint32)
     corner = np.tensordot(strides * np.uint32(_BLOCK), np.indices((per_axis,) * 3, dtype=np.uint32), 1)
-    place = np.tensordot(strides, np.indices((_BLOCK,) * 3, dtype=np.uint32), 1)
-    return corner.ravel(), place.ravel()
+    offset = np.tensordot(strides, np.indices((_BLOCK,) * 3, dtype=np.uint32), 1)
+    return corner.ravel(), offset.ravel()

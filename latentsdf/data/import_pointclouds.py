@@ -1,7 +1,8 @@
-"""Point clouds on disk -> records of a sample store: points of a surface, with normals or without, and nothing else.
+"""Point clouds on disk as records of a sample store: surface points, with or without normals, and no distances.
 
-Clouds are brought to model space like meshes. What needs signed distances says that such a shape has none; training
-from `train.samples: points` needs none.
+Layout: any tree of point files <...>/<category>/<id>.<suffix>, in the formats of `geometry.pointcloud.io`. The points
+are normalized to model space like meshes. Such a shape can be used for training with `train.samples: points`; functions
+that need signed distances raise an error.
 """
 
 import hashlib
@@ -11,28 +12,36 @@ import numpy as np
 import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.data.mesh_datasets import MeshFile
+from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.data.records import ShapeRecord
-from latentsdf.geometry.mesh_sdf.sampling import without_lattices
+from latentsdf.geometry.mesh_sdf.sampling import samples_without_lattices
 from latentsdf.geometry.pointcloud.io import SUFFIXES, load_mesh_or_points
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.utils.errors import MeshError, StoreError
 
-CLOUDS = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0, sheet_thickness=0.0)
-"""Settings of a store of clouds: nothing in it was sampled by us; `normalization` is the caller's."""
+SETTINGS = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0, sheet_thickness=0.0)
+"""Settings of a store of point clouds, except for `normalization`. No samples are generated, so all counts are 0."""
 
 CLOUD_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".obj")
-"""Files that a folder of clouds is searched for."""
+"""Suffixes of the files that `find_clouds` returns."""
 
 
-def find_clouds(root: Path) -> list[MeshFile]:
-    """Files in a tree of <category>/<id> that may be clouds."""
+def find_clouds(root: Path) -> list[ShapeFile]:
+    """Find all files below a folder that may be point clouds; the category is the name of their folder."""
     found = (path for path in root.rglob("*") if path.suffix.lower() in CLOUD_SUFFIXES and path.is_file())
-    return [MeshFile(path.parent.name, path.stem, path) for path in found]
+    return [ShapeFile(path.parent.name, path.stem, path) for path in found]
 
 
-def read_record(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
-    """One cloud (N, 3) or (N, 6) as a shape of a store with settings `CLOUDS`; StoreError for what cannot be used."""
+def read_record(file: ShapeFile, config: SamplingConfig) -> ShapeRecord:
+    """Read one point cloud (N, 3), or (N, 6) with normals, and normalize it.
+
+    Args:
+        file: The point cloud file.
+        config: Sampling settings of the store, `SETTINGS` with a normalization.
+
+    Raises:
+        StoreError: The file cannot be read, is a mesh, or has another number of columns.
+    """
     try:
         table = load_mesh_or_points(file.path)
         if isinstance(table, trimesh.Trimesh):
@@ -47,7 +56,7 @@ def read_record(file: MeshFile, config: SamplingConfig) -> ShapeRecord:
     return ShapeRecord(
         category=file.category,
         id=file.id,
-        samples=without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32)),
+        samples=samples_without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32)),
         similarity=cloud.similarity,
         source=file.path.name,
         source_sha256=digest,

@@ -1,8 +1,21 @@
-"""Mesh files of a dataset on disk -> (category, id, path), by layout and split.
+"""Shapes of a dataset on disk, found by its directory layout and selected by category, split and id.
 
-Layouts: `shapenet_v1` <root>/<synset>/<id>/model.obj, `shapenet_v2` <root>/<synset>/<id>/models/model_normalized.obj,
-and `folder`, any tree of mesh files whose folder is the category and whose stem is the id. A file of D-FAUST
-registrations holds one mesh a frame, whose category is the subject.
+`folder`, any tree of mesh files:
+
+    <root>/.../<category>/<id>.obj         any suffix of `geometry.mesh.SUFFIXES`
+
+`shapenet_v1`, ShapeNetCore.v1:
+
+    <root>/<synset>/<id>/model.obj         for example 03001627/1006be65e7bc937e9141f9b58470d646/model.obj
+
+`shapenet_v2`, ShapeNetCore.v2:
+
+    <root>/<synset>/<id>/models/model_normalized.obj
+
+`auto` tries ShapeNetCore.v2, then v1, then `folder`. A D-FAUST file contains one mesh per frame, see `dfaust`.
+
+A split file of DeepSDF selects shapes: `{"<dataset>": {"<class>": ["<id>", ...]}}`. Categories of ShapeNet may be given
+by synset or by name, in splits and everywhere else.
 """
 
 import json
@@ -17,6 +30,7 @@ from latentsdf.geometry.mesh import SUFFIXES
 from latentsdf.utils.errors import ConfigError
 
 Layout = Literal["auto", "shapenet_v1", "shapenet_v2", "folder"]
+"""Directory layout of a dataset, see the module documentation."""
 
 SYNSETS = {
     "02691156": "airplane",
@@ -76,16 +90,19 @@ SYNSETS = {
     "04530566": "watercraft",
     "04554684": "washer",
 }
-"""ShapeNetCore synset offsets and the names users know them by."""
+"""Category names of the ShapeNetCore synsets."""
 
 
 @dataclass(frozen=True)
-class MeshFile:
-    """One shape of a dataset; several may share a file."""
+class ShapeFile:
+    """One shape of a dataset on disk."""
 
     category: str
+    """Name of the category, or its synset for ShapeNet."""
     id: str
+    """Identifier within the category."""
     path: Path
+    """File that contains the shape, and possibly other shapes."""
 
 
 def find_meshes(
@@ -95,15 +112,26 @@ def find_meshes(
     categories: Iterable[str] = (),
     split: Path | None = None,
     pattern: str = "*",
-) -> list[MeshFile]:
-    """Mesh files under a folder, sorted, chosen by category (name or synset), DeepSDF split file, and pattern of ids.
+) -> list[ShapeFile]:
+    """Find the mesh files of a dataset.
 
-    Raises FileNotFoundError for a missing folder or split, ConfigError when nothing is selected or the split names
-    shapes that are not there.
+    Args:
+        root: Root folder of the dataset.
+        layout: Directory layout.
+        categories: Names or synsets of the categories to select; all if empty.
+        split: DeepSDF split file that selects shapes.
+        pattern: Pattern of ids or of category/id, see `matches_pattern`.
+
+    Returns:
+        The selected shapes, sorted by category and id.
+
+    Raises:
+        FileNotFoundError: The folder or the split does not exist.
+        ConfigError: No shape is selected, the split has shapes that the dataset lacks, or two files have the same key.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder of meshes")
-    return choose(_by_layout(root, layout), root, categories, split, pattern)
+    return select_shapes(_find_by_layout(root, layout), root, categories, split, pattern)
 
 
 def find_frames(
@@ -113,50 +141,73 @@ def find_frames(
     categories: Iterable[str] = (),
     split: Path | None = None,
     pattern: str = "*",
-) -> list[MeshFile]:
-    """Frames of a file of D-FAUST registrations, chosen as in `find_meshes`; the category is the subject.
+) -> list[ShapeFile]:
+    """Find the frames of a D-FAUST file; the category of a frame is its subject.
 
-    Every `step`-th frame of each sequence, by default every tenth, or all of them when a split selects.
+    Args:
+        path: The HDF5 file.
+        step: Use every `step`-th frame of each sequence; by default 10, or 1 with a split.
+        categories: Subjects to select, for example 50002; all if empty.
+        split: DeepSDF split file that selects frames.
+        pattern: Pattern of ids or of category/id, see `matches_pattern`.
+
+    Raises:
+        FileNotFoundError: The file or the split does not exist.
+        ConfigError: No frame is selected, the split has frames that the file lacks, or the step is below 1.
+        MeshError: The file has another layout.
     """
     step = step if step is not None else (10 if split is None else 1)
-    found = [MeshFile(name.partition("_")[0], name, path) for name in dfaust.frames(path, step)]
-    return choose(found, path, categories, split, pattern)
+    found = [ShapeFile(name.partition("_")[0], name, path) for name in dfaust.find_frames(path, step)]
+    return select_shapes(found, path, categories, split, pattern)
 
 
-def choose(
-    found: list[MeshFile], root: Path, categories: Iterable[str], split: Path | None, pattern: str
-) -> list[MeshFile]:
-    """Those of the shapes found in `root` that were asked for; see `find_meshes`."""
+def select_shapes(
+    found: list[ShapeFile], root: Path, categories: Iterable[str], split: Path | None, pattern: str
+) -> list[ShapeFile]:
+    """Select some of the shapes found in `root`.
+
+    Arguments, order and errors are those of `find_meshes`.
+    """
     wanted = {_synset(name) for name in categories}
-    chosen = found if split is None else _apply_split(found, split)
-    chosen = [f for f in chosen if (not wanted or _synset(f.category) in wanted) and matches(f.category, f.id, pattern)]
-    if not chosen:
+    selected = found if split is None else _apply_split(found, split)
+    selected = [
+        file
+        for file in selected
+        if (not wanted or _synset(file.category) in wanted) and matches_pattern(file.category, file.id, pattern)
+    ]
+    if not selected:
         known = sorted({f.category for f in found})
         raise ConfigError(
             f"{root}: no mesh selected out of {len(found)} found; categories there: {', '.join(known) or 'none'}"
         )
-    _require_unique(chosen)
-    return sorted(chosen, key=lambda f: (f.category, f.id))
+    _require_unique(selected)
+    return sorted(selected, key=lambda f: (f.category, f.id))
 
 
-def matches(category: str, id: str, pattern: str) -> bool:
-    """Does a pattern of ids, such as 'kenney_*', or of category/id, such as 'chair/*_01', select this shape?"""
+def matches_pattern(category: str, id: str, pattern: str) -> bool:
+    """Return whether a shape matches a pattern of shell wildcards.
+
+    Args:
+        category: Category of the shape.
+        id: Identifier of the shape.
+        pattern: Pattern of ids, such as 'kenney_*', or, if it has a slash, of category/id, such as 'chair/*_01'.
+    """
     return fnmatchcase(f"{category}/{id}" if "/" in pattern else id, pattern)
 
 
-def _by_layout(root: Path, layout: Layout) -> list[MeshFile]:
+def _find_by_layout(root: Path, layout: Layout) -> list[ShapeFile]:
     patterns = {"shapenet_v2": "*/*/models/model_normalized.obj", "shapenet_v1": "*/*/model.obj"}
     for name, pattern in patterns.items():
         if layout in ("auto", name):
             paths = list(root.glob(pattern))
             if paths or layout == name:
-                above = 1 if name == "shapenet_v2" else 0
-                return [MeshFile(p.parents[above + 1].name, p.parents[above].name, p) for p in paths]
+                level = 1 if name == "shapenet_v2" else 0
+                return [ShapeFile(p.parents[level + 1].name, p.parents[level].name, p) for p in paths]
     files = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return [MeshFile(p.parent.name, p.stem, p) for p in files]
+    return [ShapeFile(p.parent.name, p.stem, p) for p in files]
 
 
-def _apply_split(files: list[MeshFile], split: Path) -> list[MeshFile]:
+def _apply_split(files: list[ShapeFile], split: Path) -> list[ShapeFile]:
     if not split.is_file():
         raise FileNotFoundError(f"{split}: no such split file")
     try:
@@ -173,7 +224,7 @@ def _apply_split(files: list[MeshFile], split: Path) -> list[MeshFile]:
     return [f for f in files if (_synset(f.category), f.id) in listed]
 
 
-def _require_unique(files: list[MeshFile]) -> None:
+def _require_unique(files: list[ShapeFile]) -> None:
     seen: dict[tuple[str, str], Path] = {}
     for file in files:
         other = seen.setdefault((file.category, file.id), file.path)
@@ -182,5 +233,6 @@ def _require_unique(files: list[MeshFile]) -> None:
 
 
 def _synset(name: str) -> str:
+    """Synset of a ShapeNet category name; any other name unchanged."""
     names = {label: synset for synset, label in SYNSETS.items()}
     return names.get(name, name)

@@ -1,8 +1,9 @@
-"""Points on the surfaces of shapes in memory, and batches of S shapes x P points: training without signed distances.
+"""Batches of surface points, with or without normals, for training without signed distances (IGR, Gropp et al. 2020).
 
-Normals are held where the loss asks for them. Beside each drawn point the batch has the same one moved by Gaussian
-noise, and uniform points of the box, where IGR's eikonal term looks (METHODS 3). The noise is IGR's for shape spaces, a
-constant: a space's clouds are dense, so that there is nothing to learn from how far their neighbours are.
+Per shape, a batch has P surface points drawn with replacement, each also displaced by Gaussian noise, and R uniform
+points of the box. IGR evaluates its eikonal term at the displaced and the uniform points. The
+noise has a constant standard deviation, as in the shape-space experiments of IGR, instead of the distance to a neighbor
+that IGR takes for a single point cloud.
 """
 
 from collections.abc import Sequence
@@ -12,81 +13,99 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentsdf.config.schedules import is_used
 from latentsdf.config.training import LossConfig, TrainConfig
-from latentsdf.data.sdf_batches import ShapeBatch, draw_mixture, mixture_count
+from latentsdf.data.mixture import draw_heat_points, heat_point_count
+from latentsdf.data.shape_batch import ShapeBatch
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.errors import StoreError
 
-NEARBY = 0.01
-"""Standard deviation per axis of the noise that moves points off the surface, in model space."""
+NOISE_STD = 0.01
+"""Standard deviation per axis of the displacement of near-surface points, in model space."""
 
 
 @dataclass(frozen=True)
 class PointBatch(ShapeBatch):
-    """Points on the surface (S, P, 3) with outward unit normals (S, P, 3), or (S, P, 0) where these are not asked for,
-    points near it (S, P, 3), and points of the box: uniform (S, R, 3), and of the mixture (S, H, 3)."""
+    """Points in model space of S shapes."""
 
     points: Tensor
+    """(S, P, 3) points on the surface."""
     normals: Tensor
+    """(S, P, 3) outward unit normals of `points`, or (S, P, 0) if the loss does not use normals."""
     near_points: Tensor
+    """(S, P, 3) `points` with Gaussian noise of standard deviation `NOISE_STD`."""
     box_points: Tensor
-    mixture_points: Tensor
+    """(S, R, 3) uniform points of the box."""
+    heat_points: Tensor
+    """(S, H, 3) points of `mixture.HEAT_MIXTURE` for the heat term."""
 
 
 @dataclass(frozen=True)
 class ShapePoints:
-    """One shape's points (M, 3), or points and normals (M, 6)."""
+    """Surface points of one shape in memory."""
 
     surface: Tensor
+    """(M, 3) points, or (M, 6) points and normals."""
 
     @property
     def nbytes(self) -> int:
-        """Memory held."""
+        """Memory of the tensor in bytes."""
         return self.surface.nbytes
 
     def to(self, device: torch.device) -> "ShapePoints":
-        """The same points on a device."""
+        """Return the points on `device`."""
         return replace(self, surface=self.surface.to(device))
 
 
 class PointSource:
-    """Surface points of a store's shapes, as `TrainConfig` and `LossConfig` ask for them; see `pool.Source`."""
+    """Source of surface points (`train.samples: points`); implements `shape_batch.SampleSource`."""
 
     def __init__(self, store: SampleStore, train: TrainConfig, loss: LossConfig) -> None:
-        self._store, self._columns = store, 6 if loss.normals > 0 else 3
-        self._points, self._box, self._mixture = train.points_per_shape, loss.regularizer_points, mixture_count(loss)
+        """Keep normals in memory only if the loss has a normal term."""
+        self._store, self._columns = store, 6 if is_used(loss.normals) else 3
+        self._points, self._box, self._heat = train.points_per_shape, loss.regularizer_points, heat_point_count(loss)
 
     def nbytes(self, key: str) -> int:
-        """Memory that all points of a shape take; StoreError where there are none, or none with normals."""
-        rows, columns = self._store.surface_shape(key)
+        """Return the memory in bytes of all surface points of a shape.
+
+        Raises:
+            StoreError: The shape has no surface points, or none with the normals that the loss needs.
+        """
+        rows, columns = self._store.surface_array_shape(key)
         if rows == 0:
             raise StoreError(
-                f"{self._store.path}: shape '{key}' has no points of its surface, which train.samples: points learns "
-                "from; preprocess with --surface above 0, or train with train.samples: sdf"
+                f"{self._store.path}: shape '{key}' has no surface points, which train.samples: points requires; "
+                "preprocess with --surface above 0, or train with train.samples: sdf"
             )
         if columns < self._columns:
             raise StoreError(
-                f"{self._store.path}: shape '{key}' has points without normals, which loss.normals asks for; set "
-                "loss.normals to 0, or import clouds with normals"
+                f"{self._store.path}: shape '{key}' has points without normals, which loss.normals requires; set "
+                "loss.normals to 0, or import point clouds with normals"
             )
         return 4 * self._columns * rows
 
     def read(self, key: str, share: float, rng: np.random.Generator) -> ShapePoints:
-        """A random share in (0, 1] of a shape's points."""
-        rows = self._store.some_surface(key, share, rng)
+        """Read a random fraction `share` in (0, 1] of a shape's surface points."""
+        rows = self._store.surface_subset(key, share, rng)
         return ShapePoints(torch.from_numpy(np.ascontiguousarray(rows[:, : self._columns])))
 
     def draw(
         self, shapes: Sequence[ShapePoints], rows: Sequence[int], generators: Sequence[np.random.Generator]
     ) -> PointBatch:
-        """A batch of these shapes, of which `rows` are the codes; points are drawn with replacement."""
-        drawn, noise, box, mixture = [], [], [], []
+        """Draw a batch, the points of each shape with replacement.
+
+        Args:
+            shapes: Surface points of S shapes.
+            rows: Row of each shape in the table of latent codes.
+            generators: One random generator per shape.
+        """
+        drawn, noise, box, heat = [], [], [], []
         for shape, rng in zip(shapes, generators, strict=True):
             pick = torch.from_numpy(rng.integers(len(shape.surface), size=self._points))
             drawn.append(shape.surface[pick.to(shape.surface.device)])
             noise.append(torch.from_numpy(rng.standard_normal((self._points, 3), dtype=np.float32)))
             box.append(torch.from_numpy(rng.uniform(-1, 1, (self._box, 3)).astype(np.float32)))
-            mixture.append(draw_mixture(self._mixture, rng))
+            heat.append(draw_heat_points(self._heat, rng))
         points, normals = torch.stack(drawn).split((3, self._columns - 3), dim=-1)
-        near = points + NEARBY * torch.stack(noise).to(points.device)
-        return PointBatch(torch.tensor(rows), points, normals, near, torch.stack(box), torch.stack(mixture))
+        near = points + NOISE_STD * torch.stack(noise).to(points.device)
+        return PointBatch(torch.tensor(rows), points, normals, near, torch.stack(box), torch.stack(heat))

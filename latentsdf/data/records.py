@@ -1,4 +1,4 @@
-"""What a sample store knows of one shape: the whole record, and its attributes alone."""
+"""Records of a sample store: all data of one shape (`ShapeRecord`), or its metadata only (`ShapeInfo`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,23 @@ from latentsdf.geometry.similarity import Similarity
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a shape was made from, and the way back to it; `area` in model space."""
+    """Source of a shape and its transform to model space."""
 
     similarity: Similarity
+    """Similarity between the frame of the source and model space."""
     source: str
+    """Name of the source, for messages."""
     source_sha256: str
+    """SHA-256 of the source, hexadecimal."""
     watertight: bool
+    """True if every edge of the mesh is shared by two faces."""
     area: float
+    """Surface area in model space; 0 if unknown."""
     seed: int
+    """Seed of the sampling, and of the order in which samples are stored."""
 
     def attributes(self) -> dict[str, Any]:
-        """These fields as plain values that every file format can hold."""
+        """Convert these fields to numbers, strings and lists, the attributes of Zarr and HDF5 groups."""
         return {
             "center": list(self.similarity.center),
             "scale": self.similarity.scale,
@@ -35,7 +41,19 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeRecord(Provenance):
-    """All that is stored for one shape; distances in model space."""
+    """All data of one shape in a sample store.
+
+    Attributes:
+        category: Category name, the first half of the key.
+        id: Identifier within the category, the second half of the key.
+        samples: Signed distance samples in model space, negative inside.
+        similarity: Similarity between the frame of the source and model space.
+        source: Name of the source, for messages.
+        source_sha256: SHA-256 of the source, hexadecimal.
+        watertight: True if every edge of the mesh is shared by two faces.
+        area: Surface area in model space; 0 if unknown.
+        seed: Seed of the sampling, and of the order in which samples are stored.
+    """
 
     category: str
     id: str
@@ -43,22 +61,32 @@ class ShapeRecord(Provenance):
 
     @property
     def key(self) -> str:
-        """category/id"""
+        """Key of the shape in the store, category/id."""
         return f"{self.category}/{self.id}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeInfo(Provenance):
-    """What is known of a stored shape without reading its arrays."""
+    """Metadata of a stored shape, available without reading its arrays."""
 
     sign: SignReport
+    """How inside and outside were determined."""
     band_samples: int
+    """Number of band samples."""
     band_bytes: int
+    """Size on disk of the two arrays of the band, in bytes."""
     stored_bytes: int
+    """Size on disk of the whole shape, in bytes."""
 
 
-def provenance_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `Provenance` from attributes that were read; KeyError, TypeError or ValueError for other ones."""
+def provenance_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert attributes that were read from a file back to the fields of `Provenance`.
+
+    Raises:
+        KeyError: An attribute is missing.
+        TypeError: An attribute has another type.
+        ValueError: An attribute has another form.
+    """
     x, y, z = (float(value) for value in attributes["center"])
     return {
         "similarity": Similarity((x, y, z), float(attributes["scale"])),

@@ -1,8 +1,13 @@
-"""The sample store: a folder of shapes sampled alike, each written whole or not at all.
+"""The sample store: a Zarr v3 group of shapes that were all sampled with the same settings.
 
-The attributes of the Zarr v3 root name the format, its version and the sampling settings; `shapes/<category>/<id>`
-holds a shape as `layout` says. A shape is written under `tmp/`, read back, and renamed into place, so no reader sees
-half a shape.
+    <store>.zarr/
+        zarr.json                     attributes: format, version, sampling, settings_hash, created, library
+        shapes/<category>/<id>/       one shape, see `zarr_layout`
+        tmp/                          shapes that are being written
+
+`sampling` holds the fields of `SamplingConfig`, `settings_hash` the first 16 hexadecimal digits of the SHA-256 of their
+JSON. A shape is written under `tmp/`, read back, and moved into place by a rename, so that readers only see complete
+shapes.
 """
 
 import hashlib
@@ -29,29 +34,52 @@ from zarr.errors import ContainsGroupError
 from latentsdf.config import loader
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
-from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_of
+from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 
 FORMAT = "latentsdf-samples"
 VERSION = 1
 
-# One plain folder name: no separator, no leading dot or "__" (reserved by Zarr), not the name of Zarr's own file.
+# category/id, each a plain folder name: no leading dot, no leading "__" (reserved by Zarr), and no id "zarr.json".
 _KEY = re.compile(r"(?!__)[\w+=,@()\-][\w.+=,@() \-]*/(?!__|zarr\.json$)[\w+=,@()\-][\w.+=,@() \-]*")
 
 
 class SampleStore:
-    """A folder of shapes with one set of sampling settings. Several processes may write different shapes at once."""
+    """Sample store on disk. Several processes may write different shapes at the same time.
+
+    Use `create` or `open`; the constructor neither reads nor writes the store.
+
+    Attributes:
+        path: Folder of the store.
+        config: Sampling settings of all its shapes.
+    """
 
     def __init__(self, path: Path, config: SamplingConfig) -> None:
+        """Refer to an existing store with known settings.
+
+        Args:
+            path: Folder of the store.
+            config: Sampling settings of the store.
+        """
         self.path = path
         self.config = config
 
     @classmethod
     def create(cls, path: Path | str, config: SamplingConfig) -> "SampleStore":
-        """Make a store, or continue one with the same settings and clear what killed writers left behind.
+        """Create a store, or open an existing one with the same settings to continue it.
 
-        Raises StoreError that names the settings that differ, or when the path holds something else.
+        Temporary files of processes that were killed are removed.
+
+        Args:
+            path: Folder of the store.
+            config: Sampling settings.
+
+        Returns:
+            The store, ready to be written.
+
+        Raises:
+            StoreError: The store has other settings, the path is not a sample store, or the disk is full.
         """
         path = Path(path)
         if path.is_file():
@@ -59,7 +87,9 @@ class SampleStore:
         if path.exists() and any(path.iterdir()):
             store = cls.open(path)
             old, new = asdict(store.config), asdict(config)
-            changed = [f"{name} ({old[name]} there, {new[name]} now)" for name in new if old[name] != new[name]]
+            changed = [
+                f"{name} ({old[name]} in the store, {new[name]} requested)" for name in new if old[name] != new[name]
+            ]
             if changed:
                 raise StoreError(
                     f"{path}: was made with other settings: {', '.join(changed)}; "
@@ -83,7 +113,15 @@ class SampleStore:
 
     @classmethod
     def open(cls, path: Path | str) -> "SampleStore":
-        """Open a store; FileNotFoundError when nothing is there, StoreError when it is none or of another version."""
+        """Open an existing store.
+
+        Args:
+            path: Folder of the store.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            StoreError: The folder is not a sample store, or one of another version.
+        """
         path = Path(path)
         if not path.is_dir():
             raise FileNotFoundError(f"{path}: no such sample store; make one with latentsdf-preprocess --out {path}")
@@ -109,7 +147,7 @@ class SampleStore:
             raise StoreError(f"{error}; the store's settings are from another latentsdf, preprocess again") from error
 
     def keys(self) -> list[str]:
-        """category/id of every complete shape, sorted."""
+        """Return the keys, category/id, of all complete shapes, sorted."""
         found = (self.path / "shapes").glob("*/*/zarr.json")
         return sorted(f"{file.parent.parent.name}/{file.parent.name}" for file in found)
 
@@ -123,93 +161,171 @@ class SampleStore:
         return len(self.keys())
 
     def write(self, record: ShapeRecord) -> None:
-        """Add or replace one shape, whole or not at all. Raises StoreError when the disk is full."""
+        """Add or replace a shape atomically.
+
+        Args:
+            record: The shape.
+
+        Raises:
+            StoreError: The record was sampled with other settings, does not read back as written, or the disk is full.
+            ConfigError: The category or id is not a valid name.
+        """
         final = self._folder(record.key)
-        aside = self.path / "tmp" / f"{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex}"
+        temporary = self.path / "tmp" / f"{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex}"
         with disk_full_as_store_error(self.path):
             try:
                 _require_same_lattice(record, self.config)
-                zarr_layout.write_shape(aside / "new", record)
+                zarr_layout.write_shape(temporary / "new", record)
                 for group in (final.parent.parent, final.parent):
-                    # Two workers may bring the first shape of a category at once.
+                    # Two workers may write the first shape of a category at the same time.
                     with suppress(ContainsGroupError):
                         zarr.open_group(group, mode="a")
                 if final.exists():
-                    # Deleting in place could be cut short and leave half a shape.
-                    os.replace(final, aside / "old")
-                os.replace(aside / "new", final)
+                    # Deleting in place could be interrupted and leave an incomplete shape.
+                    os.replace(final, temporary / "old")
+                os.replace(temporary / "new", final)
             finally:
-                shutil.rmtree(aside, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)
 
     def info(self, key: str) -> ShapeInfo:
-        """What is known of one shape without its arrays."""
+        """Return the metadata of a shape without reading its arrays.
+
+        Args:
+            key: Shape key, category/id.
+
+        Raises:
+            StoreError: The store has no such shape, or it is damaged.
+        """
         with self._shape(key) as folder:
             return zarr_layout.read_info(folder)
 
     def provenance(self, key: str) -> tuple[str, int]:
-        """SHA-256 of the source that a shape was made from, and the seed of its sampling."""
+        """Return the SHA-256 of a shape's source and the seed of its sampling."""
         with self._shape(key) as folder:
             attributes = zarr_layout.read_attributes(folder)
             return attributes["source_sha256"], attributes["seed"]
 
-    def band_strata(self, key: str) -> int:
-        """Number of strata of a shape's band."""
+    def band_chunk_count(self, key: str) -> int:
+        """Return the number of chunks in which a shape's band is stored."""
         with self._shape(key) as folder:
-            return zarr_layout.count_strata(folder)
+            return zarr_layout.count_band_chunks(folder)
 
-    def band(self, key: str, strata: Sequence[int] | None = None) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-        """Linear lattice index (B,) and signed distance (B,) of the given strata, or of the whole band.
+    def band(self, key: str, chunks: Sequence[int] | None = None) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """Read the samples of a shape's narrow band.
 
-        Any stratum is a fair sample of the band; the order within it carries no meaning.
+        Every chunk is a random subset of the band. The order of the samples is unspecified.
+
+        Args:
+            key: Shape key, category/id.
+            chunks: Numbers of the chunks to read, from 0; None for the whole band.
+
+        Returns:
+            Linear indices (B,) of dense lattice vertices, and signed distances (B,) in model space.
+
+        Raises:
+            ConfigError: There is no chunk of such a number.
+            StoreError: The store has no such shape, or it is damaged.
         """
         with self._shape(key) as folder:
-            return zarr_layout.read_band(folder, self.config.resolution, self.config.band_voxels, strata)
+            return zarr_layout.read_band(folder, self.config.resolution, self.config.band_voxels, chunks)
 
     def offsurface_samples(self, key: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The near (M, 4) and uniform (M, 4) samples."""
+        """Read the off-surface samples of a shape: points and signed distances in model space.
+
+        Args:
+            key: Shape key, category/id.
+
+        Returns:
+            The near samples (M, 4) and the uniform samples (N, 4).
+
+        Raises:
+            StoreError: The store has no such shape, or it is damaged.
+        """
         with self._shape(key) as folder:
             return zarr_layout.read_array(folder, "near"), zarr_layout.read_array(folder, "uniform")
 
-    def offsurface_rows(self, key: str) -> int:
-        """How many near and uniform samples a shape has."""
+    def offsurface_count(self, key: str) -> int:
+        """Return the number of near and uniform samples of a shape."""
         with self._shape(key) as folder:
             return zarr_layout.count_rows(folder, "near") + zarr_layout.count_rows(folder, "uniform")
 
-    def some_offsurface_samples(
+    def offsurface_subset(
         self, key: str, share: float, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """A share in (0, 1] of the near (m, 4) and of the uniform (n, 4) samples, from a random place of each.
+        """Read a random subset of the off-surface samples.
 
-        They were shuffled when they were written, so any run of rows is a fair sample.
+        The samples are stored in random order, so that a run of rows from a random start is a random subset.
+
+        Args:
+            key: Shape key, category/id.
+            share: Fraction of the samples in (0, 1].
+            rng: Source of random numbers.
+
+        Returns:
+            Near samples (m, 4) and uniform samples (n, 4).
+
+        Raises:
+            StoreError: The store has no such shape, or it is damaged.
         """
         with self._shape(key) as folder:
-            return _some_rows(folder, "near", share, rng), _some_rows(folder, "uniform", share, rng)
+            return _random_rows(folder, "near", share, rng), _random_rows(folder, "uniform", share, rng)
 
-    def surface_shape(self, key: str) -> tuple[int, int]:
-        """How many surface points a shape has, and their columns: 6 with normals, 3 without."""
+    def surface_array_shape(self, key: str) -> tuple[int, int]:
+        """Return the number of surface points of a shape, and of their columns: 6 with normals, 3 without."""
         with self._shape(key) as folder:
             return zarr_layout.count_rows(folder, "surface"), zarr_layout.count_columns(folder, "surface")
 
-    def some_surface(self, key: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
-        """A share in (0, 1] of the surface points (m, 6), or (m, 3) without normals, from a random place."""
-        with self._shape(key) as folder:
-            return _some_rows(folder, "surface", share, rng)
+    def surface_subset(self, key: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Read a random subset of the surface points.
 
-    def sparse(self, key: str) -> NDArray[np.float16]:
-        """Signed distance on the sparse lattice, (r + 1, r + 1, r + 1) for `sparse_resolution` r."""
+        Args:
+            key: Shape key, category/id.
+            share: Fraction of the points in (0, 1].
+            rng: Source of random numbers.
+
+        Returns:
+            Points and outward unit normals (m, 6), or points (m, 3) of a shape without normals.
+
+        Raises:
+            StoreError: The store has no such shape, or it is damaged.
+        """
+        with self._shape(key) as folder:
+            return _random_rows(folder, "surface", share, rng)
+
+    def sparse_distance(self, key: str) -> NDArray[np.float16]:
+        """Read the signed distance on the sparse lattice, (r + 1, r + 1, r + 1) with r = `config.sparse_resolution`."""
         with self._shape(key) as folder:
             return zarr_layout.read_array(folder, "sparse_sdf")
 
     def read(self, key: str) -> ShapeRecord:
-        """Everything of one shape; the band sorted by index again."""
+        """Read all data of a shape.
+
+        Args:
+            key: Shape key, category/id.
+
+        Returns:
+            The record, with the band sorted by lattice index. Its distances are those that were written, up to the
+            quantization of the band (see `band_codec`) and float16 on the sparse lattice.
+
+        Raises:
+            StoreError: The store has no such shape, or it is damaged.
+        """
         category, _, name = key.partition("/")
         lattices = self.config.resolution, self.config.band_voxels, self.config.sparse_resolution
         with self._shape(key) as folder:
-            known = provenance_of(zarr_layout.read_attributes(folder))
-            return ShapeRecord(category=category, id=name, samples=zarr_layout.read_samples(folder, *lattices), **known)
+            provenance = provenance_fields(zarr_layout.read_attributes(folder))
+            samples = zarr_layout.read_samples(folder, *lattices)
+            return ShapeRecord(category=category, id=name, samples=samples, **provenance)
 
     def verify(self, key: str) -> None:
-        """Read every chunk against its checksum; StoreError names the shape that fails."""
+        """Read every chunk of a shape and check its checksum.
+
+        Args:
+            key: Shape key, category/id.
+
+        Raises:
+            StoreError: The store has no such shape, or it is damaged.
+        """
         with self._shape(key) as folder:
             zarr_layout.read_info(folder)
             for name in zarr_layout.ARRAYS:
@@ -217,27 +333,29 @@ class SampleStore:
 
     def _folder(self, key: str) -> Path:
         if not _is_key(key):
-            raise ConfigError(f"'{key}' is no shape key; expected category/id of letters, digits, blanks and ._-+=,@()")
+            raise ConfigError(
+                f"'{key}' is not a valid shape key; expected category/id of letters, digits, blanks and ._-+=,@()"
+            )
         return self.path / "shapes" / key
 
     @contextmanager
     def _shape(self, key: str) -> Iterator[Path]:
-        """The folder of a shape; whatever cannot be read from it becomes a StoreError that names the shape."""
+        """Yield the folder of a shape; read errors within the block become a StoreError with the key of the shape."""
         if key not in self:
-            raise StoreError(f"{self.path}: holds no shape '{key}'")
+            raise StoreError(f"{self.path}: has no shape '{key}'")
         try:
             yield self._folder(key)
         except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
             if isinstance(error, LatentSDFError):
                 raise
             raise StoreError(
-                f"{self.path}: shape '{key}' is damaged ({error}); rebuild it: the command that made the store, "
+                f"{self.path}: shape '{key}' is damaged ({error}); rebuild it: repeat the command that made the store, "
                 f"latentsdf-preprocess or latentsdf import, with --glob '{key}' --overwrite"
             ) from error
 
 
-def _some_rows(folder: Path, name: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A share of the rows of an array that was shuffled when it was written."""
+def _random_rows(folder: Path, name: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Read a fraction of the rows of an array that is stored in random order, from a random start."""
     total = zarr_layout.count_rows(folder, name)
     rows = math.ceil(share * total)
     start = int(rng.integers(total - rows + 1))
@@ -245,12 +363,12 @@ def _some_rows(folder: Path, name: str, share: float, rng: np.random.Generator) 
 
 
 def _hash_of(sampling: dict[str, Any]) -> str:
-    """Sixteen hexadecimal digits that two stores share when they were sampled alike."""
+    """Hash of sampling settings: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(sampling, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _is_key(key: str) -> bool:
-    """Can a shape be stored under this category/id?"""
+    """Return whether category/id is a valid shape key."""
     return _KEY.fullmatch(key) is not None
 
 
@@ -262,7 +380,10 @@ def _library_version() -> str:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    """Was this folder under `tmp/` left by a process of this machine that is gone?"""
+    """Return whether the process that created this folder under `tmp/` ran on this machine and has ended.
+
+    The names are <host>~<process id>~<random>; folders with other names count as abandoned.
+    """
     host, _, rest = folder.name.partition("~")
     process = rest.partition("~")[0]
     if not process.isdecimal():

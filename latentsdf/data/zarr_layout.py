@@ -1,15 +1,28 @@
-"""How one shape lies in its Zarr v3 group: the only file that knows array names, dtypes and chunks.
+"""Layout of one shape in a sample store: a Zarr v3 group with attributes and six arrays.
 
-| array | content |
-|---|---|
-| `band_index`, `band_sdf` | lattice vertex (uint32) and int16 distance over the band width, in random strata |
-| `sparse_sdf` | the whole sparse lattice, float16 |
-| `near`, `uniform` | (M, 4) xyz + signed distance, float32, shuffled |
-| `surface` | (M, 6) point + normal, or (M, 3) of a cloud without normals, float32, shuffled |
+Lattices have `resolution` R (dense) or `sparse_resolution` r (sparse) cells per axis; vertex (i, j, k) of the dense
+lattice lies at -1 + 2 (i, j, k) / R in model space and has the linear index (i (R + 1) + j) (R + 1) + k. Points and
+distances are in model space, distances are negative inside, and the band has the half width `w = 2 band_voxels / R`.
 
-Each chunk of the band is one of its strata, coded by `strata`. Every array is one shard file of checksummed chunks. A
-shape imported from samples at random places has them in `near`; its other arrays are empty, and its unknown area is 0.
-Nothing here depends on time or machine: the same record gives the same bytes.
+| array | shape | dtype | chunk | content |
+|---|---|---|---|---|
+| `band_index` | (B,) | uint32 | up to 131,072 | vertices of the dense lattice in the band, see `band_codec` |
+| `band_sdf` | (B,) | int16 | as `band_index` | their signed distances in units of w / 32,767 |
+| `sparse_sdf` | (r + 1, r + 1, r + 1) | float16 | up to 64^3 | signed distance at all vertices of the sparse lattice |
+| `near` | (M, 4) | float32 | up to 65,536 rows | surface points with Gaussian noise, and signed distance |
+| `uniform` | (M, 4) | float32 | up to 65,536 rows | uniform points of the box, and signed distance |
+| `surface` | (M, 6) | float32 | up to 65,536 rows | surface points, outward unit normals; (M, 3) without normals |
+
+Rows of `near`, `uniform` and `surface` are stored in random order, so that any run of rows is a random subset. The
+chunks of the band are random subsets of it.
+
+Attributes: `center` and `scale` (similarity to model space), `source`, `source_sha256`, `watertight`, `area`, `seed`,
+`sign` (fields of `SignReport`) and `band_samples`.
+
+Chunks are compressed with Blosc (zstd level 5, byte shuffle) and protected by a CRC-32C checksum. Every array is one
+shard, a single file. Shapes imported from signed samples have them in `near`, those imported from point clouds in
+`surface`; their other arrays are empty and their area is 0. The files do not depend on time or machine: equal records
+give equal bytes.
 """
 
 from collections.abc import Sequence
@@ -22,28 +35,34 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from latentsdf.data.band_codec import CodedBand, decode, encode, even_rows
-from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_of
-from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, band_width
+from latentsdf.data.band_codec import EncodedBand, decode, encode, even_rows
+from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
+from latentsdf.geometry.lattice import band_width
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.utils.errors import ConfigError, StoreError
 
 ARRAYS = ("band_index", "band_sdf", "sparse_sdf", "near", "uniform", "surface")
+"""Names of the arrays of a shape."""
 
 _ROWS = 65_536
 _SPARSE_CHUNK = 64
 
 
 def write_shape(folder: Path, record: ShapeRecord) -> None:
-    """Attributes and arrays in a new group, read back; StoreError where they differ."""
+    """Write a record to a new group, then read the arrays back and compare them.
+
+    Raises:
+        StoreError: An array does not read back as it was written.
+    """
     samples = record.samples
     attributes = record.attributes() | {"sign": asdict(samples.sign), "band_samples": len(samples.band_index)}
     rng = np.random.default_rng(record.seed)
     width = band_width(samples.resolution, samples.band_voxels)
     band = encode(samples.band_index, samples.band_distance, samples.resolution, width, rng)
     arrays: dict[str, tuple[NDArray[Any], int]] = {
-        "band_index": (band.delta, band.rows),
-        "band_sdf": (band.steps, band.rows),
+        "band_index": (band.delta, band.chunk_rows),
+        "band_sdf": (band.levels, band.chunk_rows),
         "sparse_sdf": (samples.sparse_distance.astype(np.float16), _SPARSE_CHUNK),
         "near": (rng.permutation(samples.near), _ROWS),
         "uniform": (rng.permutation(samples.uniform), _ROWS),
@@ -51,22 +70,22 @@ def write_shape(folder: Path, record: ShapeRecord) -> None:
     }
     zarr.create_group(folder, attributes=attributes)
     for name, (values, rows) in arrays.items():
-        _put(folder, name, values, rows)
+        _write_array(folder, name, values, rows)
     for name, (values, _) in arrays.items():
         if not np.array_equal(read_array(folder, name), values):
             raise StoreError(f"'{record.key}': array {name} does not read back as it was written; check the disk")
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:
-    """The attributes as they were written."""
+    """Read the attributes of a shape."""
     return dict(zarr.open_group(folder, mode="r").attrs)
 
 
 def read_info(folder: Path) -> ShapeInfo:
-    """The attributes, and what the files take."""
+    """Read the metadata of a shape and the size of its files."""
     attributes = read_attributes(folder)
     return ShapeInfo(
-        **provenance_of(attributes),
+        **provenance_fields(attributes),
         sign=SignReport(**attributes["sign"]),
         band_samples=attributes["band_samples"],
         band_bytes=_bytes_in(folder / "band_index") + _bytes_in(folder / "band_sdf"),
@@ -75,7 +94,7 @@ def read_info(folder: Path) -> ShapeInfo:
 
 
 def read_samples(folder: Path, resolution: int, band_voxels: float, sparse_resolution: int) -> SdfSamples:
-    """All arrays; the band sorted by index again."""
+    """Read and decode all arrays of a shape, with the band sorted by lattice index."""
     index, distance = read_band(folder, resolution, band_voxels)
     order = np.argsort(index)
     return SdfSamples(
@@ -93,54 +112,66 @@ def read_samples(folder: Path, resolution: int, band_voxels: float, sparse_resol
 
 
 def read_array(folder: Path, name: str) -> NDArray[Any]:
-    """One of `ARRAYS`, as it is stored."""
+    """Read one of `ARRAYS` without decoding it."""
     return np.asarray(_open(folder, name)[...])
 
 
 def read_rows(folder: Path, name: str, rows: slice) -> NDArray[Any]:
-    """Some rows of one of `ARRAYS`; only the chunks they lie in are read."""
+    """Read some rows of one of `ARRAYS`; only the chunks that contain them are read from disk."""
     return np.asarray(_open(folder, name)[rows])
 
 
 def count_rows(folder: Path, name: str) -> int:
-    """Rows of one of `ARRAYS`."""
+    """Number of rows of one of `ARRAYS`."""
     return _open(folder, name).shape[0]
 
 
 def count_columns(folder: Path, name: str) -> int:
-    """Columns of `near`, `uniform` or `surface`."""
+    """Number of columns of `near`, `uniform` or `surface`."""
     return _open(folder, name).shape[1]
 
 
-def count_strata(folder: Path) -> int:
-    """Number of strata of the band."""
+def count_band_chunks(folder: Path) -> int:
+    """Number of chunks of the band."""
     return _open(folder, "band_index").nchunks
 
 
 def read_band(
-    folder: Path, resolution: int, band_voxels: float, strata: Sequence[int] | None = None
+    folder: Path, resolution: int, band_voxels: float, chunks: Sequence[int] | None = None
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
-    """Linear lattice index (B,) and signed distance (B,) of the given strata, or of all.
+    """Read and decode the band.
 
-    Raises ConfigError for a stratum that is not there.
+    Args:
+        folder: The group of the shape.
+        resolution: Cells per axis of the dense lattice.
+        band_voxels: Half width of the band, in cells.
+        chunks: Numbers of the chunks to read; None for all.
+
+    Returns:
+        Linear lattice indices (B,) and signed distances (B,), in the stored order.
+
+    Raises:
+        ConfigError: There is no chunk of such a number.
     """
     index, sdf = _open(folder, "band_index"), _open(folder, "band_sdf")
     rows, count = index.chunks[0], index.nchunks
-    strata = range(count) if strata is None else strata
-    if not all(0 <= stratum < count for stratum in strata):
-        raise ConfigError(f"shape '{folder.parent.name}/{folder.name}' has strata 0 to {count - 1}, got {list(strata)}")
+    chunks = range(count) if chunks is None else chunks
+    if not all(0 <= chunk < count for chunk in chunks):
+        raise ConfigError(
+            f"shape '{folder.parent.name}/{folder.name}' has band chunks 0 to {count - 1}, got {list(chunks)}"
+        )
     width = band_width(resolution, band_voxels)
     parts = []
-    for run in _consecutive(strata):
+    for run in _consecutive(chunks):
         span = slice(run.start * rows, run.stop * rows)
-        parts.append(decode(CodedBand(np.asarray(index[span]), np.asarray(sdf[span]), rows), resolution, width))
+        parts.append(decode(EncodedBand(np.asarray(index[span]), np.asarray(sdf[span]), rows), resolution, width))
     if not parts:
         return np.empty(0, np.uint32), np.empty(0, np.float32)
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
-def _put(folder: Path, name: str, values: NDArray[Any], rows: int) -> None:
-    """One array in one shard file, its chunks compressed and checksummed; only lattices are cut on every axis."""
+def _write_array(folder: Path, name: str, values: NDArray[Any], rows: int) -> None:
+    """Write one array as a single shard with chunks of `rows` rows; lattices are chunked along every axis."""
     chunk = tuple(even_rows(n, rows) if axis == 0 or values.ndim == 3 else n for axis, n in enumerate(values.shape))
     array = zarr.create_array(
         folder / name,
@@ -149,14 +180,14 @@ def _put(folder: Path, name: str, values: NDArray[Any], rows: int) -> None:
         chunks=chunk,
         shards=tuple(max(1, -(-n // c)) * c for n, c in zip(values.shape, chunk, strict=True)),
         compressors=(BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"), Crc32cCodec()),
-        # A chunk of zeros would leave no trace in the file, and a lost one would read as zeros.
+        # Zarr omits chunks of zeros by default, and a missing chunk reads as zeros.
         config={"write_empty_chunks": True},
     )
     array[...] = values
 
 
 def _open(folder: Path, name: str) -> zarr.Array[Any]:
-    """Open an array; FileNotFoundError when its shard is missing, which Zarr would read as zeros."""
+    """Open an array; raises FileNotFoundError if its shard is missing, which Zarr would read as zeros."""
     array = zarr.open_array(folder / name, mode="r")
     if array.size and not folder.joinpath(name, "c", *"0" * array.ndim).is_file():
         raise FileNotFoundError(f"the file of array {name} is missing")
@@ -168,7 +199,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _consecutive(numbers: Sequence[int]) -> list[range]:
-    """Runs of consecutive numbers, which are read at once."""
+    """Group numbers into runs of consecutive ones, each of which is read at once."""
     runs: list[range] = []
     for number in numbers:
         if runs and runs[-1].stop == number:

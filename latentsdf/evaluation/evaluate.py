@@ -19,10 +19,10 @@ from rich.table import Table
 
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.data.mesh_datasets import MeshFile
+from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.extraction.extract import Mode
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
 from latentsdf.geometry.metrics.surface import (
     F_SCORE_THRESHOLDS,
@@ -219,11 +219,11 @@ def measure(
 
 def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:
     points = np.random.default_rng(seed).uniform(-1, 1, (count, 3))
-    exact = stored_solid(reference, SamplingConfig())(points)
+    exact = solid_from_config(reference, SamplingConfig())(points)
     return compare_fields(space.distance(code, points), exact, space.slope(code, points))
 
 
-def load_references(files: Sequence[MeshFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
+def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
     """Meshes by id (category/id where ids repeat), and the files that could not be read with the reason."""
     repeated = {name for name, count in Counter(file.id for file in files).items() if count > 1}
     loaded: dict[str, trimesh.Trimesh] = {}

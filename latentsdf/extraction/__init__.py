@@ -1,0 +1,1 @@
+"""Mesh extraction from signed distance fields."""

@@ -8,7 +8,7 @@ contain a zero only if min |value| over its corners is at most
 """
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from latentsdf.extraction.sparse_lattice import Ints, Mask, SparseLattice, alloc
 _MIN_COARSE_RESOLUTION = 32  # at 32 cells a field trained on distances clamped at 0.1 still passes the Lipschitz guard
 
 
+@runtime_checkable
 class VertexEvaluator(Protocol):
     """Anything that can compute the values of lattice vertices."""
 

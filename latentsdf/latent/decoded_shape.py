@@ -67,7 +67,7 @@ class Decoded:
         refined = self._refined
         lookup = refined.lookup if refined else None
         distance = self.model.branch(branch, points[None], self.code[None], lookup)[0]
-        corrected = branch == "general" or self.model.adds_detail
+        corrected = branch == "general" or self.model.is_residual
         return distance + refined.correction(points) if refined and corrected else distance
 
 

@@ -1,0 +1,1 @@
+"""Neural networks as torch modules: the dual-branch model and networks of single-shape fields."""

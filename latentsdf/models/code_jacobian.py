@@ -1,8 +1,12 @@
-"""How a shape's signed distance answers to its code and to where it is asked: one row of a Jacobian a point.
+"""Jacobian of a shape's signed distance with respect to its latent code and to the evaluation points.
 
-A code enters a model through its conditioned layers only, and points do not see each other. So one backward pass for
-the sum of all distances gives, at each layer, every point's own derivative by that layer's output, and the derivative
-by the code follows from it and from the layer's input by one matrix product, for all points together.
+Let s(x, z) be the distance of a branch and a_l = W_l(z) h_l + b_l(z) the output of conditioned layer l. Points do not
+interact, so one reverse pass from the sum of all distances gives the derivatives ds/da_l of every point, and with the
+layer's input h_l the derivative by the code follows from matrix products over all points,
+
+    ds/dz = sum_l (ds/da_l) (da_l/dz),    da_l/dz = B + diag(W h_l) A (film),  B + [A_k h_l]_k (hyper).
+
+This replaces one reverse pass per point.
 """
 
 import itertools
@@ -16,15 +20,18 @@ from latentsdf.config.model import Branch
 from latentsdf.models.decoder import ConditionedLinear
 from latentsdf.models.latent_sdf import LatentSDF
 
-_AT_ONCE = 512  # points: what they need for one layer then stays in a processor's cache
+_POINTS_PER_PRODUCT = 512  # so that the intermediate results of one layer fit into the processor's cache
 
 
-class Linearized(NamedTuple):
-    """Distances (K, P), their derivatives by the code (K, P, L) or (K, P, N, L), and by the point (K, P, 3)."""
+class Linearization(NamedTuple):
+    """Value and first derivatives of a branch at the points of K shapes."""
 
     distance: Tensor
-    by_code: Tensor
-    by_point: Tensor
+    """(K, P) signed distances."""
+    code_gradient: Tensor
+    """(K, P, L) derivatives by the code, or (K, P, N, L) for one code per layer."""
+    point_gradient: Tensor
+    """(K, P, 3) derivatives by the point in model space."""
 
 
 def linearize(
@@ -32,61 +39,73 @@ def linearize(
     branches: tuple[Branch, ...],
     points: Float[Tensor, "K P 3"],
     codes: Float[Tensor, "K *N L"],
-    products: torch.dtype | None = None,
-) -> list[Linearized]:
-    """Value and derivatives of some branches at the points of K shapes; what they share is computed once.
+    product_dtype: torch.dtype | None = None,
+) -> list[Linearization]:
+    """Evaluate branches and their derivatives by code and point.
 
-    With codes by layer (K, N, L), derivatives are by layer too, zero for layers that a branch does not have. The
-    products that give derivatives by the code, most of the work, may be in another type, such as bfloat16.
+    The warp, and for a residual model the general branch, is evaluated once for all branches.
+
+    Args:
+        model: The model.
+        branches: Branches to evaluate; "general" before "overfit".
+        points: (K, P, 3) points in model space.
+        codes: (K, L), or (K, N, L) with one code per conditioned layer. In the second case derivatives are per layer,
+            too, and zero for layers that a branch does not contain.
+        product_dtype: Type of the hypernetwork's matrix products, which take most of the time, such as bfloat16; None
+            for the type of the model.
+
+    Returns:
+        One linearization per branch.
     """
     calls: list[tuple[ConditionedLinear, Tensor, Tensor]] = []
 
-    def keep(layer: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def record(layer: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         calls.append((layer, inputs[0].detach(), output))
 
-    layers = model.conditioned()
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    layers = model.conditioned_layers()
+    hooks = [layer.register_forward_hook(record) for layer in layers]
     points = points.detach().requires_grad_()
-    found: list[Linearized] = []
-    general: Linearized | None = None
+    results: list[Linearization] = []
+    general: Linearization | None = None
     try:
         with torch.enable_grad():
             canonical = model.canonical(points, codes)
-            shared = len(calls)
+            warp_calls = len(calls)
             for branch in branches:
-                del calls[shared:]
-                base = general if branch == "overfit" and model.adds_detail else None
+                del calls[warp_calls:]
+                base = general if branch == "overfit" and model.is_residual else None
                 if branch == "general":
                     distance = model.decode_general(canonical, codes)
                 else:
                     distance = model.decode_overfit(canonical, codes, general=None if base is None else base.distance)
                 outputs = [output for _, _, output in calls]
-                *slopes, by_point = torch.autograd.grad(distance.sum(), [*outputs, points], retain_graph=True)
-                by_code = codes.new_zeros(*distance.shape, *codes.shape[1:])
+                *slopes, point_gradient = torch.autograd.grad(distance.sum(), [*outputs, points], retain_graph=True)
+                code_gradient = codes.new_zeros(*distance.shape, *codes.shape[1:])
                 for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
-                    of_layer = by_code if codes.ndim == 2 else by_code[:, :, layers.index(layer)]
-                    of_layer += _by_code(layer, inputs, slope, products or slope.dtype)
+                    of_layer = code_gradient if codes.ndim == 2 else code_gradient[:, :, layers.index(layer)]
+                    of_layer += _layer_code_gradient(layer, inputs, slope, product_dtype or slope.dtype)
                 if base is not None:
-                    by_code, by_point = by_code + base.by_code, by_point + base.by_point
-                found.append(Linearized(distance.detach(), by_code, by_point))
-                general = found[-1] if branch == "general" else general
+                    code_gradient = code_gradient + base.code_gradient
+                    point_gradient = point_gradient + base.point_gradient
+                results.append(Linearization(distance.detach(), code_gradient, point_gradient))
+                general = results[-1] if branch == "general" else general
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return results
 
 
-def _by_code(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, products: torch.dtype) -> Tensor:
-    """Derivative (K, P, L) by the code of what has derivative `slope` (K, P, O) by the layer's output."""
+def _layer_code_gradient(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, product_dtype: torch.dtype) -> Tensor:
+    """Contribution (K, P, L) of one layer to ds/dz, from its inputs (K, P, F) and ds/da (K, P, O)."""
     derivative = slope @ layer.shift.weight
     if layer.scale is not None:
         derivative += (slope * (inputs @ layer.linear.weight.mT)) @ layer.scale.weight
     if layer.weights is not None:
-        by_weight = layer.weights.weight.unflatten(0, layer.linear.weight.shape)  # (O, F, L)
-        by_input = by_weight.transpose(0, 1).flatten(1).to(products)
-        inputs, weighing = inputs.to(products), slope.to(products)
-        for k, p in itertools.product(range(len(inputs)), range(0, inputs.shape[1], _AT_ONCE)):
-            some = slice(p, p + _AT_ONCE)
-            by_output = (inputs[k, some] @ by_input).unflatten(1, by_weight.shape[::2])  # (P, O, L)
-            derivative[k, some] += (weighing[k, some, None] @ by_output).squeeze(1)
+        tensor = layer.weights.weight.unflatten(0, layer.linear.weight.shape)  # (O, F, L)
+        by_input = tensor.transpose(0, 1).flatten(1).to(product_dtype)
+        inputs, slope = inputs.to(product_dtype), slope.to(product_dtype)
+        for k, p in itertools.product(range(len(inputs)), range(0, inputs.shape[1], _POINTS_PER_PRODUCT)):
+            chunk = slice(p, p + _POINTS_PER_PRODUCT)
+            by_output = (inputs[k, chunk] @ by_input).unflatten(1, tensor.shape[::2])  # (P, O, L)
+            derivative[k, chunk] += (slope[k, chunk, None] @ by_output).squeeze(1)
     return layer.code_scale * derivative

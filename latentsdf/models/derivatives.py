@@ -1,6 +1,7 @@
-"""Values and derivatives of a field at points, differentiable in the field's parameters.
+"""First and second spatial derivatives of a field by automatic differentiation, differentiable in its parameters.
 
-A field maps points (N, d) to distances (N,), each from its own point alone.
+A field u maps points (N, d) to distances (N,), each of them from its own point alone, so the gradient of sum_n u(x_n)
+contains grad u at every point. H denotes the Hessian of u.
 """
 
 from collections.abc import Callable
@@ -13,21 +14,29 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Jet:
-    """`distance` (N,) and spatial `gradient` (N, d) of a field at `points` (N, d)."""
+    """The 1-jet of a field: value and gradient at points, as part of the autograd graph."""
 
-    points: Tensor
-    distance: Tensor
-    gradient: Tensor
+    points: Float[Tensor, "N d"]
+    """Points of the evaluation."""
+    distance: Float[Tensor, " N"]
+    """Field values u."""
+    gradient: Float[Tensor, "N d"]
+    """Spatial gradients grad u."""
 
     def __getitem__(self, rows: slice) -> "Jet":
-        """Some of the points. Derivatives of the gradient are taken on the whole jet, before slicing."""
+        """Select some of the points; second derivatives must be taken from the whole jet, before slicing."""
         return Jet(self.points[rows], self.distance[rows], self.gradient[rows])
 
 
 def jet(field: Callable[[Tensor], Tensor], points: Float[Tensor, "N d"]) -> Jet:
-    """One forward and one reverse pass; the points of the result can be differentiated once more.
+    """Evaluate a field and its gradient with one forward and one reverse pass.
 
-    A field with a `jet` method of its own, which knows a shorter way, is asked for it.
+    Args:
+        field: Map from points (N, d) to distances (N,). A field with a method `jet` computes its own.
+        points: (N, d).
+
+    Returns:
+        The jet, whose gradient can be differentiated once more in the points, unless the field's own `jet` excludes it.
     """
     if hasattr(field, "jet"):
         own: Jet = field.jet(points)
@@ -37,27 +46,27 @@ def jet(field: Callable[[Tensor], Tensor], points: Float[Tensor, "N d"]) -> Jet:
     return Jet(points, distance, _derivative(distance, points))
 
 
-def gradient(field: Callable[[Tensor], Tensor], points: Float[Tensor, "S P 3"]) -> Float[Tensor, "S P 3"]:
-    """Spatial gradient of a field that treats points independently; differentiable in the field's parameters."""
+def gradient(field: Callable[[Tensor], Tensor], points: Float[Tensor, "*S 3"]) -> Float[Tensor, "*S 3"]:
+    """Spatial gradient by `torch.func.grad`, which composes with other function transforms and compiles."""
     return torch.func.grad(lambda x: field(x).sum())(points)  # type: ignore[no-any-return]
 
 
 def hessian_along_gradient(at: Jet) -> Float[Tensor, "N d"]:
-    """H grad u = (1/2) grad |grad u|^2: one more reverse pass instead of the d that the Hessian takes (METHODS 6)."""
+    """H grad u = (1/2) grad |grad u|^2, with one reverse pass instead of the d passes of the Hessian (StEik)."""
     return 0.5 * _derivative(at.gradient.square().sum(-1), at.points)
 
 
 def hessian(at: Jet) -> Float[Tensor, "N d d"]:
-    """All second derivatives, by d reverse passes."""
+    """The Hessian H, with d reverse passes."""
     return torch.stack([_derivative(at.gradient[:, axis], at.points) for axis in range(at.points.shape[1])], dim=1)
 
 
 def laplacian(at: Jet) -> Float[Tensor, " N"]:
-    """Trace of the Hessian, by d reverse passes."""
+    """The Laplacian tr H, with d reverse passes."""
     axes = range(at.points.shape[1])
     return torch.stack([_derivative(at.gradient[:, axis], at.points)[:, axis] for axis in axes]).sum(0)
 
 
-def _derivative(values: Tensor, points: Tensor) -> Tensor:
+def _derivative(values: Float[Tensor, " N"], points: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
     (derivative,) = torch.autograd.grad(values.sum(), points, create_graph=True)
     return derivative

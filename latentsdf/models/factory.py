@@ -1,4 +1,4 @@
-"""Networks by their configuration."""
+"""Construction of reconstruction networks from their configuration."""
 
 from torch import nn
 
@@ -10,19 +10,29 @@ from latentsdf.models.softplus_mlp import SoftplusMLP
 from latentsdf.utils.errors import ConfigError
 
 
-def build(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
-    """A field of points (N, dim); a pyramid covers [-extent, extent]^dim. ConfigError for sizes that are too small."""
-    least = {"width": dim, "depth": 2, "channels": 1}
-    for name, minimum in least.items():
-        if getattr(config, name) < minimum:
-            raise ConfigError(f"network.{name} must be at least {minimum}, got {getattr(config, name)}")
+def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
+    """Build the network of a field.
+
+    Args:
+        config: Kind and size of the network.
+        dim: Dimension of the points, 2 or 3.
+        extent: Half side of the box [-extent, extent]^dim that a feature pyramid covers and over which the units of a
+            `spread` start are distributed.
+
+    Returns:
+        A module from points (N, dim) to distances (N,).
+
+    Raises:
+        ConfigError: The width is below `dim`.
+    """
+    if config.width < dim:
+        raise ConfigError(f"model.width must be at least {dim}, got {config.width}")
     if config.kind == "pyramid":
         return FeaturePyramid(dim, config.resolutions, config.channels, config.width, config.depth, extent)
     if config.kind == "softplus":
         spread = extent if config.start == "spread" else 0.0
         return SoftplusMLP(dim, config.width, config.depth, config.radius, config.skip, spread=spread)
-    if config.start == "spread":
-        raise ConfigError("network.start spread is one of softplus networks; sine ones have sphere or multifrequency")
+    assert config.start != "spread"
     return SineNetwork(
         dim,
         config.width,
@@ -35,6 +45,6 @@ def build(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
     )
 
 
-def build_phase(config: MedialConfig, dim: int) -> PhaseField:
-    """The phase field beside a distance of points (N, dim)."""
+def build_phase_field(config: MedialConfig, dim: int) -> PhaseField:
+    """Build the phase field of the medial-axis method for points (N, dim)."""
     return PhaseField(dim, config.phase_width, config.phase_blocks, config.phase_omega)

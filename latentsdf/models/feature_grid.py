@@ -1,10 +1,12 @@
-"""The feature grid all shapes share, one row per lattice vertex, and its trilinear lookup.
+"""Shared feature grid with trilinear interpolation.
 
-Conventions: the grid covers [-1, 1]^3 with R cells per axis; vertex (i, j, k) lies at -1 + 2 (i, j, k) / R and is row
-(i (R + 1) + j) (R + 1) + k. A lookup reads eight whole rows, so the memory it touches is contiguous per vertex.
+The grid covers [-1, 1]^3 with R cells per axis. Vertex (i, j, k) is at -1 + 2 (i, j, k) / R, and its features are row
+(i (R + 1) + j) (R + 1) + k of the table. With t = (x + 1) R / 2 - (i, j, k) the position of x in its cell, in [0, 1]^3,
 
-The lookup has first, second and forward-mode derivatives in the points and in the rows. Features are piecewise
-trilinear, so their gradient jumps at cell faces and their pure second derivatives are zero.
+    G(x) = sum_{a, b, c in {0, 1}} w_a(t_1) w_b(t_2) w_c(t_3) g[i + a, j + b, k + c],   w_0(t) = 1 - t,  w_1(t) = t.
+
+A lookup reads eight contiguous rows per point. It has first, second and forward-mode derivatives in the points and in
+the rows. G is piecewise trilinear: its gradient jumps at cell faces, and its pure second derivatives are zero.
 """
 
 from dataclasses import dataclass
@@ -17,55 +19,51 @@ from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentsdf.utils.lattice import containing_cells, lattice_coordinates
 from latentsdf.utils.numba_cache import compiled
 
 _CORNERS = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 
 
-def cells(points: Float[Tensor, "N 3"], resolution: int) -> Int[Tensor, "N 3"]:
-    """The cell each point lies in; points outside the box belong to the nearest cell.
-
-    NaN belongs to the first one, where its weights are NaN: so is then what is looked up.
-    """
-    position = (points.detach() + 1) * (resolution / 2)
-    return position.floor_().clamp_(0, resolution - 1).nan_to_num_(nan=0.0).long()
-
-
 def corner_rows(lower: Int[Tensor, "N 3"], resolution: int) -> Int[Tensor, "N 8"]:
-    """Rows of the eight vertices of each cell."""
+    """Table rows of the eight vertices of each cell."""
     side = resolution + 1
     strides = torch.tensor([side * side, side, 1], device=lower.device)
     return (lower * strides).sum(-1, keepdim=True) + (_CORNERS.to(lower.device) * strides).sum(-1)
 
 
-def corner_weights(points: Float[Tensor, "N 3"], lower: Int[Tensor, "N 3"], resolution: int) -> Float[Tensor, "N 8"]:
-    """Trilinear weights of the corners of each point's cell; they sum to 1.
+def trilinear_weights(points: Float[Tensor, "N 3"], lower: Int[Tensor, "N 3"], resolution: int) -> Float[Tensor, "N 8"]:
+    """Trilinear weights of the corners of each point's cell, which sum to 1.
 
-    Points outside the box take the features of the nearest point on it.
+    Points outside the box have the weights of the nearest point of the box.
     """
-    fraction = ((points + 1) * (resolution / 2)).clamp(0, resolution) - lower
+    fraction = lattice_coordinates(points, resolution).clamp(0, resolution) - lower
     pairs = torch.stack((1 - fraction, fraction), dim=-1)
     return (pairs[:, 0, :, None, None] * pairs[:, 1, None, :, None] * pairs[:, 2, None, None, :]).flatten(1)
 
 
-def gather(table: Float[Tensor, "V C"], rows: Int[Tensor, "N 8"], weights: Float[Tensor, "N 8"]) -> Tensor:
-    """Weighted sum of eight rows of the table a point: features (N, C)."""
-    features: Tensor = _Gather.apply(table, rows, weights)  # type: ignore[no-untyped-call]
+def interpolate_rows(
+    table: Float[Tensor, "V C"], rows: Int[Tensor, "N 8"], weights: Float[Tensor, "N 8"]
+) -> Float[Tensor, "N C"]:
+    """Features (N, C) as weighted sums of eight table rows per point."""
+    features: Tensor = _InterpolateRows.apply(table, rows, weights)  # type: ignore[no-untyped-call]
     return features
 
 
-def gather_plainly(table: Float[Tensor, "V C"], rows: Int[Tensor, "N 8"], weights: Float[Tensor, "N 8"]) -> Tensor:
-    """What `gather` computes, in a line of torch."""
+def interpolate_rows_reference(
+    table: Float[Tensor, "V C"], rows: Int[Tensor, "N 8"], weights: Float[Tensor, "N 8"]
+) -> Float[Tensor, "N C"]:
+    """The same as `interpolate_rows`, in torch operations."""
     return (table[rows] * weights[..., None]).sum(1)
 
 
-class _Gather(torch.autograd.Function):
-    """On a CPU compiled passes over the rows; wherever a higher derivative is wanted, plain torch operations."""
+class _InterpolateRows(torch.autograd.Function):
+    """Compiled kernels on the CPU; torch operations on other devices and for higher derivatives."""
 
     @staticmethod
     def forward(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
         if table.device.type != "cpu":
-            return gather_plainly(table, rows, weights)
+            return interpolate_rows_reference(table, rows, weights)
         return torch.from_numpy(_weighted_sum(table.detach().numpy(), rows.numpy(), weights.detach().numpy()))
 
     @staticmethod
@@ -76,31 +74,34 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, table: Tensor, _: None, weights: Tensor) -> Tensor:
         old_table, rows, old_weights = ctx.saved_tensors
-        return gather_plainly(table, rows, old_weights) + gather_plainly(old_table, rows, weights)
+        return interpolate_rows_reference(table, rows, old_weights) + interpolate_rows_reference(
+            old_table, rows, weights
+        )
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         table, rows, weights = ctx.saved_tensors
-        for_table, _, for_weights = ctx.needs_input_grad
-        of_table = of_weights = None
+        needs_table, _, needs_weights = ctx.needs_input_grad
+        table_gradient = weight_gradient = None
         if table.device.type == "cpu" and not torch.is_grad_enabled():
-            passed = gradient.detach().contiguous().numpy()
-            if for_table:
-                scattered = _scatter(len(table), rows.numpy(), weights.detach().numpy(), passed)
-                of_table = torch.from_numpy(scattered)
-            if for_weights:
-                of_weights = torch.from_numpy(_products(table.detach().numpy(), rows.numpy(), passed))
-            return of_table, None, of_weights
-        if for_table:
+            upstream = gradient.detach().contiguous().numpy()
+            if needs_table:
+                scattered = _scatter_add(len(table), rows.numpy(), weights.detach().numpy(), upstream)
+                table_gradient = torch.from_numpy(scattered)
+            if needs_weights:
+                weight_gradient = torch.from_numpy(_row_products(table.detach().numpy(), rows.numpy(), upstream))
+            return table_gradient, None, weight_gradient
+        if needs_table:
             parts = (weights[..., None] * gradient[:, None]).flatten(0, 1)
-            of_table = torch.zeros_like(table).index_add(0, rows.flatten(), parts)
-        if for_weights:
-            of_weights = (table[rows] * gradient[:, None]).sum(-1)
-        return of_table, None, of_weights
+            table_gradient = torch.zeros_like(table).index_add(0, rows.flatten(), parts)
+        if needs_weights:
+            weight_gradient = (table[rows] * gradient[:, None]).sum(-1)
+        return table_gradient, None, weight_gradient
 
 
 @compiled(parallel=True)
 def _weighted_sum(table: NDArray[Any], rows: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """Features (N, C)."""
     channels = table.shape[1]
     features = np.zeros((len(rows), channels), dtype=table.dtype)
     for n in prange(len(rows)):
@@ -111,9 +112,10 @@ def _weighted_sum(table: NDArray[Any], rows: NDArray[Any], weights: NDArray[Any]
     return features
 
 
-# One thread: two would have to agree on who adds to a row, and the sum would depend on it.
+# Single-threaded: with several threads the order of the additions to a row, and so the rounding, would vary.
 @compiled()
-def _scatter(count: int, rows: NDArray[Any], weights: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
+def _scatter_add(count: int, rows: NDArray[Any], weights: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
+    """Gradient (count, C) of the table."""
     channels = gradient.shape[1]
     table = np.zeros((count, channels), dtype=gradient.dtype)
     for n in range(len(rows)):
@@ -125,7 +127,8 @@ def _scatter(count: int, rows: NDArray[Any], weights: NDArray[Any], gradient: ND
 
 
 @compiled(parallel=True)
-def _products(table: NDArray[Any], rows: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
+def _row_products(table: NDArray[Any], rows: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
+    """Gradient (N, 8) of the weights: inner products of the upstream gradient with the rows."""
     weights = np.empty(rows.shape, dtype=gradient.dtype)
     for n in prange(len(rows)):
         for c in range(8):
@@ -139,25 +142,34 @@ def _products(table: NDArray[Any], rows: NDArray[Any], gradient: NDArray[Any]) -
 
 @dataclass(frozen=True)
 class SparseGridRows:
-    """The part of a grid that a batch of points reads, so that a step costs what it touches.
+    """The rows of a grid that a batch of points reads, so that the cost of a training step does not depend on the grid.
 
-    `rows` (U,) are the distinct rows, `features` (U, C) a leaf copy of them that receives the gradient. Called with
-    points (N, 3), in the cells of those it was made for, it is the grid's lookup.
+    It is callable like the grid, with the points that it was created for or with points in the same cells.
     """
 
     resolution: int
+    """Cells per axis of the grid."""
     rows: Int[Tensor, " U"]
+    """Distinct table rows, ascending."""
     features: Float[Tensor, "U C"]
+    """Copy of these rows, a leaf tensor that receives their gradient."""
     lower: Int[Tensor, "N 3"]
+    """Cell of each point."""
     slots: Int[Tensor, "N 8"]
+    """Indices into `rows` of the corners of each point's cell."""
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
-        """Trilinear features, differentiable in the points and in the copied rows."""
-        return gather(self.features, self.slots, corner_weights(points, self.lower, self.resolution))
+        """Features (N, C), differentiable in the points and in the copied rows."""
+        return interpolate_rows(self.features, self.slots, trilinear_weights(points, self.lower, self.resolution))
 
 
 class FeatureGrid(nn.Module):
-    """Learned features on the (R + 1)^3 vertices of a lattice over the box, zero at the start (METHODS 1.1)."""
+    """Learned features on the (R + 1)^3 vertices of a lattice, initialized to zero (Compact-SDF, Bai et al. 2026).
+
+    Args:
+        resolution: Cells R per axis.
+        channels: Features C per vertex.
+    """
 
     def __init__(self, resolution: int, channels: int) -> None:
         super().__init__()
@@ -167,30 +179,32 @@ class FeatureGrid(nn.Module):
         self._slot: Tensor | None = None
 
     def forward(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
-        """Trilinear features at the points."""
-        lower = cells(points, self.resolution)
-        return gather(self.table, corner_rows(lower, self.resolution), corner_weights(points, lower, self.resolution))
+        """Trilinearly interpolated features G(x) of the points."""
+        lower = containing_cells(points, self.resolution)
+        return interpolate_rows(
+            self.table, corner_rows(lower, self.resolution), trilinear_weights(points, lower, self.resolution)
+        )
 
-    def touch(self, points: Float[Tensor, "N 3"]) -> SparseGridRows:
-        """The rows these points read."""
-        lower = cells(points, self.resolution)
+    def select_rows(self, points: Float[Tensor, "N 3"]) -> SparseGridRows:
+        """Copy the rows that these points read."""
+        lower = containing_cells(points, self.resolution)
         rows = corner_rows(lower, self.resolution)
-        distinct, slots = self._renumber(rows.flatten())
+        distinct, slots = self._unique_rows(rows.flatten())
         features = self.table.detach().index_select(0, distinct).requires_grad_()
         return SparseGridRows(self.resolution, distinct, features, lower, slots.view_as(rows))
 
-    def _renumber(self, rows: Int[Tensor, " N"]) -> tuple[Int[Tensor, " U"], Int[Tensor, " N"]]:
-        """The distinct rows, ascending, and the place of each row among them."""
+    def _unique_rows(self, rows: Int[Tensor, " M"]) -> tuple[Int[Tensor, " U"], Int[Tensor, " M"]]:
+        """The distinct rows, ascending, and the index of each row among them; `unique` in linear time on the CPU."""
         if rows.device.type != "cpu":
             distinct, slots = rows.unique(return_inverse=True)
             return distinct, slots
-        # The last writer of a slot represents its row: no search. numpy writes in order, torch's threads do not.
+        # Of equal rows, the one written last remains. NumPy assigns in order; torch's threads do not.
         if self._slot is None:
             self._slot = torch.zeros(len(self.table), dtype=torch.int32)
-        slot, every = self._slot.numpy(), rows.numpy()
-        order = np.arange(len(every), dtype=np.int32)
-        slot[every] = order
-        # Ascending rows are read and written at several times the speed of scattered ones.
-        distinct = np.sort(every[slot[every] == order].astype(np.int32)).astype(np.int64)
+        slot, all_rows = self._slot.numpy(), rows.numpy()
+        order = np.arange(len(all_rows), dtype=np.int32)
+        slot[all_rows] = order
+        # Sorted, because ascending rows are read and written several times faster than scattered ones.
+        distinct = np.sort(all_rows[slot[all_rows] == order].astype(np.int32)).astype(np.int64)
         slot[distinct] = np.arange(len(distinct), dtype=np.int32)
-        return torch.from_numpy(distinct), torch.from_numpy(slot[every])
+        return torch.from_numpy(distinct), torch.from_numpy(slot[all_rows])

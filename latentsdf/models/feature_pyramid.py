@@ -1,10 +1,15 @@
-"""Feature grids from coarse to fine under one small network: a field that is quick to fit to one cloud.
+"""Multiresolution feature grids with a small softplus network, a field that is fast to fit to one point cloud.
 
-Level l covers the box [-extent, extent]^d with R_l cells per axis; its features are interpolated multilinearly and all
-levels are concatenated with the point. On a CPU one compiled pass over the points yields the features *and* their
-spatial derivatives, so that a loss in grad u costs one reverse pass through the small network and none through the
-grids; the same pass backward adds to the rows it touched. Pure second derivatives of the features are zero, so losses
-in the Hessian see too little here: `jet` gives points that cannot be differentiated again.
+Level l covers [-extent, extent]^d with R_l cells per axis. Its features G_l are interpolated multilinearly, and the
+field is u(x) = f([x, G_1(x), ..., G_n(x)]) with a multilayer perceptron f.
+
+Gradients: on the CPU, one compiled pass over the points computes the features and their spatial derivatives, so
+
+    grad u = df/dx + sum_l (dG_l/dx)^T (df/dG_l)
+
+needs one reverse pass through f and none through the grids. The backward pass of a loss in u and grad u adds to the
+rows that the points read. Pure second derivatives of G_l are zero, so losses in the Hessian would be incomplete: the
+points of `jet` cannot be differentiated again.
 """
 
 from typing import Any
@@ -17,13 +22,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentsdf.models.derivatives import Jet
+from latentsdf.utils.lattice import lattice_coordinates
 from latentsdf.utils.numba_cache import compiled
 
-_SHARPNESS = 100.0
+_BETA = 100.0  # of the softplus activation
 
 
 class FeaturePyramid(nn.Module):
-    """Points (N, dim) to distances (N,). `table` (V, C) holds the rows of all levels; `network` the small network."""
+    """Map from points (N, dim) to distances (N,).
+
+    Args:
+        dim: Dimension d of the points.
+        resolutions: Cells R_l per axis of each level.
+        channels: Features C per vertex.
+        width: Width of the network's hidden layers.
+        depth: Number of the network's hidden layers.
+        extent: Half side of the box.
+
+    Attributes:
+        table: (V, C) features of the vertices of all levels, one level after the other.
+        network: The multilayer perceptron f.
+    """
 
     def __init__(
         self, dim: int, resolutions: tuple[int, ...], channels: int, width: int, depth: int, extent: float
@@ -36,7 +55,7 @@ class FeaturePyramid(nn.Module):
         inputs = dim + channels * len(resolutions)
         layers: list[nn.Module] = []
         for number in range(depth):
-            layers += [nn.Linear(inputs if number == 0 else width, width), nn.Softplus(beta=_SHARPNESS)]
+            layers += [nn.Linear(inputs if number == 0 else width, width), nn.Softplus(beta=_BETA)]
         self.network = nn.Sequential(*layers, nn.Linear(width, 1))
         for layer in self.network:
             if isinstance(layer, nn.Linear):
@@ -50,7 +69,7 @@ class FeaturePyramid(nn.Module):
         return self._decode(points, self._features(points, derivatives=False)[:, 0])
 
     def jet(self, points: Float[Tensor, "N d"]) -> Jet:
-        """Distances and gradients: the network's derivative in the features, times theirs in the point."""
+        """Distances and gradients by the chain rule; see the module docstring."""
         features = self._features(points)
         inputs = torch.cat((points, features[:, 0]), dim=1).requires_grad_()
         distance: Tensor = self.network(inputs).squeeze(-1)
@@ -58,8 +77,12 @@ class FeaturePyramid(nn.Module):
         through_features = (features[:, 1:] @ slope[:, self.dim :, None]).squeeze(-1)
         return Jet(points, distance, slope[:, : self.dim] + through_features)
 
-    def take_row_gradients(self) -> tuple[Int[Tensor, " U"], Float[Tensor, "U C"]]:
-        """The distinct rows of `table` that got gradients since the last call, with those gradients; forgets both."""
+    def pop_row_gradients(self) -> tuple[Int[Tensor, " U"], Float[Tensor, "U C"]]:
+        """Return and clear the gradients that accumulated in `table` since the last call.
+
+        Returns:
+            The distinct rows (U,) with gradients, ascending, and their gradients (U, C).
+        """
         if self._sums is None:
             gradient = self.table.grad
             assert gradient is not None
@@ -77,21 +100,21 @@ class FeaturePyramid(nn.Module):
         return distance
 
     def _features(self, points: Float[Tensor, "N d"], derivatives: bool = True) -> Float[Tensor, "N 1+d LC"]:
-        """Features of all levels, and after them their derivatives along each axis."""
+        """Features of all levels (index 0 of the second axis) and their derivatives along each axis (1 .. d)."""
         if self.table.device.type != "cpu":
-            return self.features_plainly(points)
+            return self.features_reference(points)
         if self._sums is None:
             self._sums = torch.zeros_like(self.table)
-        features: Tensor = _Lookup.apply(self.table, points.detach(), derivatives, self)  # type: ignore[no-untyped-call]
+        features: Tensor = _InterpolateLevels.apply(self.table, points.detach(), derivatives, self)  # type: ignore[no-untyped-call]
         return features
 
-    def features_plainly(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
-        """What the compiled pass computes, in torch operations that hold on any device."""
+    def features_reference(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
+        """The same as the compiled pass, in torch operations for any device."""
         levels = []
         bits = torch.tensor([[c >> (self.dim - 1 - a) & 1 for a in range(self.dim)] for c in range(2**self.dim)])
         bits = bits.to(points.device)
         for resolution, offset in zip(self.resolutions.tolist(), self.offsets.tolist(), strict=False):
-            position = (points.detach() / self.extent + 1) * (resolution / 2)
+            position = lattice_coordinates(points.detach() / self.extent, resolution)
             inside = (position > 0) & (position < resolution)
             position = position.clamp(0, resolution)
             lower = position.floor().clamp(max=resolution - 1)
@@ -108,15 +131,18 @@ class FeaturePyramid(nn.Module):
         return torch.cat(levels, dim=-1)
 
 
-class _Lookup(torch.autograd.Function):
-    """Features and derivatives; the gradient goes to the pyramid's sums, because the table is mostly untouched."""
+class _InterpolateLevels(torch.autograd.Function):
+    """Features and derivatives by compiled kernels.
+
+    The backward pass accumulates into the pyramid's own buffer, because most rows of the table get no gradient.
+    """
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, points: Tensor, derivatives: bool, pyramid: FeaturePyramid) -> Tensor:
         ctx.points, ctx.pyramid = points, pyramid
         count = len(pyramid.resolutions) * table.shape[1]
         features = torch.zeros(len(points), 1 + pyramid.dim if derivatives else 1, count)
-        _look_up(
+        _interpolate(
             np.ascontiguousarray(points.numpy()),
             table.detach().numpy(),
             pyramid.resolutions,
@@ -131,7 +157,7 @@ class _Lookup(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None, None]:
         pyramid: FeaturePyramid = ctx.pyramid
         assert pyramid._sums is not None
-        _add_back(
+        _scatter_add(
             np.ascontiguousarray(ctx.points.numpy()),
             pyramid._sums.numpy(),
             pyramid._touched,
@@ -145,7 +171,7 @@ class _Lookup(torch.autograd.Function):
 
 @compiled(inline="always")
 def _cell(x: Any, resolution: Any, extent: Any) -> Any:
-    """Cell along one axis, place within it, and the rate of that place; the rate is 0 outside the box."""
+    """Cell along one axis, position in it, and the derivative of that position by x, which is 0 outside the box."""
     position = (x / extent + np.float32(1)) * np.float32(resolution / 2)
     rate = np.float32(resolution) / (np.float32(2) * extent)
     if position <= 0:
@@ -158,7 +184,7 @@ def _cell(x: Any, resolution: Any, extent: Any) -> Any:
 
 @compiled(inline="always")
 def _corner(corner: Any, dim: Any, side: Any, lower: Any, fraction: Any, rate: Any, weights: Any) -> Any:
-    """Row of a corner within its level; `weights` receives its weight and that weight's derivatives."""
+    """Row of a corner within its level; writes its weight and the weight's spatial derivatives to `weights`."""
     row = 0
     weights[:] = 1
     for axis in range(dim):
@@ -172,7 +198,7 @@ def _corner(corner: Any, dim: Any, side: Any, lower: Any, fraction: Any, rate: A
 
 
 @compiled(parallel=True)
-def _look_up(
+def _interpolate(
     points: NDArray[Any],
     table: NDArray[Any],
     resolutions: NDArray[Any],
@@ -195,9 +221,9 @@ def _look_up(
                         features[n, part, level * channels + k] += weights[part] * table[row, k]
 
 
-# Levels in parallel: no two share a row, so the sums do not depend on the number of threads.
+# Parallel over levels: they share no rows, so the sums do not depend on the number of threads.
 @compiled(parallel=True)
-def _add_back(
+def _scatter_add(
     points: NDArray[Any],
     sums: NDArray[Any],
     touched: NDArray[Any],

@@ -1,9 +1,18 @@
-"""The dual-branch model: canonical warp, generalization branch, shared grid and overfitting branch.
+"""The dual-branch model of a shape space: canonical warp, general branch, shared feature grid and overfit branch.
 
-Compact-SDF (METHODS 1.1) with two additions. A small network moves the points of every shape to one canonical space
-(compare Deep Implicit Templates, Zheng et al. 2021), where both branches and the grid live, so that what shapes have in
-common lies in the same place. And what the grid knows is added to the general branch: it knows training shapes alone,
-and of another shape its network, told apart by the code, has little to add.
+For a point x of the shape with latent code z,
+
+    x_c = x + w(x, z)                       canonical point (warp)
+    s_g = f(x_c, z)                         general branch
+    s_o = s_g + h(x_c, z, G(x_c))           overfit branch, a residual on top of s_g
+
+with networks w, f and h and the feature grid G, interpolated trilinearly. The signed distance of the shape is s_o in
+the fusion band around the zero set of s_g and s_g elsewhere. With `residual: false` the overfit branch is s_o = h(x_c,
+z, G(x_c)), as in Compact-SDF (Bai et al. 2026).
+
+The model extends Compact-SDF in two ways. The warp w maps all shapes to one canonical space (compare Deep Implicit
+Templates, Zheng et al. 2021), so that corresponding parts read the same grid cells. And the overfit branch is a
+residual: the grid is fitted to training shapes only, so for unseen codes the residual is close to zero.
 """
 
 from collections.abc import Callable
@@ -18,28 +27,29 @@ from latentsdf.models.decoder import ConditionedLinear, Decoder
 from latentsdf.models.feature_grid import FeatureGrid
 from latentsdf.utils.errors import ConfigError
 
-Lookup = Callable[[Tensor], Tensor]
-"""Points (N, 3) to grid features (N, C)."""
+GridLookup = Callable[[Tensor], Tensor]
+"""Canonical points (N, 3) to grid features (N, C)."""
 
-_DISPLACEMENT = 0.3  # what an output of 1 moves a point by: the network's learning rate suits distances, not places
+# Displacement for a network output of 1. The learning rate suits distances and is too high for positions.
+_WARP_SCALE = 0.3
 
 
-class Branches(NamedTuple):
-    """Signed distances of both branches at the same points."""
+class BranchDistances(NamedTuple):
+    """Signed distances (S, P) of both branches at the same points."""
 
     general: Tensor
     overfit: Tensor
 
 
 class LatentSDF(nn.Module):
-    """Points and codes to signed distances, negative inside.
+    """Map from points and latent codes to signed distances, negative inside; see the module docstring.
 
-    The generalization branch s_g sees the canonical point and the code and is smooth. The overfitting branch s_o, of a
-    network that also sees the shared grid's features, holds for points near the surface; with `residual` that network
-    adds to s_g, and in a model without it s_g takes its place.
+    Codes are (S, L), one per shape, or (S, N, L), one for each of the N layers of `conditioned_layers()`. Codes per
+    layer approximate an unseen shape better than any single code does (compare the extended latent space W+ of
+    StyleGAN, Abdal et al. 2019).
 
-    Codes are (S, L), one a shape, or (S, N, L), one for each of the N layers of `conditioned()`: an unseen shape is
-    nearer to those than to any one code (compare the space W+ of images, Abdal et al. 2019).
+    Args:
+        config: Architecture of the model.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -54,63 +64,74 @@ class LatentSDF(nn.Module):
             nn.init.zeros_(self.warp.last.weight)  # training starts from the identity
 
     @property
-    def adds_detail(self) -> bool:
-        """Whether s_o is s_g and something on top."""
+    def is_residual(self) -> bool:
+        """Whether the model has an overfit branch of the form s_o = s_g + h."""
         return self.overfit is not None and self.config.residual
 
-    def shared_grid(self) -> FeatureGrid:
-        """The grid; raises ConfigError for a model without one, which has no detail to learn."""
+    def require_grid(self) -> FeatureGrid:
+        """The feature grid.
+
+        Raises:
+            ConfigError: The model has only a general branch.
+        """
         if self.grid is None:
             raise ConfigError(
-                "this space has a general branch alone (model.overfit.width is 0), so there is no grid to refine; "
+                "this space has only a general branch (model.overfit.width is 0), so there is no grid to refine; "
                 "use a space of a dual-branch preset, such as latentsdf"
             )
         return self.grid
 
     def canonical(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Float[Tensor, "S P 3"]:
-        """Where the points of a shape lie in the space all shapes share."""
+        """Canonical points x_c = x + w(x, z), always computed in float32; x itself for a model without a warp."""
         if self.warp is None:
             return points
-        # In bfloat16 a point would miss its place by a tenth of a grid cell.
+        # In bfloat16 the rounding error of a position would be a tenth of a grid cell.
         with torch.autocast(points.device.type, enabled=False):
-            return points + _DISPLACEMENT * self.warp(points, self._read_by(self.warp, codes))
+            return points + _WARP_SCALE * self.warp(points, self._codes_of(self.warp, codes))
 
-    def conditioned(self) -> list[ConditionedLinear]:
-        """The layers that read a code, in the order in which codes by layer are given."""
-        layers = (layer for part in self._parts() for layer in part.layers)
+    def conditioned_layers(self) -> list[ConditionedLinear]:
+        """The layers that read a code, in the order of codes per layer: those of w, f, and h."""
+        layers = (layer for decoder in self._decoders() for layer in decoder.layers)
         return [layer for layer in layers if isinstance(layer, ConditionedLinear)]
 
-    def _parts(self) -> list[Decoder]:
-        return [part for part in (self.warp, self.general, self.overfit) if part is not None]
+    def _decoders(self) -> list[Decoder]:
+        return [decoder for decoder in (self.warp, self.general, self.overfit) if decoder is not None]
 
-    def _read_by(self, part: Decoder, codes: Tensor) -> Tensor:
-        """Of codes by layer, those of one network."""
+    def _codes_of(self, decoder: Decoder, codes: Tensor) -> Tensor:
+        """Select one network's codes from codes per layer."""
         if codes.ndim == 2:
             return codes
-        parts = self._parts()
-        first = sum(before.conditioned for before in parts[: parts.index(part)])
-        return codes[:, first : first + part.conditioned]
+        decoders = self._decoders()
+        first = sum(before.conditioned_count for before in decoders[: decoders.index(decoder)])
+        return codes[:, first : first + decoder.conditioned_count]
 
     def decode_general(self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Float[Tensor, "S P"]:
-        """s_g at canonical points."""
-        distance: Tensor = self.general(canonical, self._read_by(self.general, codes)).squeeze(-1)
+        """General branch s_g at canonical points."""
+        distance: Tensor = self.general(canonical, self._codes_of(self.general, codes)).squeeze(-1)
         return distance
 
     def decode_overfit(
         self,
         canonical: Float[Tensor, "S P 3"],
         codes: Float[Tensor, "S *N L"],
-        lookup: Lookup | None = None,
+        lookup: GridLookup | None = None,
         general: Float[Tensor, "S P"] | None = None,
     ) -> Float[Tensor, "S P"]:
-        """s_o at canonical points, s_g for a model without it.
+        """Overfit branch s_o at canonical points; s_g for a model with only a general branch.
 
-        `lookup` stands in for the grid in a training step, `general` for s_g where it is known already.
+        Args:
+            canonical: (S, P, 3) canonical points.
+            codes: (S, L), or (S, N, L) with one code per conditioned layer.
+            lookup: Replacement for the grid lookup G.
+            general: s_g at the points, (S, P), if it is already known.
+
+        Returns:
+            Signed distances (S, P).
         """
         if self.overfit is None or self.grid is None:
             return self.decode_general(canonical, codes) if general is None else general
         features = (lookup or self.grid)(canonical.reshape(-1, 3)).unflatten(0, canonical.shape[:2])
-        distance: Tensor = self.overfit(canonical, self._read_by(self.overfit, codes), features).squeeze(-1)
+        distance: Tensor = self.overfit(canonical, self._codes_of(self.overfit, codes), features).squeeze(-1)
         if not self.config.residual:
             return distance
         return distance + (self.decode_general(canonical, codes) if general is None else general)
@@ -120,23 +141,29 @@ class LatentSDF(nn.Module):
         branch: Branch,
         points: Float[Tensor, "S P 3"],
         codes: Float[Tensor, "S *N L"],
-        lookup: Lookup | None = None,
+        lookup: GridLookup | None = None,
     ) -> Float[Tensor, "S P"]:
-        """Signed distance of one branch by name."""
+        """Signed distances (S, P) of the branch with the given name at points in model space."""
         canonical = self.canonical(points, codes)
         if branch == "general":
             return self.decode_general(canonical, codes)
         return self.decode_overfit(canonical, codes, lookup)
 
-    def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Branches:
-        """Signed distances of both branches at the same points."""
+    def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> BranchDistances:
+        """Signed distances of both branches at points in model space."""
         canonical = self.canonical(points, codes)
         general = self.decode_general(canonical, codes)
-        return Branches(general, self.decode_overfit(canonical, codes, general=general))
+        return BranchDistances(general, self.decode_overfit(canonical, codes, general=general))
 
 
 class LatentCodes(nn.Module):
-    """One code per training shape; row i belongs to the i-th shape of the run."""
+    """Table of latent codes of the training shapes, drawn from N(0, std^2) per component.
+
+    Args:
+        count: Number of shapes; row i is the code of the i-th shape.
+        dim: Length of a code.
+        std: Standard deviation of the initialization.
+    """
 
     def __init__(self, count: int, dim: int, std: float) -> None:
         super().__init__()

@@ -1,15 +1,29 @@
-"""The phase field of medial-axis-aware learning: 1 away from the medial axis, 0 on it (METHODS 8.2)."""
+"""Phase field of the medial axis, a sine residual network ("Medial Axis Aware Learning of Signed Distance Functions").
+
+The phase field v (arXiv 2604.16512) is 1 away from the medial axis and 0 on it. With omega the frequency of all layers,
+
+    h_0 = sin(omega (W_0 x + b_0)),   h_i = h_{i-1} + sin(omega (W_i h_{i-1} + b_i)),   v = sigmoid(0.1 (w h_n + b)).
+
+At initialization w = 0, so v is constant.
+"""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_FLATTEN = 0.1  # the output's logits are scaled by this
-_START = 20.0  # a logit of 2: v = 0.88 everywhere
+_LOGIT_SCALE = 0.1
+_INITIAL_BIAS = 20.0  # a logit of 2, hence v = 0.88 everywhere
 
 
 class PhaseField(nn.Module):
-    """Points (N, dim) to v (N,) in (0, 1): a residual network of `blocks` sine layers, constant at the start."""
+    """Map from points (N, dim) to phases v (N,) in (0, 1).
+
+    Args:
+        dim: Dimension of the points.
+        width: Width of the hidden layers.
+        blocks: Number n of residual blocks, one sine layer each.
+        omega: Frequency of the sine layers.
+    """
 
     def __init__(self, dim: int, width: int, blocks: int, omega: float) -> None:
         super().__init__()
@@ -22,11 +36,11 @@ class PhaseField(nn.Module):
             bound = (6 / width) ** 0.5 / omega
             nn.init.uniform_(layer.weight, -bound, bound)
         nn.init.zeros_(self.last.weight)
-        nn.init.constant_(self.last.bias, _START)
+        nn.init.constant_(self.last.bias, _INITIAL_BIAS)
 
     def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
-        """The phase."""
+        """Phases v."""
         hidden = torch.sin(self.omega * self.first(points))
         for layer in self.blocks:
             hidden = hidden + torch.sin(self.omega * layer(hidden))
-        return torch.sigmoid(_FLATTEN * self.last(hidden).squeeze(-1))
+        return torch.sigmoid(_LOGIT_SCALE * self.last(hidden).squeeze(-1))

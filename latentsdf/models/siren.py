@@ -1,11 +1,18 @@
-"""Sine networks of linear or quadratic layers, and starts that are spheres (SIREN, DiGS, StEik; METHODS 4.3, 5, 6).
+"""Sine networks with linear or quadratic layers, and initializations as the signed distance of a sphere.
 
-A sine layer is sin(omega (W x + b)). The sphere starts rest on small arguments, where sin(omega W x) is omega W x:
-layers whose omega W are isometries carry |x| to the last hidden layer, which turns it into n - sum cos(pi h / 2), about
-(pi^2 / 8) |x|^2, and the output takes the root.
+A sine layer computes sin(omega q(x)) with q linear (SIREN, Sitzmann et al. 2020), q(x) = W x + b, or quadratic (StEik,
+Yang et al. 2023),
 
-DiGS and StEik publish random matrices that keep |x| only on average, an output scaled by 0.1 and a radius of 1.6 before
-the factors; here the matrices are isometries, so that the start is a sphere of the stated radius and slope (test).
+    q(x) = (W1 x + b1) * (W2 x + b2) + W3 x^2 + b3        (products elementwise).
+
+Sphere initialization (DiGS, Ben-Shabat et al. 2022): for small arguments sin(omega W x) is close to omega W x. Layers
+whose omega W are isometries transport |x| to the last hidden layer h, which with the output layer computes
+
+    n - sum_i cos(pi h_i / 2)  ~  (pi^2 / 8) |x|^2;
+
+the signed root of this minus the radius is the distance of a sphere. DiGS and StEik publish random matrices that
+preserve |x| only on average, scale the output by 0.1 and subtract a radius of 1.6 before scaling. Here the matrices are
+isometries, so that the initial field is a sphere of the configured radius and slope.
 """
 
 import math
@@ -16,13 +23,20 @@ from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import NetworkStart
 
-_LOW_FREQUENCIES = 0.25  # share of the first layer's rows
-_FAINT = 5e-4  # what the second layer takes of the others
-_PERIOD = 30.0
+_LOW_FREQUENCY_SHARE = 0.25  # fraction of the first layer's rows with low frequencies (DiGS)
+_HIGH_FREQUENCY_GAIN = 5e-4  # weights with which the second layer reads the other rows
+_PERIOD = 30.0  # frequency ratio between the two groups of rows
 
 
 class QuadraticLinear(nn.Module):
-    """(W1 x + b1) (W2 x + b2) + W3 x^2 + b3, starting as the linear layer W1 (StEik, METHODS 6)."""
+    """Quadratic layer (W1 x + b1) * (W2 x + b2) + W3 x^2 + b3 (StEik, Yang et al. 2023).
+
+    W2 and W3 start at N(0, 1e-5), b2 at 1 and b3 at 0, so that the layer starts as the linear layer W1 x + b1.
+
+    Args:
+        inputs: Width of the input.
+        out: Width of the output.
+    """
 
     def __init__(self, inputs: int, out: int) -> None:
         super().__init__()
@@ -34,21 +48,33 @@ class QuadraticLinear(nn.Module):
             nn.init.constant_(layer.bias, bias)
 
     def forward(self, values: Float[Tensor, "... I"]) -> Float[Tensor, "... O"]:
-        """Values of the next layer before its activation."""
+        """Pre-activations of the layer."""
         product: Tensor = self.linear(values) * self.factor(values) + self.square(values.square())
         return product
 
 
 class SineNetwork(nn.Module):
-    """Points (N, dim) to distances (N,) by `depth` hidden layers of `width`.
+    """Map from points (N, dim) to distances (N,) by sine layers.
 
-    `start` is `siren`: uniform weights, no level set to speak of; `sphere`: DiGS' geometric start; `multifrequency`: a
-    sphere whose first layer also holds high frequencies, which the second almost ignores until they prove useful;
-    `bowl`: SIREN's layers as a correction, zero at first, of (|x|^2 - radius^2) / (2 radius), which has a sphere's
-    zeros and slope there, and unlike the others no kink where the network is zero: terms in second derivatives need
-    that.
+    Initializations (`start`):
 
-    `slope` is |grad u| at the start of the sphere starts; the published ones have about 0.1.
+    - `siren`: uniform weights; the initial field has no meaningful zero set.
+    - `sphere`: the geometric initialization of DiGS as a sphere.
+    - `multifrequency`: a sphere whose first layer also has high-frequency rows (DiGS). The second layer reads them with
+      weights of about 5e-4, so they matter only once training increases these weights.
+    - `bowl`: u = (|x|^2 - r^2) / (2 r) + SIREN layers whose output is zero at first. Its zero set is a sphere of radius
+      r with slope 1. Unlike the sphere initializations it has no signed root, hence no kink at zeros of the network,
+      which losses in second derivatives require.
+
+    Args:
+        dim: Dimension of the points.
+        width: Width of the hidden layers.
+        depth: Number of hidden layers.
+        start: Initialization.
+        quadratic: Whether layers are quadratic instead of linear.
+        radius: Radius r of the initial sphere, in model space.
+        slope: |grad u| of the initial field for `sphere` and `multifrequency`; the published ones have about 0.1.
+        omega: Frequency of the sine layers.
     """
 
     def __init__(
@@ -70,14 +96,14 @@ class SineNetwork(nn.Module):
         self.last = kind(width, 1)
         linear = [layer.linear if isinstance(layer, QuadraticLinear) else layer for layer in (*self.layers, self.last)]
         if start in ("siren", "bowl"):
-            _start_as_siren(linear, omega)
+            _initialize_siren(linear, omega)
             if start == "bowl":
                 nn.init.zeros_(linear[-1].weight)
                 nn.init.zeros_(linear[-1].bias)
         else:
-            _start_as_sphere(linear, omega)
+            _initialize_sphere(linear, omega)
             if start == "multifrequency":
-                _add_frequencies(linear, omega)
+                _initialize_high_frequencies(linear, omega)
 
     def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Signed distances."""
@@ -89,22 +115,24 @@ class SineNetwork(nn.Module):
             return output
         if self.start == "bowl":
             return output + (points.square().sum(-1) - self.radius**2) / (2 * self.radius)
-        # 1e-8: the root has no derivative at 0, the centre of the sphere.
+        # The root has no derivative at 0, the centre of the sphere.
         root = output.sign() * (output.abs() + 1e-8).sqrt() * (math.sqrt(8) / math.pi)
         return self.slope * (root - self.radius)
 
 
 @torch.no_grad()
-def _start_as_siren(layers: list[nn.Linear], omega: float) -> None:
+def _initialize_siren(layers: list[nn.Linear], omega: float) -> None:
+    """Uniform weights: bound 1 / in for the first layer, sqrt(6 / in) / omega for the others (Sitzmann et al. 2020)."""
     for number, layer in enumerate(layers):
         bound = 1 / layer.in_features if number == 0 else math.sqrt(6 / layer.in_features) / omega
         layer.weight.uniform_(-bound, bound)
 
 
 @torch.no_grad()
-def _start_as_sphere(layers: list[nn.Linear], omega: float) -> None:
-    *carrying, cosine, last = layers
-    for layer in carrying:
+def _initialize_sphere(layers: list[nn.Linear], omega: float) -> None:
+    """Isometries, then n - sum cos(pi h_i / 2) from the last two layers (DiGS)."""
+    *isometries, cosine, last = layers
+    for layer in isometries:
         nn.init.orthogonal_(layer.weight, gain=1 / omega)
         nn.init.zeros_(layer.bias)
     cosine.weight.copy_(math.pi / 2 * torch.eye(*cosine.weight.shape) / omega)
@@ -116,12 +144,13 @@ def _start_as_sphere(layers: list[nn.Linear], omega: float) -> None:
 
 
 @torch.no_grad()
-def _add_frequencies(layers: list[nn.Linear], omega: float) -> None:
+def _initialize_high_frequencies(layers: list[nn.Linear], omega: float) -> None:
+    """Replace most rows of the first layer by high frequencies that the second layer almost ignores (DiGS)."""
     first, second = layers[:2]
-    low = max(first.in_features, round(_LOW_FREQUENCIES * first.out_features))
+    low = max(first.in_features, round(_LOW_FREQUENCY_SHARE * first.out_features))
     nn.init.orthogonal_(first.weight[:low], gain=1 / omega)
     bound = math.sqrt(3 / first.in_features) * _PERIOD / omega
     first.weight[low:].uniform_(-bound, bound)
-    bound = _FAINT * math.sqrt(3 / second.in_features) / omega
+    bound = _HIGH_FREQUENCY_GAIN * math.sqrt(3 / second.in_features) / omega
     second.weight.uniform_(-bound, bound)
     nn.init.orthogonal_(second.weight[:low, :low], gain=1 / omega)

@@ -1,4 +1,10 @@
-"""A softplus multilayer perceptron that starts as the signed distance of a sphere (IGR, METHODS 3; HotSpot in 2D)."""
+"""Softplus multilayer perceptron, initialized as the signed distance |x| - r of a sphere.
+
+The activation is softplus(beta t) / beta with beta = 100: close to a rectifier but smooth, so that losses in grad u can
+be differentiated. The geometric initialization (SAL, Atzmon and Lipman 2020; IGR, Gropp et al. 2020) draws hidden
+weights from N(0, sqrt(2 / out)) with zero biases, which preserves |x| on average, and output weights from N(sqrt(pi /
+in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D.
+"""
 
 import math
 
@@ -6,20 +12,29 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-_SHARPNESS = 100.0  # softplus(100 x) / 100: nearly a rectifier, but smooth, as gradients of gradients need
-_SIZE = 2.0  # root mean square of spread layers: details are learned as fast as the noise of small batches allows
-_RIDGE = 1e-4
+_BETA = 100.0
+_SPREAD_RMS = 2.0  # RMS activation of the spread start: as large as the gradient noise of small batches allows
+_RIDGE = 1e-4  # Tikhonov regularization of the output layer's least-squares fit, relative to the mean diagonal
 
 
 class SoftplusMLP(nn.Module):
-    """Points (N, dim) to distances (N,), at the start close to |x| - radius.
+    """Map from points (N, dim) to distances (N,), initially close to |x| - radius.
 
-    As published, rectified random layers without biases keep |x|, and all units bend at the origin. That forgets that
-    softplus is positive at 0, which shrinks the sphere, and that |x| is kept only on average: scale and shift of the
-    output are fitted to |x| - radius here. With `spread`, the half side of a box, each unit bends at a random point of
-    it instead, and the output layer is fitted to the sphere: no detail has to wait until biases have moved there.
+    The published initialization neglects that softplus is positive at 0, which shrinks the sphere, and preserves |x|
+    only on average. Here, scale and shift of the output layer are fitted to |x| - radius by linear regression.
 
-    With `skip`, that hidden layer (counted from 1) also reads the points, and both parts are scaled by 1 / sqrt 2.
+    In the published initialization all units bend (change slope) at the origin, so details elsewhere are learned only
+    after the biases have moved. With `spread` > 0, each unit bends at a random point of the box instead, and the output
+    layer is fitted to the sphere by ridge regression.
+
+    Args:
+        dim: Dimension of the points.
+        width: Width of the hidden layers.
+        depth: Number of hidden layers.
+        radius: Radius of the initial sphere, in model space.
+        skip: Hidden layer, counted from 1, that also reads the points, with both inputs scaled by 1 / sqrt(2); 0 for
+            none.
+        spread: Half side of the box over which units bend; 0 for the published initialization.
     """
 
     def __init__(self, dim: int, width: int, depth: int, radius: float, skip: int = 0, *, spread: float = 0.0) -> None:
@@ -27,7 +42,7 @@ class SoftplusMLP(nn.Module):
         self.skip = skip
         layers: list[nn.Linear] = []
         for number in range(1, depth + 1):
-            # The layer before the skip leaves room for the points.
+            # The layer before the skip is narrower, so that with the points the next input has the full width.
             out = width - dim if number == skip - 1 else width
             layers.append(nn.Linear(dim if number == 1 else width, out))
         self.layers = nn.ModuleList(layers)
@@ -38,49 +53,52 @@ class SoftplusMLP(nn.Module):
         nn.init.normal_(self.last.weight, math.sqrt(math.pi / width), 1e-5)
         nn.init.zeros_(self.last.bias)
         if spread > 0:
-            self._spread(layers, dim, radius, spread)
+            self._initialize_spread(layers, dim, radius, spread)
         else:
-            self._fit_sphere(dim, radius)
+            self._rescale_output(dim, radius)
 
     @torch.no_grad()
-    def _spread(self, layers: list[nn.Linear], dim: int, radius: float, extent: float) -> None:
+    def _initialize_spread(self, layers: list[nn.Linear], dim: int, radius: float, extent: float) -> None:
+        """Move the bend of each unit to a random point of the box, then fit the output layer to the sphere."""
         points = extent * (2 * torch.rand(8192, dim) - 1)
         hidden = points
         for number, layer in enumerate(layers, start=1):
             hidden = self._input(number, hidden, points)
-            raw = layer(hidden)
-            bend = raw[torch.randint(len(points), (layer.out_features,)), torch.arange(layer.out_features)]
-            factor = _SIZE / (raw - bend).relu().square().mean().sqrt()
+            values = layer(hidden)
+            bend = values[torch.randint(len(points), (layer.out_features,)), torch.arange(layer.out_features)]
+            factor = _SPREAD_RMS / (values - bend).relu().square().mean().sqrt()
             layer.weight.mul_(factor)
             layer.bias.copy_(-factor * bend)
-            hidden = _activated(layer(hidden))
+            hidden = _softplus(layer(hidden))
         features = torch.cat((hidden, torch.ones(len(hidden), 1)), dim=1).double()
-        moments = features.T @ features
-        moments += _RIDGE * moments.diagonal().mean() * torch.eye(len(moments))
-        fitted = torch.linalg.solve(moments, features.T @ (points.norm(dim=1) - radius).double())
+        gram = features.T @ features
+        gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram))
+        fitted = torch.linalg.solve(gram, features.T @ (points.norm(dim=1) - radius).double())
         self.last.weight.copy_(fitted[None, :-1])
         self.last.bias.copy_(fitted[-1:])
 
     @torch.no_grad()
-    def _fit_sphere(self, dim: int, radius: float) -> None:
+    def _rescale_output(self, dim: int, radius: float) -> None:
+        """Fit scale and shift of the output layer to |x| - radius on a shell around the sphere."""
         shell = radius * (0.5 + torch.rand(4096, 1))
         points = shell * nn.functional.normalize(torch.randn(4096, dim), dim=1)
-        wanted, found = points.norm(dim=1) - radius, self(points)
-        scale = ((found - found.mean()) * (wanted - wanted.mean())).mean() / found.var(correction=0)
+        target, output = points.norm(dim=1) - radius, self(points)
+        scale = ((output - output.mean()) * (target - target.mean())).mean() / output.var(correction=0)
         self.last.weight.mul_(scale)
-        self.last.bias.copy_(wanted.mean() - scale * found.mean())
+        self.last.bias.copy_(target.mean() - scale * output.mean())
 
     def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Signed distances."""
         hidden = points
         for number, layer in enumerate(self.layers, start=1):
-            hidden = _activated(layer(self._input(number, hidden, points)))
+            hidden = _softplus(layer(self._input(number, hidden, points)))
         distance: Tensor = self.last(hidden).squeeze(-1)
         return distance
 
     def _input(self, number: int, hidden: Tensor, points: Tensor) -> Tensor:
+        """Input of a hidden layer: the previous output, joined with the points at the skip."""
         return torch.cat((hidden, points), dim=-1) / math.sqrt(2) if number == self.skip else hidden
 
 
-def _activated(values: Tensor) -> Tensor:
-    return nn.functional.softplus(values, beta=_SHARPNESS)
+def _softplus(values: Tensor) -> Tensor:
+    return nn.functional.softplus(values, beta=_BETA)

@@ -1,0 +1,1 @@
+"""Software rendering of meshes and signed distance fields."""

@@ -19,12 +19,11 @@ import os
 import pickle
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -86,7 +85,7 @@ def save(
     shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
     listing = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
     (aside / "shapes.json").write_text(json.dumps(listing, indent=1))
-    (aside / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False))
+    (aside / "config.yaml").write_text(loader.to_yaml(config))
     (aside / "README.md").write_text(_card(config, len(keys), steps))
     if state is not None:
         torch.save(dict(state), aside / "state.pt")

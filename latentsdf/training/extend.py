@@ -9,7 +9,7 @@ from latentsdf.config.training import Config
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.training import checkpoint, distributed, memory_estimate
-from latentsdf.training.train import fit, require_valid
+from latentsdf.training.train import fit
 from latentsdf.training.trainer import Trainer
 from latentsdf.utils import devices
 from latentsdf.utils.console import console, show_note
@@ -35,7 +35,6 @@ def extend(
     where wanted. Raises ConfigError when there is nothing to add or another model is asked for, CheckpointError when
     `out` holds a space already, or anything else, and when the store's frame is another one.
     """
-    require_valid(config)
     if distributed.processes() > 1:
         raise ConfigError("a space is extended by one process; run `latentsdf train --extend` without torchrun")
     space, out = Path(space), Path(out)

@@ -7,8 +7,8 @@ from latentsdf.config.training import TrainConfig
 
 def learning_rate(config: TrainConfig, step: int, progress: float, epoch: float) -> float:
     """Factor of every learning rate after `step` steps, the share `progress` of the budget and `epoch` passes."""
-    halving = config.schedule == "halving"
-    decay = 0.5 ** (epoch // config.halve_epochs) if halving else cosine(progress, config.lr_final)
+    halve = config.halve_epochs
+    decay = 0.5 ** (epoch // halve) if halve else cosine(progress, config.lr_final)
     return decay * warm_up(step, config.warmup_steps)
 
 

@@ -6,8 +6,8 @@ import psutil
 import torch
 
 from latentsdf.config.training import Config
+from latentsdf.data.mixture import heat_point_count
 from latentsdf.data.sample_pool import ShapeSamplePool
-from latentsdf.data.sdf_batches import mixture_count
 from latentsdf.models.latent_sdf import LatentSDF
 
 
@@ -43,7 +43,7 @@ def memory_need(config: Config, pool: ShapeSamplePool) -> MemoryNeed:
     values += (free + band) * per_warp
     if settings.samples == "points":
         # The gradient's own pass leaves as much as the values' does.
-        box = config.loss.regularizer_points + mixture_count(config.loss)
+        box = config.loss.regularizer_points + heat_point_count(config.loss)
         values = 2 * (2 * band + box) * (per_general + per_warp)
     return MemoryNeed(
         networks=16 * sum(sizes.values()),

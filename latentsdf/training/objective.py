@@ -1,4 +1,18 @@
-"""What training minimizes: the weighted terms of one batch, by name."""
+"""Training objective of a shape space: the weighted loss terms of one batch.
+
+Notation: x_c is a point in canonical space, z its shape's code, s_g and s_o the signed distances of the general and the
+overfit branch, d the stored signed distance, F(x_c) the interpolated grid features, n the outward unit normal.
+
+| term | from signed distances | from points on the surface |
+|---|---|---|
+| `general` | mean \\|s_g - d\\| on free-space samples, plus the same on band samples | |
+| `overfit` | mean \\|s_o - d\\| on band samples | |
+| `surface` | | mean \\|s_g\\| |
+| `normals` | | mean \\|grad s_g - n\\| |
+| `agreement` | mean \\|s_o - s_g\\| at codes between shapes | |
+| `feature` | mean \\|F\\| | |
+| `code`, `eikonal`, `heat`, `directional_divergence`, `lipschitz` | see `training.losses` | see `training.losses` |
+"""
 
 from functools import partial
 
@@ -6,36 +20,59 @@ import torch
 from torch import Tensor
 
 from latentsdf.config.model import Branch
+from latentsdf.config.schedules import schedule_value
 from latentsdf.config.training import LossConfig, TrainConfig
+from latentsdf.data.mixture import HEAT_MIXTURE
 from latentsdf.data.point_batches import PointBatch
-from latentsdf.data.sdf_batches import MIXTURE, Batch
+from latentsdf.data.sdf_batches import SdfBatch
+from latentsdf.models.derivatives import Jet, jet
 from latentsdf.models.feature_grid import FeatureGrid, SparseGridRows
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.training.losses import (
-    Jet,
-    code_prior_term,
-    data_term,
-    directional_divergence_term,
+from latentsdf.training.losses.codes import code_prior_term, lipschitz_term
+from latentsdf.training.losses.data import data_term, norm_term
+from latentsdf.training.losses.first_order import (
     eikonal_squared_term,
     eikonal_term,
     heat_term,
-    jet,
-    lipschitz_term,
-    norm_term,
     normal_term,
-    schedule_value,
     surface_term,
 )
+from latentsdf.training.losses.second_order import directional_divergence_term
 from latentsdf.utils.devices import matmul_dtype
 
-_NEAR = 0.05  # where the two branches have to agree
-_SEEN_AGAIN = 8  # of so many band samples one is compared at a code between shapes
+AGREEMENT_CLAMP = 0.05
+"""Distance beyond which the branches need not agree, in model space."""
+
+AGREEMENT_STRIDE = 8
+"""Every 8th band sample is evaluated for the agreement term."""
+
+_SCHEDULED = (
+    "general",
+    "overfit",
+    "surface",
+    "normals",
+    "agreement",
+    "code",
+    "feature",
+    "eikonal",
+    "heat",
+    "heat_lambda",
+    "directional_divergence",
+    "lipschitz",
+)
 
 Terms = dict[str, Tensor]
+Weights = dict[str, float]
 
 
 class Objective:
-    """The loss of a model on a batch."""
+    """Weighted loss terms of a model on a batch.
+
+    Args:
+        model: The model that is trained.
+        loss: Weights and variants of the terms.
+        train: Settings that the forward pass depends on: sample kind, lattice, bfloat16, code deviation.
+    """
 
     def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
         self.model, self.loss, self.train = model, loss, train
@@ -43,141 +80,164 @@ class Objective:
         self.bf16 = train.bf16 and matmul_dtype(device) == torch.bfloat16
 
     def __call__(
-        self, batch: Batch | PointBatch, codes: Tensor, ramp: float, progress: float
+        self, batch: SdfBatch | PointBatch, codes: Tensor, ramp: float, progress: float
     ) -> tuple[Terms, SparseGridRows | None]:
-        """Weighted terms at codes (S, L), and the part of the grid they depend on.
+        """Evaluate the weighted terms; their sum is the loss.
 
-        `ramp` in [0, 1] is the present share of the weights that rise over the first epochs, `progress` in [0, 1] the
-        share of the run that schedules go by.
+        Args:
+            batch: Samples of S shapes.
+            codes: Their codes, (S, L).
+            ramp: Factor in [0, 1] of the code and feature weights, which rise over the first epochs.
+            progress: Share of the run in [0, 1], at which the schedules are evaluated.
+
+        Returns:
+            The weighted terms by name, and the rows of the feature grid they depend on (None without a grid). The
+            gradient of the grid accumulates in these rows.
         """
-        loss, touched = self.loss, None
+        weights = {name: schedule_value(getattr(self.loss, name), progress) for name in _SCHEDULED}
+        grid_rows = None
         if isinstance(batch, PointBatch):
-            terms = self._on_points(batch, codes)
+            terms = self._surface_terms(batch, codes, weights)
         else:
-            terms, touched = self._on_samples(batch, codes, ramp)
-        if loss.code > 0:
-            terms["code"] = ramp * loss.code * code_prior_term(codes, loss.code_prior, self.train.code_std)
-        return terms | self._regularizers(batch, codes, touched, progress, terms), touched
+            terms, grid_rows = self._distance_terms(batch, codes, weights, ramp)
+        if weights["code"] > 0:
+            prior = code_prior_term(codes, self.loss.code_prior, self.train.code_std)
+            terms["code"] = ramp * weights["code"] * prior
+        return terms | self._regularizers(batch, codes, grid_rows, weights), grid_rows
 
-    def _on_points(self, batch: PointBatch, codes: Tensor) -> Terms:
-        """IGR's terms (METHODS 3): s and its gradient on the surface, the eikonal term beside it and in the box."""
-        loss, count = self.loss, batch.points.shape[1]
-        field = partial(self.model.branch, "general", codes=codes)
-        off = torch.cat((batch.near_points, batch.box_points), dim=1)
-        terms: Terms = {}
-        if loss.normals > 0:
-            whole = jet(field, torch.cat((batch.points, off), dim=1))
-            distance, along, gradient = whole.distance[:, :count], whole.gradient[:, :count], whole.gradient[:, count:]
-            terms["normals"] = loss.normals * normal_term(along, batch.normals)
-        else:
-            distance, gradient = field(batch.points), jet(field, off).gradient
-        return {
-            "general": loss.general * surface_term(distance),
-            **terms,
-            "eikonal": loss.eikonal * self._eikonal(gradient),
-        }
-
-    def _on_samples(self, batch: Batch, codes: Tensor, ramp: float) -> tuple[Terms, SparseGridRows | None]:
-        """Both branches compared with signed distances, and the grid's prior."""
+    def _distance_terms(
+        self, batch: SdfBatch, codes: Tensor, weights: Weights, ramp: float
+    ) -> tuple[Terms, SparseGridRows | None]:
+        """Terms that compare both branches with stored signed distances, and the penalty on grid features."""
         loss, model = self.loss, self.model
-        free = batch.free_points.shape[1]
-        canonical = model.canonical(torch.cat((batch.free_points, batch.band_points), dim=1), codes)
+        free = batch.offsurface_points.shape[1]
+        canonical = model.canonical(torch.cat((batch.offsurface_points, batch.band_points), dim=1), codes)
         in_band = canonical[:, free:]
-        # The general branch sees as many band samples as free-space ones, or none.
-        both = free if self.train.lattice else 2 * free
-        touched = model.grid.touch(in_band.reshape(-1, 3)) if model.grid is not None else None
+        # The general branch sees as many band samples as free-space samples, or none.
+        general_count = free if self.train.lattice else 2 * free
+        grid_rows = model.grid.select_rows(in_band.reshape(-1, 3)) if model.grid is not None else None
         with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.bf16):
-            general = model.decode_general(canonical[:, :both], codes).float()
+            general = model.decode_general(canonical[:, :general_count], codes).float()
             overfit = None
-            if touched is not None:
-                held = self._held(general[:, free:], in_band, codes) if model.adds_detail and model.training else None
-                overfit = model.decode_overfit(in_band, codes, touched, held).float()
-        data = data_term(general[:, :free], batch.free_distance, loss.clamp)
-        if both > free:
-            seen = general[:, free:]
-            data = data + data_term(seen, batch.band_distance[:, : seen.shape[1]])
-        terms = {"general": loss.general * data}
+            if grid_rows is not None:
+                base = None
+                if model.is_residual and model.training:
+                    base = self._detached_general(general[:, free:], in_band, codes)
+                overfit = model.decode_overfit(in_band, codes, grid_rows, base).float()
+        data = data_term(general[:, :free], batch.offsurface_distance, loss.clamp)
+        if general_count > free:
+            general_band = general[:, free:]
+            data = data + data_term(general_band, batch.band_distance[:, : general_band.shape[1]])
+        terms = {"general": weights["general"] * data}
         if overfit is not None:
-            terms["overfit"] = loss.overfit * data_term(overfit, batch.band_distance)
-        if loss.agreement > 0 and model.grid is not None:
-            terms["agreement"] = loss.agreement * self._agreement(batch, codes, model.grid)
-        if loss.feature > 0 and touched is not None:
-            terms["feature"] = ramp * loss.feature * norm_term(touched(in_band.reshape(-1, 3)))
-        return terms, touched
+            terms["overfit"] = weights["overfit"] * data_term(overfit, batch.band_distance)
+        if weights["agreement"] > 0 and model.grid is not None:
+            terms["agreement"] = weights["agreement"] * self._agreement(batch, codes, model.grid)
+        if weights["feature"] > 0 and grid_rows is not None:
+            terms["feature"] = ramp * weights["feature"] * norm_term(grid_rows(in_band.reshape(-1, 3)))
+        return terms, grid_rows
 
-    def _held(self, known: Tensor, in_band: Tensor, codes: Tensor) -> Tensor:
-        """s_g at the band samples, the first of which are `known`, without gradients: while networks learn, what is
-        to be added to it moves neither s_g nor its codes and warp."""
-        with torch.no_grad():
-            rest = self.model.decode_general(in_band[:, known.shape[1] :], codes).float()
-        return torch.cat((known.detach(), rest), dim=1)
+    def _detached_general(self, evaluated: Tensor, in_band: Tensor, codes: Tensor) -> Tensor:
+        """s_g (S, P) at all band samples without gradients, given its values at the first of them.
 
-    def _agreement(self, batch: Batch, codes: Tensor, grid: FeatureGrid) -> Tensor:
-        """Mean |s_o - s_g| near s_g's surface at band samples of two shapes, for a code between theirs.
-
-        It teaches the overfit network what not to make of the grid; codes, warp, s_g and the grid stay as they are.
+        While networks are trained, the residual of the overfit branch must move neither s_g nor its codes and warp.
         """
-        model, few = self.model, batch.band_points[:, ::_SEEN_AGAIN]
+        with torch.no_grad():
+            rest = self.model.decode_general(in_band[:, evaluated.shape[1] :], codes).float()
+        return torch.cat((evaluated.detach(), rest), dim=1)
+
+    def _agreement(self, batch: SdfBatch, codes: Tensor, grid: FeatureGrid) -> Tensor:
+        """Mean |s_o - s_g| at codes between shapes, at band samples of both shapes.
+
+        Only the overfit network receives gradients: it learns which features to ignore at codes that are not those of
+        training shapes. Codes, warp, s_g and the grid are constants.
+        """
+        model, few = self.model, batch.band_points[:, ::AGREEMENT_STRIDE]
         points = torch.cat((few, few.roll(1, 0)), dim=1)
         with torch.autocast(points.device.type, torch.bfloat16, enabled=self.bf16):
             with torch.no_grad():
-                between = self._between(codes)
+                between = _interpolated(codes)
                 canonical = model.canonical(points, between)
                 general = model.decode_general(canonical, between).float()
                 features = grid(canonical.reshape(-1, 3))
             overfit = model.decode_overfit(canonical, between, lambda _: features, general).float()
-        return data_term(overfit, general, _NEAR)
+        return data_term(overfit, general, AGREEMENT_CLAMP)
 
-    def _between(self, codes: Tensor) -> Tensor:
-        """Codes at random on the lines from each shape of the batch to another."""
-        return torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
+    def _surface_terms(self, batch: PointBatch, codes: Tensor, weights: Weights) -> Terms:
+        """IGR's terms (Gropp et al. 2020, Eq. 2 and 3) on the general branch.
 
-    def _regularizers(
-        self, batch: Batch | PointBatch, codes: Tensor, touched: SparseGridRows | None, progress: float, known: Terms
-    ) -> Terms:
-        """Terms beside the `known` ones on a named branch: the general one on points of the box, the overfit one in its
-        band."""
-        loss = self.loss
+        |s_g| and the normals at points on the surface; the eikonal term at displaced surface points and in the box.
+        """
+        count = batch.points.shape[1]
+        field = partial(self.model.branch, "general", codes=codes)
+        off_surface = torch.cat((batch.near_points, batch.box_points), dim=1)
         terms: Terms = {}
-        jets: dict[Branch, Jet] = {}  # terms on one branch see the same values and gradients
-
-        def jet_of(branch: Branch) -> Jet:
-            if branch not in jets:
-                jets[branch] = self._jet(branch, _points(branch, batch), codes, touched)
-            return jets[branch]
-
-        if loss.eikonal > 0 and "eikonal" not in known:
-            terms["eikonal"] = loss.eikonal * self._eikonal(jet_of(loss.eikonal_branch).gradient)
-        if loss.heat > 0:
-            # The other terms are means over uniform points.
-            whole = loss.heat_branch == "general"
-            heated = self._jet("general", batch.mixture_points, codes, touched) if whole else jet_of("overfit")
-            density = MIXTURE.density(batch.mixture_points) if whole else 1.0
-            absorption = schedule_value(loss.heat_lambda, progress)
-            terms["heat"] = loss.heat * heat_term(heated.distance, heated.gradient, absorption, density)
-        if loss.divergence > 0:
-            terms["divergence"] = loss.divergence * directional_divergence_term(jet_of(loss.divergence_branch))
-        if loss.lipschitz > 0:
-            terms["lipschitz"] = loss.lipschitz * self._lipschitz(batch, codes, touched)
+        gradient: Tensor | None = None
+        if weights["normals"] > 0:
+            # One pass for all points: values and gradients on the surface, gradients off it.
+            whole = jet(field, torch.cat((batch.points, off_surface), dim=1))
+            distance, gradient = whole.distance[:, :count], whole.gradient[:, count:]
+            terms["normals"] = weights["normals"] * normal_term(whole.gradient[:, :count], batch.normals)
+        else:
+            distance = field(batch.points)
+            if weights["eikonal"] > 0:
+                gradient = jet(field, off_surface).gradient
+        terms = {"surface": weights["surface"] * surface_term(distance), **terms}
+        if gradient is not None and weights["eikonal"] > 0:
+            terms["eikonal"] = weights["eikonal"] * self._eikonal(gradient)
         return terms
 
-    def _jet(self, branch: Branch, points: Tensor, codes: Tensor, touched: SparseGridRows | None) -> Jet:
-        return jet(partial(self.model.branch, branch, codes=codes, lookup=touched), points)
+    def _regularizers(
+        self, batch: SdfBatch | PointBatch, codes: Tensor, grid_rows: SparseGridRows | None, weights: Weights
+    ) -> Terms:
+        """Terms in derivatives of one branch: the general one at points of the box, the overfit one in its band."""
+        branch = self.loss.regularizer_branch
+        points = _regularized_points(branch, batch)
+        field = partial(self.model.branch, branch, codes=codes, lookup=grid_rows)
+        shared: list[Jet] = []  # values and gradients at `points`, evaluated once for all terms
+
+        def jet_at_points() -> Jet:
+            if not shared:
+                shared.append(jet(field, points))
+            return shared[0]
+
+        terms: Terms = {}
+        # With points on the surface, the eikonal term is one of `_surface_terms`.
+        if weights["eikonal"] > 0 and isinstance(batch, SdfBatch):
+            terms["eikonal"] = weights["eikonal"] * self._eikonal(jet_at_points().gradient)
+        if weights["heat"] > 0:
+            # An integral over the box needs points of known density; the other terms are means over uniform points.
+            in_box = branch == "general"
+            heated = jet(field, batch.heat_points) if in_box else jet_at_points()
+            density = HEAT_MIXTURE.density(batch.heat_points) if in_box else 1.0
+            terms["heat"] = weights["heat"] * heat_term(
+                heated.distance, heated.gradient, weights["heat_lambda"], density
+            )
+        if weights["directional_divergence"] > 0:
+            bending = directional_divergence_term(jet_at_points())
+            terms["directional_divergence"] = weights["directional_divergence"] * bending
+        if weights["lipschitz"] > 0:
+            terms["lipschitz"] = weights["lipschitz"] * self._lipschitz(points, codes, grid_rows)
+        return terms
 
     def _eikonal(self, gradient: Tensor) -> Tensor:
         return (eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term)(gradient)
 
-    def _lipschitz(self, batch: Batch | PointBatch, codes: Tensor, touched: SparseGridRows | None) -> Tensor:
-        """The general branch between the codes of the batch; the overfit one, whose rows are drawn, at these codes."""
-        branch = self.loss.lipschitz_branch
+    def _lipschitz(self, points: Tensor, codes: Tensor, grid_rows: SparseGridRows | None) -> Tensor:
+        """Slope in the code: of s_g at codes between shapes, of s_o at the shapes' codes, for which rows were read."""
+        branch = self.loss.regularizer_branch
         if branch == "general":
-            codes = self._between(codes)
-        points = _points(branch, batch)
+            codes = _interpolated(codes)
         signs = torch.randint(2, points.shape[:2], device=points.device) * 2.0 - 1.0
-        return lipschitz_term(lambda z: self.model.branch(branch, points, z, touched), codes, signs)
+        return lipschitz_term(lambda z: self.model.branch(branch, points, z, grid_rows), codes, signs)
 
 
-def _points(branch: Branch, batch: Batch | PointBatch) -> Tensor:
+def _interpolated(codes: Tensor) -> Tensor:
+    """Codes (S, L) at uniformly random positions on the segments from each shape of the batch to the previous one."""
+    return torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
+
+
+def _regularized_points(branch: Branch, batch: SdfBatch | PointBatch) -> Tensor:
     if branch == "general":
         return batch.box_points
     return batch.near_points if isinstance(batch, PointBatch) else batch.band_points

@@ -7,37 +7,18 @@ from threading import Event
 from typing import Any
 
 from latentsdf.config.training import Config
-from latentsdf.config.validation import require_in_range
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.training import checkpoint, distributed, memory_estimate
 from latentsdf.training.logger import TrainingLogger, open_training_logger
-from latentsdf.training.losses import schedule_value
 from latentsdf.training.trainer import Trainer
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils import devices
 from latentsdf.utils.console import console
-from latentsdf.utils.errors import CheckpointError, ConfigError
+from latentsdf.utils.errors import CheckpointError
 from latentsdf.utils.interrupts import defer_interrupts
 from latentsdf.utils.malloc import keep_freed_memory
 from latentsdf.utils.output_folders import require_writable_output
-
-_LEAST = {
-    "train.steps": 1,
-    "train.shapes_per_batch": 1,
-    "train.points_per_shape": 2,
-    "train.refresh_steps": 1,
-    "train.halve_epochs": 1,
-    "train.log_every": 1,
-    "loss.regularizer_points": 1,
-    "model.code_dim": 1,
-    "model.grid.resolution": 1,
-    "model.grid.channels": 1,
-    "model.general.width": 1,
-    "model.general.depth": 1,
-    "model.overfit.depth": 1,
-}
-_POSITIVE = ("train.memory_gb", "loss.heat_lambda", "model.band_voxels")
 
 
 def train(
@@ -57,7 +38,6 @@ def train(
     CheckpointError where `out` holds a space already, or anything else.
     """
     config = config or Config()
-    require_valid(config)
     out = Path(out)
     keep_freed_memory()
     _check_output(out, config, resume=resume, overwrite=overwrite)
@@ -144,37 +124,6 @@ def _agreed(run: Trainer, stopped: Event) -> bool:
     if stop:
         stopped.set()
     return bool(stop)
-
-
-def require_valid(config: Config) -> None:
-    """ConfigError for a setting with which nothing could be trained, or a part would be off in silence."""
-    require_in_range(config, _LEAST, positive=_POSITIVE, shares=("train.lr_final", "train.beta2"))
-    if config.train.beta2 == 1:
-        raise ConfigError("train.beta2 must be below 1, got 1: Adam would never learn the size of its steps")
-    schedule_value(config.loss.heat_lambda, 0.0)
-    for name in ("warp", "general", "overfit"):
-        branch = getattr(config.model, name)
-        if branch.width > 0 and branch.skip > branch.depth:
-            raise ConfigError(f"model.{name}.skip must be a hidden layer, 0 to {branch.depth}, got {branch.skip}")
-    if config.train.samples == "points":
-        _require_valid_on_points(config)
-    elif config.loss.normals > 0:
-        raise ConfigError("loss.normals compares gradients at points of the surface; set train.samples: points too")
-
-
-def _require_valid_on_points(config: Config) -> None:
-    """ConfigError for what points of the surface cannot train."""
-    loss = config.loss
-    if config.model.overfit.width > 0:
-        raise ConfigError(
-            "train.samples: points trains the general branch alone; set model.overfit.width to 0, as configs/igr.yaml "
-            "does"
-        )
-    if loss.eikonal <= 0:
-        raise ConfigError(
-            "on points of the surface alone a field of zeros is perfect; train.samples: points needs loss.eikonal "
-            "above 0"
-        )
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:

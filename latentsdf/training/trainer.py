@@ -10,7 +10,7 @@ from torch import Tensor
 from latentsdf.config.training import Config
 from latentsdf.data.point_batches import PointBatch
 from latentsdf.data.sample_pool import ShapeSamplePool
-from latentsdf.data.sdf_batches import Batch
+from latentsdf.data.sdf_batches import SdfBatch
 from latentsdf.models.feature_grid import SparseGridRows
 from latentsdf.models.latent_sdf import LatentCodes, LatentSDF
 from latentsdf.training import checkpoint
@@ -52,7 +52,7 @@ class Trainer:
         self.objective = Objective(self.model, config.loss, settings)
         betas = (0.9, settings.beta2)
         self.networks = [p for name, p in self.model.named_parameters() if name != "grid.table"]
-        by_code = {weight: None for layer in self.model.conditioned() for weight in layer.code_weights()}
+        by_code = {weight: None for layer in self.model.conditioned_layers() for weight in layer.code_weights()}
         rest = [p for p in self.networks if p not in by_code]
         groups = [{"params": rest, "weight_decay": 0.0}, {"params": [*by_code], "weight_decay": settings.code_decay}]
         self.network_adam = torch.optim.AdamW(groups, lr=settings.lr_network, betas=betas, fused=True)
@@ -86,8 +86,8 @@ class Trainer:
         epoch = self.pool.epoch(self.step)
         self._set_learning_rates(epoch)
         rising = ramp(epoch, self.config.loss.ramp_epochs)
-        self._bound_codes(batch.shape)
-        codes = self.codes.table.detach()[batch.shape].requires_grad_()
+        self._bound_codes(batch.shape_index)
+        codes = self.codes.table.detach()[batch.shape_index].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
         terms, touched = self.objective(batch, codes, rising, self.progress())
         loss = torch.stack(list(terms.values())).sum()
@@ -96,7 +96,7 @@ class Trainer:
         if not torch.isfinite(values[0]):
             self._raise_nonfinite_loss(batch, rising)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._update(batch.shape, codes, touched)
+        self._update(batch.shape_index, codes, touched)
         self.step += 1
         return dict(zip(("loss", *terms), values.tolist(), strict=True))
 
@@ -127,22 +127,22 @@ class Trainer:
             self.grid_adam.lr = settings.lr_grid * factor
         self.code_adam.lr = settings.lr_code * factor
 
-    def _raise_nonfinite_loss(self, batch: Batch | PointBatch, rising: float) -> None:
+    def _raise_nonfinite_loss(self, batch: SdfBatch | PointBatch, rising: float) -> None:
         """Raise TrainingError naming the terms that are not finite and the shapes that make them so."""
         bad: set[str] = set()
         shapes = []
         # The spread of codes is that of several, and nobody's alone.
         loss = self.config.loss
-        loss = replace(loss, code=0.0) if loss.code_prior == "kl" else loss
+        loss = replace(loss, code=(0.0,)) if loss.code_prior == "kl" else loss
         objective = Objective(self.model, loss, self.config.train)
         # Not without gradients: some terms are made of them.
-        for position in range(len(batch.shape)):
+        for position in range(len(batch.shape_index)):
             one = batch.one(position)
-            values, _ = objective(one, self.codes.table.detach()[one.shape], rising, self.progress())
+            values, _ = objective(one, self.codes.table.detach()[one.shape_index], rising, self.progress())
             names = [name for name, value in values.items() if not torch.isfinite(value)]
             bad.update(names)
             if names:
-                shapes.append(self.keys[int(one.shape)])
+                shapes.append(self.keys[int(one.shape_index)])
         more = f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
         named = f"for {', '.join(shapes[:8])}{more}" if shapes else "for another process's shapes, or for no single one"
         terms = " and ".join(sorted(bad)) or "total"

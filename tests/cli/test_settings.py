@@ -10,6 +10,7 @@ from helpers import CONFIGS
 from latentsdf import cli
 from latentsdf.cli.main import command_type
 from latentsdf.cli.parser import flags_of, parse
+from latentsdf.cli.reconstruct import Reconstruct
 from latentsdf.cli.train import Train
 from latentsdf.config.training import Config
 from latentsdf.utils.errors import ConfigError
@@ -61,6 +62,47 @@ def test_old_spelling_of_a_setting(messages: Callable[[], str]) -> None:
     """Underscores are accepted with a note that names the present spelling."""
     assert _config("--train.lr_grid", "0.25").train.lr_grid == 0.25
     assert messages() == "note --train.lr_grid is now --train.lr-grid"
+
+
+@pytest.mark.parametrize(
+    ("words", "section", "name", "value", "note"),
+    [
+        ("--loss.divergence 0.5", "loss", "directional_divergence", (0.5,), "--loss.directional-divergence"),
+        ("--loss.heat_branch overfit", "loss", "regularizer_branch", "overfit", "--loss.regularizer-branch"),
+        ("--train.schedule halving", "train", "halve_epochs", 500, "--train.halve-epochs"),
+        ("--train.refresh_steps 4", "train", "steps", 20_000, "a constant"),
+    ],
+)
+def test_renamed_setting(
+    words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
+) -> None:
+    """A setting of version 0.1 is accepted with a note that names the present one."""
+    assert getattr(getattr(_config(*words.split()), section), name) == value
+    assert messages() == f"note {words.split()[0]} is now {note}"
+
+
+@pytest.mark.parametrize(
+    ("words", "section", "name", "value", "note"),
+    [
+        ("--network.width 48", "model", "width", 48, "--network.width is now --model.width"),
+        ("--lr 0.25", "train", "lr_network", 0.25, "--lr is now --train.lr-network"),
+        ("--lr-rows=0.25", "train", "lr_grid", 0.25, "--lr-rows is now --train.lr-grid"),
+        ("--loss.eikonal_squared true", "loss", "eikonal_norm", "l2", "is now --loss.eikonal-norm"),
+        ("--loss.guide [0.0]", "loss", "guide", (0.0,), ""),
+        ("--loss.heat 0.4 0.8 0.4 0.1", "loss", "heat", (0.4, 0.8, 0.4, 0.1), ""),
+        ("--steps 7", "train", "steps", 7, ""),
+        ("--minutes 7", "train", "steps", 10_000_000, ""),
+        ("--seed 7", "train", "seed", 7, ""),
+    ],
+)
+def test_settings_of_a_reconstruction(
+    words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
+) -> None:
+    """Present and earlier names of the settings of `reconstruct`."""
+    made = parse(Reconstruct, [*words.split(), "--out", "x", "points.npy"], "latentsdf reconstruct")
+    assert made.points == Path("points.npy")
+    assert getattr(getattr(made.configuration(3), section), name) == value
+    assert note in messages()
 
 
 @pytest.mark.parametrize(

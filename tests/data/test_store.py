@@ -1,4 +1,4 @@
-"""The sample store: round trip, atomic writes, damage and version errors."""
+"""Tests of the sample store: round trip, atomic writes, damage, versions and keys."""
 
 import errno
 import json
@@ -12,37 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SMALL_SAMPLING, files_of
+from helpers import SMALL_SAMPLING, files_of, flip_byte
 
 from latentsdf import cli
 from latentsdf.data import band_codec, zarr_layout
 from latentsdf.data import store as store_module
-from latentsdf.data.furniture import furniture
 from latentsdf.data.records import ShapeRecord
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry.mesh import normalize
-from latentsdf.geometry.mesh_sdf.sampling import sample
 from latentsdf.utils.errors import ConfigError, StoreError
 from preprocessing import __main__ as preprocess
 
 
-@pytest.fixture(scope="module")
-def record() -> ShapeRecord:
-    mesh, similarity = normalize(furniture("lamp", 0))
-    return ShapeRecord(
-        category="lamp",
-        id="a.b-1",
-        samples=sample(mesh, SMALL_SAMPLING, 0),
-        similarity=similarity,
-        source="x",
-        source_sha256="y",
-        watertight=True,
-        area=mesh.area,
-        seed=7,
-    )
-
-
-def test_what_is_written_is_read_back(record: ShapeRecord, tmp_path: Path) -> None:
+def test_round_trip(record: ShapeRecord, tmp_path: Path) -> None:
+    """A record is read back up to the documented quantization."""
     SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING).write(record)
     store = SampleStore.open(tmp_path / "s.zarr")
     assert store.keys() == ["lamp/a.b-1"] and "lamp/a.b-1" in store and "lamp/other" not in store
@@ -56,15 +38,14 @@ def test_what_is_written_is_read_back(record: ShapeRecord, tmp_path: Path) -> No
     store.verify("lamp/a.b-1")
 
 
-def test_every_stratum_is_a_fair_sample_of_the_band(
-    record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(band_codec, "STRATUM_ROWS", 2000)
+def test_band_chunks_are_random_subsets(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every chunk of a band has the mean, median and extent of the whole band."""
+    monkeypatch.setattr(band_codec, "CHUNK_ROWS", 2000)
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(record)
     whole_index, whole = record.samples.band_index, record.samples.band_distance
-    count = store.band_strata(record.key)
-    parts = [store.band(record.key, [stratum]) for stratum in range(count)]
+    count = store.band_chunk_count(record.key)
+    parts = [store.band(record.key, [chunk]) for chunk in range(count)]
     sizes = [len(index) for index, _ in parts]
     assert count == -(-len(whole) // 2000) and max(sizes) - min(sizes) < count
     assert np.array_equal(np.sort(np.concatenate([index for index, _ in parts])), whole_index)
@@ -77,33 +58,45 @@ def test_every_stratum_is_a_fair_sample_of_the_band(
     assert np.array_equal(together[0], np.concatenate([parts[k][0] for k in some]))
     assert np.array_equal(together[1], np.concatenate([parts[k][1] for k in some]))
     assert [len(part) for part in store.band(record.key, [])] == [0, 0]
-    with pytest.raises(ConfigError, match=f"has strata 0 to {count - 1}"):
+    with pytest.raises(ConfigError, match=f"has band chunks 0 to {count - 1}"):
         store.band(record.key, [count])
 
 
-@pytest.mark.parametrize("resolution", [32, 61, 512, 1024])
-def test_strata_give_back_any_set_of_vertices(resolution: int) -> None:
-    rng = np.random.default_rng(resolution)
-    last = (resolution + 1) ** 3 - 1
-    index = np.unique(np.append(rng.integers(0, last, 5000), [0, last])).astype(np.uint32)
-    distance = (index % 1001 / 500 - 1).astype(np.float32) * np.float32(0.02)
-    coded = band_codec.encode(index, distance, resolution, 0.02, rng)
-    back, value = band_codec.decode(coded, resolution, 0.02)
-    order = np.argsort(back)
-    assert np.array_equal(back[order], index)
-    assert np.abs(value[order] - distance).max() <= 0.02 / 65_534 * 1.01
+def test_subsets_are_runs_of_stored_rows(record: ShapeRecord, tmp_path: Path) -> None:
+    """Subsets have the requested share of the rows of each array, and different generators give different ones."""
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    store.write(record)
+    near, uniform = store.offsurface_samples(record.key)
+    assert store.offsurface_count(record.key) == len(near) + len(uniform)
+    assert store.surface_array_shape(record.key) == (1000, 6)
+    rng = np.random.default_rng(0)
+    some_near, some_uniform = store.offsurface_subset(record.key, 0.3, rng)
+    assert len(some_near) == 1200 and len(some_uniform) == 1200
+    start = int(np.flatnonzero((near == some_near[0]).all(1))[0])
+    assert np.array_equal(some_near, near[start : start + 1200])
+    surface = store.surface_subset(record.key, 0.1, rng)
+    assert surface.shape == (100, 6) and not np.array_equal(surface, store.surface_subset(record.key, 0.1, rng))
 
 
-def test_a_write_that_fails_leaves_nothing_and_a_full_disk_is_named(
-    record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_provenance(record: ShapeRecord, tmp_path: Path) -> None:
+    """The hash of the source and the seed are available without reading arrays."""
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    store.write(record)
+    assert store.provenance(record.key) == ("0f", 7)
+    info = store.info(record.key)
+    assert info.attributes() == record.attributes() and info.sign == record.samples.sign
+    assert info.band_samples == len(record.samples.band_index) and 0 < info.band_bytes < info.stored_bytes
+
+
+def test_failed_write(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed write leaves no files behind, and a full disk is reported."""
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(zarr_layout, "_put", full)
+        patch.setattr(zarr_layout, "_write_array", full)
         with pytest.raises(StoreError, match=r"s\.zarr: the disk is full; shapes written before are complete"):
             store.write(record)
     assert store.keys() == []
@@ -112,48 +105,47 @@ def test_a_write_that_fails_leaves_nothing_and_a_full_disk_is_named(
     assert store.keys() == [record.key]
 
 
-def _flip_a_byte(folder: Path) -> None:
-    """Of the largest file of an array."""
-    shard = max((file for file in (folder / "c").rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
-    content = bytearray(shard.read_bytes())
-    content[100] ^= 0xFF
-    shard.write_bytes(bytes(content))
+def _flip_byte_of_array(folder: Path) -> None:
+    """Damage the largest file of an array."""
+    shards = [file for file in (folder / "c").rglob("*") if file.is_file()]
+    flip_byte(max(shards, key=lambda file: file.stat().st_size))
 
 
-def test_damage_names_the_shape(record: ShapeRecord, tmp_path: Path) -> None:
+def test_damaged_array(record: ShapeRecord, tmp_path: Path) -> None:
+    """A checksum error is reported with the key of the shape and the command that rebuilds it."""
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(record)
-    _flip_a_byte(tmp_path / "s.zarr" / "shapes" / "lamp" / "a.b-1" / "band_sdf")
+    _flip_byte_of_array(tmp_path / "s.zarr" / "shapes" / "lamp" / "a.b-1" / "band_sdf")
     with pytest.raises(StoreError, match="shape 'lamp/a.b-1' is damaged .*; rebuild it: .* --glob 'lamp/a.b-1' --over"):
         store.verify(record.key)
     with pytest.raises(StoreError, match="lamp/a.b-1"):
         store.band(record.key)
 
 
-def test_verify_names_every_damaged_shape_and_the_advice_mends_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verification_and_rebuild(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`info --verify` reports every damaged shape, and the suggested command restores the same bytes."""
     path = tmp_path / "s.zarr"
     few = ["--resolution", "32", "--near", "200", "--uniform", "200", "--surface", "200", "--workers", "1"]
     make = ["--source", "procedural", "--category", "lamp", "--count", "3", "--out", str(path), *few]
     assert preprocess.main(make) == 0
     before = files_of(path / "shapes")
-    _flip_a_byte(path / "shapes" / "lamp" / "lamp_0001" / "near")
+    _flip_byte_of_array(path / "shapes" / "lamp" / "lamp_0001" / "near")
     (path / "shapes" / "lamp" / "lamp_0002" / "zarr.json").write_text("{")
     assert cli.main(["info", str(path)]) == 2
     assert "1 of 3 shapes are damaged" in capsys.readouterr().err
     assert cli.main(["info", str(path), "--verify"]) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "2 of 3 shapes are damaged" in told and "lamp_0000' is damaged" not in told
+    output = " ".join(capsys.readouterr().err.split())
+    assert "2 of 3 shapes are damaged" in output and "lamp_0000' is damaged" not in output
     for key in ("lamp/lamp_0001", "lamp/lamp_0002"):
-        assert f"shape '{key}' is damaged" in told
+        assert f"shape '{key}' is damaged" in output
         advice = f"--glob '{key}' --overwrite"
-        assert advice in told and preprocess.main([*make, *shlex.split(advice)]) == 0
+        assert advice in output and preprocess.main([*make, *shlex.split(advice)]) == 0
     assert cli.main(["info", str(path), "--verify"]) == 0
     assert files_of(path / "shapes") == before
 
 
-def test_a_lost_file_is_damage_and_not_zeros(record: ShapeRecord, tmp_path: Path) -> None:
+def test_missing_and_truncated_files(record: ShapeRecord, tmp_path: Path) -> None:
+    """A missing or truncated file is reported as damage instead of being read as zeros."""
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(record)
     folder = tmp_path / "s.zarr" / "shapes" / record.key
@@ -172,9 +164,8 @@ def test_a_lost_file_is_damage_and_not_zeros(record: ShapeRecord, tmp_path: Path
     store.verify(record.key)
 
 
-def test_a_kill_while_replacing_leaves_no_half_shape(
-    record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kill_during_replacement(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed while it replaces a shape leaves no incomplete shape."""
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(record)
 
@@ -197,7 +188,8 @@ def test_a_kill_while_replacing_leaves_no_half_shape(
     store.verify(record.key)
 
 
-def test_leftovers_of_killed_writers_are_cleared_but_not_those_of_living_ones(tmp_path: Path) -> None:
+def test_temporary_folders_of_dead_processes(tmp_path: Path) -> None:
+    """Temporary folders of dead processes are removed, those of live or remote processes are kept."""
     path = tmp_path / "s.zarr"
     SampleStore.create(path, SMALL_SAMPLING)
     ended = subprocess.Popen([sys.executable, "-c", ""])
@@ -210,16 +202,18 @@ def test_leftovers_of_killed_writers_are_cleared_but_not_those_of_living_ones(tm
     assert sorted(folder.name for folder in (path / "tmp").iterdir()) == sorted(names[1:])
 
 
-def test_a_record_sampled_otherwise_is_refused(record: ShapeRecord, tmp_path: Path) -> None:
-    store = SampleStore.create(tmp_path / "s.zarr", replace(SMALL_SAMPLING, band_voxels=5))
-    with pytest.raises(StoreError, match=r"'lamp/a.b-1': sampled with .*64, 3, 32.; the store has .64, 5, 32."):
+def test_record_with_other_lattice(record: ShapeRecord, tmp_path: Path) -> None:
+    """A record with other lattice settings is rejected."""
+    store = SampleStore.create(tmp_path / "s.zarr", replace(SMALL_SAMPLING, band_voxels=5.0))
+    with pytest.raises(StoreError, match=r"'lamp/a.b-1': sampled with .*64, 3.0, 32.; the store has .64, 5.0, 32."):
         store.write(record)
 
 
-def test_other_settings_versions_and_folders_are_refused(tmp_path: Path) -> None:
+def test_incompatible_stores(tmp_path: Path) -> None:
+    """Stores with other settings or versions, and folders that are not stores, are rejected."""
     path = tmp_path / "s.zarr"
     SampleStore.create(path, SMALL_SAMPLING)
-    with pytest.raises(StoreError, match=r"other settings: near \(4000 there, 5 now\)"):
+    with pytest.raises(StoreError, match=r"other settings: near \(4000 in the store, 5 requested\)"):
         SampleStore.create(path, replace(SMALL_SAMPLING, near=5))
     attributes = json.loads((path / "zarr.json").read_text())
     attributes["attributes"]["version"] = 99
@@ -236,23 +230,24 @@ def test_other_settings_versions_and_folders_are_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "key", ["../x", "a/../b", "a/", "/a", "a", "a/.hidden", "a/b/c", "a/zarr.json", "__a/b", "a/b\n"]
 )
-def test_keys_that_are_no_plain_names_are_refused(key: str, tmp_path: Path) -> None:
+def test_invalid_keys(key: str, tmp_path: Path) -> None:
+    """Keys that are not two plain folder names are rejected by every method."""
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     assert key not in store
     for use in (store.info, store.read, store.verify, store.band):
-        with pytest.raises((ConfigError, StoreError), match="is no shape key|holds no shape"):
+        with pytest.raises((ConfigError, StoreError), match="is not a valid shape key|has no shape"):
             use(key)
 
 
-def test_names_in_any_script_are_keys(record: ShapeRecord, tmp_path: Path) -> None:
+def test_unicode_keys(record: ShapeRecord, tmp_path: Path) -> None:
+    """Letters of any script, spaces and parentheses are valid in keys."""
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(replace(record, category="стул", id="Stühlchen (2)"))
     assert store.keys() == ["стул/Stühlchen (2)"]
 
 
-def test_another_worker_may_make_the_category_first(
-    record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_creation_of_category(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A category that another worker creates at the same moment is not an error."""
     opened = store_module.zarr.open_group
 
     def beaten(folder: Path, mode: str) -> object:

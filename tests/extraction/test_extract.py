@@ -1,4 +1,4 @@
-"""Meshes against analytic truth, and against the obvious dense lattice with scikit-image's marching cubes."""
+"""Extracted meshes against analytic truth, and against scikit-image's marching cubes on the dense lattice."""
 
 import math
 
@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from analytic_fields import box, detailed, noise, rod, sphere, torus
+from mesh_assertions import assert_closed, assert_same_points, dense, dense_vertices
 from scipy.ndimage import binary_dilation
 from scipy.spatial import KDTree
 from skimage.measure import marching_cubes as dense_marching_cubes
@@ -16,43 +18,8 @@ from latentsdf.extraction.sparse_lattice import allocate
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError
 
 
-def sphere(points, radius=0.7):
-    return points.norm(dim=1) - radius
-
-
-def torus(points):
-    ring = points[:, :2].norm(dim=1) - 0.55
-    return torch.stack((ring, points[:, 2]), dim=1).norm(dim=1) - 0.2
-
-
-def box(points, half=(0.5, 0.25, 0.75)):
-    q = points.abs() - torch.tensor(half)
-    return q.clamp(min=0).norm(dim=1) + q.amax(dim=1).clamp(max=0)
-
-
-def rod(points, radius=0.02):
-    along = (points @ torch.tensor([0.6, 0.48, 0.64])).clamp(-0.8, 0.8)
-    return (points - along[:, None] * torch.tensor([0.6, 0.48, 0.64])).norm(dim=1) - radius
-
-
-def detailed(points):
-    return torus(points) + 0.012 * torch.sin(25 * points).sum(dim=1) / 3
-
-
-def noise(points):
-    """Uncorrelated signs near the torus: every marching cubes case and every ambiguous face occurs."""
-    hashed = torch.sin(points.double() @ torch.tensor([9127.1, 3511.7, 7919.3], dtype=torch.float64)) * 4375.85
-    return ((hashed - hashed.floor()) - 0.5).float() * 0.1 + torus(points)
-
-
-def dense(field, resolution):
-    axis = torch.linspace(-1, 1, resolution + 1, dtype=torch.float64).float()
-    points = torch.cartesian_prod(axis, axis, axis)
-    return field(points).reshape((resolution + 1,) * 3).numpy()
-
-
 def dense_band(general, cells):
-    """The band's vertices by its definition, METHODS 1.5."""
+    """Vertices of the band by its definition: sign-changing cells, dilated by a number of cells in each index."""
     inside = general < 0
     count = sum(
         inside[i : i - 1 or None, j : j - 1 or None, k : k - 1 or None].astype(int)
@@ -63,17 +30,6 @@ def dense_band(general, cells):
     for i, j, k in np.ndindex(2, 2, 2):
         vertices[i : i - 1 or None, j : j - 1 or None, k : k - 1 or None] |= crossed
     return vertices
-
-
-def dense_vertices(values):
-    vertices = dense_marching_cubes(values, 0.0, method="lorensen")[0].astype(np.float64)
-    return vertices * (2 / (len(values) - 1)) - 1
-
-
-def assert_same_points(a, b, tolerance):
-    assert len(a) == len(b)
-    assert KDTree(a).query(b)[0].max() < tolerance
-    assert KDTree(b).query(a)[0].max() < tolerance
 
 
 def assert_same_triangles(a, b):
@@ -88,26 +44,18 @@ def assert_same_triangles(a, b):
     assert np.array_equal(canonical(a), canonical(b))
 
 
-def assert_closed(mesh):
-    """Every directed edge once, its reverse once: closed, consistently wound, no edge with four faces."""
-    edges = mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    forward = np.sort(edges[:, 0] * len(mesh.vertices) + edges[:, 1])
-    backward = np.sort(edges[:, 1] * len(mesh.vertices) + edges[:, 0])
-    assert np.all(np.diff(forward) > 0) and np.array_equal(forward, backward)
-    assert len(np.unique(mesh.faces)) == len(mesh.vertices)
-    assert mesh.area_faces.min() > 0
-
-
-def test_sphere_has_its_radius_area_and_volume():
+def test_sphere_radius_area_and_volume_match_closed_form():
+    """Vertices lie on the sphere, and area and volume match to 1e-3; a positive volume means outward faces."""
     mesh = extract(sphere, resolution=128)
     assert_closed(mesh)
     assert mesh.euler_number == 2
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 0.7).max() < 5e-5
     assert mesh.area == pytest.approx(4 * math.pi * 0.7**2, rel=1e-3)
-    assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.7**3, rel=1e-3)  # positive: faces look outward
+    assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.7**3, rel=1e-3)
 
 
-def test_torus_has_one_hole():
+def test_torus_topology_and_volume_match_closed_form():
+    """The mesh is closed with Euler number 0, and its volume matches."""
     mesh = extract(torus, resolution=128)
     assert_closed(mesh)
     assert mesh.euler_number == 0
@@ -115,21 +63,23 @@ def test_torus_has_one_hole():
 
 
 @pytest.mark.parametrize("resolution", [16, 64, 100])
-def test_box_whose_sides_lie_on_lattice_planes(resolution):
-    """All side vertices of the lattice are exactly 0 at 16 and 64; nothing may collapse or open."""
+def test_box_with_sides_on_lattice_planes_is_closed(resolution):
+    """Side vertices of the lattice are exactly 0 at 16 and 64 cells; nothing may collapse or open."""
     mesh = extract(box, resolution=resolution)
     assert_closed(mesh)
     assert mesh.euler_number == 2
     assert np.allclose(mesh.bounds, [[-0.5, -0.25, -0.75], [0.5, 0.25, 0.75]], atol=1e-5)
 
 
-def test_zeros_at_concave_edges_do_not_break_the_weld():
+def test_zeros_at_concave_edges_give_a_closed_mesh():
+    """Two crossing boxes with exact zeros on their concave edges give one closed surface."""
     mesh = extract(lambda p: torch.minimum(box(p, (0.75, 0.25, 0.25)), box(p, (0.25, 0.75, 0.5))), resolution=32)
     assert_closed(mesh)
     assert mesh.euler_number == 2
 
 
-def test_a_thin_rod_is_found_whole():
+def test_thin_rod_is_complete():
+    """A rod of radius 0.02, thinner than a coarse cell, is extracted over its whole length."""
     mesh = extract(rod, resolution=256)
     assert_closed(mesh)
     assert mesh.euler_number == 2
@@ -140,7 +90,8 @@ def test_a_thin_rod_is_found_whole():
     ("field", "resolution", "lipschitz"),
     [(torus, 64, 1.5), (torus, 128, 1.0), (rod, 128, 1.0), (detailed, 96, 1.5), (noise, 64, 8.0)],
 )
-def test_general_equals_the_dense_lattice(field, resolution, lipschitz):
+def test_general_mode_matches_dense_lattice(field, resolution, lipschitz):
+    """Sparse extraction has the vertices of scikit-image's marching cubes on the dense lattice."""
     mesh = extract(field, resolution=resolution, lipschitz=lipschitz)
     assert_closed(mesh)
     assert_same_points(mesh.vertices, dense_vertices(dense(field, resolution)), 2.1e-4 / resolution + 1e-6)
@@ -148,8 +99,8 @@ def test_general_equals_the_dense_lattice(field, resolution, lipschitz):
 
 @pytest.mark.parametrize(("resolution", "voxels", "cells"), [(64, 3, 2), (128, 3, 2), (128, 12, 3), (64, 1, 1)])
 @pytest.mark.parametrize("overfit", [detailed, noise])
-def test_fused_equals_pasting_into_the_dense_lattice(resolution, voxels, cells, overfit):
-    """`noise` leaves the band, so the jump between the fields at its border is meshed too."""
+def test_fused_mode_matches_dense_fusion(resolution, voxels, cells, overfit):
+    """The mesh matches dense fusion; `noise` leaves the band, so the jump between the fields is meshed as well."""
     mesh = extract(torus, overfit, resolution=resolution, band_voxels=voxels)
     assert_closed(mesh)
     general = dense(torus, resolution)
@@ -158,36 +109,39 @@ def test_fused_equals_pasting_into_the_dense_lattice(resolution, voxels, cells, 
 
 
 def tilted(points):
+    """The torus plus a linear function, so that its surface leaves the band."""
     return torus(points) + 0.3 * points[:, 0]
 
 
 def specked(points):
-    """A ball that one vertex of 128 cells is in, in the middle of a cell of 64."""
+    """The torus and a ball that contains one vertex of 128 cells, in the middle of a cell of 64."""
     return torch.minimum(torus(points), (points - torch.tensor([51, 1, 1]) / 64).norm(dim=1) - 0.012)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("overfit", "lipschitz"), [(detailed, 1.5), (tilted, 1.5), (specked, 1.5), (noise, 1e3)])
-def test_a_thick_band_equals_pasting_too(overfit, lipschitz):
-    """It is searched coarse to fine; `tilted` and `noise` leave it, through its border."""
-    asked = 0
+def test_thick_band_matches_dense_fusion_with_fewer_evaluations(overfit, lipschitz):
+    """A thick band is searched from half the resolution; `tilted` and `noise` leave it through its border."""
+    evaluated = 0
 
-    def spy(points):
-        nonlocal asked
-        asked += len(points)
+    def recorder(points):
+        nonlocal evaluated
+        evaluated += len(points)
         return overfit(points)
 
-    mesh = extract(torus, spy, resolution=128, band_voxels=24, lipschitz=lipschitz)
+    mesh = extract(torus, recorder, resolution=128, band_voxels=24, lipschitz=lipschitz)
     assert_closed(mesh)
     general = dense(torus, 128)
     band = dense_band(general, 6)
     fused = np.where(band, dense(overfit, 128), general)
     assert_same_points(mesh.vertices, dense_vertices(fused), 2.1e-4 / 128 + 1e-6)
     if lipschitz < 2:
-        assert asked < 0.5 * band.sum()
+        assert evaluated < 0.5 * band.sum()
 
 
-def test_a_thick_band_follows_what_is_steeper_than_its_guard():
-    """Ends of crossed edges are always the field's own values, on whichever side of the border they lie."""
+@pytest.mark.slow
+def test_thick_band_with_steep_field_uses_exact_values():
+    """Ends of sign-changing edges are evaluations of the field, on either side of the band's border."""
     mesh = extract(torus, noise, resolution=128, band_voxels=24)
     assert_closed(mesh)
     general = dense(torus, 128)
@@ -195,8 +149,8 @@ def test_a_thick_band_follows_what_is_steeper_than_its_guard():
     assert KDTree(dense_vertices(fused)).query(mesh.vertices)[0].max() < 2.1e-4 / 128 + 1e-6
 
 
-def test_faces_equal_those_of_the_dense_lattice():
-    """Through the same tables every triangle is the same; scikit-image cuts some polygons along other diagonals."""
+def test_triangles_match_dense_lattice():
+    """With the same tables every triangle is equal; scikit-image cuts some polygons along other diagonals."""
     mesh = extract(torus, detailed, resolution=64)
     fused = np.where(dense_band(general := dense(torus, 64), 2), dense(detailed, 64), general)
     lattice = allocate(64)
@@ -215,30 +169,24 @@ def test_faces_equal_those_of_the_dense_lattice():
     assert mesh.volume == pytest.approx(abs(reference.volume), rel=1e-3)
 
 
-def test_every_case_and_every_pair_of_faces_is_closed():
-    """Random values on all of a lattice: each of the 256 cases many times, next to each other in every way."""
-    lattice = allocate(16)
-    lattice.value[lattice.vertex_mask()] = np.inf
-    inside = lattice.vertex_mask() & ~lattice.padding_mask()
-    lattice.value[inside] = np.random.default_rng(0).uniform(-1, 1, inside.sum())
-    assert_closed(trimesh.Trimesh(*marching_cubes(lattice), process=False))
+def test_overfit_evaluations_are_the_band_vertices():
+    """The overfit branch is evaluated once at each vertex of the band, in chunks of the given size."""
+    evaluated = []
 
-
-def test_overfit_is_asked_only_in_the_band():
-    asked = []
-
-    def spy(points):
-        asked.append(points)
+    def recorder(points):
+        evaluated.append(points)
         return detailed(points)
 
-    extract(torus, spy, resolution=64, chunk=1000)
-    assert max(len(points) for points in asked) <= 1000
-    points = torch.cat(asked)
+    extract(torus, recorder, resolution=64, chunk=1000)
+    assert max(len(points) for points in evaluated) <= 1000
+    points = torch.cat(evaluated)
     expected = np.argwhere(dense_band(dense(torus, 64), 2))
     assert_same_points(points.numpy(), expected / 32 - 1, 1e-6)
 
 
-def test_cost_follows_the_surface():
+def test_evaluation_count_is_proportional_to_surface():
+    """Doubling the resolution takes about four times the evaluations, a small fraction of the dense lattice."""
+
     def cost(resolution):
         count = 0
 
@@ -254,22 +202,22 @@ def test_cost_follows_the_surface():
     assert cost(256) < 4.2 * cost(128)
 
 
-def test_signs_beyond_the_refined_cells_are_looked_up():
-    """A wide band reaches past every vertex the search visited, yet `general` is not asked again there."""
-    asked = []
+def test_wide_band_takes_signs_from_coarse_levels():
+    """A band wider than the refined cells needs no further evaluations of the general branch."""
+    evaluated = []
 
     def general(points):
-        asked.append(len(points))
+        evaluated.append(len(points))
         return sphere(points)
 
     extract(general, resolution=128)
-    alone = sum(asked)
+    alone = sum(evaluated)
     extract(general, sphere, resolution=128, band_voxels=24)
-    assert sum(asked) - alone <= alone
+    assert sum(evaluated) - alone <= alone
 
 
-def test_modes():
-    """Fields 0.01 apart: the band takes the second, the gate lies between, and general ignores it."""
+def test_modes_extract_their_branch():
+    """Of two spheres 0.01 apart, fused and overfit take the second, smooth lies between, general takes the first."""
     shifted = lambda p: sphere(p, 0.71)  # noqa: E731
     radius = {
         mode: np.linalg.norm(extract(sphere, shifted, resolution=64, mode=mode).vertices, axis=1).mean()
@@ -282,7 +230,8 @@ def test_modes():
     assert radius["smooth"] < radius["fused"]
 
 
-def test_smooth_equals_the_dense_blend():
+def test_smooth_mode_matches_dense_blend():
+    """The mesh matches the Gaussian blend of both branches on the dense lattice."""
     mesh = extract(torus, detailed, resolution=64, mode="smooth")
     assert_closed(mesh)
     general, overfit = dense(torus, 64), dense(detailed, 64)
@@ -290,13 +239,15 @@ def test_smooth_equals_the_dense_blend():
     assert_same_points(mesh.vertices, dense_vertices(gate * overfit + (1 - gate) * general), 1e-5)
 
 
-def test_level():
+def test_level_offsets_the_sphere():
+    """Level 0.1 of a sphere of radius 0.7 is a sphere of radius 0.8."""
     mesh = extract(sphere, resolution=64, level=0.1)
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 0.8).max() < 3e-4
 
 
 @pytest.mark.parametrize("overfit", [None, lambda p: sphere(p, 1.19)])
-def test_a_shape_cut_by_the_box_is_capped(overfit):
+def test_shape_cut_by_the_box_is_capped(overfit):
+    """A sphere larger than the box gets closed caps, and the volume of the truncated sphere matches."""
     mesh = extract(lambda p: sphere(p, 1.2), overfit, resolution=64)
     assert_closed(mesh)
     assert np.abs(mesh.vertices).max() == pytest.approx(1, abs=1e-5)
@@ -305,7 +256,9 @@ def test_a_shape_cut_by_the_box_is_capped(overfit):
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * radius**3 - 6 * cap, rel=2e-3)
 
 
-def test_small_pieces_are_left_out():
+def test_small_components_are_removed():
+    """Components below the share of the largest one's area are removed, and other shares are refused."""
+
     def two(points):
         return torch.minimum(sphere(points, 0.4), sphere(points - 0.65, 0.1))
 
@@ -329,7 +282,8 @@ def blended(points):
 @pytest.mark.parametrize(
     ("mode", "truth"), [("general", torus), ("fused", detailed), ("overfit", detailed), ("smooth", blended)]
 )
-def test_normals_are_the_gradient_of_the_field_that_is_meshed(mode, truth):
+def test_normals_are_the_gradient_of_the_extracted_field(mode, truth):
+    """In each mode vertex normals equal central differences of the field that the mode extracts."""
     mesh = extract(torus, detailed, resolution=64, mode=mode, normals=True)
     points = torch.from_numpy(mesh.vertices)
     steps = 1e-6 * torch.eye(3, dtype=torch.float64)
@@ -340,26 +294,8 @@ def test_normals_are_the_gradient_of_the_field_that_is_meshed(mode, truth):
     assert np.abs(own - slope).max() > 0.01
 
 
-def test_a_field_that_cannot_be_differentiated_has_normals_by_differences():
-    def measured(points):
-        return torch.from_numpy(np.linalg.norm(points.numpy(), axis=1) - 0.7)
-
-    mesh = extract(measured, resolution=64, normals=True)
-    radial = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
-    np.testing.assert_allclose(mesh.vertex_normals, radial, atol=1e-3)
-
-
-def test_the_cap_at_the_box_keeps_the_normals_of_the_mesh():
-    mesh = extract(lambda p: sphere(p, 1.2), resolution=32, normals=True)
-    inner = (np.abs(mesh.vertices) < 0.999).all(axis=1)
-    top = (mesh.vertices[:, 1] > 0.999) & (np.hypot(mesh.vertices[:, 0], mesh.vertices[:, 2]) < 0.5)
-    assert inner.any() and top.any()
-    np.testing.assert_allclose(mesh.vertex_normals[top], np.tile([0.0, 1, 0], (top.sum(), 1)), atol=1e-6)
-    radial = mesh.vertices[inner] / np.linalg.norm(mesh.vertices[inner], axis=1, keepdims=True)
-    np.testing.assert_allclose(mesh.vertex_normals[inner], radial, atol=1e-5)
-
-
-def test_fewer_faces_keep_the_shape():
+def test_simplified_mesh_keeps_topology_volume_and_normals():
+    """A torus of 1000 faces stays watertight, and its normals are those of the field."""
     full = extract(torus, resolution=64)
     mesh = extract(torus, resolution=64, faces=1000, normals=True)
     assert 900 <= len(mesh.faces) <= 1000 and mesh.is_watertight and mesh.euler_number == 0
@@ -372,14 +308,15 @@ def test_fewer_faces_keep_the_shape():
         extract(torus, resolution=16, faces=3)
 
 
-def test_a_field_steeper_than_the_guard_is_followed():
-    """Values of the wrong scale make the guard skip cells; growing along crossed edges closes the surface again."""
+def test_field_steeper_than_the_guard_is_followed():
+    """Continuation along sign-changing edges closes a surface whose cells the Lipschitz guard skipped."""
     mesh = extract(lambda p: 20 * torus(p), resolution=128)
     assert_closed(mesh)
     assert mesh.euler_number == 0
 
 
-def test_empty():
+def test_empty_level_sets_are_refused():
+    """The error names the field, the range of its values and the side of the level."""
     with pytest.raises(EmptyLevelSetError, match=r"general field takes values from 0\.5 to .*outside of level 0"):
         extract(lambda p: sphere(p, -0.5), resolution=64)
     with pytest.raises(EmptyLevelSetError, match="inside of level 0"):
@@ -388,14 +325,16 @@ def test_empty():
         extract(lambda p: sphere(p, 0.1), lambda p: torch.ones(len(p)), resolution=64)
 
 
-def test_values_that_are_not_finite():
+def test_non_finite_values_are_refused():
+    """NaN and infinity raise errors that name the field."""
     with pytest.raises(LatentSDFError, match=r"general field is not finite at \d+ of \d+ points"):
         extract(lambda p: torch.where(p[:, 0] > 0.5, torch.nan, sphere(p)), resolution=32)
     with pytest.raises(LatentSDFError, match="overfit field is not finite"):
         extract(sphere, lambda p: sphere(p) * torch.inf, resolution=32)
 
 
-def test_wrong_use():
+def test_invalid_arguments_are_refused():
+    """Each error names the argument, its accepted values and the given value."""
     with pytest.raises(ValueError, match=r"shape \(\d+,\), got shape \(\d+, 1\)"):
         extract(lambda p: sphere(p)[:, None], resolution=32)
     with pytest.raises(ConfigError, match="nearest that do are 300 and 304"):

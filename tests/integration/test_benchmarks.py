@@ -11,6 +11,7 @@ import trimesh
 from helpers import REPOSITORY
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.config.reconstruction import FieldLossConfig
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses import data_term
 from latentsdf.utils.errors import ConfigError
@@ -31,13 +32,13 @@ def test_training_step_matches_grid_sample_with_dense_adam() -> None:
     # With one channel and one code value, a moment per row is a moment per value.
     branch = BranchConfig(width=16, depth=2, conditioning="concat", frequencies=0)
     model = LatentSDF(ModelConfig(1, BranchConfig(width=0), branch, branch, GridConfig(12, 1), residual=False))
-    torch.nn.init.normal_(model.shared_grid().table)
+    torch.nn.init.normal_(model.require_grid().table)
     codes = torch.randn(6, 1)
     reference, ours = training.ReferenceWay(model, codes), training.OurWay(model, codes)
-    before = model.shared_grid().table.detach().clone()
+    before = model.require_grid().table.detach().clone()
     (batch,) = training.batches(1, shapes=4, points=50, known=6)
     assert ours.step(batch) == pytest.approx(reference.step(batch), rel=1e-5)
-    table = model.shared_grid().table.detach()
+    table = model.require_grid().table.detach()
     assert 0 < (table != before).float().mean() < 1
     torch.testing.assert_close(table, reference.volume.detach()[0].flatten(1).T, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(ours.codes, reference.codes.weight.detach(), atol=1e-5, rtol=1e-4)
@@ -49,7 +50,7 @@ def test_training_losses_match_with_many_channels() -> None:
     training = _benchmark("training")
     torch.manual_seed(0)
     model = training.small_model(12, 8, width=16)
-    torch.nn.init.normal_(model.shared_grid().table)
+    torch.nn.init.normal_(model.require_grid().table)
     codes = torch.randn(6, 32)
     (batch,) = training.batches(1, shapes=4, points=50, known=6)
     expected = training.ReferenceWay(model, codes).loss(batch).item()
@@ -138,11 +139,11 @@ def test_ablation_variants_differ_only_in_loss_terms() -> None:
     """The variants of HotSpot's ablation share all settings but the loss, each with its documented terms."""
     pointcloud = _benchmark("pointcloud")
     lines = {
-        name: pointcloud._config(name, argparse.Namespace(dimension="2d", set=["seed=3"]))
+        name: pointcloud._config(name, argparse.Namespace(dimension="2d", set=["train.seed=3"]))
         for name in pointcloud.ABLATION
     }
-    assert {line.seed for line in lines.values()} == {3}
-    assert len({replace(line, method="", loss=None) for line in lines.values()}) == 1
+    assert {line.train.seed for line in lines.values()} == {3}
+    assert len({replace(line, method="", loss=FieldLossConfig()) for line in lines.values()}) == 1
     terms = {
         name: {term for term, weight in vars(line.loss).items() if _counts(weight)} for name, line in lines.items()
     }

@@ -390,7 +390,7 @@ def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoin
 @pytest.mark.parametrize("branch", ["general", "overfit"])
 def test_eikonal_and_heat_terms_train_on_either_branch(branch: str, store_path: Path) -> None:
     loss = replace(small_config().loss, eikonal=0.1, heat=0.1, regularizer_points=64)
-    loss = replace(loss, eikonal_branch=branch, heat_branch=branch)  # type: ignore[arg-type]
+    loss = replace(loss, regularizer_branch=branch)  # type: ignore[arg-type]
     config = replace(small_config(steps=40), loss=loss)
     run = new_trainer(store_path, config)
     first = run.train_step()

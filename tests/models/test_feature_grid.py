@@ -1,9 +1,16 @@
-"""The feature grid: reproduction of trilinear functions, derivatives, agreement of the fast and the plain lookup."""
+"""Feature grid: exact reproduction of trilinear functions, derivatives, agreement with reference lookups."""
 
 import torch
 import torch.nn.functional as F
 
-from latentsdf.models.feature_grid import FeatureGrid, cells, corner_rows, corner_weights, gather, gather_plainly
+from latentsdf.models.feature_grid import (
+    FeatureGrid,
+    corner_rows,
+    interpolate_rows,
+    interpolate_rows_reference,
+    trilinear_weights,
+)
+from latentsdf.utils.lattice import containing_cells
 
 
 def _points(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -11,8 +18,8 @@ def _points(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 
 def _corners(points: torch.Tensor, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
-    lower = cells(points, resolution)
-    return corner_rows(lower, resolution), corner_weights(points, lower, resolution)
+    lower = containing_cells(points, resolution)
+    return corner_rows(lower, resolution), trilinear_weights(points, lower, resolution)
 
 
 def _random_grid(resolution: int, channels: int) -> FeatureGrid:
@@ -21,14 +28,16 @@ def _random_grid(resolution: int, channels: int) -> FeatureGrid:
     return grid
 
 
-def test_a_constant_grid_interpolates_to_the_constant_everywhere_in_and_on_the_box() -> None:
+def test_constant_grid_interpolates_to_the_constant() -> None:
+    """Weights sum to 1 everywhere inside and on the box."""
     grid = FeatureGrid(5, 2)
     torch.nn.init.constant_(grid.table, 0.7)
     points = torch.cat((_points(100), torch.tensor([[-1.0, -1, -1], [1, 1, 1], [1, -1, 0.2], [0, 0, 1]])))
     torch.testing.assert_close(grid(points), torch.full((104, 2), 0.7))
 
 
-def test_a_linear_function_on_the_vertices_is_reproduced() -> None:
+def test_linear_function_is_reproduced() -> None:
+    """Interpolation of a linear function's vertex values is that function."""
     resolution = 6
     axis = torch.linspace(-1, 1, resolution + 1)
     vertices = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
@@ -39,7 +48,8 @@ def test_a_linear_function_on_the_vertices_is_reproduced() -> None:
     torch.testing.assert_close(grid(points), expected, atol=1e-5, rtol=0)
 
 
-def test_lookup_equals_grid_sample() -> None:
+def test_lookup_matches_grid_sample() -> None:
+    """Features equal torch's grid_sample with aligned corners."""
     grid = _random_grid(7, 3)
     points = _points(300)
     volume = grid.table.detach().reshape(1, 8, 8, 8, 3).permute(0, 4, 1, 2, 3)
@@ -47,13 +57,14 @@ def test_lookup_equals_grid_sample() -> None:
     torch.testing.assert_close(grid(points), reference[0, :, :, 0, 0].T, atol=1e-5, rtol=0)
 
 
-def test_fast_lookup_equals_the_plain_one_in_value_and_gradients() -> None:
+def test_compiled_lookup_matches_reference_in_value_and_gradients() -> None:
+    """Compiled kernels and torch operations agree in features and in both gradients."""
     generator = torch.Generator().manual_seed(2)
     rows, weights = _corners(_points(400), 4)
     table = torch.randn(125, 6, generator=generator)
     down = torch.randn(400, 6, generator=generator)
     found = []
-    for lookup in (gather, gather_plainly):
+    for lookup in (interpolate_rows, interpolate_rows_reference):
         inputs = (table.clone().requires_grad_(), weights.clone().requires_grad_())
         features = lookup(inputs[0], rows, inputs[1])
         found.append((features, *torch.autograd.grad(features, inputs, down)))
@@ -61,18 +72,20 @@ def test_fast_lookup_equals_the_plain_one_in_value_and_gradients() -> None:
         torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
 
 
-def test_first_second_and_forward_derivatives() -> None:
+def test_first_second_and_forward_derivatives_match_finite_differences() -> None:
+    """Reverse, double reverse and forward mode pass gradcheck in rows and points."""
     rows = torch.randn(64, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
     points = _points(5, torch.float64).requires_grad_()
 
     def lookup(table: torch.Tensor, xyz: torch.Tensor) -> torch.Tensor:
-        return gather(table, *_corners(xyz, 3))
+        return interpolate_rows(table, *_corners(xyz, 3))
 
     assert torch.autograd.gradcheck(lookup, (rows, points), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(lookup, (rows, points))
 
 
-def test_gradients_by_function_transforms_equal_those_by_backward() -> None:
+def test_function_transform_gradients_match_backward() -> None:
+    """torch.func.grad and backward give the same spatial gradient."""
     grid, points = _random_grid(4, 2), _points(50)
     transformed = torch.func.grad(lambda x: grid(x).square().sum())(points)
     tracked = points.clone().requires_grad_()
@@ -80,26 +93,27 @@ def test_gradients_by_function_transforms_equal_those_by_backward() -> None:
     torch.testing.assert_close(transformed, tracked.grad)
 
 
-def test_touched_rows_are_the_distinct_corners_and_receive_the_whole_gradient() -> None:
+def test_selected_rows_are_the_distinct_corners_and_receive_the_whole_gradient() -> None:
+    """Rows are the unique corners, and their gradient equals the dense one, also after other selections."""
     grid = _random_grid(9, 3)
     points = _points(500)
     grid(points).square().sum().backward()
     assert grid.table.grad is not None
     for _ in range(2):  # The second time other points have left their marks.
-        touched = grid.touch(points)
-        features = touched(points)
+        selected = grid.select_rows(points)
+        features = selected(points)
         torch.testing.assert_close(features, grid(points))
         features.square().sum().backward()
-        assert sorted(touched.rows.tolist()) == _corners(points, 9)[0].unique().tolist()
+        assert sorted(selected.rows.tolist()) == _corners(points, 9)[0].unique().tolist()
         dense = torch.zeros_like(grid.table)
-        dense[touched.rows] = touched.features.grad
+        dense[selected.rows] = selected.features.grad
         torch.testing.assert_close(dense, grid.table.grad, atol=1e-4, rtol=1e-4)
-        grid.touch(-points[:77])
+        grid.select_rows(-points[:77])
 
 
-def test_touched_rows_stay_those_of_the_cells_they_were_made_for() -> None:
-    """A point that rounding moved over a cell's face must not read a row that is not there."""
+def test_selected_rows_keep_the_cells_of_their_points() -> None:
+    """A point that rounding moved across a cell face still reads rows of the selection."""
     grid = _random_grid(4, 2)
     on_face = torch.tensor([[0.5, 0.1, 0.1]])
     moved = on_face - torch.tensor([[1e-7, 0.0, 0.0]])
-    torch.testing.assert_close(grid.touch(on_face)(moved), grid(moved), atol=1e-5, rtol=0)
+    torch.testing.assert_close(grid.select_rows(on_face)(moved), grid(moved), atol=1e-5, rtol=0)

@@ -9,28 +9,30 @@ from latentsdf.training.losses import eikonal_term, jet, surface_term
 
 @pytest.fixture(params=[2, 3])
 def pyramid(request: pytest.FixtureRequest) -> FeaturePyramid:
+    """A pyramid of three levels with random features, in 2D and 3D."""
     torch.manual_seed(0)
     made = FeaturePyramid(request.param, (2, 5, 9), channels=3, width=16, depth=2, extent=1.2)
     torch.nn.init.normal_(made.table, 0, 0.3)
     return made
 
 
-def test_the_compiled_pass_equals_torch_operations(pyramid: FeaturePyramid) -> None:
+def test_compiled_pass_matches_torch_operations(pyramid: FeaturePyramid) -> None:
+    """Features and row gradients agree, other rows get no gradient, and gradients are cleared when read."""
     points = torch.rand(200, pyramid.dim) * 3 - 1.5
-    assert torch.allclose(pyramid._features(points), pyramid.features_plainly(points), atol=1e-5)
+    assert torch.allclose(pyramid._features(points), pyramid.features_reference(points), atol=1e-5)
     gradient = torch.randn(200, 1 + pyramid.dim, 9)
-    (reference,) = torch.autograd.grad((pyramid.features_plainly(points) * gradient).sum(), pyramid.table)
+    (reference,) = torch.autograd.grad((pyramid.features_reference(points) * gradient).sum(), pyramid.table)
     (pyramid._features(points) * gradient).sum().backward()
-    rows, values = pyramid.take_row_gradients()
+    rows, values = pyramid.pop_row_gradients()
     assert torch.allclose(values, reference[rows], atol=1e-4)
     untouched = torch.ones(len(reference), dtype=torch.bool)
     untouched[rows] = False
     assert not reference[untouched].any()
-    assert len(pyramid.take_row_gradients()[0]) == 0
+    assert len(pyramid.pop_row_gradients()[0]) == 0
 
 
-def test_gradients_are_slopes_of_the_distance(pyramid: FeaturePyramid) -> None:
-    pyramid = pyramid
+def test_gradients_match_central_differences(pyramid: FeaturePyramid) -> None:
+    """The chain-rule gradient equals difference quotients away from cell faces."""
     points = torch.rand(300, pyramid.dim) * 2 - 1
     found = jet(pyramid, points)
     assert torch.allclose(found.distance, pyramid(points), atol=1e-6)
@@ -41,6 +43,7 @@ def test_gradients_are_slopes_of_the_distance(pyramid: FeaturePyramid) -> None:
 
 
 def test_features_reproduce_a_linear_function_and_its_gradient() -> None:
+    """Multilinear interpolation is exact for linear functions."""
     pyramid = FeaturePyramid(3, (4,), channels=1, width=4, depth=1, extent=1.0)
     axis = torch.linspace(-1, 1, 5)
     vertices = torch.cartesian_prod(axis, axis, axis)
@@ -52,7 +55,8 @@ def test_features_reproduce_a_linear_function_and_its_gradient() -> None:
     assert torch.allclose(features[:, 1:], slope.expand(50, 3), atol=1e-5)
 
 
-def test_the_loss_falls_along_the_gradients_of_rows_and_network(pyramid: FeaturePyramid) -> None:
+def test_loss_decreases_along_row_and_network_gradients(pyramid: FeaturePyramid) -> None:
+    """A small step decreases the loss by the squared gradient norm."""
     points = torch.rand(100, pyramid.dim) * 2 - 1
 
     def loss() -> torch.Tensor:
@@ -61,7 +65,7 @@ def test_the_loss_falls_along_the_gradients_of_rows_and_network(pyramid: Feature
 
     before = loss()
     before.backward()
-    rows, values = pyramid.take_row_gradients()
+    rows, values = pyramid.pop_row_gradients()
     weight = pyramid.network[0].weight
     assert weight.grad is not None
     expected = 1e-4 * (values.square().sum() + weight.grad.square().sum())

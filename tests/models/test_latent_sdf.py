@@ -1,16 +1,14 @@
-"""Decoders and the dual-branch field."""
+"""The dual-branch model."""
 
-import itertools
-
-import pytest
 import torch
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
-from latentsdf.models.decoder import Decoder, encode
-from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.models.derivatives import gradient
+from latentsdf.models.latent_sdf import LatentCodes, LatentSDF
 
 
 def _model(**changes: object) -> LatentSDF:
+    """A small model with random grid features."""
     torch.manual_seed(0)
     branch = BranchConfig(width=16, depth=3, frequencies=2)
     small = {"code_dim": 8, "general": branch, "overfit": branch, "grid": GridConfig(4, 3)}
@@ -19,38 +17,8 @@ def _model(**changes: object) -> LatentSDF:
     return model
 
 
-def test_encoding_is_the_paper_formula() -> None:
-    x = torch.tensor([[0.3, -0.7, 0.1]])
-    expected = torch.cat([x] + [torch.sin(2.0**k * x) for k in range(3)] + [torch.cos(2.0**k * x) for k in range(3)], 1)
-    torch.testing.assert_close(encode(x, 3), expected)
-    assert encode(x, 0) is x
-
-
-@pytest.mark.parametrize("conditioning", ["concat", "film", "hyper"])
-@pytest.mark.parametrize("skip", [0, 2])
-def test_a_batch_of_shapes_equals_one_shape_and_one_point_at_a_time(conditioning: str, skip: int) -> None:
-    torch.manual_seed(0)
-    config = BranchConfig(width=16, depth=3, skip=skip, conditioning=conditioning, frequencies=2)  # type: ignore[arg-type]
-    decoder = Decoder(config, code_dim=8)
-    points, codes = torch.randn(3, 5, 3), torch.randn(3, 8)
-    together = decoder(points, codes)
-    for s, p in itertools.product(range(3), range(5)):
-        alone = decoder(points[s : s + 1, p : p + 1], codes[s : s + 1])
-        torch.testing.assert_close(alone[0, 0], together[s, p], atol=1e-5, rtol=1e-5)
-
-
-def test_concatenation_equals_feeding_the_code_to_every_point() -> None:
-    torch.manual_seed(0)
-    decoder = Decoder(BranchConfig(width=16, depth=1, conditioning="concat", frequencies=0), code_dim=8)
-    points, codes = torch.randn(2, 7, 3), torch.randn(2, 8)
-    layer = decoder.layers[0]
-    weight = torch.cat((layer.linear.weight, layer.shift.weight), dim=1)  # type: ignore[union-attr, arg-type]
-    joined = torch.cat((points, codes[:, None].expand(-1, 7, -1)), dim=-1)
-    hidden = torch.relu(joined @ weight.T + layer.linear.bias)  # type: ignore[union-attr, operator]
-    torch.testing.assert_close(decoder(points, codes), decoder.last(hidden), atol=1e-5, rtol=1e-5)
-
-
-def test_branches_agree_between_entry_points() -> None:
+def test_forward_matches_single_branches() -> None:
+    """Both branches of forward equal their evaluation by name."""
     model = _model()
     points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
     both = model(points, codes)
@@ -59,7 +27,8 @@ def test_branches_agree_between_entry_points() -> None:
     assert not torch.allclose(both.general, both.overfit)
 
 
-def test_the_overfit_network_adds_to_the_general_branch_or_gives_the_whole() -> None:
+def test_residual_overfit_branch_is_a_sum() -> None:
+    """s_o = s_g + h with `residual`, s_o = h without it, and s_o = s_g where h = 0."""
     points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
     adding, whole = _model(residual=True), _model(residual=False)
     both, alone = adding(points, codes), whole(points, codes)
@@ -69,8 +38,7 @@ def test_the_overfit_network_adds_to_the_general_branch_or_gives_the_whole() -> 
 
 
 def test_spatial_gradient_matches_central_differences() -> None:
-    from latentsdf.training.losses import gradient
-
+    """The gradient of the general branch equals difference quotients in float64."""
     model = _model(general=BranchConfig(width=16, depth=3, activation="softplus", frequencies=2)).double()
     points, codes = torch.rand(2, 6, 3, dtype=torch.float64) * 1.8 - 0.9, torch.randn(2, 8, dtype=torch.float64)
     slope = gradient(lambda x: model.branch("general", x, codes), points)
@@ -81,7 +49,8 @@ def test_spatial_gradient_matches_central_differences() -> None:
         torch.testing.assert_close(slope[..., axis], (ahead - behind) / 2e-6, atol=1e-5, rtol=1e-4)
 
 
-def test_the_warp_starts_as_the_identity_and_moves_both_branches() -> None:
+def test_warp_starts_as_the_identity_and_moves_both_branches() -> None:
+    """x_c = x at initialization; with another warp both branches are evaluated at the moved points."""
     model = _model()
     points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
     assert torch.equal(model.canonical(points, codes), points)
@@ -96,8 +65,16 @@ def test_the_warp_starts_as_the_identity_and_moves_both_branches() -> None:
     torch.testing.assert_close(after.general, model.general(canonical, codes).squeeze(-1))
 
 
-def test_without_a_warp_canonical_points_are_the_points() -> None:
+def test_model_without_warp_has_no_warp_weights() -> None:
+    """Canonical points are the points, and the state dict has no warp entries."""
     model = _model(warp=BranchConfig(width=0))
     points, codes = torch.rand(2, 6, 3), torch.randn(2, 8)
     assert model.canonical(points, codes) is points
     assert not any(name.startswith("warp") for name in model.state_dict())
+
+
+def test_latent_codes_have_the_requested_spread() -> None:
+    """The table has one row per shape and the given standard deviation."""
+    torch.manual_seed(0)
+    table = LatentCodes(2000, 16, 0.1).table
+    assert table.shape == (2000, 16) and abs(table.std().item() - 0.1) < 0.002

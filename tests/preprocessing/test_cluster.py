@@ -1,4 +1,4 @@
-"""The job on a Dask cluster and on other executors: the same store, the same limits, errors in the user's terms."""
+"""Tests of runs on a Dask cluster and on other executors: equal stores, limits, failures."""
 
 import json
 import os
@@ -15,9 +15,8 @@ from helpers import SMALL_SAMPLING, files_of
 from latentsdf.utils.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
 from preprocessing import __main__ as command
 from preprocessing import cluster, job
-from preprocessing.isolation import close_here
+from preprocessing.isolation import close_local_processes
 from preprocessing.report import Outcome
-from preprocessing.shape import preprocess
 from preprocessing.sources import Source, procedural
 
 SMALL_FLAGS = ["--resolution", "32", "--band-voxels", "2", "--sparse-resolution", "16", "--near", "200",
@@ -26,7 +25,7 @@ SMALL_FLAGS = ["--resolution", "32", "--band-voxels", "2", "--sparse-resolution"
 
 @pytest.fixture(scope="module")
 def dask_address() -> Iterator[str]:
-    """The scheduler of two worker processes on this machine."""
+    """Address of a scheduler with two worker processes on this machine."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, memory_limit="4GiB", dashboard_address=None
@@ -34,9 +33,9 @@ def dask_address() -> Iterator[str]:
         yield local.scheduler_address
 
 
-def test_a_dask_cluster_makes_the_same_store(
-    dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+def test_dask_and_local_stores_are_equal(dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Dask cluster produces the same shapes and previews as local processes."""
     monkeypatch.chdir(tmp_path)
     words = ["--source", "procedural", "--category", "lamp", "--count", "3", "--preview", *SMALL_FLAGS]
     assert command.main([*words, "--out", "dask.zarr", "--dask", dask_address]) == 0
@@ -49,7 +48,7 @@ def test_a_dask_cluster_makes_the_same_store(
 
 
 def _misbehave(source: Source, *_: object) -> Outcome:
-    """As the id of the source says."""
+    """Die, sleep or allocate memory according to the id of the source."""
     if source.id == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     hoard = b"x" * (1 << 30) if source.id == "eats" else b""
@@ -58,7 +57,9 @@ def _misbehave(source: Source, *_: object) -> Outcome:
     return Outcome(2.0, 1000, 2500, 9000, "pseudonormal", 1.0, True, 0.0)
 
 
-def test_another_executor_keeps_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_limits_on_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks on an executor are isolated and limited, and the executor stays open."""
     monkeypatch.setattr(job, "preprocess", _misbehave)
     out, failed = tmp_path / "s.zarr", {}
     with ThreadPoolExecutor(2) as executor:
@@ -67,18 +68,18 @@ def test_another_executor_keeps_the_limits(tmp_path: Path, monkeypatch: pytest.M
             report = job.run(chosen, out, SMALL_SAMPLING, workers=2, executor=executor, **limits)
             assert list(report.made) == ["x/works"] * ("works" in names)
             failed |= report.failed
-        assert executor.submit(int).result() == 0  # It is still open.
-        close_here()
+        assert executor.submit(int).result() == 0  # The executor is still open.
+        close_local_processes()
     assert failed == {
         "x/dies": "x/dies: the worker process died twice on this shape",
-        "x/sleeps": "x/sleeps: took longer than 1 s and was given up",
-        "x/eats": "x/eats: took more than 0.75 GiB of memory and was given up; allow it more with --memory-gb, and "
-        "fewer --workers where the machine has no more",
+        "x/sleeps": "x/sleeps: took longer than 1 s and was stopped",
+        "x/eats": "x/eats: exceeded 0.75 GiB of memory and was stopped; raise --memory-gb, and lower --workers "
+        "if the machine has no more memory",
     }
 
 
-class _Fails(Executor):
-    """An executor on which the first task fails, or is dropped without an error, and the others wait."""
+class _FailingExecutor(Executor):
+    """Executor of which the first task fails, or is dropped without an error, while the others wait."""
 
     def __init__(self, error: Exception | None) -> None:
         self.tasks: list[Future[object]] = []
@@ -102,24 +103,18 @@ class _Fails(Executor):
         (StoreError("the disk is full"), "the disk is full"),
     ],
 )
-def test_what_ends_the_run_takes_the_waiting_shapes_off_the_cluster(
-    error: Exception | None, message: str, tmp_path: Path
-) -> None:
-    executor = _Fails(error)
+def test_waiting_tasks_are_canceled(error: Exception | None, message: str, tmp_path: Path) -> None:
+    """An error that ends the run cancels the waiting tasks and saves the report."""
+    executor = _FailingExecutor(error)
     with pytest.raises(LatentSDFError, match=message):
         job.run(procedural(["lamp"], count=3), tmp_path / "s.zarr", SMALL_SAMPLING, workers=2, executor=executor)
     assert len(executor.tasks) == 3 and all(task.cancelled() for task in executor.tasks[1:])
     assert json.loads((tmp_path / "s.zarr" / "report.json").read_text())["made"] == []
 
 
-def test_a_worker_that_does_not_see_the_store_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"a worker on .* does not see the store; .* file system that all machines"):
-        preprocess(procedural(["lamp"], count=1)[0], tmp_path / "s.zarr", SMALL_SAMPLING, 0)
-    assert not (tmp_path / "s.zarr").exists()
-
-
-def test_a_cluster_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+def test_unusable_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing scheduler, a missing Dask and contradicting options are reported."""
+    monkeypatch.setattr(cluster, "_CONNECT_TIMEOUT", 0.5)
     words = ["--source", "procedural", "--out", str(tmp_path / "s.zarr"), "--dask", "tcp://127.0.0.1:1"]
     assert command.main([*words, "--workers", "2"]) == 2
     no_answer = "no Dask scheduler answers .*; start one with 'dask scheduler'"

@@ -1,4 +1,4 @@
-"""Previews against a sphere, whose slices are circles and whose signs are known at every pixel."""
+"""Tests of previews with a sphere, since its signed distance is known at every pixel."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import get_args
 
 import numpy as np
 import pytest
-import trimesh
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
@@ -15,15 +14,14 @@ from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.rendering.level_sets import Axis
-from preprocessing import preview
-from preprocessing.shape import thin_share
+from preprocessing import preview, shape
 
 RADIUS = 0.6
 SIZE = preview.PANEL
 
 
 def _ball(center: tuple[float, float, float] = (0.0, 0.0, 0.0), radius: float = RADIUS) -> SdfSamples:
-    """A sphere sampled by its formula: 64 cells, a band of 3 cells, 5000 points near and on it."""
+    """Samples of a sphere by its formula: 64 cells, a band of 3 cells, 5000 near and surface samples."""
     axis = np.linspace(-1, 1, 65)
     lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
     distance = np.linalg.norm(lattice - center, axis=-1) - radius
@@ -36,7 +34,7 @@ def _ball(center: tuple[float, float, float] = (0.0, 0.0, 0.0), radius: float = 
     near = np.column_stack([center + (radius + offset) * normal, offset]).astype(np.float32)
     return SdfSamples(
         resolution=64,
-        band_voxels=3,
+        band_voxels=3.0,
         band_index=index.astype(np.uint32),
         band_distance=distance.ravel()[index].astype(np.float32),
         sparse_resolution=64,
@@ -49,6 +47,7 @@ def _ball(center: tuple[float, float, float] = (0.0, 0.0, 0.0), radius: float = 
 
 
 def _record(samples: SdfSamples, name: str = "ball") -> ShapeRecord:
+    """Record with the given samples."""
     return ShapeRecord(
         category="round",
         id=name,
@@ -67,14 +66,15 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def _positions() -> tuple[np.ndarray, np.ndarray]:
-    """Model coordinates (SIZE, SIZE) to the right and upwards at the pixels of a panel."""
+    """Model coordinates (SIZE, SIZE), to the right and upwards, of the pixels of a panel."""
     axis = (np.arange(SIZE) + 0.5) / SIZE * 2 - 1
     right, down = np.meshgrid(axis, axis)
     return right, -down
 
 
 @pytest.mark.parametrize("axis", get_args(Axis))
-def test_a_slice_of_a_sphere_has_its_signs_its_band_and_its_line(axis: Axis) -> None:
+def test_slice_of_sphere(axis: Axis) -> None:
+    """Colors, level lines, band and surface of a slice agree with the distance at every pixel."""
     image = _pixels(preview.slice_image(_ball(), axis, 32))
     distance = np.hypot(*_positions()) - RADIUS
     line = image.sum(2) == 0
@@ -88,15 +88,15 @@ def test_a_slice_of_a_sphere_has_its_signs_its_band_and_its_line(axis: Axis) -> 
         within, beyond = (
             image[(np.abs(side * distance - width - further) < 0.003) & ~level] for further in (-0.01, 0.01)
         )
-        assert within[:, 1].max() < beyond[:, 1].min()  # red takes green away
+        assert within[:, 1].max() < beyond[:, 1].min()  # the red tint reduces green
 
 
 @pytest.mark.parametrize("axis", get_args(Axis))
-def test_slices_are_turned_as_their_captions_say(axis: Axis) -> None:
-    """x: z to the right, y up. y: x to the right, z down. z: x to the right, y up."""
+def test_slice_orientation(axis: Axis) -> None:
+    """Slices are oriented as captioned. x: z right, y up. y: x right, z down. z: x right, y up."""
     center = (0.2, 0.3, -0.1)
     samples = _ball(center, 0.3)
-    cut = preview.middle(samples)
+    cut = preview.center_vertex(samples)
     assert np.abs(cut * 2 / 64 - 1 - center).max() <= 2 / 64
     image = _pixels(preview.slice_image(samples, axis, int(cut["xyz".index(axis)])))
     right, up = _positions()
@@ -105,7 +105,8 @@ def test_slices_are_turned_as_their_captions_say(axis: Axis) -> None:
     assert (right[inside].mean(), up[inside].mean()) == pytest.approx(expected, abs=0.02)
 
 
-def test_near_samples_are_blue_inside_and_drawn_over_orange_outside() -> None:
+def test_near_samples() -> None:
+    """Near samples are blue inside and orange outside, and inside samples are drawn on top."""
     near = _ball().near
     for sign, brighter in ((-1, 2), (1, 0)):
         image = _pixels(preview.near_image(np.column_stack([near[:, :3], np.full(len(near), sign * 0.1)])))
@@ -117,7 +118,8 @@ def test_near_samples_are_blue_inside_and_drawn_over_orange_outside() -> None:
     assert (image[image.sum(2) < 700].argmax(1) == 2).all()
 
 
-def test_the_surface_is_closed_lit_from_the_upper_left_and_red_where_turned() -> None:
+def test_surface_shading() -> None:
+    """The surface has no holes, is lit from the upper left, and is red where normals are flipped."""
     surface = _ball().surface
     area = 4 * np.pi * RADIUS**2
     image = _pixels(preview.surface_image(surface, area))
@@ -132,7 +134,8 @@ def test_the_surface_is_closed_lit_from_the_upper_left_and_red_where_turned() ->
     assert (turned[:, 0] > turned[:, 2] + 50).mean() > 0.95
 
 
-def test_a_preview_is_drawn_whatever_the_record_lacks(tmp_path: Path) -> None:
+def test_incomplete_records(tmp_path: Path) -> None:
+    """Previews can be drawn without samples, with a coarse lattice and with any name."""
     whole = _ball()
     coarse = replace(whole, sparse_resolution=1, sparse_distance=np.full((2, 2, 2), 0.9, np.float32))
     for samples in (whole, coarse, replace(whole, near=whole.near[:0], surface=whole.surface[:0])):
@@ -142,7 +145,8 @@ def test_a_preview_is_drawn_whatever_the_record_lacks(tmp_path: Path) -> None:
                 assert image.size[0] > 3 * SIZE and image.size[1] > 2 * SIZE
 
 
-def test_title_names_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Title and captions contain key, sign method, confidence, lattice and band."""
     written: list[str] = []
     monkeypatch.setattr(preview.ImageDraw.ImageDraw, "text", lambda _, __, text, **___: written.append(text))
     preview.draw(_record(_ball()))
@@ -150,19 +154,10 @@ def test_title_names_the_facts(monkeypatch: pytest.MonkeyPatch) -> None:
         assert any(fact in text for text in written), fact
 
 
-def test_thin_surface_has_no_inside_beneath() -> None:
+def test_thin_share_of_sphere() -> None:
+    """A solid sphere is not thin, a shell without interior is; without surface samples the share is 0."""
     ball = _ball()
-    assert thin_share(ball) == 0
+    assert shape.thin_share(ball) == 0
     sheet = replace(ball, band_distance=np.abs(ball.band_distance))
-    assert thin_share(sheet) == 1
-    assert thin_share(replace(ball, surface=ball.surface[:0])) == 0
-
-
-def test_a_plate_of_half_a_cell_is_thin_and_of_four_is_not() -> None:
-    from latentsdf.config.sampling import SamplingConfig
-    from latentsdf.geometry.mesh_sdf.sampling import sample
-
-    config = SamplingConfig(resolution=64, band_voxels=3, sparse_resolution=32, near=10, uniform=10, surface=2000)
-    plates = [sample(trimesh.creation.box((1, 1, cells * 2 / 64)), config) for cells in (0.5, 4)]
-    thin, thick = map(thin_share, plates)
-    assert thin > 0.3 and thick < 0.1
+    assert shape.thin_share(sheet) == 1
+    assert shape.thin_share(replace(ball, surface=ball.surface[:0])) == 0

@@ -8,13 +8,7 @@ import trimesh
 from PIL import Image, ImageFont
 
 from latentsdf.rendering.render import render_mesh
-from latentsdf.rendering.sheets import (
-    _truncate_start,
-    comparison_sheet,
-    contact_sheet,
-    render_turntable,
-    save_gif,
-)
+from latentsdf.rendering.sheets import _truncate_start, comparison_sheet, contact_sheet, render_turntable, save_gif
 from latentsdf.utils.errors import ConfigError
 
 

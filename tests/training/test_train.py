@@ -23,9 +23,10 @@ from latentsdf.config.model import Branch, BranchConfig, ModelConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.training import Config, LossConfig, TrainConfig
 from latentsdf.data.sample_pool import ShapeSamplePool
-from latentsdf.data.sdf_batches import Batch, SampleStrata, bytes_of, load
+from latentsdf.data.sdf_batches import SdfBatch
+from latentsdf.data.sdf_samples import SampleStrata, load_samples, samples_nbytes
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry.mesh_sdf.sampling import lattice_points
+from latentsdf.geometry.lattice import lattice_points
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training import checkpoint, distributed, memory_estimate, objective, train
 from latentsdf.training.logger import open_training_logger, reconstructions
@@ -37,7 +38,7 @@ from preprocessing.sources import procedural
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
-    """Twelve lamps of several strata each."""
+    """Twelve lamps of several band chunks each."""
     from latentsdf.data import band_codec
 
     path = tmp_path_factory.mktemp("many") / "lamps.zarr"
@@ -45,28 +46,29 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
     assert not preprocess(procedural(["lamp"], count=12), path, sampling, workers=2).failed
     store = SampleStore.open(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(band_codec, "STRATUM_ROWS", 500)
+        patch.setattr(band_codec, "CHUNK_ROWS", 500)
         for key in store:
             store.write(store.read(key))
-    assert store.band_strata(store.keys()[0]) > 4
+    assert store.band_chunk_count(store.keys()[0]) > 4
     return store
 
 
 def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig:
     """Memory for so many of the shapes, at half of their samples."""
-    mean = sum(bytes_of(store, key, lattice=False) for key in store) / len(store)
-    settings = {"shapes_per_batch": 2, "points_per_shape": 8, "refresh_steps": 3, "memory_gb": slots * 0.5 * mean / 1e9}
+    mean = sum(samples_nbytes(store, key, lattice=False) for key in store) / len(store)
+    settings = {"shapes_per_batch": 2, "points_per_shape": 8, "memory_gb": slots * 0.5 * mean / 1e9}
     return replace(TrainConfig(), **(settings | changes))  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def halves(monkeypatch: pytest.MonkeyPatch, many: SampleStore) -> None:
     """Parts of half a shape."""
-    mean = sum(bytes_of(many, key, lattice=False) for key in many) / len(many)
+    mean = sum(samples_nbytes(many, key, lattice=False) for key in many) / len(many)
     monkeypatch.setattr("latentsdf.data.sample_pool._PART_BYTES", 0.5 * mean)
+    monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 3)
 
 
-def _same(a: Batch, b: Batch) -> bool:
+def _same(a: SdfBatch, b: SdfBatch) -> bool:
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in vars(a))
 
 
@@ -78,8 +80,8 @@ def test_a_pool_holds_part_of_the_shapes_and_in_time_shows_all_of_all(many: Samp
     parts: set[int] = set()
     for step in range(3 * 12 * 8):
         batch = pool.batch(step)
-        assert len(set(batch.shape.tolist())) == 2
-        seen |= set(batch.shape.tolist())
+        assert len(set(batch.shape_index.tolist())) == 2
+        seen |= set(batch.shape_index.tolist())
         parts |= {part for part in map(pool._part_in, range(5)) if pool._row(part) == 0}
         assert len(pool._parts) == 5
     assert seen == set(range(12))
@@ -110,7 +112,7 @@ def test_processes_share_the_batch_of_one(many: SampleStore) -> None:
         team = [ShapeSamplePool(many, many.keys(), settings, LossConfig(), rank=rank, world=2) for rank in range(2)]
         for step in (0, 1, 13):
             parts = [pool.batch(step) for pool in team]
-            together = Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+            together = SdfBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
             assert _same(alone.batch(step), together)
     with pytest.raises(ls.StoreError, match="12 shapes to train on for 13 processes"):
         ShapeSamplePool(many, many.keys(), TrainConfig(), LossConfig(), world=13)
@@ -127,12 +129,15 @@ def test_what_fits_is_read_whole_and_every_shape_comes_once_a_pass(many: SampleS
     assert pool.nbytes == sum(part.nbytes for part in pool._parts)
 
 
-def test_a_damaged_shape_that_streams_in_is_named(many: SampleStore, tmp_path: Path) -> None:
+def test_a_damaged_shape_that_streams_in_is_named(
+    many: SampleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import shutil
 
     shutil.copytree(many.path, tmp_path / "copy.zarr")
     store = SampleStore.open(tmp_path / "copy.zarr")
-    settings = _streaming(store, 5, refresh_steps=1)
+    monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 1)
+    settings = _streaming(store, 5)
     pool = ShapeSamplePool(store, store.keys(), settings, LossConfig())
     pool.batch(0)
     for key in store:
@@ -145,9 +150,9 @@ def test_a_damaged_shape_that_streams_in_is_named(many: SampleStore, tmp_path: P
 def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
     rng = np.random.default_rng(0)
     for how, inside, near in (("signs", 0.5, None), ("near", None, 0.5)):
-        shape = load(many, many.keys()[0], 1.0, how, rng, lattice=True)  # type: ignore[arg-type]
+        shape = load_samples(many, many.keys()[0], 1.0, how, rng, lattice=True)  # type: ignore[arg-type]
         assert len(shape.band_index) == many.info(many.keys()[0]).band_samples + 17**3
-        distance = shape.draw_free(4000, how, rng)[:, 3]  # type: ignore[arg-type]
+        distance = shape.draw_offsurface(4000, how, rng)[:, 3]  # type: ignore[arg-type]
         _, band_distance = shape.draw_band(4000, how, rng)  # type: ignore[arg-type]
         for found in (distance.numpy(), band_distance.numpy()):
             if inside is not None:
@@ -161,20 +166,20 @@ def test_draws_have_the_shares_of_their_papers(many: SampleStore) -> None:
 
 def test_half_of_a_band_is_drawn_beside_the_surface(many: SampleStore) -> None:
     rng, cell = np.random.default_rng(0), 2 / 32
-    shape = load(many, many.keys()[0], 1.0, "surface", rng)
+    shape = load_samples(many, many.keys()[0], 1.0, "surface", rng)
     beside = (shape.band_distance.abs() <= cell).float().mean().item()
     _, distance = shape.draw_band(8000, "surface", rng)
     assert beside < 0.6 and torch.all(distance[4000:].abs() <= cell)
     assert (distance[:4000].abs() <= cell).float().mean().item() == pytest.approx(beside, abs=0.03)
-    free = shape.draw_free(8000, "surface", rng)[:, 3]  # these are drawn alike
-    assert free.abs().mean().item() == pytest.approx(shape.free[:, 3].abs().mean().item(), rel=0.05)
+    free = shape.draw_offsurface(8000, "surface", rng)[:, 3]  # these are drawn alike
+    assert free.abs().mean().item() == pytest.approx(shape.offsurface[:, 3].abs().mean().item(), rel=0.05)
 
 
 def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """No GPU is needed: torch's meta device stands in for one, of which the free memory is told."""
     settings, device = _streaming(many, 5), torch.device("meta")
     for room, holds in ((3, "meta"), (1, "cpu")):
-        whole = sum(bytes_of(many, key, lattice=False) for key in many)
+        whole = sum(samples_nbytes(many, key, lattice=False) for key in many)
         monkeypatch.setattr("latentsdf.data.sample_pool.free_gpu_memory", lambda _, free=room * whole: free)
         pool = ShapeSamplePool(many, many.keys(), settings, LossConfig(), device=device)
         assert pool.streams == (holds == "cpu")
@@ -185,11 +190,11 @@ def test_samples_live_on_a_device_with_room_for_them(many: SampleStore, monkeypa
 
 def test_every_term_of_the_general_branch_gets_points_of_the_box(many: SampleStore) -> None:
     settings = replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)
-    for term in ("eikonal", "divergence", "lipschitz", "heat"):
+    for term in ("eikonal", "directional_divergence", "lipschitz", "heat"):
         loss = LossConfig(**{term: 0.1, "regularizer_points": 7})  # type: ignore[arg-type]
         batch = ShapeSamplePool(many, many.keys(), settings, loss).batch(0)
         uniform, mixture = (0, 8) if term == "heat" else (7, 0)
-        assert batch.box_points.shape == (2, uniform, 3) and batch.mixture_points.shape == (2, mixture, 3)
+        assert batch.box_points.shape == (2, uniform, 3) and batch.heat_points.shape == (2, mixture, 3)
 
 
 @pytest.mark.parametrize("points", [False, True], ids=["sdf", "points"])
@@ -203,7 +208,7 @@ def test_the_heat_term_is_its_integral_over_the_box(points: bool, many: SampleSt
     axis = (torch.arange(120) + 0.5) / 60 - 1
     distance = 1.5 * (torch.cartesian_prod(axis, axis, axis).norm(dim=-1) - 0.5)
     for progress, absorption in ((0.0, 4.0), (0.75, 6.0), (1.0, 8.0)):
-        terms = Objective(model, loss, settings)._regularizers(batch, torch.zeros(1, 1), None, progress, {})
+        terms, _ = Objective(model, loss, settings)(batch, torch.zeros(1, 1), 1.0, progress)
         integral = 8 * (0.5 * torch.exp(-2 * absorption * distance.abs()) * (1.5**2 + 1)).mean().item()
         assert terms["heat"].item() == pytest.approx(integral, rel=0.015)
         assert terms["eikonal"].item() == pytest.approx(0.5, rel=1e-4)
@@ -211,16 +216,16 @@ def test_the_heat_term_is_its_integral_over_the_box(points: bool, many: SampleSt
 
 def test_the_lattice_joins_the_band_at_its_own_places(many: SampleStore) -> None:
     key = many.keys()[0]
-    shape = load(many, key, 1.0, "near", np.random.default_rng(0), lattice=True)
+    shape = load_samples(many, key, 1.0, "near", np.random.default_rng(0), lattice=True)
     places = lattice_points(shape.band_index.numpy(), 32)
     on_lattice = np.flatnonzero(np.all(np.abs(places * 8 - np.rint(places * 8)) < 1e-6, axis=1))
     where = tuple(np.rint((places[on_lattice].T + 1) * 8).astype(int))
-    np.testing.assert_allclose(shape.band_distance.numpy()[on_lattice], many.sparse(key)[where], atol=2e-3)
+    np.testing.assert_allclose(shape.band_distance.numpy()[on_lattice], many.sparse_distance(key)[where], atol=2e-3)
     assert len(on_lattice) >= 17**3
 
 
 def test_schedules_halve_and_ramp_by_passes() -> None:
-    halving = replace(TrainConfig(), schedule="halving", halve_epochs=100, warmup_steps=0)
+    halving = replace(TrainConfig(), halve_epochs=100, warmup_steps=0)
     assert [learning_rate(halving, 0, 0.0, epoch) for epoch in (0, 99.9, 100, 250)] == [1, 1, 0.5, 0.25]
     cosine = replace(TrainConfig(), lr_final=0.1, warmup_steps=10)
     assert learning_rate(cosine, 4, 0.0, 0) == 0.5 and learning_rate(cosine, 50, 1.0, 0) == pytest.approx(0.1)
@@ -245,12 +250,12 @@ def test_only_the_weights_that_codes_act_by_decay(store_path: Path) -> None:
     for run in (plain, decayed):
         run.train_step()
     rate = small_config().train.lr_network * learning_rate(small_config().train, 0, 0.0, 0)
-    by_code = {id(weight) for layer in decayed.model.conditioned() for weight in layer.code_weights()}
+    by_code = {id(weight) for layer in decayed.model.conditioned_layers() for weight in layer.code_weights()}
     without = dict(plain.model.named_parameters())
     for name, value in decayed.model.named_parameters():
         lost = 100 * rate * start[name] if id(value) in by_code else 0.0
         torch.testing.assert_close(value, without[name] - lost)
-    assert len(by_code) == 2 * len(decayed.model.conditioned())
+    assert len(by_code) == 2 * len(decayed.model.conditioned_layers())
 
 
 def _command(store: Path, out: Path, config: Config, *more: str) -> list[str]:
@@ -413,14 +418,14 @@ def test_extending_has_a_budget_of_its_own(space_path: Path, more_tables: Path, 
 def test_only_the_shape_whose_samples_are_bad_is_blamed(store_path: Path) -> None:
     run = new_trainer(store_path, small_config())
     run.train_step()
-    run.pool._parts[2].free[:, 3] = np.nan
+    run.pool._parts[2].offsurface[:, 3] = np.nan
     with pytest.raises(ls.TrainingError, match="step 1: the general term is not finite for table/table_0002. The last"):
         run.train_step()
 
 
 @pytest.mark.parametrize("branch", ["general", "overfit"])
 def test_only_the_shape_whose_code_is_bad_is_blamed(branch: Branch, store_path: Path) -> None:
-    loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, eikonal_branch=branch, agreement=0.1)
+    loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, regularizer_branch=branch, agreement=0.1)
     run = new_trainer(store_path, replace(small_config(), loss=loss))
     run.train_step()
     run.codes.table.data[2, 1] = np.nan
@@ -506,16 +511,16 @@ def test_every_regularizer_trains_on_either_branch(branch: str, store_path: Path
     smooth = BranchConfig(width=24, depth=2, activation="softplus", frequencies=2)
     config = small_config(points_per_shape=64, bf16=False)
     config = replace(config, model=replace(config.model, general=smooth, overfit=smooth))
-    weights = {"divergence": 0.1, "lipschitz": 0.1, "eikonal": 0.1}
+    weights = {"directional_divergence": 0.1, "lipschitz": 0.1, "eikonal": 0.1}
     loss = LossConfig(**weights, eikonal_norm="l2", code_prior="kl", code=0.01, regularizer_points=32)
-    loss = replace(loss, **{f"{name}_branch": branch for name in weights})  # type: ignore[arg-type]
+    loss = replace(loss, regularizer_branch=branch)  # type: ignore[arg-type]
     run = new_trainer(store_path, replace(config, loss=loss))
     first = run.train_step()
     for _ in range(30):
         last = run.train_step()
     assert weights.keys() < first.keys() and all(np.isfinite(list(last.values())))
     assert last["loss"] < first["loss"]
-    run.pool._parts[2].free[:, 3] = np.nan
+    run.pool._parts[2].offsurface[:, 3] = np.nan
     with pytest.raises(ls.TrainingError, match="the general term is not finite for table/table_0002"):
         run.train_step()
 
@@ -533,7 +538,7 @@ def test_the_general_branch_learns_nothing_from_what_is_added_to_it(store_path: 
 def test_agreement_joins_the_branches_between_shapes_and_leaves_grid_and_codes(store_path: Path) -> None:
     config = small_config(points_per_shape=512, bf16=False, code_std=0.3)
     run = new_trainer(store_path, replace(config, loss=LossConfig(general=0, overfit=0, code=0, agreement=1)))
-    table = run.model.shared_grid().table.data.normal_(0, 0.3)
+    table = run.model.require_grid().table.data.normal_(0, 0.3)
     before, codes = table.clone(), run.codes.table.detach().clone()
     terms = [run.train_step()["agreement"] for _ in range(80)]
     assert np.mean(terms[-10:]) < 0.5 * np.mean(terms[:10])
@@ -556,8 +561,8 @@ def test_terms_on_one_branch_share_its_values_and_gradients(store_path: Path) ->
     weights = {"heat": 0.3, "eikonal": 0.7}
     alone = {}
     for name, weight in weights.items():
-        loss = LossConfig(**{name: weight}, heat_branch="overfit", eikonal_branch="overfit")
+        loss = LossConfig(**{name: weight}, regularizer_branch="overfit")
         alone[name] = new_trainer(store_path, replace(config, loss=loss)).train_step()[name]
-    loss = LossConfig(**weights, heat_branch="overfit", eikonal_branch="overfit")
+    loss = LossConfig(**weights, regularizer_branch="overfit")
     together = new_trainer(store_path, replace(config, loss=loss)).train_step()
     assert {name: together[name] for name in weights} == pytest.approx(alone, rel=1e-6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import latentsdf.utils.numba_cache
-from latentsdf.geometry.mesh_sdf.closest_point_transform import scan_mesh
+from latentsdf.geometry.mesh_sdf.closest_point_transform import scan_convert_mesh
 from latentsdf.utils.numba_cache import cache_folder, compiled, source_digest, source_file
 
 _RUN = "import sys; sys.path.insert(0, sys.argv[1]); from latentsdf.outer import outer; print(outer(3))"
@@ -41,7 +41,7 @@ def test_digest_of_imports() -> None:
     """Modules with different imports have different digests, which name the folders of their kernels."""
     transform = source_digest(source_file("latentsdf.geometry.mesh_sdf.closest_point_transform"))
     assert transform != source_digest(source_file("latentsdf.geometry.mesh_sdf.scan_conversion"))
-    assert scan_mesh.stats.cache_path.startswith(cache_folder(transform))
+    assert scan_convert_mesh.stats.cache_path.startswith(cache_folder(transform))
 
 
 def test_no_writable_folder(monkeypatch: pytest.MonkeyPatch) -> None:

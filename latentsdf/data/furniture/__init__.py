@@ -1,7 +1,7 @@
-"""Furniture made in code: watertight chairs, tables, lamps and cabinets to train and test on without any download.
+"""Procedural furniture: watertight chairs, tables, lamps and cabinets, for training and tests without a download.
 
-A member is drawn from its family's parameters by a seed. Each mesh is one closed, connected surface with outward
-normals, in metres, y up, standing on y = 0, its front towards +z.
+A seed determines the parameters of a shape of a family. Each mesh is one closed, connected surface with outward
+normals, in meters, with y up, the floor at y = 0 and the front towards +z.
 """
 
 from numbers import Integral
@@ -13,29 +13,37 @@ from latentsdf.data.furniture.cabinet import Cabinet
 from latentsdf.data.furniture.chair import Chair
 from latentsdf.data.furniture.lamp import Lamp
 from latentsdf.data.furniture.parameters import Parameters
-from latentsdf.data.furniture.surface import surface
+from latentsdf.data.furniture.surface import boundary_mesh
 from latentsdf.data.furniture.table import Table
 from latentsdf.utils.errors import ConfigError
 
-_MEMBERS: dict[str, type[Parameters]] = {"chair": Chair, "table": Table, "lamp": Lamp, "cabinet": Cabinet}
+_FAMILIES: dict[str, type[Parameters]] = {"chair": Chair, "table": Table, "lamp": Lamp, "cabinet": Cabinet}
 
-FAMILIES: tuple[str, ...] = tuple(_MEMBERS)
-"""The names `furniture` knows."""
+FAMILIES: tuple[str, ...] = tuple(_FAMILIES)
+"""Names of the furniture families."""
 
 
 def furniture(family: str, seed: int) -> trimesh.Trimesh:
-    """The member of a family that a seed >= 0 stands for: watertight, the same on every call and in every process.
+    """Generate a piece of furniture.
 
-    Raises ConfigError for an unknown family, and for a seed that is negative or no integer.
+    Args:
+        family: One of `FAMILIES`.
+        seed: Integer >= 0 that determines the parameters.
+
+    Returns:
+        A watertight mesh in meters, the same on every call and in every process.
+
+    Raises:
+        ConfigError: The family is unknown, or the seed is negative or not an integer.
     """
-    return surface(parameters(family, seed).solid())
+    return boundary_mesh(parameters(family, seed).solid())
 
 
 def parameters(family: str, seed: int) -> Parameters:
-    """The parameters `furniture(family, seed)` is built from. Raises ConfigError like it."""
-    if family not in _MEMBERS:
+    """Draw the parameters of `furniture(family, seed)`; raises the same errors."""
+    if family not in _FAMILIES:
         raise ConfigError(f"unknown furniture family {family!r}; expected one of {', '.join(FAMILIES)}")
     if not isinstance(seed, Integral) or seed < 0:
         raise ConfigError(f"the seed of a piece of furniture must be an integer >= 0, got {seed}")
-    # The family is part of the seed, so that chair 3 and table 3 do not share their draws.
-    return _MEMBERS[family].draw(np.random.default_rng([FAMILIES.index(family), int(seed)]))
+    # The family is part of the seed, so that chair 3 and table 3 have independent parameters.
+    return _FAMILIES[family].draw(np.random.default_rng([FAMILIES.index(family), int(seed)]))

@@ -1,4 +1,4 @@
-"""Cabinets: a carcass with open compartments over doors or drawers, with handles, on feet or a plinth."""
+"""Cabinets: a carcass with open compartments above doors, drawers or shelves, on feet or a plinth."""
 
 from dataclasses import dataclass
 from math import radians, tan
@@ -12,7 +12,7 @@ from latentsdf.data.furniture.solids import bar, block, both_sides, post, rectan
 
 @dataclass(frozen=True)
 class Cabinet(Parameters):
-    """A sideboard or a small wardrobe. Lengths in metres, angles in degrees. Closed parts are solid inside."""
+    """Sideboard or small wardrobe. Lengths in meters, angles in degrees. Closed parts are solid inside."""
 
     STYLES = (
         {"front": "doors", "base": "feet", "handle": "bar"},
@@ -22,36 +22,36 @@ class Cabinet(Parameters):
     )
 
     front: Literal["doors", "drawers", "shelves"]
-    """What lies under the open compartments: two doors, three drawers, or more shelves."""
+    """Lower part: two doors, three drawers, or two more compartments."""
     base: Literal["feet", "plinth"]
     handle: Literal["bar", "knob"]
     width: Annotated[float, Range(0.82, 1.0)]
     depth: Annotated[float, Range(0.364, 0.436)]
     height: Annotated[float, Range(0.87, 1.08)]
-    """Of the carcass, without the base."""
+    """Height of the carcass, without the base."""
     board: Annotated[float, Range(0.031, 0.039)]
     """Thickness of sides, shelves and lid."""
     split: Annotated[float, Range(0.516, 0.624)]
-    """Height of the board under the open part, over the height of the carcass."""
+    """Height of the board below the open part, relative to the height of the carcass."""
     divide: Annotated[float, Range(0.44, 0.56)]
-    """Where an upright divides the open part, over its width."""
+    """Position of the upright that divides the open part, relative to its width."""
     shelf: Annotated[float, Range(0.452, 0.548)]
-    """Where a shelf divides the wider side of the open part, over its height."""
+    """Height of the shelf on the left side of the open part, relative to its height."""
     base_height: Annotated[float, Range(0.086, 0.134)]
     foot_width: Annotated[float, Range(0.046, 0.056)]
     foot_splay: Annotated[float, Range(0.0, 6.0)]
     lid_overhang: Annotated[float, Range(0.008, 0.018)]
     handle_size: Annotated[float, Range(0.028, 0.034)]
     panel_depth: Annotated[float, Range(0.024, 0.028)]
-    """How far doors and drawers stand out of their frame."""
+    """Distance by which doors and drawers protrude from their frame."""
 
     def solid(self) -> Manifold:
-        """See `Parameters.solid`."""
+        """Build the solid, see `Parameters.solid`."""
         return union([_carcass(self), _fronts(self), _base(self)])
 
 
 def _carcass(cabinet: Cabinet) -> Manifold:
-    """The body, its compartments cut out from the front, with a lid that overhangs."""
+    """Body with compartments cut out from the front, and an overhanging lid."""
     half, depth, low = cabinet.width / 2, cabinet.depth, cabinet.base_height
     body = block((-half, low, -depth / 2), (half, low + cabinet.height, depth / 2), 0.006)
     over = cabinet.lid_overhang
@@ -76,13 +76,13 @@ def _compartments(cabinet: Cabinet) -> list[Manifold]:
     ]
     if cabinet.front == "shelves":
         rest = low + board, floor - board
-        centre = (rest[0] + rest[1]) / 2
-        cuts += [hollow(-half, half, rest[0], centre - board / 2), hollow(-half, half, centre + board / 2, rest[1])]
+        center = (rest[0] + rest[1]) / 2
+        cuts += [hollow(-half, half, rest[0], center - board / 2), hollow(-half, half, center + board / 2, rest[1])]
     return cuts
 
 
 def _fronts(cabinet: Cabinet) -> Manifold:
-    """Doors or drawer fronts with their handles, standing out of the carcass with a shadow gap between them."""
+    """Doors or drawers with their handles, protruding from the carcass, with gaps between them."""
     gap, half = 0.026, cabinet.width / 2 - 0.5 * cabinet.board
     low, top = cabinet.base_height + 0.4 * cabinet.board, cabinet.base_height + cabinet.split * cabinet.height
     top -= 0.5 * cabinet.board
@@ -109,7 +109,7 @@ def _fronts(cabinet: Cabinet) -> Manifold:
 
 
 def _handle(cabinet: Cabinet, x: float, y: float, face: float, *, upright: bool) -> Manifold:
-    """A knob, or a bar on two studs, on the face at (x, y)."""
+    """Knob, or bar on two studs, at (x, y) on the front face."""
     size = cabinet.handle_size
     if cabinet.handle == "knob":
         stem = bar((x, y, face - 0.008), (x, y, face + 0.6 * size), section(0.85 * size, round=True))

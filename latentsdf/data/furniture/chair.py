@@ -1,4 +1,4 @@
-"""Chairs: a tapered seat on four legs or a star base, a leaning back of three kinds, arm rests or none."""
+"""Chairs: a tapered seat on four legs or a star base, a back of three kinds, with or without arm rests."""
 
 from dataclasses import dataclass
 from math import cos, pi, radians, sin, tan
@@ -11,12 +11,14 @@ from latentsdf.data.furniture.parameters import Parameters, Range
 from latentsdf.data.furniture.solids import bar, block, both_sides, bowed, lathe, post, rectangle, section, slab, union
 
 SPOKES = 5
+"""Spokes of a star base."""
 SLATS = 4
+"""Slats of a back with slats."""
 
 
 @dataclass(frozen=True)
 class Chair(Parameters):
-    """A dining or a desk chair. Lengths in metres, angles in degrees."""
+    """Dining or desk chair. Lengths in meters, angles in degrees."""
 
     STYLES = (
         {"legs": "square", "back": "slats", "arms": False},
@@ -28,28 +30,28 @@ class Chair(Parameters):
     legs: Literal["square", "round", "pedestal"]
     """Straight legs with side rails, splayed round legs, or a column on a star of five spokes."""
     back: Literal["solid", "slats", "ladder"]
-    """What fills the frame of the back: a panel, four upright slats, or three cross rails."""
+    """Filling of the back frame: a panel, four upright slats, or three cross rails."""
     arms: bool
     seat_width: Annotated[float, Range(0.428, 0.512)]
     seat_depth: Annotated[float, Range(0.42, 0.48)]
     seat_height: Annotated[float, Range(0.42, 0.48)]
     seat_thickness: Annotated[float, Range(0.041, 0.059)]
     seat_taper: Annotated[float, Range(0.904, 1.0)]
-    """Width of the seat at the rear over its width in front."""
+    """Width of the seat at the rear, relative to its width at the front."""
     leg_width: Annotated[float, Range(0.037, 0.047)]
     leg_taper: Annotated[float, Range(0.832, 1.0)]
-    """Width of a leg at the floor over its width at the seat."""
+    """Width of a leg at the floor, relative to its width at the seat."""
     leg_splay: Annotated[float, Range(3.6, 8.4)]
-    """Outward tilt of round legs; square legs take a fifth of it."""
+    """Outward tilt of round legs; square legs are tilted by a fifth of it."""
     back_height: Annotated[float, Range(0.392, 0.488)]
     back_lean: Annotated[float, Range(6.0, 12.0)]
     back_curve: Annotated[float, Range(0.0, 0.021)]
-    """How far the middle of the back lies behind its posts."""
+    """Distance of the middle of the back behind its posts."""
     back_thickness: Annotated[float, Range(0.024, 0.032)]
     arm_height: Annotated[float, Range(0.184, 0.226)]
 
     def solid(self) -> Manifold:
-        """See `Parameters.solid`."""
+        """Build the solid, see `Parameters.solid`."""
         outline = rectangle(self.seat_width, self.seat_depth, 0.035, back=self.seat_taper)
         seat = slab(outline, self.seat_height - self.seat_thickness, self.seat_thickness, 0.010)
         parts = [seat, _star_base(self) if self.legs == "pedestal" else _four_legs(self), _back(self)]
@@ -69,7 +71,7 @@ def _four_legs(chair: Chair) -> Manifold:
     head_y = chair.seat_height - chair.seat_thickness / 2
     inset = chair.leg_width / 2 + (0.006 if straight else 0.045)
     upper = section(chair.leg_width, round=not straight)
-    # Rails tie the legs: an apron that reaches into the seat on straight legs, low round bars on splayed ones.
+    # Rails connect the legs: an apron that overlaps the seat for straight legs, low round bars for splayed ones.
     share = (chair.seat_height - chair.seat_thickness - 0.020) / head_y if straight else 0.45
     parts = []
     ends = []
@@ -88,7 +90,7 @@ def _four_legs(chair: Chair) -> Manifold:
 
 
 def _star_base(chair: Chair) -> Manifold:
-    """A column on five tapering spokes, and a plate under the seat."""
+    """Column on five tapered spokes, and a plate under the seat."""
     reach = 0.5 * (chair.seat_width + chair.seat_depth) / 2 + 0.03
     thick = chair.leg_width
     hub, under = 0.105, chair.seat_height - chair.seat_thickness
@@ -107,7 +109,7 @@ def _star_base(chair: Chair) -> Manifold:
 
 
 def _back(chair: Chair) -> Manifold:
-    """Posts, rails and filling built upright at z = 0, then bent, leant and set on the rear of the seat."""
+    """Back of posts, rails and filling, built upright at z = 0, then tilted and moved to the rear of the seat."""
     half, width, thick = _back_half(chair), chair.leg_width, chair.back_thickness
     low, high = -chair.seat_thickness * 0.6, chair.back_height
     square = section(width, round=chair.legs == "round")
@@ -134,12 +136,12 @@ def _back(chair: Chair) -> Manifold:
 
 
 def _back_half(chair: Chair) -> float:
-    """Distance of the axis of a back post from the middle plane."""
+    """Distance of the axis of a back post from the plane x = 0."""
     return _half_width(chair, -chair.seat_depth / 2) - chair.leg_width / 2 - 0.004
 
 
 def _arms(chair: Chair) -> Manifold:
-    """A rest on each side, from the back post forward, on an upright that stands on the seat."""
+    """Arm rest on each side, from the back post to an upright on the seat."""
     half, width = _back_half(chair), 0.85 * chair.leg_width
     y, z_back = chair.seat_height + chair.arm_height, -chair.seat_depth / 2 + chair.leg_width / 2
     z_back -= chair.arm_height * tan(radians(chair.back_lean))

@@ -1,4 +1,4 @@
-"""Lamps: a base, a stand (one upright pole or a jointed arm) and a shade that is a shell, open below."""
+"""Lamps: a base, a stand (an upright pole or a jointed arm) and a hollow shade that is open at the bottom."""
 
 from dataclasses import dataclass
 from math import cos, pi, radians, sin
@@ -12,7 +12,7 @@ from latentsdf.data.furniture.solids import Vector, ball, bar, ellipse, lathe, p
 
 @dataclass(frozen=True)
 class Lamp(Parameters):
-    """A table or a desk lamp. Lengths in metres, angles in degrees."""
+    """Table or desk lamp. Lengths in meters, angles in degrees."""
 
     STYLES = (
         {"stand": "pole", "base": "disc", "open_top": True},
@@ -22,32 +22,32 @@ class Lamp(Parameters):
     )
 
     stand: Literal["pole", "turned", "arm"]
-    """A straight pole, a pole with a turned body, or two arms with ball joints (the arms turn towards +z)."""
+    """A straight pole, a pole with a turned body, or two arms with ball joints (which bend towards +z)."""
     base: Literal["disc", "square"]
     open_top: bool
-    """The shade of a pole ends in a ring on three spokes instead of a lid; an arm's shade always has a lid."""
+    """The shade on a pole is held by three spokes instead of a lid. The shade of an arm always has a lid."""
     height: Annotated[float, Range(0.428, 0.512)]
-    """From the floor to the foot of the lid of the shade."""
+    """Height of the lower side of the shade's lid above the floor."""
     base_width: Annotated[float, Range(0.206, 0.254)]
     base_thickness: Annotated[float, Range(0.027, 0.037)]
     pole_width: Annotated[float, Range(0.026, 0.034)]
     body_width: Annotated[float, Range(0.096, 0.129)]
-    """Widest part of a turned body; on a plain pole, a collar at the base grows with it."""
+    """Largest diameter of a turned body; for every lamp, also determines the size of the collar at the base."""
     body_height: Annotated[float, Range(0.44, 0.56)]
-    """Where the turned body is widest, over the free height of the pole."""
+    """Height of the widest part of a turned body, relative to the free height of the pole."""
     shade_width: Annotated[float, Range(0.28, 0.34)]
-    """Diameter at the open lower rim."""
+    """Diameter at the lower rim."""
     shade_taper: Annotated[float, Range(0.52, 0.73)]
-    """Diameter at the top over diameter at the rim."""
+    """Diameter at the top, relative to the diameter at the rim."""
     shade_height: Annotated[float, Range(0.174, 0.216)]
     shade_wall: Annotated[float, Range(0.014, 0.017)]
     arm_lean: Annotated[float, Range(19.0, 31.0)]
-    """Tilt of the lower arm from upright, to the rear."""
+    """Backward tilt of the lower arm from the vertical."""
     arm_bend: Annotated[float, Range(83.4, 99.6)]
     """Angle at the elbow between the two arms."""
 
     def solid(self) -> Manifold:
-        """See `Parameters.solid`."""
+        """Build the solid, see `Parameters.solid`."""
         return union([_base(self), _arm_stand(self) if self.stand == "arm" else _pole_stand(self)])
 
 
@@ -61,10 +61,10 @@ def _base(lamp: Lamp) -> Manifold:
 
 
 def _shade(lamp: Lamp, *, lid: bool, size: float = 1.0) -> Manifold:
-    """The shade with the foot of its lid at y = 0 and its rim below; a truncated cone with walls of even thickness."""
+    """Shade with its lid at y = 0 and its rim below: a truncated cone with walls of constant thickness."""
     rim, wall = size * lamp.shade_width / 2, lamp.shade_wall
     crown, drop = rim * lamp.shade_taper, size * lamp.shade_height
-    # The wall is measured across the slant, so the flat step along the radius is wider by the slant's length ratio.
+    # The wall thickness is perpendicular to the slanted wall; its radial extent is larger by 1 / cos(slant).
     step = wall * (1 + ((rim - crown) / drop) ** 2) ** 0.5
     inner = [(crown - step, 0.0), (rim - step, -drop)]
     outer = [(rim, -drop), (crown, 0.0)]
@@ -80,7 +80,7 @@ def _shade(lamp: Lamp, *, lid: bool, size: float = 1.0) -> Manifold:
 
 
 def _pole_stand(lamp: Lamp) -> Manifold:
-    """An upright pole with the shade around its upper end, and a bulb under the lid."""
+    """Upright pole, plain or with a turned body, with the shade around its upper end."""
     radius, bottom = lamp.pole_width / 2, lamp.base_thickness / 2
     pole = post((0.0, bottom, 0.0), (0.0, lamp.height, 0.0), *[ellipse(2 * radius, 2 * radius)] * 2)
     shade = _shade(lamp, lid=not lamp.open_top).translate((0.0, lamp.height, 0.0))
@@ -92,20 +92,20 @@ def _pole_stand(lamp: Lamp) -> Manifold:
 
 
 def _body(lamp: Lamp, bottom: float, free: float) -> Manifold:
-    """A vase between the base and the shade."""
+    """Turned body between the base and the shade."""
     belly, neck, foot = lamp.body_width / 2, 0.8 * lamp.pole_width, 0.32 * lamp.body_width
     peak = lamp.body_height
     outline = []
     for i in range(11):
         t = i / 10
-        # Half sine on each side of the belly: smooth at the belly, so the profile has no ridge.
+        # A quarter sine on each side of the widest part: the profile is smooth there and has no ridge.
         low, span = (foot, t / peak) if t <= peak else (neck, (1 - t) / (1 - peak))
         outline.append((low + (belly - low) * sin(pi / 2 * span), bottom + t * free))
     return lathe([(0.0, bottom), *outline, (0.0, bottom + free)])
 
 
 def _arm_stand(lamp: Lamp) -> Manifold:
-    """A lower arm leaning back, an elbow, an upper arm reaching forward, and a small shade facing down."""
+    """Lower arm tilted back, elbow, upper arm reaching forward, and a small shade that faces down."""
     lean, rise = radians(lamp.arm_lean), radians(lamp.arm_lean + 180 - lamp.arm_bend)
     lower, upper = 0.62 * lamp.height, 0.70 * lamp.height
     size, joint = lamp.pole_width, 0.85 * lamp.pole_width

@@ -1,13 +1,14 @@
-"""The numbers that describe one piece of furniture: declared with their range, drawn from a generator, checked.
+"""Parameters of procedural furniture: declaration, random draws and validation.
 
-A family is a frozen dataclass. A length or an angle is `Annotated[float, Range(low, high)]` (metres, degrees), a switch
-is a `Literal` or a `bool`; the annotations alone say how to draw a member and what to refuse.
+A family is a frozen dataclass. A length in meters or an angle in degrees is declared as `Annotated[float, Range(low,
+high)]`, a choice as `Literal` or `bool`. The annotations define both the distribution of random draws and the valid
+values.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from manifold3d import Manifold
@@ -20,12 +21,14 @@ class Range:
     """A closed interval of real numbers."""
 
     low: float
+    """Lower bound."""
     high: float
+    """Upper bound."""
 
 
 @cache
 def domains(family: type["Parameters"]) -> dict[str, Range | tuple[Any, ...]]:
-    """For each field of a family, in order: its `Range`, or the tuple of its choices."""
+    """Return, for each field of a family in order, its `Range` or the tuple of its choices."""
     hints = get_type_hints(family, include_extras=True)
     return {field.name: _domain(hints[field.name]) for field in fields(family)}
 
@@ -36,19 +39,24 @@ def _domain(hint: Any) -> Range | tuple[Any, ...]:
         return bounds
     if get_origin(hint) is Literal:
         return get_args(hint)
-    assert hint is bool, f"a field is Annotated[float, Range], Literal or bool, not {hint}"
+    assert hint is bool, f"a field must be Annotated[float, Range], Literal or bool, not {hint}"
     return (False, True)
 
 
 @dataclass(frozen=True)
 class Parameters(ABC):
-    """Base of the families; raises ConfigError for a value outside its range."""
+    """Base class of the families.
+
+    Raises:
+        ConfigError: A value is outside its range.
+    """
 
     STYLES: ClassVar[tuple[dict[str, Any], ...]]
-    """Switches that go together in real furniture, by name. Every combination can be built, these are drawn: few enough
-    for a small training set to hold each several times."""
+    """Combinations of choices that are drawn, as field values by name. Every other combination can be built, too; few
+    are drawn, so that a small training set has several shapes of each."""
 
     def __post_init__(self) -> None:
+        """Validate the values."""
         for name, domain in domains(type(self)).items():
             value = getattr(self, name)
             if isinstance(domain, Range):
@@ -60,12 +68,12 @@ class Parameters(ABC):
                 raise ConfigError(f"{type(self).__name__}.{name} must be one of {domain}, got {value!r}")
 
     @classmethod
-    def draw(cls, generator: np.random.Generator) -> Self:
-        """One member of the family: a style, then every length and angle independent and uniform over its range."""
+    def draw(cls, generator: np.random.Generator) -> "Parameters":
+        """Draw a random style, then every length and angle independently and uniformly from its range."""
         style = cls.STYLES[int(generator.integers(len(cls.STYLES)))]
         ranges = {name: domain for name, domain in domains(cls).items() if isinstance(domain, Range)}
         return cls(**style, **{name: float(generator.uniform(r.low, r.high)) for name, r in ranges.items()})
 
     @abstractmethod
     def solid(self) -> Manifold:
-        """The closed solid: metres, y up, the floor at y = 0, the front towards +z."""
+        """Build the closed solid, in meters, with y up, the floor at y = 0 and the front towards +z."""

@@ -1,4 +1,7 @@
-"""The surface of a solid as a mesh that stays closed when vertices are rounded, welded, and flat faces dropped."""
+"""Conversion of a solid to a mesh without short edges and flat triangles.
+
+Such a mesh stays closed when its vertices are rounded to float32 and merged, and degenerate faces are removed.
+"""
 
 import numpy as np
 import trimesh
@@ -6,26 +9,32 @@ from manifold3d import Manifold
 from numpy.typing import NDArray
 
 DETAIL = 1e-4
-"""Metres below which detail is merged: intersections leave short edges that mean nothing at furniture scale."""
+"""Edges shorter than this length in meters are collapsed. They result from the intersection of solids."""
 FLAT = 1e-6
-"""Metres: a triangle of less height counts as flat. Ten times the rounding of float32 at one metre."""
+"""Triangles of a smaller height in meters are flat. Ten times the rounding error of float32 at one meter."""
 
 
-def surface(solid: Manifold) -> trimesh.Trimesh:
-    """The boundary of a solid in float64: closed, normals outward, small detail and flat triangles gone."""
+def boundary_mesh(solid: Manifold) -> trimesh.Trimesh:
+    """Convert the boundary of a solid to a closed float64 mesh with outward normals, without detail below `DETAIL`."""
     data = solid.as_original().simplify(DETAIL).to_mesh64()
     vertices = np.array(data.vert_properties[:, :3])
-    faces = collapse_short(vertices, np.array(data.tri_verts, dtype=np.int64))
-    mesh = trimesh.Trimesh(vertices, flip_flat(vertices, faces), process=False)
+    faces = collapse_short_edges(vertices, np.array(data.tri_verts, dtype=np.int64))
+    mesh = trimesh.Trimesh(vertices, flip_flat_triangles(vertices, faces), process=False)
     mesh.remove_unreferenced_vertices()
     return mesh
 
 
-def collapse_short(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Faces (F', 3) without edges under `DETAIL`: the two ends become one vertex, and the two faces between them go.
+def collapse_short_edges(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Collapse edges shorter than `DETAIL`, which Manifold leaves where two surfaces almost touch.
 
-    Manifold leaves such edges where two surfaces almost touch. One whose ends share more than two neighbours stays,
-    since collapsing it would pinch the surface.
+    An edge is kept if its ends share more than two neighbors (link condition): its collapse would pinch the surface.
+
+    Args:
+        vertices: (V, 3) positions.
+        faces: (F, 3) triangles.
+
+    Returns:
+        Triangles (F', 3) with the same vertex array.
     """
     edges = np.sort(np.concatenate([faces[:, :2], faces[:, 1:], faces[:, ::2]]), axis=1)
     short = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1) < DETAIL
@@ -33,15 +42,16 @@ def collapse_short(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> N
     for ends in np.unique(edges[short], axis=0).tolist():
         keep, drop = (merged.get(end, end) for end in ends)
         near_keep, near_drop = (set(faces[(faces == end).any(axis=1)].flat) for end in (keep, drop))
-        if keep != drop and len(near_keep & near_drop) == 4:  # Both ends and the tips of the two faces.
+        # The four common vertices are both ends and the opposite vertices of the two faces at the edge.
+        if keep != drop and len(near_keep & near_drop) == 4:
             merged = {old: keep if new == drop else new for old, new in merged.items()} | {drop: keep}
             faces = np.where(faces == drop, keep, faces)
             faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
     return faces
 
 
-def height(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The smallest height of each triangle (F,), over its longest edge."""
+def triangle_heights(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Smallest height (F,) of each triangle, which is perpendicular to the longest edge."""
     loops = vertices[faces]
     edges = np.roll(loops, -1, axis=1) - loops
     doubled = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1)
@@ -49,18 +59,25 @@ def height(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[n
     return heights
 
 
-def flip_flat(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Faces (F, 3) with the longest edge of each flat triangle flipped; the surface and its topology stay as they are.
+def flip_flat_triangles(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Flip the longest edge of each flat triangle, which preserves the surface and its topology.
 
-    A flat triangle is three vertices on one line. Dropping it, as any cleaning would, opens the mesh; flipping its
-    longest edge splits the neighbour at the third vertex instead. A flip that would make an edge twice is left out.
+    The vertices of a flat triangle are collinear. Removing the triangle would open the mesh; the flip splits the
+    neighbor across the longest edge at the third vertex instead. A flip that would create an existing edge is skipped.
+
+    Args:
+        vertices: (V, 3) positions.
+        faces: (F, 3) triangles of a closed mesh.
+
+    Returns:
+        Triangles (F, 3).
     """
-    flat: list[int] = np.flatnonzero(height(vertices, faces) < FLAT).tolist()
+    flat: list[int] = np.flatnonzero(triangle_heights(vertices, faces) < FLAT).tolist()
     if not flat:
         return faces
     faces = faces.copy()
     owner = {(face[i], face[i - 2]): row for row, face in enumerate(faces.tolist()) for i in range(3)}
-    for _ in range(4 * len(flat)):  # A flip can leave the neighbour flat, where four vertices share a line.
+    for _ in range(4 * len(flat)):  # A flip can make the neighbor flat, if four vertices are collinear.
         if not flat:
             break
         row = flat.pop(0)
@@ -75,5 +92,5 @@ def flip_flat(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArra
         del owner[a, b], owner[b, a]
         owner.update({(a, d): row, (d, c): row, (c, a): row, (d, b): other, (b, c): other, (c, d): other})
         flat = [f for f in flat if f != other]
-        flat += [f for f in (row, other) if height(vertices, faces[f : f + 1])[0] < FLAT]
+        flat += [f for f in (row, other) if triangle_heights(vertices, faces[f : f + 1])[0] < FLAT]
     return faces

@@ -1,4 +1,4 @@
-"""Tables: a bevelled top in three outlines on four legs, a pedestal or a trestle; an apron, a lower shelf or none."""
+"""Tables: a beveled top of three outlines on four legs, a pedestal or a trestle, with or without a lower shelf."""
 
 from dataclasses import dataclass
 from math import radians, tan
@@ -24,7 +24,7 @@ from latentsdf.data.furniture.solids import (
 
 @dataclass(frozen=True)
 class Table(Parameters):
-    """A dining or a coffee table. Lengths in metres, angles in degrees."""
+    """Dining or coffee table. Lengths in meters, angles in degrees."""
 
     STYLES = (
         {"top": "rectangle", "base": "legs", "shelf": False},
@@ -36,25 +36,25 @@ class Table(Parameters):
     top: Literal["rectangle", "oval", "round"]
     base: Literal["legs", "pedestal", "trestle"]
     shelf: bool
-    """A board low between four legs; a trestle has a low cross beam and a pedestal a thicker foot in its place."""
+    """Low board between four legs. It is ignored by a trestle, and makes the foot of a pedestal thicker."""
     width: Annotated[float, Range(1.03, 1.27)]
     depth: Annotated[float, Range(0.666, 0.804)]
-    """Along z; a round top has the mean of width and depth for its diameter."""
+    """Size along z; the diameter of a round top is the mean of width and depth."""
     height: Annotated[float, Range(0.6, 0.75)]
     top_thickness: Annotated[float, Range(0.039, 0.055)]
     corner_radius: Annotated[float, Range(0.036, 0.084)]
     leg_width: Annotated[float, Range(0.056, 0.074)]
     leg_taper: Annotated[float, Range(0.76, 1.0)]
-    """Width of a leg at the floor over its width at the top."""
+    """Width of a leg at the floor, relative to its width at the top."""
     leg_splay: Annotated[float, Range(0.0, 4.2)]
     apron_height: Annotated[float, Range(0.07, 0.1)]
     overhang: Annotated[float, Range(0.052, 0.088)]
-    """How far the top reaches over the apron."""
+    """Overhang of the top beyond the apron."""
     low_height: Annotated[float, Range(0.228, 0.312)]
-    """Height of the shelf or of the trestle's beam, over the height of the table."""
+    """Height of the shelf or of the beam of a trestle, relative to the height of the table."""
 
     def solid(self) -> Manifold:
-        """See `Parameters.solid`."""
+        """Build the solid, see `Parameters.solid`."""
         under = self.height - self.top_thickness
         top = slab(_outline(self), under, self.top_thickness, 0.25 * self.top_thickness)
         base = {"legs": _four_legs, "pedestal": _pedestal, "trestle": _trestle}[self.base]
@@ -76,14 +76,14 @@ def _outline(table: Table) -> Outline:
 
 
 def _frame(table: Table) -> tuple[float, float]:
-    """Half width and half depth of the apron's rectangle, which stays inside the outline of the top."""
+    """Half width and half depth of the rectangular apron, which lies within the outline of the top."""
     inside = 1.0 if table.top == "rectangle" else 0.72
     width, depth = _size(table)
     return inside * width / 2 - table.overhang, inside * depth / 2 - table.overhang
 
 
 def _four_legs(table: Table, top: float) -> Manifold:
-    """Legs at the corners of an apron, round under a round top."""
+    """Legs at the corners of an apron; round legs unless the top is a rectangle."""
     half_x, half_z = _frame(table)
     under = table.height - table.top_thickness
     upper = section(table.leg_width, round=table.top != "rectangle")
@@ -103,7 +103,7 @@ def _four_legs(table: Table, top: float) -> Manifold:
 
 
 def _pedestal(table: Table, top: float) -> Manifold:
-    """A turned column that flares into a disc foot and into a plate under the top; stretched with an oval top."""
+    """Turned column that flares into a disc at the floor and a plate under the top; stretched under an oval top."""
     width, depth = _size(table)
     neck = 0.75 * table.leg_width
     foot = 0.23 * min(width, depth) + table.overhang
@@ -130,7 +130,7 @@ def _pedestal(table: Table, top: float) -> Manifold:
 
 
 def _trestle(table: Table, top: float) -> Manifold:
-    """Two end frames, each a foot, two slanted legs and a head, tied by a beam through the middle."""
+    """Two end frames of a foot, two slanted legs and a head, connected by a beam."""
     half_x, half_z = _frame(table)
     width = table.leg_width
     x, under = 0.80 * half_x, table.height - table.top_thickness
@@ -142,7 +142,7 @@ def _trestle(table: Table, top: float) -> Manifold:
     square = section(width, round=False)
     leg = post((x, 0.5 * sole, spread), (x, under - 0.02, 0.30 * half_z), square * (0.5 + table.leg_taper / 2), square)
     y = table.low_height * table.height
-    # The tie is stouter than legs and beam, and the beam ends in it: no narrow slot between beam and legs.
+    # The tie is thicker than legs and beam, and the beam ends in it, so that no narrow gap remains between them.
     end, thick, tall = x - 0.4 * width, 0.56 * width, 0.75 * width
     beam = bar((-end, y, 0.0), (end, y, 0.0), rectangle(0.7 * width, 1.4 * width, 0.008))
     tie = block((x - thick, y - tall, -spread), (x + thick, y + tall, spread), 0.008)

@@ -1,8 +1,22 @@
-"""Mauch's closest point transform (2000) of a mesh to a lattice; lengths in cells.
+"""Closest point transform of a mesh to a lattice (Mauch 2000), in lattice units.
 
-The closest point of a mesh lies inside a face, inside an edge or at a vertex, and then the query lies in the prism over
-that face, the wedge between the prisms at that edge, or the cone left over at that vertex. These regions are convex, so
-each lattice row meets them in one interval; together they cover the band hardly more than once.
+The closest point of the mesh to x lies in the interior of a face, in the interior of an edge or at a vertex, and x lies
+in a convex region that belongs to this face, edge or vertex:
+
+    face f with corners v_0, v_1, v_2   prism   o_s . (x - v_s) <= 0 for s = 0, 1, 2
+    edge from a to b                    wedge   t . (x - a) >= 0, t . (x - b) <= 0, o_f . (x - a) >= 0 for incident f
+    vertex v                            cone    t_u . (x - v) <= 0 for each neighbor u
+
+    n     unit normal of a face
+    o_s   unit vector in the plane of a face, orthogonal to its edge s and pointing outward (o_f: of face f at the edge)
+    t     unit direction of an edge (t_u: from v to u)
+
+Each region is limited to distances of at most the band width w from its feature, and scan converted row by row
+(`scan_conversion`). Every lattice vertex keeps the smallest of
+
+    |n . (x - v_0)|  (prism),   distance to the line through a and b  (wedge),   |x - v|  (cone).
+
+The regions overlap little, so the cost is proportional to the number of lattice vertices in the band.
 """
 
 from typing import Any
@@ -10,12 +24,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsdf.geometry.mesh_sdf.scan_conversion import SLACK, Region, Slab, collect, empty_store, offer
-from latentsdf.geometry.mesh_sdf.vector3 import Vector, cross, dot, minus, row, times
+from latentsdf.geometry.mesh_sdf.scan_conversion import (
+    SLACK,
+    Region,
+    Slab,
+    collect_band,
+    empty_block_store,
+    scan_convert_region,
+)
+from latentsdf.geometry.mesh_sdf.vector3 import Vector3, cross, dot, row, scale, subtract
 from latentsdf.utils.numba_cache import compiled
 
-_SLIVER = 1e-5  # a flatter face has no trustworthy normal; its edges and vertices stand for it
-_PURSUIT = 4  # steps; each halves about what a fan of neighbours leaves over in its plane
+_MIN_HEIGHT = 1e-5  # cells; the normal of a flatter face is unreliable, so only its edges and vertices are scanned
+_PURSUIT_STEPS = 4  # each about halves the residual in the plane of a fan of neighbors
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,47 +44,57 @@ Ints = NDArray[np.int64]
 
 @compiled(nogil=True)
 def _face_frame(v: Floats, f: Ints, normal: Floats, outward: Floats) -> bool:
-    """Write the unit normal (3,) and each edge's in-plane outward unit vector (3, 3); False for a sliver."""
+    """Write the unit normal (3,) and the outward vectors o_s (3, 3) of face f (3,); return False for a sliver."""
     a, b, c = row(v, f[0]), row(v, f[1]), row(v, f[2])
-    n = cross(minus(b, a), minus(c, a))
+    n = cross(subtract(b, a), subtract(c, a))
     area = np.sqrt(dot(n, n))
-    sides = minus(b, a), minus(c, b), minus(a, c)
+    sides = subtract(b, a), subtract(c, b), subtract(a, c)
     longest = np.sqrt(max(dot(sides[0], sides[0]), dot(sides[1], sides[1]), dot(sides[2], sides[2])))
-    if area <= _SLIVER * longest:
+    if area <= _MIN_HEIGHT * longest:
         return False
-    n = times(n, 1 / area)
+    n = scale(n, 1 / area)
     normal[0], normal[1], normal[2] = n
     for s in range(3):
         out = cross(sides[s], n)
-        outward[s, 0], outward[s, 1], outward[s, 2] = times(out, 1 / np.sqrt(dot(out, out)))
+        outward[s, 0], outward[s, 1], outward[s, 2] = scale(out, 1 / np.sqrt(dot(out, out)))
     return True
 
 
 @compiled(nogil=True)
-def frames(v: Floats, faces: Ints) -> Any:
-    """Each face's unit normal (F, 3) and outward vectors at its edges (F, 3, 3), and False (F,) for slivers."""
+def face_frames(v: Floats, faces: Ints) -> Any:
+    """Compute the unit normal n and the outward vectors o_s of each face.
+
+    Args:
+        v: Vertices (V, 3) in lattice units.
+        faces: Faces (F, 3).
+
+    Returns:
+        normal: (F, 3).
+        outward: (F, 3, 3).
+        valid: (F,) False for slivers, which have neither.
+    """
     normal = np.zeros((len(faces), 3))
     outward = np.zeros((len(faces), 3, 3))
-    good = np.zeros(len(faces), dtype=np.bool_)
+    valid = np.zeros(len(faces), dtype=np.bool_)
     for f in range(len(faces)):
-        good[f] = _face_frame(v, faces[f], normal[f], outward[f])
-    return normal, outward, good
+        valid[f] = _face_frame(v, faces[f], normal[f], outward[f])
+    return normal, outward, valid
 
 
 @compiled(nogil=True)
-def _bound(planes: Floats, m: int, direction: Vector, point: Vector) -> None:
-    """Half-space m: direction . (x - point) <= slack."""
+def _set_half_space(planes: Floats, m: int, direction: Vector3, point: Vector3) -> None:
+    """Set half-space m to direction . (x - point) <= SLACK."""
     planes[m, 0], planes[m, 1], planes[m, 2] = direction
     planes[m, 3] = dot(direction, point) + SLACK
 
 
 @compiled(nogil=True)
-def scan_mesh(
+def scan_convert_mesh(
     v: Floats,
     faces: Ints,
     normal: Floats,
     outward: Floats,
-    good: Any,
+    valid: Any,
     edges: Ints,
     edge_start: Ints,
     edge_faces: Ints,
@@ -74,44 +105,70 @@ def scan_mesh(
     begin: int,
     end: int,
 ) -> Any:
-    """The part of the band with begin <= i < end, sorted: linear index, distance in cells and face, (B,) each."""
-    store = empty_store(resolution)
-    most = 8 + max(np.diff(edge_start).max(), np.diff(vertex_start).max())
+    """Compute the part of the narrow band with begin <= i < end.
+
+    Args:
+        v: Vertices (V, 3) in lattice units.
+        faces: Faces (F, 3).
+        normal: Unit normals (F, 3) from `face_frames`.
+        outward: Outward vectors (F, 3, 3) from `face_frames`.
+        valid: (F,) False for slivers.
+        edges: Edges (E, 2) from `build_adjacency`, as are the next four arguments.
+        edge_start: (E + 1,).
+        edge_faces: (3 F,).
+        vertex_start: (V + 1,).
+        vertex_next: (2 E,).
+        resolution: Cells per axis.
+        band: Band width w in cells.
+        begin: First plane i.
+        end: Last plane i, exclusive.
+
+    Returns:
+        Sorted linear index (B,), distance in cells (B,) and closest face (B,). For an edge or vertex the face is one of
+        the incident faces.
+    """
+    store = empty_block_store(resolution)
+    max_planes = 8 + max(np.diff(edge_start).max(), np.diff(vertex_start).max())
     region = Region(
-        np.empty((3, 3)), np.empty(3), np.empty(3), np.empty((2, 3)), np.empty((most, 4)), np.empty((most, 4))
+        np.empty((3, 3)),
+        np.empty(3),
+        np.empty(3),
+        np.empty((2, 3)),
+        np.empty((max_planes, 4)),
+        np.empty((max_planes, 4)),
     )
     corners, low, high, rays, planes, _ = region
     slab = Slab(resolution, band, begin, end)
     for f in range(len(faces)):
         x0, x1, x2 = v[faces[f, 0], 0], v[faces[f, 1], 0], v[faces[f, 2], 0]
-        if good[f] and min(x0, x1, x2) - band < end and max(x0, x1, x2) + band >= begin - 1:
+        if valid[f] and min(x0, x1, x2) - band < end and max(x0, x1, x2) + band >= begin - 1:
             n = row(normal, f)
             for s in range(3):
                 corners[s, 0], corners[s, 1], corners[s, 2] = row(v, faces[f, s])
-                _bound(planes, s, row(outward[f], s), row(corners, s))
-            _bound(planes, 3, n, row(corners, 0))
-            _bound(planes, 4, times(n, -1.0), row(corners, 0))
+                _set_half_space(planes, s, row(outward[f], s), row(corners, s))
+            _set_half_space(planes, 3, n, row(corners, 0))
+            _set_half_space(planes, 4, scale(n, -1.0), row(corners, 0))
             planes[3, 3] += band
             planes[4, 3] += band
             for axis in range(3):
                 high[axis] = band * abs(n[axis])
                 low[axis] = -high[axis]
                 rays[0, axis] = rays[1, axis] = n[axis]
-            store = offer(region, 3, 5, n, f, slab, store)
+            store = scan_convert_region(region, 3, 5, n, f, slab, store)
     for e in range(len(edges)):
         a, b = row(v, edges[e, 0]), row(v, edges[e, 1])
-        along = minus(b, a)
+        along = subtract(b, a)
         length = np.sqrt(dot(along, along))
         if length > 0 and min(a[0], b[0]) - band < end and max(a[0], b[0]) + band >= begin - 1:
-            along = times(along, 1 / length)
-            _bound(planes, 0, along, b)
-            _bound(planes, 1, times(along, -1.0), a)
+            along = scale(along, 1 / length)
+            _set_half_space(planes, 0, along, b)
+            _set_half_space(planes, 1, scale(along, -1.0), a)
             m = 2
             first = edge_faces[edge_start[e]]
             for q in range(edge_start[e], edge_start[e + 1]):
                 f = edge_faces[q]
-                if good[f]:
-                    _bound(planes, m, times(_opposite(outward[f], faces[f], edges[e]), -1.0), a)
+                if valid[f]:
+                    _set_half_space(planes, m, scale(_outward_at_edge(outward[f], faces[f], edges[e]), -1.0), a)
                     m += 1
             for axis in range(3):
                 corners[0, axis], corners[1, axis] = a[axis], b[axis]
@@ -120,10 +177,12 @@ def scan_mesh(
                 rays[0, axis], rays[1, axis] = -1.0, 1.0
             if m == 4 and edge_start[e + 1] - edge_start[e] == 2:
                 other = edge_faces[edge_start[e] + 1]
-                b1, b0 = times(row(planes, 3), -1.0), times(row(planes, 2), -1.0)
-                if not _wedge(row(normal, first), b1, row(normal, other), b0, band, low, high, rays):
+                outward1, outward0 = scale(row(planes, 3), -1.0), scale(row(planes, 2), -1.0)
+                if not _shrink_to_wedge(
+                    row(normal, first), outward1, row(normal, other), outward0, band, low, high, rays
+                ):
                     continue
-            store = offer(region, 2, m, along, first, slab, store)
+            store = scan_convert_region(region, 2, m, along, first, slab, store)
     corner_face = np.full(len(v), -1, np.int64)
     for f in range(len(faces)):
         for s in range(3):
@@ -131,23 +190,23 @@ def scan_mesh(
     rays[0], rays[1] = -1.0, 1.0
     for c in range(len(v)):
         if corner_face[c] >= 0 and v[c, 0] - band < end and v[c, 0] + band >= begin - 1:
-            here = row(v, c)
-            corners[0, 0], corners[0, 1], corners[0, 2] = here
+            apex = row(v, c)
+            corners[0, 0], corners[0, 1], corners[0, 2] = apex
             m = 0
             for q in range(vertex_start[c], vertex_start[c + 1]):
-                along = minus(row(v, vertex_next[q]), here)
+                along = subtract(row(v, vertex_next[q]), apex)
                 length = np.sqrt(dot(along, along))
                 if length > 0:
-                    _bound(planes, m, times(along, 1 / length), here)
+                    _set_half_space(planes, m, scale(along, 1 / length), apex)
                     m += 1
-            _cone(planes, m, band, low, high)
-            store = offer(region, 1, m, here, corner_face[c], slab, store)
-    return collect(store, resolution, band)
+            _bound_cone(planes, m, band, low, high)
+            store = scan_convert_region(region, 1, m, apex, corner_face[c], slab, store)
+    return collect_band(store, resolution, band)
 
 
 @compiled(nogil=True)
-def _opposite(outward: Floats, face: Ints, edge: Ints) -> Any:
-    """The face's outward vector at that of its edges."""
+def _outward_at_edge(outward: Floats, face: Ints, edge: Ints) -> Any:
+    """Outward vector of a face at the edge (2,): the row of `outward` (3, 3) whose edge lacks the opposite corner."""
     for s in range(3):
         if face[s] != edge[0] and face[s] != edge[1]:
             return row(outward, (s + 1) % 3)
@@ -155,47 +214,52 @@ def _opposite(outward: Floats, face: Ints, edge: Ints) -> Any:
 
 
 @compiled(nogil=True)
-def _wedge(
-    n0: Vector, b1: Vector, n1: Vector, b0: Vector, band: float, low: Floats, high: Floats, rays: Floats
+def _shrink_to_wedge(
+    n0: Vector3, o1: Vector3, n1: Vector3, o0: Vector3, band: float, low: Floats, high: Floats, rays: Floats
 ) -> bool:
-    """Shrink the box of a cylinder, and of its rays, to that of the wedge between two faces; False if that vanishes.
+    """Shrink the bounding box of the cylinder around an edge, and of its unit rays, to those of the wedge.
 
-    n: a face's normal, b: its in-plane outward vector at the edge. The wedge {b0.x >= 0, b1.x >= 0} is spanned by
-    each normal on the side that the other face faces.
+    The wedge {x : o0 . x >= 0, o1 . x >= 0} between two faces with normals n0, n1 and outward vectors o0, o1 at the
+    edge is spanned by the rays sign(n0 . o1) n0 and sign(n1 . o0) n1.
+
+    Returns:
+        False if the wedge is empty, as between coplanar faces on opposite sides of the edge.
     """
-    lean0, lean1 = dot(n0, b1), dot(n1, b0)
-    if min(abs(lean0), abs(lean1)) * band < SLACK:
-        return bool(dot(b0, b1) > 0)  # coplanar: folded back, or flat and covered by the prisms
-    r0, r1 = times(n0, np.sign(lean0)), times(n1, np.sign(lean1))
+    d0, d1 = dot(n0, o1), dot(n1, o0)
+    if min(abs(d0), abs(d1)) * band < SLACK:
+        return bool(dot(o0, o1) > 0)  # coplanar: folded back, or flat and covered by the two prisms
+    r0, r1 = scale(n0, np.sign(d0)), scale(n1, np.sign(d1))
     cosine = dot(r0, r1)
     if cosine > 0.2:
         for axis in range(3):
-            middle = (r0[axis] + r1[axis]) / (1 + cosine)  # the arc between the rays stays within its tangents
-            rays[0, axis], rays[1, axis] = min(r0[axis], r1[axis], middle), max(r0[axis], r1[axis], middle)
+            # The arc between the rays lies in the triangle of the rays and the intersection of its end tangents.
+            tangent = (r0[axis] + r1[axis]) / (1 + cosine)
+            rays[0, axis], rays[1, axis] = min(r0[axis], r1[axis], tangent), max(r0[axis], r1[axis], tangent)
             low[axis], high[axis] = band * min(0.0, rays[0, axis]), band * max(0.0, rays[1, axis])
     return True
 
 
 @compiled(nogil=True)
-def _cone(planes: Floats, m: int, band: float, low: Floats, high: Floats) -> None:
-    """A box around the part of the cone {planes[q, :3] . x <= 0 for q < m} within the band.
+def _bound_cone(planes: Floats, m: int, band: float, low: Floats, high: Floats) -> None:
+    """Write a bounding box of the part of the cone K = {x : a_q . x <= 0 for q < m} with |x| <= w, a_q = planes[q, :3].
 
-    By Moreau, x along a direction goes no farther than that direction is from the cone the normals span; what pursuit
-    along them leaves of it is no less.
+    By Moreau's decomposition, the largest e . x in this part is w times the distance from e to the polar cone, which
+    the a_q span. The residual of e after a few steps of matching pursuit along the a_q is an upper bound of that
+    distance.
     """
     for axis in range(3):
         for sign in (-1.0, 1.0):
-            rest = (sign * (axis == 0), sign * (axis == 1), sign * (axis == 2))
-            for _ in range(_PURSUIT):
-                most, best = 0.0, -1
+            residual = (sign * (axis == 0), sign * (axis == 1), sign * (axis == 2))
+            for _ in range(_PURSUIT_STEPS):
+                largest, best = 0.0, -1
                 for q in range(m):
-                    along = dot(row(planes, q), rest)
-                    if along > most:
-                        most, best = along, q
+                    along = dot(row(planes, q), residual)
+                    if along > largest:
+                        largest, best = along, q
                 if best < 0:
                     break
-                rest = minus(rest, times(row(planes, best), most))
-            reach = band * np.sqrt(dot(rest, rest))
+                residual = subtract(residual, scale(row(planes, best), largest))
+            reach = band * np.sqrt(dot(residual, residual))
             if sign > 0:
                 high[axis] = reach
             else:

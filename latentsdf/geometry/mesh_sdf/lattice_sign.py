@@ -1,16 +1,26 @@
-"""Inside on a lattice: winding numbers asked at a few vertices answer for all that no surface parts from them."""
+"""Sign of the signed distance at lattice vertices.
+
+Two adjacent vertices a and b with unsigned distances d_a and d_b have the same sign if d_a + d_b > |a - b|, because the
+surface cannot pass between them. The connected components of this relation, within blocks of the lattice, share a sign:
+the winding number is evaluated at up to 64 vertices of each component and the majority decides. At holes in the mesh
+the winding number varies smoothly, and a component may contain both signs. Components whose votes disagree or come
+close to 1/2 are therefore divided into smaller blocks that vote again, and every vertex of a component that remains in
+doubt is evaluated by itself.
+"""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsdf.geometry.mesh_sdf.sign import SignRule, WindingRule
+from latentsdf.geometry.lattice import lattice_positions
+from latentsdf.geometry.mesh_sdf.sign import SignRule
+from latentsdf.geometry.mesh_sdf.winding_number import WindingNumberRule
 from latentsdf.utils.numba_cache import compiled
 
-_BLOCK, _SMALL_BLOCK = 16, 4  # cells a side, in the first vote and in the second
-_MEMBERS, _FEWER_MEMBERS = 64, 8  # vertices asked in each piece there
-_UNSURE = 0.15  # winding numbers this close to 1/2 come from holes
+_BLOCK, _SMALL_BLOCK = 16, 4  # cells per axis, in the first and in the second vote
+_VOTERS, _FEWER_VOTERS = 64, 8  # vertices per component, in the first and in the second vote
+_MARGIN = 0.15  # winding numbers closer to 1/2 occur near holes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,52 +34,54 @@ def lattice_inside(
     distance: NDArray[np.floating[Any]],
     face: NDArray[np.integer[Any]],
 ) -> Inside:
-    """Inside (B,) for lattice vertices of sorted linear index (B,) with unsigned distance and closest face (B,).
+    """Evaluate the sign rule at lattice vertices.
 
-    Neighbours that no surface can part (d_a + d_b > the step between them) belong together within a block of the
-    lattice, and a few members decide for each such piece. Where they disagree or come near 1/2 there is a hole: the
-    piece is cut into smaller blocks that vote again, and in the end every vertex of a piece in doubt is asked. The
-    distance may be a lower bound.
+    Args:
+        rule: Sign rule of the mesh. Rules other than the winding number are evaluated at every vertex.
+        index: Sorted linear indices (B,) of the vertices.
+        resolution: Cells per axis.
+        distance: Unsigned distances (B,) in model space, or lower bounds of them.
+        face: Closest faces (B,).
+
+    Returns:
+        Inside (B,).
     """
-    if not isinstance(rule, WindingRule):
-        return rule(_lattice_positions(index, resolution), face)
+    if not isinstance(rule, WindingNumberRule):
+        return rule(lattice_positions(index, resolution), face)
     linear, unsigned = index.astype(np.uint32, copy=False), distance.astype(np.float32, copy=False)
-    inside, doubtful = _vote(rule, linear, resolution, _pieces(linear, unsigned, resolution, _BLOCK), _MEMBERS)
+    component = _components(linear, unsigned, resolution, _BLOCK)
+    inside, doubtful = _vote(rule, linear, resolution, component, _VOTERS)
     if len(doubtful):
         linear, unsigned = linear[doubtful], unsigned[doubtful]
-        piece = _pieces(linear, unsigned, resolution, _SMALL_BLOCK)
-        inside[doubtful], asked = _vote(rule, linear, resolution, piece, _FEWER_MEMBERS)
-        inside[doubtful[asked]] = rule(_lattice_positions(linear[asked], resolution), face[doubtful[asked]])
+        component = _components(linear, unsigned, resolution, _SMALL_BLOCK)
+        inside[doubtful], unresolved = _vote(rule, linear, resolution, component, _FEWER_VOTERS)
+        positions = lattice_positions(linear[unresolved], resolution)
+        inside[doubtful[unresolved]] = rule(positions, face[doubtful[unresolved]])
     return inside
 
 
 def _vote(
-    rule: WindingRule, index: NDArray[np.uint32], resolution: int, piece: Ints, members: int
+    rule: WindingNumberRule, index: NDArray[np.uint32], resolution: int, component: Ints, max_voters: int
 ) -> tuple[Inside, Ints]:
-    """Inside (B,) as up to `members` spread over each piece say, and the positions in pieces they are not sure of."""
-    size = np.bincount(piece)
-    taken = np.minimum(size, members)
-    owner = np.repeat(np.arange(len(size)), taken)
-    member = _members(piece, size, taken)
-    number = rule.number(_lattice_positions(index[member], resolution))
+    """Inside (B,) by majority vote in each component (B,), and the vertices of components with an uncertain vote."""
+    size = np.bincount(component)
+    voters = np.minimum(size, max_voters)
+    owner = np.repeat(np.arange(len(size)), voters)
+    voter = _select_voters(component, size, voters)
+    number = rule.winding_number(lattice_positions(index[voter], resolution))
     votes = np.bincount(owner, weights=number > 0.5, minlength=len(size))
-    unsure = np.bincount(owner, weights=np.abs(number - 0.5) < _UNSURE, minlength=len(size))
-    inside = (votes * 2 > taken)[piece]
-    inside[member] = number > 0.5
-    doubtful = ((votes % taken != 0) | (unsure > 0)) & (size > taken)
-    return inside, np.flatnonzero(doubtful[piece])
-
-
-def _lattice_positions(index: NDArray[np.integer[Any]], resolution: int) -> Floats:
-    i, j, k = np.unravel_index(index, (resolution + 1,) * 3)
-    return np.stack([i, j, k], axis=1).astype(np.float64) * (2 / resolution) - 1
+    close = np.bincount(owner, weights=np.abs(number - 0.5) < _MARGIN, minlength=len(size))
+    inside = (votes * 2 > voters)[component]
+    inside[voter] = number > 0.5
+    doubtful = ((votes % voters != 0) | (close > 0)) & (size > voters)
+    return inside, np.flatnonzero(doubtful[component])
 
 
 @compiled()
-def _pieces(index: Any, distance: Any, resolution: int, block: int) -> Any:
-    """The piece of each vertex (B,), counted from 0: connected by `no surface between`, cut every `block` cells.
+def _components(index: Any, distance: Any, resolution: int, block: int) -> Any:
+    """Label (B,) of the component of each vertex, from 0, by union-find; components do not cross blocks.
 
-    The index is sorted, so the pointer to the next neighbour only advances.
+    The linear indices are sorted, so the neighbors along an axis are found by advancing a second position.
     """
     parent = np.arange(len(index))
     size = resolution + 1
@@ -95,7 +107,7 @@ def _pieces(index: Any, distance: Any, resolution: int, block: int) -> Any:
                     y = parent[y]
                 parent[max(x, y)] = min(x, y)
     count = 0
-    for a in range(len(index)):  # a root comes before its members
+    for a in range(len(index)):  # a root precedes the other vertices of its component
         if parent[a] == a:
             parent[a] = count
             count += 1
@@ -105,15 +117,15 @@ def _pieces(index: Any, distance: Any, resolution: int, block: int) -> Any:
 
 
 @compiled()
-def _members(piece: Ints, size: Ints, taken: Ints) -> Ints:
-    """Positions of `taken` members spread over each piece, one piece after the other."""
-    first = np.cumsum(taken) - taken
+def _select_voters(component: Ints, size: Ints, voters: Ints) -> Ints:
+    """Vertices at equal intervals in each component, `voters[c]` of the `size[c]` in component c, by component."""
+    first = np.cumsum(voters) - voters
     seen, found = np.zeros_like(size), np.zeros_like(size)
-    member = np.empty(taken.sum(), np.int64)
-    for a in range(len(piece)):
-        p = piece[a]
-        if found[p] < taken[p] and seen[p] == found[p] * size[p] // taken[p]:
-            member[first[p] + found[p]] = a
-            found[p] += 1
-        seen[p] += 1
-    return member
+    selected = np.empty(voters.sum(), np.int64)
+    for a in range(len(component)):
+        c = component[a]
+        if found[c] < voters[c] and seen[c] == found[c] * size[c] // voters[c]:
+            selected[first[c] + found[c]] = a
+            found[c] += 1
+        seen[c] += 1
+    return selected

@@ -1,8 +1,13 @@
-"""Signed distance from points to a mesh; one function per backend.
+"""Signed distance from arbitrary points to a mesh, with one closest-point query per point.
 
-Negative inside; units and frame of the mesh. `latentsdf`, our own tree, is exact and the default, and `igl` as exact.
-`open3d` and `mesh_to_sdf` are optional and imported when asked for. Points of a lattice are the business of `lattice`
-and `sparse`, which need no query per point.
+The distance is negative inside, in the frame and units of the mesh. The unsigned part comes from a backend:
+
+`latentsdf`     our bounding volume hierarchy (`triangle_bvh`), exact in float64; the default.
+`igl`           libigl's bounding volume hierarchy, exact in float64.
+`open3d`        Embree through Open3D, exact up to float32 rounding; optional dependency.
+`mesh_to_sdf`   nearest of 200,000 surface samples, approximate; optional dependency.
+
+The vertices of a lattice need no query per point: see `narrow_band` and `full_lattice`.
 """
 
 from collections.abc import Callable
@@ -15,22 +20,37 @@ from numpy.typing import NDArray
 
 from latentsdf.config.sampling import SignMethod
 from latentsdf.geometry.mesh_sdf.sign import SignReport, SignRule, sign_rule
-from latentsdf.geometry.mesh_sdf.triangle_bvh import TriangleTree
+from latentsdf.geometry.mesh_sdf.triangle_bvh import TriangleBVH
 from latentsdf.utils.errors import ConfigError, MeshError, MissingExtraError
 
 Floats = NDArray[np.float64]
-Closest = tuple[Floats, NDArray[np.int64], Floats]
-Query = Callable[[Floats], Closest]
+ClosestPoints = tuple[Floats, NDArray[np.int64], Floats]
+"""Unsigned distance (N,), closest face (N,) and closest point (N, 3)."""
+ClosestPointQuery = Callable[[Floats], ClosestPoints]
+"""Maps points (N, 3) to their closest points on a mesh."""
 
 
 class MeshDistance:
-    """Signed distance to a mesh: `MeshDistance(mesh)(points (N, 3)) -> (N,)` float64.
+    """Signed distance function of a mesh, negative inside: `MeshDistance(mesh)(points)`.
 
-    `sign` is a rule of `geometry.sign`; `report` says which one decided and how sure it is. Raises MeshError for a mesh
-    without faces, ConfigError for an unknown backend, MissingExtraError for one that is not installed.
+    Attributes:
+        rule: Sign rule, an inside test for points with known closest faces.
+        report: Method and reliability of the sign rule.
     """
 
     def __init__(self, mesh: trimesh.Trimesh, sign: SignMethod = "auto", backend: str = "latentsdf") -> None:
+        """Build the closest-point structure and the sign rule.
+
+        Args:
+            mesh: Mesh with at least one face.
+            sign: Method that determines the sign; see `sign`.
+            backend: Name of a closest-point query in `BACKENDS`.
+
+        Raises:
+            MeshError: The mesh has no faces.
+            ConfigError: The backend is unknown.
+            MissingExtraError: The backend is not installed.
+        """
         if len(mesh.faces) == 0:
             raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
         if backend not in BACKENDS:
@@ -40,54 +60,74 @@ class MeshDistance:
         self.report: SignReport
         self.rule, self.report = sign_rule(mesh, sign)
 
-    def unsigned(self, points: NDArray[np.floating[Any]]) -> Closest:
-        """Distance (N,), closest face (N,) and closest point (N, 3) of points (N, 3)."""
-        return self._query(_checked(points))
+    def unsigned(self, points: NDArray[np.floating[Any]]) -> ClosestPoints:
+        """Find the closest points of the mesh.
+
+        Args:
+            points: Queries (N, 3).
+
+        Returns:
+            Unsigned distance (N,), closest face (N,) and closest point (N, 3).
+
+        Raises:
+            ValueError: The points do not have shape (N, 3).
+        """
+        return self._query(_as_points(points))
 
     def __call__(self, points: NDArray[np.floating[Any]]) -> Floats:
-        """Signed distance (N,) of points (N, 3)."""
-        points = _checked(points)
+        """Signed distance (N,) of points (N, 3), float64.
+
+        Raises:
+            ValueError: The points do not have shape (N, 3).
+        """
+        points = _as_points(points)
         distance, face, _ = self._query(points)
         return np.where(self.rule(points, face), -distance, distance)
 
 
-def _checked(points: NDArray[np.floating[Any]]) -> Floats:
+def _as_points(points: NDArray[np.floating[Any]]) -> Floats:
     checked: Floats = np.ascontiguousarray(points, dtype=np.float64)
     if checked.ndim != 2 or checked.shape[1] != 3:
         raise ValueError(f"points must have shape (N, 3), got {checked.shape}.")
     return checked
 
 
-def _missing(extra: str, name: str, error: ImportError) -> MissingExtraError:
-    """Also when the package is there but a system library it loads is not, so the cause is part of the message."""
-    return MissingExtraError(f"the backend needs {name}: pip install 'latentsdf[{extra}]'; importing it said: {error}")
+def _missing_extra(extra: str, name: str, error: ImportError) -> MissingExtraError:
+    """Error that names the extra and the cause: an installed package may fail to load a system library."""
+    return MissingExtraError(
+        f"the backend needs {name}: pip install 'latentsdf[{extra}]'; importing it failed with: {error}"
+    )
 
 
-def tree_query(mesh: trimesh.Trimesh) -> Query:
-    """Exact, float64, by `bvh`; about twice as fast as libigl."""
-    return TriangleTree(np.asarray(mesh.triangles, dtype=np.float64)).closest
+def bvh_query(mesh: trimesh.Trimesh) -> ClosestPointQuery:
+    """Query by `TriangleBVH`: exact, float64, about twice as fast as libigl."""
+    return TriangleBVH(np.asarray(mesh.triangles, dtype=np.float64)).closest
 
 
-def igl_query(mesh: trimesh.Trimesh) -> Query:
-    """Exact, float64, by a bounding-volume tree built once."""
+def igl_query(mesh: trimesh.Trimesh) -> ClosestPointQuery:
+    """Query by libigl's bounding volume hierarchy: exact, float64."""
     vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
     tree = igl.AABB()
     tree.init(vertices, faces)
 
-    def query(points: Floats) -> Closest:
+    def query(points: Floats) -> ClosestPoints:
         squared, face, closest = tree.squared_distance(vertices, faces, points)
         return np.sqrt(squared).reshape(-1), face.reshape(-1), closest.reshape(-1, 3)
 
     return query
 
 
-def open3d_query(mesh: trimesh.Trimesh) -> Query:
-    """Embree through Open3D: exact up to float32 rounding."""
+def open3d_query(mesh: trimesh.Trimesh) -> ClosestPointQuery:
+    """Query by Embree through Open3D: exact up to float32 rounding.
+
+    Raises:
+        MissingExtraError: Open3D is not installed.
+    """
     try:
         import open3d
     except ImportError as error:
-        raise _missing("open3d", "Open3D", error) from error
+        raise _missing_extra("open3d", "Open3D", error) from error
     tensor: Any = open3d.core.Tensor
     scene = open3d.t.geometry.RaycastingScene()
     scene.add_triangles(
@@ -95,7 +135,7 @@ def open3d_query(mesh: trimesh.Trimesh) -> Query:
         tensor(np.asarray(mesh.faces, dtype=np.uint32)),
     )
 
-    def query(points: Floats) -> Closest:
+    def query(points: Floats) -> ClosestPoints:
         answer = scene.compute_closest_points(tensor(points.astype(np.float32)))
         closest = answer["points"].numpy().astype(np.float64)
         face = answer["primitive_ids"].numpy().astype(np.int64)
@@ -104,16 +144,20 @@ def open3d_query(mesh: trimesh.Trimesh) -> Query:
     return query
 
 
-def mesh_to_sdf_query(mesh: trimesh.Trimesh) -> Query:
-    """Nearest of 200,000 surface samples, as mesh-to-sdf's `sample` mode: approximate, off by up to 1e-2."""
+def mesh_to_sdf_query(mesh: trimesh.Trimesh) -> ClosestPointQuery:
+    """Query of the nearest of 200,000 surface samples, as in mesh-to-sdf's `sample` mode: errors up to 1e-2.
+
+    Raises:
+        MissingExtraError: mesh-to-sdf is not installed.
+    """
     try:
         from mesh_to_sdf.surface_point_cloud import sample_from_mesh
     except ImportError as error:
-        raise _missing("mesh-to-sdf", "mesh-to-sdf", error) from error
+        raise _missing_extra("mesh-to-sdf", "mesh-to-sdf", error) from error
     cloud = sample_from_mesh(mesh, sample_point_count=200_000, calculate_normals=False)
-    _, owner, _ = tree_query(mesh)(np.asarray(cloud.points, dtype=np.float64))
+    _, owner, _ = bvh_query(mesh)(np.asarray(cloud.points, dtype=np.float64))
 
-    def query(points: Floats) -> Closest:
+    def query(points: Floats) -> ClosestPoints:
         distance, nearest = cloud.kd_tree.query(points)
         nearest = nearest.reshape(-1)
         return distance.reshape(-1), owner[nearest], np.asarray(cloud.points, dtype=np.float64)[nearest]
@@ -121,9 +165,10 @@ def mesh_to_sdf_query(mesh: trimesh.Trimesh) -> Query:
     return query
 
 
-BACKENDS: dict[str, Callable[[trimesh.Trimesh], Query]] = {
-    "latentsdf": tree_query,
+BACKENDS: dict[str, Callable[[trimesh.Trimesh], ClosestPointQuery]] = {
+    "latentsdf": bvh_query,
     "igl": igl_query,
     "open3d": open3d_query,
     "mesh_to_sdf": mesh_to_sdf_query,
 }
+"""Closest-point queries by name of their backend."""

@@ -1,7 +1,12 @@
-"""Distances from a triangle mesh to the vertices of a regular lattice near it, without a tree query per vertex.
+"""Unsigned distance of a mesh at the lattice vertices in a narrow band around it.
 
-Unsigned; lengths come in and go out in model space [-1, 1]^3, the kernels work in cells. Vertex (i, j, k) of a lattice
-with R cells per axis has linear index (i * (R + 1) + j) * (R + 1) + k and lies at -1 + 2 (i, j, k) / R.
+The narrow band of half width w cells on a lattice of resolution R (see `lattice`) is the set of vertices x with
+
+    d(x) = min over points c of the mesh of |x - c| <= 2 w / R
+
+It is computed by a closest point transform (`closest_point_transform`) whose time and memory are proportional to the
+band, without a closest-point query per vertex. Meshes and distances are in model space [-1, 1]^3; the compiled kernels
+work in lattice units.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,37 +17,41 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from latentsdf.geometry.mesh_sdf.adjacency import adjacency
-from latentsdf.geometry.mesh_sdf.closest_point_transform import frames, scan_mesh
-from latentsdf.geometry.mesh_sdf.triangles import area_of
+from latentsdf.geometry.lattice import cell_size, check_resolution, to_lattice_units
+from latentsdf.geometry.mesh_sdf.adjacency import build_adjacency
+from latentsdf.geometry.mesh_sdf.closest_point_transform import face_frames, scan_convert_mesh
+from latentsdf.geometry.mesh_sdf.triangles import triangle_areas
 from latentsdf.utils.errors import ConfigError
 
-_FACES_WEIGHED = 20_000
-_LARGEST_RESOLUTION = 1624  # (R + 1)^3 must fit a uint32
+_MAX_BALANCED_FACES = 20_000  # sample of the faces by which slabs are balanced
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class LatticeBand:
-    """The lattice vertices near a surface: sorted linear index, unsigned distance, closest face; (B,) each."""
+class NarrowBand:
+    """Lattice vertices near a surface."""
 
     index: NDArray[np.uint32]
+    """(B,) sorted linear indices."""
     distance: NDArray[np.float32]
+    """(B,) unsigned distances in model space."""
     face: NDArray[np.int32]
+    """(B,) closest faces."""
 
 
-class Surface(NamedTuple):
-    """A mesh on a lattice: vertices (V, 3) in cells, faces (F, 3) with frames as `frames` gives them, and what meets
-    where, as `adjacency` gives it.
+class LatticeMesh(NamedTuple):
+    """Mesh in lattice units with everything that the closest point transform needs.
+
+    `normal`, `outward` and `valid` come from `face_frames`, the edges and neighbors from `build_adjacency`.
     """
 
     vertices: Floats
     faces: Ints
     normal: Floats
     outward: Floats
-    good: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
     edges: Ints
     edge_start: Ints
     edge_faces: Ints
@@ -50,54 +59,79 @@ class Surface(NamedTuple):
     vertex_next: Ints
 
     @staticmethod
-    def on_lattice(mesh: trimesh.Trimesh, resolution: int, mapped: Callable[..., Iterable[Any]] = map) -> "Surface":
-        """Raises ConfigError for a resolution outside 1..1624; `mapped` may be the `map` of a pool of threads."""
+    def from_mesh(mesh: trimesh.Trimesh, resolution: int, mapped: Callable[..., Iterable[Any]] = map) -> "LatticeMesh":
+        """Convert a mesh to lattice units and compute its face frames and adjacency.
+
+        Args:
+            mesh: Mesh in model space.
+            resolution: Cells per axis.
+            mapped: `map`, or the `map` of a thread pool to compute frames and adjacency concurrently.
+
+        Raises:
+            ConfigError: The resolution is outside 1..1624.
+        """
         check_resolution(resolution)
-        vertices, faces = in_cells(mesh, resolution), np.ascontiguousarray(mesh.faces, dtype=np.int64)
-        parts = (lambda: frames(vertices, faces)), (lambda: adjacency(faces, len(vertices)))
-        framed, adjacent = mapped(lambda part: part(), parts)
-        return Surface(vertices, faces, *framed, *adjacent)
+        vertices, faces = vertices_in_lattice_units(mesh, resolution), np.ascontiguousarray(mesh.faces, dtype=np.int64)
+        tasks = (lambda: face_frames(vertices, faces)), (lambda: build_adjacency(faces, len(vertices)))
+        frames, adjacency = mapped(lambda task: task(), tasks)
+        return LatticeMesh(vertices, faces, *frames, *adjacency)
 
 
-def narrow_band(mesh: trimesh.Trimesh, resolution: int, band_voxels: float) -> LatticeBand:
-    """All lattice vertices within `band_voxels` cells of the mesh, with exact distances (float32 rounding).
+def narrow_band(mesh: trimesh.Trimesh, resolution: int, band_voxels: float) -> NarrowBand:
+    """Find all lattice vertices within a distance of a mesh, with distances exact up to float32 rounding.
 
-    Time and memory follow the band, not the box. Raises ConfigError for a resolution outside 1..1624 or a band that is
-    not positive.
+    Args:
+        mesh: Mesh in model space; parts outside [-1, 1]^3 count as well.
+        resolution: Cells per axis.
+        band_voxels: Half width of the band in cells.
+
+    Returns:
+        The narrow band.
+
+    Raises:
+        ConfigError: The resolution is outside 1..1624, or the band width is not positive.
     """
-    return band_in_slabs(Surface.on_lattice(mesh, resolution), resolution, band_voxels, map, 1)
+    return narrow_band_in_slabs(LatticeMesh.from_mesh(mesh, resolution), resolution, band_voxels, map, 1)
 
 
-def band_in_slabs(
-    surface: Surface, resolution: int, band_voxels: float, mapped: Callable[..., Iterable[Any]], slabs: int
-) -> LatticeBand:
-    """The same from so many slabs along x, which `mapped`, a pool's `map`, may work on side by side."""
+def narrow_band_in_slabs(
+    mesh: LatticeMesh, resolution: int, band_voxels: float, mapped: Callable[..., Iterable[Any]], slabs: int
+) -> NarrowBand:
+    """Compute the narrow band in slabs along x that can be processed concurrently.
+
+    Args:
+        mesh: Mesh in lattice units of this resolution.
+        resolution: Cells per axis.
+        band_voxels: Half width of the band in cells.
+        mapped: `map`, or the `map` of a thread pool.
+        slabs: Number of slabs.
+
+    Returns:
+        The narrow band, whatever the number of slabs.
+
+    Raises:
+        ConfigError: The band width is not positive.
+    """
     if not band_voxels > 0:
         raise ConfigError(f"band_voxels must be positive, got {band_voxels}.")
 
     def slab(begin: int, end: int) -> Any:
-        return scan_mesh(*surface, resolution, band_voxels, begin, end)
+        return scan_convert_mesh(*mesh, resolution, band_voxels, begin, end)
 
-    cuts = _slabs(surface.vertices, surface.faces, resolution, slabs)
+    cuts = _slab_boundaries(mesh.vertices, mesh.faces, resolution, slabs)
     index, distance, face = (np.concatenate(arrays) for arrays in zip(*mapped(slab, cuts[:-1], cuts[1:]), strict=True))
-    return LatticeBand(index, distance * np.float32(2 / resolution), face)
+    return NarrowBand(index, distance * np.float32(cell_size(resolution)), face)
 
 
-def check_resolution(resolution: int) -> None:
-    """Raise ConfigError unless every vertex of the lattice has a uint32 index."""
-    if not 1 <= resolution <= _LARGEST_RESOLUTION:
-        raise ConfigError(f"resolution must be 1 to {_LARGEST_RESOLUTION} cells per axis, got {resolution}.")
+def vertices_in_lattice_units(mesh: trimesh.Trimesh, resolution: int) -> Floats:
+    """Vertices (V, 3) of a mesh in lattice units."""
+    return to_lattice_units(np.ascontiguousarray(mesh.vertices, dtype=np.float64), resolution)
 
 
-def in_cells(mesh: trimesh.Trimesh, resolution: int) -> Floats:
-    """The mesh's vertices (V, 3) where lattice vertices have whole numbers."""
-    return (np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 1) * (resolution / 2)
-
-
-def _slabs(vertices: Floats, faces: Ints, resolution: int, count: int) -> Ints:
-    """Ends of slabs along x that hold about the same area each; the first begins at 0, the last ends at R + 1."""
-    corners = vertices[faces[:: max(1, len(faces) // _FACES_WEIGHED)]]
-    area = area_of(corners)
+def _slab_boundaries(vertices: Floats, faces: Ints, resolution: int, count: int) -> Ints:
+    """Boundaries (count + 1,) from 0 to R + 1 of slabs along x that contain about the same surface area."""
+    corners = vertices[faces[:: max(1, len(faces) // _MAX_BALANCED_FACES)]]
+    area = triangle_areas(corners)
     x = corners[:, :, 0].mean(1)
     order = np.argsort(x)
     share = np.cumsum(area[order]) / max(area.sum(), np.finfo(np.float64).tiny)

@@ -1,4 +1,9 @@
-"""One mesh in model space to the signed samples that training reads: dense in the band, sparse everywhere."""
+"""Signed distance samples of one mesh: input of training and of the sample store.
+
+The samples are signed distances, negative inside, of the solid that the mesh bounds (`solid`), in model space: at all
+vertices of a dense lattice in a narrow band around the surface, at all vertices of a sparse lattice, and at random
+points near the surface and in the whole box.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,43 +13,57 @@ import trimesh
 from numpy.typing import NDArray
 
 from latentsdf.config.sampling import SamplingConfig
+from latentsdf.geometry.lattice import band_width, lattice_shape
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.utils.errors import ConfigError, MeshError
 
 Float32 = NDArray[np.float32]
 
-_NORMAL_STEP = 1e-4
-_COVERED = 1e-6
+_NORMAL_STEP = 1e-4  # distance from the surface at which a normal is tested
+_ON_BOUNDARY = 1e-6  # largest |s| of a point on the boundary
 
 
 @dataclass(frozen=True)
 class SdfSamples:
-    """Signed distances of one shape in model space, negative inside."""
+    """Signed distance samples of one shape, in model space [-1, 1]^3, negative inside."""
 
     resolution: int
     """Cells per axis of the dense lattice."""
     band_voxels: float
+    """Half width of the narrow band in cells of the dense lattice."""
     band_index: NDArray[np.uint32]
     """(B,) sorted linear indices of all dense lattice vertices within the band."""
     band_distance: Float32
-    """(B,)"""
+    """(B,) their signed distances."""
     sparse_resolution: int
+    """Cells per axis of the sparse lattice, r."""
     sparse_distance: Float32
-    """(r + 1, r + 1, r + 1), the whole sparse lattice; (0, 0, 0) where r is 0."""
+    """(r + 1, r + 1, r + 1) signed distances on the whole sparse lattice; (0, 0, 0) if r is 0."""
     near: Float32
-    """(M, 4) surface points with Gaussian noise, and their distance."""
+    """(M, 4) surface points displaced by Gaussian noise, and their signed distances."""
     uniform: Float32
-    """(M, 4) points uniform in the box, and their distance."""
+    """(M, 4) points uniform in the box, and their signed distances."""
     surface: Float32
-    """(M, 6) points on the surface with outward unit normals, or (M, 3) of a cloud without them."""
+    """(M, 6) points on the surface and outward unit normals; (M, 3) for a point cloud without normals."""
     sign: SignReport
+    """Method that determined the sign, and its reliability."""
 
 
-def without_lattices(
+def samples_without_lattices(
     config: SamplingConfig, sign: str, *, near: Float32 | None = None, surface: Float32 | None = None
 ) -> SdfSamples:
-    """Samples made elsewhere, in model space: distances `near` (M, 4) at any places, or points of the surface alone."""
+    """Build samples without lattice values from scattered points, in model space.
+
+    Args:
+        config: Lattice resolutions and band width to record.
+        sign: Name of the source of the sign, stored in the sign report with confidence 0.
+        near: Points and signed distances (M, 4).
+        surface: Surface points with normals (M, 6) or without (M, 3).
+
+    Returns:
+        Samples with an empty band, an empty sparse lattice and no uniform points.
+    """
     return SdfSamples(
         resolution=config.resolution,
         band_voxels=config.band_voxels,
@@ -60,9 +79,19 @@ def without_lattices(
 
 
 def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfSamples:
-    """Sample a cleaned mesh that lies in [-1, 1]^3; same mesh, config and seed, same samples.
+    """Sample the signed distance of a mesh. The result is a deterministic function of the arguments.
 
-    Raises MeshError for a mesh without faces, ConfigError for a sparse resolution that does not divide the dense one.
+    Args:
+        mesh: Cleaned mesh in [-1, 1]^3; see `geometry.mesh.clean` and `geometry.mesh.normalize`.
+        config: Resolutions, band width, numbers of points, sign method and sheet thickness.
+        seed: Seed of the random points.
+
+    Returns:
+        The samples, exact up to float32 rounding.
+
+    Raises:
+        MeshError: The mesh has no faces.
+        ConfigError: The sparse resolution does not divide the dense one.
     """
     if config.sparse_resolution < 1 or config.resolution % config.sparse_resolution:
         raise ConfigError(
@@ -72,10 +101,10 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
     if not len(mesh.faces):
         raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
     rng = np.random.default_rng(seed)
-    solid = stored_solid(mesh, config)
-    sparse = solid.sparse(config.sparse_resolution)
-    band = solid.band(config.resolution, config.band_voxels)
-    near = _on_surface(mesh, config.near, rng)[0] + rng.normal(scale=config.near_std, size=(config.near, 3))
+    solid = solid_from_config(mesh, config)
+    sparse = solid.full_lattice(config.sparse_resolution)
+    band = solid.narrow_band(config.resolution, config.band_voxels)
+    near = _sample_mesh(mesh, config.near, rng)[0] + rng.normal(scale=config.near_std, size=(config.near, 3))
     uniform = rng.uniform(-1, 1, size=(config.uniform, 3))
     return SdfSamples(
         resolution=config.resolution,
@@ -83,80 +112,74 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
         band_index=band.index,
         band_distance=band.distance,
         sparse_resolution=config.sparse_resolution,
-        sparse_distance=sparse.distance.reshape((config.sparse_resolution + 1,) * 3),
+        sparse_distance=sparse.distance.reshape(lattice_shape(config.sparse_resolution)),
         near=_with_distance(solid, near),
         uniform=_with_distance(solid, uniform),
-        surface=_surface(solid, config.surface, 3 / config.resolution, rng),
+        surface=_sample_boundary(solid, config.surface, 3 / config.resolution, rng),
         sign=solid.report,
     )
 
 
-def stored_solid(mesh: trimesh.Trimesh, config: SamplingConfig) -> Solid:
-    """What a store with these settings holds of a mesh in model space."""
+def solid_from_config(mesh: trimesh.Trimesh, config: SamplingConfig) -> Solid:
+    """Solid that a mesh in model space bounds, with the sheet thickness and sign method of a sampling configuration."""
     return Solid(mesh, band_width(config.resolution, config.sheet_thickness), config.sign)
 
 
-def band_width(resolution: int, band_voxels: float) -> float:
-    """Half width of a band of so many cells, in model space."""
-    return band_voxels * 2 / resolution
-
-
-def lattice_points(index: NDArray[np.integer[Any]], resolution: int) -> Float32:
-    """Positions (N, 3) in [-1, 1] of lattice vertices with linear indices (N,)."""
-    i, j, k = np.unravel_index(np.asarray(index), (resolution + 1,) * 3)
-    return (np.stack([i, j, k], axis=1) * (2 / resolution) - 1).astype(np.float32)
-
-
-def _on_surface(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -> tuple[Any, Any]:
-    """Area-weighted points (M, 3) and their faces (M,)."""
+def _sample_mesh(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Points (M, 3) uniform by area, and their faces (M,)."""
     points, face = trimesh.sample.sample_surface(mesh, count, seed=rng)[:2]
     return np.asarray(points), np.asarray(face)
 
 
 def _with_distance(solid: Solid, points: NDArray[np.float64]) -> Float32:
-    """Rounded to float32 first, so that the distance is that of the stored point."""
+    """Points and signed distances (M, 4). The distance is evaluated at the points rounded to float32, as stored."""
     points = points.astype(np.float32).astype(np.float64)
     return np.column_stack([points, solid(points)]).astype(np.float32)
 
 
-def _surface(solid: Solid, count: int, step: float, rng: np.random.Generator) -> Float32:
-    """Points with normals on the body and on both sides of the slabs; none where one of these covers the other."""
-    body, slab = float(solid.body.area), 2 * float(solid.slab.area)
-    if not slab:
-        return _body_surface(solid, count, step, rng)
+def _sample_boundary(solid: Solid, count: int, step: float, rng: np.random.Generator) -> Float32:
+    """Points and outward normals (M, 6), uniform by area, on the boundary of the solid.
+
+    Draws from the surfaces of the body and of the thickened sheets and rejects points that the other part covers.
+    """
+    body, sheets = float(solid.body.area), 2 * float(solid.sheets.area)
+    if not sheets:
+        return _sample_body(solid, count, step, rng)
     parts: list[Float32] = []
     missing = count
     while missing > 0:
-        on_body = int(rng.binomial(missing, body / (body + slab)))
-        drawn = [_slab_surface(solid, missing - on_body, rng)]
+        on_body = int(rng.binomial(missing, body / (body + sheets)))
+        drawn = [_sample_sheets(solid, missing - on_body, rng)]
         if on_body:
-            drawn.append(_body_surface(solid, on_body, step, rng))
+            drawn.append(_sample_body(solid, on_body, step, rng))
         points = np.concatenate(drawn)
-        parts.append(points[np.abs(solid(points[:, :3].astype(np.float64))) < _COVERED])
+        parts.append(points[np.abs(solid(points[:, :3].astype(np.float64))) < _ON_BOUNDARY])
         missing -= len(parts[-1])
     return np.concatenate(parts)
 
 
-def _slab_surface(solid: Solid, count: int, rng: np.random.Generator) -> Float32:
-    """Points half a thickness from either side of a sheet, with normals."""
-    points, face = _on_surface(solid.slab, count, rng)
-    normal = np.asarray(solid.slab.face_normals)[face] * rng.choice([-1.0, 1.0], size=(count, 1))
+def _sample_sheets(solid: Solid, count: int, rng: np.random.Generator) -> Float32:
+    """Points and normals (M, 6) at half a thickness from either side of the sheets."""
+    points, face = _sample_mesh(solid.sheets, count, rng)
+    normal = np.asarray(solid.sheets.face_normals)[face] * rng.choice([-1.0, 1.0], size=(count, 1))
     return np.column_stack([points + solid.radius * normal, normal]).astype(np.float32)
 
 
-def _body_surface(solid: Solid, count: int, step: float, rng: np.random.Generator) -> Float32:
-    """Points with face normals, turned where only the side a normal points to is inside.
+def _sample_body(solid: Solid, count: int, step: float, rng: np.random.Generator) -> Float32:
+    """Points on the body and outward normals (M, 6).
 
-    Tried a dense step away first, where the lattices know the answer, then close by for walls thinner than that.
+    A face normal is reversed if the side in front of the face is inside and the side behind it is not. Both sides are
+    tested at distance `step`, where the lattices usually determine the sign, and if that is inconclusive (walls thinner
+    than `step`) close to the surface.
     """
-    points, face = _on_surface(solid.body, count, rng)
+    points, face = _sample_mesh(solid.body, count, rng)
     normal = np.asarray(solid.body.face_normals)[face]
-    turn = np.zeros(count, dtype=np.bool_)
-    left = np.arange(count)
-    for away in (step, _NORMAL_STEP):
-        start, along, of = points[left], away * normal[left], face[left]
-        ahead = solid.inside_body(start + along, of)
-        behind = solid.inside_body(start - along, of)
-        turn[left] = ahead & ~behind
-        left = left[ahead == behind]
-    return np.column_stack([points, np.where(turn[:, None], -normal, normal)]).astype(np.float32)
+    reverse = np.zeros(count, dtype=np.bool_)
+    remaining = np.arange(count)
+    for length in (step, _NORMAL_STEP):
+        start, offset, start_face = points[remaining], length * normal[remaining], face[remaining]
+        front = solid.inside_body(start + offset, start_face)
+        back = solid.inside_body(start - offset, start_face)
+        reverse[remaining] = front & ~back
+        remaining = remaining[front == back]
+    return np.column_stack([points, np.where(reverse[:, None], -normal, normal)]).astype(np.float32)

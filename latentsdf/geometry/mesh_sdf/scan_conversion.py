@@ -1,24 +1,39 @@
-"""Convex regions on a regular lattice, row by row, and a store of the vertices that they reach; lengths in cells."""
+"""Scan conversion of convex regions on a lattice, and a sparse store of the vertices they contain, in lattice units.
+
+A region is the intersection of a box with half-spaces a_q . x <= b_q. In the lattice row (i, j), half-space q limits k
+to
+
+    k <= (b_q - a_q0 i - a_q1 j) / a_q2   if a_q2 > 0,      k >= (b_q - a_q0 i - a_q1 j) / a_q2   if a_q2 < 0,
+
+so the row meets the region in one interval. The store is a table of blocks of 8^3 vertices that are allocated on first
+use; each vertex keeps its smallest squared distance and the face it belongs to.
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsdf.geometry.mesh_sdf.vector3 import Vector, row
+from latentsdf.geometry.mesh_sdf.vector3 import Vector3, row
 from latentsdf.utils.numba_cache import compiled
 
-SLACK = 1e-6  # by which regions are widened, so rounding can only add candidates, never lose one
-_STEEP = 0.1  # below it a ray stays in one plane of the lattice for most of the band
-_WIDE = 2.0  # what spans less is not worth cutting
+SLACK = 1e-6
+"""Amount by which regions are enlarged, so that rounding may add candidates but never lose one."""
+_MIN_SLOPE = 0.1  # rays with a smaller x component stay near one plane of the lattice over most of the band
+_MIN_CLIPPED_SPAN = 2.0  # cells; a shorter extent is not worth clipping
 _BLOCK = 8
 
 Floats = NDArray[np.float64]
 
 
 @compiled(nogil=True)
-def empty_store(resolution: int) -> Any:
-    """A table of blocks of vertices, the squared distances and faces in these, and how many blocks there are."""
+def empty_block_store(resolution: int) -> Any:
+    """Create an empty store.
+
+    Returns:
+        Table of block numbers, -1 for blocks not allocated; squared distances and faces per block (capacity, 8^3); and
+        the number of blocks in use.
+    """
     side = resolution // _BLOCK + 1
     return (
         np.full((side, side, side), -1, np.int32),
@@ -29,36 +44,56 @@ def empty_store(resolution: int) -> Any:
 
 
 class Region(NamedTuple):
-    """Scratch for one region: within a box, `low` to `high` (3,), about the first of `corners` (3, 3).
+    """Region around a vertex, edge or face, in arrays that are reused for all regions.
 
-    It is made of steps of at most the band's width from there along unit rays in the box `rays` (2, 3), and ended by
-    half-spaces `planes` (M, 4): planes[q, :3] . x <= planes[q, 3]. `ends` (M, 4) is `offer`'s own.
+    The region consists of the points c + l r of the feature's points c, unit rays r and lengths 0 <= l <= w (for a face
+    |l| <= w), intersected with the half-spaces.
     """
 
     corners: Floats
+    """(3, 3) corners of the feature; only the first 1, 2 or 3 are used."""
     low: Floats
+    """(3,) lower bound of the offset l r."""
     high: Floats
+    """(3,) upper bound of the offset l r."""
     rays: Floats
+    """(2, 3) bounding box of the unit rays."""
     planes: Floats
-    ends: Floats
+    """(M, 4) half-spaces planes[q, :3] . x <= planes[q, 3]."""
+    bounds: Floats
+    """(M, 4) workspace of `scan_convert_region`."""
 
 
 class Slab(NamedTuple):
-    """The part begin <= i < end of a lattice, and how far its vertices may be from a surface."""
+    """Part begin <= i < end of a lattice."""
 
     resolution: int
+    """Cells per axis."""
     band: float
+    """Band width w in cells."""
     begin: int
+    """First plane i."""
     end: int
+    """Last plane i, exclusive."""
 
 
 @compiled(nogil=True)
-def offer(region: Region, count: int, m: int, axis: Vector, face: int, slab: Slab, store: Any) -> Any:
-    """Offer the lattice vertices in a region to a vertex (1 corner), edge (2) or face (3), as the closest so far.
+def scan_convert_region(region: Region, count: int, m: int, axis: Vector3, face: int, slab: Slab, store: Any) -> Any:
+    """Update all lattice vertices of a region with their distance to its feature.
 
-    `m` half-spaces count. `axis` is an edge's direction or a face's normal; steps are to both sides of a face.
+    Args:
+        region: The region.
+        count: Number of corners of the feature: 1 for a vertex, 2 for an edge, 3 for a face.
+        m: Number of half-spaces in use.
+        axis: Unit direction of an edge or unit normal of a face; unused for a vertex.
+        face: Face to store for the updated vertices.
+        slab: Part of the lattice to update.
+        store: Block store.
+
+    Returns:
+        The store; its arrays are replaced when they are full.
     """
-    corners, low, high, rays, planes, ends = region
+    corners, low, high, rays, planes, bounds = region
     resolution, band, begin, end = slab
     table, squared, closest, used = store
     limit = np.float32(band * band * (1 + 1e-6))
@@ -68,8 +103,8 @@ def offer(region: Region, count: int, m: int, axis: Vector, face: int, slab: Sla
         first_x, last_x = min(first_x, corners[s, 0]), max(last_x, corners[s, 0])
         first_y, last_y = min(first_y, corners[s, 1]), max(last_y, corners[s, 1])
         first_z, last_z = min(first_z, corners[s, 2]), max(last_z, corners[s, 2])
-    above = _ends(planes, m, ends)
-    steep = rays[0, 0] > _STEEP or rays[1, 0] < -_STEEP
+    upper = _row_bounds(planes, m, bounds)
+    steep = rays[0, 0] > _MIN_SLOPE or rays[1, 0] < -_MIN_SLOPE
     shortest = -band if count == 3 else 0.0
     i0 = max(begin, int(np.ceil(first_x + low[0] - SLACK)))
     i1 = min(end - 1, int(np.floor(last_x + high[0] + SLACK)))
@@ -77,22 +112,22 @@ def offer(region: Region, count: int, m: int, axis: Vector, face: int, slab: Sla
     z1 = min(float(resolution), np.floor(last_z + high[2] + SLACK))
     for i in range(i0, i1 + 1):
         y0, y1 = first_y, last_y
-        if last_y - first_y > _WIDE:
-            y0, y1 = _cut(corners, count, i - high[0] - SLACK, i - low[0] + SLACK)
+        if last_y - first_y > _MIN_CLIPPED_SPAN:
+            y0, y1 = _clip_y_range(corners, count, i - high[0] - SLACK, i - low[0] + SLACK)
         down, up = low[1], high[1]
-        if steep:  # the steps that lead to this plane of the lattice
-            t0, t1 = _product(i - last_x, i - first_x, 1 / rays[0, 0], 1 / rays[1, 0])
-            down, up = _product(max(shortest, t0 - 0.1), min(band, t1 + 0.1), rays[0, 1], rays[1, 1])
+        if steep:  # lengths l of the rays that reach this plane of the lattice
+            t0, t1 = _interval_product(i - last_x, i - first_x, 1 / rays[0, 0], 1 / rays[1, 0])
+            down, up = _interval_product(max(shortest, t0 - 0.1), min(band, t1 + 0.1), rays[0, 1], rays[1, 1])
         j0 = max(0, int(np.ceil(y0 + down - SLACK)))
         j1 = min(resolution, int(np.floor(y1 + up + SLACK)))
         for q in range(m):
-            ends[q, 3] = ends[q, 0] + ends[q, 1] * i
+            bounds[q, 3] = bounds[q, 0] + bounds[q, 1] * i
         for j in range(j0, j1 + 1):
             first, last = z0, z1
-            for q in range(above):
-                last = min(last, ends[q, 3] + ends[q, 2] * j)
-            for q in range(above, m):
-                first = max(first, ends[q, 3] + ends[q, 2] * j)
+            for q in range(upper):
+                last = min(last, bounds[q, 3] + bounds[q, 2] * j)
+            for q in range(upper, m):
+                first = max(first, bounds[q, 3] + bounds[q, 2] * j)
             if first > last:
                 continue
             x, y = i - a[0], j - a[1]
@@ -122,33 +157,35 @@ def offer(region: Region, count: int, m: int, axis: Vector, face: int, slab: Sla
 
 
 @compiled(nogil=True)
-def _product(a: float, b: float, c: float, d: float) -> tuple[float, float]:
-    """The least and the largest product of a number from a to b and one from c to d."""
+def _interval_product(a: float, b: float, c: float, d: float) -> tuple[float, float]:
+    """Product of the intervals [a, b] and [c, d]."""
     return min(a * c, a * d, b * c, b * d), max(a * c, a * d, b * c, b * d)
 
 
 @compiled(nogil=True)
-def _ends(planes: Floats, m: int, ends: Floats) -> int:
-    """Where half-spaces end a row (i, j): at k = e0 + e1 i + e2 j, e the rows of `ends`. Those that bound k from above
-    come first, as many as are returned.
+def _row_bounds(planes: Floats, m: int, bounds: Floats) -> int:
+    """Write the bounds e0 + e1 i + e2 j of k in row (i, j) for each half-space; upper bounds precede lower bounds.
+
+    Returns:
+        Number of upper bounds.
     """
-    above, below = 0, m
+    upper, lower = 0, m
     for q in range(m):
         c = planes[q, 2]
         if abs(c) < 1e-12:
-            c = 1e-12  # parallel to the rows: far beyond them on one side, far below on the other
+            c = 1e-12  # parallel to the rows: the bound becomes very large on one side and very small on the other
         if c > 0:
-            to, above = above, above + 1
+            slot, upper = upper, upper + 1
         else:
-            below -= 1
-            to = below
+            lower -= 1
+            slot = lower
         c = 1 / c
-        ends[to, 0], ends[to, 1], ends[to, 2] = planes[q, 3] * c, -planes[q, 0] * c, -planes[q, 1] * c
-    return above
+        bounds[slot, 0], bounds[slot, 1], bounds[slot, 2] = planes[q, 3] * c, -planes[q, 0] * c, -planes[q, 1] * c
+    return upper
 
 
 @compiled(nogil=True)
-def _cut(corners: Floats, count: int, x0: float, x1: float) -> tuple[float, float]:
+def _clip_y_range(corners: Floats, count: int, x0: float, x1: float) -> tuple[float, float]:
     """Range of y over the part of a segment or triangle with x0 <= x <= x1."""
     y0, y1 = np.inf, -np.inf
     for s in range(count):
@@ -163,8 +200,11 @@ def _cut(corners: Floats, count: int, x0: float, x1: float) -> tuple[float, floa
 
 
 @compiled(nogil=True)
-def collect(store: Any, resolution: int, band: float) -> Any:
-    """What lies within the band, sorted: linear index, distance and face, (B,) each. One walk counts, one copies."""
+def collect_band(store: Any, resolution: int, band: float) -> Any:
+    """Sorted linear indices (B,), distances (B,) and faces (B,) of the stored vertices with a distance within the band.
+
+    The first pass counts the vertices, the second copies them.
+    """
     table, squared, closest, _ = store
     limit = np.float32(band)
     size = resolution + 1

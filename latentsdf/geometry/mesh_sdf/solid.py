@@ -1,9 +1,14 @@
-"""The solid that a mesh stands for: what its closed parts enclose, and a slab around each of its sheets.
+"""Signed distance of the solid that a mesh bounds, in which sheets are given a thickness.
 
-A sheet is surface without an inside: cloth of one layer, the single-sided back of a chair. Its slab is everything
-within half a thickness of it, so edges and corners are round. The signed distance of the solid is the smaller of
-the two parts'. It is exact outside; inside, where parts overlap or a sheet folds, it can be too shallow, never too
-deep. Against the mesh itself a slab's boundary is half a thickness off. Negative inside; lengths in model space.
+A sheet is surface that bounds no volume, such as single-layer cloth or a single-sided chair back (see `sign`). The
+solid is the union of the body, which the other faces bound, and of the sheets thickened by t / 2 to both sides, with
+rounded edges and corners:
+
+    s(x) = min(s_body(x), d_sheets(x) - t / 2)
+
+with the signed distance s_body, negative inside, and the unsigned distance d_sheets. s is exact outside. Inside it is a
+lower bound of the depth, |s| <= distance to the boundary, and not exact where parts overlap or a sheet is folded. The
+boundary of a thickened sheet is t / 2 away from the mesh. Lengths are in model space.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +20,16 @@ import trimesh
 from numpy.typing import NDArray
 
 from latentsdf.config.sampling import SignMethod
-from latentsdf.geometry.mesh_sdf.full_lattice import sparse_lattice
+from latentsdf.geometry.lattice import band_width, from_lattice_units, linear_index, to_lattice_units
+from latentsdf.geometry.mesh_sdf.full_lattice import full_lattice_distance
 from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
-from latentsdf.geometry.mesh_sdf.mesh_distance import tree_query
-from latentsdf.geometry.mesh_sdf.narrow_band import LatticeBand, Surface, band_in_slabs, narrow_band
-from latentsdf.geometry.mesh_sdf.sign import SignReport, SignRule, sides, sign_rule
+from latentsdf.geometry.mesh_sdf.mesh_distance import bvh_query
+from latentsdf.geometry.mesh_sdf.narrow_band import LatticeMesh, NarrowBand, narrow_band, narrow_band_in_slabs
+from latentsdf.geometry.mesh_sdf.sign import SignReport, SignRule, sign_rule, solid_sign
 
-_ROUNDING = 1e-6
-_SLABS = 3  # a thread, so that none waits long for another
-_THIN = 1 / 8  # of the thickness: walls below it are sheets
+_ROUNDING = 1e-6  # bound on the error of float32 lattice distances
+_SLABS_PER_THREAD = 3  # balances the load
+_MAX_SHEET_WALL = 1 / 8  # of the sheet thickness: thinner walls are treated as sheets
 
 Floats = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -32,145 +38,207 @@ Inside = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class SignedLattice:
-    """Signed distances at sorted linear indices of a lattice, (B,) each."""
+    """Signed distances at some or all vertices of a lattice."""
 
     resolution: int
+    """Cells per axis."""
     index: NDArray[np.uint32]
+    """(B,) sorted linear indices."""
     distance: Float32
+    """(B,) signed distances in model space, negative inside."""
 
 
-def signed_band(
+def signed_narrow_band(
     mesh: trimesh.Trimesh, resolution: int, voxels: float, sign: SignMethod = "auto", threads: int = 1
 ) -> SignedLattice:
-    """All vertices within so many cells of the surface, with its sign; sheets are surface as any other.
+    """Signed distance of a mesh in a narrow band; sheets get no thickness.
 
-    The rule of the sign is found beside the distances. Raises ConfigError as `narrow_band` does.
+    The sign rule is built concurrently with the distances if there are several threads.
+
+    Args:
+        mesh: Mesh in model space.
+        resolution: Cells per axis.
+        voxels: Half width of the band in cells.
+        sign: Method that determines the sign; see `sign`.
+        threads: Number of threads.
+
+    Returns:
+        All vertices within the band, whatever the number of threads.
+
+    Raises:
+        ConfigError: The resolution is outside 1..1624, or the band width is not positive.
     """
     with ThreadPoolExecutor(threads) as pool:
-        surface = Surface.on_lattice(mesh, resolution, pool.map)
-        deciding = pool.submit(sign_rule, mesh, sign)
-        band = band_in_slabs(surface, resolution, voxels, pool.map, _SLABS * threads)
-        rule, _ = deciding.result()
+        lattice_mesh = LatticeMesh.from_mesh(mesh, resolution, pool.map)
+        pending_rule = pool.submit(sign_rule, mesh, sign)
+        band = narrow_band_in_slabs(lattice_mesh, resolution, voxels, pool.map, _SLABS_PER_THREAD * threads)
+        rule, _ = pending_rule.result()
     inside = lattice_inside(rule, band.index, resolution, band.distance, band.face)
     return SignedLattice(resolution, band.index, np.where(inside, -band.distance, band.distance))
 
 
-_NOWHERE = LatticeBand(np.zeros(0, np.uint32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+_EMPTY_BAND = NarrowBand(np.zeros(0, np.uint32), np.zeros(0, np.float32), np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Sorted lattice vertices at which the sign of the body is known, and at least how far it is."""
+class _SignLookup:
+    """Signs of the body at lattice vertices, from which the signs of nearby points follow.
+
+    A point x whose nearest vertex v satisfies |x - v| < |s(v)| has the sign of v, since no surface passes between them.
+    """
 
     resolution: int
+    """Cells per axis."""
     index: NDArray[np.uint32]
+    """(B,) sorted linear indices of the vertices."""
     distance: Float32
+    """(B,) signed distances of the body, or lower bounds of their absolute values."""
     margin: float
-    """How much too large a distance can be."""
+    """Bound on the amount by which an absolute value can be too large."""
 
-    def settle(self, points: Floats) -> tuple[Inside, Inside]:
-        """Which of the points (N, 3) lie nearer to their closest vertex than it to the surface, and are they inside?"""
+    def query(self, points: Floats) -> tuple[Inside, Inside]:
+        """Whether the sign at each point (N, 3) follows from its nearest vertex, and whether that vertex is inside."""
         if not len(self.index):
             return np.zeros(len(points), dtype=np.bool_), np.zeros(len(points), dtype=np.bool_)
-        cell = np.clip(np.rint((points + 1) * (self.resolution / 2)).astype(np.int64), 0, self.resolution)
-        linear = np.ravel_multi_index(tuple(cell.T), (self.resolution + 1,) * 3).astype(np.uint32)
-        at = linear.astype(np.int64)
+        vertex = np.clip(np.rint(to_lattice_units(points, self.resolution)).astype(np.int64), 0, self.resolution)
+        linear = linear_index(vertex, self.resolution).astype(np.uint32)
+        row = linear.astype(np.int64)
         if len(self.index) < (self.resolution + 1) ** 3:
-            at = np.minimum(np.searchsorted(self.index, linear), len(self.index) - 1)
-        value = self.distance[at]
-        apart = np.linalg.norm(points - (cell * (2 / self.resolution) - 1), axis=1)
-        return (self.index[at] == linear) & (np.abs(value) > apart * (1 + 1e-5) + self.margin), value < 0
+            row = np.minimum(np.searchsorted(self.index, linear), len(self.index) - 1)
+        value = self.distance[row]
+        offset = np.linalg.norm(points - from_lattice_units(vertex, self.resolution), axis=1)
+        return (self.index[row] == linear) & (np.abs(value) > offset * (1 + 1e-5) + self.margin), value < 0
 
 
 class Solid:
-    """Signed distance of a mesh in which sheets have a thickness: `Solid(mesh, thickness)(points (N, 3)) -> (N,)`.
+    """Signed distance function of a mesh with thickened sheets: `Solid(mesh, thickness)(points)`.
 
-    `sign` is a rule of `geometry.sign`; with thickness 0 sheets count as any other surface. Lattices asked for make
-    later answers about points cheaper, and do not change them.
+    `full_lattice` and `narrow_band` keep their signs, which makes later queries at points cheaper without changing
+    them.
+
+    Attributes:
+        radius: Half the thickness of the sheets.
+        rule: Sign rule of the body.
+        report: Method and reliability of the sign rule.
+        is_sheet: (F,) True for the faces of the mesh that are sheets.
+        body: Mesh of the other faces.
+        sheets: Mesh of the sheets.
     """
 
     def __init__(self, mesh: trimesh.Trimesh, thickness: float = 0.0, sign: SignMethod = "auto") -> None:
+        """Find the sheets and build the sign rule of the body.
+
+        Args:
+            mesh: Mesh in model space.
+            thickness: Thickness of the sheets; with 0 they are not distinguished from other surface.
+            sign: Method that determines the sign; see `sign`.
+        """
         self.radius = thickness / 2
         self.rule: SignRule
         self.report: SignReport
-        self.sheet = np.zeros(len(mesh.faces), dtype=np.bool_)
+        self.is_sheet = np.zeros(len(mesh.faces), dtype=np.bool_)
         if thickness > 0:
-            found = sides(mesh, _THIN * thickness, sign)
-            self.rule, self.report, self.sheet = found.rule, found.report, found.sheet
+            found = solid_sign(mesh, _MAX_SHEET_WALL * thickness, sign)
+            self.rule, self.report, self.is_sheet = found.rule, found.report, found.is_sheet
         else:
             self.rule, self.report = sign_rule(mesh, sign)
-        self.body = _part(mesh, ~self.sheet) if self.sheet.any() else mesh
-        self.slab = _part(mesh, self.sheet)
-        self._body_query = tree_query(self.body) if len(self.body.faces) else None
-        self._slab_query = tree_query(self.slab) if len(self.slab.faces) else None
-        self._known: list[_Known] = []
+        self.body = _submesh(mesh, ~self.is_sheet) if self.is_sheet.any() else mesh
+        self.sheets = _submesh(mesh, self.is_sheet)
+        self._body_query = bvh_query(self.body) if len(self.body.faces) else None
+        self._sheet_query = bvh_query(self.sheets) if len(self.sheets.faces) else None
+        self._lookups: list[_SignLookup] = []
 
     def __call__(self, points: Floats) -> Floats:
-        """Signed distance (N,) of points (N, 3)."""
+        """Signed distance (N,) of points (N, 3), float64, negative inside."""
         distance = np.full(len(points), np.inf)
         if self._body_query is not None:
             unsigned, face, _ = self._body_query(points)
             distance = np.where(self.inside_body(points, face), -unsigned, unsigned)
-        if self._slab_query is not None:
-            distance = np.minimum(distance, self._slab_query(points)[0] - self.radius)
+        if self._sheet_query is not None:
+            distance = np.minimum(distance, self._sheet_query(points)[0] - self.radius)
         return distance
 
-    def sparse(self, resolution: int) -> SignedLattice:
-        """The whole lattice; as exact as `geometry.sparse.sparse_lattice`."""
-        everything = np.arange((resolution + 1) ** 3, dtype=np.uint32)
-        total = np.full(len(everything), np.inf, dtype=np.float32)
-        if self._body_query is not None:
-            lattice, face = sparse_lattice(self.body, resolution)
-            unsigned = lattice.reshape(-1)
-            inside = lattice_inside(self.rule, everything, resolution, unsigned, face.reshape(-1))
-            total = np.where(inside, -unsigned, unsigned)
-            self._known.append(_Known(resolution, everything, total, _ROUNDING))
-        if self._slab_query is not None:
-            to_sheet = sparse_lattice(self.slab, resolution)[0].reshape(-1)
-            total = np.minimum(total, to_sheet - np.float32(self.radius))
-        return SignedLattice(resolution, everything, total)
+    def full_lattice(self, resolution: int) -> SignedLattice:
+        """Signed distance at all vertices of a lattice, with the accuracy of `full_lattice_distance`.
 
-    def band(self, resolution: int, voxels: float) -> SignedLattice:
-        """All vertices within so many cells of the solid's boundary."""
-        width = voxels * 2 / resolution
-        body = narrow_band(self.body, resolution, voxels) if self._body_query is not None else _NOWHERE
-        slab = _NOWHERE
-        if self._slab_query is not None:
-            slab = narrow_band(self.slab, resolution, voxels + self.radius * resolution / 2)
-        index = _union(body.index, slab.index)
-        near_body, near_slab = np.searchsorted(index, body.index), np.searchsorted(index, slab.index)
+        Args:
+            resolution: Cells per axis.
+
+        Raises:
+            ConfigError: The resolution is outside 1..1624.
+        """
+        index = np.arange((resolution + 1) ** 3, dtype=np.uint32)
+        total = np.full(len(index), np.inf, dtype=np.float32)
+        if self._body_query is not None:
+            lattice, face = full_lattice_distance(self.body, resolution)
+            unsigned = lattice.reshape(-1)
+            inside = lattice_inside(self.rule, index, resolution, unsigned, face.reshape(-1))
+            total = np.where(inside, -unsigned, unsigned)
+            self._lookups.append(_SignLookup(resolution, index, total, _ROUNDING))
+        if self._sheet_query is not None:
+            to_sheets = full_lattice_distance(self.sheets, resolution)[0].reshape(-1)
+            total = np.minimum(total, to_sheets - np.float32(self.radius))
+        return SignedLattice(resolution, index, total)
+
+    def narrow_band(self, resolution: int, voxels: float) -> SignedLattice:
+        """Signed distance at all lattice vertices near the boundary of the solid.
+
+        Args:
+            resolution: Cells per axis.
+            voxels: Half width of the band in cells.
+
+        Raises:
+            ConfigError: The resolution is outside 1..1624, or the band width is not positive.
+        """
+        width = band_width(resolution, voxels)
+        body = narrow_band(self.body, resolution, voxels) if self._body_query is not None else _EMPTY_BAND
+        sheets = _EMPTY_BAND
+        if self._sheet_query is not None:
+            sheets = narrow_band(self.sheets, resolution, voxels + self.radius * resolution / 2)
+        index = _union(body.index, sheets.index)
+        near_body, near_sheets = np.searchsorted(index, body.index), np.searchsorted(index, sheets.index)
         unsigned, face = np.full(len(index), width, dtype=np.float32), np.zeros(len(index), dtype=np.int32)
         unsigned[near_body], face[near_body] = body.distance, body.face
         inside = lattice_inside(self.rule, index, resolution, unsigned, face)
-        self._known.append(_Known(resolution, index, np.where(inside, -unsigned, unsigned), _ROUNDING))
+        self._lookups.append(_SignLookup(resolution, index, np.where(inside, -unsigned, unsigned), _ROUNDING))
         total = np.full(len(index), np.inf, dtype=np.float32)
         total[near_body] = body.distance
         total[inside] *= -1
-        total[near_slab] = np.minimum(total[near_slab], slab.distance - np.float32(self.radius))
-        if len(slab.index):
+        total[near_sheets] = np.minimum(total[near_sheets], sheets.distance - np.float32(self.radius))
+        if len(sheets.index):
             within = np.abs(total) <= np.float32(width)
             index, total = index[within], total[within]
         return SignedLattice(resolution, index, total)
 
     def inside_body(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside:
-        """Inside (N,): from the lattices where they settle it, else from the rule, which may be slow."""
+        """Inside test of the body.
+
+        Uses the signs of the lattices computed so far where they determine the sign, and the sign rule elsewhere.
+
+        Args:
+            points: Points (N, 3).
+            face: Closest faces (N,) of the body.
+
+        Returns:
+            Inside (N,).
+        """
         inside = np.empty(len(points), dtype=np.bool_)
-        left = np.arange(len(points))
-        for known in self._known:
-            settled, answer = known.settle(points[left])
-            inside[left[settled]] = answer[settled]
-            left = left[~settled]
-        inside[left] = self.rule(points[left], face[left])
+        remaining = np.arange(len(points))
+        for lookup in self._lookups:
+            determined, sign = lookup.query(points[remaining])
+            inside[remaining[determined]] = sign[determined]
+            remaining = remaining[~determined]
+        inside[remaining] = self.rule(points[remaining], face[remaining])
         return inside
 
 
 def _union(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """All members of two sorted sets, sorted; `np.union1d` hashes them, which took half of a shape's time."""
+    """Sorted union of two sorted sets. `np.union1d` hashes the values, which took half of the time of a shape."""
     both = np.sort(np.concatenate([one, other]), kind="stable")
     return both[np.append(True, both[1:] != both[:-1])[: len(both)]]
 
 
-def _part(mesh: trimesh.Trimesh, chosen: Inside) -> trimesh.Trimesh:
-    """Some of the faces, with the vertices they need, in order."""
+def _submesh(mesh: trimesh.Trimesh, chosen: Inside) -> trimesh.Trimesh:
+    """Mesh of the chosen faces and of the vertices that they use, in the original order."""
     used, faces = np.unique(np.asarray(mesh.faces)[chosen], return_inverse=True)
     return trimesh.Trimesh(np.asarray(mesh.vertices)[used], faces.reshape(-1, 3), process=False)

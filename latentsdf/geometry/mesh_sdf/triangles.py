@@ -1,25 +1,29 @@
-"""Small facts about triangles: areas, normals, angles, points on them, the distance to one."""
+"""Areas, normals, random points and closest points of triangles.
+
+Triangles come as corners (F, 3, 3) or as vertices (V, 3) with faces (F, 3). Normals follow the right-hand rule,
+n = (b - a) x (c - a) for corners a, b, c.
+"""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsdf.geometry.mesh_sdf.vector3 import cross, dot, minus, row, times
+from latentsdf.geometry.mesh_sdf.vector3 import cross, dot, row, scale, subtract
 from latentsdf.utils.numba_cache import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def area_of(corners: Floats) -> Floats:
-    """Areas (F,) of triangles (F, 3, 3)."""
+def triangle_areas(corners: Floats) -> Floats:
+    """Areas (F,) of triangles with corners (F, 3, 3)."""
     area: Floats = _areas_and_normals(corners)[0]
     return area
 
 
-def normals_of(corners: Floats) -> Floats:
-    """Unit normals (F, 3) of triangles (F, 3, 3), zero for those without area."""
+def triangle_normals(corners: Floats) -> Floats:
+    """Unit normals (F, 3) of triangles with corners (F, 3, 3); zero for degenerate triangles."""
     normal: Floats = _areas_and_normals(corners)[1]
     return normal
 
@@ -29,39 +33,44 @@ def _areas_and_normals(corners: Floats) -> Any:
     area, normal = np.empty(len(corners)), np.zeros((len(corners), 3))
     for f in range(len(corners)):
         a, b, c = row(corners[f], 0), row(corners[f], 1), row(corners[f], 2)
-        n = cross(minus(b, a), minus(c, a))
+        n = cross(subtract(b, a), subtract(c, a))
         length = np.sqrt(dot(n, n))
         area[f] = length / 2
         if length > 0:
-            normal[f, 0], normal[f, 1], normal[f, 2] = times(n, 1 / length)
+            normal[f, 0], normal[f, 1], normal[f, 2] = scale(n, 1 / length)
     return area, normal
 
 
 @compiled(nogil=True)
-def areas_and_volume(vertices: Floats, faces: Ints, center: Floats) -> Any:
-    """Areas (F,), and the signed volume that faces (F, 3) enclose with a center (3,), positive if they face away."""
+def areas_and_signed_volume(vertices: Floats, faces: Ints, center: Floats) -> Any:
+    """Areas (F,) of faces (F, 3), and the signed volume between the faces and a center (3,).
+
+    V = sum over faces of (a - m) . ((b - a) x (c - a)) / 6 with the center m, positive if the faces face away from m.
+    The volume of a closed mesh does not depend on m.
+    """
     area, total = np.empty(len(faces)), 0.0
-    middle = (center[0], center[1], center[2])
+    m = (center[0], center[1], center[2])
     for f in range(len(faces)):
-        a = minus(row(vertices, faces[f, 0]), middle)
-        b = minus(row(vertices, faces[f, 1]), middle)
-        c = minus(row(vertices, faces[f, 2]), middle)
-        n = cross(minus(b, a), minus(c, a))
+        a = subtract(row(vertices, faces[f, 0]), m)
+        b = subtract(row(vertices, faces[f, 1]), m)
+        c = subtract(row(vertices, faces[f, 2]), m)
+        n = cross(subtract(b, a), subtract(c, a))
         area[f] = np.sqrt(dot(n, n)) / 2
-        total += dot(a, n)  # n is b x c plus what is perpendicular to a
+        total += dot(a, n)  # equals a . (b x c): the other terms of n are perpendicular to a
     return area, total / 6
 
 
-def corner_sets(faces: Ints, vertex_count: int) -> Ints:
-    """A number for each face (F,), the same for two faces if they have the same corners in any order."""
+def corner_set_ids(faces: Ints, vertex_count: int) -> Ints:
+    """Identifiers (F,) of the faces, equal for two faces if and only if these have the same corners in any order."""
     if vertex_count < 2**21:
-        numbers: Ints = _packed_corners(faces)
-        return numbers
+        packed: Ints = _packed_corners(faces)
+        return packed
     return np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 @compiled(nogil=True)
 def _packed_corners(faces: Ints) -> Ints:
+    """Sorted vertex indices of each face, packed into one integer with 21 bits each."""
     packed = np.empty(len(faces), np.int64)
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -70,22 +79,38 @@ def _packed_corners(faces: Ints) -> Ints:
     return packed
 
 
-def spread(corners: Floats, per_face: int, more: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
-    """Random points (P, 3) on the triangles (F, 3, 3) and their triangles (P,), in order: `per_face` on each, and
-    about `more` besides, by area, so that large triangles get many.
+def sample_triangles(corners: Floats, per_face: int, by_area: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Draw random points on triangles: a fixed number on each, and additional points in proportion to area.
+
+    Args:
+        corners: Triangles (F, 3, 3).
+        per_face: Points on each triangle, whatever its area.
+        by_area: Approximate number of additional points, distributed by area.
+        rng: Source of the barycentric coordinates, which follow a Dirichlet distribution (1.5, 1.5, 1.5).
+
+    Returns:
+        Points (P, 3) and the triangle (P,) of each, in ascending order.
     """
-    area = area_of(corners)
-    count = per_face + np.round(more * area / area.sum()).astype(np.int64)
+    area = triangle_areas(corners)
+    count = per_face + np.round(by_area * area / area.sum()).astype(np.int64)
     owner = np.repeat(np.arange(len(corners)), count)
     weight = rng.dirichlet((1.5, 1.5, 1.5), len(owner))
     return np.einsum("pc,pcx->px", weight, corners[owner]), owner
 
 
 @compiled(nogil=True, error_model="numpy", forceinline=True)
-def point_triangle(px: float, py: float, pz: float, corners: Floats, f: int) -> tuple[float, int, float, float, float]:
-    """Squared distance from p to triangle f of corners (F, 3, 3), where its closest point lies, and that point.
+def closest_point_on_triangle(
+    px: float, py: float, pz: float, corners: Floats, f: int
+) -> tuple[float, int, float, float, float]:
+    """Closest point to p on triangle f of corners (F, 3, 3).
 
-    Where: 0-2 at that corner, 3-5 on the edge from corner (where - 3) to the next, 6 inside.
+    Projects p onto the plane of the triangle, p' = a + alpha u + beta v with edges u = b - a and v = c - a. If alpha >
+    0, beta > 0 and alpha + beta < 1, the closest point is p'. Otherwise, and for degenerate triangles, it is the
+    closest of the closest points on the three edges.
+
+    Returns:
+        The squared distance; the feature that the closest point lies on (0..2: corner, 3..5: edge from corner
+        `feature - 3` to the next corner, 6: interior); and the coordinates of the closest point.
     """
     ax, ay, az = corners[f, 0, 0], corners[f, 0, 1], corners[f, 0, 2]
     ux, uy, uz = corners[f, 1, 0] - ax, corners[f, 1, 1] - ay, corners[f, 1, 2] - az
@@ -99,7 +124,7 @@ def point_triangle(px: float, py: float, pz: float, corners: Floats, f: int) -> 
         if a > 0 and b > 0 and a + b < 1:
             x, y, z = ax + a * ux + b * vx, ay + a * uy + b * vy, az + a * uz + b * vz
             return (px - x) ** 2 + (py - y) ** 2 + (pz - z) ** 2, 6, x, y, z
-    best, where = np.inf, 0
+    best, feature = np.inf, 0
     x = y = z = 0.0
     for s in range(3):
         e = (s + 1) % 3
@@ -109,13 +134,13 @@ def point_triangle(px: float, py: float, pz: float, corners: Floats, f: int) -> 
         h = 0.0
         if length > 0:
             h = ((px - sx) * dx + (py - sy) * dy + (pz - sz) * dz) / length
-        region = s + 3
+        candidate = s + 3
         if h <= 0:
-            h, region = 0.0, s
+            h, candidate = 0.0, s
         elif h >= 1:
-            h, region = 1.0, e
+            h, candidate = 1.0, e
         cx, cy, cz = sx + h * dx, sy + h * dy, sz + h * dz
         squared = (px - cx) ** 2 + (py - cy) ** 2 + (pz - cz) ** 2
         if squared < best:
-            best, where, x, y, z = squared, region, cx, cy, cz
-    return best, where, x, y, z
+            best, feature, x, y, z = squared, candidate, cx, cy, cz
+    return best, feature, x, y, z

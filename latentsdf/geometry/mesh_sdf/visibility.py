@@ -1,7 +1,13 @@
-"""Faces turned by what is seen of them from outside, for meshes whose own orientation cannot be trusted.
+"""Orientation of the faces of a damaged mesh by visibility from outside.
 
-The side of a face from which more rays escape is outside. A patch is a set of faces joined across edges of exactly two
-faces; where its back is seen at least half as much as its front it is a sheet and has no inside.
+Rays start on both sides of each face; let e_front and e_back be the shares that escape without hitting the mesh. The
+side with the larger share is outside, so a face with e_back > e_front is reversed. Faces are connected into patches
+across edges that exactly two faces share, which makes their relative orientation known:
+
+    patch orientation   s = sign(sum over faces of area * parity * (e_front - e_back)),  parity = +1 or -1
+    sheet               sum of area * min(e_front, e_back) > sum of area * max(e_front, e_back) / 2
+
+A sheet is visible about equally from both sides and bounds no volume.
 """
 
 from dataclasses import dataclass
@@ -12,62 +18,71 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from latentsdf.geometry.mesh_sdf.triangles import area_of, corner_sets, normals_of, spread
+from latentsdf.geometry.mesh_sdf.triangles import corner_set_ids, sample_triangles, triangle_areas, triangle_normals
 
-_RAYS = 32
+_RAYS = 32  # from each side of each point
 _POINTS_PER_FACE = 3
-_FEWEST_POINTS = 4096
-_MOST_POINTS = 62_500
-_POINTS_AT_ONCE = 15_625
-RAY_START = 1e-4
-"""How far from a face its sides are looked at, of the bounding-box diagonal: float32 rays must leave their face."""
-_SHEET = 0.5
-_AGREED = 0.9
+_MIN_POINTS = 4096
+_MAX_POINTS = 62_500
+_POINTS_PER_BATCH = 15_625
+RAY_OFFSET = 1e-4
+"""Distance of ray origins from their face, in bounding-box diagonals; float32 rays must not hit their own face."""
+_SHEET_RATIO = 0.5
+_UNANIMITY = 0.9  # |sum of votes| over sum of |votes|, above which a patch decides for all its faces
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Orientation:
-    """What to do with each face (F,)."""
+class FaceOrientation:
+    """Orientation of each face (F,) of a mesh."""
 
-    turn: NDArray[np.int8]
-    """1 keep, -1 reverse, 0 leave out of the winding sum: copies of a face, faces without area, and inner walls."""
-    sheet: NDArray[np.bool_]
-    """Belongs to a patch seen about equally from both sides."""
+    sign: NDArray[np.int8]
+    """+1 keep; -1 reverse; 0 exclude from the winding number (duplicate, degenerate, or an inner wall)."""
+    is_sheet: NDArray[np.bool_]
+    """True for faces of a patch that is about equally visible from both sides."""
 
 
-def orient_by_visibility(vertices: Floats, faces: Ints, seed: int = 0) -> Orientation:
-    """Orientation of welded faces (F, 3) by rays that escape from their two sides.
+def orient_by_visibility(vertices: Floats, faces: Ints, seed: int = 0) -> FaceOrientation:
+    """Orient faces so that the side from which more rays escape is in front.
 
-    Doubled faces count once. A patch whose faces nearly all agree decides for each of them: in a narrow cavity more
-    rays may leave through holes in the wall than past it. Elsewhere a face no ray escapes from follows its patch. A
-    patch of such faces only is an inner wall.
+    Duplicate faces count once. If the votes of a patch nearly all agree, the patch decides for each of its faces,
+    because in a narrow cavity more rays may escape through holes in the wall than through its opening. Otherwise each
+    face decides for itself, and a face that no ray escapes from follows its patch. Patches that consist of such faces
+    only are inner walls.
+
+    Args:
+        vertices: Welded vertices (V, 3).
+        faces: Faces (F, 3).
+        seed: Seed of the ray origins and directions.
+
+    Returns:
+        Orientation of the faces (F,).
     """
-    _, first, copy = np.unique(corner_sets(faces, len(vertices)), return_index=True, return_inverse=True)
-    area = area_of(vertices[faces])
+    _, first, copy = np.unique(corner_set_ids(faces, len(vertices)), return_index=True, return_inverse=True)
+    area = triangle_areas(vertices[faces])
     kept = np.sort(first)[area[np.sort(first)] > 0]
-    turn, sheet = np.zeros(len(faces), dtype=np.int8), np.zeros(len(faces), dtype=np.bool_)
+    sign, is_sheet = np.zeros(len(faces), dtype=np.int8), np.zeros(len(faces), dtype=np.bool_)
     if not len(kept):
-        return Orientation(turn, sheet)
+        return FaceOrientation(sign, is_sheet)
     weight = area[kept]
-    front, back = _escapes(vertices, faces[kept], seed)
+    front, back = _escape_shares(vertices, faces[kept], seed)
     patch, parity = _patches(faces[kept])
-    relative = (front - back) * (1 - 2 * parity)
-    total = np.bincount(patch, weights=relative * weight)
-    more = np.bincount(patch, weights=np.maximum(front, back) * weight)
-    less = np.bincount(patch, weights=np.minimum(front, back) * weight)
-    inherited = np.where(parity == 1, -total[patch], total[patch])
-    agreed = np.abs(total) >= _AGREED * np.bincount(patch, weights=np.abs(relative) * weight)
-    own = (front != back) & ~agreed[patch]
-    turn[kept] = np.where(np.where(own, front - back, inherited) < 0, -1, 1) * (more > 0)[patch]
-    sheet[kept] = (less > _SHEET * more)[patch]
-    return Orientation(turn, sheet[first][copy.reshape(-1)])
+    vote = (front - back) * (1 - 2 * parity)
+    total = np.bincount(patch, weights=vote * weight)
+    larger = np.bincount(patch, weights=np.maximum(front, back) * weight)
+    smaller = np.bincount(patch, weights=np.minimum(front, back) * weight)
+    of_patch = np.where(parity == 1, -total[patch], total[patch])
+    unanimous = np.abs(total) >= _UNANIMITY * np.bincount(patch, weights=np.abs(vote) * weight)
+    decides_itself = (front != back) & ~unanimous[patch]
+    sign[kept] = np.where(np.where(decides_itself, front - back, of_patch) < 0, -1, 1) * (larger > 0)[patch]
+    is_sheet[kept] = (smaller > _SHEET_RATIO * larger)[patch]
+    return FaceOrientation(sign, is_sheet[first][copy.reshape(-1)])
 
 
-def _escapes(vertices: Floats, faces: Ints, seed: int) -> tuple[Floats, Floats]:
-    """Share of rays that leave the front and the back of each face without hitting the mesh."""
+def _escape_shares(vertices: Floats, faces: Ints, seed: int) -> tuple[Floats, Floats]:
+    """Shares (F,) of the rays from the front and from the back of each face that do not hit the mesh."""
     from embreex.mesh_construction import TriangleMesh
     from embreex.rtcore_scene import EmbreeScene
 
@@ -76,30 +91,31 @@ def _escapes(vertices: Floats, faces: Ints, seed: int) -> tuple[Floats, Floats]:
     scene = EmbreeScene()
     TriangleMesh(scene, corners.astype(np.float32))
     rng = np.random.default_rng(seed)
-    per_face = int(np.clip(_MOST_POINTS // len(faces), 1, _POINTS_PER_FACE))
-    points, owner = spread(corners, per_face, _FEWEST_POINTS, rng)
-    normal = normals_of(corners)[owner]
+    per_face = int(np.clip(_MAX_POINTS // len(faces), 1, _POINTS_PER_FACE))
+    points, owner = sample_triangles(corners, per_face, _MIN_POINTS, rng)
+    normal = triangle_normals(corners)[owner]
     escaped = np.zeros((2, len(points)))
-    for side, facing in enumerate((normal, -normal)):
-        for at in range(0, len(points), _POINTS_AT_ONCE):
-            part = facing[at : at + _POINTS_AT_ONCE]
-            ray = rng.normal(size=(len(part), _RAYS, 3))
+    for side, side_normals in enumerate((normal, -normal)):
+        for first in range(0, len(points), _POINTS_PER_BATCH):
+            normals = side_normals[first : first + _POINTS_PER_BATCH]
+            ray = rng.normal(size=(len(normals), _RAYS, 3))
             ray /= np.linalg.norm(ray, axis=2, keepdims=True)
-            ray *= np.where(np.einsum("prx,px->pr", ray, part) < 0, -1, 1)[:, :, None]
-            ray += 0.05 * part[:, None]  # grazing rays hit the neighbours
-            begin = np.repeat(points[at : at + _POINTS_AT_ONCE] + RAY_START * part, _RAYS, axis=0)
-            hit = scene.run(begin.astype(np.float32), ray.reshape(-1, 3).astype(np.float32), query="OCCLUDED")
-            escaped[side, at : at + _POINTS_AT_ONCE] = (hit == -1).reshape(-1, _RAYS).mean(1)
+            ray *= np.where(np.einsum("prx,px->pr", ray, normals) < 0, -1, 1)[:, :, None]
+            ray += 0.05 * normals[:, None]  # grazing rays would hit neighboring faces
+            origin = np.repeat(points[first : first + _POINTS_PER_BATCH] + RAY_OFFSET * normals, _RAYS, axis=0)
+            hit = scene.run(origin.astype(np.float32), ray.reshape(-1, 3).astype(np.float32), query="OCCLUDED")
+            escaped[side, first : first + _POINTS_PER_BATCH] = (hit == -1).reshape(-1, _RAYS).mean(1)
     count = np.bincount(owner, minlength=len(faces))
     front, back = (np.bincount(owner, weights=share, minlength=len(faces)) / count for share in escaped)
     return front, back
 
 
 def _patches(faces: Ints) -> tuple[NDArray[np.integer[Any]], Ints]:
-    """Label of the patch joined across edges of exactly two faces, and each face's parity within it.
+    """Patch label (F,) of each face, and its parity (F,): 1 if it is reversed relative to its patch, else 0.
 
-    The doubled graph has a node per face and orientation; faces that agree link like to like. A patch that cannot be
-    oriented (a Moebius strip) joins its two copies and gets parity 0 throughout.
+    Computes connected components of a graph with two nodes per face, one per orientation; an edge shared by exactly two
+    faces connects the orientations that are consistent across it. The two copies of a patch that is not orientable (a
+    Moebius strip) are connected, and all its faces get parity 0.
     """
     start, end = faces, np.roll(faces, -1, axis=1)
     key = (np.minimum(start, end) * (faces.max() + 1) + np.maximum(start, end)).ravel()

@@ -16,10 +16,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsdf.models.feature_grid import cells, corner_rows, corner_weights, gather
+from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
+from latentsdf.utils.lattice import containing_cells
 
 _FORMAT = 1
 
@@ -99,9 +100,9 @@ class Correction:
         self._table[torch.from_numpy(index).to(device), 0] = torch.from_numpy(values.astype(np.float32)).to(device)
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
-        lower = cells(points, self._resolution)
-        weights = corner_weights(points, lower, self._resolution)
-        return gather(self._table, corner_rows(lower, self._resolution), weights).squeeze(1)
+        lower = containing_cells(points, self._resolution)
+        weights = trilinear_weights(points, lower, self._resolution)
+        return interpolate_rows(self._table, corner_rows(lower, self._resolution), weights).squeeze(1)
 
 
 class Refined:
@@ -116,7 +117,7 @@ class Refined:
                 "the delta was refined for another space or another code, so it does not fit; "
                 "use the space and the code it was written with, or refine again"
             )
-        self._grid = grid = model.shared_grid()
+        self._grid = grid = model.require_grid()
         device = code.device
         self._slot = slots(torch.from_numpy(delta.rows).to(device), len(grid.table))
         nothing = torch.zeros(1, grid.channels, device=device)
@@ -125,10 +126,12 @@ class Refined:
 
     def lookup(self, canonical: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Features of grid and delta together at canonical points."""
-        lower = cells(canonical, self._grid.resolution)
+        lower = containing_cells(canonical, self._grid.resolution)
         rows = corner_rows(lower, self._grid.resolution)
-        weights = corner_weights(canonical, lower, self._grid.resolution)
-        return gather(self._grid.table, rows, weights) + gather(self._features, self._slot[rows], weights)
+        weights = trilinear_weights(canonical, lower, self._grid.resolution)
+        return interpolate_rows(self._grid.table, rows, weights) + interpolate_rows(
+            self._features, self._slot[rows], weights
+        )
 
 
 def slots(rows: Tensor, count: int) -> Tensor:

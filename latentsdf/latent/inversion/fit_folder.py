@@ -49,7 +49,7 @@ class Inversion:
     delta: Delta | None = None
     """Detail added by `ShapeSpace.refine`; None for a fit that was not refined."""
     layers: Float[NDArray[np.float32], "N L"] | None = None
-    """One code for each conditioned layer (N, L) (`LatentSDF.conditioned`), decoded instead of `code`; or None."""
+    """One code per layer of `LatentSDF.conditioned_layers`, (N, L), decoded instead of `code`; or None."""
     space: str = ""
     """Fingerprint of the space to which the code belongs; empty when unknown."""
 

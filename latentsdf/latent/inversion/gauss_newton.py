@@ -169,8 +169,8 @@ class Solver:
             residual = _residual(distance, samples)
             pulls = (residual != 0) & (residual.abs() < _FARTHEST)
             weight = weight * pulls / (residual.square() + _ROUND**2).sqrt()
-            by_motion = _by_motion(points - motions[:, None, 2:], branch.by_point, distance * scale)
-            by_coordinate = (branch.by_code @ self.prior.basis).flatten(2)
+            by_motion = _by_motion(points - motions[:, None, 2:], branch.point_gradient, distance * scale)
+            by_coordinate = (branch.code_gradient @ self.prior.basis).flatten(2)
             rows = torch.cat((by_coordinate, by_motion * self.spread), dim=2) / scale[..., None]
             weighted = rows * weight[..., None]
             curvature += weighted.mT @ rows

@@ -104,7 +104,7 @@ def _invert_together(
     codes = decoded = solver.codes(fits.coordinates)
     if steps_by_layer:
         placed = torch.zeros_like(solver.spread)  # what is known of the placement stays
-        apart = replace(solver, spread=placed, layers=len(solver.model.conditioned()))
+        apart = replace(solver, spread=placed, layers=len(solver.model.conditioned_layers()))
         fits = apart.start(codes, fits.motions, many)
         for number in range(_rounds_by_layer(observations, config)):
             if number > 0:

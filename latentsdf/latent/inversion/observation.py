@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from latentsdf.config.inversion import Frame
 from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity
@@ -114,7 +114,7 @@ def _from_mesh(model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generat
     noise = rng.normal(size=surface.shape) * np.repeat(_NEAR_STDS, count)[:, None]
     uniform = rng.uniform(-1, 1, (count, 3))
     points = np.concatenate((np.clip(surface + noise, -1, 1), uniform))
-    distance = stored_solid(model_mesh, SamplingConfig())(points)
+    distance = solid_from_config(model_mesh, SamplingConfig())(points)
     return Bounds(points, distance, distance)
 
 

@@ -20,15 +20,16 @@ from torch import Tensor
 
 from latentsdf.config.inversion import RefineConfig
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_sdf.sampling import band_width, lattice_points
+from latentsdf.geometry.lattice import band_width, lattice_points
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, slots
-from latentsdf.models.feature_grid import cells, corner_rows, corner_weights, gather
+from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses import data_term
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.utils.console import track
+from latentsdf.utils.lattice import containing_cells
 from latentsdf.utils.malloc import keep_freed_memory
 
 _CLAMP = 0.1  # where DeepSDF clamps; presets may be trained so
@@ -60,8 +61,8 @@ def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: Refine
     cleaned, _ = meshes.clean(mesh)
     model_mesh = trimesh.Trimesh(similarity.to_model(cleaned.vertices), cleaned.faces, process=False)
     solid = Solid(model_mesh, band_width(config.resolution, config.sheet_thickness))
-    lattice = solid.sparse(config.lattice).distance.reshape((config.lattice + 1,) * 3)
-    band = solid.band(config.resolution, config.band_voxels)
+    lattice = solid.full_lattice(config.lattice).distance.reshape((config.lattice + 1,) * 3)
+    band = solid.narrow_band(config.resolution, config.band_voxels)
     points = lattice_points(band.index, config.resolution)
     return Detail(points, band.distance, lattice)
 
@@ -126,7 +127,7 @@ def _optimize(
     model: LatentSDF, code: Tensor, detail: Detail, lacking: Correction, config: RefineConfig, began: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows (U,) that the samples read and what is added to them (U, C), by lazy Adam on the mean absolute error."""
-    grid = model.shared_grid()
+    grid = model.require_grid()
     resolution = grid.resolution
     device = code.device
     with torch.no_grad():
@@ -150,8 +151,8 @@ def _optimize(
             adam.lr = _LEARNING_RATE * (_LR_FINAL + (1 - _LR_FINAL) * 0.5 * (1 + np.cos(np.pi * share)))
             pick = torch.randint(len(canonical), (config.points,), generator=draw).to(device)
             points = canonical[pick]
-            lower = cells(points, resolution)
-            weights = corner_weights(points, lower, resolution)
+            lower = containing_cells(points, resolution)
+            weights = trilinear_weights(points, lower, resolution)
             read = slot[corner_rows(lower, resolution)]
             table.grad = None
             lookup = _gather(table, read, weights)
@@ -170,12 +171,12 @@ def _optimize(
 def _rows_read(canonical: Tensor, resolution: int) -> Tensor:
     read = torch.zeros((resolution + 1) ** 3, dtype=torch.bool, device=canonical.device)
     for chunk in canonical.split(_CHUNK):
-        read[corner_rows(cells(chunk, resolution), resolution)] = True
+        read[corner_rows(containing_cells(chunk, resolution), resolution)] = True
     return torch.nonzero(read).squeeze(1)
 
 
 def _gather(table: Tensor, read: Tensor, weights: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda _: gather(table, read, weights)
+    return lambda _: interpolate_rows(table, read, weights)
 
 
 def _share(step: int, config: RefineConfig, elapsed: float) -> float:

@@ -10,7 +10,7 @@
 | `schedule` | how a weight changes over a run |
 """
 
-from latentsdf.config.schedules import Schedule, schedule_value
+from latentsdf.config.schedules import schedule_value
 from latentsdf.models.derivatives import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
 from latentsdf.training.losses.codes import code_prior_term, lipschitz_term
 from latentsdf.training.losses.data import data_term, norm_term
@@ -37,7 +37,6 @@ from latentsdf.training.losses.second_order import directional_divergence_term, 
 
 __all__ = [
     "Jet",
-    "Schedule",
     "ambrosio_tortorelli_term",
     "code_prior_term",
     "data_term",

@@ -1,33 +1,28 @@
-"""Samples of analytic shapes carry their analytic distance; same seed, same samples."""
+"""Signed distance samples of analytic shapes, and their dependence on the seed."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 import trimesh
+from mesh_helpers import box_distance
 
 from latentsdf.config.sampling import SamplingConfig
+from latentsdf.geometry.lattice import lattice_points
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.mesh_sdf.sampling import lattice_points, sample
-from latentsdf.utils.errors import ConfigError
+from latentsdf.geometry.mesh_sdf.sampling import sample, samples_without_lattices, solid_from_config
+from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.utils.errors import ConfigError, MeshError
 
 CONFIG = SamplingConfig(
     resolution=64, band_voxels=3.0, sparse_resolution=16, near=2000, near_std=0.025, uniform=1000, surface=1500
 )
 
 
-def box(half):
-    return trimesh.creation.box(2 * np.asarray(half))
-
-
-def box_distance(points, half):
-    q = np.abs(points) - half
-    return np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(1), 0)
-
-
-def test_every_sample_of_a_box():
+def test_samples_of_a_box_match_the_closed_form():
+    """Lattice values, random points, surface points and normals of a box agree with its analytic distance."""
     half = np.array([0.52, 0.31, 0.66])
-    samples = sample(box(half), CONFIG, seed=3)
+    samples = sample(trimesh.creation.box(2 * half), CONFIG, seed=3)
     dense = lattice_points(np.arange(65**3), 64)
     band = np.flatnonzero(np.abs(box_distance(dense, half)) <= 3 * 2 / 64)
     np.testing.assert_array_equal(samples.band_index, band)
@@ -44,7 +39,8 @@ def test_every_sample_of_a_box():
 
 
 @pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
-def test_lattice_shortcuts_keep_the_sign_of_the_rule(sign):
+def test_samples_have_the_sign_of_the_rule(sign):
+    """Signs derived from lattices and components equal the sign rule evaluated at every point."""
     mesh = trimesh.util.concatenate([trimesh.creation.torus(0.6, 0.02), trimesh.creation.icosphere(3, radius=0.3)])
     samples = sample(mesh, dataclasses.replace(CONFIG, sign=sign), seed=0)
     distance = MeshDistance(mesh, sign)
@@ -54,7 +50,8 @@ def test_lattice_shortcuts_keep_the_sign_of_the_rule(sign):
     np.testing.assert_allclose(samples.band_distance, lattice, atol=1e-6)
 
 
-def test_normals_point_out_of_flipped_faces():
+def test_surface_normals_of_flipped_faces_point_outward():
+    """Normals of surface samples point outward although a third of the faces is reversed."""
     mesh = trimesh.creation.icosphere(3, radius=0.6)
     faces = np.array(mesh.faces)
     faces[::3] = faces[::3, ::-1]
@@ -65,7 +62,8 @@ def test_normals_point_out_of_flipped_faces():
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
 
 
-def test_seed_decides():
+def test_samples_are_determined_by_the_seed():
+    """Equal seeds give equal samples, and different seeds different random points."""
     mesh = trimesh.creation.icosphere(2, radius=0.5)
     a, b, c = (sample(mesh, CONFIG, seed=s) for s in (1, 1, 2))
     for field in ("band_index", "band_distance", "sparse_distance", "near", "uniform", "surface"):
@@ -73,18 +71,42 @@ def test_seed_decides():
     assert (a.near != c.near).any() and (a.uniform != c.uniform).any() and (a.surface != c.surface).any()
 
 
-def test_lattice_points():
-    points = lattice_points(np.array([0, 1, 5, 25, 124]), 4)
-    np.testing.assert_array_equal(points, [[-1, -1, -1], [-1, -1, -0.5], [-1, -0.5, -1], [-0.5, -1, -1], [1, 1, 1]])
-    assert points.dtype == np.float32
+def test_samples_without_lattices_keep_points_and_settings():
+    """Scattered points are stored as given, and everything else is empty."""
+    near, surface = np.ones((5, 4), np.float32), np.zeros((2, 3), np.float32)
+    samples = samples_without_lattices(CONFIG, "imported", near=near, surface=surface)
+    assert samples.near is near and samples.surface is surface
+    assert samples.band_index.size == samples.band_distance.size == samples.sparse_distance.size == 0
+    assert samples.uniform.shape == (0, 4) and samples.sign == SignReport("imported", 0.0)
+    assert (samples.resolution, samples.band_voxels, samples.sparse_resolution) == (64, 3.0, 16)
+    assert samples_without_lattices(CONFIG, "none").surface.shape == (0, 6)
 
 
-def test_resolutions_must_nest():
+def test_solid_from_config_uses_sheet_thickness_and_sign_method():
+    """The sheet thickness is given in cells of the dense lattice."""
+    square = trimesh.Trimesh(
+        [[0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0]], [[0, 1, 2], [0, 2, 3]], process=False
+    )
+    solid = solid_from_config(square, dataclasses.replace(CONFIG, sheet_thickness=2.0))
+    assert solid.radius == 2.0 * 2 / 64 / 2
+    assert solid(np.array([[0.25, 0.25, 0.0]]))[0] == pytest.approx(-solid.radius)
+    assert solid_from_config(square, dataclasses.replace(CONFIG, sign="winding")).report.method == "winding"
+
+
+def test_resolutions_that_do_not_nest_are_refused():
+    """The sparse lattice must be a subset of the dense one."""
     with pytest.raises(ConfigError, match="sparse_resolution must divide resolution, got 24 and 64"):
-        sample(box([0.5] * 3), dataclasses.replace(CONFIG, sparse_resolution=24), seed=0)
+        sample(trimesh.creation.box((1, 1, 1)), dataclasses.replace(CONFIG, sparse_resolution=24), seed=0)
 
 
-def test_real_chair(real_data):
+def test_mesh_without_faces_is_refused():
+    """The error says that there is no surface."""
+    with pytest.raises(MeshError, match="no faces"):
+        sample(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), int)), CONFIG)
+
+
+def test_samples_of_a_real_chair(real_data):
+    """A third-party mesh gets a plausible sign with high confidence."""
     from latentsdf.geometry.mesh import clean, load, normalize
 
     mesh, _ = normalize(clean(load(real_data / "meshes/furniture/chair/kenney_chair.ply"))[0], "sphere")

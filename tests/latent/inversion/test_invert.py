@@ -15,7 +15,7 @@ from latentsdf.config.model import Branch, BranchConfig, Conditioning, Recipe
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import normalize
-from latentsdf.geometry.mesh_sdf.sampling import stored_solid
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.gauss_newton import MOTIONS, Samples, Solver
@@ -69,8 +69,8 @@ def _check_derivatives(model: LatentSDF) -> None:
         distance = model.branch(branch, where, alone)  # type: ignore[arg-type]
         by_code, by_point = torch.autograd.grad(distance.sum(), (alone, where))
         torch.testing.assert_close(linearized.distance, distance.detach().view(2, 700), atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(linearized.by_code, by_code.view(2, 700, -1), atol=1e-4, rtol=1e-3)
-        torch.testing.assert_close(linearized.by_point, by_point.view(2, 700, 3), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(linearized.code_gradient, by_code.view(2, 700, -1), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(linearized.point_gradient, by_point.view(2, 700, 3), atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("conditioning", "recipe"), KINDS)
@@ -79,7 +79,7 @@ def test_codes_by_layer_reach_their_layers_and_have_their_derivatives(
     conditioning: Conditioning, recipe: Recipe, warp: int
 ) -> None:
     model = _model(conditioning, warp, recipe).double()
-    layers = model.conditioned()
+    layers = model.conditioned_layers()
     points = torch.rand(2, 20, 3, dtype=torch.float64) * 2 - 1
     codes = 0.3 * torch.randn(2, len(layers), SMALL_MODEL.code_dim, dtype=torch.float64)
     same = codes[:, :1].expand_as(codes)
@@ -101,15 +101,17 @@ def test_codes_by_layer_reach_their_layers_and_have_their_derivatives(
             offset = torch.zeros_like(codes)
             offset[:, i, k] = step
             up, down = (model.branch(branch, points, codes + sign * offset) for sign in (1, -1))
-            torch.testing.assert_close(linearized.by_code[:, :, i, k], (up - down) / (2 * step), atol=1e-6, rtol=1e-4)
+            torch.testing.assert_close(
+                linearized.code_gradient[:, :, i, k], (up - down) / (2 * step), atol=1e-6, rtol=1e-4
+            )
 
 
 def test_derivatives_from_products_in_bfloat16_keep_two_digits() -> None:
     model = _model("hyper", 16)
     points, codes = torch.rand(2, 700, 3) * 2 - 1, torch.randn(2, SMALL_MODEL.code_dim) * 0.3
     (exact,), (quick,) = (linearize(model, ("general",), points, codes, kind) for kind in (None, torch.bfloat16))
-    assert torch.equal(exact.distance, quick.distance) and torch.equal(exact.by_point, quick.by_point)
-    assert 0 < (quick.by_code - exact.by_code).norm() < 0.01 * exact.by_code.norm()
+    assert torch.equal(exact.distance, quick.distance) and torch.equal(exact.point_gradient, quick.point_gradient)
+    assert 0 < (quick.code_gradient - exact.code_gradient).norm() < 0.01 * exact.code_gradient.norm()
 
 
 def test_the_prior_of_codes_by_layer_weighs_their_mean_and_their_distances_from_it() -> None:
@@ -129,7 +131,7 @@ def test_the_slope_is_the_derivative_of_the_cost_in_codes_and_placement(by_layer
     model = _model("hyper").double()
     torch.manual_seed(1)
     prior = CodePrior.fit(torch.randn(30, SMALL_MODEL.code_dim, dtype=torch.float64))
-    layers = len(model.conditioned()) if by_layer else 1
+    layers = len(model.conditioned_layers()) if by_layer else 1
     spread = torch.tensor([0.2, 0.3, 0.1, 0.1, 0.1], dtype=torch.float64)
     solver = Solver(model, prior, 0.01, spread, layers=layers)
     points = torch.rand(1, 400, 3, dtype=torch.float64) * 1.6 - 0.8
@@ -218,7 +220,7 @@ def test_points_that_stand_out_do_so_outward(mesh: trimesh.Trimesh, share: float
     points = np.asarray(trimesh.sample.sample_surface(mesh, 2000, seed=0)[0])
     known = UnorientedPointCloud(points, np.random.default_rng(0)).bounds()
     exact = (known.low == known.high) & (known.low != 0)
-    distance = stored_solid(mesh, SamplingConfig())(known.points[exact])
+    distance = solid_from_config(mesh, SamplingConfig())(known.points[exact])
     assert exact.sum() > share * 2 * len(points) * 0.8
     assert (np.sign(distance) == np.sign(known.low[exact])).mean() > 0.97
 
@@ -239,7 +241,7 @@ def test_codes_by_layer_come_nearer_to_an_unseen_shape(space: ShapeSpace) -> Non
     seen, unseen = observe(mesh, seed=0), observe(mesh, seed=1)
     one, apart = (space.invert(seen, replace(FAST, by_layer=by_layer)) for by_layer in (False, True))
     assert one.layers is None and apart.layers is not None
-    assert apart.layers.shape == (len(space.model.conditioned()), len(apart.code))
+    assert apart.layers.shape == (len(space.model.conditioned_layers()), len(apart.code))
     assert np.linalg.norm(one.code - apart.code) < 0.3 * np.linalg.norm(one.code)
     points, near = torch.from_numpy(unseen.points), unseen.near
 

@@ -1,0 +1,84 @@
+"""Ranges and cross-field rules of the training configuration."""
+
+import math
+from dataclasses import asdict, fields, replace
+
+import pytest
+
+from latentsdf.config import loader
+from latentsdf.config.model import BranchConfig
+from latentsdf.config.training import Config, LossConfig, TrainConfig
+from latentsdf.utils.errors import ConfigError
+
+WEIGHTS = [f"loss.{field.name}" for field in fields(LossConfig) if isinstance(field.default, tuple)]
+RATES = [f"train.{field.name}" for field in fields(TrainConfig) if field.name.startswith("lr_")]
+
+
+def _with(name: str, value: object) -> Config:
+    return loader.from_dict(Config, loader.merge(asdict(Config()), {name: value}), "a.yaml")
+
+
+@pytest.mark.parametrize("name", [*WEIGHTS, *RATES, "train.code_std", "train.minutes", "train.free_share"])
+def test_negative_and_nonfinite_numbers_are_refused(name: str) -> None:
+    """Weights, rates, deviations and budgets are finite and not negative."""
+    low = "above 0" if name == "loss.heat_lambda" else "at least 0"
+    for value, expected in ((-0.1, low), (math.nan, "a finite number"), (math.inf, "a finite number")):
+        with pytest.raises(ConfigError, match=rf"^a\.yaml: {name} must be {expected}, got {value}$"):
+            _with(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("train.steps", 0, "train.steps must be at least 1, got 0"),
+        ("train.seed", -1, "train.seed must be at least 0, got -1"),
+        ("train.lr_final", 1.5, "train.lr_final must be at most 1, got 1.5"),
+        ("train.beta2", 1.0, "train.beta2 must be below 1"),
+        ("train.memory_gb", 0.0, "train.memory_gb must be above 0, got 0.0"),
+        ("train.points_per_shape", 1, "train.points_per_shape must be at least 2, got 1"),
+        ("loss.heat_lambda", 0.0, "loss.heat_lambda must be above 0, got 0.0"),
+        ("loss.regularizer_points", 0, "loss.regularizer_points must be at least 1, got 0"),
+        ("model.band_voxels", 0.0, "model.band_voxels must be above 0, got 0.0"),
+        ("model.general.width", 0, "model.general.width must be at least 1, got 0"),
+        ("model.overfit.depth", 0, "model.overfit.depth must be at least 1, got 0"),
+        ("model.overfit.skip", 4, "model.overfit.skip must be a hidden layer, 0 to 3, got 4"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(name: str, value: float, message: str) -> None:
+    """The message has the dotted name, the bound and the value."""
+    with pytest.raises(ConfigError, match=message):
+        _with(name, value)
+
+
+def test_bounds_of_closed_ranges_are_accepted() -> None:
+    """0 and 1 belong to the ranges of weights, rates and shares."""
+    for name, value in (
+        ("loss.general", 0.0),
+        ("train.lr_grid", 0.0),
+        ("train.lr_final", 1.0),
+        ("train.lr_final", 0.0),
+    ):
+        _with(name, value)
+
+
+def test_weights_accept_schedules() -> None:
+    """Every loss weight may be a number or a schedule over the run."""
+    for name in WEIGHTS:
+        field = name.removeprefix("loss.")
+        assert getattr(LossConfig(**{field: [1, 0.5, 2, 3]}), field) == (1.0, 0.5, 2.0, 3.0)
+        assert getattr(LossConfig(**{field: 2}), field) == (2.0,)
+    with pytest.raises(ConfigError, match=r"loss\.code: a schedule is \(value, time, .* rising in \[0, 1\]"):
+        _with("loss.code", [1, 0.5, 2, 0.4, 2, 3])
+
+
+def test_points_on_surfaces_train_the_general_branch_with_an_eikonal_term() -> None:
+    """Training from points refuses an overfit branch and a missing eikonal term."""
+    points = replace(TrainConfig(), samples="points")
+    model = replace(Config().model, overfit=BranchConfig(width=0))
+    Config(model=model, loss=LossConfig(eikonal=(0.0, 0.1)), train=points)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"set model\.overfit\.width to 0"):
+        Config(loss=LossConfig(eikonal=0.1), train=points)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"zero everywhere .* loss\.eikonal above 0"):
+        Config(model=model, train=points)
+    with pytest.raises(ConfigError, match=r"loss\.normals compares .* train\.samples: points"):
+        Config(loss=LossConfig(normals=1.0))  # type: ignore[arg-type]

@@ -1,0 +1,60 @@
+"""Sparse lattices against dense arrays."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation
+
+from latentsdf.extraction.sparse_lattice import SparseLattice, allocate, lookup
+
+
+def _dense_mask(lattice: SparseLattice, mask: np.ndarray) -> np.ndarray:
+    """A mask as a dense array over storage indices 0 .. R + 2."""
+    dense = np.zeros((lattice.resolution + 3,) * 3, dtype=bool)
+    dense[tuple((lattice.vertex_indices(mask) + 1).T)] = True
+    return dense
+
+
+@pytest.mark.parametrize("resolution", [16, 21])
+def test_vertices_of_a_full_lattice_are_complete(resolution: int) -> None:
+    """A full lattice has (R + 3)^3 vertices, each index once, and its padding is the outermost layer."""
+    lattice = allocate(resolution)
+    index = lattice.vertex_indices(lattice.vertex_mask())
+    assert len(np.unique(index, axis=0)) == len(index) == (resolution + 3) ** 3
+    assert index.min() == -1 and index.max() == resolution + 1
+    padding = lattice.vertex_indices(lattice.padding_mask())
+    assert len(padding) == (resolution + 3) ** 3 - (resolution + 1) ** 3
+    assert ((padding == -1) | (padding == resolution + 1)).any(axis=1).all()
+
+
+def test_lookup_returns_stored_values_and_nan_elsewhere() -> None:
+    """Values are found by lattice index; vertices of blocks that are not stored are NaN."""
+    wanted = np.zeros((3, 3, 3), dtype=bool)
+    wanted[1, 1, 1] = True
+    lattice = allocate(16, wanted)
+    lattice.value[:] = np.arange(512, dtype=np.float32)
+    index = lattice.vertex_indices(np.ones_like(lattice.exact))
+    assert np.array_equal(lookup(lattice, index), np.arange(512))
+    assert np.isnan(lookup(lattice, np.array([[0, 0, 0], [7, 7, 6]], dtype=np.int32))).all()
+
+
+@pytest.mark.parametrize(("low", "high", "padding"), [(1, 1, True), (2, 3, False), (0, 1, False)])
+def test_dilation_matches_dense_morphology(low: int, high: int, padding: bool) -> None:
+    """Sparse dilation equals binary dilation with a box, clipped at the box or its padding, and keeps the values."""
+    rng = np.random.default_rng(0)
+    wanted = np.zeros((4, 4, 4), dtype=bool)
+    wanted[:2, 1:3, 3] = True
+    lattice = allocate(24, wanted)
+    inside = lattice.vertex_mask() & ~lattice.padding_mask()
+    mask = inside & (rng.random(lattice.value.shape) < 0.01)
+    lattice.value[mask] = 0.5
+    grown, dilated = lattice.dilate(mask, low, high, padding=padding)
+    dense = _dense_mask(lattice, mask)
+    reach = np.zeros((2 * max(low, high) + 1,) * 3, dtype=bool)
+    middle = max(low, high)
+    reach[(slice(middle - low, middle + high + 1),) * 3] = True
+    expected = binary_dilation(dense, reach)
+    if not padding:
+        for axis in range(3):
+            np.moveaxis(expected, axis, 0)[[0, -1]] = False
+    assert np.array_equal(_dense_mask(grown, dilated), expected)
+    assert np.array_equal(_dense_mask(grown, grown.value == 0.5), dense)

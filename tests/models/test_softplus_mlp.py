@@ -1,0 +1,37 @@
+"""Softplus networks: initial fields."""
+
+import pytest
+import torch
+from spheres import on_spheres
+from torch import nn
+
+from latentsdf.config.reconstruction import NetworkConfig
+from latentsdf.models.factory import build_network
+from latentsdf.models.softplus_mlp import SoftplusMLP
+
+
+def test_sphere_start_is_a_sphere() -> None:
+    """Mean values on three spheres are negative, zero and positive, with little spread on each."""
+    torch.manual_seed(0)
+    for dim, width, skip in ((2, 128, 0), (3, 512, 0), (3, 512, 4)):
+        points, _ = on_spheres(dim, (0.3, 0.5, 0.7))
+        distance = SoftplusMLP(dim, width, 6, 0.5, skip)(points).unflatten(0, (3, 400))
+        inside, on, outside = distance.mean(1).tolist()
+        assert inside < -0.1 and abs(on) < 0.03 and outside > 0.1, (dim, width, skip)
+        assert distance.std(1).max() < 0.1
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_spread_start_is_a_sphere_with_bends_all_over_the_box(dim: int) -> None:
+    """The field is close to |x| - r, units bend across the box, and activations have the intended size."""
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig(width=128, depth=6, radius=0.5, start="spread"), dim, 1.1).requires_grad_(
+        False
+    )
+    points = 1.1 * (2 * torch.rand(4000, dim) - 1)
+    assert (network(points) - (points.norm(dim=1) - 0.5)).abs().mean() < 0.02 * dim
+    first = network.layers[0]
+    from_origin = first.bias.abs() / first.weight.norm(dim=1)
+    assert from_origin.median() > 0.2 and from_origin.max() < 1.1 * dim**0.5
+    hidden = nn.functional.softplus(first(points), beta=100)
+    assert hidden.square().mean().sqrt() == pytest.approx(2.0, rel=0.1)
