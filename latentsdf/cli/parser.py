@@ -19,7 +19,7 @@ from tyro import _errors  # Error events; private, hence tyro's upper bound in p
 from tyro.constructors import PrimitiveConstructorSpec
 
 from latentsdf.cli import spelling
-from latentsdf.config.describe import attribute_docs
+from latentsdf.utils.attribute_docs import attribute_docs
 from latentsdf.utils.console import show_error
 from latentsdf.utils.errors import ConfigError
 

@@ -17,8 +17,9 @@ import tyro
 import yaml
 from tyro.constructors import PrimitiveConstructorSpec
 
-from latentsdf.config import describe, loader
+from latentsdf.config import loader
 from latentsdf.config.migration import migrate
+from latentsdf.utils.attribute_docs import attribute_docs
 from latentsdf.utils.errors import ConfigError
 
 TOP_LEVEL = tyro.conf.arg(name="")
@@ -38,20 +39,15 @@ def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
         config: A configuration dataclass; its attribute docstrings become the help.
         without: Top-level settings for which the command has arguments of its own.
     """
-    texts = {setting.name: setting.doc for setting in describe.settings(config())}
-    return _settings_type(config, texts, without, "")
-
-
-def _settings_type(config: type, texts: Mapping[str, str], without: Sequence[str], prefix: str) -> type:
-    hints = typing.get_type_hints(config)
+    hints, texts = typing.get_type_hints(config), attribute_docs(config)
     fields: list[Any] = []
     for field in dataclasses.fields(config):
-        kind, name = hints[field.name], f"{prefix}{field.name}"
-        if name in without:
+        kind = hints[field.name]
+        if field.name in without:
             continue
         if dataclasses.is_dataclass(kind):
-            section = _settings_type(typing.cast(type, kind), texts, without, f"{name}.")
-            section.__doc__ = texts[name]
+            section = settings_type(typing.cast(type, kind))
+            section.__doc__ = texts.get(field.name, section.__doc__)
             fields.append((field.name, section, dataclasses.field(default_factory=section)))
             continue
         rule = PrimitiveConstructorSpec(
@@ -62,9 +58,11 @@ def _settings_type(config: type, texts: Mapping[str, str], without: Sequence[str
             str_from_instance=list,
             choices=typing.get_args(kind) if typing.get_origin(kind) is Literal else None,
         )
-        words = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=texts[name])]
+        words = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=texts.get(field.name, ""))]
         fields.append((field.name, words, dataclasses.field(default=_Default())))
-    return dataclasses.make_dataclass(f"{config.__name__}Settings", fields, frozen=True)
+    built = dataclasses.make_dataclass(f"{config.__name__}Settings", fields, frozen=True)
+    built.__doc__ = (config.__doc__ or "").partition("\n")[0]
+    return built
 
 
 def with_defaults(settings: type, config: Any) -> Any:
@@ -136,7 +134,9 @@ def with_settings(base: Any, given: dict[str, Any]) -> Any:
 
 def print_config(config: Any) -> None:
     """Print a configuration as YAML with the meaning of every setting."""
-    sys.stdout.write(describe.describe(config))
+    from latentsdf.config.describe import describe
+
+    sys.stdout.write(describe(config))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
