@@ -2,7 +2,7 @@
 
 import torch
 
-from latentsdf.training.row_adam import RowAdam, _step
+from latentsdf.training.row_adam import RowAdam, _step_in_torch
 
 
 def test_with_one_channel_and_every_row_touched_it_is_adam() -> None:
@@ -56,7 +56,9 @@ def test_the_compiled_step_equals_the_one_in_torch() -> None:
         rows = torch.randperm(50, generator=generator)[:20]
         gradient = torch.randn(20, 7, generator=generator)
         compiled.step(rows, gradient)
-        _step(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *plain.betas, plain.eps)
+        _step_in_torch(
+            plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *plain.betas, plain.eps
+        )
     torch.testing.assert_close(compiled.table, plain.table)
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(compiled.state_dict()[name], value)
@@ -71,5 +73,5 @@ def test_the_compiled_step_corrects_young_and_old_rows() -> None:
             adam.count.copy_(torch.tensor([0.0, 7.0, 1_000.0, 200_000.0]))
         rows, gradient = torch.arange(4), torch.randn(4, 3, generator=generator)
         compiled.step(rows, gradient)
-        _step(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *betas, plain.eps)
+        _step_in_torch(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *betas, plain.eps)
         torch.testing.assert_close(compiled.table, plain.table)

@@ -30,7 +30,7 @@ from latentsdf.geometry.lattice import lattice_points
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training import checkpoint, distributed, memory_estimate, objective, train
 from latentsdf.training.logger import open_training_logger, reconstructions
-from latentsdf.training.lr_schedule import learning_rate, ramp
+from latentsdf.training.lr_schedule import learning_rate_factor, ramp_up
 from latentsdf.training.objective import Objective
 from preprocessing.job import run as preprocess
 from preprocessing.sources import procedural
@@ -226,10 +226,12 @@ def test_the_lattice_joins_the_band_at_its_own_places(many: SampleStore) -> None
 
 def test_schedules_halve_and_ramp_by_passes() -> None:
     halving = replace(TrainConfig(), halve_epochs=100, warmup_steps=0)
-    assert [learning_rate(halving, 0, 0.0, epoch) for epoch in (0, 99.9, 100, 250)] == [1, 1, 0.5, 0.25]
+    assert [learning_rate_factor(halving, 0, 0.0, epoch) for epoch in (0, 99.9, 100, 250)] == [1, 1, 0.5, 0.25]
     cosine = replace(TrainConfig(), lr_final=0.1, warmup_steps=10)
-    assert learning_rate(cosine, 4, 0.0, 0) == 0.5 and learning_rate(cosine, 50, 1.0, 0) == pytest.approx(0.1)
-    assert [ramp(epoch, 100) for epoch in (0, 50, 200)] == [0, 0.5, 1] and ramp(0, 0) == 1
+    assert learning_rate_factor(cosine, 4, 0.0, 0) == 0.5 and learning_rate_factor(cosine, 50, 1.0, 0) == pytest.approx(
+        0.1
+    )
+    assert [ramp_up(epoch, 100) for epoch in (0, 50, 200)] == [0, 0.5, 1] and ramp_up(0, 0) == 1
 
 
 def test_passes_end_a_run(store_path: Path, tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ def test_only_the_weights_that_codes_act_by_decay(store_path: Path) -> None:
     start = {name: value.clone() for name, value in plain.model.named_parameters()}
     for run in (plain, decayed):
         run.train_step()
-    rate = small_config().train.lr_network * learning_rate(small_config().train, 0, 0.0, 0)
+    rate = small_config().train.lr_network * learning_rate_factor(small_config().train, 0, 0.0, 0)
     by_code = {id(weight) for layer in decayed.model.conditioned_layers() for weight in layer.code_weights()}
     without = dict(plain.model.named_parameters())
     for name, value in decayed.model.named_parameters():
@@ -449,7 +451,7 @@ def test_the_estimate_counts_what_is_allocated(store_path: Path) -> None:
     config = small_config()
     run = new_trainer(store_path, config)
     run.train_step()
-    need = memory_estimate.memory_need(config, run.pool)
+    need = memory_estimate.estimate_memory(config, run.pool)
     grid, table = run.grid_adam, run.model.grid
     assert grid is not None and table is not None
     assert need.grid == sum(x.nbytes for x in (table.table, grid.first, grid.second, grid.count)) + 4 * len(table.table)
@@ -457,9 +459,9 @@ def test_the_estimate_counts_what_is_allocated(store_path: Path) -> None:
     assert need.codes == sum(x.nbytes for x in (codes.table, codes.first, codes.second, codes.count))
     assert need.networks == 4 * sum(p.nbytes for p in run.networks)
     assert need.samples == sum(part.nbytes for part in run.pool._parts)
-    assert "MORE THAN IS FREE" not in memory_estimate.describe(config, run.pool)
+    assert "MORE THAN IS FREE" not in memory_estimate.describe_run(config, run.pool)
     huge = replace(config, model=replace(config.model, grid=replace(config.model.grid, resolution=2000)))
-    assert "MORE THAN IS FREE: lower train.memory_gb" in memory_estimate.describe(huge, run.pool)
+    assert "MORE THAN IS FREE: lower train.memory_gb" in memory_estimate.describe_run(huge, run.pool)
 
 
 def test_pictures_show_both_branches_of_the_first_shapes(store_path: Path, tmp_path: Path) -> None:
@@ -468,7 +470,7 @@ def test_pictures_show_both_branches_of_the_first_shapes(store_path: Path, tmp_p
         run.train_step()
     weights = {name: value.clone() for name, value in run.model.state_dict().items()}
     with open_training_logger(tmp_path, run.config.train, 0) as logger:
-        logger.picture(run)
+        logger.save_picture_if_due(run)
     pixels = np.asarray(Image.open(tmp_path / "pictures" / "00000060.png"))
     rows = np.array_split(pixels, 2)
     assert pixels.shape[1] == 4 * 192 and all(row.min() < 200 for row in rows)
@@ -476,7 +478,7 @@ def test_pictures_show_both_branches_of_the_first_shapes(store_path: Path, tmp_p
     assert run.model.training
     run.train_step()
     with open_training_logger(tmp_path, replace(run.config.train, picture_minutes=0.0), 0) as logger:
-        logger.picture(run)
+        logger.save_picture_if_due(run)
     assert len(list((tmp_path / "pictures").iterdir())) == 1
 
 
@@ -499,7 +501,7 @@ def test_tensorboard_gets_every_line_or_its_extra_is_named(tmp_path: Path, monke
 
     with open_training_logger(tmp_path, settings, 0) as logger:
         for step in (10, 20):
-            logger.note({"step": step, "loss": 1 / step})
+            logger.log({"step": step, "loss": 1 / step})
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(10, pytest.approx(0.1)), (20, pytest.approx(0.05))]
