@@ -1,11 +1,12 @@
-"""The medial-axis method against HotSpot's losses on three planar shapes whose axis is known in closed form.
+"""Accuracy of the medial-axis method and HotSpot on three planar shapes with a medial axis in closed form.
 
     python benchmarks/medial_axis.py SHAPES_FOLDER --out medial.json
 
-Errors of the distance are over the points of the file's lattice that lie in [-1.1, 1.1]^2 of model space, where both
-fields were fitted, and near the curve (|d| <= 0.1), in the file's units. Distances between the set {v < 0.5} and the
-exact axis go both ways, over the same square: how far the set is off the axis (half of its width at least), and how
-much of the axis it misses. `profile_mae` is the mean difference of v to its limit for the exact axis (METHODS 8.1).
+Errors of the distance are over the points of the file's lattice in [-1.1, 1.1]^2 of model space, the square in which
+both fields were fitted, and near the curve (|d| <= 0.1), in the file's units. `low_to_axis` and `axis_to_low` are the
+nearest distances from the set {v < 0.5} to the exact axis, at least half the width of the set, and back, over the same
+square. `profile_mae` is the mean absolute difference of v from its limit for the exact axis, 1 - exp(-d / (2 epsilon))
+at distance d (arXiv 2604.16512).
 """
 
 import argparse
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.metrics.field import compare_fields
-from latentsdf.reconstruction.plots import level_sets, phase
+from latentsdf.reconstruction.plots import draw_distance, draw_phase
 from latentsdf.reconstruction.presets import preset
 from latentsdf.reconstruction.reconstruct import reconstruct
 from latentsdf.reconstruction.result import Reconstruction
@@ -34,6 +35,7 @@ _LOW = 0.5
 
 
 def main() -> None:
+    """Fit every shape by every method and print the errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shapes", nargs="+", default=list(AXES), choices=AXES)
@@ -46,12 +48,12 @@ def main() -> None:
     for shape in arguments.shapes:
         for method in arguments.methods:
             config = preset(method, 2)
-            config = replace(config, steps=arguments.steps or config.steps)
+            config = replace(config, train=replace(config.train, steps=arguments.steps or config.train.steps))
             data = np.load(arguments.folder / f"{shape}.npz")
             started, processor = time.monotonic(), time.process_time()
             result = reconstruct(data["surface_points"].astype(np.float64), config=config)
             rows.append(
-                {"shape": shape, "method": method, "steps": config.steps}
+                {"shape": shape, "method": method, "steps": config.train.steps}
                 | {"seconds": round(time.monotonic() - started, 1)}
                 | {"processor_seconds": round(time.process_time() - processor, 1)}
                 | _errors(result, data["grid_axis"].astype(np.float64), data["sdf_grid"].T.ravel())
@@ -71,12 +73,12 @@ def _errors(result: Reconstruction, axis: NDArray[np.float64], exact: NDArray[np
 
 
 def _axis_distances(result: Reconstruction, axis: NDArray[np.float64]) -> dict[str, float]:
-    """Of {v < 0.5} to the axis and back, in the file's units."""
+    """Distances from {v < 0.5} to the axis and back, in the file's units."""
     along = np.linspace(-_SIDE, _SIDE, _LATTICE)
     lattice = result.similarity.to_user(np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2))
     axis = axis[_in_square(result, axis)]
     found, distance = result.phase(lattice), cKDTree(axis).query(lattice)[0]
-    limit = recovery_profile(torch.from_numpy(distance * result.similarity.scale), 0.0, result.config.medial.width)
+    limit = recovery_profile(torch.from_numpy(distance * result.similarity.scale), 0.0, result.config.medial.axis_width)
     figures = {"profile_mae": float(np.abs(found - limit.numpy()).mean()), "low_points": int((found < _LOW).sum())}
     if figures["low_points"] == 0:
         return figures
@@ -92,9 +94,9 @@ def _in_square(result: Reconstruction, points: NDArray[np.float64]) -> NDArray[n
 
 def _draw(result: Reconstruction, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    level_sets(result, size=400).save(folder / f"{name}.png")
+    draw_distance(result, size=400).save(folder / f"{name}.png")
     if result.phase_field is not None:
-        phase(result, size=400).save(folder / f"{name}_phase.png")
+        draw_phase(result, size=400).save(folder / f"{name}_phase.png")
 
 
 def _line(start: tuple[float, float], end: tuple[float, float]) -> NDArray[np.float64]:
@@ -111,9 +113,9 @@ def _square() -> NDArray[np.float64]:
 
 
 def _l() -> NDArray[np.float64]:
-    """[-1/2, 1/2]^2 without its upper right quarter, of which the lower half is given; the rest is its mirror image.
+    """Axis of [-1/2, 1/2]^2 without its upper right quarter: the lower half and its mirror image.
 
-    Around the inner corner the axis is the parabola between that corner and the lower side, y = x^2 - 1/4.
+    Near the inner corner the axis is the parabola between that corner and the lower side, y = x^2 - 1/4.
     """
     meeting = (1 - 2**0.5) / 2
     x = np.linspace(meeting, 0, 2000)
@@ -130,7 +132,7 @@ def _l() -> NDArray[np.float64]:
 
 
 AXES = {"square": _square, "L": _l, "circle": _circle}
-"""Points of each shape's medial axis, inside and outside, in the file's units."""
+"""Function by shape that returns points of the medial axis, inside and outside, in the file's units."""
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Fields from raw points: the 14 planar shapes of HotSpot's table and six meshes, each method against exact distances.
+"""Accuracy of fields fitted to points: HotSpot's 14 planar shapes and meshes, against exact distances.
 
     python benchmarks/pointcloud.py 2d SHAPES_FOLDER --methods latentsdf hotspot --out 2d.json
     python benchmarks/pointcloud.py 2d SHAPES_FOLDER --methods heat sal eikonal area
     python benchmarks/pointcloud.py 3d MESHES_FOLDER --shapes bunny_closed spot --points 30000 --noise 0.005 --patches 3
 
-Planar shapes are .npz files with `surface_points`, `sdf_grid` [y, x] and `grid_axis`. IoU there is over [-2, 2]^2: the
-file's lattice, and whatever is called inside beyond it counts as wrong. CD-L1-half is between the vertices of the
-contours and the file's boundary points, in the file's units. In 3D figures are in model space, with the sampling floor.
-The second line is HotSpot's planar ablation (`ABLATION`): its losses alone, from the published start, nothing guided.
-Noise is normal, its standard deviation a share of the bounding box's diagonal; a patch is 3 % of the points, about one.
+2D shapes are .npz files with `surface_points`, `sdf_grid` [y, x] and `grid_axis`. Their IoU is over [-2, 2]^2; outside
+the file's lattice every point with a negative distance counts as wrong. CD-L1-half, (mean a + mean b) / 2 of nearest
+distances a and b, is between the vertices of the contours and the file's boundary points, in the file's units. Errors
+in 3D are in model space, next to the sampling floor. The second command is HotSpot's planar ablation (`ABLATION`): its
+losses alone, from the published start, without a guide. `--noise` is the standard deviation of normal noise as a share
+of the bounding-box diagonal; `--patches` removes that many neighbourhoods of 3 % of the points each.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from latentsdf.geometry.mesh import load
 from latentsdf.geometry.metrics.surface import sample_surface
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.planar import load_truth, measure_planar
-from latentsdf.reconstruction.plots import level_sets
+from latentsdf.reconstruction.plots import draw_distance
 from latentsdf.reconstruction.presets import METHODS, preset
 from latentsdf.reconstruction.reconstruct import reconstruct
 from latentsdf.reconstruction.result import Reconstruction
@@ -37,35 +38,36 @@ from latentsdf.utils.errors import LatentSDFError
 
 PATCH = 0.03
 PUBLISHED_2D = {"hotspot": (0.9870, 0.0014), "digs": (0.7882, 0.0055), "steik": (0.6620, 0.0073)}
-"""IoU and CD-L1-half over the 14 shapes (TABLES 2), as published: 10,000 steps on a GPU."""
+"""Mean IoU and CD-L1-half over the 14 shapes (Wang et al. 2025), after 10,000 steps on a GPU."""
 
 
-_ALONE = {"steps": 4000, "loss.guide": [0.0], "network.start": "sphere", "network.radius": 0.2}
-_NO_HEAT = _ALONE | {"loss.heat": [0.0]}
+_UNGUIDED = {"train.steps": 4000, "loss.guide": [0.0], "model.start": "sphere", "model.radius": 0.2}
+_NO_HEAT = _UNGUIDED | {"loss.heat": [0.0]}
 ABLATION: dict[str, dict[str, Any]] = {
-    # Heat from the first step on keeps parts of nested shapes on the wrong side in batches as small as these.
-    "heat": _ALONE | {"loss.heat": [0.0, 0.2, 0.0, 0.3, 0.4, 0.8, 0.4, 0.9, 0.06, 0.04]},
+    # With heat from the first step on, small batches leave parts of nested shapes with the wrong sign.
+    "heat": _UNGUIDED | {"loss.heat": [0.0, 0.2, 0.0, 0.3, 0.4, 0.8, 0.4, 0.9, 0.06, 0.04]},
     "sal": _NO_HEAT | {"loss.eikonal": [0.0], "loss.sign_agnostic": [10.0]},
     "eikonal": _NO_HEAT,
     # SIREN's share of the boundary term.
     "area": _NO_HEAT | {"loss.off_surface": [3.0]},
 }
-"""Beside the boundary term, lines of HotSpot's planar ablation as changes of its preset."""
+"""Terms of HotSpot's planar ablation beside the boundary term, as changes of its preset."""
 
 
 def main() -> None:
+    """Fit every shape by every method and print the errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dimension", choices=("2d", "3d"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--methods", nargs="+", default=["latentsdf"], choices=(*METHODS, *ABLATION))
     parser.add_argument("--shapes", nargs="+", help="names; all files by default")
     parser.add_argument(
-        "--set", nargs="*", default=[], help="settings instead of the preset's: steps=100 'loss.heat=[0.0]'"
+        "--set", nargs="*", default=[], help="settings that replace the preset's: train.steps=100 'loss.heat=[0.0]'"
     )
     parser.add_argument("--points", type=int, default=30_000, help="3D: samples of each mesh (%(default)s)")
     parser.add_argument("--normals", action="store_true", help="3D: points with the mesh's normals")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, of the bounding-box diagonal")
-    parser.add_argument("--patches", type=int, default=0, help="so many patches of the cloud are missing (%(default)s)")
+    parser.add_argument("--patches", type=int, default=0, help="number of removed neighbourhoods (%(default)s)")
     parser.add_argument("--pictures", type=Path, help="folder for level sets")
     parser.add_argument("--out", type=Path, help="JSON of all figures")
     arguments = parser.parse_args()
@@ -95,7 +97,7 @@ def _config(method: str, arguments: argparse.Namespace) -> ReconstructConfig:
 
 
 def _observed(cloud: np.ndarray, noise: float, patches: int) -> np.ndarray:
-    """The cloud (N, 2|3|6) as a scanner might have it: normals stay exact."""
+    """Remove patches from a cloud (N, 2|3|6) and add noise to its points; normals stay exact."""
     rng = np.random.default_rng(0)
     dim = 2 if cloud.shape[1] == 2 else 3
     diagonal = np.linalg.norm(np.ptp(cloud[:, :dim], axis=0))
@@ -147,14 +149,14 @@ def _solid(path: Path, config: ReconstructConfig, arguments: argparse.Namespace)
         "hausdorff": nearest.hausdorff,
         "normal_consistency": surface.normal_consistency,
         "normal_error": accuracy.normal_error,
-        "tracing_steps": tracing_cost(result.in_model_space, device=result.device).mean,
+        "tracing_steps": tracing_cost(result.model_space_distance, device=result.device).mean,
     }
 
 
 def _draw(result: Reconstruction, path: Path, method: str, folder: Path | None) -> None:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        level_sets(result, size=400).save(folder / f"{path.stem}_{method}.png")
+        draw_distance(result, size=400).save(folder / f"{path.stem}_{method}.png")
 
 
 def _summarize(method: str, rows: list[dict[str, Any]], dimension: str) -> None:

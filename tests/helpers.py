@@ -1,6 +1,7 @@
 """Helpers that several test modules share: small settings, runs at their first step, paths, folder contents."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.training import Config, TrainConfig
 
@@ -79,6 +81,28 @@ def sphere_points(count: int, radius: float = 0.8, noise: float = 0.0, seed: int
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path in it."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def short_preset(method: str, dim: int = 2, steps: int = 120) -> ReconstructConfig:
+    """Preset of a reconstruction method with a small network and batch, which trains in seconds."""
+    from latentsdf.reconstruction.presets import preset
+
+    config = preset(method, dim)
+    model = replace(config.model, width=32, depth=3, resolutions=(4, 8, 16, 32))
+    return with_train(replace(config, model=model), steps=steps, surface_points=256, offsurface_points=256)
+
+
+def with_train(config: ReconstructConfig, **changes: Any) -> ReconstructConfig:
+    """Replace settings of the section `train`."""
+    return replace(config, train=replace(config.train, **changes))
+
+
+def write_disk_truth(path: Path, radius: float = 0.5) -> Path:
+    """Write exact distances of a disk around (0.3, 0) as `latentsdf.reconstruction.planar.load_truth` reads them."""
+    axis = np.linspace(-1.2, 1.2, 128)
+    grid = np.hypot(axis[None, :] - 0.3, axis[:, None]) - radius  # indexed [y, x]
+    np.savez(path, sdf_grid=grid, grid_axis=axis, surface_points=circle_points(2000, radius) + np.array([0.3, 0.0]))
+    return path
 
 
 def oriented_sphere_points(radius: float, count: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,26 +14,17 @@ from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
-    from latentsdf.config.reconstruction import ReconstructConfig
+    import trimesh
 
-_WRITTEN = (
-    "field.json",
-    "field.safetensors",
-    "config.yaml",
-    "mesh.ply",
-    *(f"slice_{axis}.png" for axis in "xyz"),
-    "slice.png",
-    "phase.png",
-    "steps.png",
-    "contours.json",
-    "report.json",
-)
+    from latentsdf.config.reconstruction import ReconstructConfig
+    from latentsdf.reconstruction.planar import PlanarTruth
+
 _UNFINISHED = "unfinished.pt"
 
 
 def add(verbs: Verbs) -> None:
     """Teach the parser this verb."""
-    note = "any setting of ReconstructConfig can follow, e.g. --lr 0.001 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
+    note = "any setting of ReconstructConfig can follow, e.g. --train.clip 1 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
     parser = verb(verbs, "reconstruct", run, "a signed distance field from one raw point cloud, in 2D or 3D", note)
     parser.set_defaults(accepts_overrides=True)
     parser.add_argument("points", type=Path, help="points (N,2|3|6): .npy .npz .txt .xyz .pts .csv .ply .obj")
@@ -58,58 +48,32 @@ def add(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fit the field and write its folder; returns the content of `report.json`."""
     from latentsdf.geometry import mesh as meshes
     from latentsdf.geometry.pointcloud.io import load_points
-    from latentsdf.reconstruction.measure import measure
-    from latentsdf.reconstruction.planar import load_truth, measure_planar
-    from latentsdf.reconstruction.plots import level_sets, phase
+    from latentsdf.reconstruction.planar import load_truth
     from latentsdf.reconstruction.reconstruct import reconstruct
-    from latentsdf.rendering.level_sets import Axis
-    from latentsdf.rendering.render import tracing_cost
+    from latentsdf.reconstruction.report import remove_results, write_results
 
     points = load_points(arguments.points)
     config = _config(arguments, 2 if points.shape[1] == 2 else 3)
     if points.shape[1] == 6 and not any(config.loss.normals):
         show_note("normals", f"{arguments.points} has some, which '{config.method}' makes no use of")
-    solid, planar = None, None
-    if arguments.truth is not None and points.shape[1] == 2:
-        planar = load_truth(arguments.truth)
-    elif arguments.truth is not None:
-        solid = meshes.load(arguments.truth)
+    truth: trimesh.Trimesh | PlanarTruth | None = None
+    if arguments.truth is not None:
+        truth = load_truth(arguments.truth) if points.shape[1] == 2 else meshes.load(arguments.truth)
     _require_free(arguments)
     common_args.require_folder(arguments.out)
     unfinished = arguments.out / _UNFINISHED
     if not arguments.resume:
         unfinished.unlink(missing_ok=True)
-    result = reconstruct(points, config=config, device=arguments.device, unfinished=unfinished)
-    for name in _WRITTEN:
-        # Of another dimension or without a surface the new result has not all of these files.
-        (arguments.out / name).unlink(missing_ok=True)
+    result = reconstruct(points, config=config, device=arguments.device, checkpoint=unfinished)
+    remove_results(arguments.out)
     result.save(arguments.out)
     unfinished.unlink(missing_ok=True)
-    report: dict[str, Any] = {"points": str(arguments.points), "method": config.method, "last": result.history[-1:]}
-    if result.phase_field is not None:
-        phase(result).save(arguments.out / "phase.png")
-    try:
-        # What a failed fit is looked at by comes before what needs a surface.
-        if result.dim == 3:
-            for axis in get_args(Axis):
-                level_sets(result, axis=axis).save(arguments.out / f"slice_{axis}.png")
-            cost = tracing_cost(result.in_model_space, device=result.device)
-            cost.picture.save(arguments.out / "steps.png")
-            report["tracing"] = {"mean": cost.mean, "p95": cost.p95, "unfinished": cost.unfinished}
-            mesh = result.mesh(arguments.resolution)
-            meshes.save(mesh, arguments.out / "mesh.ply")
-            if solid is not None:
-                report["accuracy"] = measure(result, mesh, solid).as_dict()
-        else:
-            level_sets(result).save(arguments.out / "slice.png")
-            lines = result.contours(4 * arguments.resolution)
-            (arguments.out / "contours.json").write_text(json.dumps([line.tolist() for line in lines]))
-            if planar is not None:
-                report["accuracy"] = measure_planar(result, planar).as_dict()
-    finally:
-        (arguments.out / "report.json").write_text(json.dumps(report, indent=1))
+    report = write_results(
+        result, arguments.out, resolution=arguments.resolution, truth=truth, source=str(arguments.points)
+    )
     console.print(f"{arguments.out}: {config.method}, {result.history[-1]['step']:,} steps")
     return report
 
@@ -144,10 +108,10 @@ def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
         raise ConfigError(f"'{base['method']}' makes no use of {' and '.join(unused)}; leave it out")
     overrides = dict(arguments.overrides)
     if arguments.config is None or arguments.seed:
-        overrides["seed"] = arguments.seed
+        overrides["train.seed"] = arguments.seed
     for name in ("minutes", "steps"):
         if getattr(arguments, name) is not None:
-            overrides[name] = getattr(arguments, name)
+            overrides[f"train.{name}"] = getattr(arguments, name)
     if arguments.minutes is not None and arguments.steps is None:
-        overrides.setdefault("steps", 10_000_000)
+        overrides.setdefault("train.steps", 10_000_000)
     return loader.from_dict(ReconstructConfig, loader.merge(base, overrides), "command line")

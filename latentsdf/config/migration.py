@@ -7,6 +7,7 @@ configuration class.
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.training import Config
 from latentsdf.utils.errors import ConfigError
 
@@ -118,6 +119,32 @@ RULES: dict[type, tuple[Rule, ...]] = {
         _split_surface_term,
         renamed("loss.divergence", "loss.directional_divergence"),
         removed("train.refresh_steps", 4),
+    ),
+    ReconstructConfig: (
+        renamed("network", "model"),
+        renamed("steps", "train.steps"),
+        renamed("minutes", "train.minutes"),
+        renamed("patience", "train.patience"),
+        renamed("lr", "train.lr_network"),
+        renamed("lr_matrices", "train.lr_matrices"),
+        renamed("lr_rows", "train.lr_grid"),
+        renamed("lr_final", "train.lr_final"),
+        renamed("warmup_steps", "train.warmup_steps"),
+        renamed("beta2", "train.beta2"),
+        renamed("clip", "train.clip"),
+        renamed("surface_points", "train.surface_points"),
+        renamed("off_points", "train.offsurface_points"),
+        renamed("nearby", "train.offsurface_sampling"),
+        renamed("nearby_share", "train.offsurface_share"),
+        renamed("gaussian_std", "train.offsurface_std"),
+        renamed("seed", "train.seed"),
+        renamed("loss.divergence", "loss.laplacian"),
+        renamed("loss.directional", "loss.directional_divergence"),
+        renamed("loss.eikonal_squared", "loss.eikonal_norm", lambda squared: "l2" if squared else "l1"),
+        renamed("medial.width", "medial.axis_width"),
+        renamed("medial.first_phase", "medial.phase_start"),
+        renamed("medial.last_phase", "medial.phase_freeze"),
+        renamed("medial.levels", "medial.cell_levels"),
     ),
 }
 """Rules by configuration class, in the order in which they are applied."""

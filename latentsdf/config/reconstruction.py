@@ -1,141 +1,215 @@
-"""The settings of one field from one raw point cloud, each with its default and what it does. No behaviour.
+"""Configuration of a signed distance field fitted to one point cloud.
 
-Lengths are in model space, the box [-1, 1]^3.
+Lengths are in model space: the cloud's bounding-box center is at the origin and its farthest point at radius 1 / 1.03.
+u denotes the signed distance (negative inside), v the phase field of the medial-axis method.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from latentsdf.config.training import EikonalNorm
+from latentsdf.config.validated import (
+    Flag,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PositiveInts,
+    Schedule,
+    Share,
+    config_dataclass,
+)
+from latentsdf.utils.errors import ConfigError
 
 ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "siren", "igr"]
 NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
 NetworkStart = Literal["siren", "sphere", "multifrequency", "bowl", "spread"]
-Nearby = Literal["uniform", "gaussian", "local"]
+OffsurfaceSampling = Literal["uniform", "gaussian", "local"]
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class NetworkConfig:
-    """The network that is one shape's field."""
+    """Network of one field."""
 
     kind: NetworkKind = "softplus"
-    """`softplus`: multilayer perceptron; `sine` and `quadratic`: sine layers, linear or quadratic before the sine;
-    `pyramid`: grids of features under a small softplus network."""
-    width: int = 64
-    depth: int = 4
+    """`softplus`: multilayer perceptron. `sine`: SIREN. `quadratic`: sine layers with quadratic pre-activations.
+    `pyramid`: multi-resolution feature grids followed by a small softplus network."""
+    width: Annotated[int, Field(strict=True, ge=2)] = 64
+    """Units per hidden layer; at least the dimension of the points."""
+    depth: Annotated[int, Field(strict=True, ge=2)] = 4
     """Hidden layers."""
-    skip: int = 0
-    """Softplus: feed the point again into this hidden layer (counted from 1); 0 for none."""
+    skip: NonNegativeInt = 0
+    """Softplus: hidden layer (counted from 1) that also receives the input point; 0 for none."""
     start: NetworkStart = "sphere"
-    """Sine networks: see `model.siren`, which has all but `spread`. Softplus: `sphere` as published, or `spread`, also
-    a sphere, from which details are learned sooner (`model.softplus`)."""
-    radius: float = 0.5
-    """Of the sphere that the field is at the start, in model space."""
-    slope: float = 1.0
-    """Of that sphere's field, for the starts `sphere` and `multifrequency`: |grad u|."""
-    omega: float = 30.0
-    """Sine networks: frequency of every layer."""
-    resolutions: tuple[int, ...] = (8, 16, 32, 64, 128)
+    """Initialization. Sine networks: all but `spread` (`models.siren`). Softplus networks: `sphere` as published, or
+    `spread`, a sphere whose hidden units bend throughout the box (`models.softplus_mlp`)."""
+    radius: NonNegativeFloat = 0.5
+    """Radius of the sphere that the field represents at initialization."""
+    slope: NonNegativeFloat = 1.0
+    """|grad u| at initialization, for the starts `sphere` and `multifrequency`."""
+    omega: NonNegativeFloat = 30.0
+    """Sine networks: frequency factor of every layer."""
+    resolutions: PositiveInts = (8, 16, 32, 64, 128)
     """Pyramid: cells per axis of each grid."""
-    channels: int = 4
-    """Pyramid: features per grid."""
+    channels: PositiveInt = 4
+    """Pyramid: features per grid vertex."""
+
+    def __post_init__(self) -> None:
+        """Check rules that involve several settings."""
+        if self.kind == "pyramid" and not self.resolutions:
+            raise ConfigError("model.resolutions must list the cells per axis of at least one grid, such as '[8, 32]'")
+        if self.start == "spread" and self.kind in ("sine", "quadratic"):
+            raise ConfigError("model.start spread is for softplus networks; sine ones have sphere or multifrequency")
 
 
-@dataclass(frozen=True)
+@config_dataclass
 class FieldLossConfig:
-    """Weights on one cloud, each a schedule (v0, t1, v1, ..., end) over the run (`losses.schedule`); (0.0,) is off."""
+    """Loss weights, each a schedule over the run; 0 disables a term."""
 
-    surface: tuple[float, ...] = (1.0,)
-    """|u| on the cloud."""
-    eikonal: tuple[float, ...] = (0.0,)
-    """| |grad u| - 1 | everywhere, or its square where `eikonal_squared`."""
-    eikonal_squared: bool = False
-    normals: tuple[float, ...] = (0.0,)
-    """Angle or difference of grad u to the normals; left out for a cloud without, but `guide` estimates them."""
-    normals_cosine: bool = False
-    sign_agnostic: tuple[float, ...] = (0.0,)
-    """| |u| - h | off the cloud, h the distance to its nearest point (SAL)."""
-    sign_agnostic_normals: tuple[float, ...] = (0.0,)
-    """Difference of grad u, up to its sign, to the direction away from the cloud's nearest point (SALD)."""
-    off_surface: tuple[float, ...] = (0.0,)
-    """exp(-100 |u|) off the cloud."""
-    heat: tuple[float, ...] = (0.0,)
-    """Screened-Poisson energy off the cloud, an integral over the box and the Gaussian's reach."""
-    heat_lambda: tuple[float, ...] = (15.0,)
-    """Absorption of the heat term, in 1 / model-space length."""
-    divergence: tuple[float, ...] = (0.0,)
-    """|lap u| off the cloud (DiGS)."""
-    directional: tuple[float, ...] = (0.0,)
-    """Directional divergence off the cloud (StEik)."""
-    singular_hessian: tuple[float, ...] = (0.0,)
-    """|det H| off the cloud."""
-    guide: tuple[float, ...] = (0.0,)
-    """Difference to the first signed distance that the oriented cloud gives (`geometry.oriented`)."""
+    surface: Schedule = (1.0,)
+    """Mean |u| on the cloud."""
+    eikonal: Schedule = (0.0,)
+    """Deviation of |grad u| from 1, on the cloud and off it."""
+    eikonal_norm: EikonalNorm = "l1"
+    """`l1`: mean | |grad u| - 1 | (HotSpot). `l2`: its square (IGR)."""
+    normals: Schedule = (0.0,)
+    """Deviation of grad u from the normals. Off for a cloud without normals, unless `guide` estimates them."""
+    normals_cosine: Flag = False
+    """Use 1 - cos(grad u, n) (SIREN) instead of |grad u - n| (IGR)."""
+    sign_agnostic: Schedule = (0.0,)
+    """Mean | |u| - h | off the cloud, where h is the distance to its nearest point (SAL)."""
+    sign_agnostic_normals: Schedule = (0.0,)
+    """Deviation of grad u, up to its sign, from the direction away from the nearest point of the cloud (SALD)."""
+    off_surface: Schedule = (0.0,)
+    """Mean exp(-100 |u|) off the cloud (SIREN)."""
+    heat: Schedule = (0.0,)
+    """Screened-Poisson energy, integrated over the box (HotSpot)."""
+    heat_lambda: Schedule = (15.0,)
+    """Absorption of the heat term, in 1 / length."""
+    laplacian: Schedule = (0.0,)
+    """Mean |lap u| off the cloud (DiGS)."""
+    directional_divergence: Schedule = (0.0,)
+    """Second derivative of u along its gradient, off the cloud (StEik)."""
+    singular_hessian: Schedule = (0.0,)
+    """Mean |det H| off the cloud (Neural-Singular-Hessian)."""
+    guide: Schedule = (0.0,)
+    """Mean deviation from the signed distance to the oriented cloud (`geometry.pointcloud.orientation`)."""
 
 
-@dataclass(frozen=True)
+SECOND_ORDER_TERMS = ("laplacian", "directional_divergence", "singular_hessian")
+"""Loss terms that need pure second derivatives of u, which are zero in the cells of a feature pyramid."""
+
+
+@config_dataclass
 class MedialConfig:
-    """The phase field v beside the distance, and the weights of their functionals (METHODS 8; schedules as above)."""
+    """Phase field v and the weights of the medial-axis functionals (`reconstruction.medial_axis`)."""
 
-    width: float = 0.02
-    """Of the band about the axis in which v falls to 0, in model space. The paper's 1e-3 asks for its 20,000 points."""
-    phase_width: int = 48
-    phase_blocks: int = 3
-    phase_omega: float = 15.0
-    lr_phase: float = 2e-3
-    second_order: tuple[float, ...] = (0.01, 0.2, 0.01, 0.4, 1.0, 1.0)
-    phase: tuple[float, ...] = (0.2,)
-    """Ambrosio-Tortorelli: what the axis costs per length."""
-    surface: tuple[float, ...] = (4.0, 0.6, 4.0, 0.8, 40.0, 40.0)
-    eikonal: tuple[float, ...] = (0.01, 0.2, 0.01, 0.6, 0.2, 0.2)
-    expansion: tuple[float, ...] = (10.0, 0.2, 10.0, 0.6, 0.1, 0.1)
-    first_phase: float = 0.2
-    """Share of the run in which v = 1 and the distance is alone."""
-    last_phase: float = 0.7
-    """From this share on v is frozen."""
-    levels: int = 2
-    """Times a cell of the sampling grid can be halved."""
+    axis_width: PositiveFloat = 0.02
+    """epsilon: width of the band around the medial axis in which v falls to 0. The published 1e-3 needs the published
+    20,000 points per step."""
+    phase_width: PositiveInt = 48
+    """Units per layer of the phase network."""
+    phase_blocks: PositiveInt = 3
+    """Residual blocks of the phase network."""
+    phase_omega: NonNegativeFloat = 15.0
+    """Frequency factor of the phase network's layers."""
+    lr_phase: NonNegativeFloat = 2e-3
+    """Peak learning rate of the phase network."""
+    second_order: Schedule = (0.01, 0.2, 0.01, 0.4, 1.0, 1.0)
+    """Weight of v^2 |H grad u|^2."""
+    phase: Schedule = (0.2,)
+    """Weight of the Ambrosio-Tortorelli functional: the cost of the axis per length."""
+    surface: Schedule = (4.0, 0.6, 4.0, 0.8, 40.0, 40.0)
+    """Weight of u^2 on the cloud."""
+    eikonal: Schedule = (0.01, 0.2, 0.01, 0.6, 0.2, 0.2)
+    """Weight of (|grad u|^2 - 1)^2."""
+    expansion: Schedule = (10.0, 0.2, 10.0, 0.6, 0.1, 0.1)
+    """Weight of the exponential terms that remove zeros away from the cloud."""
+    phase_start: Share = 0.2
+    """Share of the run after which v is trained; before it, v = 1."""
+    phase_freeze: Share = 0.7
+    """Share of the run after which v is frozen."""
+    cell_levels: NonNegativeInt = 2
+    """Maximum number of times that a cell of the sampling grid is halved."""
+
+    def __post_init__(self) -> None:
+        """Check rules that involve several settings."""
+        if self.phase_start > self.phase_freeze:
+            raise ConfigError(
+                "medial.phase_start must not be above medial.phase_freeze, got "
+                f"{self.phase_start} and {self.phase_freeze}"
+            )
 
 
-@dataclass(frozen=True)
+@config_dataclass
+class FieldTrainConfig:
+    """Optimization and sampling."""
+
+    steps: PositiveInt = 5000
+    """Maximum number of steps. With `minutes`, schedules follow whichever budget is used up faster."""
+    minutes: NonNegativeFloat = 0.0
+    """Wall-clock budget of the steps; 0 for none."""
+    patience: NonNegativeInt = 0
+    """Stop when the surface term has not fallen by 1 % for this many windows of 100 steps; 0 disables it."""
+    lr_network: NonNegativeFloat = 1e-3
+    """Peak learning rate of the network (Adam)."""
+    lr_matrices: NonNegativeFloat = 0.0
+    """Above 0: optimize hidden weight matrices by Muon, with updates of this spectral norm, instead of Adam. Fine
+    details are fitted in fewer steps."""
+    lr_grid: NonNegativeFloat = 1e-2
+    """Pyramid: peak learning rate of the grid features."""
+    lr_final: Share = 0.02
+    """Share of each learning rate left at the end of its cosine decay."""
+    warmup_steps: NonNegativeInt = 100
+    """Steps of linear warm-up of the learning rates."""
+    beta2: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.99
+    """Decay of Adam's second moments."""
+    clip: NonNegativeFloat = 10.0
+    """Maximum gradient norm of the network parameters that Adam updates; 0 for no limit."""
+    surface_points: PositiveInt = 512
+    """Points of the cloud per step."""
+    offsurface_points: Annotated[int, Field(strict=True, ge=2)] = 512
+    """Points off the cloud per step: a share `offsurface_share` by `offsurface_sampling`, the rest uniform."""
+    offsurface_sampling: OffsurfaceSampling = "gaussian"
+    """`uniform` in the box (SIREN, DiGS, StEik). `gaussian`: normal around the origin (HotSpot). `local`: points of the
+    cloud plus normal noise whose standard deviation is the distance to the 50th neighbour (IGR)."""
+    offsurface_share: Share = 0.5
+    """Share of off-surface points drawn by `offsurface_sampling`."""
+    offsurface_std: PositiveFloat = 0.5
+    """Standard deviation per axis of the normal distribution around the origin."""
+    seed: NonNegativeInt = 0
+    """Seed of the initialization and of all draws."""
+
+
+@config_dataclass
 class ReconstructConfig:
-    """One field from one cloud; `reconstruction.presets` has a configuration per method."""
+    """Configuration of `reconstruct`. `reconstruction.presets.preset` returns one per method."""
 
     method: str = "hotspot"
-    """Name of the recipe, kept with the result."""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """Name of the recipe. `medial_axis` trains by `medial`, every other name by `loss`."""
+    model: NetworkConfig = field(default_factory=NetworkConfig)
     loss: FieldLossConfig = field(default_factory=FieldLossConfig)
     medial: MedialConfig = field(default_factory=MedialConfig)
-    """Only for method `medial_axis`, which has these functionals instead of `loss`."""
-    steps: int = 5000
-    """Length of the run; `minutes` ends it earlier and the schedules follow the clock then."""
-    minutes: float = 0.0
-    """Wall-clock budget of the steps; 0 for none."""
-    patience: int = 0
-    """Stop when the error on the cloud has not fallen by 1 % for this many windows of 100 steps; 0 for never."""
-    lr: float = 1e-3
-    lr_matrices: float = 0.0
-    """Above 0, hidden weight matrices take steps of this spectral norm by Muon; it finds details sooner than Adam."""
-    lr_rows: float = 1e-2
-    """Pyramid: step of the features."""
-    lr_final: float = 0.02
-    """Share of the learning rates left at the end of their cosine decay."""
-    warmup_steps: int = 100
-    """Steps over which the learning rates rise from zero."""
-    beta2: float = 0.99
-    """Decay of Adam's second moments."""
-    denoise: bool = False
-    """Smooth a cloud whose noise is wider than its spacing first (`geometry.denoise`); others are left as they are."""
-    clip: float = 10.0
-    """Largest norm of the gradient; 0 for no limit."""
-    surface_points: int = 512
-    """Points of the cloud a step."""
-    off_points: int = 512
-    """Points off the cloud a step: the share `nearby_share` from `nearby`, the rest uniform in the box."""
-    nearby: Nearby = "gaussian"
-    """`uniform` in the box too (SIREN, DiGS, StEik), from a `gaussian` at the origin (HotSpot), or `local`: the cloud,
-    moved as far as 50th neighbours are (IGR)."""
-    nearby_share: float = 0.5
-    gaussian_std: float = 0.5
-    """Standard deviation of that Gaussian per axis."""
-    extent: float = 1.1
-    """Half the side of the box, in model space."""
-    seed: int = 0
+    train: FieldTrainConfig = field(default_factory=FieldTrainConfig)
+    denoise: Flag = False
+    """Smooth the cloud first if its noise exceeds its spacing (`geometry.pointcloud.denoising`)."""
+    extent: Annotated[float, Field(strict=True, ge=1)] = 1.1
+    """Half the side of the box in which the field is fitted."""
+
+    def __post_init__(self) -> None:
+        """Check rules that involve several sections."""
+        if self.train.offsurface_sampling == "local" and any(self.loss.heat):
+            raise ConfigError(
+                "loss.heat is an integral over the box and needs the sampling density: train.offsurface_sampling must "
+                "be gaussian or uniform, got local"
+            )
+        if self.model.kind == "pyramid":
+            if self.method == "medial_axis":
+                raise ConfigError(
+                    "a pyramid has no pure second derivatives; medial_axis needs model.kind sine or softplus"
+                )
+            weighted = [f"loss.{name}" for name in SECOND_ORDER_TERMS if any(getattr(self.loss, name))]
+            if weighted:
+                raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(weighted)}")

@@ -23,19 +23,16 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
         A module from points (N, dim) to distances (N,).
 
     Raises:
-        ConfigError: A size is too small, or the start does not exist for this kind of network.
+        ConfigError: The width is below `dim`.
     """
-    minimums = {"width": dim, "depth": 2, "channels": 1}
-    for name, minimum in minimums.items():
-        if getattr(config, name) < minimum:
-            raise ConfigError(f"network.{name} must be at least {minimum}, got {getattr(config, name)}")
+    if config.width < dim:
+        raise ConfigError(f"model.width must be at least {dim}, got {config.width}")
     if config.kind == "pyramid":
         return FeaturePyramid(dim, config.resolutions, config.channels, config.width, config.depth, extent)
     if config.kind == "softplus":
         spread = extent if config.start == "spread" else 0.0
         return SoftplusMLP(dim, config.width, config.depth, config.radius, config.skip, spread=spread)
-    if config.start == "spread":
-        raise ConfigError("network.start spread is one of softplus networks; sine ones have sphere or multifrequency")
+    assert config.start != "spread"
     return SineNetwork(
         dim,
         config.width,

@@ -1,0 +1,1 @@
+"""Signed distance field of one shape from one point cloud."""

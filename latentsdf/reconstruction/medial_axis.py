@@ -1,8 +1,18 @@
-"""Medial-axis-aware learning: a distance, and a phase field that marks where its gradient may jump (METHODS 8).
+"""Medial-axis-aware learning of a signed distance u with a phase field v (arXiv 2604.16512).
 
-Three phases: the distance alone, with v = 1 and a strong expansion term; then both; then v is frozen, and bending is
-weighed on the cloud too. Volume integrals are taken in cells that are split near the surface and where v < 0.75. The
-full Hessian of the paper's second-order term is left out, as in its code.
+v is 1 away from the medial axis and falls to 0 on it, within a band of width epsilon (`medial.axis_width`). The loss is
+the weighted sum of
+
+    second_order  int v^2 |H grad u|^2
+    phase         int epsilon |grad v|^2 + (v - 1)^2 / (4 epsilon)      (Ambrosio-Tortorelli)
+    surface       (1 / epsilon^2) mean u^2 on the cloud
+    eikonal       (1 / epsilon) int (|grad u|^2 - 1)^2
+    expansion     sum_p int exp(-a_p |u|^p), p = 1, 2, 3
+
+with H the Hessian of u. The full Hessian of the paper's second-order term is left out, as in its release. Training has
+three phases: until `phase_start` u alone, with v = 1 and a large expansion weight; then u and v; from `phase_freeze` on
+v is frozen and the second-order term is also taken on the cloud (`second_order_on`). Volume integrals are estimated in
+adaptive cells, which are halved near the zero set and where v < 0.75.
 """
 
 from typing import Any
@@ -13,9 +23,10 @@ from torch import Tensor, nn
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.factory import build_phase_field
-from latentsdf.reconstruction.adaptive_cells import Cells
-from latentsdf.reconstruction.fit import Fit
-from latentsdf.reconstruction.sampling import Batch
+from latentsdf.reconstruction.adaptive_cells import AdaptiveCells
+from latentsdf.reconstruction.fit import FieldTrainer
+from latentsdf.reconstruction.objective import WeightedTerm
+from latentsdf.reconstruction.sampling import CloudBatch
 from latentsdf.training.losses import (
     ambrosio_tortorelli_term,
     density_weights,
@@ -26,104 +37,96 @@ from latentsdf.training.losses import (
     second_order_term,
     weighted_surface_term,
 )
-from latentsdf.utils.errors import ConfigError
 
-_REFRESHES = 15  # times the cells are split anew in a run
-_NEAR = 0.1
+_REFINEMENTS = 15  # per run
+_NEAR_SURFACE = 0.1  # cells with |u| below this times 2^-level are halved
 _LOW_PHASE = 0.75
-_CLIP_PHASE = 10.0
-_SCHEDULES = ("second_order", "phase", "surface", "eikonal", "expansion")
+_PHASE_CLIP = 10.0
 
 
-class MedialFit(Fit):
-    """The loop of `Fit` with the phase field and its functionals."""
+class MedialAxisTrainer(FieldTrainer):
+    """Fits a signed distance and a phase field to a cloud.
+
+    Args:
+        cloud: The cloud in model space.
+        config: Configuration whose `medial` section replaces `loss`.
+        device: Device of the networks and the batches.
+    """
 
     def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
-        _require_valid(config)
         super().__init__(cloud, config, device)
         self.phase = build_phase_field(config.medial, cloud.dim).to(device)
-        self.adam_phase = torch.optim.Adam(self.phase.parameters(), lr=config.medial.lr_phase, fused=True)
-        self.sampler.chances = torch.from_numpy(density_weights(cloud.points))
-        self.cells = Cells(cloud.dim, config.extent)
-        self._split_at = 0.0
+        self.phase_optimizer = torch.optim.Adam(self.phase.parameters(), lr=config.medial.lr_phase, fused=True)
+        self.sampler.point_probabilities = torch.from_numpy(density_weights(cloud.points))
+        self.cells = AdaptiveCells(cloud.dim, config.extent)
+        self._next_refinement = 0.0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state needed to continue training, as tensors and plain values."""
         return super().state_dict() | {
             "phase": self.phase.state_dict(),
-            "adam_phase": self.adam_phase.state_dict(),
-            "cells": (self.cells.lower, self.cells.edge, self._split_at),
+            "phase_optimizer": self.phase_optimizer.state_dict(),
+            "cells": (self.cells.lower, self.cells.edge, self._next_refinement),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state that `state_dict` returned."""
         super().load_state_dict(state)
         self.phase.load_state_dict(state["phase"])
-        self.adam_phase.load_state_dict(state["adam_phase"])
-        self.cells.lower, self.cells.edge, self._split_at = state["cells"]
+        self.phase_optimizer.load_state_dict(state["phase_optimizer"])
+        self.cells.lower, self.cells.edge, self._next_refinement = state["cells"]
 
-    def _terms(self, batch: Batch, progress: float) -> dict[str, tuple[float, Tensor]]:
-        medial, width = self.config.medial, self.config.medial.width
-        alone, frozen = progress < medial.first_phase, progress >= medial.last_phase
-        if progress >= self._split_at:
-            self._split(alone)
-            self._split_at += 1 / _REFRESHES
-        points, volume = self.cells.draw(self.config.off_points, self.sampler.generator)
+    def _terms(self, batch: CloudBatch, progress: float) -> dict[str, WeightedTerm]:
+        medial, epsilon = self.config.medial, self.config.medial.axis_width
+        before_phase, frozen = progress < medial.phase_start, progress >= medial.phase_freeze
+        if progress >= self._next_refinement:
+            self._refine_cells(surface_only=before_phase)
+            self._next_refinement += 1 / _REFINEMENTS
+        points, volume = self.cells.sample(self.config.train.offsurface_points, self.sampler.generator)
         points, volume = points.to(self.device), volume.to(self.device)
-        # The cloud is drawn by what its points stand for, so that each counts the same here.
-        share = torch.full((len(batch.surface),), 1 / len(batch.surface), device=self.device)
-        here = jet(self.network, points)
-        on = jet(self.network, batch.surface) if frozen else None
-        on_distance = on.distance if on is not None else self.network(batch.surface)
+        # The cloud is sampled in proportion to the weights of its points, so the mean over the batch is uniform.
+        surface_weights = torch.full((len(batch.surface),), 1 / len(batch.surface), device=self.device)
+        field = jet(self.network, points)
+        surface_field = jet(self.network, batch.surface) if frozen else None
+        surface_distance = surface_field.distance if surface_field is not None else self.network(batch.surface)
         values = {
-            "surface": weighted_surface_term(on_distance, share, width),
-            "eikonal": scaled_eikonal_term(here.gradient, volume, width),
-            "expansion": expansion_term(here.distance, volume),
+            "surface": weighted_surface_term(surface_distance, surface_weights, epsilon),
+            "eikonal": scaled_eikonal_term(field.gradient, volume, epsilon),
+            "expansion": expansion_term(field.distance, volume),
         }
         phase = torch.ones_like(volume)
         if frozen:
             with torch.no_grad():
-                phase, phase_on = self.phase(points), self.phase(batch.surface)
-        elif not alone:
-            fresh = jet(self.phase, points)
-            phase = fresh.distance
-            values["phase"] = ambrosio_tortorelli_term(phase, fresh.gradient, volume, width)
-        values["second_order"] = second_order_term(here, phase, volume)
-        weighed = {name: (schedule_value(getattr(medial, name), progress), value) for name, value in values.items()}
-        if on is not None:
-            weighed["second_order_on"] = weighed["second_order"][0], second_order_term(on, phase_on, share)
-        return weighed
+                phase, surface_phase = self.phase(points), self.phase(batch.surface)
+        elif not before_phase:
+            phase_field = jet(self.phase, points)
+            phase = phase_field.distance
+            values["phase"] = ambrosio_tortorelli_term(phase, phase_field.gradient, volume, epsilon)
+        values["second_order"] = second_order_term(field, phase, volume)
+        terms = {
+            name: WeightedTerm(schedule_value(getattr(medial, name), progress), value) for name, value in values.items()
+        }
+        if surface_field is not None:
+            on_surface = second_order_term(surface_field, surface_phase, surface_weights)
+            terms["second_order_on"] = WeightedTerm(terms["second_order"].weight, on_surface)
+        return terms
 
-    def _update(self, progress: float) -> None:
-        super()._update(progress)
-        # In the first and the last phase v has no gradient, and Adam leaves it as it is.
-        nn.utils.clip_grad_norm_(self.phase.parameters(), _CLIP_PHASE)
-        self.adam_phase.param_groups[0]["lr"] = self.config.medial.lr_phase * self._decay(progress)
-        self.adam_phase.step()
-        self.adam_phase.zero_grad(set_to_none=True)
+    def _update(self, learning_rate_scale: float) -> None:
+        super()._update(learning_rate_scale)
+        # Before `phase_start` and after `phase_freeze` v has no gradient, and Adam leaves it unchanged.
+        nn.utils.clip_grad_norm_(self.phase.parameters(), _PHASE_CLIP)
+        self.phase_optimizer.param_groups[0]["lr"] = self.config.medial.lr_phase * learning_rate_scale
+        self.phase_optimizer.step()
+        self.phase_optimizer.zero_grad(set_to_none=True)
 
-    def _split(self, alone: bool) -> None:
-        """Cells from the base grid, finer near the zero set and, once there is a phase, near the axis."""
-        self.cells = Cells(self.cells.lower.shape[1], self.config.extent)
+    def _refine_cells(self, surface_only: bool) -> None:
+        """Refine the base grid near the zero set and, unless `surface_only`, where the phase is low."""
+        self.cells = AdaptiveCells(self.cells.lower.shape[1], self.config.extent)
 
-        def wanted(points: Tensor, level: int) -> Tensor:
+        def needs_split(points: Tensor, level: int) -> Tensor:
             with torch.no_grad():
                 points = points.to(self.device)
-                near: Tensor = self.network(points).abs() < _NEAR * 2.0**-level
-                return (near if alone else near | (self.phase(points) < _LOW_PHASE)).cpu()
+                near: Tensor = self.network(points).abs() < _NEAR_SURFACE * 2.0**-level
+                return (near if surface_only else near | (self.phase(points) < _LOW_PHASE)).cpu()
 
-        self.cells.split(wanted, self.config.medial.levels)
-
-
-def _require_valid(config: ReconstructConfig) -> None:
-    """ConfigError for settings with which the phases cannot follow each other or a term has no value."""
-    medial = config.medial
-    if config.network.kind == "pyramid":
-        raise ConfigError("a pyramid has no pure second derivatives; medial_axis needs network.kind sine or softplus")
-    if not 0 <= medial.first_phase <= medial.last_phase <= 1:
-        raise ConfigError(
-            f"medial.first_phase and last_phase must rise within [0, 1], got {medial.first_phase} and "
-            f"{medial.last_phase}"
-        )
-    if medial.width <= 0 or medial.levels < 0:
-        raise ConfigError(f"medial.width must be above 0 and levels at least 0, got {medial.width}, {medial.levels}")
-    for name in _SCHEDULES:
-        schedule_value(getattr(medial, name), 0.0)
+        self.cells.split(needs_split, self.config.medial.cell_levels)

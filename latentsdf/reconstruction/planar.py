@@ -1,4 +1,4 @@
-"""A planar reconstruction beside the exact distances of its curve."""
+"""Accuracy of a 2D reconstruction against exact signed distances of its curve."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,40 +20,51 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PlanarTruth:
-    """Exact signed distances on a square lattice, negative inside, and points of the curve, in the user's frame."""
+    """Exact signed distances on a square lattice, negative inside, in the user's frame."""
 
     axis: Float[Floats, " R"]
-    """Rising coordinates of the lattice, of x and y alike."""
+    """Increasing coordinates of the lattice, the same for x and y."""
     distance: Float[Floats, "R R"]
-    """At [x, y]."""
+    """Signed distances, indexed [x, y]."""
     curve: Float[Floats, "N 2"]
+    """Points of the curve."""
 
     @property
     def lattice(self) -> Float[Floats, "M 2"]:
-        """The points of the lattice in the order of `distance.ravel()`."""
+        """Lattice points in the order of `distance.ravel()`."""
         return np.stack(np.meshgrid(self.axis, self.axis, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
 class PlanarAccuracy:
-    """In the units of the user's frame: `field` on the lattice, `curve` from vertices of the zero set to the curve's
-    points and back, `floor` that of the exact distances' own zero set with vertices as dense."""
+    """Errors of a 2D reconstruction in units of the user's frame."""
 
     field: FieldErrors
+    """Errors of the signed distance on the lattice."""
     curve: NearestDistances
+    """Distances between vertices of the zero level set and points of the curve."""
     floor: NearestDistances
+    """The same distances for the zero level set of the exact distances, with equally dense vertices: the lower bound
+    that the sampling density sets."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Name -> figures by name."""
+        """Return the errors as nested dictionaries of numbers."""
         floors = {f"floor_{name}": value for name, value in self.floor.as_dict().items()}
         return {"field": self.field.as_dict(), "curve": self.curve.as_dict() | floors}
 
 
 def load_truth(path: Path | str) -> PlanarTruth:
-    """Read an .npz with `sdf_grid` (R, R) at [y, x], `grid_axis` (R,) and `surface_points` (N, 2).
+    """Read exact distances.
 
-    Raises FileNotFoundError, or MeshError for arrays that are missing, of other shapes or not finite, and distances
-    that do not change sign.
+    Args:
+        path: File .npz with `sdf_grid` (R, R) indexed [y, x], `grid_axis` (R,) and `surface_points` (N, 2).
+
+    Returns:
+        The ground truth.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        MeshError: If an array is missing, has another shape or is not finite, or if the distances do not change sign.
     """
     path = Path(path)
     if not path.is_file():
@@ -62,10 +73,10 @@ def load_truth(path: Path | str) -> PlanarTruth:
     try:
         with np.load(path) as file:
             axis, grid, curve = (np.asarray(file[name], dtype=np.float64) for name in names)
-    # NumPy raises whatever it stumbles over, and gives back no archive for an .npy.
+    # Damaged files raise errors of many types, and an .npy file does not yield an archive.
     except Exception as error:
         raise MeshError(
-            f"{path.name}: the truth of planar points is an .npz with {', '.join(names)} ({error!r:.120})"
+            f"{path.name}: the ground truth of planar points is an .npz with {', '.join(names)} ({error!r:.120})"
         ) from error
     if axis.ndim != 1 or len(axis) < 2 or grid.shape != 2 * axis.shape or curve.ndim != 2 or curve.shape[1] != 2:
         raise MeshError(
@@ -80,26 +91,40 @@ def load_truth(path: Path | str) -> PlanarTruth:
 
 
 def measure_planar(reconstruction: Reconstruction, truth: PlanarTruth) -> PlanarAccuracy:
-    """Compare a field of the plane with exact distances; raises EmptyLevelSetError where the field has no zero."""
-    errors = compare_fields(reconstruction.distance(truth.lattice), truth.distance.ravel())
-    found = reconstruction.contours()
-    spacing = float(np.median(np.concatenate([_lengths(line) for line in found])))
-    steps = np.arange(len(truth.axis))
-    exact = [np.interp(line, steps, truth.axis) for line in find_contours(truth.distance, 0.0)]
-    denser = [_resampled(line, spacing) for line in exact]
-    return PlanarAccuracy(errors, _apart(found, truth.curve), _apart(denser, truth.curve))
+    """Compare a 2D field and its zero level set with exact distances.
+
+    Args:
+        reconstruction: The field.
+        truth: Exact distances in the user's frame.
+
+    Returns:
+        Errors in the user's unit.
+
+    Raises:
+        EmptyLevelSetError: If the field has no zero level set.
+    """
+    field_errors = compare_fields(reconstruction.distance(truth.lattice), truth.distance.ravel())
+    contours = reconstruction.contours()
+    spacing = float(np.median(np.concatenate([_segment_lengths(line) for line in contours])))
+    rows = np.arange(len(truth.axis))
+    exact = [np.interp(line, rows, truth.axis) for line in find_contours(truth.distance, 0.0)]
+    exact = [_resample(line, spacing) for line in exact]
+    return PlanarAccuracy(
+        field_errors, _distances_to_curve(contours, truth.curve), _distances_to_curve(exact, truth.curve)
+    )
 
 
-def _lengths(line: Floats) -> Floats:
+def _segment_lengths(line: Float[Floats, "K 2"]) -> Float[Floats, " K-1"]:
     return np.asarray(np.linalg.norm(np.diff(line, axis=0), axis=1))
 
 
-def _resampled(line: Floats, spacing: float) -> Floats:
-    along = np.concatenate(([0.0], np.cumsum(_lengths(line))))
-    at = np.linspace(0, along[-1], max(2, round(along[-1] / spacing) + 1))
-    return np.stack([np.interp(at, along, line[:, axis]) for axis in range(2)], axis=1)
+def _resample(line: Float[Floats, "K 2"], spacing: float) -> Float[Floats, "L 2"]:
+    """Place vertices at equal arc lengths of about `spacing`."""
+    arc_length = np.concatenate(([0.0], np.cumsum(_segment_lengths(line))))
+    positions = np.linspace(0, arc_length[-1], max(2, round(arc_length[-1] / spacing) + 1))
+    return np.stack([np.interp(positions, arc_length, line[:, axis]) for axis in range(2)], axis=1)
 
 
-def _apart(lines: list[Floats], curve: Floats) -> NearestDistances:
-    contour = np.concatenate(lines)
-    return nearest_distances(cKDTree(curve).query(contour)[0], cKDTree(contour).query(curve)[0])
+def _distances_to_curve(lines: list[Floats], curve: Float[Floats, "N 2"]) -> NearestDistances:
+    vertices = np.concatenate(lines)
+    return nearest_distances(cKDTree(curve).query(vertices)[0], cKDTree(vertices).query(curve)[0])

@@ -1,4 +1,4 @@
-"""One field from one raw point cloud, in 2D or 3D, without a shape space."""
+"""Signed distance field of one point cloud, in 2D or 3D, without a shape space."""
 
 from pathlib import Path
 
@@ -7,14 +7,12 @@ from numpy.typing import ArrayLike
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
-from latentsdf.reconstruction.fit import Fit
-from latentsdf.reconstruction.medial_axis import MedialFit
-from latentsdf.reconstruction.presets import METHODS, preset
-from latentsdf.reconstruction.result import Reconstruction, load_field
-from latentsdf.reconstruction.resume import Unfinished
+from latentsdf.reconstruction.fit import FieldTrainer
+from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
+from latentsdf.reconstruction.presets import preset
+from latentsdf.reconstruction.result import Reconstruction
+from latentsdf.reconstruction.resume import FitCheckpoint
 from latentsdf.utils import devices
-
-__all__ = ["METHODS", "Reconstruction", "load_field", "preset", "reconstruct"]
 
 
 def reconstruct(
@@ -24,18 +22,40 @@ def reconstruct(
     *,
     config: ReconstructConfig | None = None,
     device: str | torch.device = "auto",
-    unfinished: str | Path | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Reconstruction:
-    """Fit a signed distance to points (N, 2|3) in any frame; (N, 6) is taken as points with normals.
+    """Fit a signed distance field to a point cloud.
 
-    `method` names a preset; `config` replaces it whole. Same seed, same field. The state of a long or a stopped run is
-    kept in the file `unfinished`, from which the same call goes on; remove it once the result is saved. Raises
-    MeshError for a cloud that cannot be used, ConfigError for settings that cannot, TrainingError where a loss is not
-    finite, CheckpointError where `unfinished` is of another cloud or other settings.
+    The same points, configuration and device give the same field.
+
+    Args:
+        points: Points (N, 2) or (N, 3) in any frame and unit, or points with normals (N, 6).
+        normals: Normals of the points, of the same shape; their length is ignored.
+        method: Name of a preset: `latentsdf`, `hotspot`, `medial_axis`, `steik`, `digs`, `siren` or `igr`.
+        config: Configuration that is used instead of the preset.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        checkpoint: File to which the state is saved every two minutes and on Ctrl-C, and from which the same call
+            continues. It is kept after a finished run; remove it once the result is saved.
+
+    Returns:
+        The field in the frame and unit of the points.
+
+    Raises:
+        MeshError: If the cloud cannot be used.
+        ConfigError: If the method is unknown, or the device is not available.
+        TrainingError: If a loss or a parameter is not finite.
+        CheckpointError: If `checkpoint` is damaged, or of another cloud or configuration.
+
+    Example:
+        >>> field = reconstruct(points, method="hotspot")
+        >>> field.distance(points)
+        >>> field.mesh(256).export("surface.ply")
     """
     cloud = prepare_point_cloud(points, normals)
     config = config or preset(method, cloud.dim)
-    fit = (MedialFit if config.method == "medial_axis" else Fit)(cloud, config, devices.resolve(device))
-    fit.run(None if unfinished is None else Unfinished(unfinished, cloud, config))
-    phase = fit.phase.requires_grad_(False) if isinstance(fit, MedialFit) else None
-    return Reconstruction(fit.network.requires_grad_(False), cloud.similarity, config, fit.history, phase)
+    trainer_type = MedialAxisTrainer if config.method == "medial_axis" else FieldTrainer
+    trainer = trainer_type(cloud, config, devices.resolve(device))
+    trainer.run(None if checkpoint is None else FitCheckpoint(checkpoint, cloud, config))
+    phase = trainer.phase.requires_grad_(False) if isinstance(trainer, MedialAxisTrainer) else None
+    network = trainer.network.requires_grad_(False)
+    return Reconstruction(network, cloud.similarity, config, trainer.history.entries, phase)

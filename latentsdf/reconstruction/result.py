@@ -1,4 +1,4 @@
-"""A fitted field in the user's frame: distances, surface, picture, and a folder to keep it in."""
+"""A fitted field in the user's frame: distances, zero level set, and the folder that stores it."""
 
 import json
 from collections.abc import Callable
@@ -24,145 +24,231 @@ from latentsdf.extraction.extract import extract
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
+from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.output_folders import require_writable_output
 from latentsdf.utils.safetensors_io import save_tensors
 
 FORMAT = 1
-_CHUNK = 65_536
-_PHASE = "phase."
-_FILES = ("field.json", "config.yaml", "field.safetensors")
+FIELD_FILES = ("field.json", "config.yaml", "field.safetensors")
+"""Files that `Reconstruction.save` writes."""
+_PHASE_PREFIX = "phase."
+_CONTOUR_HALF_SIDE = 1.1  # model space
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One shape's signed distance, negative inside. `history` has the mean of each term per 100 steps, and of
-    what was left at the end."""
+    """Signed distance field of one shape, negative inside, in the frame and unit of the points it was fitted to.
+
+    `reconstruct` and `load_field` return one.
+    """
 
     network: nn.Module
+    """Maps points (N, d) of model space to signed distances (N,) in its units."""
     similarity: Similarity
+    """Map between the user's frame and model space."""
     config: ReconstructConfig
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, int | float]] = field(default_factory=list)
+    """One entry per 100 steps, and one for the remaining steps: `step`, `seconds`, and the mean of each loss term
+    before its weight."""
     phase_field: nn.Module | None = None
-    """Method `medial_axis`: points (N, d) of model space to v, about 0 on the medial axis and 1 away from it."""
+    """Method `medial_axis`: maps points (N, d) of model space to v (N,), about 0 on the medial axis, 1 away from it."""
 
     @property
     def dim(self) -> int:
-        """2 or 3."""
+        """Dimension of the points, 2 or 3."""
         return len(self.similarity.center)
 
     @property
     def device(self) -> torch.device:
-        """Where the network lives."""
+        """Device of the network."""
         return next(self.network.parameters()).device
 
     def distance(self, points: ArrayLike) -> NDArray[np.float32]:
-        """Signed distances (N,) at points (N, d), both in the user's frame and units.
+        """Evaluate the signed distance.
 
-        Beyond the box in which the field was fitted: the distance to the box, plus the field there. Raises ConfigError
-        for points of another shape, or not finite.
+        Outside the box in which the field was fitted, the value is the distance to the box plus the field at the
+        nearest point of the box.
+
+        Args:
+            points: Points (N, d) in the user's frame.
+
+        Returns:
+            Signed distances (N,) in the user's unit.
+
+        Raises:
+            ConfigError: If the points have another shape or are not finite.
         """
-        model = self._to_model(points)
-        fitted = model.clamp(-self.config.extent, self.config.extent)
-        with torch.no_grad():
-            pieces = [self.network(piece.to(self.device)).cpu() for piece in fitted.split(_CHUNK)]
-        distance = torch.cat(pieces) + (model - fitted).norm(dim=1)
+        model_points = self._to_model_space(points)
+        clamped = self._clamp_to_box(model_points)
+        distance = self._evaluate(self.network, clamped) + (model_points - clamped).norm(dim=1)
         return np.asarray(distance.numpy() / np.float32(self.similarity.scale))
 
-    def in_model_space(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
-        """Signed distances at points of model space, both in its units, without gradients."""
+    def model_space_distance(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+        """Evaluate the network without gradients.
+
+        Args:
+            points: Points (N, d) in model space, on the device of the network.
+
+        Returns:
+            Signed distances (N,) in units of model space.
+        """
         with torch.no_grad():
-            return torch.cat([self.network(piece) for piece in points.split(_CHUNK)])
+            return map_chunks(self.network, points)
 
     def phase(self, points: ArrayLike) -> NDArray[np.float32]:
-        """The phase (N,) in [0, 1] at points (N, d) of the user's frame, beyond the fitted box that of its side.
+        """Evaluate the phase field of the method `medial_axis`.
 
-        ConfigError for a method without a phase field, and for points of another shape or not finite.
+        Args:
+            points: Points (N, d) in the user's frame. Those outside the fitted box are moved to its nearest point.
+
+        Returns:
+            Phase (N,) in [0, 1], about 0 on the medial axis and 1 away from it.
+
+        Raises:
+            ConfigError: If the method has no phase field, or the points have another shape or are not finite.
         """
         if self.phase_field is None:
             raise ConfigError(f"'{self.config.method}' learns no phase field; 'medial_axis' does")
-        fitted = self._to_model(points).clamp(-self.config.extent, self.config.extent)
-        with torch.no_grad():
-            pieces = [self.phase_field(piece.to(self.device)).cpu() for piece in fitted.split(_CHUNK)]
-        return np.asarray(torch.cat(pieces).numpy())
-
-    def _to_model(self, points: ArrayLike) -> Tensor:
-        array = np.asarray(points, dtype=np.float64)
-        if array.ndim != 2 or array.shape[1] != self.dim:
-            raise ConfigError(f"expected points (N, {self.dim}), got shape {array.shape}")
-        model = torch.as_tensor(self.similarity.to_model(array), dtype=torch.float32)
-        require_finite(model)
-        return model
+        return np.asarray(self._evaluate(self.phase_field, self._clamp_to_box(self._to_model_space(points))).numpy())
 
     def mesh(self, resolution: int = 256) -> trimesh.Trimesh:
-        """The surface of a 3D field, in the user's frame; raises what `extract` raises."""
+        """Extract the zero level set of a 3D field.
+
+        Args:
+            resolution: Cells per axis of the lattice over [-1, 1]^3 of model space.
+
+        Returns:
+            Triangle mesh in the user's frame.
+
+        Raises:
+            ConfigError: If the field is 2D.
+            EmptyLevelSetError: If the field has no zero level set.
+        """
         if self.dim != 3:
-            raise ConfigError("a 2D field has no mesh; ask for its `contours`")
-        general: Callable[[Tensor], Tensor] = self.network
-        found = extract(general, resolution=resolution, mode="general", device=self.device)
-        return trimesh.Trimesh(self.similarity.to_user(found.vertices), found.faces, process=False)
+            raise ConfigError("a 2D field has no mesh; use `contours`")
+        network: Callable[[Tensor], Tensor] = self.network
+        mesh = extract(network, resolution=resolution, mode="general", device=self.device)
+        return trimesh.Trimesh(self.similarity.to_user(mesh.vertices), mesh.faces, process=False)
 
     def contours(self, resolution: int = 1024) -> list[NDArray[np.float64]]:
-        """The zero level set of a 2D field as polylines (K, 2) in the user's frame; EmptyLevelSetError for none."""
+        """Extract the zero level set of a 2D field.
+
+        Args:
+            resolution: Cells per axis of the lattice over [-1.1, 1.1]^2 of model space.
+
+        Returns:
+            Polylines (K, 2) in the user's frame; the first and last vertex of a closed one are equal.
+
+        Raises:
+            ConfigError: If the field is 3D.
+            EmptyLevelSetError: If the field has no zero level set.
+        """
         if self.dim != 2:
-            raise ConfigError("a 3D field has no contours; ask for its `mesh`")
-        axis = np.linspace(-1.1, 1.1, resolution + 1)
-        grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-        values = self.distance(self.similarity.to_user(grid)).reshape(resolution + 1, resolution + 1)
+            raise ConfigError("a 3D field has no contours; use `mesh`")
+        axis = np.linspace(-_CONTOUR_HALF_SIDE, _CONTOUR_HALF_SIDE, resolution + 1)
+        lattice = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+        values = self.distance(self.similarity.to_user(lattice)).reshape(resolution + 1, resolution + 1)
         lines = find_contours(values, 0.0)
         if not lines:
             raise EmptyLevelSetError(f"no zero between {values.min():.4g} and {values.max():.4g}; train longer")
-        return [self.similarity.to_user(-1.1 + line * (2.2 / resolution)) for line in lines]
+        spacing = 2 * _CONTOUR_HALF_SIDE / resolution
+        return [self.similarity.to_user(-_CONTOUR_HALF_SIDE + line * spacing) for line in lines]
 
     def save(self, folder: Path | str) -> None:
-        """Write the field to a folder that `load_field` reads; CheckpointError where that holds anything else."""
+        """Write the field to a folder that `load_field` reads; an earlier field in it is replaced.
+
+        `reconstruction.report.write_results` adds surface, images and a report.
+
+        Args:
+            folder: Output folder; created if needed.
+
+        Raises:
+            CheckpointError: If the folder holds results of another kind.
+        """
         folder = Path(folder)
         require_writable_output(folder, "field", overwrite=True)
         folder.mkdir(parents=True, exist_ok=True)
-        about = {"format": FORMAT, "center": list(self.similarity.center), "scale": self.similarity.scale}
         weights = dict(self.network.state_dict())
         if self.phase_field is not None:
-            weights |= {_PHASE + k: v for k, v in self.phase_field.state_dict().items()}
-        (folder / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False))
+            weights |= {_PHASE_PREFIX + name: value for name, value in self.phase_field.state_dict().items()}
+        metadata = {
+            "format": FORMAT,
+            "center": list(self.similarity.center),
+            "scale": self.similarity.scale,
+            "history": self.history,
+        }
+        (folder / "config.yaml").write_text(yaml.safe_dump(_tuples_as_lists(asdict(self.config)), sort_keys=False))
         save_tensors(weights, folder / "field.safetensors")
-        (folder / "field.json").write_text(json.dumps(about | {"history": self.history}, indent=1))
+        (folder / "field.json").write_text(json.dumps(metadata, indent=1))
+
+    def _evaluate(self, network: nn.Module, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+        """Evaluate a network on its device; points and result are on the CPU."""
+        with torch.no_grad():
+            return map_chunks(lambda chunk: network(chunk.to(self.device)).cpu(), points)
+
+    def _clamp_to_box(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        return points.clamp(-self.config.extent, self.config.extent)
+
+    def _to_model_space(self, points: ArrayLike) -> Float[Tensor, "N d"]:
+        array = np.asarray(points, dtype=np.float64)
+        if array.ndim != 2 or array.shape[1] != self.dim:
+            raise ConfigError(f"expected points (N, {self.dim}), got shape {array.shape}")
+        model_points = torch.as_tensor(self.similarity.to_model(array), dtype=torch.float32)
+        require_finite(model_points)
+        return model_points
 
 
 def load_field(folder: Path | str, device: torch.device | str = "auto") -> Reconstruction:
-    """Read what `Reconstruction.save` wrote; `device` is auto, cpu, cuda or cuda:N.
+    """Read a field that `Reconstruction.save` or `latentsdf reconstruct` wrote.
 
-    Raises FileNotFoundError or CheckpointError naming what is missing.
+    Fields of version 0.1 are read, too.
+
+    Args:
+        folder: Folder of the field.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        The field.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        CheckpointError: If a file is missing or damaged, or of another format.
+        ConfigError: If `config.yaml` has an unknown setting or a value out of its range.
     """
     folder, device = Path(folder), devices.resolve(device)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; make one with `latentsdf reconstruct`")
-    missing = [name for name in _FILES if not (folder / name).is_file()]
+        raise FileNotFoundError(f"{folder}: no such folder; create one with `latentsdf reconstruct`")
+    missing = [name for name in FIELD_FILES if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder}: not a complete field, {', '.join(missing)} is missing")
     config = loader.load(ReconstructConfig, folder / "config.yaml")
     try:
-        about = json.loads((folder / "field.json").read_text())
+        metadata = json.loads((folder / "field.json").read_text())
         weights = load_file(folder / "field.safetensors", device=str(device))
-        similarity = Similarity(tuple(about["center"]), about["scale"])
+        similarity = Similarity(tuple(metadata["center"]), metadata["scale"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
-    if about.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}: field format {about.get('format')}, this version reads {FORMAT}")
-    network = build_network(config.network, len(similarity.center), config.extent).to(device)
-    phase = None
-    if config.method == "medial_axis":
-        phase = build_phase_field(config.medial, len(similarity.center)).to(device).requires_grad_(False)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{folder}: field format {metadata.get('format')}, this version reads {FORMAT}")
+    dim = len(similarity.center)
+    network = build_network(config.model, dim, config.extent).to(device)
+    phase_field = build_phase_field(config.medial, dim).to(device) if config.method == "medial_axis" else None
+    phase_weights = {
+        name.removeprefix(_PHASE_PREFIX): value for name, value in weights.items() if name.startswith(_PHASE_PREFIX)
+    }
     try:
-        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(_PHASE)})
-        if phase is not None:
-            phase.load_state_dict({k.removeprefix(_PHASE): v for k, v in weights.items() if k.startswith(_PHASE)})
+        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(_PHASE_PREFIX)})
+        if phase_field is not None:
+            phase_field.load_state_dict(phase_weights)
+            phase_field.requires_grad_(False)
     except RuntimeError as error:
         raise CheckpointError(f"{folder}: the weights do not fit config.yaml; they come from different runs") from error
-    return Reconstruction(network.requires_grad_(False), similarity, config, about["history"], phase)
+    return Reconstruction(network.requires_grad_(False), similarity, config, metadata["history"], phase_field)
 
 
-def _plain(value: Any) -> Any:
-    """Tuples as lists, which YAML has a plain form for."""
+def _tuples_as_lists(value: Any) -> Any:
+    """Replace tuples by lists, recursively: YAML has no tuples."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+        return {key: _tuples_as_lists(item) for key, item in value.items()}
+    return [_tuples_as_lists(item) for item in value] if isinstance(value, tuple) else value

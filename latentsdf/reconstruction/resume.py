@@ -1,4 +1,4 @@
-"""The state of a fit on its way, kept in one file, so that a run that was stopped goes on as if it never had been."""
+"""Checkpoint of an unfinished fit: one file, from which the same call continues as if it had not been stopped."""
 
 import hashlib
 import pickle
@@ -13,37 +13,60 @@ from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
 
-_BUDGET = ("steps", "minutes", "patience")  # a longer one is a reason to go on
+_FORMAT = 2
+_BUDGET = ("steps", "minutes", "patience")  # of `train`; a run may be continued with a larger budget
 
 
-class Unfinished:
-    """The file `path` for one cloud and one configuration, but for its budget."""
+class FitCheckpoint:
+    """File with the state of a fit of one cloud by one configuration.
+
+    Args:
+        path: The file; its folder must exist.
+        cloud: The cloud of the fit.
+        config: Its configuration. `train.steps`, `train.minutes` and `train.patience` may change between calls.
+    """
 
     def __init__(self, path: Path | str, cloud: PointCloud, config: ReconstructConfig) -> None:
         self.path = Path(path)
-        settings = {name: value for name, value in asdict(config).items() if name not in _BUDGET}
+        settings = asdict(config)
+        for name in _BUDGET:
+            del settings["train"][name]
         digest = hashlib.sha256(repr(settings).encode())
-        for part in (cloud.points, cloud.normals):
-            digest.update(b"" if part is None else part.tobytes())
-        self._of = digest.hexdigest()
+        for array in (cloud.points, cloud.normals):
+            digest.update(b"" if array is None else array.tobytes())
+        self._fingerprint = digest.hexdigest()
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace what is kept."""
-        with atomic_write(self.path) as aside:
-            torch.save({"of": self._of} | state, aside)
+        """Replace the file by a state of tensors and plain values."""
+        with atomic_write(self.path) as temporary:
+            torch.save({"format": _FORMAT, "fingerprint": self._fingerprint, "state": state}, temporary)
 
     def load(self) -> dict[str, Any] | None:
-        """What is kept, None for nothing; CheckpointError where it is damaged or of other points or settings."""
+        """Read the state.
+
+        Returns:
+            The state, or None if there is no file.
+
+        Raises:
+            CheckpointError: If the file is damaged, or of another version, cloud or configuration.
+        """
         if not self.path.is_file():
             return None
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-            of = state.pop("of")
-        except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            # Format 1 had no number.
+            version = saved.get("format", 1)
+        except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError) as error:
             raise CheckpointError(f"{self.path}: damaged ({error}); remove it to start again") from error
-        if of != self._of:
+        if version != _FORMAT:
+            raise CheckpointError(
+                f"{self.path}: a stopped run of another version of latentsdf (format {version}, this one reads "
+                f"{_FORMAT}); remove it to start again"
+            )
+        if saved["fingerprint"] != self._fingerprint:
             raise CheckpointError(
                 f"{self.path}: a stopped run on other points or with other settings; pass the same, or remove it to "
                 "start again"
             )
+        state: dict[str, Any] = saved["state"]
         return state

@@ -1,4 +1,4 @@
-"""Where the losses look: on the cloud, around it, and in the box."""
+"""Training points of one step: on the cloud, off it, and with a guiding signed distance."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -15,98 +16,133 @@ from latentsdf.data.mixture import Mixture
 from latentsdf.geometry.pointcloud.denoising import denoise
 from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
+from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.console import show_note
 
-_LOCAL_NEIGHBOUR = 50  # IGR's noise reaches to this neighbour
-_POOL = 200_000
-_GUIDE_STDS = (0.05, 0.02, 0.005)
-_GUIDE_UNIFORM = 0.4  # share of the pool
-_PIECE = 65_536
+_LOCAL_NEIGHBOUR = 50  # IGR: the distance to this neighbour is the standard deviation of local samples
+_GUIDE_POINTS = 200_000
+_GUIDE_STDS = (0.05, 0.02, 0.005)  # of the guide's points around the cloud
+_GUIDE_UNIFORM = 0.4  # share of the guide's points that are uniform in the box
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Points of one step."""
+class CloudBatch:
+    """Points of one step, in model space."""
 
-    surface: Tensor
-    normals: Tensor | None
-    off: Tensor
-    guide: Tensor
-    guide_distance: Tensor
+    surface: Float[Tensor, "N d"]
+    """Points of the cloud."""
+    normals: Float[Tensor, "N d"] | None
+    """Unit normals at `surface`; None without normals."""
+    offsurface: Float[Tensor, "M d"]
+    """Points off the cloud."""
+    guide: Float[Tensor, "G d"]
+    """Points with a guiding signed distance; none if the guide is off."""
+    guide_distance: Float[Tensor, " G"]
+    """Signed distance to the oriented cloud at `guide`."""
 
 
-class Sampler:
-    """Batches for one cloud, reproducible from the seed of the configuration."""
+class CloudSampler:
+    """Draws the batches of one cloud, reproducible by the seed of the configuration.
+
+    Args:
+        cloud: The cloud in model space.
+        config: Sizes and distribution of the batches; with `denoise` the points are smoothed first, and with a guide
+            the cloud is oriented.
+        device: Device of the batches.
+    """
 
     def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self.chances: Tensor | None = None
-        """Probability of each point of the cloud; None for equal ones."""
-        self.generator = torch.Generator().manual_seed(config.seed)
-        share = config.nearby_share if config.nearby == "gaussian" else 0.0
-        self.mixture = Mixture(cloud.dim, config.extent, config.gaussian_std, share)
-        self._cloud = points = denoise(cloud.points) if config.denoise else cloud.points
-        if points is not cloud.points:
-            show_note("noise", "wider than the points' spacing; they are smoothed first (--denoise false: not)")
+        self.config, self.device = config.train, device
+        self.point_probabilities: Tensor | None = None
+        """Probability of each point of the cloud, (N,); None for a uniform distribution."""
+        self.generator = torch.Generator().manual_seed(self.config.seed)
+        gaussian_share = self.config.offsurface_share if self.config.offsurface_sampling == "gaussian" else 0.0
+        self.mixture = Mixture(cloud.dim, config.extent, self.config.offsurface_std, gaussian_share)
+        """Distribution of off-surface points, except for local ones."""
+        self._cloud = denoise(cloud.points) if config.denoise else cloud.points
+        if self._cloud is not cloud.points:
+            show_note("noise", "exceeds the point spacing; the points are smoothed first (denoise: false disables it)")
         normals = cloud.normals
-        guide = np.empty((0, cloud.dim))
-        distance = np.empty(0)
+        guide, guide_distance = np.empty((0, cloud.dim)), np.empty(0)
         if any(config.loss.guide):
-            oriented = OrientedPointCloud(points, normals)
+            oriented = OrientedPointCloud(self._cloud, normals)
             normals = oriented.normals
-            guide = self._around(points)
-            pieces = [guide[start : start + _PIECE] for start in range(0, len(guide), _PIECE)]
-            distance = np.concatenate([oriented.signed_distance(piece) for piece in pieces])
-        self.points = torch.from_numpy(points.astype(np.float32))
-        self.normals = None if normals is None else torch.from_numpy(normals.astype(np.float32))
-        self.guide = torch.from_numpy(guide.astype(np.float32))
-        self.guide_distance = torch.from_numpy(distance.astype(np.float32))
-        if config.nearby == "local":
-            nearest = min(_LOCAL_NEIGHBOUR, len(points) - 1)
-            reach = self._tree.query(points, k=nearest + 1, workers=-1)[0][:, -1]
-            self.reach = torch.from_numpy(reach.astype(np.float32))
+            guide = self._guide_points(config.extent)
+            guide_distance = map_chunks(oriented.signed_distance, guide)
+        self.points = _as_tensor(self._cloud)
+        self.normals = None if normals is None else _as_tensor(normals)
+        self._guide, self._guide_distance = _as_tensor(guide), _as_tensor(guide_distance)
+        if self.config.offsurface_sampling == "local":
+            neighbour = min(_LOCAL_NEIGHBOUR, len(self._cloud) - 1)
+            distances = self._tree.query(self._cloud, k=neighbour + 1, workers=-1)[0]
+            self._local_std = _as_tensor(distances[:, -1])
 
     @cached_property
     def _tree(self) -> cKDTree:
         return cKDTree(self._cloud)
 
-    def draw(self, guided: bool = True) -> Batch:
-        """The next batch; `guided` with points that have a first signed distance, where there are any."""
-        if self.chances is None:
-            rows = self._rows(len(self.points), self.config.surface_points)
-        else:
-            count = self.config.surface_points
-            rows = torch.multinomial(self.chances, count, replacement=True, generator=self.generator)
-        off = self.mixture.draw(self.config.off_points, self.generator)
-        if self.config.nearby == "local":
-            near = self._rows(len(self.points), math.ceil(len(off) * self.config.nearby_share))
-            noise = torch.randn(len(near), off.shape[1], generator=self.generator)
-            off[len(off) - len(near) :] = self.points[near] + self.reach[near, None] * noise
-        chosen = self._rows(len(self.guide), self.config.surface_points if guided and len(self.guide) else 0)
-        parts = (
-            self.points[rows],
-            None if self.normals is None else self.normals[rows],
-            off,
-            self.guide[chosen],
-            self.guide_distance[chosen],
-        )
-        return Batch(*(None if part is None else part.to(self.device) for part in parts))  # type: ignore[arg-type]
+    def draw(self, guided: bool = True) -> CloudBatch:
+        """Draw the next batch.
 
-    def unsigned(self, points: Float[Tensor, "N d"]) -> tuple[Float[Tensor, " N"], Float[Tensor, "N d"]]:
-        """Distances to the nearest point of the cloud, and unit directions away from it."""
-        where = points.detach().cpu()
-        distance, nearest = self._tree.query(where.numpy(), workers=-1)
-        away = torch.nn.functional.normalize(where - self.points[nearest], dim=1)
+        Args:
+            guided: Include points with a guiding signed distance, if the configuration has a guide.
+
+        Returns:
+            The batch on the sampler's device.
+        """
+        rows = self._surface_rows()
+        offsurface = self._offsurface()
+        guide_count = self.config.surface_points if guided and len(self._guide) else 0
+        guide_rows = self._uniform_rows(len(self._guide), guide_count)
+        return CloudBatch(
+            surface=self.points[rows].to(self.device),
+            normals=None if self.normals is None else self.normals[rows].to(self.device),
+            offsurface=offsurface.to(self.device),
+            guide=self._guide[guide_rows].to(self.device),
+            guide_distance=self._guide_distance[guide_rows].to(self.device),
+        )
+
+    def nearest(self, points: Float[Tensor, "N d"]) -> tuple[Float[Tensor, " N"], Float[Tensor, "N d"]]:
+        """Find the nearest point of the cloud.
+
+        Args:
+            points: Query points (N, d) in model space.
+
+        Returns:
+            Distances (N,) to the nearest point of the cloud, and unit directions (N, d) away from it.
+        """
+        queries = points.detach().cpu()
+        distance, nearest = self._tree.query(queries.numpy(), workers=-1)
+        away = torch.nn.functional.normalize(queries - self.points[nearest], dim=1)
         return torch.from_numpy(distance.astype(np.float32)).to(points.device), away.to(points.device)
 
-    def _rows(self, total: int, count: int) -> Tensor:
+    def _surface_rows(self) -> Tensor:
+        count = self.config.surface_points
+        if self.point_probabilities is None:
+            return self._uniform_rows(len(self.points), count)
+        return torch.multinomial(self.point_probabilities, count, replacement=True, generator=self.generator)
+
+    def _offsurface(self) -> Tensor:
+        points = self.mixture.draw(self.config.offsurface_points, self.generator)
+        if self.config.offsurface_sampling == "local":
+            rows = self._uniform_rows(len(self.points), math.ceil(len(points) * self.config.offsurface_share))
+            noise = torch.randn(len(rows), points.shape[1], generator=self.generator)
+            points[len(points) - len(rows) :] = self.points[rows] + self._local_std[rows, None] * noise
+        return points
+
+    def _uniform_rows(self, total: int, count: int) -> Tensor:
         return torch.randint(max(total, 1), (count,), generator=self.generator)
 
-    def _around(self, points: np.ndarray) -> np.ndarray:
+    def _guide_points(self, extent: float) -> NDArray[np.float64]:
+        """Points of the cloud moved by normal noise of three widths, and uniform ones."""
         rng = np.random.default_rng(self.config.seed)
-        uniform = round(_GUIDE_UNIFORM * _POOL)
-        rows = rng.integers(len(points), size=_POOL - uniform)
+        uniform_count = round(_GUIDE_UNIFORM * _GUIDE_POINTS)
+        rows = rng.integers(len(self._cloud), size=_GUIDE_POINTS - uniform_count)
         std = np.resize(_GUIDE_STDS, len(rows))[:, None]
-        near = points[rows] + std * rng.normal(size=(len(rows), points.shape[1]))
-        everywhere = rng.uniform(-self.config.extent, self.config.extent, (uniform, points.shape[1]))
-        return np.concatenate((near, everywhere))
+        near = self._cloud[rows] + std * rng.normal(size=(len(rows), self._cloud.shape[1]))
+        uniform = rng.uniform(-extent, extent, (uniform_count, self._cloud.shape[1]))
+        return np.concatenate((near, uniform))
+
+
+def _as_tensor(array: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(array.astype(np.float32))

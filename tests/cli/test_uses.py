@@ -241,8 +241,11 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_work(
         (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),
-        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lrr", "1"], "did you mean 'lr'"),
-        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is no value"),
+        (
+            ["reconstruct", str(points), "--out", str(tmp_path / "out"), "--train.lr_netwrk", "1"],
+            "did you mean 'train.lr_network'",
+        ),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--train.lr_network", "[1"], "'[1' is no value"),
         (["reconstruct", str(empty), "--out", str(tmp_path / "out")], "empty.npy"),
         (["reconstruct", str(words), "--out", str(tmp_path / "out")], "a table of real numbers"),
         (["invert", *space, str(empty), "--out", str(tmp_path / "out")], "empty.npy: the file is empty"),

@@ -39,7 +39,7 @@ def test_heat_point_count_is_even_and_depends_on_term() -> None:
     """Only a heat term on the general branch needs points; a count of 0 draws nothing from the generator."""
     assert heat_point_count(LossConfig(heat=0.1, regularizer_points=7)) == 8
     assert heat_point_count(LossConfig(heat=0.0, regularizer_points=7)) == 0
-    assert heat_point_count(LossConfig(heat=0.1, heat_branch="overfit")) == 0
+    assert heat_point_count(LossConfig(heat=0.1, regularizer_branch="overfit")) == 0
     rng = np.random.default_rng(0)
     assert draw_heat_points(0, rng).shape == (0, 3)
     assert rng.integers(1000) == np.random.default_rng(0).integers(1000)

@@ -31,9 +31,8 @@ def streaming(store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> TrainConfi
     """Settings with memory for four parts of half a shape each."""
     mean = samples_nbytes(store, "lamp/0", lattice=False)
     monkeypatch.setattr(sample_pool, "_PART_BYTES", 0.5 * mean)
-    return TrainConfig(
-        shapes_per_batch=2, points_per_shape=16, memory_gb=2.01 * mean / 1e9, refresh_steps=3, draw="even"
-    )
+    monkeypatch.setattr(sample_pool, "REFRESH_STEPS", 3)
+    return TrainConfig(shapes_per_batch=2, points_per_shape=16, memory_gb=2.01 * mean / 1e9, draw="even")
 
 
 def _equal(one: SdfBatch, two: SdfBatch) -> bool:
@@ -51,7 +50,7 @@ def test_all_shapes_resident_if_they_fit(store: SampleStore) -> None:
 
 
 def test_streaming_replaces_oldest_part(store: SampleStore, streaming: TrainConfig) -> None:
-    """Four parts of distinct shapes are resident, one is replaced every `refresh_steps` steps, all shapes appear."""
+    """Four parts of distinct shapes are resident, one is replaced every `REFRESH_STEPS` steps, all shapes appear."""
     pool = ShapeSamplePool(store, store.keys(), streaming, LossConfig())
     assert pool.streams and pool.slots == 4 and pool.share == pytest.approx(0.5)
     seen: set[int] = set()

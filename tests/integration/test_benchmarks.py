@@ -11,6 +11,7 @@ import trimesh
 from helpers import REPOSITORY
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.config.reconstruction import FieldLossConfig
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses import data_term
 from latentsdf.utils.errors import ConfigError
@@ -138,11 +139,11 @@ def test_ablation_variants_differ_only_in_loss_terms() -> None:
     """The variants of HotSpot's ablation share all settings but the loss, each with its documented terms."""
     pointcloud = _benchmark("pointcloud")
     lines = {
-        name: pointcloud._config(name, argparse.Namespace(dimension="2d", set=["seed=3"]))
+        name: pointcloud._config(name, argparse.Namespace(dimension="2d", set=["train.seed=3"]))
         for name in pointcloud.ABLATION
     }
-    assert {line.seed for line in lines.values()} == {3}
-    assert len({replace(line, method="", loss=None) for line in lines.values()}) == 1
+    assert {line.train.seed for line in lines.values()} == {3}
+    assert len({replace(line, method="", loss=FieldLossConfig()) for line in lines.values()}) == 1
     terms = {
         name: {term for term, weight in vars(line.loss).items() if _counts(weight)} for name, line in lines.items()
     }

@@ -21,7 +21,7 @@ def test_initial_slope_follows_the_configuration() -> None:
 
 def test_spread_start_of_sine_networks_is_refused() -> None:
     """The error names the kinds of network that have the start."""
-    with pytest.raises(ConfigError, match="spread is one of softplus"):
+    with pytest.raises(ConfigError, match="spread is for softplus"):
         build_network(NetworkConfig(kind="sine", start="spread"), 2, 1.1)
 
 

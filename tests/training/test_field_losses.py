@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from latentsdf.config.training import LossConfig
 from latentsdf.models.siren import SineNetwork
 from latentsdf.training.losses import (
     ambrosio_tortorelli_term,
@@ -175,10 +176,10 @@ def test_density_weights_compensate_uneven_sampling() -> None:
 
 
 def test_schedule_is_linear_between_its_knots() -> None:
-    """Values between knots are interpolated, and decreasing times are refused."""
+    """Values between knots are interpolated, and a configuration refuses malformed schedules."""
     assert [schedule_value((20, 0.8, 20, 0.1), t) for t in (0.0, 0.5, 0.9, 1.0)] == pytest.approx([20, 20, 10.05, 0.1])
     assert [schedule_value((8, 1), t) for t in (0.0, 0.5, 1.0)] == pytest.approx([8, 4.5, 1])
     assert schedule_value((3,), 0.7) == 3
     for wrong in ((1, 0.5, 2), (1, 0.8, 2, 0.3, 4, 5)):
         with pytest.raises(ConfigError, match="times rising"):
-            schedule_value(wrong, 0.5)
+            LossConfig(code=wrong)

@@ -10,7 +10,7 @@ from helpers import files_of, save_untrained, small_config
 import latentsdf as ls
 from latentsdf import cli
 from latentsdf.cli import demo_pipeline
-from latentsdf.config.reconstruction import NetworkConfig, ReconstructConfig
+from latentsdf.config.reconstruction import FieldTrainConfig, NetworkConfig, ReconstructConfig
 from latentsdf.training.extend import extend
 from latentsdf.training.train import train
 from latentsdf.utils.output_folders import OutputKind, find_other_output, require_writable_output
@@ -90,7 +90,7 @@ def test_functions_keep_other_outputs(out: Path) -> None:
         with pytest.raises(ls.CheckpointError, match="holds a reconstruction; name another"):
             write("none.zarr", out, small_config())
     (out / "field.json").rename(out / "model.safetensors")
-    tiny = ReconstructConfig(steps=1, network=NetworkConfig(width=8, depth=2))
+    tiny = ReconstructConfig(train=FieldTrainConfig(steps=1), model=NetworkConfig(width=8, depth=2))
     solid = ls.reconstruct(np.load("points.npy"), config=tiny, device="cpu")
     before = files_of(out)
     with pytest.raises(ls.CheckpointError, match="holds a trained space; name another"):

@@ -1,0 +1,1 @@
+"""Settings of each reconstruction method, one module per method."""

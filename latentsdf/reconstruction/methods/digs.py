@@ -1,0 +1,42 @@
+"""DiGS: divergence-guided shape implicits for unoriented points (Ben-Shabat et al. 2022, Sec. 3).
+
+Loss: 3000 mean |u| + 100 mean exp(-100 |u|) + 50 mean | |grad u| - 1 | + w mean clamp(|lap u|, 0.1, 50). The clamp is
+that of the release; the paper's formula has none.
+"""
+
+from dataclasses import replace
+
+from latentsdf.config.reconstruction import FieldLossConfig, ReconstructConfig
+from latentsdf.reconstruction.methods.shared import (
+    published_sphere,
+    published_training,
+    relaxed,
+    sine_preset,
+    with_guide,
+)
+
+_LOSS = FieldLossConfig(surface=(3000.0,), off_surface=(100.0,), eikonal=(50.0,), laplacian=relaxed(100.0))
+
+
+def small(dim: int) -> ReconstructConfig:
+    """Settings sized for two CPU cores; guided in 2D."""
+    config = replace(sine_preset("digs", "sine"), loss=_LOSS)
+    return with_guide(config) if dim == 2 else config
+
+
+def published(_: int) -> ReconstructConfig:
+    """Settings of the release for the surface reconstruction benchmark."""
+    config = sine_preset("digs", "sine")
+    return replace(
+        config,
+        model=published_sphere(replace(config.model, width=256, depth=5)),
+        loss=_LOSS,
+        train=replace(
+            published_training(config.train),
+            steps=10_000,
+            lr_network=5e-5,
+            lr_final=1.0,
+            surface_points=15_000,
+            offsurface_points=15_000,
+        ),
+    )

@@ -1,0 +1,40 @@
+"""SIREN: sine networks fitted to oriented points (Sitzmann et al. 2020, Eq. 6).
+
+Loss: 1500 mean |u| + 50 mean exp(-100 |u|) + 50 mean | |grad u| - 1 | + 50 mean (1 - cos(grad u, n)). The weights are
+those of the release, halved where it averages over surface and off-surface points together and the term is taken on one
+of the two.
+"""
+
+from dataclasses import replace
+
+from latentsdf.config.reconstruction import FieldLossConfig, ReconstructConfig
+from latentsdf.reconstruction.methods.shared import published_training, sine_preset
+
+
+def small(_: int) -> ReconstructConfig:
+    """Settings sized for two CPU cores."""
+    config = sine_preset("siren", "sine")
+    return replace(
+        config,
+        model=replace(config.model, start="siren"),
+        loss=FieldLossConfig(
+            surface=(1500.0,), off_surface=(50.0,), eikonal=(50.0,), normals=(50.0,), normals_cosine=True
+        ),
+    )
+
+
+def published(dim: int) -> ReconstructConfig:
+    """Network, batch and learning rate of the release, for 10,000 steps; the release makes 10,000 epochs."""
+    config = small(dim)
+    return replace(
+        config,
+        model=replace(config.model, width=256, depth=4),
+        train=replace(
+            published_training(config.train),
+            steps=10_000,
+            lr_network=1e-4,
+            lr_final=1.0,
+            surface_points=1400,
+            offsurface_points=1400,
+        ),
+    )

@@ -1,0 +1,142 @@
+"""Loss terms of a field on one cloud, each with its scheduled weight."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from latentsdf.config.reconstruction import SECOND_ORDER_TERMS, ReconstructConfig
+from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
+from latentsdf.training.losses import (
+    Jet,
+    data_term,
+    directional_divergence_term,
+    divergence_term,
+    eikonal_squared_term,
+    eikonal_term,
+    heat_term,
+    jet,
+    normal_term,
+    off_surface_term,
+    schedule_value,
+    sign_agnostic_normal_term,
+    sign_agnostic_term,
+    singular_hessian_term,
+    surface_term,
+)
+
+
+class WeightedTerm(NamedTuple):
+    """One loss term."""
+
+    weight: float
+    value: Tensor
+    """Scalar, before the weight."""
+
+
+class BatchField:
+    """Field and derivatives at the points of one batch.
+
+    Args:
+        network: Maps points (N, d) to signed distances (N,).
+        batch: Points of the step.
+        sampler: Sampler that drew the batch.
+        config: Loss settings and their schedules.
+        progress: Progress of the run in [0, 1].
+        second_order: Evaluate `separate`, for terms in second derivatives.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        batch: CloudBatch,
+        sampler: CloudSampler,
+        config: ReconstructConfig,
+        progress: float,
+        second_order: bool,
+    ) -> None:
+        self.batch, self.sampler, self.config, self.progress = batch, sampler, config.loss, progress
+        self.all: Jet = jet(network, torch.cat((batch.surface, batch.offsurface, batch.guide)))
+        """At surface, off-surface and guide points, in this order."""
+        self._guide_start = len(batch.surface) + len(batch.offsurface)
+        self.surface: Jet = self.all[: len(batch.surface)]
+        self.offsurface: Jet = self.all[len(batch.surface) : self._guide_start]
+        self.separate: Jet | None = jet(network, batch.offsurface) if second_order else None
+        """At off-surface points, in a graph of its own, so that second derivatives do not involve other points."""
+
+    @property
+    def guide_distance(self) -> Tensor:
+        """Signed distances (G,) at guide points."""
+        return self.all.distance[self._guide_start :]
+
+    @cached_property
+    def nearest(self) -> tuple[Tensor, Tensor]:
+        """Unsigned distances and directions from the cloud at off-surface points."""
+        return self.sampler.nearest(self.offsurface.points)
+
+
+def _eikonal(field: BatchField) -> Tensor:
+    return (eikonal_term if field.config.eikonal_norm == "l1" else eikonal_squared_term)(field.all.gradient)
+
+
+def _heat(field: BatchField) -> Tensor:
+    off = field.offsurface
+    absorption = schedule_value(field.config.heat_lambda, field.progress)
+    return heat_term(off.distance, off.gradient, absorption, field.sampler.mixture.density(off.points))
+
+
+def _normals(field: BatchField) -> Tensor:
+    assert field.batch.normals is not None
+    return normal_term(field.surface.gradient, field.batch.normals, cosine=field.config.normals_cosine)
+
+
+def _second_order(term: Callable[[Jet], Tensor]) -> Callable[[BatchField], Tensor]:
+    def value(field: BatchField) -> Tensor:
+        assert field.separate is not None
+        return term(field.separate)
+
+    return value
+
+
+_TERMS: dict[str, Callable[[BatchField], Tensor]] = {
+    "surface": lambda field: surface_term(field.surface.distance),
+    "eikonal": _eikonal,
+    "off_surface": lambda field: off_surface_term(field.offsurface.distance),
+    "heat": _heat,
+    "sign_agnostic": lambda field: sign_agnostic_term(field.offsurface.distance, field.nearest[0]),
+    "sign_agnostic_normals": lambda field: sign_agnostic_normal_term(field.offsurface.gradient, field.nearest[1]),
+    "guide": lambda field: data_term(field.guide_distance, field.batch.guide_distance),
+    "normals": _normals,
+    "laplacian": _second_order(divergence_term),
+    "directional_divergence": _second_order(directional_divergence_term),
+    "singular_hessian": _second_order(singular_hessian_term),
+}
+"""Term by the name of its weight in `FieldLossConfig`."""
+
+
+def weighted_terms(
+    network: nn.Module, batch: CloudBatch, sampler: CloudSampler, config: ReconstructConfig, progress: float
+) -> dict[str, WeightedTerm]:
+    """Evaluate the loss terms of a batch.
+
+    Args:
+        network: Maps points (N, d) to signed distances (N,).
+        batch: Points of the step.
+        sampler: Sampler that drew the batch.
+        config: Weights and their schedules.
+        progress: Progress of the run in [0, 1].
+
+    Returns:
+        Every term whose weight is not 0, by name, and `surface`, which is monitored at any weight.
+    """
+    available = [name for name in _TERMS if name != "normals" or batch.normals is not None]
+    weights = {name: schedule_value(getattr(config.loss, name), progress) for name in available}
+    second_order = any(weights[name] for name in SECOND_ORDER_TERMS)
+    field = BatchField(network, batch, sampler, config, progress, second_order)
+    return {
+        name: WeightedTerm(weight, _TERMS[name](field))
+        for name, weight in weights.items()
+        if weight or name == "surface"
+    }

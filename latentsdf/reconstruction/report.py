@@ -1,0 +1,130 @@
+"""Files that accompany a reconstruction in its folder: surface, images and `report.json`.
+
+A folder holds the field itself (`Reconstruction.save`) and
+
+| file | content |
+|---|---|
+| `mesh.ply` | 3D: surface in the user's frame |
+| `slice_x.png`, `slice_y.png`, `slice_z.png` | 3D: level sets on the planes through the origin of model space |
+| `steps.png` | 3D: sphere-tracing steps per pixel |
+| `contours.json` | 2D: zero level set as polylines in the user's frame |
+| `slice.png` | 2D: level sets |
+| `phase.png` | method `medial_axis`: the phase field |
+| `report.json` | method, last loss terms, tracing cost, accuracy against a ground truth |
+"""
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import trimesh
+
+from latentsdf.geometry import mesh as meshes
+from latentsdf.reconstruction.measure import measure
+from latentsdf.reconstruction.planar import PlanarTruth, measure_planar
+from latentsdf.reconstruction.plots import draw_distance, draw_phase
+from latentsdf.reconstruction.result import FIELD_FILES, Reconstruction
+from latentsdf.rendering.level_sets import Axis
+from latentsdf.rendering.render import tracing_cost
+from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.output_folders import require_writable_output
+
+RESULT_FILES = (
+    *FIELD_FILES,
+    "mesh.ply",
+    *(f"slice_{axis}.png" for axis in get_args(Axis)),
+    "steps.png",
+    "contours.json",
+    "slice.png",
+    "phase.png",
+    "report.json",
+)
+_CONTOUR_CELLS = 4  # per cell of `resolution`: planar lattices are cheap
+
+
+def remove_results(folder: Path | str) -> None:
+    """Remove the field and all files of an earlier reconstruction; other files are kept.
+
+    A new result has not all of the files if its dimension differs or it has no surface.
+    """
+    for name in RESULT_FILES:
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def write_results(
+    reconstruction: Reconstruction,
+    folder: Path | str,
+    *,
+    resolution: int = 256,
+    truth: trimesh.Trimesh | PlanarTruth | None = None,
+    source: str | None = None,
+) -> dict[str, Any]:
+    """Write surface, images and `report.json` to a folder; `Reconstruction.save` writes the field.
+
+    Images and the report are also written if the field has no zero level set, to show why.
+
+    Args:
+        reconstruction: The field.
+        folder: Output folder; created if needed.
+        resolution: Cells per axis of the mesh; contours have four times as many.
+        truth: Ground truth in the user's frame, a closed mesh in 3D or exact planar distances in 2D.
+        source: Origin of the points, kept in the report.
+
+    Returns:
+        The content of `report.json`.
+
+    Raises:
+        ConfigError: If the dimension of `truth` is not that of the field.
+        CheckpointError: If the folder holds results of another kind.
+        EmptyLevelSetError: If the field has no zero level set.
+    """
+    folder = Path(folder)
+    if truth is not None and isinstance(truth, trimesh.Trimesh) != (reconstruction.dim == 3):
+        raise ConfigError("the ground truth of a 3D field is a mesh, that of a 2D field a PlanarTruth")
+    require_writable_output(folder, "field", overwrite=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {} if source is None else {"points": source}
+    report |= {"method": reconstruction.config.method, "last": reconstruction.history[-1:]}
+    if reconstruction.phase_field is not None:
+        draw_phase(reconstruction).save(folder / "phase.png")
+    try:
+        if reconstruction.dim == 3:
+            _write_solid(reconstruction, folder, resolution, truth, report)
+        else:
+            _write_planar(reconstruction, folder, resolution, truth, report)
+    finally:
+        (folder / "report.json").write_text(json.dumps(report, indent=1))
+    return report
+
+
+def _write_solid(
+    reconstruction: Reconstruction,
+    folder: Path,
+    resolution: int,
+    truth: trimesh.Trimesh | PlanarTruth | None,
+    report: dict[str, Any],
+) -> None:
+    # Images first: extraction raises if there is no surface.
+    for axis in get_args(Axis):
+        draw_distance(reconstruction, axis=axis).save(folder / f"slice_{axis}.png")
+    cost = tracing_cost(reconstruction.model_space_distance, device=reconstruction.device)
+    cost.picture.save(folder / "steps.png")
+    report["tracing"] = {"mean": cost.mean, "p95": cost.p95, "unfinished": cost.unfinished}
+    mesh = reconstruction.mesh(resolution)
+    meshes.save(mesh, folder / "mesh.ply")
+    if isinstance(truth, trimesh.Trimesh):
+        report["accuracy"] = measure(reconstruction, mesh, truth).as_dict()
+
+
+def _write_planar(
+    reconstruction: Reconstruction,
+    folder: Path,
+    resolution: int,
+    truth: trimesh.Trimesh | PlanarTruth | None,
+    report: dict[str, Any],
+) -> None:
+    draw_distance(reconstruction).save(folder / "slice.png")
+    lines = reconstruction.contours(_CONTOUR_CELLS * resolution)
+    (folder / "contours.json").write_text(json.dumps([line.tolist() for line in lines]))
+    if isinstance(truth, PlanarTruth):
+        report["accuracy"] = measure_planar(reconstruction, truth).as_dict()

@@ -1,0 +1,100 @@
+"""Weighted loss terms of a batch."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import circle_points, short_preset
+
+import latentsdf as ls
+from latentsdf.config.reconstruction import FieldLossConfig
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.reconstruction.objective import weighted_terms
+from latentsdf.reconstruction.presets import preset
+from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
+
+
+class _Circle(torch.nn.Module):
+    """s (|x| - r)."""
+
+    def __init__(self, radius: float, slope: float) -> None:
+        super().__init__()
+        self.radius, self.slope = radius, slope
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        return self.slope * (points.norm(dim=1) - self.radius)
+
+
+def test_terms_of_a_circle() -> None:
+    """Terms of s (|x| - r) at the points of a circle of radius 1 / 1.03 equal their closed forms."""
+    loss = FieldLossConfig(
+        surface=(3.0,), eikonal=(0.5,), normals=(1.0,), sign_agnostic_normals=(1.0,), directional_divergence=(1.0,)
+    )
+    config = replace(short_preset("siren"), loss=loss)
+    points = circle_points(5000, 0.5)
+    sampler = CloudSampler(prepare_point_cloud(points, points), config, torch.device("cpu"))
+    terms = weighted_terms(_Circle(0.5, 2.0), sampler.draw(), sampler, config, 0.0)
+    assert {name: term.weight for name, term in terms.items()} == {
+        "surface": 3.0,
+        "eikonal": 0.5,
+        "sign_agnostic_normals": 1.0,
+        "normals": 1.0,
+        "directional_divergence": 1.0,
+    }
+    values = {name: term.value.item() for name, term in terms.items()}
+    assert values["surface"] == pytest.approx(2 * (1 / 1.03 - 0.5), rel=1e-4)
+    assert values["eikonal"] == pytest.approx(1.0, rel=1e-4)
+    assert values["normals"] == pytest.approx(1.0, rel=1e-4)
+    assert values["sign_agnostic_normals"] == pytest.approx(1.0, rel=0.02)
+    assert values["directional_divergence"] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_squared_eikonal_norm() -> None:
+    """`eikonal_norm` l2 squares the deviation of the gradient norm from 1."""
+    config = short_preset("siren")
+    sampler = CloudSampler(prepare_point_cloud(circle_points(500, 0.5)), config, torch.device("cpu"))
+    batch = sampler.draw()
+    for norm, expected in (("l1", 2.0), ("l2", 4.0)):
+        loss = FieldLossConfig(eikonal=(1.0,), eikonal_norm=norm)  # type: ignore[arg-type]
+        terms = weighted_terms(_Circle(0.5, 3.0), batch, sampler, replace(config, loss=loss), 0.0)
+        assert terms["eikonal"].value.item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_sign_agnostic_training() -> None:
+    """The sign-agnostic terms are recorded and decrease."""
+    loss = FieldLossConfig(sign_agnostic=(1.0,), sign_agnostic_normals=(0.1,))
+    config = replace(short_preset("igr", steps=200), loss=loss)
+    first, last = ls.reconstruct(circle_points(1000, 0.5), config=config).history
+    assert last["sign_agnostic"] < first["sign_agnostic"] and "sign_agnostic_normals" in last
+
+
+def test_normals_term() -> None:
+    """The normals term is active only if the cloud has normals."""
+    points = circle_points(500, 0.5)
+    config = short_preset("igr", steps=100)
+    without, with_normals = (ls.reconstruct(points, normals, config=config) for normals in (None, points))
+    assert "normals" not in without.history[0]
+    assert with_normals.history[0]["normals"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["hotspot", "steik", "digs"])
+def test_guide_schedule(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guide is active in the first part of the run; later its points are not even drawn."""
+    drawn = []
+    draw = CloudSampler.draw
+
+    def counted(sampler: CloudSampler, guided: bool = True) -> CloudBatch:
+        batch = draw(sampler, guided)
+        drawn.append(len(batch.guide))
+        return batch
+
+    monkeypatch.setattr(CloudSampler, "draw", counted)
+    history = ls.reconstruct(circle_points(1000, 0.5), config=short_preset(method, steps=500)).history
+    guided_windows = 1 if method == "hotspot" else 3
+    assert [("guide" in means) for means in history] == guided_windows * [True] + (5 - guided_windows) * [False]
+    assert drawn[0] == 256 and drawn[-1] == 0
+    assert preset(method, 2, paper=True).loss.guide == preset(method, 3).loss.guide == (0.0,)
+    assert np.isfinite([entry["surface"] for entry in history]).all()
