@@ -5,15 +5,10 @@ import math
 import pytest
 import torch
 
-from latentsdf.training.losses import (
-    code_prior_term,
-    data_term,
-    eikonal_term,
-    gradient,
-    heat_term,
-    lipschitz_term,
-    norm_term,
-)
+from latentsdf.models.derivatives import gradient
+from latentsdf.training.losses.codes import code_prior_term, lipschitz_term
+from latentsdf.training.losses.data import data_term, norm_term
+from latentsdf.training.losses.first_order import eikonal_term, heat_term
 from latentsdf.utils.errors import ConfigError
 
 
