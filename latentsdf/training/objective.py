@@ -1,4 +1,4 @@
-"""Training objective of a shape space: the weighted loss terms of one batch.
+r"""Training objective of a shape space: the weighted loss terms of one batch.
 
 Notation: x_c is a point in canonical space, z its shape's code, s_g and s_o the signed distances of the general and the
 overfit branch, d the stored signed distance, F(x_c) the interpolated grid features, n the outward unit normal.

@@ -23,14 +23,14 @@ _EXPANSION = (100.0, 100.0, 10.0)
 
 
 def second_order_term(at: Jet, phase: Float[Tensor, " N"], volume: Float[Tensor, " N"]) -> Tensor:
-    """int v^2 |H grad u|^2: 0 for a signed distance whose medial axis lies in {v = 0}."""
+    """Integral int v^2 |H grad u|^2: 0 for a signed distance whose medial axis lies in {v = 0}."""
     return (volume * phase.square() * hessian_along_gradient(at).square().sum(-1)).sum()
 
 
 def ambrosio_tortorelli_term(
     phase: Float[Tensor, " N"], phase_gradient: Float[Tensor, "N d"], volume: Float[Tensor, " N"], width: float
 ) -> Tensor:
-    """int width |grad v|^2 + (v - 1)^2 / (4 width): the measure of the set {v = 0} as width -> 0."""
+    """Integral int width |grad v|^2 + (v - 1)^2 / (4 width): the measure of the set {v = 0} as width -> 0."""
     energy = width * phase_gradient.square().sum(-1) + (phase - 1).square() / (4 * width)
     return (volume * energy).sum()
 
