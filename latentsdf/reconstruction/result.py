@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from latentsdf.config import loader
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.config.validation import require_finite
 from latentsdf.extraction.extract import extract
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
+from latentsdf.utils.finite import require_finite
 from latentsdf.utils.output_folders import require_writable_output
 from latentsdf.utils.safetensors_io import save_tensors
 
