@@ -197,3 +197,11 @@ def test_failed_update_of_the_index(space_path: Path, tmp_path: Path) -> None:
         space.update_index(remove=["lamp"])
     assert (folder / "index.json").read_bytes() == before
     assert space.nearest("table_0001", 1).ids == ["table_0001"]
+
+
+def test_invalid_samples(space: ShapeSpace) -> None:
+    """A direction that does not exist and no samples at all are refused."""
+    with pytest.raises(ls.ConfigError, match="principal directions 0 to 7, got 8"):
+        space.direction(8)
+    with pytest.raises(ls.ConfigError, match="at least 1 shape"):
+        space.sample(0)

@@ -1,37 +1,55 @@
-"""What a store or a checkpoint holds."""
+"""`latentsdf info`: describe a sample store or a trained space."""
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import tyro
 from rich.table import Table
 
-from latentsdf.cli.parser import Verbs, verb
+from latentsdf.cli.parser import Command, command
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import ConfigError, StoreError
 
 
-def add(verbs: Verbs) -> None:
-    """Teach the parser this verb."""
-    parser = verb(verbs, "info", run, "what is inside a sample store or a checkpoint")
-    parser.add_argument("path", type=Path, help="a sample store, or the folder of a space")
-    parser.add_argument("--verify", action="store_true", help="read every array of a store and check it")
+@command
+class Info(Command):
+    """Describe a sample store or a trained space."""
 
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf info chairs.zarr --verify",
+        "latentsdf info checkpoints/chairs --json",
+    )
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    path: Path = arguments.path
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path}: no such folder; info reads a sample store or a checkpoint")
-    if (path / "model.safetensors").is_file() or (path / "config.yaml").is_file():
-        if arguments.verify:
-            raise ConfigError(f"{path}: --verify reads every shape of a sample store, and this is no store")
-        return describe_checkpoint(path)
-    return describe_store(path, verify=arguments.verify)
+    path: tyro.conf.Positional[Path]
+    """Sample store, or folder of a trained space."""
+    verify: bool = False
+    """Read every array of a store and compare it with its checksum."""
+
+    def run(self) -> dict[str, Any]:
+        """Print a description; returns it in full."""
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"{self.path}: no such folder; info reads a sample store or a checkpoint")
+        if (self.path / "model.safetensors").is_file() or (self.path / "config.yaml").is_file():
+            if self.verify:
+                raise ConfigError(f"{self.path}: --verify reads every shape of a sample store, and this is no store")
+            return describe_checkpoint(self.path)
+        return describe_store(self.path, verify=self.verify)
 
 
 def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
-    """Print what a sample store holds; with `verify` read every shape against its checksums."""
+    """Print a table of the shapes in a sample store.
+
+    Args:
+        path: The store.
+        verify: Compare every shape with its checksums.
+
+    Returns:
+        Sampling settings and information about each shape.
+
+    Raises:
+        StoreError: If a shape is damaged; all damaged shapes are named before.
+    """
     from latentsdf.data.store import SampleStore
 
     store = SampleStore.open(path)
@@ -61,7 +79,7 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """Print what a checkpoint holds."""
+    """Print a summary of a trained space; returns its configuration, its shapes and its last metrics."""
     from latentsdf.training import checkpoint
 
     loaded = checkpoint.load(path)

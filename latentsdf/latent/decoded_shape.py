@@ -17,13 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentsdf.config.model import Branch
-from latentsdf.config.validation import require_finite
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand, find_band
 from latentsdf.latent.inversion.delta import AppliedDelta, Delta
 from latentsdf.models.derivatives import jet
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.chunks import map_chunks
+from latentsdf.utils.finite import require_finite
 
 
 class DecodedShape:

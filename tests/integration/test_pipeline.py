@@ -1,4 +1,4 @@
-"""The whole path on four tables made in code: samples, training, and every use, as library and as commands."""
+"""Training on four procedural tables and every use of the space, as a library and as commands."""
 
 import json
 import math
@@ -36,10 +36,12 @@ FAST = InvertConfig(steps=60, starts=2, points=1024)
 
 @pytest.fixture(scope="module")
 def space(space_path: Path) -> ShapeSpace:
+    """The space trained on four tables."""
     return ls.load(space_path, device="cpu")
 
 
-def test_training_reaches_its_bounds(space: ShapeSpace, space_path: Path) -> None:
+def test_training_reaches_error_bounds(space: ShapeSpace, space_path: Path) -> None:
+    """The overfit term falls below 15 % of its start, and meshes are close to their references."""
     lines = read_metrics(space_path)
     assert lines[-1]["overfit"] < 0.15 * lines[0]["overfit"]
     references = {name: furniture("table", int(name[-4:])) for name in space.ids}
@@ -50,7 +52,8 @@ def test_training_reaches_its_bounds(space: ShapeSpace, space_path: Path) -> Non
     assert summary["f_score_002"]["median"] > 0.9
 
 
-def test_an_inverted_folder_is_a_shape_in_its_own_frame(space_path: Path, tmp_path: Path) -> None:
+def test_fit_folder_is_in_the_user_frame(space_path: Path, tmp_path: Path) -> None:
+    """A folder written by `invert` restores the shape in the frame of the user."""
     mesh = furniture("table", 2)
     mesh.apply_translation((5.0, 0.0, 0.0))
     save(mesh, tmp_path / "moved.ply")
@@ -68,9 +71,8 @@ def test_an_inverted_folder_is_a_shape_in_its_own_frame(space_path: Path, tmp_pa
     assert plain.shape != written.shape or not np.allclose(plain, written)
 
 
-def test_evaluation_names_shapes_by_id_and_survives_bad_ones(
-    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluation_survives_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Evaluation names shapes by id and lists those that failed."""
     for name in ("a", "b"):
         save(furniture("table", 9), tmp_path / "table" / name / "models" / "model_normalized.obj")
     lines = "".join(f"v {x} 0 0\n" for x in range(12)) + "".join(f"f {i} {i + 1} {i + 2}\n" for i in range(1, 11))
@@ -83,9 +85,8 @@ def test_evaluation_names_shapes_by_id_and_survives_bad_ones(
     assert cli.main(command) == 1  # None of them is a training shape.
 
 
-def test_folders_of_inversions_are_evaluated_against_their_meshes(
-    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders of inversions are evaluated against reference meshes."""
     meshes, fits = tmp_path / "meshes", tmp_path / "fits"
     for name, number in (("a", 1), ("b", 2)):
         save(furniture("table", number), meshes / f"{name}.ply")
@@ -123,9 +124,8 @@ def test_folders_of_inversions_are_evaluated_against_their_meshes(
         assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_unseen_shapes_are_evaluated_by_one_code_where_that_is_asked_for(
-    space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unseen shapes can be evaluated by one shared code."""
     save(furniture("table", 9), tmp_path / "a.ply")
     asked: list[InvertConfig] = []
     monkeypatch.setattr(
@@ -147,7 +147,8 @@ def test_unseen_shapes_are_evaluated_by_one_code_where_that_is_asked_for(
     assert [config.by_layer for config in asked] == [True, False]
 
 
-def test_a_move_that_a_crash_cut_is_finished(space_path: Path, tmp_path: Path) -> None:
+def test_interrupted_move_is_finished(space_path: Path, tmp_path: Path) -> None:
+    """A checkpoint that was complete before a crash is moved up by the next reader."""
     shutil.copytree(space_path, tmp_path / "space")
     aside = tmp_path / "space" / ".next"
     aside.mkdir()
@@ -160,9 +161,10 @@ def test_a_move_that_a_crash_cut_is_finished(space_path: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("moved", range(6))
-def test_a_crash_leaves_no_state_of_older_weights(
+def test_crash_leaves_no_stale_state(
     moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """After a crash at any file, a state is never combined with other weights."""
     folder = tmp_path / "space"
     shutil.copytree(space_path, folder)
     old = checkpoint.load(folder)
@@ -190,7 +192,8 @@ def test_a_crash_leaves_no_state_of_older_weights(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_path_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
+def test_training_and_extraction_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
+    """Training, extraction and inversion run on a GPU."""
     training.train(store_path, tmp_path / "space", small_config(), device="cuda")
     space = ls.load(tmp_path / "space", "cuda")
     references = {name: furniture("table", int(name[-4:])) for name in space.ids}
@@ -199,7 +202,8 @@ def test_the_path_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
     assert space.extract(space.codes[1], 64).is_watertight
 
 
-def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
+def test_reproducible_losses_and_resume(store_path: Path, tmp_path: Path) -> None:
+    """The same seed gives the same losses, and a resumed run equals an uninterrupted one."""
     config = small_config(steps=60)
     training.train(store_path, tmp_path / "through", config, device="cpu")
     run = new_trainer(store_path, config)
@@ -214,7 +218,8 @@ def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path
         assert torch.equal(value, stopped.model.state_dict()[name]), name
 
 
-def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_leaves_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C writes a checkpoint that loads and resumes."""
     step = training.Trainer.train_step
 
     def interrupted(run: training.Trainer) -> dict[str, float]:
@@ -229,9 +234,8 @@ def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkey
     assert checkpoint.load_state(tmp_path / "space")["step"] == 10
 
 
-def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoint(
-    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nonfinite_loss_keeps_checkpoint(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that is not finite names term and shapes, and keeps the checkpoint."""
     config = replace(small_config(steps=5), loss=replace(small_config().loss, code=1e-4))
     training.train(store_path, tmp_path / "space", config)
     before = (tmp_path / "space" / "model.safetensors").read_bytes()
@@ -242,20 +246,8 @@ def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoin
     assert (tmp_path / "space" / "model.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("branch", ["general", "overfit"])
-def test_eikonal_and_heat_terms_train_on_either_branch(branch: str, store_path: Path) -> None:
-    loss = replace(small_config().loss, eikonal=0.1, heat=0.1, regularizer_points=64)
-    loss = replace(loss, regularizer_branch=branch)  # type: ignore[arg-type]
-    config = replace(small_config(steps=40), loss=loss)
-    run = new_trainer(store_path, config)
-    first = run.train_step()
-    for _ in range(30):
-        last = run.train_step()
-    assert {"eikonal", "heat"} <= first.keys()
-    assert last["eikonal"] + last["heat"] < first["eikonal"] + first["heat"]
-
-
-def test_checkpoints_that_do_not_fit_are_refused(space_path: Path, store_path: Path, tmp_path: Path) -> None:
+def test_inconsistent_checkpoints_are_refused(space_path: Path, store_path: Path, tmp_path: Path) -> None:
+    """Missing, damaged and mismatched files of a checkpoint are named."""
     with pytest.raises(FileNotFoundError, match="no such checkpoint folder; train one"):
         checkpoint.load(tmp_path / "none")
     copy = tmp_path / "copy"
@@ -277,9 +269,10 @@ def test_checkpoints_that_do_not_fit_are_refused(space_path: Path, store_path: P
         checkpoint.load(copy)
 
 
-def test_the_commands_of_a_first_day(
+def test_commands_from_training_to_evaluation(
     store_path: Path, space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The commands from training to evaluation succeed and write their files."""
     space, mesh = str(space_path), tmp_path / "new.obj"
     save(furniture("table", 50), mesh)
     out = tmp_path / "out"
@@ -357,10 +350,11 @@ def test_the_commands_of_a_first_day(
         (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
-def test_wrong_use_is_exit_code_2_and_a_message(
+def test_wrong_use_exits_with_2_and_message(
     command: list[str], message: str, space_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    """Wrong use exits with code 2 and a message in the terms of the user."""
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"\x89\xff\x00")
     places = {"SPACE": str(space_path), "STORE": str(store_path)}
@@ -368,7 +362,8 @@ def test_wrong_use_is_exit_code_2_and_a_message(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_the_default_configuration_survives_its_own_file(tmp_path: Path) -> None:
+def test_default_configuration_round_trip(tmp_path: Path) -> None:
+    """The default configuration equals itself after being written and read."""
     from dataclasses import asdict
 
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(asdict(Config())))

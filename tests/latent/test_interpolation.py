@@ -6,6 +6,7 @@ import trimesh
 
 import latentsdf as ls
 from latentsdf.latent.interpolation import interpolate, smoothness
+from latentsdf.space import ShapeSpace
 
 
 def test_spherical_path() -> None:
@@ -36,3 +37,11 @@ def test_smoothness_of_growing_spheres() -> None:
     assert found["steady"].variation < 0.03 < 0.9 < found["jerky"].variation
     two = trimesh.util.concatenate([trimesh.creation.icosphere(1).apply_translation((x, 0, 0)) for x in (0, 5)])
     assert smoothness([two, two]).pieces == [2, 2]
+
+
+def test_invalid_paths(space: ShapeSpace) -> None:
+    """A shortest path needs the model and one step for each of its codes."""
+    with pytest.raises(ls.ConfigError, match="pass model and prior"):
+        interpolate(np.zeros((2, 3)), 4, "shortest")
+    with pytest.raises(ls.ConfigError, match="as many steps"):
+        space.interpolate("table_0000", "table_0001", "table_0002", steps=2, method="shortest")

@@ -29,7 +29,7 @@ from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, row_slots
 from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.training.losses import data_term
+from latentsdf.training.losses.data import data_term
 from latentsdf.training.lr_schedule import cosine
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.training.training_loop import run_training_loop
