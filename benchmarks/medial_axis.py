@@ -26,7 +26,7 @@ from latentsdf.reconstruction.plots import draw_distance, draw_phase
 from latentsdf.reconstruction.presets import preset
 from latentsdf.reconstruction.reconstruct import reconstruct
 from latentsdf.reconstruction.result import Reconstruction
-from latentsdf.training.losses import recovery_profile
+from latentsdf.training.losses.medial_axis import recovery_profile
 from latentsdf.utils.console import console
 
 _SIDE = 1.1

@@ -1,4 +1,4 @@
-"""All presets on the same store for the same time, alternating: how near they come, to known shapes and to unseen ones.
+r"""Reconstruction quality of all presets after equal training time, on training shapes and on unseen shapes.
 
 Training goes in turns of a few minutes, so that a machine that slows down does so for every preset; the schedule of a
 run follows its own clock, which counts its steps alone. Everything is kept under --out: the same command continues

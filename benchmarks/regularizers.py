@@ -1,4 +1,4 @@
-"""What each regularizer does: to surfaces, to the far field, between shapes, to unseen shapes, and to the speed.
+r"""What each regularizer does: to surfaces, to the far field, between shapes, to unseen shapes, and to the speed.
 
 Each variant is the default for two CPU cores with a few settings changed, trained on the same store from the same seed
 for the same time. `default_again` is the default from another seed: differences like its own mean nothing. Training
@@ -20,7 +20,7 @@ Prints and writes (results.json, results.md) for each variant
 Weights: on 39 chairs, after 6 minutes of an older default (codes of 32, six octaves, clamped), the data terms summed to
 2.6e-3. The others, at weight 1 and not trained, had: eikonal 1.3 (L1) and 4.1 (L2), heat 0.26, divergence 20, code 0.35
 (norm), 0.12 (squared), 0.20 (KL), feature 1.1, lipschitz 12. The weights bring each of them to 1e-3 to 3e-3, but for
-two. The eikonal's, 0.01 beside data terms of weight 1, is from the published range, 0.003 to 0.1 (METHODS 3, 6, 7), and
+two. The eikonal's, 0.01 beside data terms of weight 1, is from the published range, 0.003 to 0.1 (IGR, HotSpot), and
 the term falls once it is trained. The divergence's is a hundredth of it: the published double is more than our runs on
 clouds bear (README). It needs second derivatives, which a ReLU does not have, so it comes with softplus, which has
 references of its own.
@@ -115,8 +115,11 @@ Figures = dict[str, Any]
 
 
 def far_field(field: SignedDistance, samples: Tensor) -> dict[str, float]:
-    """Means over samples (N, 4), points and signed distances, of which those nearer than `FAR` do not count:
-    absolute error, share of wrong signs, absolute deviation of the slope from 1."""
+    """Errors of a field far from the surface.
+
+    Returns means over the samples (N, 4), points and signed distances, with a distance of at least `FAR`: absolute
+    error, share of wrong signs, and absolute deviation of the gradient norm from 1.
+    """
     far = samples[samples[:, 3].abs() > FAR]
     parts = []
     for some in far.split(CHUNK):

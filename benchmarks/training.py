@@ -29,7 +29,7 @@ from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
 from latentsdf.models.decoder import ConditionedLinear, Decoder
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.training.losses import data_term, norm_term
+from latentsdf.training.losses.data import data_term, norm_term
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.utils.malloc import keep_freed_memory
 

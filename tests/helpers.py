@@ -1,6 +1,8 @@
 """Helpers that several test modules share: small settings, runs at their first step, paths, folder contents."""
 
 import math
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsdf.config.loader import to_yaml
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.sampling import SamplingConfig
@@ -117,3 +120,16 @@ def flip_byte(path: Path, offset: int = 100) -> None:
     content = bytearray(path.read_bytes())
     content[offset] ^= 0xFF
     path.write_bytes(bytes(content))
+
+
+def train_command(store: Path, out: Path, config: Config, *more: str) -> list[str]:
+    """Return the command that trains a configuration on the CPU; writes the configuration beside `out`."""
+    path = out.with_suffix(".yaml")
+    path.write_text(to_yaml(config))
+    words = ["train", "--data", str(store), "--out", str(out), "--config", str(path), "--device", "cpu", *more]
+    return [sys.executable, "-m", "latentsdf", *words]
+
+
+def subprocess_environment(**more: str) -> dict[str, str]:
+    """Return the environment in which a subprocess imports this checkout."""
+    return os.environ | {"PYTHONPATH": str(REPOSITORY)} | more

@@ -1,0 +1,1 @@
+"""Configuration dataclasses, their validation, and YAML files."""

@@ -4,16 +4,12 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
-from pydantic.dataclasses import is_pydantic_dataclass
 
 from latentsdf.config.migration import migrate
-from latentsdf.config.validated import describe_error
 from latentsdf.utils.errors import ConfigError
 
 T = TypeVar("T")
@@ -86,18 +82,9 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
     try:
         values = migrate(cls, merge(values, {}))
         _require_known(cls, values)
-        complete = _with_defaults(cls, values)
-        build: Any = cls if is_pydantic_dataclass(cls) else partial(_from_standard_dataclass, cls)
-        return cast(T, build(**complete))
+        return cls(**_with_defaults(cls, values))
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
-
-
-def _from_standard_dataclass(cls: Any, **values: Any) -> Any:
-    try:
-        return TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        raise ConfigError("; ".join(describe_error(one) for one in error.errors())) from None
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -191,8 +178,7 @@ def _with_defaults(cls: type, values: dict[str, Any], default: Any = None) -> di
         elif section is not None and isinstance(values[field.name], dict):
             complete[field.name] = _with_defaults(section, values[field.name], own)
         else:
-            value = _as_number(values[field.name])
-            complete[field.name] = (value,) if isinstance(own, tuple) and type(value) in (int, float) else value
+            complete[field.name] = _as_number(values[field.name])
     return complete
 
 

@@ -104,6 +104,8 @@ def _put(values: Values, old: str, new: str, value: Any) -> None:
     section = values
     for name in sections:
         section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"{name}: expected keys and values, got {section!r}")
     if isinstance(value, dict) and isinstance(section.get(last), dict):
         section[last] = value | section[last]
         return

@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from latentsdf.config.validation import require_finite
 from latentsdf.extraction.extract import find_band_cells
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.sparse_lattice import BLOCK_SIDE
+from latentsdf.utils.finite import require_finite
 from latentsdf.utils.lattice import containing_cells
 
 _BRICK_SIDE = 4  # cells per axis of a brick, the resolution at which the distance to the band is stored

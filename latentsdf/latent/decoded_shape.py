@@ -11,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentsdf.config.model import Branch
-from latentsdf.config.validation import require_finite
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand, find_band
 from latentsdf.latent.inversion.delta import Delta, Refined
 from latentsdf.models.derivatives import jet
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.finite import require_finite
 
 _CHUNK = 65_536
 

@@ -21,19 +21,19 @@ import torch
 from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.schedules import schedule_value
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
+from latentsdf.models.derivatives import jet
 from latentsdf.models.factory import build_phase_field
 from latentsdf.reconstruction.adaptive_cells import AdaptiveCells
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.objective import WeightedTerm
 from latentsdf.reconstruction.sampling import CloudBatch
-from latentsdf.training.losses import (
+from latentsdf.training.losses.medial_axis import (
     ambrosio_tortorelli_term,
     density_weights,
     expansion_term,
-    jet,
     scaled_eikonal_term,
-    schedule_value,
     second_order_term,
     weighted_surface_term,
 )
@@ -49,7 +49,7 @@ class MedialAxisTrainer(FieldTrainer):
 
     Args:
         cloud: The cloud in model space.
-        config: Configuration whose `medial` section replaces `loss`.
+        config: Configuration; its section `medial` replaces `loss`.
         device: Device of the networks and the batches.
     """
 

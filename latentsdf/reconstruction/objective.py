@@ -8,24 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import SECOND_ORDER_TERMS, ReconstructConfig
+from latentsdf.config.schedules import schedule_value
+from latentsdf.models.derivatives import Jet, jet
 from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
-from latentsdf.training.losses import (
-    Jet,
-    data_term,
-    directional_divergence_term,
-    divergence_term,
+from latentsdf.training.losses.data import data_term
+from latentsdf.training.losses.first_order import (
     eikonal_squared_term,
     eikonal_term,
     heat_term,
-    jet,
     normal_term,
     off_surface_term,
-    schedule_value,
     sign_agnostic_normal_term,
     sign_agnostic_term,
-    singular_hessian_term,
     surface_term,
 )
+from latentsdf.training.losses.second_order import directional_divergence_term, laplacian_term, singular_hessian_term
 
 
 class WeightedTerm(NamedTuple):
@@ -109,7 +106,7 @@ _TERMS: dict[str, Callable[[BatchField], Tensor]] = {
     "sign_agnostic_normals": lambda field: sign_agnostic_normal_term(field.offsurface.gradient, field.nearest[1]),
     "guide": lambda field: data_term(field.guide_distance, field.batch.guide_distance),
     "normals": _normals,
-    "laplacian": _second_order(divergence_term),
+    "laplacian": _second_order(laplacian_term),
     "directional_divergence": _second_order(directional_divergence_term),
     "singular_hessian": _second_order(singular_hessian_term),
 }
@@ -129,7 +126,7 @@ def weighted_terms(
         progress: Progress of the run in [0, 1].
 
     Returns:
-        Every term whose weight is not 0, by name, and `surface`, which is monitored at any weight.
+        Every term with a weight above 0, by name, and `surface`, which is monitored at any weight.
     """
     available = [name for name in _TERMS if name != "normals" or batch.normals is not None]
     weights = {name: schedule_value(getattr(config.loss, name), progress) for name in available}

@@ -1,0 +1,1 @@
+"""Training of shape spaces: loop, step, objective, optimizers and checkpoints."""

@@ -1,17 +1,18 @@
-"""A trained space as a folder: weights, codes, shapes, configuration. Written aside and renamed, never a pickle.
+"""Checkpoint folder of a shape space.
 
-| file | what |
+| file | content |
 |---|---|
-| `model.safetensors` | networks and grid |
-| `codes.safetensors` | one code per training shape |
-| `shapes.json` | row of `codes` -> shape key and its similarity to the user's frame |
+| `model.safetensors` | networks and feature grid |
+| `codes.safetensors` | one latent code per training shape |
+| `shapes.json` | for each row of the codes: key of the shape and its similarity to the user's frame |
 | `config.yaml` | the whole configuration |
-| `state.pt` | step, clock and optimizer moments; with weights and codes all that resuming needs (`weights_only`) |
+| `state.pt` | step, clock and optimizer moments, read with `weights_only`; resuming needs it, all other uses do not |
 | `metrics.jsonl` | one line per logged step |
 | `README.md` | model card |
 
-The training loop writes all but `metrics.jsonl` under `<folder>/.next`, marks that folder complete, and moves its files
-up. A crash before the mark leaves the old checkpoint; after it, the next reader finishes the move.
+Saving is atomic. All files but `metrics.jsonl` are written to `<folder>/.next`, which is marked as complete and then
+moved up file by file. A crash before the mark leaves the previous checkpoint; after it, the next reader finishes the
+move. No file is an unrestricted pickle.
 """
 
 import json
@@ -39,9 +40,9 @@ from latentsdf.utils.output_folders import find_other_output
 from latentsdf.utils.safetensors_io import save_tensors
 
 FORMAT = 2
-"""Version of the files and of what settings that they leave out mean."""
+"""Version of the file formats."""
 
-_ASIDE = ".next"
+_STAGING = ".next"
 _MARK = "complete"
 _STATELESS = "without a state"
 _FILES = ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetensors", "model.safetensors")
@@ -49,9 +50,15 @@ _FILES = ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetens
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded folder. `keys[i]` and `similarities[i]` belong to row i of `codes` (T, L).
+    """A loaded checkpoint.
 
-    `normalization` is how meshes of the space were brought to model space.
+    Attributes:
+        model: The model, in evaluation mode and without gradients.
+        codes: Latent codes of the training shapes, (T, L).
+        keys: Key of the shape of each row of `codes`.
+        similarities: Map from the user's frame to model space of each shape.
+        normalization: Kind of that map for new shapes.
+        config: Configuration of the training run.
     """
 
     model: LatentSDF
@@ -74,63 +81,81 @@ def save(
     *,
     steps: int,
 ) -> None:
-    """Replace the checkpoint in `folder`; a crash on the way leaves the old one loadable. Without a state there is
-    nothing to resume from. Raises CheckpointError when the disk has no room for both.
+    """Replace the checkpoint in a folder; after a crash the previous one can be loaded.
+
+    Args:
+        folder: Checkpoint folder; created if missing.
+        model: Networks and feature grid.
+        codes: Latent codes, (T, L).
+        keys: Keys of the T shapes.
+        similarities: Map from the user's frame to model space of each shape.
+        normalization: Kind of that map.
+        config: Configuration of the run.
+        state: State for resuming, of tensors and plain values; None for a checkpoint that cannot be resumed.
+        steps: Number of completed steps, for the model card.
+
+    Raises:
+        CheckpointError: The disk has no space for both checkpoints.
     """
-    aside = folder / _ASIDE
+    staging = folder / _STAGING
     _finish(folder)
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    _require_room(folder, _bytes((codes, model.state_dict(), state)))
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    _require_disk_space(folder, _nbytes((codes, model.state_dict(), state)))
     shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
     listing = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
-    (aside / "shapes.json").write_text(json.dumps(listing, indent=1))
-    (aside / "config.yaml").write_text(loader.to_yaml(config))
-    (aside / "README.md").write_text(_card(config, len(keys), steps))
+    (staging / "shapes.json").write_text(json.dumps(listing, indent=1))
+    (staging / "config.yaml").write_text(loader.to_yaml(config))
+    (staging / "README.md").write_text(_model_card(config, len(keys), steps))
     if state is not None:
-        torch.save(dict(state), aside / "state.pt")
-    save_tensors({"codes": codes}, aside / "codes.safetensors")
-    save_tensors(model.state_dict(), aside / "model.safetensors")
-    with atomic_write(aside / _MARK) as mark:
+        torch.save(dict(state), staging / "state.pt")
+    save_tensors({"codes": codes}, staging / "codes.safetensors")
+    save_tensors(model.state_dict(), staging / "model.safetensors")
+    with atomic_write(staging / _MARK) as mark:
         mark.write_text(_STATELESS if state is None else "")
     _finish(folder)
 
 
-def _require_room(folder: Path, needed: int) -> None:
-    """Before the first file: writers of tensors do not tell a full disk from other failures."""
+def _require_disk_space(folder: Path, needed: int) -> None:
+    """Check before the first file: the writers of tensors raise the same errors for a full disk and other failures."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise CheckpointError(
             f"{folder}: the disk is full: this checkpoint takes {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
-            "one written before is whole: free space and train with --resume, or write to another disk"
+            "the previous one is intact: free space and train with --resume, or write to another disk"
         )
 
 
-def _bytes(value: Any) -> int:
+def _nbytes(value: Any) -> int:
     """Size of the tensors in nested mappings and sequences."""
     if isinstance(value, Tensor):
         return value.nbytes
     if isinstance(value, Mapping):
-        return sum(_bytes(part) for part in value.values())
-    return sum(_bytes(part) for part in value) if isinstance(value, (list, tuple)) else 0
+        return sum(_nbytes(part) for part in value.values())
+    return sum(_nbytes(part) for part in value) if isinstance(value, (list, tuple)) else 0
 
 
 def _finish(folder: Path) -> None:
-    """Move a complete checkpoint up, whether written just now or before a crash."""
-    aside = folder / _ASIDE
-    if (aside / _MARK).is_file():
-        # The mark says so, because a state that was moved up before a crash is missing too. First, because the state
-        # of older weights must at no moment stand beside new ones.
-        if (aside / _MARK).read_text() == _STATELESS:
+    """Move a complete staged checkpoint up, written now or before a crash."""
+    staging = folder / _STAGING
+    if (staging / _MARK).is_file():
+        # The mark records that there is no state: a state that is missing here may have been moved up before a crash.
+        # The old state is removed first, so that it is never combined with new weights.
+        if (staging / _MARK).read_text() == _STATELESS:
             (folder / "state.pt").unlink(missing_ok=True)
         for name in _FILES:
-            if (aside / name).is_file():
-                os.replace(aside / name, folder / name)
-        shutil.rmtree(aside)
+            if (staging / name).is_file():
+                os.replace(staging / name, folder / name)
+        shutil.rmtree(staging)
 
 
 def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
-    """Read a checkpoint folder for use; raises CheckpointError naming what is missing or does not fit."""
+    """Load a checkpoint folder.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        CheckpointError: Files are missing, damaged, of another format, or of different runs.
+    """
     folder = Path(folder)
     config = load_config(folder)
     try:
@@ -166,7 +191,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
 
 
 def load_config(folder: Path) -> Config:
-    """The configuration of a checkpoint folder."""
+    """Load the configuration of a checkpoint folder; raises the errors of `load`."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such checkpoint folder; train one with `latentsdf train --out {folder}`")
     _finish(folder)
@@ -182,7 +207,7 @@ def load_config(folder: Path) -> Config:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """The optimizer state to resume from; only tensors and plain values are read."""
+    """Load the state for resuming; raises CheckpointError if it is missing or damaged."""
     path = folder / "state.pt"
     if not path.is_file():
         raise CheckpointError(f"{folder}: state.pt is missing, so training cannot resume from here")
@@ -194,7 +219,7 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl; a line cut by a crash is left out."""
+    """Return the lines of `metrics.jsonl`, without a line that a crash truncated."""
     path = folder / "metrics.jsonl"
     lines: list[dict[str, float]] = []
     for line in path.read_text().splitlines() if path.is_file() else []:
@@ -205,7 +230,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return lines
 
 
-def _card(config: Config, shapes: int, steps: int) -> str:
+def _model_card(config: Config, shapes: int, steps: int) -> str:
     return (
         "---\nlibrary_name: latentsdf\ntags: [signed-distance-function, shape-space]\n---\n"
         f"# latentsdf shape space, preset `{config.preset}`\n\n"

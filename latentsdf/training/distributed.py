@@ -1,7 +1,8 @@
-"""Several processes that train one space: what they share in a step, under `torchrun`.
+"""Data-parallel training by several processes under `torchrun`.
 
-Each process draws its part of a batch. Gradients of the networks are averaged; of grid and codes only the rows that
-some process touched travel, and all processes then take the same step. One process is a context of its own.
+Each process draws its share of a batch and holds a replica of the parameters. Gradients of the networks are averaged by
+an all-reduce. Of the feature grid and the codes, only the rows that some process read are exchanged (all-gather). All
+processes then take the same step. A single process is a context of world size 1, in which every operation is local.
 """
 
 import os
@@ -20,36 +21,45 @@ from latentsdf.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """This process's `rank` among `world` processes."""
+    """Rank of this process and its collective operations."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
     @property
     def is_main_process(self) -> bool:
-        """Does this process write files and talk to people?"""
+        """True on rank 0, which writes checkpoints and logs."""
         return self.rank == 0
 
-    def average(self, tensors: list[Tensor]) -> None:
-        """Replace tensors by their mean over the processes."""
-        if self.world == 1:
+    def all_reduce_mean(self, tensors: list[Tensor]) -> None:
+        """Replace tensors in place by their means over the processes, in one all-reduce."""
+        if self.world_size == 1:
             return
         joined = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(joined)
-        joined /= self.world
+        joined /= self.world_size
         for tensor, mean in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
-    def average_rows(
+    def all_reduce_rows(
         self, rows: Int[Tensor, " U"], values: Float[Tensor, "U C"]
     ) -> tuple[Int[Tensor, " V"], Float[Tensor, "V C"]]:
-        """All rows that some process touched, and the mean over the processes of what each adds to them."""
-        if self.world == 1:
+        """Average sparse row gradients over the processes.
+
+        Args:
+            rows: Distinct row indices of this process.
+            values: Gradients of these rows.
+
+        Returns:
+            The union of the row indices of all processes, and the mean gradient of each row; a process without a row
+            contributes 0 to it.
+        """
+        if self.world_size == 1:
             return rows, values
-        sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(self.world)]
+        sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(self.world_size)]
         dist.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
         counts = [int(size) for size in sizes]
-        # Processes send blocks of equal size; what lies beyond a process's own rows is dropped again.
+        # all_gather needs blocks of equal size; the padding is dropped below.
         padded_rows = rows.new_zeros(max(counts))
         padded_values = values.new_zeros(max(counts), values.shape[1])
         padded_rows[: len(rows)], padded_values[: len(rows)] = rows, values
@@ -57,47 +67,50 @@ class DistributedContext:
         all_values = [torch.empty_like(padded_values) for _ in counts]
         dist.all_gather(all_rows, padded_rows)
         dist.all_gather(all_values, padded_values)
-        together = torch.cat([part[:count] for part, count in zip(all_rows, counts, strict=True)])
-        distinct, slot = together.unique(return_inverse=True)
+        gathered = torch.cat([part[:count] for part, count in zip(all_rows, counts, strict=True)])
+        distinct, slot = gathered.unique(return_inverse=True)
         sums = values.new_zeros(len(distinct), values.shape[1])
         sums.index_add_(0, slot, torch.cat([part[:count] for part, count in zip(all_values, counts, strict=True)]))
-        return distinct, sums / self.world
+        return distinct, sums / self.world_size
 
-    def follow(self, numbers: list[float], device: torch.device) -> list[float]:
-        """The leader's numbers, in every process."""
-        if self.world == 1:
+    def broadcast(self, numbers: list[float], device: torch.device) -> list[float]:
+        """Return the numbers of rank 0 on every process."""
+        if self.world_size == 1:
             return numbers
         shared = torch.tensor(numbers, dtype=torch.float64, device=device)
         dist.broadcast(shared, 0)
         return shared.tolist()
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.world > 1:
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.world_size > 1:
             dist.barrier()
 
 
-def processes() -> int:
-    """How many processes `torchrun` started; 1 without it."""
+def world_size() -> int:
+    """Return the number of processes that `torchrun` started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_main_process() -> bool:
-    """Is this the process that speaks for all that `torchrun` started?"""
-    return processes() == 1 or os.environ.get("RANK", "0") == "0"
+    """Return True on rank 0 and without `torchrun`."""
+    return world_size() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def distributed_context(device: torch.device) -> Iterator[DistributedContext]:
-    """The context that `torchrun` started this process in, by the environment it sets; else a context of one.
+    """Join the process group that `torchrun` describes by environment variables; without it, a single process.
 
-    Within the block only the process that leads shows messages and bars.
+    Within the context only rank 0 prints messages and progress bars.
+
+    Args:
+        device: Device of this process; selects the NCCL or the Gloo backend.
     """
-    if processes() == 1:
+    if world_size() == 1:
         yield DistributedContext()
         return
     on_gpu = device.type == "cuda"
-    # Named, so that what carries no tensor, a barrier, uses this process's GPU too and not the first one.
+    # With the device, operations without tensors (barriers) use the GPU of this process instead of the first one.
     dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     quiet = console.quiet
     try:
@@ -110,14 +123,18 @@ def distributed_context(device: torch.device) -> Iterator[DistributedContext]:
 
 
 def local_device(name: str) -> str:
-    """`cuda`, and `auto` where there is a GPU, are under `torchrun` the GPU of this process's number on its machine.
+    """Return the device of this process: under `torchrun`, `cuda` is the GPU with the process's local rank.
 
-    ConfigError for one GPU, by number, for all processes of a machine.
+    Args:
+        name: `cpu`, `cuda`, `cuda:N`, or `auto`, which is `cuda` if there is a GPU.
+
+    Raises:
+        ConfigError: One GPU is selected for several processes.
     """
     local = os.environ.get("LOCAL_RANK")
     if local is None:
         return name
-    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if name.startswith("cuda:") and together > 1:
-        raise ConfigError(f"{together} processes cannot share {name}; with --device cuda each takes a GPU of its own")
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if name.startswith("cuda:") and processes > 1:
+        raise ConfigError(f"{processes} processes cannot share {name}; with --device cuda each takes a GPU of its own")
     return f"cuda:{local}" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else name

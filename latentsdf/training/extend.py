@@ -1,4 +1,4 @@
-"""Shapes added to a trained space: new codes for the shapes of another store, networks and grid as they are."""
+"""Extension of a trained space by the shapes of another sample store."""
 
 import dataclasses
 from pathlib import Path
@@ -28,14 +28,29 @@ def extend(
     overwrite: bool = False,
     device: str = "auto",
 ) -> dict[str, float]:
-    """Add the shapes of a store that a space does not know yet and write the larger space; returns the last metrics.
+    """Add the shapes of a sample store to a space and write the larger space.
 
-    Old shapes keep rows, ids and codes, bit for bit. With `fine_tune` networks and grid learn too, from all shapes of
-    the store, and the codes of old shapes that are in it move with them. `config` is the space's, with another budget
-    where wanted. Raises ConfigError when there is nothing to add or another model is asked for, CheckpointError when
-    `out` holds a space already, or anything else, and when the store's frame is another one.
+    Shapes of the space keep their rows and ids. Without fine-tuning, networks, grid and existing codes are unchanged
+    bit for bit, and only the codes of the new shapes are trained.
+
+    Args:
+        space: Checkpoint folder of the space.
+        data: Sample store with shapes that the space does not have.
+        out: Checkpoint folder to write.
+        config: Configuration of the space, possibly with other training settings.
+        fine_tune: Train networks, grid and the codes of all shapes of the store.
+        overwrite: Replace the space in `out`.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto` for a GPU if there is one.
+
+    Returns:
+        Loss terms of the last step, with its number (`step`) and the training time (`seconds`).
+
+    Raises:
+        ConfigError: There are no new shapes, the model settings differ from those of the space, or several processes
+            were started.
+        CheckpointError: `out` is not empty, or the store has another normalization than the space.
     """
-    if distributed.processes() > 1:
+    if distributed.world_size() > 1:
         raise ConfigError("a space is extended by one process; run `latentsdf train --extend` without torchrun")
     space, out = Path(space), Path(out)
     keep_freed_memory()
@@ -58,39 +73,38 @@ def extend(
     absent = len(known - set(store.keys()))
     if fine_tune and absent:
         show_note("note", f"fine-tuning sees no samples of {absent} old shapes, which may get worse: {data} lacks them")
-    console.print(memory_estimate.describe(config, pool))
-    run = _start(pool, config, where, trained, fine_tune)
-    metrics = fit(run, out, lambda: _write(run, out, trained))
-    return metrics
+    console.print(memory_estimate.describe_run(config, pool))
+    trainer = _start(pool, config, where, trained, fine_tune)
+    return fit(trainer, out, lambda: _write(trainer, out, trained))
 
 
 def _start(
     pool: ShapeSamplePool, config: Config, device: torch.device, trained: checkpoint.Checkpoint, fine_tune: bool
 ) -> Trainer:
-    """A run on the trained model; new codes start at the mean of the trained ones."""
-    run = Trainer(pool, config, device, trains_model=fine_tune)
-    run.model.load_state_dict(trained.model.state_dict())
+    """Return a run on the trained model; new codes start at the mean of the trained codes."""
+    trainer = Trainer(pool, config, device, trains_model=fine_tune)
+    trainer.model.load_state_dict(trained.model.state_dict())
     row = {key: number for number, key in enumerate(trained.keys)}
     mean = trained.codes.mean(0)
-    run.codes.table.data.copy_(torch.stack([trained.codes[row[k]] if k in row else mean for k in pool.keys]))
-    return run
+    trainer.codes.table.data.copy_(torch.stack([trained.codes[row[k]] if k in row else mean for k in pool.keys]))
+    return trainer
 
 
-def _write(run: Trainer, out: Path, trained: checkpoint.Checkpoint) -> None:
-    """The space of old and new shapes; it has no state to resume from, as its rows are of two stores."""
-    run.require_finite()
-    learned = dict(zip(run.keys, run.codes.table.detach(), strict=True))
-    similarity = dict(zip(run.keys, run.similarities, strict=True))
-    new = [key for key in run.keys if key not in set(trained.keys)]
+def _write(trainer: Trainer, out: Path, trained: checkpoint.Checkpoint) -> None:
+    """Write the space of old and new shapes, without a state: resuming needs all shapes in one store."""
+    trainer.require_finite_parameters()
+    learned = dict(zip(trainer.keys, trainer.codes.table.detach(), strict=True))
+    similarity = dict(zip(trainer.keys, trainer.similarities, strict=True))
+    new = [key for key in trainer.keys if key not in set(trained.keys)]
     old = [learned.get(key, code) for key, code in zip(trained.keys, trained.codes, strict=True)]
     checkpoint.save(
         out,
-        run.model,
+        trainer.model,
         torch.stack(old + [learned[key] for key in new]),
         trained.keys + new,
         trained.similarities + [similarity[key] for key in new],
         trained.normalization,
-        dataclasses.replace(trained.config, train=run.config.train),
+        dataclasses.replace(trained.config, train=trainer.config.train),
         None,
-        steps=run.step,
+        steps=trainer.step,
     )

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: `metrics.jsonl` always, TensorBoard events and pictures where they are asked for."""
+"""Logs of a training run: `metrics.jsonl`, optional TensorBoard events, and optional pictures of reconstructions."""
 
 import json
 import time
@@ -22,46 +22,61 @@ from latentsdf.training import checkpoint
 from latentsdf.training.trainer import Trainer
 from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError
 
-_SHAPES = 4
-_RESOLUTION = 64
-_SIZE = 192
+PICTURE_SHAPES = 4
+"""Number of shapes in a picture."""
+
+PICTURE_RESOLUTION = 64
+"""Cells per axis of the extraction."""
+
+PICTURE_SIZE = 192
+"""Pixels of one rendering."""
+
 _CHUNK = 65_536
 
 
 class TrainingLogger:
-    """The lines and pictures of one run; use `open_training_logger`."""
+    """Writes the metrics and pictures of one run; created by `open_training_logger`."""
 
     def __init__(self, folder: Path, config: TrainConfig, lines: Any, events: Any) -> None:
         self._folder, self._config, self._lines, self._events = folder, config, lines, events
         self._last_picture = time.monotonic()
 
-    def note(self, metrics: dict[str, float]) -> None:
-        """Write one line, which holds `step`."""
+    def log(self, metrics: dict[str, float]) -> None:
+        """Append a line to `metrics.jsonl`, and to TensorBoard if it is enabled; `metrics` include `step`."""
         self._lines.write(json.dumps(metrics) + "\n")
         self._lines.flush()
         if self._events is not None:
             for name in metrics.keys() - {"step"}:
                 self._events.add_scalar(name, metrics[name], int(metrics["step"]))
 
-    def picture(self, run: Trainer) -> None:
-        """Reconstructions of the first shapes, when it is time for the next picture."""
+    def save_picture_if_due(self, trainer: Trainer) -> None:
+        """Save a picture of reconstructions if `train.picture_minutes` have passed since the last one."""
         minutes = self._config.picture_minutes
         if minutes == 0 or time.monotonic() - self._last_picture < 60 * minutes:
             return
-        sheet = reconstructions(run)
-        path = self._folder / "pictures" / f"{run.step:08d}.png"
+        sheet = reconstructions(trainer)
+        path = self._folder / "pictures" / f"{trainer.step:08d}.png"
         path.parent.mkdir(exist_ok=True)
         sheet.save(path)
         if self._events is not None:
-            self._events.add_image("reconstructions", np.asarray(sheet), run.step, dataformats="HWC")
+            self._events.add_image("reconstructions", np.asarray(sheet), trainer.step, dataformats="HWC")
         self._last_picture = time.monotonic()
 
 
 @contextmanager
 def open_training_logger(folder: Path, config: TrainConfig, step: int) -> Iterator[TrainingLogger]:
-    """The logger of a run that stands at `step`; what was written after that step goes, as it will be written again.
+    """Open the logger of a run.
 
-    Raises MissingExtraError when `tensorboard` is set and not installed.
+    Args:
+        folder: Checkpoint folder.
+        config: Settings of the trainer.
+        step: Number of completed steps. Lines of later steps, which a resumed run repeats, are removed.
+
+    Yields:
+        The logger.
+
+    Raises:
+        MissingExtraError: `train.tensorboard` is set, and TensorBoard is not installed.
     """
     kept = [line for line in checkpoint.read_metrics(folder) if line["step"] <= step] if step else []
     path = folder / "metrics.jsonl"
@@ -85,29 +100,29 @@ def _tensorboard(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step)
 
 
-def reconstructions(run: Trainer) -> Image.Image:
-    """The first shapes of a run, general branch above, fused below; coarse and small, for seconds a picture."""
-    count = min(_SHAPES, len(run.keys))
-    trains = run.model.training
-    run.model.eval()
+def reconstructions(trainer: Trainer) -> Image.Image:
+    """Render the first shapes of a run: general branch in the first row, fused field in the second."""
+    count = min(PICTURE_SHAPES, len(trainer.keys))
+    trains = trainer.model.training
+    trainer.model.eval()
     try:
-        rows = [[_picture(run, row, mode) for row in range(count)] for mode in ("general", "fused")]
+        rows = [[_picture(trainer, row, mode) for row in range(count)] for mode in ("general", "fused")]
     finally:
-        run.model.train(trains)
-    return contact_sheet(rows, captions=[[""] * count, run.keys[:count]])
+        trainer.model.train(trains)
+    return contact_sheet(rows, captions=[[""] * count, trainer.keys[:count]])
 
 
-def _picture(run: Trainer, row: int, mode: Any) -> Image.Image:
-    code = run.codes.table.detach()[row : row + 1]
+def _picture(trainer: Trainer, row: int, mode: Any) -> Image.Image:
+    code = trainer.codes.table.detach()[row : row + 1]
 
     def distance(branch: Branch, points: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([run.model.branch(branch, some[None], code)[0] for some in points.split(_CHUNK)])
+            return torch.cat([trainer.model.branch(branch, some[None], code)[0] for some in points.split(_CHUNK)])
 
     branches = (partial(distance, "general"), partial(distance, "overfit"))
-    width = run.config.model.band_voxels
+    width = trainer.config.model.band_voxels
     try:
-        mesh = extract(*branches, resolution=_RESOLUTION, mode=mode, band_voxels=width, device=run.device)
+        mesh = extract(*branches, resolution=PICTURE_RESOLUTION, mode=mode, band_voxels=width, device=trainer.device)
     except EmptyLevelSetError:
-        return Image.new("RGB", (_SIZE, _SIZE), "white")
-    return render_mesh(mesh, size=_SIZE)
+        return Image.new("RGB", (PICTURE_SIZE, PICTURE_SIZE), "white")
+    return render_mesh(mesh, size=PICTURE_SIZE)

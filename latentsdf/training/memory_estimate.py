@@ -1,4 +1,9 @@
-"""What a run will hold in memory, known before any of it is allocated."""
+"""Memory estimate of a training run, before anything is allocated.
+
+Parameters are float32. A network parameter takes 16 bytes: value, gradient and two Adam moments. The grid and the codes
+take 8 bytes per value (value and first moment) and 8 per row (second moment and step count); a grid row also has an
+entry in the table of the rows that a batch reads.
+"""
 
 from dataclasses import dataclass
 
@@ -12,8 +17,8 @@ from latentsdf.models.latent_sdf import LatentSDF
 
 
 @dataclass(frozen=True)
-class MemoryNeed:
-    """Bytes of the parts of a run: parameters with their moments and gradients, samples, and one step's activations."""
+class MemoryEstimate:
+    """Bytes of the parts of a run: parameters with moments and gradients, samples, and activations of one step."""
 
     networks: int
     grid: int
@@ -23,12 +28,19 @@ class MemoryNeed:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all parts."""
         return self.networks + self.grid + self.codes + self.samples + self.step
 
 
-def memory_need(config: Config, pool: ShapeSamplePool) -> MemoryNeed:
-    """The estimate; the step's part counts the outputs of all layers at all points, kept for the backward pass."""
+def estimate_memory(config: Config, pool: ShapeSamplePool) -> MemoryEstimate:
+    """Estimate the memory of a run.
+
+    The activations are the outputs of all layers at all points of a batch, which the backward pass needs.
+
+    Args:
+        config: Configuration of the run.
+        pool: Its samples.
+    """
     with torch.device("meta"):
         model = LatentSDF(config.model)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -36,16 +48,16 @@ def memory_need(config: Config, pool: ShapeSamplePool) -> MemoryNeed:
     settings, layers = config.train, config.model
     rows = (layers.grid.resolution + 1) ** 3 if grid else 0
     free = round(settings.points_per_shape * settings.free_share)
-    # Linear layer and activation each leave their output; the grid's lookup eight weights, rows and the features.
+    # Linear layer and activation each keep an output; a grid lookup keeps 8 weights, rows and features per point.
     per_general, per_overfit, per_warp = (2 * b.width * b.depth for b in (layers.general, layers.overfit, layers.warp))
     band = settings.points_per_shape
     values = (2 * free) * per_general + band * (per_overfit + (24 + 4 * layers.grid.channels if grid else 0))
     values += (free + band) * per_warp
     if settings.samples == "points":
-        # The gradient's own pass leaves as much as the values' does.
+        # The spatial gradients keep as many activations as the values.
         box = config.loss.regularizer_points + heat_point_count(config.loss)
         values = 2 * (2 * band + box) * (per_general + per_warp)
-    return MemoryNeed(
+    return MemoryEstimate(
         networks=16 * sum(sizes.values()),
         grid=8 * grid + 12 * rows,
         codes=len(pool.keys) * (8 * layers.code_dim + 8),
@@ -54,15 +66,15 @@ def memory_need(config: Config, pool: ShapeSamplePool) -> MemoryNeed:
     )
 
 
-def describe(config: Config, pool: ShapeSamplePool) -> str:
-    """What is about to be trained and the memory it takes, beside what is free."""
-    need, shapes = memory_need(config, pool), len(pool.keys)
+def describe_run(config: Config, pool: ShapeSamplePool) -> str:
+    """Return a line with the size of the run, its estimated memory by part, and the free memory."""
+    estimate, shapes = estimate_memory(config, pool), len(pool.keys)
     names = ("networks", "grid", "codes", "samples", "step")
-    parts = ", ".join(f"{name} {getattr(need, name) / 1e9:.2f}" for name in names)
+    parts = ", ".join(f"{name} {getattr(estimate, name) / 1e9:.2f}" for name in names)
     available = psutil.virtual_memory().available
     streamed = f", {pool.slots} of them resident with {100 * pool.share:.0f} % of their samples" if pool.streams else ""
-    short = " MORE THAN IS FREE: lower train.memory_gb, the grid or the batch" if need.total > available else ""
+    short = " MORE THAN IS FREE: lower train.memory_gb, the grid or the batch" if estimate.total > available else ""
     return (
         f"preset {config.preset}: {shapes} shapes{streamed}, codes of {config.model.code_dim}; about "
-        f"{need.total / 1e9:.2f} GB ({parts}), {available / 1e9:.1f} GB free{short}"
+        f"{estimate.total / 1e9:.2f} GB ({parts}), {available / 1e9:.1f} GB free{short}"
     )

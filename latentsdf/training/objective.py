@@ -1,4 +1,4 @@
-"""Training objective of a shape space: the weighted loss terms of one batch.
+r"""Training objective of a shape space: the weighted loss terms of one batch.
 
 Notation: x_c is a point in canonical space, z its shape's code, s_g and s_o the signed distances of the general and the
 overfit branch, d the stored signed distance, F(x_c) the interpolated grid features, n the outward unit normal.
@@ -164,7 +164,7 @@ class Objective:
         return data_term(overfit, general, AGREEMENT_CLAMP)
 
     def _surface_terms(self, batch: PointBatch, codes: Tensor, weights: Weights) -> Terms:
-        """IGR's terms (Gropp et al. 2020, Eq. 2 and 3) on the general branch.
+        """IGR's terms (Gropp et al. 2020) on the general branch.
 
         |s_g| and the normals at points on the surface; the eikonal term at displaced surface points and in the box.
         """

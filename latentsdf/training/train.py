@@ -1,11 +1,14 @@
-"""Training a shape space, from a store to a checkpoint: what is stepped, logged, pictured and written."""
+"""Training of a shape space from a sample store to a checkpoint folder: set-up, loop, logs, checkpoints.
+
+A single step is in `trainer` and `objective`.
+"""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from latentsdf.config.loader import to_dict
 from latentsdf.config.training import Config
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
@@ -30,12 +33,27 @@ def train(
     overwrite: bool = False,
     device: str = "auto",
 ) -> dict[str, float]:
-    """Train a shape space on a sample store and write its checkpoint folder; returns the last logged metrics.
+    """Train a shape space on a sample store and write its checkpoint folder.
 
-    Under `torchrun` every process takes `shapes_per_batch` shapes a step, and the first one writes. Ctrl-C ends the
-    step, writes a checkpoint and raises KeyboardInterrupt. A loss that is not finite raises TrainingError naming the
-    term and the shapes, and keeps the last good checkpoint. Raises ConfigError for settings out of range,
-    CheckpointError where `out` holds a space already, or anything else.
+    Under `torchrun`, each process trains on `shapes_per_batch` shapes per step, and rank 0 writes. Ctrl-C finishes the
+    step, writes a checkpoint and raises KeyboardInterrupt.
+
+    Args:
+        data: Sample store.
+        out: Checkpoint folder.
+        config: Configuration; the defaults if None.
+        resume: Continue the run in `out`; only the budget (steps, epochs, minutes) may differ.
+        overwrite: Replace the space in `out`.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto` for a GPU if there is one.
+
+    Returns:
+        Loss terms of the last step, with its number (`step`) and the training time (`seconds`).
+
+    Raises:
+        CheckpointError: `out` holds a space or other files, or the run to resume has another configuration.
+        StoreError: `data` is not a sample store, or lacks samples that the configuration needs.
+        TrainingError: A loss or parameter is not finite; the last checkpoint is kept. The message names the loss term
+            and the shapes.
     """
     config = config or Config()
     out = Path(out)
@@ -45,72 +63,82 @@ def train(
     where = devices.resolve(distributed.local_device(device))
     with distributed.distributed_context(where) as context:
         pool = ShapeSamplePool(
-            store, store.keys(), config.train, config.loss, device=where, rank=context.rank, world=context.world
+            store, store.keys(), config.train, config.loss, device=where, rank=context.rank, world=context.world_size
         )
         if context.is_main_process:
-            console.print(memory_estimate.describe(config, pool))
-        run = Trainer(pool, config, where, context)
+            console.print(memory_estimate.describe_run(config, pool))
+        trainer = Trainer(pool, config, where, context)
         if resume:
-            run.load(checkpoint.load(out), checkpoint.load_state(out))
-        return fit(run, out, lambda: save(run, out))
+            trainer.load(checkpoint.load(out), checkpoint.load_state(out))
+        return fit(trainer, out, lambda: save(trainer, out))
 
 
-def fit(run: Trainer, out: Path, write: Callable[[], None]) -> dict[str, float]:
-    """Run the loop in its context, writing the checkpoint now and then and at the end; returns the last metrics."""
+def fit(trainer: Trainer, out: Path, write: Callable[[], None]) -> dict[str, float]:
+    """Run the training loop until the budget is spent, with logs in a folder and regular checkpoints.
+
+    Args:
+        trainer: The run; its sample pool is closed at the end.
+        out: Folder for metrics and pictures.
+        write: Writes a checkpoint; called on rank 0, regularly and at the end.
+
+    Returns:
+        Loss terms of the last step, with `step` and `seconds`.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    with run, defer_interrupts() as stopped:
-        run.pool.fill(run.step)
-        if run.context.is_main_process:
-            with open_training_logger(out, run.config.train, run.step) as logger:
-                metrics = _loop(run, stopped, logger, write)
+    with trainer, defer_interrupts() as stopped:
+        # Before the first step, so that reading is not charged to the wall-clock budget.
+        trainer.pool.fill(trainer.step)
+        if trainer.context.is_main_process:
+            with open_training_logger(out, trainer.config.train, trainer.step) as logger:
+                metrics = _run_loop(trainer, stopped, logger, write)
             write()
         else:
-            metrics = _loop(run, stopped)
-        run.context.wait()
+            metrics = _run_loop(trainer, stopped)
+        trainer.context.barrier()
     if stopped.is_set():
         raise KeyboardInterrupt
     return metrics
 
 
-def save(run: Trainer, out: Path) -> None:
-    """Write the checkpoint folder; raises TrainingError instead when a parameter is not finite."""
-    run.require_finite()
+def save(trainer: Trainer, out: Path) -> None:
+    """Write the checkpoint folder of a run; raises TrainingError instead if a parameter is not finite."""
+    trainer.require_finite_parameters()
     checkpoint.save(
         out,
-        run.model,
-        run.codes.table,
-        run.keys,
-        run.similarities,
-        run.normalization,
-        run.config,
-        run.state_dict(),
-        steps=run.step,
+        trainer.model,
+        trainer.codes.table,
+        trainer.keys,
+        trainer.similarities,
+        trainer.normalization,
+        trainer.config,
+        trainer.state_dict(),
+        steps=trainer.step,
     )
 
 
-def _loop(
-    run: Trainer, stopped: Event, logger: TrainingLogger | None = None, write: Callable[[], None] | None = None
+def _run_loop(
+    trainer: Trainer, stopped: Event, logger: TrainingLogger | None = None, write: Callable[[], None] | None = None
 ) -> dict[str, float]:
-    """Steps until the budget is spent or the event is set; the process with the logger logs and checkpoints."""
-    settings = run.config.train
-    per_step = run.pool.batch_shapes * run.context.world * settings.points_per_shape
+    """Take steps until the budget is spent or `stopped` is set. The logger and `write` are given on rank 0 only."""
+    settings = trainer.config.train
+    samples_per_step = trainer.pool.batch_shapes * trainer.context.world_size * settings.points_per_shape
     metrics: dict[str, float] = {}
 
     def on_step(terms: dict[str, float], seconds: float) -> str | None:
-        metrics.update({"step": run.step, "seconds": round(run.seconds, 3)} | terms)
+        metrics.update({"step": trainer.step, "seconds": round(trainer.seconds, 3)} | terms)
         if logger is None:
             return None
-        logger.picture(run)
-        if run.step % settings.log_every:
+        logger.save_picture_if_due(trainer)
+        if trainer.step % settings.log_every:
             return None
-        logger.note(metrics)
+        logger.log(metrics)
         values = "  ".join(f"{name} {value:.2e}" for name, value in terms.items())
-        return f"step {run.step:,}  {values}  {per_step / seconds:,.0f} samples/s"
+        return f"step {trainer.step:,}  {values}  {samples_per_step / seconds:,.0f} samples/s"
 
     run_training_loop(
-        run,
+        trainer,
         "training",
-        should_continue=lambda: not _agreed(run, stopped),
+        should_continue=lambda: not _synchronized_stop(trainer, stopped),
         on_step=on_step,
         save=write,
         save_seconds=60 * settings.checkpoint_minutes,
@@ -118,20 +146,19 @@ def _loop(
     return metrics
 
 
-def _agreed(run: Trainer, stopped: Event) -> bool:
-    """Has the leader been told to stop? Its clock is everybody's, so that all schedules and ends agree."""
-    run.seconds, stop = run.context.follow([run.seconds, float(stopped.is_set())], run.device)
+def _synchronized_stop(trainer: Trainer, stopped: Event) -> bool:
+    """True if rank 0 was interrupted. Its clock is broadcast too, so that all ranks share schedules and the end."""
+    trainer.seconds, stop = trainer.context.broadcast([trainer.seconds, float(stopped.is_set())], trainer.device)
     if stop:
         stopped.set()
     return bool(stop)
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to lose a trained space or anything else, or to resume another one."""
+    """Raise CheckpointError if existing files would be lost, or a run with another configuration resumed."""
     if resume:
         trained = checkpoint.load_config(out)
-        # A longer budget is the point of resuming; everything else must be the same run.
-        changed = _differences(asdict(trained), asdict(config))
+        changed = _differences(to_dict(trained), to_dict(config))
         if changed:
             raise CheckpointError(
                 f"{out}: was trained with preset '{trained.preset}', which differs from this configuration "
@@ -144,6 +171,7 @@ def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Settings other than the budget that differ, with both values."""
     changed: list[str] = []
     for name, value in new.items():
         if isinstance(value, dict):

@@ -1,4 +1,8 @@
-"""What a training run holds, and one optimization step of it."""
+"""Training of a shape space: state of a run, and one optimization step.
+
+`Trainer.train_step` and `objective.Objective` contain everything that a step does. Three optimizers share a step: AdamW
+for the networks, and row-wise Adam for the feature grid and the latent codes, of which a batch reads few rows.
+"""
 
 import hashlib
 from dataclasses import replace
@@ -15,18 +19,27 @@ from latentsdf.models.feature_grid import SparseGridRows
 from latentsdf.models.latent_sdf import LatentCodes, LatentSDF
 from latentsdf.training import checkpoint
 from latentsdf.training.distributed import DistributedContext
-from latentsdf.training.lr_schedule import learning_rate, ramp
+from latentsdf.training.lr_schedule import learning_rate_factor, ramp_up
 from latentsdf.training.objective import Objective
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.utils.errors import CheckpointError, TrainingError
 
+_NAMED_SHAPES = 8
+"""Maximum number of shapes that an error message lists."""
+
 
 class Trainer:
-    """Model, codes, samples, optimizers, step and clock.
+    """Model, codes, samples, optimizers, step and clock of a training run.
 
-    A step follows from the seed, its number and the state, so a run continues as if never stopped. Without
-    `trains_model` networks and grid are frozen, and only codes are learned. As a context it stops reading samples at
-    the end.
+    A step is a function of the seed, the step number and the state, so a resumed run equals an uninterrupted one. As a
+    context manager, the trainer closes its sample pool on exit.
+
+    Args:
+        pool: Samples of the training shapes.
+        config: Configuration of the run.
+        device: Device of the model and the batches.
+        context: Rank of this process and its collective operations; a single process by default.
+        trains_model: If False, networks and grid are frozen and only the codes are trained.
     """
 
     def __init__(
@@ -52,9 +65,12 @@ class Trainer:
         self.objective = Objective(self.model, config.loss, settings)
         betas = (0.9, settings.beta2)
         self.networks = [p for name, p in self.model.named_parameters() if name != "grid.table"]
-        by_code = {weight: None for layer in self.model.conditioned_layers() for weight in layer.code_weights()}
-        rest = [p for p in self.networks if p not in by_code]
-        groups = [{"params": rest, "weight_decay": 0.0}, {"params": [*by_code], "weight_decay": settings.code_decay}]
+        # A dictionary as an ordered set: layers may share weights.
+        code_weights = {weight: None for layer in self.model.conditioned_layers() for weight in layer.code_weights()}
+        groups = [
+            {"params": [p for p in self.networks if p not in code_weights], "weight_decay": 0.0},
+            {"params": [*code_weights], "weight_decay": settings.code_decay},
+        ]
         self.network_adam = torch.optim.AdamW(groups, lr=settings.lr_network, betas=betas, fused=True)
         grid = self.model.grid
         self.grid_adam = (
@@ -65,13 +81,15 @@ class Trainer:
         self.seconds = 0.0
 
     def __enter__(self) -> "Trainer":
+        """Return the trainer."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop reading samples."""
         self.pool.close()
 
     def progress(self) -> float:
-        """Share of the budget spent, in [0, 1]: the largest of steps and passes done and time used."""
+        """Return the share of the budget spent: the maximum over steps, epochs and wall-clock time."""
         settings = self.config.train
         spent = self.step / settings.steps
         if settings.epochs > 0:
@@ -79,80 +97,93 @@ class Trainer:
         return max(spent, self.seconds / (60 * settings.minutes)) if settings.minutes > 0 else spent
 
     def train_step(self) -> dict[str, float]:
-        """One optimization step; returns the value of each loss term, the mean over all processes."""
-        # Dropout and random codes draw from torch's own generator.
-        torch.manual_seed(_mixed(self.config.train.seed, self.step, self.context.rank))
+        """Take one optimization step.
+
+        Returns:
+            The total loss (`loss`) and the weighted value of each term, averaged over all processes.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        # Dropout and the random codes of some terms use torch's global generator.
+        torch.manual_seed(_combine_seeds(self.config.train.seed, self.step, self.context.rank))
         batch = self.pool.batch(self.step).to(self.device)
-        epoch = self.pool.epoch(self.step)
-        self._set_learning_rates(epoch)
-        rising = ramp(epoch, self.config.loss.ramp_epochs)
+        epoch, progress = self.pool.epoch(self.step), self.progress()
+        self._set_learning_rates(epoch, progress)
+        ramp = ramp_up(epoch, self.config.loss.ramp_epochs)
+
         self._bound_codes(batch.shape_index)
         codes = self.codes.table.detach()[batch.shape_index].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
-        terms, touched = self.objective(batch, codes, rising, self.progress())
+        terms, grid_rows = self.objective(batch, codes, ramp, progress)
         loss = torch.stack(list(terms.values())).sum()
+
         values = torch.stack([loss, *terms.values()]).detach()
-        self.context.average([values])
+        self.context.all_reduce_mean([values])
         if not torch.isfinite(values[0]):
-            self._raise_nonfinite_loss(batch, rising)
+            self._raise_nonfinite_loss(batch, ramp)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._update(batch.shape_index, codes, touched)
+        self._update(batch.shape_index, codes, grid_rows)
         self.step += 1
         return dict(zip(("loss", *terms), values.tolist(), strict=True))
 
-    def _update(self, shape: Tensor, codes: Tensor, touched: SparseGridRows | None) -> None:
+    def _update(self, shape_index: Tensor, codes: Tensor, grid_rows: SparseGridRows | None) -> None:
+        """Average the gradients over the processes and step the optimizers."""
         assert codes.grad is not None
-        self.code_adam.step(*self.context.average_rows(shape, codes.grad))
+        self.code_adam.step(*self.context.all_reduce_rows(shape_index, codes.grad))
         if not self.trains_model:
             return
-        self.context.average([p.grad for p in self.networks if p.grad is not None])
+        self.context.all_reduce_mean([p.grad for p in self.networks if p.grad is not None])
         self.network_adam.step()
-        if touched is not None and self.grid_adam is not None:
-            assert touched.features.grad is not None
-            self.grid_adam.step(*self.context.average_rows(touched.rows, touched.features.grad))
+        if grid_rows is not None and self.grid_adam is not None:
+            assert grid_rows.features.grad is not None
+            self.grid_adam.step(*self.context.all_reduce_rows(grid_rows.rows, grid_rows.features.grad))
 
-    def _bound_codes(self, rows: Tensor) -> None:
-        """Pull the codes of the batch back to the largest norm allowed, where there is one (DeepSDF)."""
+    def _bound_codes(self, shape_index: Tensor) -> None:
+        """Project the codes of the batch onto the ball of radius `train.code_bound`, if it is above 0 (DeepSDF)."""
         bound = self.config.train.code_bound
         if bound > 0:
             table = self.codes.table.data
-            table[rows] = torch.renorm(table[rows], 2, 0, bound)
+            table[shape_index] = torch.renorm(table[shape_index], 2, 0, bound)
 
-    def _set_learning_rates(self, epoch: float) -> None:
+    def _set_learning_rates(self, epoch: float, progress: float) -> None:
         settings = self.config.train
-        factor = learning_rate(settings, self.step, self.progress(), epoch)
+        factor = learning_rate_factor(settings, self.step, progress, epoch)
         for group in self.network_adam.param_groups:
             group["lr"] = settings.lr_network * factor
         if self.grid_adam is not None:
             self.grid_adam.lr = settings.lr_grid * factor
         self.code_adam.lr = settings.lr_code * factor
 
-    def _raise_nonfinite_loss(self, batch: SdfBatch | PointBatch, rising: float) -> None:
-        """Raise TrainingError naming the terms that are not finite and the shapes that make them so."""
-        bad: set[str] = set()
+    def _raise_nonfinite_loss(self, batch: SdfBatch | PointBatch, ramp: float) -> None:
+        """Raise TrainingError with the terms that are not finite and the shapes that cause it."""
+        terms: set[str] = set()
         shapes = []
-        # The spread of codes is that of several, and nobody's alone.
+        # The KL prior is a statistic of the whole batch; it is undefined for a single shape.
         loss = self.config.loss
         loss = replace(loss, code=(0.0,)) if loss.code_prior == "kl" else loss
         objective = Objective(self.model, loss, self.config.train)
-        # Not without gradients: some terms are made of them.
+        # Gradients stay enabled: some terms are functions of spatial gradients.
         for position in range(len(batch.shape_index)):
             one = batch.one(position)
-            values, _ = objective(one, self.codes.table.detach()[one.shape_index], rising, self.progress())
-            names = [name for name, value in values.items() if not torch.isfinite(value)]
-            bad.update(names)
-            if names:
+            values, _ = objective(one, self.codes.table.detach()[one.shape_index], ramp, self.progress())
+            nonfinite = [name for name, value in values.items() if not torch.isfinite(value)]
+            terms.update(nonfinite)
+            if nonfinite:
                 shapes.append(self.keys[int(one.shape_index)])
-        more = f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
-        named = f"for {', '.join(shapes[:8])}{more}" if shapes else "for another process's shapes, or for no single one"
-        terms = " and ".join(sorted(bad)) or "total"
+        more = f" and {len(shapes) - _NAMED_SHAPES} more" if len(shapes) > _NAMED_SHAPES else ""
+        cause = (
+            f"for {', '.join(shapes[:_NAMED_SHAPES])}{more}"
+            if shapes
+            else "for the shapes of another process, or for the batch as a whole but no single shape"
+        )
         raise TrainingError(
-            f"step {self.step}: the {terms} term is not finite {named}. The last checkpoint is kept; lower "
-            "train.lr_network or train.lr_grid, or check these shapes"
+            f"step {self.step}: the {' and '.join(sorted(terms)) or 'total'} term is not finite {cause}. The last "
+            "checkpoint is kept; lower train.lr_network or train.lr_grid, or check these shapes"
         )
 
-    def require_finite(self) -> None:
-        """Raise TrainingError when a parameter is not finite."""
+    def require_finite_parameters(self) -> None:
+        """Raise TrainingError if a parameter or code is not finite."""
         for name, value in (*self.model.named_parameters(), ("codes", self.codes.table)):
             if not torch.isfinite(value).all():
                 raise TrainingError(
@@ -161,27 +192,36 @@ class Trainer:
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """What resuming needs beside the configuration, the weights and the codes, as tensors and plain values."""
+        """Return the state that resuming needs beside configuration, weights and codes: tensors and plain values."""
         state: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,
-            "world": self.context.world,
+            "world": self.context.world_size,
             "network_adam": self.network_adam.state_dict(),
             "code_adam": self.code_adam.state_dict(),
         }
         return state | ({"grid_adam": self.grid_adam.state_dict()} if self.grid_adam is not None else {})
 
     def load(self, trained: checkpoint.Checkpoint, state: dict[str, Any]) -> None:
-        """Continue as if never stopped; CheckpointError when the shapes or the number of processes are other ones."""
+        """Continue the run of a checkpoint.
+
+        Args:
+            trained: Weights and codes.
+            state: The state of `state_dict`.
+
+        Raises:
+            CheckpointError: The checkpoint has other shapes or another number of processes.
+        """
         if trained.keys != self.keys:
+            difference = set(trained.keys) ^ set(self.keys)
             raise CheckpointError(
-                f"the checkpoint was trained on {len(trained.keys)} shapes, the store now holds {len(self.keys)}, and "
-                f"not the same, for example {min(set(trained.keys) ^ set(self.keys))}; resume needs them all"
+                f"the checkpoint was trained on {len(trained.keys)} shapes and the store now has {len(self.keys)}, "
+                f"which differ, for example in {min(difference)}; resume needs the same shapes"
             )
-        if state["world"] != self.context.world:
+        if state["world"] != self.context.world_size:
             raise CheckpointError(
-                f"the checkpoint was trained by {state['world']} processes, now there are {self.context.world}; resume "
-                "with as many"
+                f"the checkpoint was trained by {state['world']} processes, now there are {self.context.world_size}; "
+                "resume with the same number"
             )
         self.model.load_state_dict(trained.model.state_dict())
         self.codes.table.data.copy_(trained.codes)
@@ -192,6 +232,6 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def _mixed(*numbers: int) -> int:
-    """One seed from several numbers."""
+def _combine_seeds(*numbers: int) -> int:
+    """Hash several numbers to one seed."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "big")

@@ -1,27 +1,28 @@
-"""The one training loop, of a shape space as of one cloud's field: step, on_step, save, until the budget is spent."""
+"""The training loop shared by shape spaces, reconstruction from point clouds, and refinement."""
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from latentsdf.utils.console import track
 
 
-class Steps(Protocol):
-    """What can be trained."""
+@runtime_checkable
+class Trainable(Protocol):
+    """An optimization that `run_training_loop` can run."""
 
     seconds: float
-    """Time spent on steps, over all runs."""
+    """Wall-clock time of the steps in seconds, over all resumed runs. Checkpoints and logging are not included."""
 
     def progress(self) -> float:
-        """Share of the budget spent; 1 is the end."""
+        """Return the share of the budget spent; 1 ends the run."""
 
     def train_step(self) -> dict[str, float]:
-        """One optimization step; returns its terms."""
+        """Take one optimization step and return its loss terms by name."""
 
 
 def run_training_loop(
-    steps: Steps,
+    trainable: Trainable,
     name: str,
     *,
     should_continue: Callable[[], bool],
@@ -29,21 +30,27 @@ def run_training_loop(
     save: Callable[[], None] | None = None,
     save_seconds: float = 120.0,
 ) -> None:
-    """Steps until their budget is spent or `should_continue` says no, under a bar called `name`.
+    """Take steps until the budget is spent or `should_continue` returns False.
 
-    `on_step` receives the terms and the seconds of every step and may return a note for the progress bar; `save` is
-    called every `save_seconds`.
+    Args:
+        trainable: The optimization; its `seconds` are increased by the duration of each step.
+        name: Label of the progress bar.
+        should_continue: Evaluated before each step.
+        on_step: Called after each step with its loss terms and its duration in seconds. Returns a text for the progress
+            bar, or None to keep the previous one.
+        save: Called after a step when `save_seconds` have passed since the last call.
+        save_seconds: Time between checkpoints.
     """
     saved = time.monotonic()
     with track(name, total=1000, unit="‰") as advance:
         shown = 0.0
-        while should_continue() and steps.progress() < 1:
+        while should_continue() and trainable.progress() < 1:
             started = time.monotonic()
-            terms = steps.train_step()
+            terms = trainable.train_step()
             seconds = time.monotonic() - started
-            steps.seconds += seconds
+            trainable.seconds += seconds
             note = on_step(terms, seconds)
-            fraction = min(1.0, steps.progress())
+            fraction = min(1.0, trainable.progress())
             advance(1000 * (fraction - shown), note)
             shown = fraction
             if save is not None and time.monotonic() - saved > save_seconds:

@@ -37,16 +37,18 @@ def _sizes(name: str) -> dict[str, int]:
     return sizes
 
 
-def test_presets_have_the_sizes_of_their_papers() -> None:
-    assert _sizes("compact_sdf") == {"general": 2_157_057, "overfit": 2_235_905, "grid": 129**3 * 128}  # METHODS 1.1
-    # 1.84 M (METHODS 2): seven layers to 512 and one to 253, each row with a length, and the last layer.
+def test_parameter_counts_of_published_presets() -> None:
+    """The published presets have the parameter counts of their papers and code."""
+    assert _sizes("compact_sdf") == {"general": 2_157_057, "overfit": 2_235_905, "grid": 129**3 * 128}
+    # DeepSDF, 1.84 M: seven layers of 512 units and one of 253, a length for each row, and the last layer.
     joined = 259 * 512 + 2 * 512 * 512 + 512 * 253 + 4 * 512 * 512
     assert _sizes("deepsdf") == {"general": joined + 2 * (7 * 512 + 253) + 513}
     assert _sizes("igr") == {"general": joined + 7 * 512 + 253 + 513}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_shipped_configuration_loads_builds_and_learns(path: Path, store_path: Path) -> None:
+def test_preset_trains(path: Path, store_path: Path) -> None:
+    """Each preset, with smaller networks, lowers its data term in 25 steps."""
     shrunk = SMALL | {"model.code_dim": 8, "model.general.width": 48}
     config = loader.load(Config, path)
     assert config.preset == path.stem
@@ -61,7 +63,8 @@ def test_a_shipped_configuration_loads_builds_and_learns(path: Path, store_path:
     assert last[term] < 0.8 * first[term]
 
 
-def test_a_deepsdf_network_equals_weight_normalized_layers_on_points_joined_with_the_code() -> None:
+def test_deepsdf_network_equals_reference_layers() -> None:
+    """The `deepsdf` network equals weight-normalized layers on points concatenated with the code."""
     torch.manual_seed(0)
     config = BranchConfig(width=40, depth=4, skip=3, conditioning="concat", frequencies=0, recipe="deepsdf")
     decoder = Decoder(config, code_dim=8).eval()
@@ -88,7 +91,8 @@ def test_a_deepsdf_network_equals_weight_normalized_layers_on_points_joined_with
     torch.testing.assert_close(decoder(points, codes), decoder.last(hidden).tanh(), atol=1e-6, rtol=1e-5)
 
 
-def test_deepsdf_layers_start_with_the_lengths_their_rows_have() -> None:
+def test_deepsdf_weight_norm_initialization() -> None:
+    """The lengths of weight normalization start as the norms of the rows."""
     torch.manual_seed(0)
     decoder = Decoder(BranchConfig(width=40, depth=2, conditioning="concat", frequencies=0, recipe="deepsdf"), 8)
     layer = decoder.layers[0]
@@ -96,7 +100,8 @@ def test_deepsdf_layers_start_with_the_lengths_their_rows_have() -> None:
     torch.testing.assert_close(layer.length, rows.norm(dim=1))  # type: ignore[union-attr]
 
 
-def test_igr_starts_as_a_sphere_where_codes_are_zero() -> None:
+def test_igr_starts_as_a_sphere() -> None:
+    """With zero codes, the `igr` network starts close to the signed distance of a sphere."""
     torch.manual_seed(0)
     config = BranchConfig(512, 8, 5, "softplus", "concat", 0, "igr")
     points = torch.rand(1, 2000, 3) * 2 - 1
@@ -108,7 +113,8 @@ def test_igr_starts_as_a_sphere_where_codes_are_zero() -> None:
     assert torch.corrcoef(torch.stack((found[0], radius[0])))[0, 1] > 0.9
 
 
-def test_igr_halves_the_weight_of_what_a_skip_joins() -> None:
+def test_igr_skip_is_scaled() -> None:
+    """The `igr` skip divides the concatenated input by sqrt(2)."""
     torch.manual_seed(0)
     decoder = Decoder(BranchConfig(32, 3, 3, "softplus", "concat", 0, "igr"), code_dim=4)
     points, codes = torch.rand(1, 6, 3), torch.randn(1, 4)
@@ -118,7 +124,8 @@ def test_igr_halves_the_weight_of_what_a_skip_joins() -> None:
     torch.testing.assert_close(decoder(points, codes), decoder.last(decoder.activation(joined)))
 
 
-def test_compact_sdf_feeds_the_point_beside_its_encoding() -> None:
+def test_compact_sdf_input() -> None:
+    """The `compact_sdf` network receives the point and its encoding."""
     torch.manual_seed(0)
     config = BranchConfig(16, 1, 0, "relu", "concat", 2, "compact_sdf")
     decoder = Decoder(config, code_dim=4)
@@ -128,7 +135,8 @@ def test_compact_sdf_feeds_the_point_beside_its_encoding() -> None:
     torch.testing.assert_close(decoder(points, codes), decoder.last(hidden))
 
 
-def test_recipes_that_do_not_fit_are_refused() -> None:
+def test_incompatible_recipes_are_refused() -> None:
+    """Published recipes need `concat` conditioning and sufficient width."""
     with pytest.raises(ConfigError, match="recipe 'deepsdf' concatenates codes; set conditioning: concat"):
         Decoder(BranchConfig(recipe="deepsdf"), 8)
     with pytest.raises(ConfigError, match="width must be larger than that, got 32"):

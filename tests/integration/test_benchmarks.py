@@ -13,7 +13,7 @@ from helpers import REPOSITORY
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.reconstruction import FieldLossConfig
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.training.losses import data_term
+from latentsdf.training.losses.data import data_term
 from latentsdf.utils.errors import ConfigError
 
 

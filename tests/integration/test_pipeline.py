@@ -1,4 +1,4 @@
-"""The whole path on four tables made in code: samples, training, and every use, as library and as commands."""
+"""Training on four procedural tables and every use of the space, as a library and as commands."""
 
 import json
 import math
@@ -39,10 +39,12 @@ FAST = InvertConfig(steps=60, starts=2, points=1024)
 
 @pytest.fixture(scope="module")
 def space(space_path: Path) -> ShapeSpace:
+    """The space trained on four tables."""
     return ls.load(space_path, device="cpu")
 
 
-def test_training_reaches_its_bounds(space: ShapeSpace, space_path: Path) -> None:
+def test_training_reaches_error_bounds(space: ShapeSpace, space_path: Path) -> None:
+    """The overfit term falls below 15 % of its start, and meshes are close to their references."""
     lines = read_metrics(space_path)
     assert lines[-1]["overfit"] < 0.15 * lines[0]["overfit"]
     references = {name: furniture("table", int(name[-4:])) for name in space.ids}
@@ -53,12 +55,14 @@ def test_training_reaches_its_bounds(space: ShapeSpace, space_path: Path) -> Non
     assert summary["f_score_002"]["median"] > 0.9
 
 
-def test_meshes_come_back_in_their_own_frame(space: ShapeSpace) -> None:
+def test_meshes_are_in_the_user_frame(space: ShapeSpace) -> None:
+    """Extracted meshes have the bounds of the original mesh."""
     original = furniture("table", 1)
     assert np.allclose(space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
 
 
-def test_normals_come_in_the_frame_of_the_shape_and_into_its_files(space: ShapeSpace, tmp_path: Path) -> None:
+def test_normals_of_mesh_and_files(space: ShapeSpace, tmp_path: Path) -> None:
+    """Normals are in the frame of the shape and are written to files."""
     way = Similarity((3.0, 0.0, -1.0), 0.5, 0.7)
     fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.0, True, way)
     mesh = space.extract(fit, 32, normals=True)
@@ -81,7 +85,8 @@ def test_normals_come_in_the_frame_of_the_shape_and_into_its_files(space: ShapeS
     assert "vertex_normals" not in space.extract(fit, 32)._cache
 
 
-def test_a_training_shape_retrieves_itself_from_its_mesh_and_from_its_points(space: ShapeSpace) -> None:
+def test_training_shape_retrieves_itself(space: ShapeSpace) -> None:
+    """A training shape is its own nearest neighbour, by mesh and by points."""
     for seed in range(4):
         fit = space.invert(furniture("table", seed), FAST)
         assert space.nearest(fit, k=2).ids[0] == f"table_{seed:04d}"
@@ -90,14 +95,16 @@ def test_a_training_shape_retrieves_itself_from_its_mesh_and_from_its_points(spa
     assert space.nearest(space.invert(cloud, FAST), k=1).ids == ["table_0002"]
 
 
-def test_many_observations_in_one_batch_equal_one_at_a_time_in_quality(space: ShapeSpace) -> None:
+def test_batched_inversion_quality(space: ShapeSpace) -> None:
+    """Observations inverted in one batch fit as well as one at a time."""
     targets = [furniture("table", seed) for seed in (0, 3)]
     together = space.invert_many(targets, FAST)
     for target, fit in zip(targets, together, strict=True):
         assert fit.residual < 2 * space.invert(target, FAST).residual + 1e-3
 
 
-def test_the_prior_weighs_the_same_alone_and_in_a_batch(space: ShapeSpace) -> None:
+def test_prior_is_independent_of_batch_size(space: ShapeSpace) -> None:
+    """The prior has the same weight for one observation and for several."""
     strong = replace(FAST, prior=1.0)
     targets = [furniture("table", seed) for seed in (0, 1, 2, 3)]
     mean = space.codes.mean(0).numpy()
@@ -107,7 +114,8 @@ def test_the_prior_weighs_the_same_alone_and_in_a_batch(space: ShapeSpace) -> No
     assert abs(together - alone) < 0.1 * free and alone < 0.5 * free
 
 
-def test_an_inverted_folder_is_a_shape_in_its_own_frame(space_path: Path, tmp_path: Path) -> None:
+def test_fit_folder_is_in_the_user_frame(space_path: Path, tmp_path: Path) -> None:
+    """A folder written by `invert` restores the shape in the frame of the user."""
     mesh = furniture("table", 2)
     mesh.apply_translation((5.0, 0.0, 0.0))
     save(mesh, tmp_path / "moved.ply")
@@ -125,9 +133,8 @@ def test_an_inverted_folder_is_a_shape_in_its_own_frame(space_path: Path, tmp_pa
     assert plain.shape != written.shape or not np.allclose(plain, written)
 
 
-def test_evaluation_names_shapes_by_id_and_survives_bad_ones(
-    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluation_survives_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Evaluation names shapes by id and lists those that failed."""
     for name in ("a", "b"):
         save(furniture("table", 9), tmp_path / "table" / name / "models" / "model_normalized.obj")
     lines = "".join(f"v {x} 0 0\n" for x in range(12)) + "".join(f"f {i} {i + 1} {i + 2}\n" for i in range(1, 11))
@@ -140,7 +147,8 @@ def test_evaluation_names_shapes_by_id_and_survives_bad_ones(
     assert cli.main(command) == 1  # None of them is a training shape.
 
 
-def test_fields_are_compared_with_the_distances_of_their_meshes(space: ShapeSpace) -> None:
+def test_field_metrics_against_mesh_distances(space: ShapeSpace) -> None:
+    """Field metrics compare with the exact distances of the reference meshes."""
     references = {"table_0001": furniture("table", 1), "other": furniture("table", 9)}
     evaluation, _ = evaluate(space, references, resolution=32, points=2000, taus=(0.05,), against="vertices")
     errors, figures = evaluation.fields["table_0001"], evaluation.figures()["table_0001"]
@@ -161,7 +169,8 @@ def test_fields_are_compared_with_the_distances_of_their_meshes(space: ShapeSpac
     assert not plain.fields and "iou" not in plain.summary()
 
 
-def test_the_slope_of_the_fused_field_is_that_of_its_distance(space: ShapeSpace) -> None:
+def test_gradient_of_fused_field(space: ShapeSpace) -> None:
+    """The gradient of the fused field is the derivative of its distance."""
     points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
     ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
     differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
@@ -171,9 +180,8 @@ def test_the_slope_of_the_fused_field_is_that_of_its_distance(space: ShapeSpace)
         space.slope("table_0000", np.zeros(3))
 
 
-def test_folders_of_inversions_are_evaluated_against_their_meshes(
-    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders of inversions are evaluated against reference meshes."""
     meshes, fits = tmp_path / "meshes", tmp_path / "fits"
     for name, number in (("a", 1), ("b", 2)):
         save(furniture("table", number), meshes / f"{name}.ply")
@@ -211,9 +219,8 @@ def test_folders_of_inversions_are_evaluated_against_their_meshes(
         assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_unseen_shapes_are_evaluated_by_one_code_where_that_is_asked_for(
-    space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unseen shapes can be evaluated by one shared code."""
     save(furniture("table", 9), tmp_path / "a.ply")
     asked: list[InvertConfig] = []
     monkeypatch.setattr(
@@ -235,7 +242,8 @@ def test_unseen_shapes_are_evaluated_by_one_code_where_that_is_asked_for(
     assert [config.by_layer for config in asked] == [True, False]
 
 
-def test_a_move_that_a_crash_cut_is_finished(space_path: Path, tmp_path: Path) -> None:
+def test_interrupted_move_is_finished(space_path: Path, tmp_path: Path) -> None:
+    """A checkpoint that was complete before a crash is moved up by the next reader."""
     shutil.copytree(space_path, tmp_path / "space")
     aside = tmp_path / "space" / ".next"
     aside.mkdir()
@@ -248,9 +256,10 @@ def test_a_move_that_a_crash_cut_is_finished(space_path: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("moved", range(6))
-def test_a_crash_leaves_no_state_of_older_weights(
+def test_crash_leaves_no_stale_state(
     moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """After a crash at any file, a state is never combined with other weights."""
     folder = tmp_path / "space"
     shutil.copytree(space_path, folder)
     old = checkpoint.load(folder)
@@ -278,7 +287,8 @@ def test_a_crash_leaves_no_state_of_older_weights(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_path_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
+def test_training_and_extraction_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
+    """Training, extraction and inversion run on a GPU."""
     training.train(store_path, tmp_path / "space", small_config(), device="cuda")
     space = ls.load(tmp_path / "space", "cuda")
     references = {name: furniture("table", int(name[-4:])) for name in space.ids}
@@ -287,7 +297,8 @@ def test_the_path_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
     assert space.extract(space.codes[1], 64).is_watertight
 
 
-def test_the_index_is_saved_and_equals_brute_force(space: ShapeSpace, space_path: Path) -> None:
+def test_saved_index_equals_brute_force(space: ShapeSpace, space_path: Path) -> None:
+    """The retrieval index is saved and returns the exact neighbours."""
     codes = space.codes.numpy()
     hits = space.nearest("table_0003", k=4)
     distances = np.linalg.norm(codes - codes[3], axis=1)
@@ -297,14 +308,16 @@ def test_the_index_is_saved_and_equals_brute_force(space: ShapeSpace, space_path
     assert ls.load(space_path, "cpu").nearest("table_0003", k=4) == hits
 
 
-def test_interpolation_starts_and_ends_at_its_shapes(space: ShapeSpace) -> None:
+def test_interpolation_endpoints(space: ShapeSpace) -> None:
+    """An interpolation starts and ends at its shapes."""
     for method in ("linear", "spherical"):
         path = space.interpolate("table_0000", "table_0001", "table_0002", steps=5, method=method)  # type: ignore[arg-type]
         for step, name in ((0, "table_0000"), (2, "table_0001"), (4, "table_0002")):
             assert np.allclose(path[step], space.code(name), atol=1e-5)
 
 
-def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_outside(space: ShapeSpace) -> None:
+def test_fused_distance_by_region(space: ShapeSpace) -> None:
+    """The fused distance is s_o in the fusion band and s_g elsewhere."""
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
     held = space.band("table_0000").contains(points)
@@ -313,7 +326,8 @@ def test_fused_distance_is_the_overfit_branch_in_the_band_and_the_general_one_ou
     np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
 
 
-def test_beyond_the_box_the_distance_to_it_is_added(space: ShapeSpace) -> None:
+def test_distance_outside_the_box(space: ShapeSpace) -> None:
+    """Outside the box, the distance to the box is added."""
     points = np.random.default_rng(0).normal(size=(300, 3)) * 3
     points[0] = (1e30, 0, 0)
     inside = points.clip(-1, 1)
@@ -326,7 +340,8 @@ def test_beyond_the_box_the_distance_to_it_is_added(space: ShapeSpace) -> None:
         np.testing.assert_allclose(outer, inner + apart, rtol=1e-5, atol=1e-5)
 
 
-def test_points_that_are_not_finite_are_counted_and_refused(space: ShapeSpace) -> None:
+def test_nonfinite_points_are_refused(space: ShapeSpace) -> None:
+    """Queries at points that are not finite are errors with their number."""
     points = np.zeros((5, 3))
     points[1], points[3, 2], points[4, 0] = np.nan, -np.inf, 1e300  # the last one is no float32
     broken = torch.as_tensor(points, dtype=torch.float32)
@@ -344,7 +359,8 @@ def test_points_that_are_not_finite_are_counted_and_refused(space: ShapeSpace) -
     assert len(space.distance("table_0000", np.zeros((0, 3)))) == 0
 
 
-def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path: Path, tmp_path: Path) -> None:
+def test_reproducible_losses_and_resume(store_path: Path, tmp_path: Path) -> None:
+    """The same seed gives the same losses, and a resumed run equals an uninterrupted one."""
     config = small_config(steps=60)
     training.train(store_path, tmp_path / "through", config, device="cpu")
     run = new_trainer(store_path, config)
@@ -359,7 +375,8 @@ def test_same_seed_same_loss_and_resume_continues_as_if_never_stopped(store_path
         assert torch.equal(value, stopped.model.state_dict()[name]), name
 
 
-def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_leaves_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C writes a checkpoint that loads and resumes."""
     step = training.Trainer.train_step
 
     def interrupted(run: training.Trainer) -> dict[str, float]:
@@ -374,9 +391,8 @@ def test_ctrl_c_leaves_a_loadable_space(store_path: Path, tmp_path: Path, monkey
     assert checkpoint.load_state(tmp_path / "space")["step"] == 10
 
 
-def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoint(
-    store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nonfinite_loss_keeps_checkpoint(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that is not finite names term and shapes, and keeps the checkpoint."""
     config = replace(small_config(steps=5), loss=replace(small_config().loss, code=1e-4))
     training.train(store_path, tmp_path / "space", config)
     before = (tmp_path / "space" / "model.safetensors").read_bytes()
@@ -387,20 +403,8 @@ def test_a_loss_that_is_not_finite_names_term_and_shapes_and_keeps_the_checkpoin
     assert (tmp_path / "space" / "model.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("branch", ["general", "overfit"])
-def test_eikonal_and_heat_terms_train_on_either_branch(branch: str, store_path: Path) -> None:
-    loss = replace(small_config().loss, eikonal=0.1, heat=0.1, regularizer_points=64)
-    loss = replace(loss, regularizer_branch=branch)  # type: ignore[arg-type]
-    config = replace(small_config(steps=40), loss=loss)
-    run = new_trainer(store_path, config)
-    first = run.train_step()
-    for _ in range(30):
-        last = run.train_step()
-    assert {"eikonal", "heat"} <= first.keys()
-    assert last["eikonal"] + last["heat"] < first["eikonal"] + first["heat"]
-
-
-def test_checkpoints_that_do_not_fit_are_refused(space_path: Path, store_path: Path, tmp_path: Path) -> None:
+def test_inconsistent_checkpoints_are_refused(space_path: Path, store_path: Path, tmp_path: Path) -> None:
+    """Missing, damaged and mismatched files of a checkpoint are named."""
     with pytest.raises(FileNotFoundError, match="no such checkpoint folder; train one"):
         checkpoint.load(tmp_path / "none")
     copy = tmp_path / "copy"
@@ -422,7 +426,8 @@ def test_checkpoints_that_do_not_fit_are_refused(space_path: Path, store_path: P
         checkpoint.load(copy)
 
 
-def test_bad_queries_are_refused(space: ShapeSpace) -> None:
+def test_invalid_queries_are_refused(space: ShapeSpace) -> None:
+    """Invalid arguments of the library are errors in the terms of the user."""
     with pytest.raises(ls.ConfigError, match="no training shape 'table_001'.*did you mean table_000"):
         space.extract("table_001")
     with pytest.raises(ls.ConfigError, match=r"codes of length 8, got shape \(5,\)"):
@@ -441,12 +446,14 @@ def test_bad_queries_are_refused(space: ShapeSpace) -> None:
             observe(array)
 
 
-def test_figures_of_no_points_are_refused(space: ShapeSpace) -> None:
+def test_metrics_of_no_points_are_refused(space: ShapeSpace) -> None:
+    """Metrics need points."""
     with pytest.raises(ls.ConfigError, match="at least 1 point a side, got 0"):
         evaluate(space, {}, points=0)
 
 
-def test_a_sheet_is_observed_as_the_slab_a_store_holds() -> None:
+def test_sheet_is_observed_as_slab() -> None:
+    """An open sheet is observed with the thickness that sample stores give it."""
     corners = [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [0, 0, 0]]
     mesh = trimesh.Trimesh(corners, [[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]], process=False)
     seen = observe(mesh, samples=2000)
@@ -458,7 +465,8 @@ def test_a_sheet_is_observed_as_the_slab_a_store_holds() -> None:
     assert (truth < 0).sum() > 400
 
 
-def test_a_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing optional package is reported with the extra that installs it."""
     import sys
 
     monkeypatch.setitem(sys.modules, "faiss", None)
@@ -467,9 +475,10 @@ def test_a_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyP
         space.nearest("table_0000")
 
 
-def test_the_commands_of_a_first_day(
+def test_commands_from_training_to_evaluation(
     store_path: Path, space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The commands from training to evaluation succeed and write their files."""
     space, mesh = str(space_path), tmp_path / "new.obj"
     save(furniture("table", 50), mesh)
     out = tmp_path / "out"
@@ -547,10 +556,11 @@ def test_the_commands_of_a_first_day(
         (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
-def test_wrong_use_is_exit_code_2_and_a_message(
+def test_wrong_use_exits_with_2_and_message(
     command: list[str], message: str, space_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    """Wrong use exits with code 2 and a message in the terms of the user."""
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"\x89\xff\x00")
     places = {"SPACE": str(space_path), "STORE": str(store_path)}
@@ -558,7 +568,8 @@ def test_wrong_use_is_exit_code_2_and_a_message(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_the_default_configuration_survives_its_own_file(tmp_path: Path) -> None:
+def test_default_configuration_round_trip(tmp_path: Path) -> None:
+    """The default configuration equals itself after being written and read."""
     from dataclasses import asdict
 
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(asdict(Config())))

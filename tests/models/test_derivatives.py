@@ -5,7 +5,7 @@ import torch
 
 from latentsdf.models.derivatives import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
 from latentsdf.models.siren import SineNetwork
-from latentsdf.training.losses import directional_divergence_term, singular_hessian_term
+from latentsdf.training.losses.second_order import directional_divergence_term, singular_hessian_term
 
 
 @pytest.fixture(params=[2, 3])

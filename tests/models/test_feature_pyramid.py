@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from latentsdf.models.derivatives import jet
 from latentsdf.models.feature_pyramid import FeaturePyramid
-from latentsdf.training.losses import eikonal_term, jet, surface_term
+from latentsdf.training.losses.first_order import eikonal_term, surface_term
 
 
 @pytest.fixture(params=[2, 3])

@@ -11,11 +11,11 @@ from helpers import with_train
 import latentsdf as ls
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.models.derivatives import hessian, jet
 from latentsdf.models.siren import SineNetwork
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
 from latentsdf.reconstruction.plots import draw_phase
 from latentsdf.reconstruction.presets import preset
-from latentsdf.training.losses import hessian, jet
 from latentsdf.utils.errors import ConfigError
 
 

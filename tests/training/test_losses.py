@@ -5,32 +5,30 @@ import math
 import pytest
 import torch
 
-from latentsdf.training.losses import (
-    code_prior_term,
-    data_term,
-    eikonal_term,
-    gradient,
-    heat_term,
-    lipschitz_term,
-    norm_term,
-)
+from latentsdf.models.derivatives import gradient
+from latentsdf.training.losses.codes import code_prior_term, lipschitz_term
+from latentsdf.training.losses.data import data_term, norm_term
+from latentsdf.training.losses.first_order import eikonal_term, heat_term
 from latentsdf.utils.errors import ConfigError
 
 
-def test_data_term_is_the_mean_absolute_error_and_clamps_both_sides() -> None:
+def test_data_term_is_clamped_mean_absolute_error() -> None:
+    """The data term is the mean absolute error, with both distances clamped."""
     predicted, distance = torch.tensor([0.05, 0.5, -0.3]), torch.tensor([0.0, 0.2, -0.05])
     assert math.isclose(data_term(predicted, distance).item(), (0.05 + 0.3 + 0.25) / 3, rel_tol=1e-6)
     assert math.isclose(data_term(predicted, distance, 0.1).item(), (0.05 + 0.0 + 0.05) / 3, rel_tol=1e-6)
 
 
-def test_the_distance_of_a_sphere_has_no_eikonal_error_and_twice_it_has_one() -> None:
+def test_eikonal_term_of_scaled_sphere_distance() -> None:
+    """The eikonal term is 0 for the distance of a sphere and 1 for twice that distance."""
     points = torch.randn(2, 50, 3)
     assert eikonal_term(gradient(lambda x: x.norm(dim=-1) - 0.5, points)) < 1e-5
     doubled = eikonal_term(gradient(lambda x: 2 * x.norm(dim=-1) - 0.5, points))
     assert math.isclose(doubled.item(), 1.0, rel_tol=1e-5)
 
 
-def test_heat_energy_estimates_the_integral_without_bias_under_a_mixture() -> None:
+def test_heat_term_is_unbiased_under_a_mixture() -> None:
+    """Uniform points and points of a mixture estimate the same heat energy."""
     generator = torch.Generator().manual_seed(0)
     absorption, std, count = 4.0, 0.4, 400_000
     uniform = torch.rand(count, 3, generator=generator) * 2 - 1
@@ -50,7 +48,8 @@ def test_heat_energy_estimates_the_integral_without_bias_under_a_mixture() -> No
     assert math.isclose(box.item(), mixture.item(), rel_tol=0.01)
 
 
-def test_norm_term_is_the_mean_norm_with_a_finite_gradient_at_zero() -> None:
+def test_norm_term_has_finite_gradient_at_zero() -> None:
+    """The norm term is the mean norm, with a finite gradient at 0."""
     vectors = torch.zeros(4, 3, requires_grad=True)
     norm_term(vectors).backward()
     assert vectors.grad is not None
@@ -58,7 +57,8 @@ def test_norm_term_is_the_mean_norm_with_a_finite_gradient_at_zero() -> None:
     assert math.isclose(norm_term(torch.tensor([[3.0, 4.0], [0.0, 1.0]])).item(), 3.0, rel_tol=1e-6)
 
 
-def test_the_lipschitz_term_is_the_mean_squared_slope_in_the_code() -> None:
+def test_lipschitz_term_of_linear_field() -> None:
+    """For a field that is linear in the code, the mean estimate is the mean squared slope."""
     generator = torch.Generator().manual_seed(0)
     slopes, codes = torch.randn(3, 40, 5, generator=generator), torch.randn(3, 5, generator=generator)
     signs = torch.randint(2, (600, 3, 40), generator=generator) * 2.0 - 1.0
@@ -66,7 +66,8 @@ def test_the_lipschitz_term_is_the_mean_squared_slope_in_the_code() -> None:
     assert math.isclose(sum(found) / len(found), slopes.square().sum(-1).mean().item(), rel_tol=0.05)
 
 
-def test_code_priors_are_norm_square_and_divergence_from_the_start() -> None:
+def test_code_priors_match_closed_forms() -> None:
+    """The priors equal the norm, the squared norm and the KL divergence of torch."""
     codes = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     assert math.isclose(code_prior_term(codes, "norm", 1.0).item(), 2.5, rel_tol=1e-5)
     assert math.isclose(code_prior_term(codes, "squared", 1.0).item(), 12.5, rel_tol=1e-6)

@@ -2,10 +2,11 @@
 
 import torch
 
-from latentsdf.training.row_adam import RowAdam, _step
+from latentsdf.training.row_adam import RowAdam, _step_in_torch
 
 
-def test_with_one_channel_and_every_row_touched_it_is_adam() -> None:
+def test_one_channel_with_all_rows_equals_adam() -> None:
+    """With one channel and a gradient for every row, row-wise Adam equals Adam."""
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(20, 1, generator=generator)
     reference = start.clone().requires_grad_()
@@ -20,7 +21,8 @@ def test_with_one_channel_and_every_row_touched_it_is_adam() -> None:
     torch.testing.assert_close(table, reference.detach(), atol=1e-5, rtol=1e-5)
 
 
-def test_untouched_rows_neither_move_nor_age() -> None:
+def test_rows_without_gradient_are_unchanged() -> None:
+    """Rows that are not given keep their values and step counts."""
     table = torch.zeros(5, 3)
     adam = RowAdam(table, lr=0.1)
     adam.step(torch.tensor([1, 3]), torch.ones(2, 3))
@@ -29,7 +31,8 @@ def test_untouched_rows_neither_move_nor_age() -> None:
     torch.testing.assert_close(table[[1, 3]], torch.full((2, 3), -0.1))
 
 
-def test_state_round_trip_continues_identically() -> None:
+def test_state_round_trip() -> None:
+    """A restored optimizer continues identically."""
     generator = torch.Generator().manual_seed(1)
     gradients = [torch.randn(4, 2, generator=generator) for _ in range(6)]
     through = torch.zeros(4, 2)
@@ -47,7 +50,8 @@ def test_state_round_trip_continues_identically() -> None:
     assert torch.equal(through, stopped)
 
 
-def test_the_compiled_step_equals_the_one_in_torch() -> None:
+def test_compiled_step_equals_torch_step() -> None:
+    """The compiled step equals the step in torch."""
     generator = torch.Generator().manual_seed(2)
     table = torch.randn(50, 7, generator=generator)
     compiled = RowAdam(table.clone(), lr=0.05)
@@ -56,13 +60,16 @@ def test_the_compiled_step_equals_the_one_in_torch() -> None:
         rows = torch.randperm(50, generator=generator)[:20]
         gradient = torch.randn(20, 7, generator=generator)
         compiled.step(rows, gradient)
-        _step(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *plain.betas, plain.eps)
+        _step_in_torch(
+            plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *plain.betas, plain.eps
+        )
     torch.testing.assert_close(compiled.table, plain.table)
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(compiled.state_dict()[name], value)
 
 
-def test_the_compiled_step_corrects_young_and_old_rows() -> None:
+def test_compiled_bias_correction() -> None:
+    """The bias corrections of the compiled step hold for small and large step counts."""
     generator = torch.Generator().manual_seed(3)
     table = torch.randn(4, 3, generator=generator)
     for betas in ((0.9, 0.999), (0.0, 0.5)):
@@ -71,5 +78,5 @@ def test_the_compiled_step_corrects_young_and_old_rows() -> None:
             adam.count.copy_(torch.tensor([0.0, 7.0, 1_000.0, 200_000.0]))
         rows, gradient = torch.arange(4), torch.randn(4, 3, generator=generator)
         compiled.step(rows, gradient)
-        _step(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *betas, plain.eps)
+        _step_in_torch(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *betas, plain.eps)
         torch.testing.assert_close(compiled.table, plain.table)

@@ -26,7 +26,7 @@ from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, slots
 from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.training.losses import data_term
+from latentsdf.training.losses.data import data_term
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.utils.console import track
 from latentsdf.utils.lattice import containing_cells

@@ -1,17 +1,20 @@
-"""Terms that compare values with values: no derivative of the field."""
+"""Loss terms that compare values, without derivatives."""
 
 from jaxtyping import Float
 from torch import Tensor
 
 
 def data_term(predicted: Tensor, distance: Tensor, clamp: float = 0.0) -> Tensor:
-    """Mean absolute error, after clamping both to +-clamp where clamp > 0 (DeepSDF eq. 4)."""
+    """Mean absolute error of signed distances.
+
+    With `clamp` > 0 both are clamped to +-clamp first (Park et al. 2019, Eq. 4).
+    """
     if clamp > 0:
         predicted, distance = predicted.clamp(-clamp, clamp), distance.clamp(-clamp, clamp)
     return (predicted - distance).abs().mean()
 
 
 def norm_term(vectors: Float[Tensor, "... L"]) -> Tensor:
-    """Mean Euclidean norm: the prior on codes and features (Compact-SDF, METHODS 1.2)."""
-    # The norm has no gradient at 0, where a fresh grid starts.
+    """Mean Euclidean norm: penalty on codes and grid features, as in the code of Compact-SDF (Bai et al. 2026)."""
+    # The norm has no gradient at 0, where the features of a new grid are.
     return (vectors.square().sum(-1) + 1e-12).sqrt().mean()

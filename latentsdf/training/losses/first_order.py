@@ -1,4 +1,8 @@
-"""Terms in the field's values and gradients: what a raw point cloud says, and what a distance function obeys."""
+"""Loss terms in values and first derivatives of a field u, whose zero set is to pass through a point cloud.
+
+Sources: IGR (Gropp et al. 2020), SIREN (Sitzmann et al. 2020), SAL (Atzmon & Lipman 2020), SALD (Atzmon & Lipman 2021),
+HotSpot (Wang et al. 2025).
+"""
 
 import torch
 from jaxtyping import Float
@@ -6,49 +10,54 @@ from torch import Tensor
 
 
 def surface_term(distance: Float[Tensor, " N"]) -> Tensor:
-    """Mean |u| on the cloud, where a distance is zero."""
+    """Mean |u| at points of the cloud (IGR)."""
     return distance.abs().mean()
 
 
 def off_surface_term(distance: Float[Tensor, " N"], sharpness: float = 100.0) -> Tensor:
-    """Mean exp(-sharpness |u|) off the cloud: pushes spurious zeros away (SIREN, METHODS 4.3)."""
+    """Mean exp(-sharpness |u|) off the cloud: penalizes zeros away from it (SIREN)."""
     return torch.exp(-sharpness * distance.abs()).mean()
 
 
 def eikonal_term(gradients: Float[Tensor, "... d"]) -> Tensor:
-    """Mean | |grad u| - 1 | (IGR eq. 3 with the L1 norm, as HotSpot uses it)."""
+    """Mean | |grad u| - 1 | (the L1 form used by SIREN and HotSpot)."""
     return (_norm(gradients) - 1).abs().mean()
 
 
 def eikonal_squared_term(gradients: Float[Tensor, "... d"]) -> Tensor:
-    """Mean (|grad u| - 1)^2 (IGR eq. 3)."""
+    """Mean (|grad u| - 1)^2 (IGR)."""
     return (_norm(gradients) - 1).square().mean()
 
 
 def normal_term(gradients: Float[Tensor, "N d"], normals: Float[Tensor, "N d"], *, cosine: bool = False) -> Tensor:
-    """Mean |grad u - n| (IGR), or 1 - cos of their angle (SIREN); normals are unit vectors that point outward."""
+    """Mean |grad u - n| (IGR), or 1 - cos of their angle (SIREN); normals are outward unit vectors."""
     if cosine:
         return (1 - torch.nn.functional.cosine_similarity(gradients, normals, dim=-1)).mean()
     return _norm(gradients - normals).mean()
 
 
 def sign_agnostic_term(distance: Float[Tensor, " N"], unsigned: Float[Tensor, " N"]) -> Tensor:
-    """Mean | |u| - h | with h >= 0 the distance to the cloud (SAL, METHODS 4.1)."""
+    """Mean | |u| - h | with h >= 0 the distance to the cloud (SAL)."""
     return (distance.abs() - unsigned).abs().mean()
 
 
 def sign_agnostic_normal_term(gradients: Float[Tensor, "N d"], directions: Float[Tensor, "N d"]) -> Tensor:
-    """Mean of the smaller of |grad u - g| and |grad u + g|, g known up to its sign (SALD, METHODS 4.2)."""
+    """Mean of the smaller of |grad u - g| and |grad u + g|, where the sign of g is unknown (SALD)."""
     return torch.minimum(_norm(gradients - directions), _norm(gradients + directions)).mean()
 
 
 def heat_term(
     distance: Tensor, gradients: Float[Tensor, "... d"], absorption: float, density: Tensor | float
 ) -> Tensor:
-    """HotSpot's screened-Poisson energy (1/2) int exp(-2 lambda |u|) (|grad u|^2 + 1) dx, estimated without bias.
+    """Screened-Poisson energy (1/2) int exp(-2 lambda |u|) (|grad u|^2 + 1) dx of HotSpot, estimated without bias.
 
-    `density` is the probability density of the *mixture* the points were drawn from (METHODS 7.2: dividing by each
-    sample's own component counts the integral twice).
+    Args:
+        distance: u at the points.
+        gradients: grad u at the points.
+        absorption: lambda, in 1 / length.
+        density: Probability density, at each point, of the whole mixture from which the points were drawn. Dividing by
+            the density of the component that drew a point, as HotSpot's code does, counts the integral once per
+            component.
     """
     energy = 0.5 * torch.exp(-2 * absorption * distance.abs()) * (gradients.square().sum(-1) + 1)
     return (energy / density).mean()

@@ -1,28 +1,33 @@
-"""Terms in second derivatives: StEik's directional divergence, DiGS' divergence, the singular Hessian."""
+"""Loss terms in second derivatives of a field u with gradient grad u and Hessian H.
+
+Sources: StEik (Yang et al. 2023), DiGS (Ben-Shabat et al. 2022), Neural-Singular-Hessian (Wang et al. 2023).
+"""
 
 import torch
 from torch import Tensor
 
 from latentsdf.models.derivatives import Jet, hessian, hessian_along_gradient, laplacian
 
-_DIVERGENCE_RANGE = (0.1, 50.0)  # DiGS clamps; what is nearly harmonic counts as harmonic (METHODS 10.24)
+_LAPLACIAN_RANGE = (0.1, 50.0)
+"""Range to which DiGS' code clamps |lap u|; below it, there is no gradient."""
 
 
 def directional_divergence_term(at: Jet) -> Tensor:
-    """Mean |grad u^T H grad u| / (|grad u|^2 + 1e-5): bending along the normal alone (StEik's code).
+    """Mean |grad u^T H grad u| / (|grad u|^2 + 1e-5), as in StEik's code.
 
-    Curvature of the surface itself is free, unlike with `divergence_term`.
+    It penalizes the second derivative along the normal only; unlike `laplacian_term`, it leaves the curvature of level
+    sets free.
     """
     squared = at.gradient.square().sum(-1)
     bending = (at.gradient * hessian_along_gradient(at)).sum(-1)
     return (bending.abs() / (squared + 1e-5)).mean()
 
 
-def divergence_term(at: Jet) -> Tensor:
-    """Mean |lap u|, clamped to [0.1, 50] (DiGS)."""
-    return laplacian(at).abs().clamp(*_DIVERGENCE_RANGE).mean()
+def laplacian_term(at: Jet) -> Tensor:
+    """Mean |lap u|, clamped to [0.1, 50], as in DiGS' code."""
+    return laplacian(at).abs().clamp(*_LAPLACIAN_RANGE).mean()
 
 
 def singular_hessian_term(at: Jet) -> Tensor:
-    """Mean |det H|: near its surface a distance has a direction in which its gradient does not change (METHODS 9)."""
+    """Mean |det H| (Neural-Singular-Hessian): H grad u = 0 for a distance, so its Hessian is singular."""
     return torch.linalg.det(hessian(at)).abs().mean()

@@ -1,0 +1,63 @@
+"""Metrics, TensorBoard events and pictures of a run."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import new_trainer, small_config
+from PIL import Image
+
+import latentsdf as ls
+from latentsdf.config.training import TrainConfig
+from latentsdf.training.logger import open_training_logger, reconstructions
+
+
+def test_pictures_of_both_branches(store_path: Path, tmp_path: Path) -> None:
+    """A picture shows both branches of the first shapes and does not change the model."""
+    run = new_trainer(store_path, small_config(picture_minutes=1e-9))
+    for _ in range(60):
+        run.train_step()
+    weights = {name: value.clone() for name, value in run.model.state_dict().items()}
+    with open_training_logger(tmp_path, run.config.train, 0) as logger:
+        logger.save_picture_if_due(run)
+    pixels = np.asarray(Image.open(tmp_path / "pictures" / "00000060.png"))
+    rows = np.array_split(pixels, 2)
+    assert pixels.shape[1] == 4 * 192 and all(row.min() < 200 for row in rows)
+    assert all(torch.equal(value, weights[name]) for name, value in run.model.state_dict().items())
+    assert run.model.training
+    run.train_step()
+    with open_training_logger(tmp_path, replace(run.config.train, picture_minutes=0.0), 0) as logger:
+        logger.save_picture_if_due(run)
+    assert len(list((tmp_path / "pictures").iterdir())) == 1
+
+
+def test_picture_of_field_without_surface(store_path: Path) -> None:
+    """A field without a surface is drawn as an empty image."""
+    run = new_trainer(store_path, small_config())
+    torch.nn.init.zeros_(run.model.general.last.weight)
+    torch.nn.init.ones_(run.model.general.last.bias)
+    assert np.asarray(reconstructions(run))[:150].min() == 255
+
+
+def test_tensorboard_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorBoard receives every line; without the package, the error names the extra."""
+    settings = replace(TrainConfig(), tensorboard=True)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    logger = open_training_logger(tmp_path, settings, 0)
+    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[tensorboard\]'"), logger:
+        pass
+    monkeypatch.undo()
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with open_training_logger(tmp_path, settings, 0) as logger:
+        for step in (10, 20):
+            logger.log({"step": step, "loss": 1 / step})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(10, pytest.approx(0.1)), (20, pytest.approx(0.05))]
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [10, 20]

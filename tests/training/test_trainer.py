@@ -1,0 +1,70 @@
+"""One optimization step: code bound, weight decay, and errors for losses that are not finite."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import new_trainer, small_config
+
+import latentsdf as ls
+from latentsdf.config.model import Branch
+from latentsdf.config.training import LossConfig
+from latentsdf.training.lr_schedule import learning_rate_factor
+
+
+def test_code_bound(store_path: Path) -> None:
+    """Codes are projected onto the ball of radius `code_bound`."""
+    run = new_trainer(store_path, small_config(code_std=2.0, code_bound=0.5, lr_code=0.0))
+    assert run.codes.table.norm(dim=1).min() > 0.5
+    run.train_step()
+    torch.testing.assert_close(run.codes.table.norm(dim=1), torch.full((4,), 0.5))
+
+
+def test_code_decay_of_conditioning_weights(store_path: Path) -> None:
+    """Weight decay applies to the weights that multiply codes, and to no others."""
+    plain, decayed = (new_trainer(store_path, small_config(code_decay=decay)) for decay in (0.0, 100.0))
+    start = {name: value.clone() for name, value in plain.model.named_parameters()}
+    for run in (plain, decayed):
+        run.train_step()
+    rate = small_config().train.lr_network * learning_rate_factor(small_config().train, 0, 0.0, 0)
+    by_code = {id(weight) for layer in decayed.model.conditioned_layers() for weight in layer.code_weights()}
+    without = dict(plain.model.named_parameters())
+    for name, value in decayed.model.named_parameters():
+        lost = 100 * rate * start[name] if id(value) in by_code else 0.0
+        torch.testing.assert_close(value, without[name] - lost)
+    assert len(by_code) == 2 * len(decayed.model.conditioned_layers())
+
+
+def test_shape_with_nonfinite_samples_is_named(store_path: Path) -> None:
+    """The error names the one shape whose samples are not finite."""
+    run = new_trainer(store_path, small_config())
+    run.train_step()
+    run.pool._parts[2].offsurface[:, 3] = np.nan
+    with pytest.raises(ls.TrainingError, match="step 1: the general term is not finite for table/table_0002. The last"):
+        run.train_step()
+
+
+@pytest.mark.parametrize("branch", ["general", "overfit"])
+def test_shape_with_nonfinite_code_is_named(branch: Branch, store_path: Path) -> None:
+    """The error names the one shape whose code is not finite."""
+    loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, regularizer_branch=branch, agreement=0.1)
+    run = new_trainer(store_path, replace(small_config(), loss=loss))
+    run.train_step()
+    run.codes.table.data[2, 1] = np.nan
+    with pytest.raises(
+        ls.TrainingError, match=r"step 1: the .*code and .*general.* not finite for table/table_0002\. The"
+    ):
+        run.train_step()
+
+
+def test_nonfinite_network_affects_every_shape(store_path: Path) -> None:
+    """A weight that is not finite makes the terms of every shape not finite."""
+    run = new_trainer(store_path, small_config())
+    run.train_step()
+    assert run.model.warp is not None
+    next(run.model.warp.parameters()).data.view(-1)[0] = np.nan
+    expected = r"the general and overfit term is not finite for (table/table_000\d(, )?){4}\. The last"
+    with pytest.raises(ls.TrainingError, match=expected):
+        run.train_step()
