@@ -1,14 +1,19 @@
 """The `latentsdf-preprocess` command."""
 
-import argparse
 import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+import tyro
+
+from latentsdf.cli.arg_types import UNSET, OptionalPath, number, texts, whole
+from latentsdf.cli.parser import Command, command, parse, print_completion
+from latentsdf.cli.settings import TOP_LEVEL, given_settings, settings_type, shown_default, with_defaults, with_settings
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.furniture import FAMILIES
 from latentsdf.data.mesh_datasets import Layout
@@ -18,71 +23,144 @@ from preprocessing import job, sources
 from preprocessing.cluster import connected
 from preprocessing.report import Report
 
-_SPARSE = SamplingConfig.sparse_resolution
+_PROG = "latentsdf-preprocess"
+_SPARSE = SamplingConfig().sparse_resolution
 _COARSE = 32  # a sparse lattice of fewer cells shows little
-EXAMPLES = """
-examples:
-  latentsdf-preprocess --source meshes/furniture --category chair --split chair_train.json --out chairs.zarr
-  latentsdf-preprocess --source ShapeNetCore.v2 --category 03001627 --out chairs.zarr --workers 8
-  latentsdf-preprocess --source registrations_f.hdf5 --category 50002 --frame-step 20 --out bodies.zarr
-  latentsdf-preprocess --source procedural --count 40 --resolution 256 --band-voxels 4 --out demo.zarr
-  latentsdf-preprocess --source /share/ShapeNetCore.v2 --out /share/shapes.zarr --dask tcp://head:8786
 
-A run that was stopped continues where it was when the same command is given again. A shape whose source file has
-changed since is made again.
-exit code: 0 done, 1 nothing could be made (or --strict and something failed), 2 wrong use, 130 interrupted
-"""
+if TYPE_CHECKING:
+    SamplingSettings = Any
+else:
+    SamplingSettings = settings_type(SamplingConfig)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Flags; the sampling ones are the fields of SamplingConfig."""
-    parser = argparse.ArgumentParser(
-        prog="latentsdf-preprocess",
-        description="Turn mesh files into a store of signed distance samples: exact dense band, sparse lattice.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@command
+class Preprocess(Command):
+    """Turn mesh files into a store of signed distance samples: an exact narrow band and a sparse lattice.
+
+    A run that was stopped continues when the same command is given again. A shape is processed again if its source
+    file has changed. Exit code: 0 done, 1 no shape could be processed (or --strict and one failed), 2 wrong use,
+    130 interrupted.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf-preprocess --source meshes/furniture --category chair --split chair_train.json --out chairs.zarr",
+        "latentsdf-preprocess --source ShapeNetCore.v2 --category 03001627 --out chairs.zarr --workers 8",
+        "latentsdf-preprocess --source registrations_f.hdf5 --category 50002 --frame-step 20 --out bodies.zarr",
+        "latentsdf-preprocess --source procedural --count 40 --resolution 256 --band-voxels 4 --out demo.zarr",
+        "latentsdf-preprocess --source /share/ShapeNetCore.v2 --out /share/shapes.zarr --dask tcp://head:8786",
     )
-    parser.add_argument(
-        "--source", required=True, help="a folder of meshes, a ShapeNetCore root, a D-FAUST .hdf5, or 'procedural'"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the store to write or continue (a .zarr folder)")
-    parser.add_argument("--layout", choices=get_args(Layout), default="auto")
-    parser.add_argument("--category", action="append", default=[], help="name or synset; repeat for several")
-    parser.add_argument("--split", type=Path, help="DeepSDF split file that selects shapes")
-    parser.add_argument("--glob", default="*", help="pattern of ids or category/id, e.g. 'kenney_*'")
-    parser.add_argument("--limit", type=int, help="at most this many shapes")
-    parser.add_argument("--count", type=int, default=16, help="procedural: members of each family (%(default)s)")
-    parser.add_argument("--first-seed", type=int, default=0, help="procedural: seed of the first member")
-    parser.add_argument("--frame-step", type=int, help="D-FAUST: every so many frames (10; 1 with --split)")
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0 for one a core; not with --dask")
-    parser.add_argument(
-        "--dask",
-        metavar="ADDRESS",
-        help="tcp://host:port of a Dask scheduler whose workers make the shapes (extra: dask); on other machines they "
-        "need latentsdf installed, and the meshes and OUT under the same paths on a shared file system",
-    )
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds until a shape is given up (%(default)g)")
-    parser.add_argument(
-        "--memory-gb",
-        type=float,
-        default=0.0,
-        help="GiB of memory until a shape is given up (nine tenths of the machine's over the workers; with --dask each "
-        "worker's own limit)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="one for all shapes of a store (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="make shapes again that the store holds")
-    parser.add_argument("--preview", action="store_true", help="draw each shape made, as OUT.previews/CATEGORY/ID.png")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 if any shape failed")
-    parser.add_argument("--json", action="store_true", help="print the report on standard output")
-    sampling = parser.add_argument_group("sampling")
-    for field in dataclasses.fields(SamplingConfig):
-        choices = get_args(field.type) if get_origin(field.type) is Literal else None
-        flag = f"--{field.name.replace('_', '-')}"
-        default, text = field.default, "(%(default)s)"
-        if field.name == "sparse_resolution":
-            default, text = None, f"(the largest divisor of --resolution that is at most {_SPARSE})"
-        sampling.add_argument(flag, type=type(field.default), choices=choices, default=default, help=text)
-    return parser
+
+    source: str
+    """Folder of meshes, ShapeNetCore root, D-FAUST .hdf5 file, or 'procedural'."""
+    out: Path
+    """Store to create or to continue (a .zarr folder)."""
+    layout: Layout = "auto"
+    """Layout of the folder --source."""
+    category: Annotated[tuple[str, ...], texts("NAME"), UNSET] = ()
+    """Names or synsets of the categories; all unless given."""
+    split: OptionalPath = None
+    """DeepSDF split file that selects shapes."""
+    glob: str = "*"
+    """Pattern of id or category/id, such as 'kenney_*'."""
+    limit: Annotated[int | None, whole(), UNSET] = None
+    """Maximum number of shapes."""
+    count: Annotated[int, whole()] = 16
+    """Procedural shapes per family."""
+    first_seed: Annotated[int, whole()] = 0
+    """Seed of the first procedural shape."""
+    frame_step: Annotated[int | None, whole(), UNSET] = None
+    """Interval between the frames of D-FAUST; 10 unless given, 1 with --split."""
+    workers: Annotated[int, whole()] = 0
+    """Processes; 0 for one per core. Not with --dask."""
+    dask: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="")] = None
+    """tcp://host:port of a Dask scheduler; its workers process the shapes (extra: dask). Workers on other machines
+    need latentsdf, and the meshes and OUT under the same paths on a shared file system."""
+    timeout: Annotated[float, number()] = 600.0
+    """Seconds after which a shape is abandoned."""
+    memory_gb: Annotated[float, number(), tyro.conf.arg(help_behavior_hint="(default: 0)")] = 0.0
+    """GiB of memory above which a shape is abandoned; 0: all workers share nine tenths of the machine's memory, with
+    --dask each worker has its own limit."""
+    seed: Annotated[int, whole()] = 0
+    """Seed of the samples, the same for all shapes of a store."""
+    overwrite: bool = False
+    """Process shapes again that the store holds."""
+    preview: bool = False
+    """Draw each shape as OUT.previews/CATEGORY/ID.png."""
+    strict: bool = False
+    """Exit with 1 if any shape failed."""
+    settings: Annotated[SamplingSettings, TOP_LEVEL] = field(default_factory=SamplingSettings)
+
+    @classmethod
+    def defaults(cls, words: Sequence[str]) -> "Preprocess":  # noqa: ARG003
+        """The default sampling settings."""
+        settings = with_defaults(SamplingSettings, SamplingConfig())
+        sparse = shown_default(f"the largest divisor of --resolution that is at most {_SPARSE}")
+        settings = dataclasses.replace(settings, sparse_resolution=sparse)
+        return cls(source=tyro.MISSING, out=tyro.MISSING, settings=settings)
+
+    def run(self) -> dict[str, Any]:
+        """Process all shapes and print the report; returns it."""
+        return self.process().as_dict()
+
+    def process(self) -> Report:
+        """Process all shapes."""
+        work = partial(
+            job.run,
+            self._select(),
+            self.out,
+            self.sampling(),
+            timeout=self.timeout,
+            overwrite=self.overwrite,
+            seed=self.seed,
+            previews=Path(f"{self.out}.previews") if self.preview else None,
+        )
+        if self.dask is None:
+            return work(workers=self.workers, memory_gb=self.memory_gb)
+        if self.workers:
+            raise ConfigError(
+                "--workers is for processes of this machine; with --dask its workers are used, all of them"
+            )
+        with connected(self.dask) as cluster:
+            memory = self.memory_gb or cluster.memory_gb
+            return work(workers=cluster.threads, memory_gb=memory, executor=cluster.executor)
+
+    def sampling(self) -> SamplingConfig:
+        """Sampling settings. The sparse resolution follows the resolution unless given.
+
+        Raises:
+            ConfigError: For a value out of range.
+        """
+        given = given_settings(self.settings, SamplingConfig)
+        resolution = given.get("resolution", SamplingConfig().resolution)
+        if "sparse_resolution" not in given and isinstance(resolution, int) and resolution > 0:
+            given["sparse_resolution"] = sparse = sparse_default(resolution)
+            if sparse < min(_COARSE, resolution):
+                console.print(
+                    f"[yellow]note:[/] {resolution} has no divisor from {_COARSE} to {_SPARSE}, so the sparse lattice "
+                    f"has {sparse} cells per axis; a multiple of {_SPARSE} as --resolution gives it {_SPARSE}",
+                    soft_wrap=True,
+                )
+        config: SamplingConfig = with_settings(SamplingConfig(), given)
+        return config
+
+    def _select(self) -> list[sources.Source]:
+        if self.source == sources.PROCEDURAL:
+            if self.split is not None:
+                raise ConfigError(
+                    "--split selects among mesh files; procedural shapes by --category, --count and --glob"
+                )
+            families = self.category or FAMILIES
+            chosen = sources.procedural(families, count=self.count, first_seed=self.first_seed, pattern=self.glob)
+        else:
+            chosen = sources.files(
+                Path(self.source),
+                layout=self.layout,
+                step=self.frame_step,
+                categories=self.category,
+                split=self.split,
+                pattern=self.glob,
+            )
+        return chosen[: self.limit]
 
 
 def sparse_default(resolution: int) -> int:
@@ -91,20 +169,26 @@ def sparse_default(resolution: int) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    arguments = build_parser().parse_args(argv)
-    if arguments.sparse_resolution is None:
-        arguments.sparse_resolution = sparse_default(arguments.resolution)
-        if arguments.sparse_resolution < min(_COARSE, arguments.resolution):
-            console.print(
-                f"[yellow]note:[/] {arguments.resolution} has no divisor from {_COARSE} to {_SPARSE}, so the sparse "
-                f"lattice has {arguments.sparse_resolution} cells per axis; a multiple of {_SPARSE} as --resolution "
-                f"gives it {_SPARSE}",
-                soft_wrap=True,
-            )
+    """Run the command.
+
+    Args:
+        argv: Command line without the program's name; that of the process unless given.
+
+    Returns:
+        0 done, 1 no shape could be processed (or `--strict` and one failed), 2 wrong use, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        config = SamplingConfig(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(SamplingConfig)})
-        report = _run(arguments, config)
+        if words[:1] == ["--version"]:
+            from latentsdf import __version__
+
+            sys.stdout.write(f"{_PROG} {__version__}\n")
+            return 0
+        if words[:1] == ["--print-completion"]:
+            print_completion(Preprocess, words[1:], _PROG)
+            return 0
+        arguments = parse(Preprocess, words or ["--help"], _PROG)
+        report = arguments.process()
     except (LatentSDFError, OSError) as error:
         show_error(error)
         return 2
@@ -115,46 +199,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     nothing = not report.made and not report.present
     return 1 if nothing or (arguments.strict and report.failed) else 0
-
-
-def _run(arguments: argparse.Namespace, config: SamplingConfig) -> Report:
-    work = partial(
-        job.run,
-        _select(arguments),
-        arguments.out,
-        config,
-        timeout=arguments.timeout,
-        overwrite=arguments.overwrite,
-        seed=arguments.seed,
-        previews=Path(f"{arguments.out}.previews") if arguments.preview else None,
-    )
-    if arguments.dask is None:
-        return work(workers=arguments.workers, memory_gb=arguments.memory_gb)
-    if arguments.workers:
-        raise ConfigError("--workers is for processes of this machine; with --dask its workers are used, all of them")
-    with connected(arguments.dask) as cluster:
-        memory = arguments.memory_gb or cluster.memory_gb
-        return work(workers=cluster.threads, memory_gb=memory, executor=cluster.executor)
-
-
-def _select(arguments: argparse.Namespace) -> list[sources.Source]:
-    if arguments.source == sources.PROCEDURAL:
-        families = arguments.category or FAMILIES
-        if arguments.split is not None:
-            raise ConfigError("--split selects among mesh files; procedural shapes by --category, --count and --glob")
-        chosen = sources.procedural(
-            families, count=arguments.count, first_seed=arguments.first_seed, pattern=arguments.glob
-        )
-    else:
-        chosen = sources.files(
-            Path(arguments.source),
-            layout=arguments.layout,
-            step=arguments.frame_step,
-            categories=arguments.category,
-            split=arguments.split,
-            pattern=arguments.glob,
-        )
-    return chosen[: arguments.limit]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The `latentsdf` command, one file a verb. The only place that wires the rest; nothing imports it."""
+"""The `latentsdf` command: one file per command, on top of all other packages."""
 
 from latentsdf.cli.main import main
 

@@ -1,67 +1,131 @@
-"""Flags and checks that several verbs share."""
+"""Groups of arguments that several commands share, and checks before the work."""
 
-import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from latentsdf.cli.arg_types import number, positive, resolution, whole
+import tyro
+
+from latentsdf.cli.arg_types import UNSET, cells_per_axis, number, positive, whole
+from latentsdf.cli.parser import Command, command
+from latentsdf.config.inversion import Frame
 from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentsdf.config.inversion import InvertConfig, RefineConfig
     from latentsdf.space import ShapeSpace
 
-
-def space(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="folder of a trained space")
-    device(parser)
+Mode = Literal["general", "overfit", "fused", "smooth"]
 
 
-def device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+@command
+class OnDevice(Command):
+    """A command that computes with torch."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
 
 
-def seed(parser: argparse.ArgumentParser, of: str) -> None:
-    parser.add_argument("--seed", type=whole(0), default=0, help=f"of {of}; same seed, same result (%(default)s)")
+@command
+class OnSpace(OnDevice):
+    """A command that uses a trained space."""
+
+    checkpoint: tyro.conf.Positional[Path]
+    """Folder of a trained space."""
+
+    def load_space(self) -> "ShapeSpace":
+        """Load the space."""
+        from latentsdf.space import load
+
+        return load(self.checkpoint, self.device)
 
 
-def shape(
-    parser: argparse.ArgumentParser, mesh: str | None = None, *, several: str | None = None
-) -> "argparse._MutuallyExclusiveGroup":
-    """Ways to name one shape, of which a command takes one; `mesh` explains a third, where there is one.
+@command
+class Decoding(Command):
+    """A command that extracts meshes."""
 
-    `several` explains what a list of ids is for, where `--id` takes one.
-    """
-    ways = parser.add_mutually_exclusive_group()
-    if several is not None:
-        ways.add_argument("--id", nargs="+", help=f"training shapes, ids or category/id; {several}")
-    else:
-        ways.add_argument("--id", help="a training shape: id or category/id")
-    ways.add_argument("--code", type=Path, help="the folder written by invert, or a code.npy (in model space)")
-    if mesh is not None:
-        ways.add_argument("--mesh", type=Path, help=mesh)
-    return ways
+    resolution: Annotated[int, cells_per_axis()] = 256
+    """Cells per axis."""
+    mode: Mode = "fused"
+    """general: the smooth branch. overfit: the detailed branch. fused: the detailed branch in the band around the
+    surface, the smooth one elsewhere. smooth: as fused, blended at the border of the band."""
 
 
-def decoding(parser: argparse.ArgumentParser, cells: int = 256) -> None:
-    parser.add_argument("--resolution", type=resolution, default=cells, help="cells per axis (%(default)s)")
-    mode = "the smooth branch, the detailed one, that one in the band about the surface, or blended there (%(default)s)"
-    parser.add_argument("--mode", choices=("general", "overfit", "fused", "smooth"), default="fused", help=mode)
+@command
+class Refining(Command):
+    """A command that can refine inversions."""
+
+    refine: bool = False
+    """Fit the detail of a mesh that its code does not represent, and store it as delta.npz."""
+    refine_seconds: Annotated[float | None, positive(), UNSET] = None
+    """Time budget of the refinement per shape; implies --refine."""
+
+    def refinement(self, seed: int) -> "RefineConfig | None":
+        """Settings of the refinement; None for none."""
+        from latentsdf.config.inversion import RefineConfig
+
+        if self.refine_seconds is not None:
+            return RefineConfig(seconds=self.refine_seconds, seed=seed)
+        return RefineConfig(seed=seed) if self.refine else None
 
 
-def refining(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--refine", action="store_true", help="learn a mesh's own detail too, kept as delta.npz")
-    parser.add_argument("--refine-seconds", type=positive(), help="budget of that a shape; implies --refine")
+@command
+class Inverting(Command):
+    """A command that fits codes to shapes."""
+
+    steps: Annotated[int | None, whole(1), UNSET] = None
+    """Maximum number of Gauss-Newton steps."""
+    starts: Annotated[int | None, whole(1), UNSET] = None
+    """Initial codes that are optimized in parallel."""
+    points: Annotated[int | None, whole(1), UNSET] = None
+    """Samples of the target used by the fit."""
+    prior: Annotated[float | None, number(0), UNSET] = None
+    """Weight of the prior, which keeps the code near the training codes."""
+    partial: bool = False
+    """The target is a part of a shape; the prior completes it."""
+    align: bool = False
+    """Estimate scale, rotation about y and translation of the target, too."""
+    frame: Frame = "user"
+    """Coordinates of the target."""
+    seed: Annotated[int, whole(0)] = 0
+    """Seed of the samples of the target."""
+
+    def inversion(self, *, by_layer: bool = False) -> "InvertConfig":
+        """Settings of the inversion."""
+        from latentsdf.config.inversion import InvertConfig
+
+        limits = {"steps": self.steps, "starts": self.starts, "points": self.points, "prior": self.prior}
+        given = {name: value for name, value in limits.items() if value is not None}
+        return InvertConfig(
+            by_layer=by_layer,
+            partial=self.partial,
+            align=self.align,
+            frame=self.frame,
+            seed=self.seed,
+            **given,  # type: ignore[arg-type]
+        )
+
+    def refuse_inverting(self) -> None:
+        """Raise ConfigError for arguments of the inversion when nothing is inverted."""
+        unset: dict[str, object] = {"steps": None, "starts": None, "points": None, "prior": None}
+        unset |= {"partial": False, "align": False, "frame": "user", "seed": 0}
+        useless = [f"--{name}" for name, value in unset.items() if getattr(self, name) != value]
+        if useless:
+            raise ConfigError(f"{' and '.join(useless)} would have no effect: only the target of --mesh is inverted")
 
 
 def require_png(path: Path | None) -> None:
+    """Raise ConfigError for a picture that is not a .png file."""
     if path is not None and path.suffix.lower() != ".png":
         raise ConfigError(f"a picture is written as .png, got {path}")
 
 
 def require_folder(path: Path | None) -> None:
-    """Make an output folder before the work whose result it is for; ConfigError where that cannot be."""
+    """Create an output folder before the work that fills it.
+
+    Raises:
+        ConfigError: If the folder cannot be created or written to.
+    """
     if path is None:
         return
     try:
@@ -70,50 +134,3 @@ def require_folder(path: Path | None) -> None:
         raise ConfigError(f"{path}: cannot be made a folder ({error.strerror}); name another --out") from error
     if not os.access(path, os.W_OK):
         raise ConfigError(f"{path}: cannot be written to; name another --out")
-
-
-def inverting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=whole(1), help="Gauss-Newton steps at most")
-    parser.add_argument("--starts", type=whole(1), help="codes tried side by side at first")
-    parser.add_argument("--points", type=whole(1), help="samples of the observation that the fit sees")
-    parser.add_argument("--prior", type=number(0), help="weight of staying near the training codes")
-    parser.add_argument(
-        "--partial", action="store_true", help="the target is a part: leave what is missing to the prior"
-    )
-    parser.add_argument("--align", action="store_true", help="estimate scale, turn about y and translation too")
-    parser.add_argument(
-        "--frame", choices=("user", "model"), default="user", help="coordinates of the target (%(default)s)"
-    )
-    seed(parser, "the samples of the target")
-
-
-def refuse_inverting(arguments: argparse.Namespace) -> None:
-    """ConfigError for flags of `inverting` where nothing is inverted."""
-    unset = {"steps": None, "starts": None, "points": None, "prior": None, "partial": False, "align": False}
-    useless = [f"--{name}" for name, default in unset.items() if getattr(arguments, name) is not default]
-    useless += ["--frame"] * (arguments.frame != "user") + ["--seed"] * (arguments.seed != 0)
-    if useless:
-        raise ConfigError(f"{' and '.join(useless)} would have no effect: only the target of --mesh is inverted")
-
-
-def inversion(arguments: argparse.Namespace, *, by_layer: bool = False) -> "InvertConfig":
-    from latentsdf.config.inversion import InvertConfig
-
-    names = ("steps", "starts", "points", "prior")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    given |= {name: getattr(arguments, name) for name in ("partial", "align", "frame", "seed")}
-    return InvertConfig(by_layer=by_layer, **given)
-
-
-def load_space(arguments: argparse.Namespace) -> "ShapeSpace":
-    from latentsdf.space import load
-
-    return load(arguments.checkpoint, arguments.device)
-
-
-def refinement(arguments: argparse.Namespace) -> "RefineConfig | None":
-    from latentsdf.config.inversion import RefineConfig
-
-    if arguments.refine_seconds is not None:
-        return RefineConfig(seconds=arguments.refine_seconds, seed=arguments.seed)
-    return RefineConfig(seed=arguments.seed) if arguments.refine else None

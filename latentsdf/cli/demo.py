@@ -1,34 +1,40 @@
-"""The whole path on furniture made in code."""
+"""`latentsdf demo`: the complete pipeline on procedural furniture."""
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from latentsdf.cli import common_args
 from latentsdf.cli.arg_types import positive, whole
-from latentsdf.cli.parser import Verbs, verb
+from latentsdf.cli.common_args import OnDevice, require_folder
+from latentsdf.cli.parser import command
 
 
-def add(verbs: Verbs) -> None:
-    """Teach the parser this verb."""
-    parser = verb(verbs, "demo", run, "the whole path on furniture made in code: samples, training, uses, a report")
-    parser.add_argument("--out", type=Path, default=Path("checkpoints/demo"), help="folder of the report (%(default)s)")
-    parser.add_argument("--minutes", type=positive(), default=4.5, help="training time (%(default)s)")
-    parser.add_argument("--per-family", type=whole(1), default=40, help="training shapes of each family (%(default)s)")
-    parser.add_argument("--workers", type=whole(0), default=0, help="preprocessing workers; 0 for one a core")
-    common_args.seed(parser, "the training")
-    common_args.device(parser)
+@command
+class Demo(OnDevice):
+    """Run the complete pipeline on procedural furniture: samples, training, extraction, inversion, a report."""
 
+    examples: ClassVar[tuple[str, ...]] = ("latentsdf demo", "latentsdf demo --minutes 1 --out checkpoints/short")
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.cli.demo_pipeline import demo
+    out: Path = Path("checkpoints/demo")
+    """Folder of the space and the report."""
+    minutes: Annotated[float, positive()] = 4.5
+    """Training time."""
+    per_family: Annotated[int, whole(1)] = 40
+    """Training shapes of each family."""
+    workers: Annotated[int, whole(0)] = 0
+    """Preprocessing workers; 0 for one per core."""
+    seed: Annotated[int, whole(0)] = 0
+    """Seed of the training."""
 
-    common_args.require_folder(arguments.out)
-    return demo(
-        arguments.out,
-        minutes=arguments.minutes,
-        per_family=arguments.per_family,
-        workers=arguments.workers,
-        seed=arguments.seed,
-        device=arguments.device,
-    )
+    def run(self) -> dict[str, Any]:
+        """Run all steps; returns the content of report.json."""
+        from latentsdf.cli.demo_pipeline import demo
+
+        require_folder(self.out)
+        return demo(
+            self.out,
+            minutes=self.minutes,
+            per_family=self.per_family,
+            workers=self.workers,
+            seed=self.seed,
+            device=self.device,
+        )

@@ -1,30 +1,40 @@
-"""Write a sample store to HDF5."""
+"""`latentsdf export`: write a sample store to HDF5."""
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from latentsdf.cli.parser import Verbs, verb
+import tyro
+
+from latentsdf.cli.arg_types import UNSET, texts
+from latentsdf.cli.parser import Command, command
 from latentsdf.utils.console import console
 
 
-def add(verbs: Verbs) -> None:
-    """Teach the parser this verb."""
-    parser = verb(verbs, "export", run, "write a sample store to one HDF5 file")
-    parser.add_argument("store", type=Path, help="sample store, a .zarr folder")
-    parser.add_argument("out", type=Path, help="HDF5 file (.h5)")
-    parser.add_argument("--id", action="append", default=[], help="id or category/id; repeat for several, none for all")
-    parser.add_argument(
-        "--compression", choices=("gzip", "lzf"), default="gzip", help="lzf is faster and larger (%(default)s)"
+@command
+class Export(Command):
+    """Write a sample store to one HDF5 file."""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf export chairs.zarr chairs.h5",
+        "latentsdf export chairs.zarr some.h5 --id A B C --compression lzf",
     )
 
+    store: tyro.conf.Positional[Path]
+    """Sample store (a .zarr folder)."""
+    out: tyro.conf.Positional[Path]
+    """HDF5 file (.h5)."""
+    id: Annotated[tuple[str, ...], texts("ID"), UNSET] = ()
+    """Shapes to export: id or category/id; all unless given."""
+    compression: Literal["gzip", "lzf"] = "gzip"
+    """lzf is faster, its files are larger."""
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.data.import_export import export_samples
-    from latentsdf.data.store import SampleStore
+    def run(self) -> dict[str, Any]:
+        """Export; returns the file and the number of shapes."""
+        from latentsdf.data.import_export import export_samples
+        from latentsdf.data.store import SampleStore
 
-    store = SampleStore.open(arguments.store)
-    keys = export_samples(store, arguments.out, arguments.id, arguments.compression)
-    size = arguments.out.stat().st_size
-    console.print(f"{arguments.out}: {len(keys)} shapes, {size:,} bytes")
-    return {"out": str(arguments.out), "shapes": keys, "bytes": size}
+        store = SampleStore.open(self.store)
+        keys = export_samples(store, self.out, self.id, self.compression)
+        size = self.out.stat().st_size
+        console.print(f"{self.out}: {len(keys)} shapes, {size:,} bytes")
+        return {"out": str(self.out), "shapes": keys, "bytes": size}

@@ -1,13 +1,15 @@
-"""Decode shapes to meshes."""
+"""`latentsdf extract`: extract meshes of shapes."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from latentsdf.cli import common_args, shape_args
-from latentsdf.cli.arg_types import number, whole
-from latentsdf.cli.parser import Verbs, verb
+import tyro
+
+from latentsdf.cli import shape_args
+from latentsdf.cli.arg_types import UNSET, number, texts, whole
+from latentsdf.cli.common_args import Decoding, OnSpace, require_folder
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
@@ -16,89 +18,101 @@ if TYPE_CHECKING:
 
     from latentsdf.space import CodeLike, ShapeSpace
 
+_SHAPES = tyro.conf.create_mutex_group(required=False, title="shapes")
 
-def add(verbs: Verbs) -> None:
-    """Teach the parser this verb."""
-    parser = verb(verbs, "extract", run, "decode shapes to meshes, each in its own frame")
-    common_args.space(parser)
-    ways = common_args.shape(parser, several="several get a file each in the folder --out")
-    ways.add_argument("--all", action="store_true", help="every training shape")
-    common_args.decoding(parser)
-    parser.add_argument("--largest-component", action="store_true", help="drop everything but the largest piece")
-    parser.add_argument(
-        "--smallest-piece",
-        type=number(0, 1),
-        default=5e-3,
-        help="drop pieces of less than this share of the largest one's area (%(default)s)",
+
+@command
+class Extract(Decoding, OnSpace):
+    """Extract meshes, each in its own frame."""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply",
+        "latentsdf extract checkpoints/chairs --id A B C --out meshes/ --suffix .glb",
+        "latentsdf extract checkpoints/chairs --all --out meshes/ --resume",
+        "latentsdf extract checkpoints/chairs --code fit/ --normals --out chair.ply",
     )
-    parser.add_argument("--faces", type=whole(4), help="simplify to about so many faces")
-    parser.add_argument("--normals", action="store_true", help="vertex normals from the field's gradient")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="mesh file (.ply .obj .stl .glb .off), of several shapes a folder"
-    )
-    parser.add_argument("--suffix", default=".ply", help="of the files of several shapes (%(default)s)")
-    parser.add_argument("--resume", action="store_true", help="leave out shapes whose file is in the folder already")
-    parser.set_defaults(exit_code=lambda report: 1 if report["failed"] and not report["meshes"] else 0)
 
+    id: Annotated[tuple[str, ...] | None, texts("ID"), _SHAPES, UNSET] = None
+    """Training shapes: id or category/id. Several are written to the folder --out."""
+    code: Annotated[Path | None, _SHAPES, UNSET] = None
+    """Folder written by latentsdf invert, or a code.npy (in model space)."""
+    all: Annotated[bool, _SHAPES] = False
+    """Every training shape."""
+    largest_component: bool = False
+    """Keep only the largest connected component."""
+    smallest_piece: Annotated[float, number(0, 1)] = 5e-3
+    """Remove components with less than this share of the largest one's area."""
+    faces: Annotated[int | None, whole(4), UNSET] = None
+    """Simplify to about this many faces."""
+    normals: bool = False
+    """Store vertex normals, computed from the field's gradient."""
+    out: Path
+    """Mesh file (.ply .obj .stl .glb .off); for several shapes a folder."""
+    suffix: str = ".ply"
+    """File format for several shapes."""
+    resume: bool = False
+    """Skip shapes that the folder already holds."""
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.geometry import mesh as meshes
+    def run(self) -> dict[str, Any]:
+        """Extract and write; returns the size of each mesh and the reason for each failure."""
+        from latentsdf.geometry import mesh as meshes
 
-    several = arguments.all or len(arguments.id or ()) > 1
-    if arguments.resume and not several:
-        raise ConfigError("--resume goes on with several shapes: pass --all or several ids, or leave it out")
-    kind = Path(f"shape{arguments.suffix}") if several else arguments.out
-    meshes.require_writable(kind)
-    if arguments.normals and kind.suffix.lower() not in meshes.SUFFIXES_WITH_NORMALS:
-        raise ConfigError(f"{kind.name}: normals are written to {', '.join(meshes.SUFFIXES_WITH_NORMALS)} files")
-    if several and arguments.out.suffix.lower() in meshes.SUFFIXES:
-        raise ConfigError(f"several shapes go into a folder, got --out {arguments.out}; choose files by --suffix")
-    common_args.require_folder(arguments.out if several else arguments.out.parent)
-    space = common_args.load_space(arguments)
-    if several:
-        return _extract_each(
-            space, space.ids if arguments.all else list(shape_args.queries(space, arguments)), arguments
+        several = self.all or len(self.id or ()) > 1
+        if self.resume and not several:
+            raise ConfigError("--resume goes on with several shapes: pass --all or several ids, or leave it out")
+        file = Path(f"shape{self.suffix}") if several else self.out
+        meshes.require_writable(file)
+        if self.normals and file.suffix.lower() not in meshes.SUFFIXES_WITH_NORMALS:
+            raise ConfigError(f"{file.name}: normals are written to {', '.join(meshes.SUFFIXES_WITH_NORMALS)} files")
+        if several and self.out.suffix.lower() in meshes.SUFFIXES:
+            raise ConfigError(f"several shapes go into a folder, got --out {self.out}; choose files by --suffix")
+        require_folder(self.out if several else self.out.parent)
+        space = self.load_space()
+        if several:
+            names = space.ids if self.all else list(shape_args.queries(space, self.id, None))
+            return self._extract_each(space, names)
+        (shape,) = shape_args.queries(space, self.id, self.code).values()
+        mesh = self._extract(space, shape)
+        meshes.save(mesh, self.out)
+        console.print(f"{self.out}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces")
+        return {"meshes": {str(self.out): _size(mesh)}, "failed": {}}
+
+    def exit_code(self, result: dict[str, Any] | None) -> int:
+        """1 when every shape failed."""
+        return 1 if result and result["failed"] and not result["meshes"] else 0
+
+    def _extract_each(self, space: "ShapeSpace", names: Sequence[str]) -> dict[str, Any]:
+        """Write one file per shape; a shape that fails is reported and skipped."""
+        from latentsdf.geometry import mesh as meshes
+
+        files = {name: self.out / f"{name}{self.suffix}" for name in names}
+        left = [name for name, file in files.items() if not (self.resume and file.is_file())]
+        written: dict[str, Any] = {}
+        failed: dict[str, str] = {}
+        with track("decoding", total=len(left), unit="shape") as advance:
+            for name in left:
+                try:
+                    mesh = self._extract(space, name)
+                    meshes.save(mesh, files[name])
+                    written[str(files[name])] = _size(mesh)
+                except LatentSDFError as error:
+                    failed[name] = str(error)
+                    show_note("failed", f"{name}: {error}")
+                advance()
+        kept = f", {len(names) - len(left)} were there" if len(left) < len(names) else ""
+        console.print(f"{self.out}: {len(written)} meshes{kept}" + (f", {len(failed)} failed" if failed else ""))
+        return {"meshes": written, "failed": failed}
+
+    def _extract(self, space: "ShapeSpace", shape: "CodeLike") -> "trimesh.Trimesh":
+        return space.extract(
+            shape,
+            self.resolution,
+            self.mode,
+            largest_component=self.largest_component,
+            smallest_piece=self.smallest_piece,
+            faces=self.faces,
+            normals=self.normals,
         )
-    (shape,) = shape_args.queries(space, arguments).values()
-    mesh = _decoded(space, shape, arguments)
-    meshes.save(mesh, arguments.out)
-    console.print(f"{arguments.out}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces")
-    return {"meshes": {str(arguments.out): _size(mesh)}, "failed": {}}
-
-
-def _extract_each(space: "ShapeSpace", names: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
-    """A file for each; one that cannot be decoded is named and left out."""
-    from latentsdf.geometry import mesh as meshes
-
-    files = {name: arguments.out / f"{name}{arguments.suffix}" for name in names}
-    left = [name for name, file in files.items() if not (arguments.resume and file.is_file())]
-    made: dict[str, Any] = {}
-    failed: dict[str, str] = {}
-    with track("decoding", total=len(left), unit="shape") as advance:
-        for name in left:
-            try:
-                mesh = _decoded(space, name, arguments)
-                meshes.save(mesh, files[name])
-                made[str(files[name])] = _size(mesh)
-            except LatentSDFError as error:
-                failed[name] = str(error)
-                show_note("failed", f"{name}: {error}")
-            advance()
-    kept = f", {len(names) - len(left)} were there" if len(left) < len(names) else ""
-    console.print(f"{arguments.out}: {len(made)} meshes{kept}" + (f", {len(failed)} failed" if failed else ""))
-    return {"meshes": made, "failed": failed}
-
-
-def _decoded(space: "ShapeSpace", shape: "CodeLike", arguments: argparse.Namespace) -> "trimesh.Trimesh":
-    return space.extract(
-        shape,
-        arguments.resolution,
-        arguments.mode,
-        largest_component=arguments.largest_component,
-        smallest_piece=arguments.smallest_piece,
-        faces=arguments.faces,
-        normals=arguments.normals,
-    )
 
 
 def _size(mesh: "trimesh.Trimesh") -> dict[str, int]:

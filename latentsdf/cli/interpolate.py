@@ -1,50 +1,59 @@
-"""Walk between shapes."""
+"""`latentsdf interpolate`: shapes between shapes."""
 
-import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
-from latentsdf.cli import common_args, frame_output, shape_args
-from latentsdf.cli.arg_types import whole
-from latentsdf.cli.parser import Verbs, verb
+from latentsdf.cli import frame_output, shape_args
+from latentsdf.cli.arg_types import cells_per_axis, texts, whole
+from latentsdf.cli.common_args import Decoding, OnSpace
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console
 
 
-def add(verbs: Verbs) -> None:
-    """Teach the parser this verb."""
-    parser = verb(verbs, "interpolate", run, "walk between shapes: a PNG strip, a GIF, or one mesh a step")
-    common_args.space(parser)
-    parser.add_argument("--ids", nargs="+", required=True, help="two or more training shapes or code.npy files")
-    parser.add_argument("--steps", type=whole(2), default=9, help="shapes on the path, ends included (%(default)s)")
-    parser.add_argument(
-        "--method",
-        choices=("linear", "spherical", "shortest"),
-        default="linear",
-        help="how codes move: straight, turning at constant speed, or so that the shape changes least (%(default)s)",
+@command
+class Interpolate(Decoding, OnSpace):
+    """Interpolate between shapes and write a strip of pictures, an animation, or meshes."""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf interpolate checkpoints/chairs --id A B --steps 9 --out strip.png",
+        "latentsdf interpolate checkpoints/chairs --id A B A --steps 48 --out loop.gif",
+        "latentsdf interpolate checkpoints/chairs --id A fit/ --method shortest --out meshes/",
     )
-    parser.add_argument("--out", type=Path, required=True, help="strip.png, walk.gif, or a folder for meshes and codes")
-    common_args.decoding(parser, 128)
+    renamed: ClassVar[Mapping[str, str]] = {"--ids": "--id"}
 
+    id: Annotated[tuple[str, ...], texts("ID")]
+    """Two or more training shapes, folders written by latentsdf invert, or code.npy files."""
+    steps: Annotated[int, whole(2)] = 9
+    """Number of shapes, both ends included."""
+    method: Literal["linear", "spherical", "shortest"] = "linear"
+    """Path of the codes: a straight line, an arc traversed at constant angular speed, or the path along which the
+    shape changes least."""
+    out: Path
+    """strip.png, animation.gif, or a folder for meshes and codes."""
+    resolution: Annotated[int, cells_per_axis()] = 128
+    """Cells per axis."""
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from latentsdf.latent.interpolation import smoothness
+    def run(self) -> dict[str, Any]:
+        """Interpolate and write; returns the smoothness of the path."""
+        from latentsdf.latent.interpolation import smoothness
 
-    frame_output.require_writable(arguments.out)
-    space = common_args.load_space(arguments)
-    ends = [shape_args.named_code(space, name) for name in arguments.ids]
-    codes = space.interpolate(*ends, steps=arguments.steps, method=arguments.method)
-    meshes = frame_output.decode(space, codes, arguments.resolution, arguments.mode)
-    frame_output.write(arguments.out, codes, meshes)
-    smooth = smoothness(meshes)
-    console.print(
-        f"{arguments.out}: {len(codes)} steps from {arguments.ids[0]} to {arguments.ids[-1]}; the surface travels "
-        f"{smooth.travel.mean():.4f} a step (variation {smooth.variation:.2f}), pieces "
-        + " ".join(map(str, smooth.pieces))
-    )
-    return {
-        "out": str(arguments.out),
-        "ids": arguments.ids,
-        "steps": len(codes),
-        "method": arguments.method,
-        "smoothness": smooth.as_dict(),
-    }
+        frame_output.require_writable(self.out)
+        space = self.load_space()
+        ends = [shape_args.named_code(space, name) for name in self.id]
+        codes = space.interpolate(*ends, steps=self.steps, method=self.method)
+        meshes = frame_output.decode(space, codes, self.resolution, self.mode)
+        frame_output.write(self.out, codes, meshes)
+        smooth = smoothness(meshes)
+        console.print(
+            f"{self.out}: {len(codes)} steps from {self.id[0]} to {self.id[-1]}; mean surface travel "
+            f"{smooth.travel.mean():.4f} per step (variation {smooth.variation:.2f}), pieces "
+            + " ".join(map(str, smooth.pieces))
+        )
+        return {
+            "out": str(self.out),
+            "ids": list(self.id),
+            "steps": len(codes),
+            "method": self.method,
+            "smoothness": smooth.as_dict(),
+        }

@@ -1,59 +1,62 @@
-"""Reads the words of one command, runs its verb, and turns what happened into an exit code."""
+"""Entry point of `latentsdf`: selects the command, runs it, and turns errors into exit codes."""
 
-import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from importlib import import_module
+from typing import Annotated, Any, Union
 
-import yaml
+import tyro
 
-from latentsdf.cli import (
-    demo,
-    evaluate,
-    export,
-    extract,
-    import_,
-    info,
-    interpolate,
-    invert,
-    reconstruct,
-    render,
-    retrieve,
-    sample,
-    train,
-)
-from latentsdf.cli.parser import EXAMPLES
+from latentsdf.cli.parser import CONFIG, Command, parse, print_completion, print_examples, suggestion
 from latentsdf.utils.console import console, show_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
-_VERBS = (
-    demo,
-    train,
-    extract,
-    invert,
-    interpolate,
-    sample,
-    retrieve,
-    render,
-    evaluate,
-    reconstruct,
-    export,
-    import_,
-    info,
+COMMANDS = {
+    "demo": "demo:Demo",
+    "train": "train:Train",
+    "extract": "extract:Extract",
+    "invert": "invert:Invert",
+    "interpolate": "interpolate:Interpolate",
+    "sample": "sample:Sample",
+    "retrieve": "retrieve:Retrieve",
+    "render": "render:Render",
+    "evaluate": "evaluate:Evaluate",
+    "reconstruct": "reconstruct:Reconstruct",
+    "export": "export:Export",
+    "import": "import_:Import",
+    "info": "info:Info",
+    "config": "config:Config",
+}
+"""Module and class of each command, imported when the command is used."""
+
+EXAMPLES = (
+    "latentsdf demo",
+    "latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr",
+    "latentsdf train --config latentsdf_cpu --data chairs.zarr --out checkpoints/chairs --minutes 15",
+    "latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --out chair.ply",
+    "latentsdf invert checkpoints/chairs new_chair.obj --out fit/",
+    "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert",
 )
+_DESCRIPTION = """Learn one latent code per 3D shape, and use the space of shapes.
+
+latentsdf COMMAND --help explains a command. latentsdf --version prints the version. latentsdf --print-completion SHELL
+prints a completion script for bash, zsh or fish: eval "$(latentsdf --print-completion bash)"."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0 done, 1 nothing could be measured, fitted or decoded, 2 user error, 130 interrupted.
+    Args:
+        argv: Command line without the program's name; that of the process unless given.
+
+    Returns:
+        0 done, 1 nothing could be measured, fitted or decoded, 2 wrong use, 130 interrupted.
     """
-    parser = build_parser()
-    arguments, rest = parser.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments.overrides = _overrides(rest) if arguments.accepts_overrides else _reject(rest)
-        result = arguments.run(arguments)
+        return _run(words)
     except (LatentSDFError, OSError) as error:
         show_error(error)
         return 2
@@ -62,43 +65,56 @@ def main(argv: Sequence[str] | None = None) -> int:
             "interrupted; what was written so far is kept, run it again to continue (train, reconstruct: --resume)"
         )
         return 130
-    if arguments.json and result is not None:
+
+
+def command_type(verb: str) -> type[Command]:
+    """The class of a command."""
+    module, _, name = COMMANDS[verb].partition(":")
+    command: type[Command] = getattr(import_module(f"latentsdf.cli.{module}"), name)
+    return command
+
+
+def _run(words: list[str]) -> int:
+    match words:
+        case [] | ["-h" | "--help", *_]:
+            _print_help()
+            return 0
+        case ["--version", *_]:
+            from latentsdf import __version__
+
+            sys.stdout.write(f"latentsdf {__version__}\n")
+            return 0
+        case ["--print-completion" | "--tyro-print-completion", *shells]:
+            print_completion(_union(), shells, "latentsdf")
+            return 0
+        case [verb, *rest] if verb in COMMANDS:
+            return _run_command(parse(command_type(verb), rest, f"latentsdf {verb}"))
+        case [word, *_] if word.startswith("-"):
+            advice = suggestion(word, ("--help", "--version", "--print-completion"))
+            raise ConfigError(f"unknown argument {word}{advice or '; see latentsdf --help'}")
+    advice = suggestion(words[0], list(COMMANDS))
+    raise ConfigError(f"unknown command '{words[0]}'{advice or '; see latentsdf --help'}")
+
+
+def _run_command(command: Command) -> int:
+    result = command.run()
+    if command.json and result is not None:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
-    code: int = arguments.exit_code(result)
-    return code
+    return command.exit_code(result)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All verbs and their flags."""
-    parser = argparse.ArgumentParser(
-        prog="latentsdf",
-        description="Learn one latent code per 3D shape, and use the space of shapes.",
-        epilog=f"a first day with real data:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-    for verb in _VERBS:
-        verb.add(verbs)
-    return parser
+def _print_help() -> None:
+    with contextlib.suppress(SystemExit):
+        tyro.cli(_union(), args=["--help"], prog="latentsdf", description=_DESCRIPTION, config=CONFIG)
+    print_examples(EXAMPLES)
 
 
-def _overrides(rest: list[str]) -> dict[str, Any]:
-    """`--section.key value` and `--section.key=value` pairs; a key at the top has no section."""
-    overrides: dict[str, Any] = {}
-    words = [word for item in rest for word in (item.split("=", 1) if item.startswith("--") else [item])]
-    while words:
-        name = words.pop(0)
-        if not name.startswith("--") or not words:
-            raise ConfigError(f"unknown argument {name}; settings are given as --section.key VALUE")
-        value = words.pop(0)
-        try:
-            overrides[name[2:]] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{name}: '{value}' is no value; lists are written as '[1.0, 0.5]'") from error
-    return overrides
+def _union() -> Any:
+    """All commands as subcommands."""
+    return Union[tuple(_subcommand(verb) for verb in COMMANDS)]  # noqa: UP007
 
 
-def _reject(rest: list[str]) -> dict[str, Any]:
-    if rest:
-        raise ConfigError(f"unknown argument {rest[0]}; see --help")
-    return {}
+def _subcommand(verb: str) -> Any:
+    command = command_type(verb)
+    summary = (command.__doc__ or "").partition("\n")[0]
+    return Annotated[command, tyro.conf.subcommand(verb, description=summary)]

@@ -1,42 +1,221 @@
-"""What every verb is made of, and how each is used."""
+"""Command lines as frozen dataclasses, parsed by tyro.
 
-import argparse
-from collections.abc import Callable
-from typing import Any, TypeAlias
+A command subclasses `Command`: its fields are the arguments, their attribute docstrings the help texts, the class
+docstring the summary, and `run` does the work. Command modules import torch inside `run` only, so that `--help` and
+shell completion stay fast.
+"""
 
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-Run: TypeAlias = Callable[[argparse.Namespace], dict[str, Any] | None]
+import contextlib
+import dataclasses
+import difflib
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, dataclass_transform
 
-EXAMPLES = """\
-  latentsdf demo
-  latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr
-  latentsdf train --config configs/latentsdf_cpu.yaml --data chairs.zarr --out checkpoints/chairs --minutes 15
-  latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply
-  latentsdf extract checkpoints/chairs --all --out meshes/
-  latentsdf invert checkpoints/chairs new_chair.obj --out fit/ --refine
-  latentsdf invert checkpoints/chairs scan.ply --partial --align --out fit/
-  latentsdf interpolate checkpoints/chairs --ids A B --steps 9 --out strip.png
-  latentsdf sample checkpoints/chairs --random 6 --out new.png
-  latentsdf retrieve checkpoints/chairs --mesh new_chair.obj -k 5 --json
-  latentsdf render checkpoints/chairs --id A --out a.png
-  latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json
-  latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert --out unseen/
-  latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --fits fits/ --taus 0.005 0.01
-  latentsdf reconstruct points.npy --out solid/
-  latentsdf info chairs.zarr
-  latentsdf export chairs.zarr chairs.h5 && latentsdf import chairs.h5 copy.zarr"""
+import tyro
+from tyro import _errors  # Error events; private, hence tyro's upper bound in pyproject.toml.
+from tyro.constructors import PrimitiveConstructorSpec
+
+from latentsdf.cli import spelling
+from latentsdf.utils.attribute_docs import attribute_docs
+from latentsdf.utils.console import show_error
+from latentsdf.utils.errors import ConfigError
+
+CONFIG = (
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.PositionalMetavarFromFieldName,
+    tyro.conf.DisallowNone,
+    tyro.conf.HelptextFromCommentsOff,
+)
+"""Markers for every command: one flag per switch, no value `None`, help from docstrings only."""
+
+SHELLS = ("bash", "zsh", "fish")
+"""Shells for which a completion script can be printed."""
+
+C = TypeVar("C", bound="Command")
+T = TypeVar("T")
 
 
-def verb(verbs: Verbs, name: str, run: Run, help: str, note: str = "") -> argparse.ArgumentParser:
-    """A parser whose verb is done by `run`, which returns what --json prints, or None; `note` ends its --help."""
-    used = [line for line in EXAMPLES.splitlines() if f"latentsdf {name} " in f"{line} "]
-    parser = verbs.add_parser(
-        name,
-        help=help,
-        description=help,
-        epilog="\n".join(["for example:", *used, *(["", note] if note else [])]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run, accepts_overrides=False, exit_code=lambda _: 0)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-    return parser
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def command(cls: type[T]) -> type[T]:
+    """Make a frozen keyword-only dataclass whose attribute docstrings are the help of its fields."""
+    texts = attribute_docs(cls)
+    for name, kind in list(cls.__annotations__.items()):
+        if name not in texts or getattr(kind, "__origin__", None) is ClassVar:
+            continue
+        # A switch is off unless given; its help does not show a default.
+        hint = "" if kind is bool or getattr(kind, "__origin__", None) is bool else None
+        cls.__annotations__[name] = Annotated[kind, tyro.conf.arg(help=texts[name], help_behavior_hint=hint)]
+    return dataclass(frozen=True, kw_only=True)(cls)
+
+
+@command
+class Command:
+    """Base class of the commands."""
+
+    examples: ClassVar[tuple[str, ...]] = ()
+    """Command lines printed at the end of `--help`."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Flags of earlier versions and their present names."""
+
+    json: bool = False
+    """Print the result as JSON on standard output."""
+
+    def run(self) -> dict[str, Any] | None:
+        """Do the work; returns what `--json` prints, or None."""
+        raise NotImplementedError
+
+    def exit_code(self, result: dict[str, Any] | None) -> int:  # noqa: ARG002
+        """Exit code for the result of `run`."""
+        return 0
+
+    @classmethod
+    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:  # noqa: ARG003
+        """Present flags and words of a setting of an earlier version; None if the flag is not an old one."""
+        return None
+
+    @classmethod
+    def defaults(cls: type[C], words: Sequence[str]) -> C | None:  # noqa: ARG003
+        """An instance with the defaults for `--help` and `--print-config`, or None for those of the class.
+
+        Args:
+            words: The command line, of which for example `--config` selects other defaults.
+        """
+        return None
+
+
+def parse(command: type[C], words: Sequence[str], prog: str) -> C:
+    """Build a command from its command line.
+
+    Prints one line and raises SystemExit(2) for a wrong value, a missing argument or arguments that exclude each other.
+    Prints the help and raises SystemExit(0) for `--help`.
+
+    Raises:
+        ConfigError: For an argument that the command does not have.
+    """
+    flags = flags_of(command)
+    words = spelling.modernize(words, command.renamed, flags, command.modern_setting)
+    default = command.defaults(words) if asks_help(words) or "--print-config" in words else None
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        with _errors.on_parse_error(lambda event: _report(event, flags, prog)):
+            return tyro.cli(command, args=words, prog=prog, config=CONFIG, **given)
+    except SystemExit as stop:
+        if asks_help(words) and not stop.code:
+            print_examples(command.examples)
+        raise
+
+
+def print_completion(commands: Any, shells: Sequence[str], prog: str) -> None:
+    """Print a shell completion script.
+
+    Args:
+        commands: A command, or a union of commands.
+        shells: Words after `--print-completion`: one of `SHELLS`.
+        prog: Name of the program.
+
+    Raises:
+        ConfigError: For any other words.
+    """
+    if len(shells) != 1 or shells[0] not in SHELLS:
+        raise ConfigError(f"--print-completion: expected one of {', '.join(SHELLS)}, got '{' '.join(shells)}'")
+    with contextlib.suppress(SystemExit):
+        tyro.cli(commands, args=["--tyro-print-completion", shells[0]], prog=prog, config=CONFIG)
+
+
+def asks_help(words: Sequence[str]) -> bool:
+    """True when `-h` or `--help` is among the flags."""
+    words = list(words)
+    flags = words[: words.index("--")] if "--" in words else words
+    return "-h" in flags or "--help" in flags
+
+
+def print_examples(examples: Sequence[str]) -> None:
+    """Print example command lines on standard output."""
+    if examples:
+        sys.stdout.write("\n".join(["", "examples:", *(f"  {line}" for line in examples), ""]))
+
+
+def flags_of(command: type, prefix: str = "") -> dict[str, bool]:
+    """Every flag of a command, and whether it takes several values."""
+    flags: dict[str, bool] = {}
+    hints = typing.get_type_hints(command, include_extras=True)
+    for field in dataclasses.fields(command):
+        extras = getattr(hints[field.name], "__metadata__", ())
+        base = typing.get_args(hints[field.name])[0] if extras else hints[field.name]
+        if tyro.conf.Positional in extras:
+            continue
+        name = field.name.replace("_", "-")
+        if dataclasses.is_dataclass(base):
+            inner = prefix if any(getattr(extra, "name", None) == "" for extra in extras) else f"{prefix}{name}."
+            flags |= flags_of(typing.cast(type, base), inner)
+            continue
+        several = any(isinstance(extra, PrimitiveConstructorSpec) and extra.nargs == "*" for extra in extras)
+        aliases = [alias for extra in extras for alias in getattr(extra, "aliases", None) or ()]
+        flags |= dict.fromkeys([f"--{prefix}{name}", *aliases], several)
+    return flags
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """'; did you mean ...?' for a misspelled word, or an empty string."""
+    close = difflib.get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _report(event: _errors.ParseErrorEvent, flags: Mapping[str, bool], prog: str) -> NoReturn:
+    """Report a wrong command line in one line."""
+    unknown: list[str] = []
+    if isinstance(event, _errors.UnrecognizedArgs):
+        unknown = event.tokens
+    elif isinstance(event, _errors.MissingArgs):
+        # A misspelled flag leaves the right one missing.
+        unknown = [token for token in event.unrecognized_tokens if token.startswith("-")]
+    if unknown:
+        advice = suggestion(unknown[0], list(flags)) if unknown[0].startswith("-") else ""
+        raise ConfigError(f"unknown argument {unknown[0]}{advice or f'; see {prog} --help'}")
+    message = next((text(event) for kind, text in _MESSAGES.items() if isinstance(event, kind)), type(event).__name__)
+    show_error(ConfigError(f"{message}; see {prog} --help"))
+    raise SystemExit(2)
+
+
+def _missing(event: _errors.MissingArgs) -> str:
+    names = ", ".join(_name(missing.arg) for missing in event.missing_arguments)
+    return f"the following arguments are required: {names}"
+
+
+def _missing_group(event: _errors.MissingMutexGroup) -> str:
+    return f"one of {', '.join(_name(member.arg) for member in event.groups[0])} is required"
+
+
+def _bad_value(event: _errors.BadValue) -> str:
+    return f"{_name(event.argument)}: expected a value"
+
+
+def _bad_choice(event: _errors.InvalidChoice) -> str:
+    return f"{_name(event.argument)}: expected one of {', '.join(event.choices)}, got '{event.value}'"
+
+
+def _bad_text(event: _errors.InstantiationFailure) -> str:
+    return event.message if event.argument is None else f"{_name(event.argument)}: {event.message}"
+
+
+def _conflict(event: _errors.MutexConflict) -> str:
+    return f"{event.second_token}: not allowed with argument {event.first_token}"
+
+
+_MESSAGES: dict[type, Callable[[Any], str]] = {
+    _errors.MissingArgs: _missing,
+    _errors.MissingMutexGroup: _missing_group,
+    _errors.BadValue: _bad_value,
+    _errors.InvalidChoice: _bad_choice,
+    _errors.InstantiationFailure: _bad_text,
+    _errors.MutexConflict: _conflict,
+}
+
+
+def _name(argument: Any) -> str:
+    """A flag as it is typed, a positional argument as the usage line shows it."""
+    name: str = argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[-1]
+    return name

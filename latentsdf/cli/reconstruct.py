@@ -1,117 +1,181 @@
-"""One field from one raw point cloud, without a shape space."""
+"""`latentsdf reconstruct`: one signed distance field from one point cloud, without a shape space."""
 
-import argparse
-import dataclasses
+from collections.abc import Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from latentsdf.cli import common_args
-from latentsdf.cli.arg_types import positive, resolution
-from latentsdf.cli.parser import Verbs, verb
-from latentsdf.config.reconstruction import ReconstructMethod
+import tyro
+
+from latentsdf.cli import spelling
+from latentsdf.cli.arg_types import UNSET, OptionalPath, cells_per_axis, positive, whole
+from latentsdf.cli.common_args import OnDevice, require_folder
+from latentsdf.cli.parser import asks_help, command
+from latentsdf.cli.settings import (
+    TOP_LEVEL,
+    given_settings,
+    modern_setting,
+    print_config,
+    settings_type,
+    with_defaults,
+    with_settings,
+)
+from latentsdf.config.loader import load
+from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.output_folders import require_writable_output
 
+_UNFINISHED = "unfinished.pt"
+_UNLIMITED_STEPS = 10_000_000
+
 if TYPE_CHECKING:
     import trimesh
 
-    from latentsdf.config.reconstruction import ReconstructConfig
     from latentsdf.reconstruction.planar import PlanarTruth
 
-_UNFINISHED = "unfinished.pt"
+    FieldSettings = Any
+else:
+    FieldSettings = settings_type(ReconstructConfig, without=("method",))
 
 
-def add(verbs: Verbs) -> None:
-    """Teach the parser this verb."""
-    note = "any setting of ReconstructConfig can follow, e.g. --train.clip 1 --loss.heat '[1.0, 0.5, 0.1, 0.1]'"
-    parser = verb(verbs, "reconstruct", run, "a signed distance field from one raw point cloud, in 2D or 3D", note)
-    parser.set_defaults(accepts_overrides=True)
-    parser.add_argument("points", type=Path, help="points (N,2|3|6): .npy .npz .txt .xyz .pts .csv .ply .obj")
-    parser.add_argument("--method", choices=get_args(ReconstructMethod), help="latentsdf if not given")
-    parser.add_argument("--paper", action="store_true", help="published sizes; the default is sized for two CPU cores")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the field, mesh, pictures and report.json")
-    parser.add_argument("--config", type=Path, help="YAML instead of --method, such as the config.yaml of a result")
-    parser.add_argument("--overwrite", action="store_true", help="replace the reconstruction in --out")
-    parser.add_argument("--resume", action="store_true", help="go on with the stopped run in --out")
-    parser.add_argument("--steps", type=int, help="optimization steps")
-    parser.add_argument("--minutes", type=positive(), help="wall-clock budget of the steps")
-    parser.add_argument("--resolution", type=resolution, default=256, help="cells per axis of the mesh (%(default)s)")
-    parser.add_argument(
-        "--truth",
-        type=Path,
-        help="report how far the result is off what the points came from: a closed mesh, "
-        "in 2D an .npz with sdf_grid, grid_axis and surface_points",
+@command
+class Reconstruct(OnDevice):
+    """Fit a signed distance field to one raw point cloud, in 2D or 3D.
+
+    Settings start from the preset of --method, or from the file --config.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf reconstruct points.npy --out solid/",
+        "latentsdf reconstruct scan.ply --method hotspot --minutes 5 --truth mesh.obj --out solid/",
+        "latentsdf reconstruct points.npy --loss.heat 1.0 0.5 0.1 0.1 --out solid/",
+        "latentsdf reconstruct points.npy --method digs --paper --print-config",
     )
-    common_args.seed(parser, "the start and the draws")
-    common_args.device(parser)
 
+    points: tyro.conf.Positional[Path]
+    """Points (N,2|3|6): .npy .npz .txt .xyz .pts .csv .ply .obj."""
+    method: Annotated[ReconstructMethod | None, UNSET] = None
+    """Method; latentsdf unless given."""
+    paper: bool = False
+    """Published sizes instead of those for two CPU cores."""
+    out: Path
+    """Folder for the field, mesh, pictures and report.json."""
+    config: Annotated[Path | None, UNSET] = None
+    """YAML file instead of --method, such as the config.yaml of an earlier result."""
+    overwrite: bool = False
+    """Replace the reconstruction in --out."""
+    resume: bool = False
+    """Continue the stopped run in --out."""
+    steps: Annotated[int | None, whole(), UNSET] = None
+    """Number of optimization steps (--train.steps)."""
+    minutes: Annotated[float | None, positive(), UNSET] = None
+    """Time budget of the optimization (--train.minutes)."""
+    resolution: Annotated[int, cells_per_axis()] = 256
+    """Cells per axis of the mesh."""
+    truth: OptionalPath = None
+    """Report the accuracy against the shape that the points were sampled from: a closed mesh, or in 2D an .npz with
+    sdf_grid, grid_axis and surface_points."""
+    seed: Annotated[int, whole(0)] = 0
+    """Seed of initialization and sampling (--train.seed)."""
+    print_config: bool = False
+    """Print the resulting configuration as YAML with the meaning of every setting, and exit."""
+    settings: Annotated[FieldSettings, TOP_LEVEL] = field(default_factory=FieldSettings)
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Fit the field and write its folder; returns the content of `report.json`."""
-    from latentsdf.geometry import mesh as meshes
-    from latentsdf.geometry.pointcloud.io import load_points
-    from latentsdf.reconstruction.planar import load_truth
-    from latentsdf.reconstruction.reconstruct import reconstruct
-    from latentsdf.reconstruction.report import remove_results, write_results
+    @classmethod
+    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+        """A setting of an earlier version by its present name."""
+        return modern_setting(ReconstructConfig, flag, words)
 
-    points = load_points(arguments.points)
-    config = _config(arguments, 2 if points.shape[1] == 2 else 3)
-    if points.shape[1] == 6 and not any(config.loss.normals):
-        show_note("normals", f"{arguments.points} has some, which '{config.method}' makes no use of")
-    truth: trimesh.Trimesh | PlanarTruth | None = None
-    if arguments.truth is not None:
-        truth = load_truth(arguments.truth) if points.shape[1] == 2 else meshes.load(arguments.truth)
-    _require_free(arguments)
-    common_args.require_folder(arguments.out)
-    unfinished = arguments.out / _UNFINISHED
-    if not arguments.resume:
+    @classmethod
+    def defaults(cls, words: Sequence[str]) -> "Reconstruct":
+        """Settings of the file --config, or of the preset of --method in 3D."""
+        from latentsdf.reconstruction.presets import preset
+
+        name, method = spelling.option(words, "--config"), spelling.option(words, "--method")
+        if name is not None:
+            config = load(ReconstructConfig, name)
+        else:
+            config = preset(method or "latentsdf", 3, "--paper" in words)
+        missing = tyro.MISSING if asks_help(words) else Path()
+        return cls(points=missing, out=missing, settings=with_defaults(FieldSettings, config))
+
+    def run(self) -> dict[str, Any] | None:
+        """Fit and write; returns the report."""
+        if self.print_config:
+            dim = self._dimension() if self.points != Path() else 3
+            print_config(self.configuration(dim))
+            return None
+        from latentsdf.geometry import mesh as meshes
+        from latentsdf.geometry.pointcloud.io import load_points
+        from latentsdf.reconstruction.planar import load_truth
+        from latentsdf.reconstruction.reconstruct import reconstruct
+        from latentsdf.reconstruction.report import remove_results, write_results
+
+        points = load_points(self.points)
+        config = self.configuration(2 if points.shape[1] == 2 else 3)
+        if points.shape[1] == 6 and not any(config.loss.normals):
+            show_note("normals", f"{self.points} has some, which '{config.method}' makes no use of")
+        truth: trimesh.Trimesh | PlanarTruth | None = None
+        if self.truth is not None:
+            truth = load_truth(self.truth) if points.shape[1] == 2 else meshes.load(self.truth)
+        self._require_free()
+        require_folder(self.out)
+        unfinished = self.out / _UNFINISHED
+        if not self.resume:
+            unfinished.unlink(missing_ok=True)
+        result = reconstruct(points, config=config, device=self.device, checkpoint=unfinished)
+        remove_results(self.out)
+        result.save(self.out)
         unfinished.unlink(missing_ok=True)
-    result = reconstruct(points, config=config, device=arguments.device, checkpoint=unfinished)
-    remove_results(arguments.out)
-    result.save(arguments.out)
-    unfinished.unlink(missing_ok=True)
-    report = write_results(
-        result, arguments.out, resolution=arguments.resolution, truth=truth, source=str(arguments.points)
-    )
-    console.print(f"{arguments.out}: {config.method}, {result.history[-1]['step']:,} steps")
-    return report
+        report = write_results(result, self.out, resolution=self.resolution, truth=truth, source=str(self.points))
+        console.print(f"{self.out}: {config.method}, {result.history[-1]['step']:,} steps")
+        return report
 
+    def configuration(self, dim: int) -> ReconstructConfig:
+        """The configuration of the run: settings of the command line on those of the preset or the file.
 
-def _require_free(arguments: argparse.Namespace) -> None:
-    """CheckpointError where a finished or a stopped run would be lost, or there is none to go on with."""
-    stopped = (arguments.out / _UNFINISHED).is_file()
-    if arguments.resume and not stopped:
-        raise CheckpointError(f"{arguments.out}: holds no stopped reconstruction to go on with; leave --resume out")
-    if stopped and not (arguments.resume or arguments.overwrite):
-        raise CheckpointError(
-            f"{arguments.out}: holds a stopped reconstruction; pass --resume to go on, --overwrite to start again, or "
-            "another --out"
-        )
-    require_writable_output(arguments.out, "field", overwrite=arguments.overwrite or arguments.resume)
+        Args:
+            dim: Dimension of the points, on which presets depend.
 
+        Raises:
+            ConfigError: For a setting that is unknown, out of range, or not used by the method.
+        """
+        from latentsdf.reconstruction.presets import preset
 
-def _config(arguments: argparse.Namespace, dim: int) -> "ReconstructConfig":
-    from latentsdf.config import loader
-    from latentsdf.config.reconstruction import ReconstructConfig
-    from latentsdf.reconstruction.presets import preset
+        if self.config is not None:
+            if self.method is not None or self.paper:
+                raise ConfigError("--config says everything; leave --method and --paper out")
+            base = load(ReconstructConfig, self.config)
+        else:
+            base = preset(self.method or "latentsdf", dim, self.paper)
+        given = given_settings(self.settings, ReconstructConfig)
+        useless = "loss." if base.method == "medial_axis" else "medial."
+        unused = [name for name in given if name.startswith(useless)]
+        if unused:
+            raise ConfigError(f"'{base.method}' makes no use of {' and '.join(unused)}; leave it out")
+        if self.config is None or self.seed:
+            given["train.seed"] = self.seed
+        shortcuts = {"minutes": self.minutes, "steps": self.steps}
+        given |= {f"train.{name}": value for name, value in shortcuts.items() if value is not None}
+        if self.minutes is not None and self.steps is None:
+            given.setdefault("train.steps", _UNLIMITED_STEPS)
+        config: ReconstructConfig = with_settings(base, given)
+        return config
 
-    if arguments.config is not None:
-        if arguments.method is not None or arguments.paper:
-            raise ConfigError("--config says everything; leave --method and --paper out")
-        base = dataclasses.asdict(loader.load(ReconstructConfig, arguments.config))
-    else:
-        base = dataclasses.asdict(preset(arguments.method or "latentsdf", dim, arguments.paper))
-    useless = "loss." if base["method"] == "medial_axis" else "medial."
-    unused = [name for name in arguments.overrides if name.startswith(useless)]
-    if unused:
-        raise ConfigError(f"'{base['method']}' makes no use of {' and '.join(unused)}; leave it out")
-    overrides = dict(arguments.overrides)
-    if arguments.config is None or arguments.seed:
-        overrides["train.seed"] = arguments.seed
-    for name in ("minutes", "steps"):
-        if getattr(arguments, name) is not None:
-            overrides[f"train.{name}"] = getattr(arguments, name)
-    if arguments.minutes is not None and arguments.steps is None:
-        overrides.setdefault("train.steps", 10_000_000)
-    return loader.from_dict(ReconstructConfig, loader.merge(base, overrides), "command line")
+    def _dimension(self) -> int:
+        from latentsdf.geometry.pointcloud.io import load_points
+
+        return 2 if load_points(self.points).shape[1] == 2 else 3
+
+    def _require_free(self) -> None:
+        """Raise CheckpointError if a finished or stopped run would be lost, or if there is none to continue."""
+        stopped = (self.out / _UNFINISHED).is_file()
+        if self.resume and not stopped:
+            raise CheckpointError(f"{self.out}: holds no stopped reconstruction to go on with; leave --resume out")
+        if stopped and not (self.resume or self.overwrite):
+            raise CheckpointError(
+                f"{self.out}: holds a stopped reconstruction; pass --resume to go on, --overwrite to start again, or "
+                "another --out"
+            )
+        require_writable_output(self.out, "field", overwrite=self.overwrite or self.resume)

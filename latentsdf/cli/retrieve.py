@@ -1,89 +1,108 @@
-"""The training shapes most like a shape."""
+"""`latentsdf retrieve`: training shapes nearest to a shape."""
 
-import argparse
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from latentsdf.cli import common_args, shape_args
-from latentsdf.cli.arg_types import whole
-from latentsdf.cli.parser import Verbs, verb
+import tyro
+
+from latentsdf.cli import shape_args
+from latentsdf.cli.arg_types import UNSET, OptionalPath, paths, texts, whole
+from latentsdf.cli.common_args import Inverting, OnSpace, require_folder, require_png
+from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
 
 if TYPE_CHECKING:
+    from latentsdf.latent.retrieval import Hits
     from latentsdf.space import CodeLike, ShapeSpace
 
-_NOTE = "--add, --remove and --kind change the index of the --metric that is saved with the space."
 _RESOLUTION = 128
 _SIZE = 200
+_QUERY = tyro.conf.create_mutex_group(required=False, title="query")
 
 
-def add(verbs: Verbs) -> None:
-    """Teach the parser this verb."""
-    parser = verb(verbs, "retrieve", run, "the training shapes most like a shape", _NOTE)
-    common_args.space(parser)
-    common_args.shape(parser, mesh="query by a mesh or points, any file that invert takes, through inversion")
-    parser.add_argument(
-        "--add", type=Path, nargs="+", default=[], help="fits to find too from now on: folders of invert, or code.npy"
+@command
+class Retrieve(Inverting, OnSpace):
+    """Find the training shapes nearest to a shape.
+
+    The flags --add, --remove and --kind change the index of --metric, which is saved with the space.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf retrieve checkpoints/chairs --mesh new_chair.obj -k 5 --json",
+        "latentsdf retrieve checkpoints/chairs --id A --rerank 50 --out rows.png",
+        "latentsdf retrieve checkpoints/chairs --add fits/a fits/b --kind hnsw",
     )
-    parser.add_argument("--remove", nargs="+", default=[], help="ids to find no longer")
-    parser.add_argument(
-        "--kind",
-        choices=("auto", "flat", "ivf", "hnsw", "pq"),
-        help="of the saved index: exact, cells, a graph, compressed, or by the number of codes (as it is)",
-    )
-    parser.add_argument("-k", type=whole(1), default=5, help="shapes to find (%(default)s)")
-    parser.add_argument("--metric", choices=("l2", "cosine"), default="l2", help="between codes (%(default)s)")
-    parser.add_argument(
-        "--rerank", type=whole(0), default=0, help="order this many hits by Chamfer distance of surfaces; 0 for none"
-    )
-    parser.add_argument("--out", type=Path, help="PNG of the query and its hits")
-    common_args.inverting(parser)
+
+    id: Annotated[str | None, _QUERY, UNSET] = None
+    """Query by a training shape: id or category/id."""
+    code: Annotated[Path | None, _QUERY, UNSET] = None
+    """Query by a folder written by latentsdf invert, or a code.npy (in model space)."""
+    mesh: Annotated[Path | None, _QUERY, UNSET] = None
+    """Query by a mesh or points, any file that invert accepts; the file is inverted first."""
+    add: Annotated[tuple[Path, ...], paths("FIT"), UNSET] = ()
+    """Add fits to the index: folders written by latentsdf invert, or code.npy files."""
+    remove: Annotated[tuple[str, ...], texts("ID"), UNSET] = ()
+    """Remove ids from the index."""
+    kind: Annotated[Literal["auto", "flat", "ivf", "hnsw", "pq"] | None, UNSET] = None
+    """Kind of the saved index: flat (exact), ivf (inverted lists), hnsw (a graph), pq (compressed), or auto (by the
+    number of codes). Without it the index keeps its kind."""
+    k: Annotated[int, whole(1), tyro.conf.arg(aliases=("-k",))] = 5
+    """Number of shapes to find."""
+    metric: Literal["l2", "cosine"] = "l2"
+    """Distance between codes."""
+    rerank: Annotated[int, whole(0)] = 0
+    """Reorder this many hits by the Chamfer distance between surfaces; 0 for none."""
+    out: OptionalPath = None
+    """PNG of the query and its hits."""
+
+    def run(self) -> dict[str, Any]:
+        """Change the index, search, and write the picture; returns the hits, or the size of the changed index."""
+        require_png(self.out)
+        require_folder(self.out.parent if self.out is not None else None)
+        if self.mesh is None:
+            self.refuse_inverting()
+        space = self.load_space()
+        changed = self._change_index(space)
+        if changed and self.id is None and self.code is None and self.mesh is None:
+            return changed
+        if self.mesh is not None:
+            query: CodeLike = space.invert(self.mesh, self.inversion())
+        else:
+            query = shape_args.query(space, self.id, self.code, mesh=True)
+        hits = space.nearest(query, self.k, metric=self.metric, rerank=self.rerank, kind=self.kind)
+        for rank, (name, distance) in enumerate(zip(hits.ids, hits.distances, strict=True), start=1):
+            console.print(f"{rank:3d}  {name}  {distance:.4f}")
+        if self.out is not None:
+            _save_picture(self.out, space, query, hits)
+        return dataclasses.asdict(hits)
+
+    def _change_index(self, space: "ShapeSpace") -> dict[str, Any] | None:
+        """Remove ids from the saved index and add fits; returns its kind and size, None without changes."""
+        import numpy as np
+
+        if not self.add and not self.remove:
+            return None
+        require_folder(space.folder)
+        codes = [space.code(shape_args.read_code(space, path)).cpu().numpy() for path in self.add]
+        index = space.index(self.metric, self.kind)
+        if self.remove:
+            index.remove(list(self.remove))
+        if codes:
+            index.add(np.stack(codes), [path.name if path.is_dir() else path.stem for path in self.add])
+        index.save(space.folder)
+        console.print(f"the index of {self.metric} holds {len(index.ids)} codes")
+        return {"kind": index.kind, "codes": len(index.ids)}
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    common_args.require_png(arguments.out)
-    common_args.require_folder(arguments.out.parent if arguments.out is not None else None)
-    if arguments.mesh is None:
-        common_args.refuse_inverting(arguments)
-    space = common_args.load_space(arguments)
-    changes = _change(space, arguments)
-    if changes and arguments.id is None and arguments.code is None and arguments.mesh is None:
-        return changes
-    if arguments.mesh is not None:
-        query: CodeLike = space.invert(arguments.mesh, common_args.inversion(arguments))
-    else:
-        query = shape_args.query(space, arguments)
-    hits = space.nearest(query, arguments.k, metric=arguments.metric, rerank=arguments.rerank, kind=arguments.kind)
-    for place, (name, distance) in enumerate(zip(hits.ids, hits.distances, strict=True), start=1):
-        console.print(f"{place:3d}  {name}  {distance:.4f}")
-    if arguments.out is not None:
-        from latentsdf.rendering.render import render_mesh
-        from latentsdf.rendering.sheets import contact_sheet
+def _save_picture(out: Path, space: "ShapeSpace", query: "CodeLike", hits: "Hits") -> None:
+    from latentsdf.rendering.render import render_mesh
+    from latentsdf.rendering.sheets import contact_sheet
 
-        # Bare codes, so that all stand in model space; of added fits an index may not keep them.
-        known = {name: distance for name, distance in zip(hits.ids, hits.distances, strict=True) if name in space.ids}
-        if len(known) < len(hits.ids):
-            show_note("not pictured", ", ".join(name for name in hits.ids if name not in known))
-        row = [render_mesh(space.extract(space.code(one), _RESOLUTION), size=_SIZE) for one in (query, *known)]
-        captions = ["query", *(f"{name} {distance:.3f}" for name, distance in known.items())]
-        contact_sheet([row], captions=[captions]).save(arguments.out)
-    return dataclasses.asdict(hits)
-
-
-def _change(space: "ShapeSpace", arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """Take ids out of the saved index and put fits into it; how many it holds then, None where nothing is asked."""
-    import numpy as np
-
-    if not arguments.add and not arguments.remove:
-        return None
-    common_args.require_folder(space.folder)
-    codes = [space.code(shape_args.read_code(space, path)).cpu().numpy() for path in arguments.add]
-    index = space.index(arguments.metric, arguments.kind)
-    if arguments.remove:
-        index.remove(arguments.remove)
-    if codes:
-        index.add(np.stack(codes), [path.name if path.is_dir() else path.stem for path in arguments.add])
-    index.save(space.folder)
-    console.print(f"the index of {arguments.metric} holds {len(index.ids)} codes")
-    return {"kind": index.kind, "codes": len(index.ids)}
+    # All are decoded from bare codes, in model space. The index may not keep the codes of added fits.
+    known = {name: distance for name, distance in zip(hits.ids, hits.distances, strict=True) if name in space.ids}
+    if len(known) < len(hits.ids):
+        show_note("not pictured", ", ".join(name for name in hits.ids if name not in known))
+    row = [render_mesh(space.extract(space.code(one), _RESOLUTION), size=_SIZE) for one in (query, *known)]
+    captions = ["query", *(f"{name} {distance:.3f}" for name, distance in known.items())]
+    contact_sheet([row], captions=[captions]).save(out)

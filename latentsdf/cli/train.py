@@ -1,84 +1,143 @@
-"""Train a shape space."""
+"""`latentsdf train`: train a shape space."""
 
-import argparse
-import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from latentsdf.cli import common_args
-from latentsdf.cli.arg_types import positive
-from latentsdf.cli.parser import Verbs, verb
+import tyro
+
+from latentsdf.cli import spelling
+from latentsdf.cli.arg_types import UNSET, positive, whole
+from latentsdf.cli.common_args import OnDevice, require_folder
+from latentsdf.cli.parser import asks_help, command
+from latentsdf.cli.settings import (
+    TOP_LEVEL,
+    given_settings,
+    modern_setting,
+    print_config,
+    settings_type,
+    with_defaults,
+    with_settings,
+)
+from latentsdf.config.loader import find_preset, load
+from latentsdf.config.training import Config
+from latentsdf.utils.errors import ConfigError
 
 _EXTENDING_STEPS = 2_000
+_UNLIMITED_STEPS = 10_000_000
+
+if TYPE_CHECKING:
+    TrainSettings = Any
+else:
+    TrainSettings = settings_type(Config)
 
 
-def add(verbs: Verbs) -> None:
-    """Teach the parser this verb."""
-    note = "any setting of the configuration can follow as --section.key VALUE, e.g. --train.lr_grid 0.01"
-    parser = verb(verbs, "train", run, "train a shape space on a sample store", note)
-    parser.set_defaults(accepts_overrides=True)
-    parser.add_argument("--data", type=Path, required=True, help="sample store written by latentsdf-preprocess")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
-    parser.add_argument("--config", type=Path, help="YAML file that lists what differs from the defaults")
-    parser.add_argument("--minutes", type=positive(), help="wall-clock budget of the training loop")
-    parser.add_argument("--steps", type=int, help="number of optimization steps")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument(
-        "--extend", type=Path, metavar="SPACE", help="add the shapes of --data to this space: new codes"
+@command
+class Train(OnDevice):
+    """Train a shape space on a sample store.
+
+    Settings start from the defaults, the preset --config, the run to --resume, or the space to --extend.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf train --config latentsdf_cpu --data chairs.zarr --out checkpoints/chairs --minutes 15",
+        "latentsdf train --data chairs.zarr --out checkpoints/chairs --resume",
+        "latentsdf train --extend checkpoints/chairs --data more.zarr --out checkpoints/more",
+        "latentsdf train --config compact_sdf_cpu --loss.heat-lambda 4 0.2 4 30 --print-config",
     )
-    parser.add_argument("--fine-tune", action="store_true", help="with --extend: networks and grid learn too")
-    parser.add_argument("--overwrite", action="store_true", help="replace the space in --out")
-    parser.add_argument("--seed", type=int, help="of the start and the draws; same seed, same loss")
-    common_args.device(parser)
 
+    # Migration merges these settings with the weights of their terms, which the command line need not give.
+    renamed: ClassVar[Mapping[str, str]] = {
+        f"--loss.{term}-branch": "--loss.regularizer-branch" for term in ("eikonal", "heat", "divergence", "lipschitz")
+    }
 
-def run(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    from latentsdf.config import loader
-    from latentsdf.config.training import Config
-    from latentsdf.training import distributed
-    from latentsdf.training.checkpoint import load_config
-    from latentsdf.training.extend import extend
-    from latentsdf.training.train import train
-    from latentsdf.utils.errors import ConfigError
+    data: Path
+    """Sample store written by latentsdf-preprocess."""
+    out: Path
+    """Checkpoint folder to write."""
+    config: Annotated[str | None, UNSET] = None
+    """Preset, or YAML file that lists the settings that differ from the defaults."""
+    minutes: Annotated[float | None, positive(), UNSET] = None
+    """Time budget of the training loop (--train.minutes)."""
+    steps: Annotated[int | None, whole(), UNSET] = None
+    """Number of optimization steps (--train.steps)."""
+    seed: Annotated[int | None, whole(), UNSET] = None
+    """Seed of initialization and sampling (--train.seed)."""
+    resume: bool = False
+    """Continue the run in --out."""
+    extend: Annotated[Path | None, tyro.conf.arg(metavar="SPACE", help_behavior_hint="")] = None
+    """Add the shapes of --data to this space: only their codes are trained."""
+    fine_tune: bool = False
+    """With --extend: train the networks and the feature grid, too."""
+    overwrite: bool = False
+    """Replace the space in --out."""
+    print_config: bool = False
+    """Print the resulting configuration as YAML with the meaning of every setting, and exit."""
+    settings: Annotated[TrainSettings, TOP_LEVEL] = field(default_factory=TrainSettings)
 
-    if arguments.extend is not None and (arguments.resume or arguments.config is not None):
-        raise ConfigError("--extend takes the settings of its space; leave --resume and --config out")
-    if arguments.fine_tune and arguments.extend is None:
-        raise ConfigError("--fine-tune goes with --extend SPACE")
-    overrides = dict(arguments.overrides)
-    for name in ("minutes", "steps", "seed"):
-        if getattr(arguments, name) is not None:
-            overrides[f"train.{name}"] = getattr(arguments, name)
-    if arguments.minutes is not None and arguments.steps is None:
-        overrides.setdefault("train.steps", 10_000_000)
-    if arguments.extend is not None:
-        base = dataclasses.asdict(load_config(arguments.extend))
-        # The budget is a new one; that of the space's own training is spent.
-        overrides = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS} | overrides
-        config = loader.from_dict(Config, loader.merge(base, overrides), "command line")
-        common_args.require_folder(arguments.out)
-        return extend(
-            arguments.extend,
-            arguments.data,
-            arguments.out,
-            config,
-            fine_tune=arguments.fine_tune,
-            overwrite=arguments.overwrite,
-            device=arguments.device,
-        )
-    if arguments.config is not None:
-        config = loader.load(Config, arguments.config, overrides)
-    else:
-        base = dataclasses.asdict(load_config(arguments.out)) if arguments.resume else {}
-        config = loader.from_dict(Config, loader.merge(base, overrides), "command line")
-    if not arguments.resume:
-        common_args.require_folder(arguments.out)
-    metrics = train(
-        arguments.data,
-        arguments.out,
-        config,
-        resume=arguments.resume,
-        overwrite=arguments.overwrite,
-        device=arguments.device,
-    )
-    return metrics if distributed.is_main_process() else None
+    @classmethod
+    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+        """A setting of an earlier version by its present name."""
+        return modern_setting(Config, flag, words)
+
+    @classmethod
+    def defaults(cls, words: Sequence[str]) -> "Train":
+        """Settings of the preset --config."""
+        name = spelling.option(words, "--config")
+        config = Config() if name is None else load(Config, find_preset(name))
+        missing = tyro.MISSING if asks_help(words) else Path()
+        return cls(data=missing, out=missing, settings=with_defaults(TrainSettings, config))
+
+    def run(self) -> dict[str, Any] | None:
+        """Train; returns the last metrics, None on other ranks than 0."""
+        if self.extend is not None and (self.resume or self.config is not None):
+            raise ConfigError("--extend takes the settings of its space; leave --resume and --config out")
+        if self.fine_tune and self.extend is None:
+            raise ConfigError("--fine-tune goes with --extend SPACE")
+        config = self.configuration()
+        if self.print_config:
+            print_config(config)
+            return None
+        if not self.resume:
+            require_folder(self.out)
+        if self.extend is not None:
+            from latentsdf.training.extend import extend
+
+            return extend(
+                self.extend,
+                self.data,
+                self.out,
+                config,
+                fine_tune=self.fine_tune,
+                overwrite=self.overwrite,
+                device=self.device,
+            )
+        from latentsdf.training import distributed
+        from latentsdf.training.train import train
+
+        metrics = train(self.data, self.out, config, resume=self.resume, overwrite=self.overwrite, device=self.device)
+        return metrics if distributed.is_main_process() else None
+
+    def configuration(self) -> Config:
+        """The configuration of the run: settings of the command line on those of preset, run or space.
+
+        Raises:
+            ConfigError: For a setting that is unknown or out of range.
+        """
+        given = given_settings(self.settings, Config)
+        shortcuts = {"minutes": self.minutes, "steps": self.steps, "seed": self.seed}
+        given |= {f"train.{name}": value for name, value in shortcuts.items() if value is not None}
+        if self.minutes is not None and self.steps is None:
+            given.setdefault("train.steps", _UNLIMITED_STEPS)
+        if self.config is not None:
+            return with_settings(load(Config, find_preset(self.config)), given)
+        if self.extend is None and not self.resume:
+            return with_settings(Config(), given)
+        from latentsdf.training.checkpoint import load_config
+
+        if self.extend is None:
+            return with_settings(load_config(self.out), given)
+        # The budget of the space's own training is spent.
+        budget = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS}
+        return with_settings(load_config(self.extend), budget | given)

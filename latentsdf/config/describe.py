@@ -3,7 +3,6 @@
 The documentation of a setting is its attribute docstring, read from the source of the configuration class.
 """
 
-import ast
 import dataclasses
 import inspect
 import textwrap
@@ -15,6 +14,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from latentsdf.config.loader import to_dict
+from latentsdf.utils.attribute_docs import attribute_docs
 
 _WIDTH = 100
 
@@ -58,7 +58,7 @@ def describe(config: Any) -> str:
 
 
 def _settings(config: Any, prefix: str) -> Iterator[Setting]:
-    docs, values = _attribute_docs(type(config)), to_dict(config)
+    docs, values = attribute_docs(type(config)), to_dict(config)
     schema = TypeAdapter(type(config)).json_schema()["properties"]
     for field in dataclasses.fields(config):
         name, value = f"{prefix}{field.name}", getattr(config, field.name)
@@ -94,16 +94,3 @@ def _inline(value: Any) -> str:
 def _class_doc(cls: type) -> str:
     """First paragraph of a class docstring in one line."""
     return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
-
-
-def _attribute_docs(cls: type) -> dict[str, str]:
-    """Docstrings of the attributes of a class, each in one line."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(definition, ast.ClassDef)
-    docs: dict[str, str] = {}
-    for statement, following in zip(definition.body, definition.body[1:], strict=False):
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-            docs[statement.target.id] = " ".join(inspect.cleandoc(str(following.value.value)).split())
-    return docs

@@ -1,6 +1,6 @@
 """Configuration of a signed distance field fitted to one point cloud.
 
-Lengths are in model space: the cloud's bounding-box center is at the origin and its farthest point at radius 1 / 1.03.
+Lengths are in model space: the center of the cloud's bounding box is the origin, its farthest point at radius 1 / 1.03.
 u denotes the signed distance (negative inside), v the phase field of the medial-axis method.
 """
 
@@ -44,7 +44,7 @@ class NetworkConfig:
     """Softplus: hidden layer (counted from 1) that also receives the input point; 0 for none."""
     start: NetworkStart = "sphere"
     """Initialization. Sine networks: all but `spread` (`models.siren`). Softplus networks: `sphere` as published, or
-    `spread`, a sphere whose hidden units bend throughout the box (`models.softplus_mlp`)."""
+    `spread`, a sphere with hidden units that bend throughout the box (`models.softplus_mlp`)."""
     radius: NonNegativeFloat = 0.5
     """Radius of the sphere that the field represents at initialization."""
     slope: NonNegativeFloat = 1.0
@@ -174,7 +174,7 @@ class FieldTrainConfig:
     """Points off the cloud per step: a share `offsurface_share` by `offsurface_sampling`, the rest uniform."""
     offsurface_sampling: OffsurfaceSampling = "gaussian"
     """`uniform` in the box (SIREN, DiGS, StEik). `gaussian`: normal around the origin (HotSpot). `local`: points of the
-    cloud plus normal noise whose standard deviation is the distance to the 50th neighbour (IGR)."""
+    cloud plus normal noise with the distance to the 50th neighbour as standard deviation (IGR)."""
     offsurface_share: Share = 0.5
     """Share of off-surface points drawn by `offsurface_sampling`."""
     offsurface_std: PositiveFloat = 0.5

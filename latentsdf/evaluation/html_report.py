@@ -1,69 +1,20 @@
-"""What is inside a store or a checkpoint, and the self-contained HTML report of a run."""
+"""Self-contained HTML reports: tables, pictures and loss curves."""
 
 import base64
 import html
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.table import Table
-
-from latentsdf.data.store import SampleStore
-from latentsdf.training import checkpoint
-from latentsdf.utils.console import console, show_note, track
-from latentsdf.utils.errors import StoreError
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 img { max-width: 100% } table { border-collapse: collapse } td, th { padding: .2rem .8rem; text-align: right }
 th:first-child, td:first-child { text-align: left } tr:nth-child(even) { background: #f3f5f8 }
 """
-
-
-def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
-    """Print what a sample store holds; with `verify` read every shape against its checksums."""
-    store = SampleStore.open(path)
-    keys = store.keys()
-    table = Table(title=f"{path}: {len(keys)} shapes, band {store.config.band_voxels} of {store.config.resolution}^3")
-    for column in ("shape", "band samples", "bytes", "area", "closed", "sign", "confidence"):
-        table.add_column(column, justify="left" if column in ("shape", "sign") else "right")
-    shapes, damaged = {}, {}
-    with track("reading", total=len(keys), unit="shape") as advance:
-        for key in keys:
-            try:
-                info = store.info(key)
-                shapes[key] = asdict(info)
-                row = (f"{info.band_samples:,}", f"{info.stored_bytes:,}", f"{info.area:.3f}", str(info.watertight))
-                table.add_row(key, *row, info.sign.method, f"{info.sign.confidence:.3f}")
-                if verify:
-                    store.verify(key)
-            except StoreError as error:
-                damaged[key] = str(error)
-            advance()
-    console.print(table)
-    for reason in damaged.values():
-        show_note("damaged", reason)
-    if damaged:
-        raise StoreError(f"{path}: {len(damaged)} of {len(keys)} shapes are damaged, named above")
-    return {"store": str(path), "sampling": asdict(store.config), "shapes": shapes, "verified": verify}
-
-
-def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """Print what a checkpoint holds."""
-    loaded = checkpoint.load(path)
-    lines = checkpoint.read_metrics(path)
-    last = lines[-1] if lines else {}
-    values = sum(p.numel() for p in loaded.model.parameters())
-    console.print(
-        f"{path}: preset {loaded.config.preset}, {len(loaded.keys)} shapes, codes of {loaded.codes.shape[1]}, "
-        f"{values:,} values, {last.get('step', 0):,} steps in {last.get('seconds', 0):.0f} s"
-    )
-    return {"checkpoint": str(path), "config": asdict(loaded.config), "shapes": loaded.keys, "last": last}
 
 
 def write_html(path: Path, title: str, sections: Sequence[tuple[str, str]]) -> None:

@@ -49,7 +49,7 @@ class MedialAxisTrainer(FieldTrainer):
 
     Args:
         cloud: The cloud in model space.
-        config: Configuration whose `medial` section replaces `loss`.
+        config: Configuration; its section `medial` replaces `loss`.
         device: Device of the networks and the batches.
     """
 

@@ -126,7 +126,7 @@ def weighted_terms(
         progress: Progress of the run in [0, 1].
 
     Returns:
-        Every term whose weight is not 0, by name, and `surface`, which is monitored at any weight.
+        Every term with a weight above 0, by name, and `surface`, which is monitored at any weight.
     """
     available = [name for name in _TERMS if name != "normals" or batch.normals is not None]
     weights = {name: schedule_value(getattr(config.loss, name), progress) for name in available}

@@ -42,7 +42,7 @@ def preset(method: str, dim: int, paper: bool = False) -> ReconstructConfig:
             two CPU cores.
 
     Returns:
-        The configuration, whose `method` is the given name.
+        The configuration; its `method` is the given name.
 
     Raises:
         ConfigError: If the method is unknown, or has no published settings.

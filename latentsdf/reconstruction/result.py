@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import trimesh
-import yaml
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
@@ -178,7 +176,7 @@ class Reconstruction:
             "scale": self.similarity.scale,
             "history": self.history,
         }
-        (folder / "config.yaml").write_text(yaml.safe_dump(_tuples_as_lists(asdict(self.config)), sort_keys=False))
+        (folder / "config.yaml").write_text(loader.to_yaml(self.config))
         save_tensors(weights, folder / "field.safetensors")
         (folder / "field.json").write_text(json.dumps(metadata, indent=1))
 
@@ -245,10 +243,3 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
     except RuntimeError as error:
         raise CheckpointError(f"{folder}: the weights do not fit config.yaml; they come from different runs") from error
     return Reconstruction(network.requires_grad_(False), similarity, config, metadata["history"], phase_field)
-
-
-def _tuples_as_lists(value: Any) -> Any:
-    """Replace tuples by lists, recursively: YAML has no tuples."""
-    if isinstance(value, dict):
-        return {key: _tuples_as_lists(item) for key, item in value.items()}
-    return [_tuples_as_lists(item) for item in value] if isinstance(value, tuple) else value

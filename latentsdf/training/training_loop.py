@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from latentsdf.utils.console import track
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """An optimization that `run_training_loop` can run."""
 

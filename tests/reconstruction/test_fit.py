@@ -26,7 +26,7 @@ def test_wall_clock_budget() -> None:
 
 @pytest.mark.slow
 def test_patience() -> None:
-    """A run whose surface term does not fall ends after `patience` windows."""
+    """A run ends if its surface term has not fallen for `patience` windows."""
     config = with_train(short_preset("hotspot", steps=2000), lr_network=1e-12, lr_matrices=0.0, patience=2)
     assert ls.reconstruct(circle_points(500, 1.0), config=config).history[-1]["step"] <= 500
 

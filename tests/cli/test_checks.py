@@ -1,43 +1,15 @@
-"""The command line: flags that explain themselves, examples that are still true, numbers refused before the work."""
+"""Checks that come before the work: ranges, inputs, outputs, and arguments without effect."""
 
-import argparse
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
-import trimesh
 from helpers import save_untrained, small_config
 
 from latentsdf import cli
-from latentsdf.cli import frame_output
-from latentsdf.cli.main import build_parser
-from latentsdf.cli.parser import EXAMPLES
+from latentsdf.space import ShapeSpace
 
-COMMANDS = [
-    words[1:]
-    for line in EXAMPLES.splitlines()
-    for words in (shlex.split(command) for command in line.split("&&"))
-    if words[0] == "latentsdf"
-]
 SPACE = ["nowhere", "--id", "a", "--out"]
-
-
-def _verbs() -> dict[str, argparse.ArgumentParser]:
-    (verbs,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    return dict(verbs.choices)
-
-
-def test_every_flag_says_what_it_does_and_every_verb_shows_its_use() -> None:
-    for name, parser in _verbs().items():
-        assert [action.dest for action in parser._actions if not action.help] == [], name
-        assert f"latentsdf {name}" in (parser.epilog or ""), name
-
-
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_examples_are_commands(words: list[str]) -> None:
-    arguments, rest = build_parser().parse_known_args(words)
-    assert rest == [] and arguments.run is not None
 
 
 @pytest.mark.parametrize(
@@ -61,7 +33,7 @@ def test_the_examples_are_commands(words: list[str]) -> None:
         ),
         (["invert", "nowhere", "a.obj", "--out", "x", "--seed", "-1"], "--seed: expected a whole number of at least 0"),
         (["invert", "nowhere", "a.obj", "--out", "x", "--refine-seconds", "0"], "expected a finite number above 0"),
-        (["interpolate", "nowhere", "--ids", "a", "b", "--out", "x", "--steps", "1"], "at least 2, got '1'"),
+        (["interpolate", "nowhere", "--id", "a", "b", "--out", "x", "--steps", "1"], "at least 2, got '1'"),
         (["sample", "nowhere", "--random", "0", "--out", "x"], "--random: expected a whole number of at least 1"),
         (["retrieve", "nowhere", "--id", "a", "-k", "0"], "-k: expected a whole number of at least 1, got '0'"),
         (["retrieve", "nowhere", "--id", "a", "--rerank", "-1"], "--rerank: expected a whole number of at least 0"),
@@ -73,17 +45,17 @@ def test_the_examples_are_commands(words: list[str]) -> None:
         (["demo", "--workers", "-1"], "--workers: expected a whole number of at least 0, got '-1'"),
     ],
 )
-def test_a_number_out_of_its_range_is_refused_before_the_work(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_numbers_out_of_range(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number out of its range is refused before the work."""
     with pytest.raises(SystemExit, match="2"):
         cli.main(words)
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_cannot_be_read_or_has_no_effect_is_said(
+def test_unreadable_inputs_and_useless_arguments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Inputs that cannot be read and arguments without effect are refused."""
     monkeypatch.chdir(tmp_path)
     save_untrained(tmp_path / "space", small_config())
     (tmp_path / "taken").touch()
@@ -108,13 +80,41 @@ def test_what_cannot_be_read_or_has_no_effect_is_said(
         assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_frames_of_a_longer_path_do_not_stay(tmp_path: Path) -> None:
-    for count in (3, 2):
-        frame_output.write(tmp_path, np.zeros((count, 8)), count * [trimesh.creation.box()])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.npy", "frame_000.glb", "frame_001.glb"]
+def test_files_that_cannot_be_written_or_read(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs that cannot be written and inputs that cannot be read are refused before the work."""
 
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
 
-@pytest.mark.parametrize("device", ["gpu", "mps", "meta", "cuda:99"])
-def test_a_device_that_is_not_there_is_refused(device: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["demo", "--device", device]) == 2
-    assert f"device '{device}'" in capsys.readouterr().err
+    for name in ("invert_many", "extract"):
+        monkeypatch.setattr(ShapeSpace, name, work)
+    monkeypatch.setattr("latentsdf.reconstruction.reconstruct", work)
+    monkeypatch.setattr("latentsdf.evaluation.evaluate.evaluate", work)
+    taken, space = tmp_path / "taken", [str(space_path), "--device", "cpu"]
+    taken.write_text("a file")
+    points, words, empty = tmp_path / "points.npy", tmp_path / "words.npy", tmp_path / "empty.npy"
+    np.save(points, np.random.default_rng(0).normal(size=(200, 3)))
+    np.save(words, np.array(["a", "b"]))
+    empty.touch()
+    ids = ["--id", "table_0000", "table_0001"]
+    for command, message in (
+        (["invert", *space, str(points), "--out", str(taken)], "cannot be made a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken)], "cannot be made a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken / "walk.png")], "cannot be made a folder"),
+        (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
+        (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),
+        (
+            ["reconstruct", str(points), "--out", str(tmp_path / "out"), "--train.lr_netwrk", "1"],
+            "did you mean --train.lr-network",
+        ),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is no value"),
+        (["reconstruct", str(empty), "--out", str(tmp_path / "out")], "empty.npy"),
+        (["reconstruct", str(words), "--out", str(tmp_path / "out")], "a table of real numbers"),
+        (["invert", *space, str(empty), "--out", str(tmp_path / "out")], "empty.npy: the file is empty"),
+        (["invert", *space, str(words), "--out", str(tmp_path / "out")], "a table of real numbers"),
+    ):
+        assert cli.main(command) == 2
+        assert message in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,43 @@
+"""`latentsdf config`: print a preset with the meaning of every setting."""
+
+import sys
+from typing import Annotated, Any, ClassVar
+
+import tyro
+
+from latentsdf.cli.arg_types import UNSET
+from latentsdf.cli.parser import Command, command
+from latentsdf.cli.settings import print_config
+
+
+@command
+class Config(Command):
+    """Print a training preset as YAML with the meaning of every setting.
+
+    The configuration of a command line is printed by train --print-config and reconstruct --print-config.
+    """
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "latentsdf config",
+        "latentsdf config latentsdf_cpu",
+        "latentsdf config deepsdf_cpu > mine.yaml",
+    )
+
+    name: Annotated[tyro.conf.Positional[str | None], UNSET] = None
+    """Preset or YAML file; the names of all presets are listed unless given."""
+
+    def run(self) -> dict[str, Any] | None:
+        """Print the names of the presets, or one preset."""
+        from latentsdf.config import loader, training
+
+        if self.name is not None:
+            config = loader.load(training.Config, loader.find_preset(self.name))
+            if self.json:
+                return loader.to_dict(config)
+            print_config(config)
+            return None
+        names = loader.preset_names()
+        if self.json:
+            return {"presets": names}
+        sys.stdout.write("".join(f"{name}\n" for name in names))
+        return None

@@ -1,0 +1,187 @@
+"""Configuration dataclasses as command-line settings: `--section.setting VALUE`.
+
+`settings_type` builds, for a configuration dataclass, a dataclass of the same structure whose fields hold words of the
+command line. Only settings that were given are applied to a configuration (`given_settings`), so that the defaults may
+come from a preset, a checkpoint or a stopped run that is known only after parsing. The configuration dataclass then
+checks all values at once.
+"""
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+import yaml
+from tyro.constructors import PrimitiveConstructorSpec
+
+from latentsdf.config import loader
+from latentsdf.config.migration import migrate
+from latentsdf.utils.attribute_docs import attribute_docs
+from latentsdf.utils.errors import ConfigError
+
+TOP_LEVEL = tyro.conf.arg(name="")
+"""Marks the settings field of a command: its sections become flags without a prefix."""
+
+
+class _Default(tuple[str, ...]):
+    """Words of a default, as `--help` shows them: the setting was not given."""
+
+    __slots__ = ()
+
+
+def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
+    """A dataclass with one field of words for every setting of a configuration dataclass.
+
+    Args:
+        config: A configuration dataclass; its attribute docstrings become the help.
+        without: Top-level settings for which the command has arguments of its own.
+    """
+    hints, texts = typing.get_type_hints(config), attribute_docs(config)
+    fields: list[Any] = []
+    for field in dataclasses.fields(config):
+        kind = hints[field.name]
+        if field.name in without:
+            continue
+        if dataclasses.is_dataclass(kind):
+            section = settings_type(typing.cast(type, kind))
+            section.__doc__ = texts.get(field.name, section.__doc__)
+            fields.append((field.name, section, dataclasses.field(default_factory=section)))
+            continue
+        rule = PrimitiveConstructorSpec(
+            nargs="*" if typing.get_origin(kind) is tuple else 1,
+            metavar=_metavar(kind),
+            instance_from_str=tuple,
+            is_instance=lambda _: True,
+            str_from_instance=list,
+            choices=typing.get_args(kind) if typing.get_origin(kind) is Literal else None,
+        )
+        words = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=texts.get(field.name, ""))]
+        fields.append((field.name, words, dataclasses.field(default=_Default())))
+    built = dataclasses.make_dataclass(f"{config.__name__}Settings", fields, frozen=True)
+    built.__doc__ = (config.__doc__ or "").partition("\n")[0]
+    return built
+
+
+def with_defaults(settings: type, config: Any) -> Any:
+    """Settings that show the values of a configuration as defaults."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(field.type):
+            values[field.name] = with_defaults(typing.cast(type, field.type), value)
+        else:
+            values[field.name] = _Default(_words(value))
+    return settings(**values)
+
+
+def shown_default(text: str) -> tuple[str, ...]:
+    """A default for `--help` in words."""
+    return _Default(text.split())
+
+
+def given_settings(settings: Any, config: type, prefix: str = "") -> dict[str, Any]:
+    """Values of the settings that were given, by dotted name; `config` has their types.
+
+    Raises:
+        ConfigError: For a value that cannot be read.
+    """
+    hints = typing.get_type_hints(config)
+    given: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        name, value = f"{prefix}{field.name}", getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            given |= given_settings(value, hints[field.name], f"{name}.")
+        elif not isinstance(value, _Default):
+            given[name] = _read(name, value, hints[field.name])
+    return given
+
+
+def modern_setting(config: type, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+    """A setting of an earlier version by its present name.
+
+    Args:
+        config: The configuration dataclass.
+        flag: Flag of the setting, such as `--loss.divergence`.
+        words: The words that follow it; the first one is its value.
+
+    Returns:
+        Present flags and their words, nothing for a setting that was removed; None if the flag is not an old one.
+    """
+    name = flag[2:].replace("-", "_")
+    if not words:
+        return None
+    values: Any = _value(name, words[0])
+    for key in reversed(name.split(".")):
+        values = {key: values}
+    present = dict(_flat(migrate(config, values)))
+    if name in present:
+        return None
+    rest = list(words[1:])
+    return {f"--{key.replace('_', '-')}": [*_words(value), *rest] for key, value in present.items()}
+
+
+def with_settings(base: Any, given: dict[str, Any]) -> Any:
+    """A configuration with dotted settings replaced; checked as a whole.
+
+    Raises:
+        ConfigError: For a value that the configuration does not accept.
+    """
+    return loader.from_dict(type(base), loader.merge(loader.to_dict(base), given), "command line")
+
+
+def print_config(config: Any) -> None:
+    """Print a configuration as YAML with the meaning of every setting."""
+    from latentsdf.config.describe import describe
+
+    sys.stdout.write(describe(config))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _metavar(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return "{" + ",".join(typing.get_args(kind)) + "}"
+    if typing.get_origin(kind) is tuple:
+        one = _metavar(typing.get_args(kind)[0])
+        return f"{one} [{one} ...]"
+    return {bool: "{true,false}", int: "INT", float: "FLOAT", Path: "PATH"}.get(kind, "TEXT")
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if isinstance(value, tuple | list):
+        return tuple(word for one in value for word in _words(one))
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    return (f"{value:g}" if isinstance(value, float) else str(value),)
+
+
+def _read(name: str, words: tuple[str, ...], kind: Any) -> Any:
+    if typing.get_origin(kind) is Literal or kind is str:
+        return words[0]
+    values = [_value(name, word) for word in words]
+    if typing.get_origin(kind) is not tuple:
+        return values[0]
+    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
+
+
+def _value(name: str, word: str) -> Any:
+    """A number, true or false, or a list such as '[1.0, 0.5]'."""
+    for number in (int, float):
+        try:
+            return number(word)
+        except ValueError:
+            pass
+    try:
+        return yaml.safe_load(word)
+    except yaml.YAMLError as error:
+        flag = f"--{name.replace('_', '-')}"
+        raise ConfigError(f"{flag}: '{word}' is no value; lists are written as '[1.0, 0.5]'") from error

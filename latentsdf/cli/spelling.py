@@ -1,0 +1,102 @@
+"""Command lines of earlier versions, rewritten to the present spelling with a note on standard error."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from latentsdf.utils.console import show_note
+
+
+class _Group(NamedTuple):
+    """A flag with the words that follow it; no flag for words before the first one and from `--` on."""
+
+    flag: str
+    glued: bool
+    """The first value was given as --flag=value."""
+    values: list[str]
+
+
+Migrate = Callable[[str, Sequence[str]], dict[str, list[str]] | None]
+"""Returns the present flags and words of an old setting with its words, or None."""
+
+
+def modernize(
+    words: Sequence[str],
+    renamed: Mapping[str, str],
+    flags: Mapping[str, bool],
+    migrate: Migrate = lambda _flag, _words: None,
+) -> list[str]:
+    """Rewrite renamed flags and underscores, and join the values of a repeated flag that takes several.
+
+    Args:
+        words: The command line without the command's name.
+        renamed: Flags of earlier versions and their present names.
+        flags: Flags of the command, and whether each takes several values.
+        migrate: Rewrites settings of earlier versions that are not in `renamed`.
+
+    Returns:
+        The command line to parse.
+    """
+    groups: list[_Group] = []
+    joined: dict[str, int] = {}
+    for group in _present_groups(words, renamed, flags, migrate):
+        flag = group.flag
+        first = next((one for one in groups if one.flag == flag), None)
+        if first is None or not flags.get(flag):
+            groups.append(group)
+            continue
+        # Behind the first value, because positional arguments may follow the values of the first occurrence.
+        place = joined.setdefault(flag, min(1, len(first.values)))
+        first.values[place:place] = group.values
+        joined[flag] += len(group.values)
+    result: list[str] = []
+    for flag, glued, values in groups:
+        result += [f"{flag}={values[0]}", *values[1:]] if glued else [*([flag] if flag else []), *values]
+    return result
+
+
+def option(words: Sequence[str], flag: str) -> str | None:
+    """The value given to a flag that takes one, or None."""
+    return next((group.values[0] for group in _groups(words) if group.flag == flag and group.values), None)
+
+
+def _present_groups(
+    words: Sequence[str], renamed: Mapping[str, str], flags: Mapping[str, bool], migrate: Migrate
+) -> Iterator[_Group]:
+    for group in _groups(words):
+        flag = group.flag if group.flag in flags or not group.flag else _present_name(group.flag, renamed)
+        migrated = migrate(flag, group.values) if flag and flag not in flags else None
+        if migrated is not None:
+            show_note("note", f"{group.flag} is now {' and '.join(migrated) or 'a constant'}")
+            yield from (_Group(present, False, values) for present, values in migrated.items())
+            if not migrated:
+                yield _Group("", False, group.values[1:])
+            continue
+        if flag != group.flag:
+            show_note("note", f"{group.flag} is now {flag}")
+        yield group._replace(flag=flag)
+
+
+def _present_name(flag: str, renamed: Mapping[str, str]) -> str:
+    dashed = flag.replace("_", "-")
+    if dashed in renamed:
+        return renamed[dashed]
+    # A renamed section renames all its settings, such as --network.width.
+    section, dot, setting = dashed.partition(".")
+    return f"{renamed[section]}.{setting}" if dot and section in renamed else dashed
+
+
+def _groups(words: Sequence[str]) -> Iterator[_Group]:
+    group = _Group("", False, [])
+    for place, word in enumerate(words):
+        if word.startswith("--"):
+            if group.flag or group.values:
+                yield group
+            if word == "--":
+                yield _Group("", False, list(words[place:]))
+                return
+            flag, equals, value = word.partition("=")
+            group = _Group(flag, bool(equals), [value] if equals else [])
+        else:
+            group.values.append(word)
+    if group.flag or group.values:
+        yield group

@@ -1,0 +1,14 @@
+"""`latentsdf demo`: checks before the work."""
+
+from collections.abc import Callable
+
+import pytest
+
+from latentsdf import cli
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "meta", "cuda:99"])
+def test_unknown_device(device: str, messages: Callable[[], str]) -> None:
+    """A device that is not available is refused before the work."""
+    assert cli.main(["demo", "--device", device]) == 2
+    assert f"device '{device}'" in messages()

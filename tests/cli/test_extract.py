@@ -1,0 +1,64 @@
+"""`latentsdf extract`: several shapes, and ways to name a shape."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+import latentsdf as ls
+from latentsdf import cli
+from latentsdf.space import ShapeSpace
+
+
+def test_several_shapes(
+    space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several shapes are written into a folder; one that fails is reported and skipped."""
+    out = tmp_path / "meshes"
+    words = ["extract", str(space_path), "--out", str(out), "--resolution", "32", "--device", "cpu", "--json"]
+    space = ls.load(space_path, "cpu")
+    ids, decode = space.ids, ShapeSpace.extract
+
+    def but_one(self: ShapeSpace, shape: str, *rest: object, **named: object) -> trimesh.Trimesh:
+        if shape == ids[1]:
+            raise ls.EmptyLevelSetError("no surface")
+        return decode(self, shape, *rest, **named)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ShapeSpace, "extract", but_one)
+        assert cli.main([*words, "--all"]) == 0
+        said = capsys.readouterr()
+        report = json.loads(said.out)
+        assert report["failed"] == {ids[1]: "no surface"} and ids[1] in said.err
+        assert sorted(path.name for path in out.iterdir()) == sorted(f"{i}.ply" for i in ids if i != ids[1])
+        assert cli.main([*words, "--id", ids[1], ids[1]]) == 1
+        capsys.readouterr()
+    assert cli.main([*words, "--all", "--resume"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["meshes"]) == [str(out / f"{ids[1]}.ply")]
+    alone = trimesh.load(out / f"{ids[0]}.ply", process=False)
+    assert np.allclose(alone.vertices, space.extract(ids[0], 32).vertices, atol=1e-6)
+    assert cli.main([*words, "--id", *ids[:2], "--suffix", ".png"]) == 2
+    assert "cannot write '.png'" in " ".join(capsys.readouterr().err.split())
+    assert cli.main([*words, "--all", "--out", str(tmp_path / "x.ply")]) == 2
+    assert "several shapes go into a folder" in " ".join(capsys.readouterr().err.split())
+    assert cli.main([*words, "--id", ids[0], "--resume"]) == 2
+    assert "--resume goes on with several shapes" in " ".join(capsys.readouterr().err.split())
+    assert cli.main([*words, "--id", ids[0], "nobody"]) == 2 and "no training shape 'nobody'" in capsys.readouterr().err
+
+
+def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in place of the folder, and two shapes for one, are errors."""
+    (tmp_path / "taken").write_text("a file")
+    shape = [str(space_path), "--id", "table_0000", "--device", "cpu"]
+    out = ["--resolution", "16", "--out", str(tmp_path / "taken" / "x.ply")]
+    assert cli.main(["extract", *shape, *out]) == 2
+    assert "taken" in capsys.readouterr().err
+    for verb, other in (("extract", "--code"), ("render", "--mesh"), ("retrieve", "--mesh")):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main([verb, *shape, other, "x.ply", "--out", str(tmp_path / "x.png")])
+        assert "not allowed with argument --id" in capsys.readouterr().err
+    (tmp_path / "report.json").write_text('{"points": "cloud.npy"}')
+    assert cli.main(["extract", str(space_path), "--code", str(tmp_path), "--out", str(tmp_path / "x.ply")]) == 2
+    assert "not a folder of latentsdf invert" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,202 @@
+"""The `latentsdf` command as a whole: selection of commands, exit codes, help, version and completion."""
+
+import re
+import resource
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import REPOSITORY
+
+import latentsdf
+from latentsdf import cli
+from latentsdf.cli.main import COMMANDS, EXAMPLES, command_type
+from latentsdf.cli.parser import flags_of, parse
+from preprocessing.__main__ import Preprocess
+
+FIRST_DAY = (
+    "latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr",
+    "latentsdf train --config configs/latentsdf_cpu.yaml --data chairs.zarr --out checkpoints/chairs --minutes 15",
+    "latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply",
+    "latentsdf extract checkpoints/chairs --all --out meshes/",
+    "latentsdf invert checkpoints/chairs new_chair.obj --out fit/",
+    "latentsdf invert checkpoints/chairs new_chair.obj --out fit/ --refine",
+    "latentsdf invert checkpoints/chairs scan.ply --partial --align --out fit/",
+    "latentsdf interpolate checkpoints/chairs --ids A B --steps 9 --out strip.png",
+    "latentsdf retrieve checkpoints/chairs --mesh new_chair.obj -k 5 --out rows.png",
+    "latentsdf sample checkpoints/chairs --random 8 --out new/",
+    "latentsdf render checkpoints/chairs --id A --out a.png",
+    "latentsdf reconstruct points.npy --out solid/",
+    "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json",
+    "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert "
+    "--out unseen/",
+    "latentsdf info chairs.zarr",
+    "latentsdf export chairs.zarr chairs.h5",
+)
+"""Command lines of the README of version 0.1."""
+
+
+def _parse(line: str) -> None:
+    """Parse one command line; raises if it is wrong."""
+    program, *words = shlex.split(line.partition(" > ")[0], comments=True)
+    if program == "latentsdf-preprocess":
+        parse(Preprocess, words, program)
+    elif words[0] in COMMANDS:
+        parse(command_type(words[0]), words[1:], f"latentsdf {words[0]}")
+    else:
+        assert words[0] in ("--version", "--print-completion")
+
+
+def _lines_of(document: str) -> list[str]:
+    """Command lines in the code blocks of a document."""
+    blocks = (REPOSITORY / document).read_text().split("```")[1::2]
+    return [line for block in blocks for line in block.splitlines() if re.match(r"latentsdf(-preprocess)? ", line)]
+
+
+def _run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "latentsdf", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *FIRST_DAY,
+        *_lines_of("README.md"),
+        *EXAMPLES,
+        *Preprocess.examples,
+        *(line for verb in COMMANDS for line in command_type(verb).examples),
+    ],
+)
+def test_documented_command_lines_are_valid(line: str) -> None:
+    """Every command line of the README and of the help texts can be parsed."""
+    _parse(line)
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_help_ends_with_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of a command names all its flags and ends with its examples."""
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([verb, "--help"])
+    text = capsys.readouterr().out
+    examples = command_type(verb).examples
+    assert text.endswith("".join(f"  {line}\n" for line in examples)) and f"latentsdf {verb}" in examples[0]
+    assert [flag for flag in flags_of(command_type(verb)) if flag not in text] == []
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]], ids=repr)
+def test_help_lists_all_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`latentsdf` alone prints the help and succeeds."""
+    assert cli.main(words) == 0
+    text = capsys.readouterr().out
+    assert all(f"• {verb} " in text for verb in COMMANDS) and "--version" in text and "--print-completion" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--version` prints the version of the package."""
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"latentsdf {latentsdf.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["frobnicate"], "unknown command 'frobnicate'; see latentsdf --help"),
+        (["--versoin"], "unknown argument --versoin; did you mean --version?"),
+        (["--print-completion"], "--print-completion: expected one of bash, zsh, fish"),
+        (["--print-completion", "powershell"], "got 'powershell'"),
+        (["render", "x", "--id", "a", "--out", "a.png", "--styel", "depth"], "--styel; did you mean --style?"),
+        (["train", "--data", "a", "--out", "b", "--train.lr-gird", "1"], "did you mean --train.lr-grid?"),
+        (["train", "--dta", "a", "--out", "b"], "unknown argument --dta; did you mean --data?"),
+        (["info", "a", "b"], "unknown argument b; see latentsdf info --help"),
+    ],
+)
+def test_misspelled_words_are_refused(words: list[str], message: str, messages: Callable[[], str]) -> None:
+    """An unknown command or flag is an error in one line that suggests the closest known one."""
+    assert cli.main(words) == 2
+    assert message in messages()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--out", "x"], "the following arguments are required: --data"),
+        (["invert", "--out", "x"], "the following arguments are required: CHECKPOINT"),
+        (["invert", "space", "--out", "x"], "TARGET"),
+        (["interpolate", "space", "--out", "x", "--id"], "--id: expected at least one value"),
+        (["sample", "space", "--out", "x"], "one of --mean, --random, --direction, --sum is required"),
+        (["render", "space", "--out"], "--out: expected a value"),
+        (["render", "space", "--out", "a.png", "--style", "wire"], "one of shaded, normals, depth, slice, got 'wire'"),
+        (["train", "--data", "a", "--out", "b", "--steps", "1.5"], "--steps: expected a whole number, got '1.5'"),
+    ],
+)
+def test_incomplete_command_lines_are_refused(words: list[str], message: str, messages: Callable[[], str]) -> None:
+    """Missing and wrong values are an error in one line that refers to the help."""
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(words)
+    text = messages()
+    assert message in text and text.endswith(f"see latentsdf {words[0]} --help") and "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["reconstruct", "--help"], ["--print-completion", "bash"]], ids=" ".join
+)
+def test_help_is_fast_and_without_torch(words: list[str], tmp_path: Path) -> None:
+    """Neither help nor completion import torch; they take less than a second of CPU time."""
+    code = f"import sys; from latentsdf import cli\ntry: cli.main({words})\nexcept SystemExit: pass\n"
+    code += "sys.exit('torch' in sys.modules)"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_knows_commands_and_settings(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The completion script contains commands, flags and settings."""
+    assert cli.main(["--print-completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in (*COMMANDS, "--smallest-piece", "--train.lr-grid", "--loss.heat-lambda"))
+
+
+def test_bash_completes_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bash completes a command after loading the script."""
+    assert cli.main(["--print-completion", "bash"]) == 0
+    script = tmp_path / "completion.bash"
+    script.write_text(
+        capsys.readouterr().out
+        + "\nCOMP_WORDS=(latentsdf tr)\nCOMP_CWORD=1\nCOMP_LINE='latentsdf tr'\nCOMP_POINT=12\n"
+        + '_tyro_latentsdf\necho "${COMPREPLY[@]}"\n'
+    )
+    done = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["train"], done.stderr
+
+
+@pytest.mark.parametrize("word", ["nowhere.zarr", "--help"])
+def test_module_and_command_are_the_same(word: str, tmp_path: Path) -> None:
+    """`python -m latentsdf` ends with the exit code and the messages of the command."""
+    done = _run("info", word, cwd=tmp_path)
+    assert (done.returncode, "no such folder" in done.stderr) == ((0, False) if word == "--help" else (2, True))
+
+
+def test_folder_of_a_user_with_the_same_names(tmp_path: Path) -> None:
+    """A `preprocessing.py`, `configs/` or `yaml.py` in the working directory does not replace ours, nor ours theirs."""
+    (tmp_path / "preprocessing.py").write_text("MINE = True\n")
+    (tmp_path / "yaml.py").write_text("raise RuntimeError('the yaml.py of the user')\n")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "latentsdf_cpu.yaml").write_text("unrelated: true\n")
+    (tmp_path / "script.py").write_text("import preprocessing\nassert preprocessing.MINE\nimport latentsdf\n")
+    listed = _run("config", "latentsdf_cpu", cwd=tmp_path)
+    assert listed.returncode == 0 and "code_dim: 64" in listed.stdout, listed.stderr
+    assert _run("config", "configs/latentsdf_cpu.yaml", cwd=tmp_path).returncode == 2
+    script = [sys.executable, "script.py"]
+    assert subprocess.run(script, cwd=tmp_path, check=False).returncode == 0
+    # As a console script runs: without the working directory on the module path.
+    code = "import sys; from preprocessing.__main__ import main; sys.exit(main(['--version']))"
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == f"latentsdf-preprocess {latentsdf.__version__}\n", done.stderr
