@@ -10,7 +10,7 @@ from pydantic import Field
 
 from latentsdf.config.model import Branch, ModelConfig
 from latentsdf.config.schedules import is_used
-from latentsdf.config.validated import (
+from latentsdf.config.validation import (
     Flag,
     NonNegativeFloat,
     NonNegativeInt,
