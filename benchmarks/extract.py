@@ -1,13 +1,13 @@
-"""Decoding a shape coarse to fine against the dense way, and its cost and memory by resolution.
+"""Coarse-to-fine extraction against dense evaluation, and its time and memory by resolution.
 
 python benchmarks/extract.py CHECKPOINT [--id SHAPE] [--resolutions 128 256 512 1024] [--blocks 12]
 python benchmarks/extract.py CHECKPOINT [--id SHAPE] --whole 512
 
-The dense way evaluates both branches on all (R + 1)^3 vertices, 64^3 at a time. It would take many minutes, so a random
-`--blocks` of those blocks are timed and multiplied; pasting and its marching cubes are left out, in its favour. Each
-resolution runs in a process of its own, whose peak memory beyond that of the loaded space is printed.
+Dense evaluation decodes both branches at all (R + 1)^3 vertices, in blocks of 64^3. It would take many minutes, so its
+time is extrapolated from `--blocks` random blocks, without marching cubes. Each resolution runs in its own process,
+whose peak memory above that of the loaded space is printed.
 
-With `--whole` the dense way is gone to its end and both meshes are compared, face by face.
+With `--whole`, dense evaluation is completed and both meshes are compared face by face.
 """
 
 import argparse
@@ -36,7 +36,7 @@ BLOCK = 64
 
 def once(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
     """Seconds fused and by the general branch alone, peak memory, size of the surface."""
-    space.extract(shape, 64)  # compiles what is compiled on first use
+    space.extract(shape, 64)  # compiles kernels
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found: dict[str, float] = {}
     for mode in ("general", "fused"):
@@ -50,7 +50,7 @@ def once(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
 
 
 def dense(space: ShapeSpace, shape: str, resolution: int, blocks: int) -> float:
-    """Seconds that both branches would take on the whole lattice."""
+    """Extrapolated seconds of both branches on the whole lattice."""
     axis = torch.linspace(-1, 1, resolution + 1)
     draw = torch.Generator().manual_seed(0)
     fields = [space.field(shape, "general"), space.field(shape, "overfit")]
@@ -66,7 +66,7 @@ def dense(space: ShapeSpace, shape: str, resolution: int, blocks: int) -> float:
 
 
 def whole(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
-    """Both meshes: seconds, sizes, the largest distance from a vertex to its nearest, faces that only one has."""
+    """Compare both meshes: seconds, sizes, largest distance to the nearest vertex, faces of only one mesh."""
     started = time.perf_counter()
     axis = torch.linspace(-1, 1, resolution + 1)
     branches = (space.field(shape, "general"), space.field(shape, "overfit"))
@@ -95,7 +95,7 @@ def whole(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
 
 
 def _marched(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The vertices and faces of a full lattice, by the tables of `extract`; scikit-image cuts along other diagonals."""
+    """Vertices and faces of a full lattice by the tables of `extract`; scikit-image splits along other diagonals."""
     blocks = allocate(len(values) - 1)
     blocks.value[blocks.vertex_mask()] = np.inf
     inside = blocks.vertex_mask() & ~blocks.padding_mask()
@@ -114,7 +114,7 @@ def _lattice(field: Callable[[torch.Tensor], torch.Tensor], axis: torch.Tensor) 
 
 
 def _band(general: np.ndarray, grow: int) -> np.ndarray:
-    """Vertices of the cells in which the sign changes, grown by so many cells (METHODS 1.5)."""
+    """Vertices of the cells in which the sign changes, dilated by `grow` cells."""
     some = every = general < 0
     for axis in range(3):
         some, every = np.logical_or(*_neighbours(some, axis)), np.logical_and(*_neighbours(every, axis))
@@ -134,7 +134,7 @@ def _neighbours(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Print a line a resolution."""
+    """Print a line per resolution."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--id")

@@ -1,13 +1,14 @@
-"""Inversion of unseen meshes: the DeepSDF recipe against ours, on the same space, samples and clamp, alternating.
+"""Inversion of unseen meshes: DeepSDF's optimization against ours, on the same space, samples and truncation.
 
 python benchmarks/invert.py CHECKPOINT MESH [MESH ...] [--align] [--one-code] [--batch 16] [--recipe-steps 800]
 
-The recipe (METHODS 2, 1.6): z ~ N(0, 0.01), 800 Adam steps of 5e-3, a tenth from the middle on, 4,000 samples a
-step for each branch, mean absolute errors clamped at 0.1 plus 1e-4 mean z^2. The error is the sum of both branches'
-mean absolute errors (clamped; s_o's within 0.05 of the surface) on samples that neither fit saw. `--batch` also times
-our inversion of that many observations at once against one. Ours ends with a code for each layer; `--one-code` stops
-before, at what the recipe looks for. `reached` is the time of our shortest inversion, of 3, 6, 12, 24 or 40 steps at
-most, whose error is no larger than the recipe's, over the recipe's time; inf where none is.
+DeepSDF (Park et al. 2019, Eq. 10): z ~ N(0, 0.01), 800 Adam steps of 5e-3, a tenth of that from the middle on, 4,000
+samples per step for each branch, mean absolute errors truncated at 0.1 plus 1e-4 mean z^2. The error is the sum of both
+branches' mean absolute errors (truncated; s_o's within 0.05 of the surface) on held-out samples. Both run in turns.
+`--batch` also times our inversion of that many observations in one batch against a single one. Ours ends with one code
+per conditioned layer; `--one-code` stops before that, at the single code that DeepSDF fits. `reached` is the time of
+our shortest inversion (at most 3, 6, 12, 24 or 40 steps) whose error is no larger than DeepSDF's, over DeepSDF's time;
+inf if there is none.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def loss(model: LatentSDF, code: torch.Tensor, points: torch.Tensor, distance: t
 
 
 def recipe(model: LatentSDF, seen: Observation, steps: int, dim: int) -> tuple[torch.Tensor, float]:
-    """The code that the DeepSDF recipe finds, and its seconds."""
+    """Code (L,) fitted by DeepSDF's optimization, and its seconds."""
     draw = torch.Generator().manual_seed(0)
     code = (0.01 * torch.randn(dim, generator=draw)).requires_grad_()
     adam = torch.optim.Adam([code], lr=5e-3)
@@ -54,7 +55,7 @@ def recipe(model: LatentSDF, seen: Observation, steps: int, dim: int) -> tuple[t
 
 
 def held_out(model: LatentSDF, code: torch.Tensor, unseen: Observation, placed: Similarity) -> float:
-    """The error on other samples; a fit with a placement of its own is asked in its frame."""
+    """Error on held-out samples, evaluated in the frame of the fit."""
     points = placed.to_model(unseen.similarity.to_user(unseen.points)).astype(np.float32)
     scale = placed.scale / unseen.similarity.scale
     with torch.no_grad():
@@ -66,7 +67,7 @@ def held_out(model: LatentSDF, code: torch.Tensor, unseen: Observation, placed: 
 
 
 def main() -> None:
-    """Print a line a shape and the quartiles of the ratios."""
+    """Print a line per shape and the quartiles of the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("meshes", type=Path, nargs="+")
@@ -78,7 +79,7 @@ def main() -> None:
     space = ls.load(arguments.checkpoint, "cpu")
     config = InvertConfig(align=arguments.align, by_layer=not arguments.one_code)
     seen = [observe(path, space.normalization) for path in arguments.meshes]
-    space.invert(seen[0], dataclasses.replace(config, steps=2))  # compiles what is compiled on first use
+    space.invert(seen[0], dataclasses.replace(config, steps=2))  # compiles kernels
     ratios = []
     for path, one in zip(arguments.meshes, seen, strict=True):
         unseen = observe(path, space.normalization, seed=1)

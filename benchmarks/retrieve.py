@@ -1,11 +1,11 @@
-"""Retrieval among many codes: numpy brute force against each kind of index, codes drawn from a Gaussian of a space.
+"""Retrieval among many codes from the Gaussian of a space: each kind of index against brute force in numpy.
 
 python benchmarks/retrieve.py [--space checkpoints/demo] [--counts 1000 10000 100000 1000000] [--queries 100]
 
-Queries come one by one, as users' do, and all at once, as those of a data set do; then numpy and flat compute products
-of matrices. Every kind takes turns with numpy and flat, 20 queries each, so that all meet the same other load. Without
---space the Gaussian has 32 directions whose variances fall by 1/i, about what trained spaces have. Recall is the share
-of the 10 nearest found; flat's must be 1.
+Queries are timed one by one, like those of a user, and all at once, like those of a data set; in a batch, numpy and
+flat multiply matrices. Each kind runs in turns with numpy and flat, 20 queries each, so that other load on the machine
+affects all. Without --space the Gaussian has 32 directions with variances 1/i, similar to trained spaces. Recall is
+the share of the 10 nearest codes found; that of flat must be 1.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TURNS = 5
 
 
 def draw(space: str | None, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Codes (count, L)."""
+    """Random codes (count, L)."""
     if space is None:
         return (rng.normal(size=(count, 32)) / np.sqrt(np.arange(1, 33))).astype(np.float32)
     import torch
@@ -37,7 +37,7 @@ def draw(space: str | None, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def brute(codes: np.ndarray) -> Search:
-    """Numpy's search: queries (Q, L) to numbers (Q, 10)."""
+    """Brute-force search in numpy: queries (Q, L) to the numbers (Q, 10) of the nearest codes."""
     norms = np.square(codes).sum(1)
 
     def search(queries: np.ndarray) -> np.ndarray:
@@ -49,14 +49,14 @@ def brute(codes: np.ndarray) -> Search:
 
 
 def seconds(search: Search, queries: np.ndarray) -> float:
-    """How long one search takes."""
+    """Seconds of one search."""
     started = time.perf_counter()
     search(queries)
     return time.perf_counter() - started
 
 
 def compared(searches: list[Search], queries: np.ndarray) -> list[tuple[float, float]]:
-    """Median milliseconds a query of each search, one by one and all at once."""
+    """Median milliseconds per query of each search, one by one and all at once."""
     singly: list[list[float]] = [[] for _ in searches]
     at_once: list[list[float]] = [[] for _ in searches]
     for some in np.array_split(queries, TURNS):

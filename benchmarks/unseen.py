@@ -1,17 +1,17 @@
-"""Unseen shapes by what is seen of them: the whole mesh, few raw points, half of the surface, one view, noisy points.
+r"""Inversion of unseen shapes from a mesh, few points, half of the surface, one view, and noisy points.
 
-python benchmarks/unseen.py SPACE --meshes furniture --train chair_train.json --test chair_test.json --out unseen \\
+python benchmarks/unseen.py SPACE --meshes furniture --train chair_train.json --test chair_test.json --out unseen \
     [--observations mesh refined points oriented half view noisy] [--limit 9] [--copies 20]
 
-Everything is in model space and measured as in `quality.py`, against the solid that a mesh stands for; clouds are drawn
-from its surface. `points` are 2,000 without normals, `oriented` with them, `noisy` 20,000 without, moved by 0.5 % of
-the diagonal; `half` has the side x > 0 and `view` what one camera sees, both with normals and as parts. `refined` also
-learns the mesh's own detail, and says the size of the delta. Known shapes stand beside. Of a half, `unseen half` is the
-mean distance from samples of the half that was not shown to the reconstruction.
+Shapes are in model space and measured as in `quality.py`, against the solid that a mesh represents; points are sampled
+from its surface. `points` are 2,000 without normals, `oriented` with them, `noisy` 20,000 without normals and with
+noise of 0.5 % of the diagonal; `half` is the side x > 0 and `view` the points visible from one camera, both with
+normals and as partial observations. `refined` also learns the detail of the mesh, and prints the size of the delta.
+Training shapes are listed for comparison. `unseen half` is the mean distance from samples of the half that was not
+observed to the reconstruction.
 
-`--copies` asks how often a damaged copy of a training shape finds the original first: half of its surface, and noisy
-points with three holes, each of a tenth of the surface. Prints a table, writes results.json and sheet.png (the first
-shapes, as observed).
+`--copies` measures how often a damaged copy of a training shape retrieves the original first: half of its surface, and
+noisy points with three holes of a tenth of the surface each. Prints a table, writes results.json and sheet.png.
 """
 
 import argparse
@@ -49,29 +49,34 @@ SHEET_ROWS = 6
 PIXELS = 180
 
 Observed = tuple[object, InvertConfig]
-"""A target and how it is to be inverted."""
+"""A target, and the settings of its inversion."""
 
 
 def few_points(solid: trimesh.Trimesh) -> Observed:
+    """2,000 points without normals."""
     return sample_surface(solid, FEW, 0).points, WHOLE
 
 
 def oriented_points(solid: trimesh.Trimesh) -> Observed:
+    """2,000 points with normals."""
     drawn = sample_surface(solid, FEW, 0)
     return np.hstack((drawn.points, drawn.normals)), WHOLE
 
 
 def noisy_points(solid: trimesh.Trimesh) -> Observed:
+    """20,000 noisy points without normals."""
     return _moved(sample_surface(solid, MANY, 0).points, solid), WHOLE
 
 
 def half(solid: trimesh.Trimesh) -> Observed:
+    """Points with normals of the side x > 0."""
     samples = sample_surface(solid, MANY, 0)
     seen = samples.points[:, 0] > 0
     return np.hstack((samples.points[seen], samples.normals[seen])), PART
 
 
 def view(solid: trimesh.Trimesh) -> Observed:
+    """Points with normals that one camera sees."""
     from trimesh.ray.ray_pyembree import RayMeshIntersector
 
     caster = RayMeshIntersector(solid, scale_to_box=False)
@@ -94,7 +99,7 @@ def _moved(points: NDArray[np.float64], solid: trimesh.Trimesh) -> NDArray[np.fl
 
 
 def damaged(solid: trimesh.Trimesh) -> Observed:
-    """Noisy points with normals and three holes, each of a tenth of the points."""
+    """Noisy points with normals and three holes of a tenth of the points each."""
     samples = sample_surface(solid, MANY, 0)
     table = np.hstack((_moved(samples.points, solid), samples.normals))
     for _ in range(3):
@@ -104,6 +109,7 @@ def damaged(solid: trimesh.Trimesh) -> Observed:
 
 
 def invert_one(space: ShapeSpace, observed: Observed, refinement: RefineConfig | None) -> tuple[Inversion, float]:
+    """Fit of an observation, and its seconds."""
     target, config = observed
     started = time.perf_counter()
     fit = space.invert(target, config, refinement=refinement)  # type: ignore[arg-type]
@@ -111,7 +117,7 @@ def invert_one(space: ShapeSpace, observed: Observed, refinement: RefineConfig |
 
 
 def found_first(space: ShapeSpace, solids: dict[str, trimesh.Trimesh]) -> dict[str, float]:
-    """Shares of damaged training shapes whose nearest code is the original's."""
+    """Shares of damaged training shapes that retrieve the original first."""
     hits: dict[str, list[bool]] = {"half": [], "damaged": []}
     for name, solid in solids.items():
         for kind, damage in (("half", half), ("damaged", damaged)):
@@ -123,7 +129,7 @@ def found_first(space: ShapeSpace, solids: dict[str, trimesh.Trimesh]) -> dict[s
 def figures(
     space: ShapeSpace, codes: dict[str, CodeLike], solids: dict[str, trimesh.Trimesh], resolution: int
 ) -> tuple[dict[str, float], dict[str, trimesh.Trimesh]]:
-    """Point-to-triangle distance of each shape, the mean of both ways, and the reconstructions."""
+    """Point-to-triangle distance of each shape, averaged over both directions, and the reconstructions."""
     evaluation, made = measure(space, codes, solids, resolution=resolution, points=20_000)
     for name, reason in evaluation.failed.items():
         show_note("not measured", f"{name}: {reason}")
@@ -131,7 +137,7 @@ def figures(
 
 
 def hidden_half(made: dict[str, trimesh.Trimesh], solids: dict[str, trimesh.Trimesh]) -> float:
-    """Mean distance from samples of the halves that were not shown to the reconstructions, the median over shapes."""
+    """Median over shapes of the mean distance from samples of the unobserved half to the reconstruction."""
     found = []
     for name, mesh in made.items():
         points = sample_surface(solids[name], MANY, 1).points
@@ -140,7 +146,7 @@ def hidden_half(made: dict[str, trimesh.Trimesh], solids: dict[str, trimesh.Trim
 
 
 def main() -> None:
-    """Invert each shape by each observation, then print the table."""
+    """Invert each shape from each observation and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("space", type=Path)
     parser.add_argument("--meshes", type=Path, required=True)

@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "config.training": ["Config"],
         "data.records": ["ShapeRecord"],
         "data.store": ["SampleStore"],
-        "evaluation.evaluate": ["Evaluation"],
+        "evaluation.result": ["Evaluation"],
         "geometry.mesh_sdf.sampling": ["sample"],
         "latent.inversion.fit_folder": ["Inversion", "load_fit"],
         "reconstruction.reconstruct": ["reconstruct"],
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from latentsdf.config.training import Config as Config
     from latentsdf.data.records import ShapeRecord as ShapeRecord
     from latentsdf.data.store import SampleStore as SampleStore
-    from latentsdf.evaluation.evaluate import Evaluation as Evaluation
+    from latentsdf.evaluation.result import Evaluation as Evaluation
     from latentsdf.geometry.mesh_sdf.sampling import sample as sample
     from latentsdf.latent.inversion.fit_folder import Inversion as Inversion
     from latentsdf.latent.inversion.fit_folder import load_fit as load_fit

@@ -1,9 +1,8 @@
-"""A trained shape space in use: the one object behind `latentsdf.load`."""
+"""`ShapeSpace`: a trained space with everything that can be done with its shapes, returned by `latentsdf.load`."""
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -25,7 +24,7 @@ from latentsdf.extraction.fusion_band import FusionBand
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent import retrieval
-from latentsdf.latent.decoded_shape import Decoded
+from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
 from latentsdf.latent.inversion.invert import invert
@@ -34,14 +33,13 @@ from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.prior import CodePrior
 from latentsdf.training import checkpoint
 from latentsdf.utils import devices
-from latentsdf.utils.console import show_note
-from latentsdf.utils.errors import CheckpointError, ConfigError, MeshError
+from latentsdf.utils.errors import ConfigError, MeshError
 
 if TYPE_CHECKING:
     from latentsdf.models.latent_sdf import LatentSDF
 
 CodeLike = str | ArrayLike | Tensor | Inversion
-"""A shape id, a code (L,), or the result of an inversion."""
+"""A shape of a space: the id of a training shape, a code (L,), or the result of an inversion."""
 
 Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
 """A mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of these, or an observation."""
@@ -50,31 +48,70 @@ _RERANK_RESOLUTION = 64
 
 
 def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
-    """Open a checkpoint folder. `device` is auto, cpu, cuda or cuda:N."""
+    """Open a trained space.
+
+    Args:
+        folder: Checkpoint folder written by training.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        The space, with its model on the device.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        CheckpointError: The checkpoint is incomplete, damaged or of another version.
+        ConfigError: The device is unknown or not available.
+
+    Example:
+        >>> space = ls.load("checkpoints/chairs")
+        >>> fit = space.invert("chair.ply")
+        >>> space.extract(fit).export("reconstruction.ply")
+    """
     where = devices.resolve(device)
     return ShapeSpace(checkpoint.load(folder, where), Path(folder), where)
 
 
 class ShapeSpace:
-    """Model, codes and ids of a trained space; everything it returns for a shape is in that shape's own frame."""
+    """A trained space: decodes, fits, interpolates, samples and retrieves shapes.
+
+    Methods take a shape as the id of a training shape, a code (L,), or an `Inversion` (`CodeLike`). Two frames occur:
+    fields, bands and distances are in model space, the box [-1, 1]^3; extracted meshes are in the shape's own frame,
+    which is that of the original mesh for training shapes, that of the observation for inversions, and model space
+    for bare codes.
+
+    Args:
+        loaded: Content of a checkpoint.
+        folder: Folder of the checkpoint, in which the retrieval index is stored.
+        device: Device of the model and the codes.
+    """
 
     def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, device: torch.device) -> None:
         self.model: LatentSDF = loaded.model
         self.codes: Float[Tensor, "T L"] = loaded.codes
+        """Codes (T, L) of the training shapes."""
         self.keys = loaded.keys
+        """category/id of the training shapes."""
         self.config: Config = loaded.config
         self.folder = folder
         self.device = device
         self.normalization: Normalization = loaded.normalization
+        """Normalization that maps meshes to model space."""
         self._similarities = loaded.similarities
         self._indices: dict[retrieval.Metric, retrieval.CodeIndex] = {}
-        self._last: Decoded | None = None
+        self._last_decoded: DecodedShape | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
-        """Names of the training shapes: bare ids where they are unique, else category/id."""
+        """Ids of the training shapes: without their category where that is unique, otherwise category/id."""
 
     def row(self, shape: str) -> int:
-        """Row of a training shape in `codes`, by id or category/id."""
+        """Row of a training shape in `codes`.
+
+        Args:
+            shape: id or category/id.
+
+        Raises:
+            ConfigError: There is no such training shape; the message suggests similar ids.
+        """
         for names in (self.ids, self.keys):
             if shape in names:
                 return names.index(shape)
@@ -82,7 +119,12 @@ class ShapeSpace:
         raise ConfigError(f"no training shape '{shape}' in {self.folder}; did you mean {', '.join(close)}?")
 
     def code(self, shape: CodeLike) -> Float[Tensor, " L"]:
-        """The code of a training shape, or the given code checked."""
+        """Code (L,) of a shape, on the device of the space.
+
+        Raises:
+            ConfigError: An unknown id, a code of another length, or values that are not finite.
+            CheckpointError: An inversion of another space.
+        """
         if isinstance(shape, str):
             return self.codes[self.row(shape)]
         if isinstance(shape, Inversion):
@@ -97,7 +139,11 @@ class ShapeSpace:
         return code
 
     def decoded_code(self, shape: CodeLike) -> Float[Tensor, "*N L"]:
-        """What a shape is decoded from: its code, or the codes by layer (N, L) of an inversion that has them."""
+        """Code (L,) that is decoded for a shape, or the codes by layer (N, L) of an inversion that has them.
+
+        Raises:
+            ConfigError, CheckpointError: As for `code`; ConfigError for codes by layer of another shape.
+        """
         code = self.code(shape)
         if not isinstance(shape, Inversion) or shape.layers is None:
             return code
@@ -110,33 +156,55 @@ class ShapeSpace:
         return layers
 
     def similarity(self, shape: CodeLike) -> Similarity:
-        """The way from model space to the shape's own frame; the identity for a bare code."""
+        """Similarity between model space and the shape's own frame; the identity for a bare code.
+
+        Raises:
+            ConfigError: An unknown id.
+        """
         if isinstance(shape, str):
             return self._similarities[self.row(shape)]
         return shape.similarity if isinstance(shape, Inversion) else IDENTITY
 
     def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
-        """One branch of one shape as a signed distance in model space: points (N, 3) -> distance (N,).
+        """Signed distance of one branch, negative inside, in model space.
 
-        Beyond the box [-1, 1]^3: the distance to the box, plus the branch at the closest point of the box. Points that
-        are not finite raise ConfigError. The same holds of `fused` and `distance`.
+        Args:
+            shape: Id, code or inversion.
+            branch: `general` (s_g) or `overfit` (s_o).
+
+        Returns:
+            Differentiable function of points (N, 3) on the device of the space, to distances (N,). Outside the box
+            [-1, 1]^3 it is the distance to the box plus the branch at the closest point of the box. It raises
+            ConfigError for points that are not finite.
+
+        Raises:
+            ConfigError, CheckpointError: As for `decoded_code`; CheckpointError for refined detail of another code.
         """
-        return self._decoded(shape).field(branch)
+        return self._decode(shape).field(branch)
 
     def fused(self, shape: CodeLike) -> SignedDistance:
-        """Both branches as one signed distance: s_o in the band in which `extract` fuses at 256^3, else s_g."""
-        return self._decoded(shape).fused()
+        """Signed distance of both branches fused: s_o in the band in which `extract` fuses at 256^3, s_g elsewhere.
+
+        The function and its errors are as for `field`.
+        """
+        return self._decode(shape).fused()
 
     def band(self, shape: CodeLike) -> FusionBand:
-        """Where s_o holds for a shape."""
-        return self._decoded(shape).band
+        """Region of model space around the surface in which `fused` uses the overfit branch.
 
-    def _decoded(self, shape: CodeLike) -> Decoded:
-        """The shape at work; the last one is kept, as finding its band or checking its delta costs like many points."""
+        Raises:
+            ConfigError, CheckpointError: As for `field`.
+            EmptyLevelSetError: The general branch has no surface.
+        """
+        return self._decode(shape).band
+
+    def _decode(self, shape: CodeLike) -> DecodedShape:
+        """The decoded shape. The last one is cached: its band and the check of its delta cost like many points."""
         code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion) else None
-        last = self._last
+        last = self._last_decoded
         if last is None or last.delta is not delta or not torch.equal(last.code, code):
-            self._last = last = Decoded(self.model, code, delta, band_voxels=self.config.model.band_voxels)
+            band_voxels = self.config.model.band_voxels
+            self._last_decoded = last = DecodedShape(self.model, code, delta, band_voxels=band_voxels)
         return last
 
     def extract(
@@ -150,11 +218,23 @@ class ShapeSpace:
         faces: int | None = None,
         normals: bool = False,
     ) -> trimesh.Trimesh:
-        """The shape's surface in its own frame; `resolution` cells per axis of model space.
+        """Extract the surface of a shape by marching cubes.
 
-        Specks, pieces of less than `smallest_piece` of the largest one's area, are left out; 0 keeps them. `faces`
-        simplifies to about so many; `normals` makes the field's the mesh's `vertex_normals`. See
-        `extraction.extract`.
+        Args:
+            shape: Id, code or inversion.
+            resolution: Cells per axis of model space.
+            mode: `fused` (overfit branch in the band), `general`, `overfit`, or `smooth` (blended in the band).
+            largest_component: Keep the connected component of the largest area only.
+            smallest_piece: Leave out components of less than this share of the largest one's area; 0 keeps all.
+            faces: Simplify to about this number of faces; None for no simplification.
+            normals: Store the gradient directions of the field as `vertex_normals`.
+
+        Returns:
+            Mesh in the shape's own frame.
+
+        Raises:
+            ConfigError, CheckpointError: As for `field`; ConfigError for options out of range.
+            EmptyLevelSetError: The field has no surface in the box.
         """
         general = self.field(shape, "general")
         overfit = None if mode == "general" else self.field(shape, "overfit")
@@ -171,30 +251,59 @@ class ShapeSpace:
             device=self.device,
         )
         similarity = self.similarity(shape)
-        turned = mesh.vertex_normals @ similarity.rotation() if normals else None
-        return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=turned, process=False)
+        rotated = mesh.vertex_normals @ similarity.rotation() if normals else None
+        return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=rotated, process=False)
 
     def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
-        """Fused signed distance (N,) at points (N, 3) in model space.
+        """Fused signed distance, negative inside.
 
-        Beyond the box [-1, 1]^3: the distance to the box, plus the field at the closest point of the box. Raises
-        ConfigError for another shape of `points`, and for points that are not finite.
+        Args:
+            shape: Id, code or inversion.
+            points: Points (N, 3) in model space. Outside the box see `field`.
+
+        Returns:
+            Distances (N,) in model space.
+
+        Raises:
+            ConfigError, CheckpointError: As for `field`; ConfigError for points of another shape or not finite.
         """
-        return self._at(self.fused(shape), points)
+        return self._evaluate(self.fused(shape), points)
 
-    def slope(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
-        """Norm (N,) of the gradient of the fused distance at points (N, 3) in model space; 1 for a true distance.
+    def gradient_norm(
+        self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]
+    ) -> Float[NDArray[np.float32], " N"]:
+        """Norm |grad s| of the gradient of the fused signed distance; 1 for an exact distance.
 
-        The jump at the edge of the band, if it has one, does not count. Raises what `distance` raises.
+        Args:
+            shape: Id, code or inversion.
+            points: Points (N, 3) in model space.
+
+        Returns:
+            Norms (N,), without the jump of the distance at the edge of the band.
+
+        Raises:
+            ConfigError, CheckpointError: As for `distance`.
         """
-        return self._at(self._decoded(shape).slope(), points)
+        return self._evaluate(self._decode(shape).gradient_norm(), points)
 
     def invert(
         self, target: Target, config: InvertConfig | None = None, *, refinement: RefineConfig | None = None
     ) -> Inversion:
-        """Fit a code to a mesh, points (N, 3) or (N, 6), or signed samples (N, 4); see `observation`.
+        """Fit a code to a shape.
 
-        With `refinement`, the detail that the code cannot hold is learned too, as the inversion's `delta`.
+        Args:
+            target: Mesh, points (N, 3), points with normals (N, 6), points with signed distances (N, 4) in model
+                space, a file of one of these, or an `Observation`.
+            config: Settings of the fit; defaults to `InvertConfig()`.
+            refinement: Also learn the detail that the code cannot represent (`refine`); for whole meshes only.
+
+        Returns:
+            The fit; `extract` returns its surface in the frame of the target.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            MeshError: The target is unusable, or is not a whole mesh where `refinement` is given.
+            ConfigError: `refinement` is given and the model has no feature grid.
         """
         return self.invert_many([target], config, refinement=refinement)[0]
 
@@ -205,9 +314,20 @@ class ShapeSpace:
         *,
         refinement: RefineConfig | None = None,
     ) -> list[Inversion]:
-        """Fit codes to several observations in batches; `refinement` follows one by one and is for meshes only.
+        """Fit codes to several shapes, in batches of 16; refinement follows one by one.
 
-        One that cannot be fitted or refined is an error before any is.
+        All targets are checked before the first one is fitted.
+
+        Args:
+            targets: As for `invert`.
+            config: As for `invert`.
+            refinement: As for `invert`.
+
+        Returns:
+            A fit for each target, in order.
+
+        Raises:
+            FileNotFoundError, MeshError, ConfigError: As for `invert`, for any target.
         """
         config = config or InvertConfig()
         targets = [load_mesh_or_points(target) if isinstance(target, str | Path) else target for target in targets]
@@ -221,25 +341,52 @@ class ShapeSpace:
         return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
 
     def observe(self, target: Target, config: InvertConfig | None = None) -> Observation:
-        """What inversion is going to see of a target, which it also takes in place of the target."""
+        """Convert a target to the observation that `invert` fits. `invert` also accepts the observation itself.
+
+        Args:
+            target: As for `invert`.
+            config: `seed`, `partial` and `frame` are used; defaults to `InvertConfig()`.
+
+        Raises:
+            FileNotFoundError, MeshError: As for `invert`.
+        """
         config = config or InvertConfig()
         if isinstance(target, Observation):
             return target
         return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
 
     def require_refinable(self, target: Target, config: InvertConfig) -> None:
-        """Raise MeshError where the detail of a target cannot be learned, ConfigError where that of none can."""
+        """Check that a fit to the target can be refined.
+
+        Raises:
+            MeshError: The target is not a whole mesh.
+            ConfigError: The model has no feature grid.
+        """
         self.model.require_grid()
         if config.partial or not isinstance(target, trimesh.Trimesh):
             raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
 
     def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
-        """The inversion with the detail of the mesh it was fitted to as its `delta`; the code stays."""
+        """Learn the detail of a mesh on top of the code that was fitted to it.
+
+        Args:
+            fit: Inversion of the mesh. Its code is not changed.
+            mesh: The mesh, in its own frame.
+            config: Settings; defaults to `RefineConfig()`.
+
+        Returns:
+            The fit with the detail as `delta`.
+
+        Raises:
+            MeshError: The mesh is unusable.
+            ConfigError: The model has no feature grid.
+            CheckpointError: The fit belongs to another space.
+        """
         config = config or RefineConfig()
         detail = observe_detail(mesh, fit.similarity, config)
         return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
 
-    def _at(self, field: SignedDistance, points: Float[NDArray[np.floating], "N 3"]) -> NDArray[np.float32]:
+    def _evaluate(self, field: SignedDistance, points: Float[NDArray[np.floating], "N 3"]) -> NDArray[np.float32]:
         if np.ndim(points) != 2 or np.shape(points)[1] != 3:
             raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
         xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
@@ -247,27 +394,51 @@ class ShapeSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Name of this space by the content of its codes, which every training step changes."""
+        """Hash of the training codes and ids, which identifies the space. Every training step changes it."""
         return retrieval.fingerprint(self.codes.cpu().numpy(), self.ids)
 
     @cached_property
     def prior(self) -> CodePrior:
-        """The Gaussian of the training codes."""
+        """Gaussian prior of the training codes."""
         return CodePrior.fit(self.codes)
 
     def interpolate(
         self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"
     ) -> Float[NDArray[np.float32], "N L"]:
-        """Codes of a path through the shapes."""
+        """Interpolate a path of codes through two or more shapes.
+
+        Args:
+            *shapes: Ids, codes or inversions, in the order of the path.
+            steps: Number of codes N >= 2, ends included.
+            method: `linear`, `spherical`, or `shortest` (see `latent.interpolation`).
+
+        Returns:
+            Codes (N, L).
+
+        Raises:
+            ConfigError, CheckpointError: As for `code`; ConfigError for too few shapes or steps, an unknown method,
+                or `spherical` between opposite directions.
+        """
         codes = torch.stack([self.code(shape) for shape in shapes]).cpu().numpy()
         return interpolate(codes, steps, method, self.model, self.prior)
 
     def mean(self) -> Float[NDArray[np.float32], " L"]:
-        """The mean of the training codes."""
+        """Mean (L,) of the training codes."""
         return self.prior.mean.cpu().numpy()
 
     def sample(self, count: int, seed: int = 0) -> Float[NDArray[np.float32], "N L"]:
-        """Codes of shapes that nobody made, drawn from the distribution of the training codes."""
+        """Draw codes of new shapes from the Gaussian of the training codes.
+
+        Args:
+            count: Number of codes N >= 1.
+            seed: Seed of the draw; the same on all devices.
+
+        Returns:
+            Codes (N, L).
+
+        Raises:
+            ConfigError: `count` is less than 1.
+        """
         if count < 1:
             raise ConfigError(f"at least 1 shape must be drawn, got {count}")
         return self.prior.sample(count, seed).cpu().numpy()
@@ -275,14 +446,35 @@ class ShapeSpace:
     def direction(
         self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)
     ) -> Float[NDArray[np.float32], "N L"]:
-        """Codes along a principal direction of the training codes, 0 the first, in standard deviations of it."""
+        """Codes along a principal direction of the training codes, through their mean.
+
+        Args:
+            number: Principal direction, 0 to L - 1, by falling variance.
+            deviations: N positions, in standard deviations from the mean.
+
+        Returns:
+            Codes (N, L).
+
+        Raises:
+            ConfigError: There is no such direction.
+        """
         if not 0 <= number < self.codes.shape[1]:
             raise ConfigError(f"this space has principal directions 0 to {self.codes.shape[1] - 1}, got {number}")
         amounts = torch.tensor(deviations, dtype=torch.float32, device=self.device)
         return self.prior.along(number, amounts).cpu().numpy()
 
     def combine(self, *terms: tuple[float, CodeLike]) -> Float[NDArray[np.float32], " L"]:
-        """Code arithmetic about the mean: mean + sum of weight * (code - mean)."""
+        """Code arithmetic relative to the mean m: m + sum_i w_i (z_i - m).
+
+        Args:
+            *terms: Pairs of a weight w_i and a shape with code z_i.
+
+        Returns:
+            Code (L,).
+
+        Raises:
+            ConfigError, CheckpointError: As for `code`.
+        """
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
         return (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
 
@@ -295,12 +487,27 @@ class ShapeSpace:
         rerank: int = 0,
         kind: retrieval.Kind | None = None,
     ) -> retrieval.Hits:
-        """The training shapes with the nearest codes; the `rerank` nearest are ordered by Chamfer distance."""
+        """Find the training shapes with the nearest codes.
+
+        Args:
+            shape: Id, code or inversion.
+            k: Number of shapes; all of them if there are fewer.
+            metric: `l2` or `cosine`, between codes.
+            rerank: Order this many of the nearest by Chamfer distance between extracted surfaces; 0 for none.
+            kind: Rebuild the index as another kind, see `index`.
+
+        Returns:
+            Ids and distances, nearest first.
+
+        Raises:
+            ConfigError, CheckpointError: As for `code` and `index`; ConfigError for k < 1.
+            MissingExtraError: FAISS is not installed.
+        """
         code = self.code(shape)
         hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
         if rerank == 0:
             return hits
-        # Bare codes: in model space, and without the delta of a fit, which no training shape has.
+        # Surfaces of bare codes are in model space and have no refined detail, like those of training shapes.
         known = [name for name in hits.ids if name in self.ids]
         return retrieval.rerank(
             self.extract(code, _RERANK_RESOLUTION),
@@ -310,30 +517,52 @@ class ShapeSpace:
         )
 
     def index(self, metric: retrieval.Metric = "l2", kind: retrieval.Kind | None = None) -> retrieval.CodeIndex:
-        """The index of this space, built on first use and whenever the space's codes have changed, and saved with it
-        where its folder can be written to. One that does not fit is told of and kept under another name.
+        """Retrieval index of the space: loaded from its folder, or built and saved there (`retrieval.open_index`).
 
-        `kind` makes it another kind of the same codes; ConfigError where they are too few, or not kept.
+        Args:
+            metric: `l2` or `cosine`.
+            kind: Rebuild the index as this kind if it is another one; None keeps its kind.
+
+        Raises:
+            ConfigError: Too few codes for the kind, or the present index does not store its codes.
+            MissingExtraError: FAISS is not installed.
         """
         if metric not in self._indices:
-            self._indices[metric] = self._opened(metric)
-        found = self._indices[metric]
-        if kind is not None and found.kind != retrieval.kind_for(kind, len(found.ids)):
-            self._indices[metric] = found = found.rebuilt(kind)
-            with suppress(OSError, RuntimeError):
-                found.save(self.folder)
-        return found
+            codes = self.codes.cpu().numpy()
+            self._indices[metric] = retrieval.open_index(self.folder, codes, self.ids, metric, self.fingerprint)
+        if kind is not None:
+            self._indices[metric] = retrieval.change_kind(self._indices[metric], kind, self.folder)
+        return self._indices[metric]
 
-    def _opened(self, metric: retrieval.Metric) -> retrieval.CodeIndex:
+    def update_index(
+        self,
+        *,
+        add: Mapping[str, CodeLike] | None = None,
+        remove: Sequence[str] = (),
+        metric: retrieval.Metric = "l2",
+        kind: retrieval.Kind | None = None,
+    ) -> retrieval.CodeIndex:
+        """Remove ids from the saved retrieval index of the space, then add shapes to it.
+
+        Args:
+            add: Shapes by the id under which `nearest` returns them.
+            remove: Ids in the index.
+            metric: `l2` or `cosine`; each has an index of its own.
+            kind: As for `index`.
+
+        Returns:
+            The saved index.
+
+        Raises:
+            ConfigError, CheckpointError: As for `code` and `index`; ConfigError for ids that are in the index already
+                or not in it, and for removing from an hnsw index. Nothing is changed.
+            OSError, RuntimeError: The folder of the space cannot be written to.
+        """
+        codes = {name: self.code(shape).cpu().numpy() for name, shape in (add or {}).items()}
+        index = self.index(metric, kind)
         try:
-            return retrieval.CodeIndex.load(self.folder, metric, space=self.fingerprint)
-        except (FileNotFoundError, CheckpointError) as error:
-            index = retrieval.CodeIndex(self.codes.cpu().numpy(), self.ids, metric, space=self.fingerprint)
-            # A space that others share may be read-only: the index then lives as long as this object.
-            with suppress(OSError, RuntimeError):
-                kept = retrieval.set_aside(self.folder, metric)
-                if kept:
-                    names = " and ".join(file.name for file in kept)
-                    show_note("index built anew", f"{error}. What was there is kept as {names}")
-                index.save(self.folder)
-            return index
+            retrieval.update_index(index, self.folder, codes, remove)
+        except Exception:
+            del self._indices[metric]  # changed in memory only
+            raise
+        return index

@@ -22,7 +22,8 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config, TrainConfig
 from latentsdf.data.furniture import FAMILIES, furniture
 from latentsdf.evaluation import html_report
-from latentsdf.evaluation.evaluate import Evaluation, evaluate
+from latentsdf.evaluation.evaluate import evaluate
+from latentsdf.evaluation.result import Evaluation
 from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import comparison_sheet, contact_sheet
 from latentsdf.space import ShapeSpace, load

@@ -47,7 +47,7 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
     def run(self) -> dict[str, Any]:
         """Fit and write; returns the report, or the reports of several targets by name."""
         from latentsdf.geometry.pointcloud.io import load_mesh_or_points
-        from latentsdf.latent.inversion.invert import TOGETHER
+        from latentsdf.latent.inversion.invert import BATCH_SIZE
 
         paths = self.target
         name, count = Counter(path.stem for path in paths).most_common(1)[0]
@@ -78,7 +78,7 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
         # Each batch is written before the next one starts, so that an interruption loses one batch at most.
         left = list(observations)
         while left:
-            batch, left = left[:TOGETHER], left[TOGETHER:]
+            batch, left = left[:BATCH_SIZE], left[BATCH_SIZE:]
             fits = space.invert_many([observations[path] for path in batch], config)
             for path, fit in zip(batch, fits, strict=True):
                 try:

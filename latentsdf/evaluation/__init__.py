@@ -1,0 +1,1 @@
+"""Evaluation of spaces against reference meshes, and reports."""

@@ -1,25 +1,21 @@
-"""Measure a space against meshes: extract training shapes, or invert unseen ones, and compare surfaces and fields.
+"""Evaluation of a space against meshes: reconstructions of training shapes, or inversions of unseen ones.
 
-All figures are in the space's model space (by default the unit sphere at radius 1/1.03), so that shapes of different
-units can be averaged. `geometry.metrics` defines those of surfaces, `geometry.field_metrics` those of the fused field,
-at uniform points of the box [-1, 1]^3 and against the solid that a space's samples describe (`geometry.solid`).
+All metrics are measured in the space's model space (by default the unit sphere at radius 1/1.03), so that they can be
+averaged over shapes of different units. `geometry.metrics.surface` defines the surface metrics,
+`geometry.metrics.field` the errors of the fused field at uniform points of the box [-1, 1]^3, against the solid that
+preprocessing samples from the mesh (`geometry.mesh_sdf.solid`).
 """
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import trimesh
-from rich.table import Table
 
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import ShapeFile
+from latentsdf.evaluation.result import Evaluation
 from latentsdf.extraction.extract import Mode
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
@@ -37,98 +33,7 @@ from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
 FIELD_POINTS = 20_000
-_SHOWN = ("cd_sq_sum", "cd_l1_half", "hausdorff", "f_score", "normal_consistency", "iou", "mae", "eikonal")
-"""Columns by name, or by what names start with; a floor stands beside its figure."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Figures per shape, and the shapes that could not be measured with the reason."""
-
-    normalization: str
-    """How meshes were brought to model space, in which everything is measured."""
-
-    mode: str
-    resolution: int
-    points: int
-    reference: Reference
-    """What of the reference the samples are compared with."""
-    field_points: int
-    """Points at which fields are compared; 0 for no comparison."""
-    seed: int
-    shapes: dict[str, SurfaceComparison]
-    fields: dict[str, FieldErrors]
-    """Of the fused field."""
-    failed: dict[str, str]
-
-    def figures(self) -> dict[str, dict[str, float]]:
-        """All figures by shape and name."""
-        fields = {name: errors.as_dict() for name, errors in self.fields.items()}
-        return {name: shape.as_dict() | fields.get(name, {}) for name, shape in self.shapes.items()}
-
-    def summary(self) -> dict[str, dict[str, float]]:
-        """Mean, median and worst of each figure; scores where more is better have their minimum as the worst."""
-        rows = list(self.figures().values())
-        if not rows:
-            return {}
-        figures = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        return {
-            name: {"mean": float(v.mean()), "median": float(np.median(v)), "worst": float(_worst(name, v))}
-            for name, v in figures.items()
-        }
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
-        return {
-            "mode": self.mode,
-            "resolution": self.resolution,
-            "points": self.points,
-            "reference": self.reference,
-            "field_points": self.field_points,
-            "seed": self.seed,
-            "frame": f"model space, normalization '{self.normalization}'",
-            "summary": self.summary(),
-            "shapes": self.figures(),
-            "failed": self.failed,
-        }
-
-    def table(self) -> Table:
-        """The figures people look at first, the sampling floor beside those that have one."""
-        against = "" if self.reference == "samples" else f" against {self.reference}"
-        title = f"{len(self.shapes)} shapes, {self.mode}, {self.resolution}^3, {self.points:,} points{against}"
-        table = Table(title=title)
-        summary = self.summary()
-        names = [name for shown in _SHOWN for name in summary if name.startswith(shown) and name != "hausdorff_95"]
-        table.add_column("shape")
-        for name in names:
-            table.add_column(name + (" (floor)" if f"floor_{name}" in summary else ""), justify="right")
-
-        def cells(row: Mapping[str, float]) -> list[str]:
-            floors = {name: f" ({row[f'floor_{name}']:.2g})" for name in names if f"floor_{name}" in row}
-            return [f"{row[name]:.3g}{floors.get(name, '')}" for name in names]
-
-        for shape, row in self.figures().items():
-            table.add_row(shape, *cells(row))
-        count = f" of {len(self.shapes)}, {len(self.failed)} failed"
-        for statistic in ("mean", "median", "worst") if summary else ():
-            row = {name: values[statistic] for name, values in summary.items()}
-            table.add_row(f"[bold]{statistic}[/]{count}", *cells(row))
-        return table
-
-    def worst(self, count: int) -> list[str]:
-        """The shapes of the largest Chamfer distance over its floor, worst first."""
-        return sorted(self.shapes, key=lambda name: -self.shapes[name].over_floor)[:count]
-
-    def save(self, folder: Path) -> None:
-        """Write `metrics.json` and `metrics.csv`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.json").write_text(json.dumps(self.as_dict(), indent=1))
-        with (folder / "metrics.csv").open("w", newline="") as file:
-            rows = [{"shape": name, **row} for name, row in self.figures().items()]
-            if rows:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
+"""Default number of points at which fields are compared."""
 
 
 def evaluate(
@@ -147,23 +52,38 @@ def evaluate(
     refinement: RefineConfig | None = None,
     fits: Mapping[str, CodeLike] | None = None,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
-    """Compare reconstructions with reference meshes (any frame), by name.
+    """Compare reconstructions of a space with reference meshes.
 
-    Training shapes (`unseen=False`) are looked up by id; unseen ones are inverted from their mesh, by codes alone, or
-    by codes and delta with `refinement`; with `fits`, these are compared with the references of their names. Returns
-    the figures and the reconstructions in model space; `taus`, `against`: see `geometry.metrics.compare`; without
-    `field_points` fields are not compared. A shape that fails is named, not fatal. Raises ConfigError for fewer than 1
-    point a side and a tau that is not between 0 and 1.
+    Args:
+        space: Trained space.
+        references: Meshes by name, in any frame. Training shapes are found by id or category/id.
+        unseen: Invert the meshes instead of looking them up among the training shapes.
+        resolution: Cells per axis of the extraction.
+        mode: Extraction mode.
+        points: Surface samples per mesh.
+        seed: Seed of the samples.
+        taus: Thresholds of the F-score, in (0, 1).
+        against: Points of the references, `samples` or `vertices` (`geometry.metrics.surface.compare_surfaces`).
+        field_points: Points at which fields are compared; 0 for no comparison.
+        inversion: Settings for inverting unseen shapes.
+        refinement: Also refine the inversions of unseen shapes.
+        fits: Shapes to measure instead, by the names of their references.
+
+    Returns:
+        The metrics, and the reconstructions in model space by name. A shape that fails is recorded with its reason.
+
+    Raises:
+        ConfigError: Fewer than 1 point, or a threshold outside (0, 1).
     """
     if points < 1:
         raise ConfigError(f"figures need at least 1 point a side, got {points}")
     require_valid_thresholds(taus)
-    references, failed = _cleaned(references)
+    references, failed = _clean_references(references)
     if fits is None:
-        codes = _codes(space, references, unseen, inversion, refinement, failed)
+        codes = _select_shapes(space, references, unseen, inversion, refinement, failed)
     else:
-        alone = fits.keys() - references.keys() - failed.keys()
-        failed.update({name: "no reference mesh of this name, or several" for name in alone})
+        without_reference = fits.keys() - references.keys() - failed.keys()
+        failed.update({name: "no reference mesh of this name, or several" for name in without_reference})
         codes = {name: fit for name, fit in fits.items() if name in references}
     evaluation, reconstructions = measure(
         space,
@@ -194,7 +114,23 @@ def measure(
     against: Reference = "samples",
     field_points: int = 0,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
-    """Compare what codes decode to with cleaned reference meshes of the same names; as `evaluate` returns it."""
+    """Compare decoded shapes with cleaned reference meshes of the same names.
+
+    Args:
+        space: Trained space.
+        codes: Shapes by name.
+        references: Cleaned meshes by name, in the frames of the shapes.
+        resolution: As for `evaluate`, like the following arguments.
+        mode: Extraction mode.
+        points: Surface samples per mesh.
+        seed: Seed of the samples.
+        taus: Thresholds of the F-score.
+        against: Points of the references.
+        field_points: Points at which fields are compared.
+
+    Returns:
+        As for `evaluate`.
+    """
     failed: dict[str, str] = {}
     shapes: dict[str, SurfaceComparison] = {}
     fields: dict[str, FieldErrors] = {}
@@ -213,18 +149,23 @@ def measure(
             except LatentSDFError as error:
                 failed[name] = str(error)
             advance()
-    how = (space.normalization, mode, resolution, points, against, field_points, seed)
-    return Evaluation(*how, shapes, fields, failed), reconstructions
+    settings = (space.normalization, mode, resolution, points, against, field_points, seed)
+    return Evaluation(*settings, shapes, fields, failed), reconstructions
 
 
 def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:
     points = np.random.default_rng(seed).uniform(-1, 1, (count, 3))
     exact = solid_from_config(reference, SamplingConfig())(points)
-    return compare_fields(space.distance(code, points), exact, space.slope(code, points))
+    return compare_fields(space.distance(code, points), exact, space.gradient_norm(code, points))
 
 
 def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
-    """Meshes by id (category/id where ids repeat), and the files that could not be read with the reason."""
+    """Read reference meshes.
+
+    Returns:
+        Meshes by id, or by category/id where an id occurs in several categories; and the reason for each file that
+        could not be read.
+    """
     repeated = {name for name, count in Counter(file.id for file in files).items() if count > 1}
     loaded: dict[str, trimesh.Trimesh] = {}
     failed: dict[str, str] = {}
@@ -237,7 +178,7 @@ def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trime
     return loaded, failed
 
 
-def _cleaned(references: dict[str, trimesh.Trimesh]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
+def _clean_references(references: dict[str, trimesh.Trimesh]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
     cleaned: dict[str, trimesh.Trimesh] = {}
     failed: dict[str, str] = {}
     for name, mesh in references.items():
@@ -248,7 +189,7 @@ def _cleaned(references: dict[str, trimesh.Trimesh]) -> tuple[dict[str, trimesh.
     return cleaned, failed
 
 
-def _codes(
+def _select_shapes(
     space: ShapeSpace,
     references: dict[str, trimesh.Trimesh],
     unseen: bool,
@@ -257,13 +198,13 @@ def _codes(
     failed: dict[str, str],
 ) -> dict[str, CodeLike]:
     if unseen:
-        return _inverted(space, references, inversion, refinement, failed)
+        return _invert_references(space, references, inversion, refinement, failed)
     known = set(space.ids) | set(space.keys)
     failed.update({name: "not a training shape of this space; pass --invert" for name in references.keys() - known})
     return {name: name for name in references if name in known}
 
 
-def _inverted(
+def _invert_references(
     space: ShapeSpace,
     references: dict[str, trimesh.Trimesh],
     inversion: InvertConfig | None,
@@ -285,8 +226,3 @@ def _inverted(
                 failed[name] = f"refining: {error}"
                 del fits[name]
     return dict(fits)
-
-
-def _worst(name: str, values: np.ndarray) -> float:
-    more_is_better = name.startswith(("f_score", "normal_consistency", "iou"))
-    return float(values.min() if more_is_better else values.max())

@@ -1,61 +1,101 @@
-"""Self-contained HTML reports: tables, pictures and loss curves."""
+"""Self-contained HTML report of a run: headings with tables, images and loss curves, without external files."""
 
 import base64
-import html
 import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 
-_STYLE = """
+_COLOURS = ("#2a6fb0", "#c0504d", "#6a994e")
+_WIDTH, _HEIGHT, _LEFT = 900, 280, 60  # of a curve's axes, in SVG units
+
+_TEMPLATES = {
+    "page": """\
+<!doctype html><meta charset='utf-8'><title>{{ title }}</title><style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 img { max-width: 100% } table { border-collapse: collapse } td, th { padding: .2rem .8rem; text-align: right }
 th:first-child, td:first-child { text-align: left } tr:nth-child(even) { background: #f3f5f8 }
-"""
+</style><h1>{{ title }}</h1>
+{% for heading, content in sections -%}
+<h2>{{ heading }}</h2>
+{{ content }}
+{% endfor %}""",
+    "image": "<img src='data:image/png;base64,{{ data }}'>",
+    "table": """\
+<table><tr>{% for cell in header %}<th>{{ cell }}</th>{% endfor %}</tr>
+{%- for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>""",
+    "curve": """\
+<svg viewBox='0 -10 {{ width }} {{ height + 20 }}' width='100%'>
+{%- for label, y in ticks -%}
+<line x1='{{ left }}' x2='{{ width }}' y1='{{ "%.0f" % y }}' y2='{{ "%.0f" % y }}' stroke='#ddd'/>
+<text x='5' y='{{ "%.0f" % (y + 4) }}' font-size='12'>{{ label }}</text>
+{%- endfor -%}
+{%- for name, colour, points, y in curves -%}
+<polyline fill='none' stroke='{{ colour }}' stroke-width='1.5' points='{{ points }}'/>
+<text x='{{ width - 90 }}' y='{{ "%.0f" % (y - 6) }}' font-size='13' fill='{{ colour }}'>{{ name }}</text>
+{%- endfor -%}
+</svg>""",
+}
+_environment = Environment(loader=DictLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
 
 
 def write_html(path: Path, title: str, sections: Sequence[tuple[str, str]]) -> None:
-    """A page of (heading, HTML) sections with everything embedded."""
-    body = "\n".join(f"<h2>{html.escape(heading)}</h2>\n{content}" for heading, content in sections)
-    page = f"<!doctype html><meta charset='utf-8'><title>{html.escape(title)}</title><style>{_STYLE}</style>"
-    path.write_text(f"{page}<h1>{html.escape(title)}</h1>\n{body}\n")
+    """Write a page.
+
+    Args:
+        path: Output file.
+        title: Title and first heading.
+        sections: Headings with their contents: text, which is escaped, or the result of `html_image`, `html_table` or
+            `html_curve`.
+    """
+    path.write_text(_render("page", title=title, sections=sections) + "\n")
 
 
-def html_image(image: Image.Image) -> str:
-    """A picture as an embedded PNG."""
+def html_image(image: Image.Image) -> Markup:
+    """Image as an embedded PNG."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
-    return f"<img src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'>"
+    return _render("image", data=base64.b64encode(buffer.getvalue()).decode())
 
 
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """Table of texts, which are escaped."""
+    return _render("table", header=header, rows=rows)
 
 
-def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> str:
-    """Loss terms over training time, logarithmic, as an inline SVG."""
+def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Markup:
+    """Loss terms over training time on a logarithmic axis, as an inline SVG.
+
+    Args:
+        lines: Logged metrics, each with `seconds` and the terms.
+        names: Up to three terms.
+    """
     if len(lines) < 2:
-        return "<p>no curve: fewer than two lines were logged</p>"
-    width, height, left = 900, 280, 60
+        return Markup("<p>no curve: fewer than two lines were logged</p>")
     seconds = np.array([line["seconds"] for line in lines])
     values = {name: np.log10([max(line[name], 1e-9) for line in lines]) for name in names}
     low = math.floor(min(v.min() for v in values.values()))
     high = math.ceil(max(v.max() for v in values.values()))
-    parts = []
-    for power in range(low, high + 1):
-        y = height - (power - low) / (high - low) * height
-        parts.append(f"<line x1='{left}' x2='{width}' y1='{y:.0f}' y2='{y:.0f}' stroke='#ddd'/>")
-        parts.append(f"<text x='5' y='{y + 4:.0f}' font-size='12'>1e{power}</text>")
-    for name, colour in zip(names, ("#2a6fb0", "#c0504d", "#6a994e"), strict=False):
-        x = left + seconds / seconds[-1] * (width - left)
-        y = height - (values[name] - low) / (high - low) * height
+    if high == low:  # every value is the same power of ten
+        high += 1
+
+    def to_y(power: np.ndarray) -> np.ndarray:
+        return _HEIGHT - (power - low) / (high - low) * _HEIGHT
+
+    x = _LEFT + seconds / seconds[-1] * (_WIDTH - _LEFT)
+    ticks = [(f"1e{power}", float(to_y(np.array(power)))) for power in range(low, high + 1)]
+    curves = []
+    for name, colour in zip(names, _COLOURS, strict=False):
+        y = to_y(values[name])
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-        parts.append(f"<polyline fill='none' stroke='{colour}' stroke-width='1.5' points='{points}'/>")
-        parts.append(f"<text x='{width - 90}' y='{y[-1] - 6:.0f}' font-size='13' fill='{colour}'>{name}</text>")
-    return f"<svg viewBox='0 -10 {width} {height + 20}' width='100%'>{''.join(parts)}</svg>"
+        curves.append((name, colour, points, float(y[-1])))
+    return _render("curve", width=_WIDTH, height=_HEIGHT, left=_LEFT, ticks=ticks, curves=curves)
+
+
+def _render(template: str, **values: object) -> Markup:
+    return Markup(_environment.get_template(template).render(**values))

@@ -1,0 +1,1 @@
+"""Latent codes: prior, decoding, interpolation, inversion and retrieval."""

@@ -1,7 +1,13 @@
-"""One shape of a space as signed distances in model space: either branch, both fused, and the band between them.
+"""Signed distance fields of one decoded shape, in model space.
 
-Model space is the box [-1, 1]^3. Beyond it a signed distance is the distance to the box plus the field at the closest
-point of the box. Points that are not finite raise ConfigError. A distance can be differentiated by its points.
+    s = s_o in the fusion band, s_g elsewhere
+
+with the general branch s_g, the overfit branch s_o and the band of `extraction.fusion_band`. Model space is the box
+[-1, 1]^3. Outside the box, where the networks are not trained, the fields continue as
+
+    s(x) = s(c) + |x - c|,    c = closest point of the box to x
+
+All fields are differentiable by their points, and raise ConfigError for points that are not finite.
 """
 
 from functools import cached_property
@@ -13,33 +19,39 @@ from torch import Tensor
 from latentsdf.config.model import Branch
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand, find_band
-from latentsdf.latent.inversion.delta import Delta, Refined
+from latentsdf.latent.inversion.delta import AppliedDelta, Delta
 from latentsdf.models.derivatives import jet
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.finite import require_finite
 
-_CHUNK = 65_536
 
+class DecodedShape:
+    """A code decoded by a model, with the refined detail of a fit where it has one.
 
-class Decoded:
-    """What a code (L,), or one for each conditioned layer (N, L), decodes to, with a refined shape's detail on top.
+    Args:
+        model: Networks and feature grid.
+        code: Code (L,), or one code for each conditioned layer (N, L).
+        delta: Detail that was refined for this model and code; None for none.
+        band_voxels: Half width of the fusion band, in cells of the 512^3 lattice.
 
-    Raises CheckpointError where the delta belongs to another space or another code.
+    Raises:
+        CheckpointError: The delta belongs to another space or to another code.
     """
 
     def __init__(
         self, model: LatentSDF, code: Float[Tensor, "*N L"], delta: Delta | None = None, *, band_voxels: float
     ) -> None:
         self.model, self.delta, self.band_voxels = model, delta, band_voxels
-        self.code = code.clone()  # a caller's array may change under the band that is kept
-        self._refined = None if delta is None else Refined(delta, model, self.code)
+        self.code = code.clone()  # the caller may change its array while the band is cached
+        self._refined = None if delta is None else AppliedDelta(delta, model, self.code)
 
     def field(self, branch: Branch) -> SignedDistance:
-        """One branch: points (N, 3) -> distance (N,)."""
-        return _everywhere(lambda points: self._decode(branch, points))
+        """Signed distance of one branch: points (N, 3) -> distance (N,)."""
+        return _extend_beyond_box(lambda points: self._decode(branch, points))
 
     def fused(self) -> SignedDistance:
-        """Both branches as one: s_o in the band, s_g elsewhere."""
+        """Signed distance of both branches fused: s_o in the band, s_g elsewhere."""
         band = self.band
 
         def distance(points: Tensor) -> Tensor:
@@ -49,21 +61,19 @@ class Decoded:
                 fused[near] = self._decode("overfit", points[near])
             return fused
 
-        return _everywhere(distance)
+        return _extend_beyond_box(distance)
 
-    def slope(self) -> SignedDistance:
-        """|grad s| of the fused field; its jump at the edge of the band, if it has one, does not count."""
+    def gradient_norm(self) -> SignedDistance:
+        """|grad s| of the fused field: points (N, 3) -> (N,). The jump of s at the edge of the band is left out."""
         field = self.fused()
-        return lambda points: torch.cat(
-            [jet(field, some).gradient.norm(dim=1).detach() for some in points.split(_CHUNK)]
-        )
+        return lambda points: map_chunks(lambda chunk: jet(field, chunk).gradient.norm(dim=1).detach(), points)
 
     @cached_property
     def band(self) -> FusionBand:
-        """Where s_o holds, as `extract` fuses at 256^3."""
+        """Region in which s_o is used, the same as `extract` uses at 256^3."""
         return find_band(self.field("general"), band_voxels=self.band_voxels, device=self.code.device)
 
-    def _decode(self, branch: Branch, points: Tensor) -> Tensor:
+    def _decode(self, branch: Branch, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
         refined = self._refined
         lookup = refined.lookup if refined else None
         distance = self.model.branch(branch, points[None], self.code[None], lookup)[0]
@@ -71,15 +81,14 @@ class Decoded:
         return distance + refined.correction(points) if refined and corrected else distance
 
 
-def _everywhere(field: SignedDistance) -> SignedDistance:
-    """The same field beyond the box too, in bounded memory where the points ask for no gradient."""
+def _extend_beyond_box(field: SignedDistance) -> SignedDistance:
+    """Continue a field outside the box, and evaluate it in bounded memory where no gradient is needed."""
 
     def distance(points: Tensor) -> Tensor:
         require_finite(points)
         inside = points.clamp(-1, 1)
         with torch.set_grad_enabled(torch.is_grad_enabled() and points.requires_grad):
-            found = torch.cat([field(some) for some in inside.split(_CHUNK)])
-            # In float32 the squares of far coordinates would not be finite.
-            return found + (points - inside).double().norm(dim=1).float()
+            # In float32 the squares of large coordinates overflow.
+            return map_chunks(field, inside) + (points - inside).double().norm(dim=1).float()
 
     return distance

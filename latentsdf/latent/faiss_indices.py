@@ -1,6 +1,6 @@
-"""FAISS indices by kind: how each is built, how widely it is searched, how codes come and go.
+"""FAISS indices of codes, by kind: construction, calibration of the search width, removal of codes.
 
-Every index here takes numbers of its own for codes (`add_with_ids`) and answers with them.
+Each index stores codes under numbers chosen by the caller (`add_with_ids`) and returns these from searches.
 """
 
 import math
@@ -16,24 +16,34 @@ from latentsdf.utils.errors import ConfigError, MissingExtraError
 
 Kind = Literal["flat", "ivf", "hnsw", "pq"]
 
-LEAST_CODES: dict[Kind, int] = {"flat": 1, "ivf": 1_000, "hnsw": 1, "pq": 10_000}
-"""Fewer are too few for what a kind learns of their distribution."""
+MIN_CODES: dict[Kind, int] = {"flat": 1, "ivf": 1_000, "hnsw": 1, "pq": 10_000}
+"""Minimum number of codes from which each kind can be trained."""
 SHORTLIST = 8
-"""An ivf index finds as many times k candidates among compressed codes, and the k nearest of them exactly."""
-_RECALL = 0.97  # measured on few queries, so that all of them together find 0.95
+"""An ivf search ranks that many times k candidates, found among compressed codes, by their exact distances."""
+_RECALL = 0.97  # target of the calibration; its few queries leave a margin to recall 0.95
 _CALIBRATION_QUERIES = 200
-_TRAINING_CODES = 64  # a cell; more take longer and place the cells no better
+_TRAINING_CODES = 64  # per cell; more take longer and do not place the cells better
 
 
-def build(codes: Float[NDArray[np.float32], "T L"], kind: Kind, *, inner_product: bool) -> Any:
-    """An index of the codes under the numbers 0 to T - 1.
+def build_index(codes: Float[NDArray[np.float32], "T L"], kind: Kind, *, inner_product: bool) -> Any:
+    """Build an index of the codes under the numbers 0 to T - 1.
 
-    Raises ConfigError for codes that the kind cannot take, MissingExtraError without FAISS.
+    Args:
+        codes: Codes (T, L), float32 and contiguous.
+        kind: Kind of index.
+        inner_product: Measure similarity by inner products instead of squared Euclidean distances.
+
+    Returns:
+        A trained and calibrated FAISS index.
+
+    Raises:
+        ConfigError: Too few codes for the kind, or of odd length for pq.
+        MissingExtraError: FAISS is not installed.
     """
     lib = faiss()
     count, dim = codes.shape
-    if count < LEAST_CODES[kind] or (kind == "pq" and dim % 2):
-        wanted = f"{LEAST_CODES[kind]:,} codes" + (" of even length" if kind == "pq" else "")
+    if count < MIN_CODES[kind] or (kind == "pq" and dim % 2):
+        wanted = f"{MIN_CODES[kind]:,} codes" + (" of even length" if kind == "pq" else "")
         raise ConfigError(f"kind '{kind}' needs at least {wanted}, got {count:,} of length {dim}; use flat")
     measure = lib.METRIC_INNER_PRODUCT if inner_product else lib.METRIC_L2
     index = {"flat": _flat, "ivf": _ivf, "hnsw": _hnsw, "pq": _pq}[kind](codes, measure)
@@ -47,24 +57,32 @@ def build(codes: Float[NDArray[np.float32], "T L"], kind: Kind, *, inner_product
     return index
 
 
-def forget(index: Any, kind: Kind, numbers: Int[NDArray[np.int64], " M"]) -> None:
-    """Take codes out. Raises ConfigError for a graph of neighbours, which cannot."""
+def remove_codes(index: Any, kind: Kind, numbers: Int[NDArray[np.int64], " M"]) -> None:
+    """Remove codes by number (M,).
+
+    Raises:
+        ConfigError: An hnsw graph cannot remove codes.
+    """
     if kind == "hnsw":
         raise ConfigError("an hnsw index cannot forget codes; build it anew without them, or use ivf")
     lib = faiss()
-    # An ivf index that an older version saved has cells of whole codes and no shortlist.
+    # ivf indices saved by version 0.1 store uncompressed codes and have no shortlist.
     if kind != "ivf" or not isinstance(index, lib.IndexIDMap2):
         index.remove_ids(numbers)
         return
-    # FAISS has no removal where codes are re-ranked; filling the trained cells again takes seconds a million.
-    held, codes = held_codes(index, kind)
-    kept = ~np.isin(held, numbers)
+    # FAISS cannot remove codes from an index that re-ranks; refilling the trained cells takes seconds per million.
+    stored, codes = stored_codes(index, kind)
+    kept = ~np.isin(stored, numbers)
     index.reset()
-    index.add_with_ids(codes[kept], held[kept])
+    index.add_with_ids(codes[kept], stored[kept])
 
 
-def held_codes(index: Any, kind: Kind) -> tuple[Int[NDArray[np.int64], " T"], Float[NDArray[np.float32], "T L"]]:
-    """Numbers and codes of an index. Raises ConfigError where it does not keep them whole."""
+def stored_codes(index: Any, kind: Kind) -> tuple[Int[NDArray[np.int64], " T"], Float[NDArray[np.float32], "T L"]]:
+    """Numbers (T,) and codes (T, L) of an index.
+
+    Raises:
+        ConfigError: The index stores compressed codes only.
+    """
     lib = faiss()
     if kind == "pq" or not isinstance(index, lib.IndexIDMap2):
         raise ConfigError(f"this {kind} index keeps no whole codes; delete its files, and it is built again")
@@ -73,8 +91,8 @@ def held_codes(index: Any, kind: Kind) -> tuple[Int[NDArray[np.int64], " T"], Fl
     return lib.vector_to_array(index.id_map), codes
 
 
-def for_search(index: Any, kind: Kind) -> Any:
-    """The index on a GPU, where there is one and the kind has a form for it."""
+def to_search_device(index: Any, kind: Kind) -> Any:
+    """The index on the first GPU, if FAISS supports it there and for this kind; otherwise the index itself."""
     lib = faiss()
     if kind in ("ivf", "hnsw") or not hasattr(lib, "StandardGpuResources") or lib.get_num_gpus() == 0:
         return index
@@ -82,7 +100,7 @@ def for_search(index: Any, kind: Kind) -> Any:
 
 
 def faiss() -> ModuleType:
-    """The library, imported on first use."""
+    """Import FAISS; MissingExtraError names the extra that installs it."""
     try:
         import faiss as module
     except ImportError as error:
@@ -98,10 +116,11 @@ def _flat(codes: NDArray[np.float32], measure: int) -> Any:
 
 
 def _ivf(codes: NDArray[np.float32], measure: int) -> Any:
-    """Cells of codes at 4 bits a value, whose distances are sums of looked-up bytes, many codes an instruction.
+    """Inverted file with 4-bit product quantization (PQ fast scan) and exact re-ranking of a shortlist.
 
-    Trained codes fill most of their dimensions, so neighbours lie in many cells and a search must visit a good part of
-    them; scanning bytes is several times quicker than scanning floats, and few large cells cost less than many small.
+    Trained codes fill most of their dimensions, so the neighbours of a query are spread over many cells and a search
+    visits a large part of them. Scanning 4-bit codes is several times faster than scanning floats, and few large cells
+    cost less than many small ones.
     """
     lib = faiss()
     count, dim = codes.shape
@@ -122,7 +141,7 @@ def _hnsw(codes: NDArray[np.float32], measure: int) -> Any:
 def _pq(codes: NDArray[np.float32], measure: int) -> Any:
     count, dim = codes.shape
     cells = _cells(count)
-    # np: no search for an order of centroids that only polysemous filtering would use, which takes half a minute.
+    # "np" skips the ordering of centroids for polysemous filtering, which is not used and takes half a minute.
     index = faiss().index_factory(dim, f"IVF{cells},PQ{dim // 2}np", measure)
     index.train(codes)
     index.nprobe = max(1, cells // 32)
@@ -133,30 +152,35 @@ def _cells(count: int) -> int:
     return max(1, min(int(math.sqrt(count)), count // _TRAINING_CODES))
 
 
-def _sample(codes: NDArray[np.float32], most: int) -> NDArray[np.float32]:
-    if len(codes) <= most:
+def _sample(codes: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    if len(codes) <= count:
         return codes
-    return codes[np.sort(np.random.default_rng(0).choice(len(codes), most, replace=False))]
+    return codes[np.sort(np.random.default_rng(0).choice(len(codes), count, replace=False))]
 
 
 def _calibrate(
-    index: Any, codes: NDArray[np.float32], measure: int, set_width: Callable[[int], None], least: int, most: int
+    index: Any,
+    codes: NDArray[np.float32],
+    measure: int,
+    set_width: Callable[[int], None],
+    min_width: int,
+    max_width: int,
 ) -> None:
-    """Widen the search until recall@10 is reached on new codes of the same distribution.
+    """Widen the search until recall@10 reaches 0.97 on queries from the distribution of the codes.
 
-    Codes of the index would be found too easily. Where codes are Gaussian, the mean of two times the root of two about
-    their mean is one more of them.
+    Codes of the index itself would be found too easily. For Gaussian codes a, b with mean m, the query
+    m + (a + b - 2 m) / sqrt(2) has the same distribution.
     """
     mean = codes.mean(0)
     one, other = np.random.default_rng(0).choice(len(codes), (2, _CALIBRATION_QUERIES))
     queries = mean + (codes[one] + codes[other] - 2 * mean) / np.sqrt(2, dtype=np.float32)
     k = min(10, len(codes))
     _, truth = faiss().knn(queries, codes, k, metric=measure)
-    width = least
+    width = min_width
     while True:
         set_width(width)
         _, found = index.search(queries, k)
         shared = [len(set(a) & set(b)) for a, b in zip(truth, found, strict=True)]
-        if width >= most or np.mean(shared) >= _RECALL * k:
+        if width >= max_width or np.mean(shared) >= _RECALL * k:
             return
-        width = min(most, math.ceil(1.25 * width))
+        width = min(max_width, math.ceil(1.25 * width))

@@ -1,15 +1,25 @@
-"""The shortest path between two codes as the decoder measures length: by how much decoded distances change.
+"""Shortest path between two codes, where length is the change of the decoded signed distances.
 
-A path has energy sum_i |F(z_i+1) - F(z_i)|^2, F the general branch at fixed points near the surfaces that the straight
-path passes, clamped as in training. Ends stay; the codes between move by damped Gauss-Newton steps on all
-of them at once. At the minimum the steps are equally long, so the shape changes at constant speed. A weak prior on
-codes' coordinates keeps directions in place that the distances do not notice.
+A path z_1, ..., z_N with fixed ends has the energy
+
+    E = sum_i |F(z_{i+1}) - F(z_i)|^2 / P + w sum_i |u_i|^2
+
+F(z) (P,) is the general branch at P fixed points within 0.1 of the surfaces on the straight path, truncated to
+[-0.1, 0.1], and u_i are the coordinates of z_i under the Gaussian prior (`CodePrior`). The weak prior fixes directions
+that the distances do not depend on. The inner codes are optimized together by Levenberg-Marquardt. At the minimum
+all steps have equal length, so the shape changes at constant speed along the path.
+
+With M = N - 2 inner codes and the Jacobian J_i (P, L) of F at z_i by u_i, divided by sqrt(P), the Gauss-Newton Hessian
+of E / 2 is block tridiagonal: 2 J_i^T J_i + w I on the diagonal, -J_i^T J_{i+1} beside it.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from latentsdf.latent import levenberg_marquardt
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
@@ -18,47 +28,100 @@ _POINTS = 2048
 _CANDIDATES = 32_768
 _CLAMP = 0.1
 _STEPS = 12
-_PLATEAU = 1e-3
-_MOST_DAMPING = 1e4
+_TOLERANCE = 1e-3
+_MAX_DAMPING = 1e4
+_MAX_TRIALS = 100  # not reached: a run of rejected steps exceeds the damping limit before
 
 
-def shorten(
+def shorten_path(
     model: LatentSDF, prior: CodePrior, path: Float[Tensor, "N L"], *, prior_weight: float = 1e-6, seed: int = 0
 ) -> Float[Tensor, "N L"]:
-    """A path with the same ends whose energy no longer falls, starting from the given one."""
+    """Minimize the energy of a path.
+
+    Args:
+        model: Decoder that measures length.
+        prior: Gaussian of the training codes.
+        path: Initial codes (N, L); a path of fewer than 3 codes is returned as it is.
+        prior_weight: Weight w of the prior.
+        seed: Seed of the points at which distances are compared.
+
+    Returns:
+        Codes (N, L) with the same ends.
+    """
     if len(path) < 3:
         return path
-    points = _near_surfaces(model, path, seed)
     coordinates = prior.encode(path)
-    cost, damping = _energy(model, prior, coordinates, points, prior_weight), 1e-2
-    for _ in range(_STEPS):
-        curvature, slope = _normal_equations(model, prior, coordinates, points, prior_weight)
-        while damping < _MOST_DAMPING:
-            diagonal = curvature.diagonal()
-            system = curvature + torch.diag(damping * (diagonal + diagonal.mean()))
-            tried = coordinates.clone()
-            tried[1:-1] -= torch.linalg.solve(system, slope).view_as(tried[1:-1])
-            became = _energy(model, prior, tried, points, prior_weight)
-            if became < cost:
-                break
-            damping *= 5
-        else:
-            break
-        gain, coordinates, cost, damping = 1 - became / cost, tried, became, damping / 4
-        if gain < _PLATEAU:
-            break
-    found = path.clone()
-    found[1:-1] = prior.decode(coordinates[1:-1])
-    return found
+    problem = _PathProblem(model, prior, _points_near_surfaces(model, path, seed), prior_weight, coordinates)
+    start = coordinates[1:-1].flatten()[None]
+    found, _ = levenberg_marquardt.minimize(
+        problem,
+        start,
+        problem.cost(start),
+        max_trials=_MAX_TRIALS,
+        max_accepted=_STEPS,
+        tolerance=_TOLERANCE,
+        max_damping=_MAX_DAMPING,
+    )
+    shortest = path.clone()
+    shortest[1:-1] = prior.decode(found.view_as(coordinates[1:-1]))
+    return shortest
 
 
-def lengths(model: LatentSDF, path: Float[Tensor, "N L"], seed: int = 0) -> Float[Tensor, " N-1"]:
-    """Root mean square change of the decoded distances over each step of a path."""
-    values = _values(model, path, _near_surfaces(model, path, seed))
-    return (values[1:] - values[:-1]).square().mean(1).sqrt()
+def step_lengths(model: LatentSDF, path: Float[Tensor, "N L"], seed: int = 0) -> Float[Tensor, " N-1"]:
+    """Root mean square change of the decoded distances along each step of a path."""
+    distances = _decode(model, path, _points_near_surfaces(model, path, seed))
+    return (distances[1:] - distances[:-1]).square().mean(1).sqrt()
 
 
-def _near_surfaces(model: LatentSDF, path: Tensor, seed: int) -> Float[Tensor, "P 3"]:
+@dataclass(frozen=True)
+class _PathProblem:
+    """The path as one least-squares problem (K = 1) in the coordinates of the inner codes, D = M L."""
+
+    model: LatentSDF
+    prior: CodePrior
+    points: Float[Tensor, "P 3"]
+    prior_weight: float
+    initial: Float[Tensor, "N L"]
+
+    def cost(self, parameters: Float[Tensor, "1 D"], rows: Int[Tensor, " 1"] | None = None) -> Float[Tensor, " 1"]:
+        del rows
+        coordinates = self._coordinates(parameters)
+        distances = _decode(self.model, self.prior.decode(coordinates), self.points)
+        changes = (distances[1:] - distances[:-1]).square().mean(1).sum()
+        return (changes + self.prior_weight * coordinates.square().sum())[None].double()
+
+    def normal_equations(
+        self, parameters: Float[Tensor, "1 D"], rows: Int[Tensor, " 1"]
+    ) -> tuple[Float[Tensor, "1 D D"], Float[Tensor, "1 D"]]:
+        del rows
+        coordinates = self._coordinates(parameters)
+        distances = _decode(self.model, self.prior.decode(coordinates), self.points)
+        inner = coordinates[1:-1]
+        count, dim = inner.shape
+        points = self.points.expand(count, -1, -1)
+        ((distance, by_code, _),) = linearize(self.model, ("general",), points, self.prior.decode(inner))
+        root = len(self.points) ** 0.5
+        jacobian = (by_code @ self.prior.basis) * (distance.abs() < _CLAMP)[..., None] / root  # (M, P, L)
+        changes = (distances[1:] - distances[:-1]) / root
+        residual = changes[:-1] - changes[1:]
+        gradient = (jacobian * residual[..., None]).sum(1) + self.prior_weight * inner
+        hessian = torch.zeros(count, dim, count, dim, device=inner.device)
+        for i in range(count):
+            identity = torch.eye(dim, device=inner.device)
+            hessian[i, :, i] = 2 * jacobian[i].T @ jacobian[i] + self.prior_weight * identity
+            if i + 1 < count:
+                hessian[i, :, i + 1] = -jacobian[i].T @ jacobian[i + 1]
+                hessian[i + 1, :, i] = hessian[i, :, i + 1].T
+        return hessian.view(1, count * dim, count * dim), gradient.flatten()[None]
+
+    def _coordinates(self, parameters: Float[Tensor, "1 D"]) -> Float[Tensor, "N L"]:
+        """All codes of the path, with its fixed ends."""
+        coordinates = self.initial.clone()
+        coordinates[1:-1] = parameters.view_as(coordinates[1:-1])
+        return coordinates
+
+
+def _points_near_surfaces(model: LatentSDF, path: Float[Tensor, "N L"], seed: int) -> Float[Tensor, "P 3"]:
     draw = torch.Generator().manual_seed(seed)
     points = (2 * torch.rand(_CANDIDATES, 3, generator=draw) - 1).to(path.device)
     near = torch.zeros(len(points), dtype=torch.bool, device=path.device)
@@ -68,34 +131,8 @@ def _near_surfaces(model: LatentSDF, path: Tensor, seed: int) -> Float[Tensor, "
     return points[near][:_POINTS]
 
 
-def _values(model: LatentSDF, codes: Tensor, points: Tensor) -> Float[Tensor, "N P"]:
+def _decode(model: LatentSDF, codes: Float[Tensor, "N L"], points: Float[Tensor, "P 3"]) -> Float[Tensor, "N P"]:
+    """Truncated distances of the general branch."""
     with torch.no_grad():
-        found = model.branch("general", points.expand(len(codes), -1, -1), codes)
-    return found.clamp(-_CLAMP, _CLAMP)
-
-
-def _energy(model: LatentSDF, prior: CodePrior, coordinates: Tensor, points: Tensor, prior_weight: float) -> float:
-    values = _values(model, prior.decode(coordinates), points)
-    changes = (values[1:] - values[:-1]).square().mean(1).sum()
-    return float(changes + prior_weight * coordinates.square().sum())
-
-
-def _normal_equations(
-    model: LatentSDF, prior: CodePrior, coordinates: Tensor, points: Tensor, prior_weight: float
-) -> tuple[Tensor, Tensor]:
-    """Curvature (M L, M L) and slope (M L) of half the energy in the M codes between the ends."""
-    values = _values(model, prior.decode(coordinates), points)
-    inner = coordinates[1:-1]
-    count, dim = inner.shape
-    ((distance, by_code, _),) = linearize(model, ("general",), points.expand(count, -1, -1), prior.decode(inner))
-    rows = (by_code @ prior.basis) * (distance.abs() < _CLAMP)[..., None] / len(points) ** 0.5  # (M, P, L)
-    changes = (values[1:] - values[:-1]) / len(points) ** 0.5
-    pull = changes[:-1] - changes[1:]
-    slope = (rows * pull[..., None]).sum(1) + prior_weight * inner
-    curvature = torch.zeros(count, dim, count, dim, device=inner.device)
-    for i in range(count):
-        curvature[i, :, i] = 2 * rows[i].T @ rows[i] + prior_weight * torch.eye(dim, device=inner.device)
-        if i + 1 < count:
-            curvature[i, :, i + 1] = -rows[i].T @ rows[i + 1]
-            curvature[i + 1, :, i] = curvature[i, :, i + 1].T
-    return curvature.view(count * dim, count * dim), slope.flatten()
+        distances = model.branch("general", points.expand(len(codes), -1, -1), codes)
+    return distances.clamp(-_CLAMP, _CLAMP)

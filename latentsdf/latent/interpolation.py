@@ -1,4 +1,11 @@
-"""Paths between codes, and how smoothly the surface moves along them."""
+"""Interpolation paths between codes, and the smoothness of the surfaces along them.
+
+For neighbouring codes a, b and t in [0, 1]:
+
+    linear      z = a + t (b - a)
+    spherical   z = slerp(a / |a|, b / |b|, t) ((1 - t) |a| + t |b|)      (Shoemake 1985)
+    shortest    minimizes the change of the decoded distances along the path (`geodesic`)
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.metrics.surface import cd_l1_half, sample_surface
-from latentsdf.latent.geodesic import shorten
+from latentsdf.latent.geodesic import shorten_path
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.errors import ConfigError
@@ -20,25 +27,27 @@ from latentsdf.utils.errors import ConfigError
 Method = Literal["linear", "spherical", "shortest"]
 
 _POINTS = 5_000
-_STRAIGHT = 1e-4
-_OPPOSITE = 1e-3  # from half a turn; nearer, the digits of float32 codes would choose the arc
+_PARALLEL = 1e-4  # radians
+_OPPOSITE = 1e-3  # radians from pi; closer, rounding of float32 codes would determine the arc
 
 
 @dataclass(frozen=True)
 class Smoothness:
-    """How a surface moves along a path: `travel` (N - 1,) from each step to the next, as CD-L1-half of 5,000 points a
-    side, `pieces` (N,) connected parts of each step."""
+    """Motion of the surface along a path of N meshes."""
 
-    travel: NDArray[np.float64]
+    travel: Float[NDArray[np.float64], " N-1"]
+    """Distance between consecutive surfaces: (mean a + mean b) / 2 with nearest distances a, b between 5,000 samples
+    of each (CD-L1-half)."""
     pieces: list[int]
+    """Number of connected components of each mesh."""
 
     @property
     def variation(self) -> float:
-        """Standard deviation of the travel over its mean; 0 for constant speed."""
+        """Coefficient of variation of the travel; 0 for constant speed."""
         return float(self.travel.std() / self.travel.mean()) if self.travel.any() else 0.0
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """All values as JSON types."""
         return {
             "travel": self.travel.tolist(),
             "mean": float(self.travel.mean()),
@@ -54,12 +63,24 @@ def interpolate(
     model: LatentSDF | None = None,
     prior: CodePrior | None = None,
 ) -> Float[NDArray[np.float32], "N L"]:
-    """A path of `steps` codes through the given ones, ends included.
+    """Interpolate a path of codes through the given ones, ends included.
 
-    With more than two codes the path is piecewise and passes through each of them at (nearly) equal spacing.
-    `spherical` turns the direction at constant speed and interpolates the norm, for codes near a sphere; neighbours in
-    opposite directions are a ConfigError. `shortest` changes the decoded distances least and at constant speed
-    (`geodesic`); it needs the model and its prior.
+    With more than two codes the path is piecewise, with equal spacing between neighbouring codes. It contains the inner
+    codes when steps - 1 is a multiple of K - 1; `shortest` always contains them, at rounded steps.
+
+    Args:
+        codes: Codes (K, L) in the order of the path, K >= 2.
+        steps: Number of codes N >= 2 of the path.
+        method: `linear`; `spherical`, for codes near a sphere; or `shortest`.
+        model: Decoder, for `shortest`.
+        prior: Gaussian of the training codes, for `shortest`.
+
+    Returns:
+        Codes (N, L).
+
+    Raises:
+        ConfigError: Too few codes or steps, an unknown method, neighbouring codes in opposite directions with
+            `spherical`, or `shortest` without model and prior or with fewer steps than codes.
     """
     codes = np.asarray(codes, dtype=np.float32)
     if len(codes) < 2 or steps < 2:
@@ -80,7 +101,7 @@ def interpolate(
 
 
 def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
-    """Surface travel between consecutive meshes, all in one frame."""
+    """Measure the motion between consecutive meshes, all in one frame."""
     clouds = [sample_surface(mesh, _POINTS, 0).points for mesh in meshes]
     trees = [cKDTree(cloud) for cloud in clouds]
     travel = [
@@ -90,14 +111,14 @@ def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
 
 
 def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: CodePrior) -> NDArray[np.float32]:
-    """Leg by leg; each leg takes its share of the steps."""
+    """Shortest path, computed between each pair of neighbouring codes; the given codes are kept at rounded steps."""
     cuts = np.linspace(0, steps - 1, len(codes)).round().astype(int)
     if (np.diff(cuts) < 1).any():
         raise ConfigError(f"the shortest path through {len(codes)} codes needs as many steps, got {steps}")
     path = np.empty((steps, codes.shape[1]), dtype=np.float32)
     for leg in range(len(codes) - 1):
         straight = interpolate(codes[leg : leg + 2], cuts[leg + 1] - cuts[leg] + 1)
-        found = shorten(model, prior, torch.from_numpy(straight).to(prior.mean.device))
+        found = shorten_path(model, prior, torch.from_numpy(straight).to(prior.mean.device))
         path[cuts[leg] : cuts[leg + 1] + 1] = found.cpu().numpy()
     return path
 
@@ -109,8 +130,8 @@ def _spherical(first: NDArray[np.float32], second: NDArray[np.float32], t: NDArr
     angle = np.arccos((a * b).sum(1, keepdims=True).clip(-1, 1))
     if (angle > np.pi - _OPPOSITE).any():
         raise ConfigError("two neighbouring codes have opposite directions: many arcs join them; use linear")
-    # Parallel codes have no arc between them; the straight line is its limit.
-    straight = angle < _STRAIGHT
+    # For parallel codes the limit of the arc is the straight line.
+    straight = angle < _PARALLEL
     sine = np.where(straight, 1, np.sin(angle))
     weight_a = np.where(straight, 1 - t, np.sin((1 - t) * angle) / sine)
     weight_b = np.where(straight, t, np.sin(t * angle) / sine)

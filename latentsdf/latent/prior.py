@@ -1,4 +1,13 @@
-"""The Gaussian of a space's training codes: z = mean + basis u with u ~ N(0, 1), directions sorted by variance."""
+"""Gaussian prior of the training codes.
+
+With mean m and covariance C of the T training codes z_t (L,),
+
+    C = sum_t (z_t - m) (z_t - m)^T / (T - 1) = V diag(lambda) V^T,    B = V diag(sqrt(lambda + floor))
+
+a code has coordinates u with z = m + B u and u ~ N(0, I) (principal component analysis, whitened). |u|^2 is its squared
+Mahalanobis distance from the mean. The columns of B are the principal directions, by falling variance, times their
+standard deviations. The floor, 5 % of the mean variance, keeps directions usable that few training codes span.
+"""
 
 from dataclasses import dataclass
 
@@ -9,14 +18,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CodePrior:
-    """`mean` (L,); the columns of `basis` (L, L) are principal directions times standard deviations."""
+    """Gaussian of the training codes of a space."""
 
     mean: Float[Tensor, " L"]
+    """Mean m."""
     basis: Float[Tensor, "L L"]
+    """B: principal directions times standard deviations, in columns."""
 
     @staticmethod
     def fit(codes: Float[Tensor, "T L"]) -> "CodePrior":
-        """Mean and covariance root; the floor keeps directions open that few training shapes span."""
+        """Estimate mean and covariance from training codes (T, L)."""
         mean = codes.mean(0)
         centered = codes - mean
         covariance = centered.T @ centered / max(1, len(codes) - 1)
@@ -25,18 +36,18 @@ class CodePrior:
         return CodePrior(mean, vectors * (values.clamp(min=0) + floor).sqrt())
 
     def sample(self, count: int, seed: int = 0) -> Float[Tensor, "K L"]:
-        """Codes drawn from the distribution."""
+        """Draw `count` codes (K, L); they do not depend on the device."""
         normal = torch.randn(count, len(self.mean), generator=torch.Generator().manual_seed(seed))
         return self.decode(normal.to(self.mean.device))
 
     def along(self, direction: int, deviations: Float[Tensor, " K"]) -> Float[Tensor, "K L"]:
-        """The mean moved along a principal direction, 0 the one of largest variance, by standard deviations."""
+        """Codes (K, L) at signed numbers of standard deviations along a principal direction, 0 the largest."""
         return self.mean + deviations[:, None] * self.basis[:, direction]
 
     def decode(self, coordinates: Float[Tensor, "*K L"]) -> Float[Tensor, "*K L"]:
-        """Coordinates u -> codes."""
+        """Codes z = m + B u of coordinates u (*K, L)."""
         return self.mean + coordinates @ self.basis.T
 
     def encode(self, codes: Float[Tensor, "K L"]) -> Float[Tensor, "K L"]:
-        """Codes -> coordinates u."""
+        """Coordinates u = B^-1 (z - m) of codes z (K, L)."""
         return torch.linalg.solve(self.basis, (codes - self.mean).T).T

@@ -1,9 +1,16 @@
-"""Nearest shapes by code: a FAISS index, exact or approximate by size, saved with its ids and the space it is of."""
+"""Retrieval of shapes by code: a nearest-neighbour index, its files, and re-ranking by surface distance.
+
+The index of a space is saved in its folder: `index.faiss` and `index.json` (ids and the fingerprint of the space) for
+Euclidean distance, `index_cosine.faiss` and `index_cosine.json` for cosine distance. It is built when first opened. An
+index of other codes, from before the space was trained further, or a damaged one is renamed to `index.faiss.old` and
+`index.json.old` and built again.
+"""
 
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +24,7 @@ from scipy.spatial import cKDTree
 from latentsdf.geometry.metrics.surface import cd_l1_half, sample_surface
 from latentsdf.latent import faiss_indices
 from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
 
 Metric = Literal["l2", "cosine"]
@@ -24,34 +32,46 @@ Kind = Literal["auto", faiss_indices.Kind]
 
 _EXACT_UP_TO = 100_000
 _COMPRESSED_FROM = 10_000_000
-_LEAST_SOUGHT = 10  # indices are tuned for that many neighbours, and re-rank a shortlist that grows with them
+_MIN_K = 10  # indices are calibrated for that many neighbours, and re-rank a shortlist in proportion to them
 _CHAMFER_POINTS = 5_000
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Neighbours of one query, nearest first.
-
-    `distances` are Euclidean, or 1 - cosine; after re-ranking CD-L1-half between surfaces in model space.
-    """
+    """Neighbours of one query, nearest first."""
 
     ids: list[str]
     distances: list[float]
+    """Euclidean distances of codes, or 1 - cosine; after re-ranking, Chamfer distances (CD-L1-half, `metrics.surface`)
+    of surfaces in model space."""
 
 
 class CodeIndex:
-    """Nearest neighbours among codes (T, L) with distinct ids.
+    """Nearest-neighbour index of codes under distinct ids.
 
-    - flat: exact.
-    - ivf: codes in cells, of which a search visits as many as recall@10 = 0.97 takes; a shortlist found among codes at
-      4 bits a value is ranked exactly. Removing codes takes seconds a million. From 1,000 codes.
-    - hnsw: a graph of neighbours, searched as widely as that takes; minutes a million to build, cannot forget codes.
-    - pq: codes in cells, each compressed to a byte for every 2 values and nothing else kept; recall is what that
-      leaves. From 10,000 codes.
+    Kinds:
+
+    - flat: exact search.
+    - ivf: inverted file. A search visits enough cells for recall@10 = 0.97, and ranks a shortlist found among 4-bit
+      codes by exact distance. Removing codes takes seconds per million. At least 1,000 codes.
+    - hnsw: graph of neighbours, searched for the same recall. Takes minutes per million codes to build; codes cannot be
+      removed.
+    - pq: inverted file of codes compressed to one byte per 2 values, without the codes themselves, which limits the
+      recall. At least 10,000 codes.
     - auto: flat up to 100,000 codes, ivf up to 10 million, then pq.
 
-    A flat or pq index is searched on a GPU where FAISS was built for one. Raises ConfigError for codes that are not
-    finite, too few of them, ids that repeat, and unknown kinds or metrics.
+    flat and pq are searched on a GPU if FAISS supports it.
+
+    Args:
+        codes: Codes (T, L), T >= 1.
+        ids: T distinct ids.
+        metric: `l2` or `cosine`.
+        kind: Kind of index.
+        space: Fingerprint of the space that the codes belong to.
+
+    Raises:
+        ConfigError: Codes that are not finite or too few, repeated ids, an unknown kind or metric.
+        MissingExtraError: FAISS is not installed.
     """
 
     def __init__(
@@ -69,17 +89,17 @@ class CodeIndex:
             )
         self.metric: Metric = metric
         self.space = space
-        """Fingerprint of the space that the codes are of."""
+        """Fingerprint of the space that the codes belong to."""
         self._names: dict[int, str] = {}
         codes = self._checked(codes, ids)
-        self.kind = kind_for(kind, len(codes))
-        self._index = faiss_indices.build(self._prepare(codes), self.kind, inner_product=metric == "cosine")
+        self.kind = resolve_kind(kind, len(codes))
+        self._index = faiss_indices.build_index(self._prepare(codes), self.kind, inner_product=metric == "cosine")
         self._names = dict(enumerate(ids))
-        self._searched = faiss_indices.for_search(self._index, self.kind)
+        self._searched = faiss_indices.to_search_device(self._index, self.kind)
 
     @property
     def ids(self) -> list[str]:
-        """Names of the codes, in the order they came."""
+        """Ids of the codes, in the order in which they were added."""
         return list(self._names.values())
 
     @property
@@ -88,7 +108,11 @@ class CodeIndex:
         return int(self._index.d)
 
     def nearest(self, code: Float[NDArray[np.float32], " L"], k: int = 5) -> Hits:
-        """The k nearest ids (all of them if k is larger)."""
+        """Find the k nearest codes of one code (L,); all of them if there are fewer.
+
+        Raises:
+            ConfigError: k < 1, or a code of another length or with values that are not finite.
+        """
         if np.shape(code) != (self.dim,):
             raise ConfigError(f"the index holds codes of length {self.dim}, the query has shape {np.shape(code)}")
         numbers, distances = self.search(np.asarray(code)[None], k)
@@ -98,23 +122,36 @@ class CodeIndex:
     def search(
         self, codes: Float[NDArray[np.float32], "Q L"], k: int
     ) -> tuple[Int[NDArray[np.int64], "Q K"], Float[NDArray[np.float32], "Q K"]]:
-        """Numbers of the k nearest codes of each query, counted in the order they were given, and distances.
+        """Find the k nearest codes of each query.
 
-        An approximate index has the number -1 where it finds fewer.
+        Args:
+            codes: Queries (Q, L).
+            k: Number of neighbours K; all codes if there are fewer.
+
+        Returns:
+            Numbers (Q, K) of the codes, counted in the order in which they were added, -1 where an approximate index
+            finds fewer; and distances (Q, K).
+
+        Raises:
+            ConfigError: k < 1, or queries that are not finite.
         """
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
         if not np.isfinite(codes).all():
             raise ConfigError("the query code has values that are not finite")
         count = len(self._names)
-        values, numbers = self._searched.search(self._prepare(codes), min(max(k, _LEAST_SOUGHT), count))
+        values, numbers = self._searched.search(self._prepare(codes), min(max(k, _MIN_K), count))
         values, numbers = values[:, : min(k, count)], numbers[:, : min(k, count)]
         # FAISS returns squared Euclidean distances, which rounding can push below 0.
         distances = np.sqrt(np.maximum(values, 0)) if self.metric == "l2" else 1 - values
         return numbers, distances
 
     def add(self, codes: Float[NDArray[np.float32], "M L"], ids: Sequence[str]) -> None:
-        """Further codes under new ids."""
+        """Add codes (M, L) under M new ids.
+
+        Raises:
+            ConfigError: Codes of another length or not finite, ids that repeat or are in the index.
+        """
         codes = self._checked(codes, ids)
         if codes.shape[1] != self.dim:
             raise ConfigError(f"the index holds codes of length {self.dim}, got {codes.shape[1]}")
@@ -122,27 +159,39 @@ class CodeIndex:
         numbers = np.arange(first, first + len(codes))
         self._index.add_with_ids(self._prepare(codes), numbers)
         self._names.update(zip(numbers.tolist(), ids, strict=True))
-        self._searched = faiss_indices.for_search(self._index, self.kind)
+        self._searched = faiss_indices.to_search_device(self._index, self.kind)
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Forget some codes; a graph of neighbours cannot."""
+        """Remove codes by id.
+
+        Raises:
+            ConfigError: Unknown ids, or an hnsw index, which cannot remove codes.
+        """
         numbers = {name: number for number, name in self._names.items()}
         unknown = [name for name in ids if name not in numbers]
         if unknown:
             raise ConfigError(f"the index holds no shape '{unknown[0]}'")
-        faiss_indices.forget(self._index, self.kind, np.array([numbers[name] for name in ids], dtype=np.int64))
+        faiss_indices.remove_codes(self._index, self.kind, np.array([numbers[name] for name in ids], dtype=np.int64))
         for name in ids:
             del self._names[numbers[name]]
-        self._searched = faiss_indices.for_search(self._index, self.kind)
+        self._searched = faiss_indices.to_search_device(self._index, self.kind)
 
     def rebuilt(self, kind: Kind) -> "CodeIndex":
-        """The same codes in an index of another kind. Raises ConfigError for a pq index, which keeps none of them."""
-        numbers, codes = faiss_indices.held_codes(self._index, self.kind)
+        """A new index of another kind with the same codes.
+
+        Raises:
+            ConfigError: This is a pq index, which does not store codes; or there are too few for the new kind.
+        """
+        numbers, codes = faiss_indices.stored_codes(self._index, self.kind)
         order = np.argsort(numbers)
         return CodeIndex(codes[order], [self._names[n] for n in numbers[order]], self.metric, kind, self.space)
 
     def save(self, folder: Path) -> None:
-        """Write the index and its listing into the folder, `index.faiss` and `index.json` for l2."""
+        """Write the index into a folder, for `load`.
+
+        Raises:
+            OSError, RuntimeError: The folder cannot be written to; an older index stays as it was.
+        """
         index, listing = _files(folder, self.metric)
         about = {
             "metric": self.metric,
@@ -159,7 +208,17 @@ class CodeIndex:
 
     @classmethod
     def load(cls, folder: Path, metric: Metric = "l2", space: str | None = None) -> "CodeIndex":
-        """Read an index; raises FileNotFoundError, or CheckpointError when it is damaged or of another `space`."""
+        """Read an index from a folder.
+
+        Args:
+            folder: Folder given to `save`.
+            metric: Metric of the index.
+            space: Fingerprint of the space that the codes must belong to; None accepts any.
+
+        Raises:
+            FileNotFoundError: There is no index of this metric.
+            CheckpointError: The index is damaged or belongs to another space.
+        """
         path, listing = _files(folder, metric)
         for file in (path, listing):
             if not file.is_file():
@@ -183,7 +242,7 @@ class CodeIndex:
                 f"{path}: the index is of another space, or of this one before it was trained on, so its codes mean "
                 "something else here; build it from this space's codes"
             )
-        index._searched = faiss_indices.for_search(index._index, index.kind)
+        index._searched = faiss_indices.to_search_device(index._index, index.kind)
         return index
 
     def _checked(self, codes: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
@@ -205,8 +264,65 @@ class CodeIndex:
         return codes
 
 
-def set_aside(folder: Path, metric: Metric) -> list[Path]:
-    """Rename the index of a folder, or what there is of one, to names that are free; returns these."""
+def open_index(
+    folder: Path, codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str], metric: Metric, space: str
+) -> CodeIndex:
+    """Load the index of a space from its folder, or build it from the codes of the space and save it.
+
+    An index that cannot be used is kept under another name. In a folder that cannot be written to the index is built
+    without being saved.
+
+    Args:
+        folder: Folder of the space.
+        codes: Codes (T, L) of the training shapes.
+        ids: Their ids.
+        metric: `l2` or `cosine`.
+        space: Fingerprint of the space.
+
+    Raises:
+        MissingExtraError: FAISS is not installed.
+    """
+    try:
+        return CodeIndex.load(folder, metric, space)
+    except (FileNotFoundError, CheckpointError) as error:
+        index = CodeIndex(codes, ids, metric, space=space)
+        with suppress(OSError, RuntimeError):
+            renamed = _keep_old_files(folder, metric)
+            if renamed:
+                names = " and ".join(file.name for file in renamed)
+                show_note("index built anew", f"{error}. What was there is kept as {names}")
+            index.save(folder)
+        return index
+
+
+def change_kind(index: CodeIndex, kind: Kind, folder: Path) -> CodeIndex:
+    """The index itself if it is of this kind; otherwise a new one, saved if the folder can be written to."""
+    if index.kind == resolve_kind(kind, len(index.ids)):
+        return index
+    rebuilt = index.rebuilt(kind)
+    with suppress(OSError, RuntimeError):
+        rebuilt.save(folder)
+    return rebuilt
+
+
+def update_index(
+    index: CodeIndex, folder: Path, add: Mapping[str, Float[NDArray[np.float32], " L"]], remove: Sequence[str]
+) -> None:
+    """Remove ids from an index, add codes by id, and save it.
+
+    Raises:
+        ConfigError: As for `CodeIndex.remove` and `CodeIndex.add`; the saved index stays as it was.
+        OSError, RuntimeError: The folder cannot be written to.
+    """
+    if remove:
+        index.remove(remove)
+    if add:
+        index.add(np.stack(list(add.values())), list(add))
+    index.save(folder)
+
+
+def _keep_old_files(folder: Path, metric: Metric) -> list[Path]:
+    """Rename the files of an index in a folder, as far as there are any, to unused names; returns these."""
     files = [file for file in _files(folder, metric) if file.is_file()]
     for number in itertools.count(1):
         places = [file.with_name(f"{file.name}.old{'' if number == 1 else number}") for file in files]
@@ -218,14 +334,14 @@ def set_aside(folder: Path, metric: Metric) -> list[Path]:
 
 
 def fingerprint(codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str]) -> str:
-    """Name of a set of codes by content, so that an index knows what it is of."""
+    """Hash of codes (T, L) and ids. It identifies a space and changes with every training step."""
     digest = hashlib.sha256(np.ascontiguousarray(codes, dtype=np.float32).tobytes())
     digest.update("\n".join(ids).encode())
     return digest.hexdigest()[:32]
 
 
-def kind_for(kind: Kind, count: int) -> faiss_indices.Kind:
-    """The kind itself, or what `auto` is for so many codes."""
+def resolve_kind(kind: Kind, count: int) -> faiss_indices.Kind:
+    """Kind of an index of `count` codes: the kind itself, or the one that `auto` selects."""
     if kind != "auto":
         return kind
     return "flat" if count <= _EXACT_UP_TO else "ivf" if count < _COMPRESSED_FROM else "pq"
@@ -234,13 +350,23 @@ def kind_for(kind: Kind, count: int) -> faiss_indices.Kind:
 def rerank(
     query: trimesh.Trimesh, candidates: Sequence[str], surface: Callable[[str], trimesh.Trimesh], k: int
 ) -> Hits:
-    """The k candidates whose surface is nearest the query's by CD-L1-half, 5,000 points a side, all in one frame."""
+    """Order candidates by the Chamfer distance (CD-L1-half) of their surfaces to that of the query.
+
+    Args:
+        query: Surface of the query.
+        candidates: Ids.
+        surface: Returns the surface of an id, in the frame of the query.
+        k: Number of candidates to return.
+
+    Returns:
+        The k nearest candidates, from 5,000 surface samples each.
+    """
     points = sample_surface(query, _CHAMFER_POINTS, 0).points
     tree = cKDTree(points)
     distances = []
     for name in candidates:
-        theirs = sample_surface(surface(name), _CHAMFER_POINTS, 1).points
-        distances.append(cd_l1_half(tree.query(theirs)[0], cKDTree(theirs).query(points)[0]))
+        samples = sample_surface(surface(name), _CHAMFER_POINTS, 1).points
+        distances.append(cd_l1_half(tree.query(samples)[0], cKDTree(samples).query(points)[0]))
     order = np.argsort(distances, kind="stable")[:k]
     return Hits([candidates[i] for i in order], [float(distances[i]) for i in order])
 

@@ -102,7 +102,7 @@ def test_files_that_cannot_be_written_or_read(
     for command, message in (
         (["invert", *space, str(points), "--out", str(taken)], "cannot be made a folder"),
         (["interpolate", *space, *ids, "--out", str(taken)], "cannot be made a folder"),
-        (["interpolate", *space, *ids, "--out", str(taken / "walk.png")], "cannot be made a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken / "strip.png")], "cannot be made a folder"),
         (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),

@@ -15,7 +15,6 @@ import torch
 import trimesh
 import yaml
 from helpers import new_trainer, small_config
-from scipy.spatial import cKDTree
 
 import latentsdf as ls
 from latentsdf import cli
@@ -24,11 +23,9 @@ from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config
 from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
-from latentsdf.geometry.mesh import load, normalize, save
-from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.mesh import load, save
 from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.geometry.similarity import Similarity
-from latentsdf.latent.inversion.observation import observe
 from latentsdf.space import ShapeSpace
 from latentsdf.training import checkpoint, objective
 from latentsdf.training import train as training
@@ -53,65 +50,6 @@ def test_training_reaches_error_bounds(space: ShapeSpace, space_path: Path) -> N
     assert not evaluation.failed and len(evaluation.shapes) == 4
     assert summary["to_reference_mean"]["median"] < 0.008
     assert summary["f_score_002"]["median"] > 0.9
-
-
-def test_meshes_are_in_the_user_frame(space: ShapeSpace) -> None:
-    """Extracted meshes have the bounds of the original mesh."""
-    original = furniture("table", 1)
-    assert np.allclose(space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
-
-
-def test_normals_of_mesh_and_files(space: ShapeSpace, tmp_path: Path) -> None:
-    """Normals are in the frame of the shape and are written to files."""
-    way = Similarity((3.0, 0.0, -1.0), 0.5, 0.7)
-    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.0, True, way)
-    mesh = space.extract(fit, 32, normals=True)
-    slope = np.stack(
-        [
-            space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices + step)).float()).numpy()
-            - space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices - step)).float()).numpy()
-            for step in 2e-3 * np.eye(3)
-        ],
-        axis=1,
-    )
-    along = (slope / np.linalg.norm(slope, axis=1, keepdims=True) * mesh.vertex_normals).sum(axis=1)
-    assert np.median(along) > 0.999 and (along > 0.9).mean() > 0.75  # on creases differences mix both sides
-    for suffix in (".ply", ".glb", ".obj"):
-        save(mesh, tmp_path / f"a{suffix}")
-        (again,) = trimesh.load_scene(tmp_path / f"a{suffix}", process=False).geometry.values()
-        assert "vertex_normals" in again._cache
-        _, same = cKDTree(mesh.vertices).query(again.vertices)
-        np.testing.assert_allclose(again.vertex_normals, mesh.vertex_normals[same], atol=1e-4)
-    assert "vertex_normals" not in space.extract(fit, 32)._cache
-
-
-def test_training_shape_retrieves_itself(space: ShapeSpace) -> None:
-    """A training shape is its own nearest neighbour, by mesh and by points."""
-    for seed in range(4):
-        fit = space.invert(furniture("table", seed), FAST)
-        assert space.nearest(fit, k=2).ids[0] == f"table_{seed:04d}"
-        assert fit.history[-5:].mean() < fit.history[:3].mean() * 1.5
-    cloud = furniture("table", 2).sample(3000)
-    assert space.nearest(space.invert(cloud, FAST), k=1).ids == ["table_0002"]
-
-
-def test_batched_inversion_quality(space: ShapeSpace) -> None:
-    """Observations inverted in one batch fit as well as one at a time."""
-    targets = [furniture("table", seed) for seed in (0, 3)]
-    together = space.invert_many(targets, FAST)
-    for target, fit in zip(targets, together, strict=True):
-        assert fit.residual < 2 * space.invert(target, FAST).residual + 1e-3
-
-
-def test_prior_is_independent_of_batch_size(space: ShapeSpace) -> None:
-    """The prior has the same weight for one observation and for several."""
-    strong = replace(FAST, prior=1.0)
-    targets = [furniture("table", seed) for seed in (0, 1, 2, 3)]
-    mean = space.codes.mean(0).numpy()
-    alone = np.linalg.norm(space.invert(targets[0], strong).code - mean)
-    together = np.linalg.norm(space.invert_many(targets, strong)[0].code - mean)
-    free = np.linalg.norm(space.invert(targets[0], FAST).code - mean)
-    assert abs(together - alone) < 0.1 * free and alone < 0.5 * free
 
 
 def test_fit_folder_is_in_the_user_frame(space_path: Path, tmp_path: Path) -> None:
@@ -145,39 +83,6 @@ def test_evaluation_survives_bad_shapes(space_path: Path, tmp_path: Path, capsys
     result = json.loads(capsys.readouterr().out)
     assert set(result["shapes"]) == {"a", "b"} and set(result["failed"]) == {"c"}
     assert cli.main(command) == 1  # None of them is a training shape.
-
-
-def test_field_metrics_against_mesh_distances(space: ShapeSpace) -> None:
-    """Field metrics compare with the exact distances of the reference meshes."""
-    references = {"table_0001": furniture("table", 1), "other": furniture("table", 9)}
-    evaluation, _ = evaluate(space, references, resolution=32, points=2000, taus=(0.05,), against="vertices")
-    errors, figures = evaluation.fields["table_0001"], evaluation.figures()["table_0001"]
-    reference = normalize(references["table_0001"], space.normalization)[0]
-    points = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
-    exact = MeshDistance(reference)(points)
-    near, found = np.abs(exact) <= 0.1, space.distance("table_0001", points)
-    assert errors.mae == pytest.approx(np.abs(found - exact).mean(), rel=0.02)
-    assert errors.near_mae == pytest.approx(np.abs(found - exact)[near].mean(), rel=0.02)
-    assert errors.iou > 0.8 and errors.near_mae < 0.01
-    assert figures["floor_cd_l1_half"] > 0.05  # a table has few vertices
-    assert set(figures) > {"eikonal", "near_eikonal", "smape", "hausdorff_95", "floor_hausdorff"}
-    columns = {str(column.header): [str(cell) for cell in column.cells] for column in evaluation.table().columns}
-    assert columns["cd_l1_half (floor)"][0] == f"{figures['cd_l1_half']:.3g} ({figures['floor_cd_l1_half']:.2g})"
-    assert columns["shape"][1] == "[bold]mean[/] of 1, 1 failed" and "f_score_005" in columns
-    assert "against vertices" in str(evaluation.table().title)
-    plain, _ = evaluate(space, references, resolution=32, points=2000, field_points=0)
-    assert not plain.fields and "iou" not in plain.summary()
-
-
-def test_gradient_of_fused_field(space: ShapeSpace) -> None:
-    """The gradient of the fused field is the derivative of its distance."""
-    points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
-    ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
-    differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
-    wrong = np.abs(np.linalg.norm(differences, axis=0) - space.slope("table_0000", points))
-    assert np.quantile(wrong, 0.9) < 0.02  # a kink, or the edge of the band, may lie between the ends
-    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
-        space.slope("table_0000", np.zeros(3))
 
 
 def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,68 +202,6 @@ def test_training_and_extraction_on_a_gpu(store_path: Path, tmp_path: Path) -> N
     assert space.extract(space.codes[1], 64).is_watertight
 
 
-def test_saved_index_equals_brute_force(space: ShapeSpace, space_path: Path) -> None:
-    """The retrieval index is saved and returns the exact neighbours."""
-    codes = space.codes.numpy()
-    hits = space.nearest("table_0003", k=4)
-    distances = np.linalg.norm(codes - codes[3], axis=1)
-    assert hits.ids == [space.ids[i] for i in distances.argsort()]
-    assert np.allclose(hits.distances, np.sort(distances), atol=1e-5)
-    assert (space_path / "index.faiss").is_file()
-    assert ls.load(space_path, "cpu").nearest("table_0003", k=4) == hits
-
-
-def test_interpolation_endpoints(space: ShapeSpace) -> None:
-    """An interpolation starts and ends at its shapes."""
-    for method in ("linear", "spherical"):
-        path = space.interpolate("table_0000", "table_0001", "table_0002", steps=5, method=method)  # type: ignore[arg-type]
-        for step, name in ((0, "table_0000"), (2, "table_0001"), (4, "table_0002")):
-            assert np.allclose(path[step], space.code(name), atol=1e-5)
-
-
-def test_fused_distance_by_region(space: ShapeSpace) -> None:
-    """The fused distance is s_o in the fusion band and s_g elsewhere."""
-    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
-    held = space.band("table_0000").contains(points)
-    assert 0.01 < held.float().mean() < 0.3
-    expected = torch.where(held, overfit, general).numpy()
-    np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
-
-
-def test_distance_outside_the_box(space: ShapeSpace) -> None:
-    """Outside the box, the distance to the box is added."""
-    points = np.random.default_rng(0).normal(size=(300, 3)) * 3
-    points[0] = (1e30, 0, 0)
-    inside = points.clip(-1, 1)
-    apart = np.linalg.norm(points - inside, axis=1)
-    assert 0.5 < (apart > 0).mean() < 1
-    far = space.distance("table_0000", points)
-    np.testing.assert_allclose(far, space.distance("table_0000", inside) + apart, rtol=1e-5, atol=1e-5)
-    for field in (space.field("table_0000", "overfit"), space.fused("table_0000")):
-        outer, inner = (field(torch.from_numpy(p).float()).numpy() for p in (points, inside))
-        np.testing.assert_allclose(outer, inner + apart, rtol=1e-5, atol=1e-5)
-
-
-def test_nonfinite_points_are_refused(space: ShapeSpace) -> None:
-    """Queries at points that are not finite are errors with their number."""
-    points = np.zeros((5, 3))
-    points[1], points[3, 2], points[4, 0] = np.nan, -np.inf, 1e300  # the last one is no float32
-    broken = torch.as_tensor(points, dtype=torch.float32)
-    for call in (
-        lambda: space.distance("table_0000", points),
-        lambda: space.field("table_0000", "general")(broken),
-        lambda: space.field("table_0000", "overfit")(broken),
-        lambda: space.fused("table_0000")(broken),
-        lambda: space.band("table_0000").contains(broken),
-    ):
-        with pytest.raises(ls.ConfigError, match="3 of 5 points are not finite numbers; leave them out"):
-            call()
-    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
-        space.distance("table_0000", np.zeros(3))
-    assert len(space.distance("table_0000", np.zeros((0, 3)))) == 0
-
-
 def test_reproducible_losses_and_resume(store_path: Path, tmp_path: Path) -> None:
     """The same seed gives the same losses, and a resumed run equals an uninterrupted one."""
     config = small_config(steps=60)
@@ -424,55 +267,6 @@ def test_inconsistent_checkpoints_are_refused(space_path: Path, store_path: Path
     (copy / "codes.safetensors").unlink()
     with pytest.raises(ls.CheckpointError, match="not a complete checkpoint, codes.safetensors is missing"):
         checkpoint.load(copy)
-
-
-def test_invalid_queries_are_refused(space: ShapeSpace) -> None:
-    """Invalid arguments of the library are errors in the terms of the user."""
-    with pytest.raises(ls.ConfigError, match="no training shape 'table_001'.*did you mean table_000"):
-        space.extract("table_001")
-    with pytest.raises(ls.ConfigError, match=r"codes of length 8, got shape \(5,\)"):
-        space.nearest(np.zeros(5))
-    with pytest.raises(ls.ConfigError, match="not finite"):
-        space.extract(np.full(8, np.nan))
-    for array, message in (
-        (np.zeros((3, 3)), "3 points are too few for a shape; at least 100"),
-        (np.zeros((200, 3)), "only 1 of 200 points are different"),
-        (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
-        (np.zeros((200, 5)), r"got shape \(200, 5\)"),
-        (np.random.default_rng(0).normal(size=(200, 2)), "a space holds solids, got points in the plane"),
-        (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
-    ):
-        with pytest.raises(ls.MeshError, match=message):
-            observe(array)
-
-
-def test_metrics_of_no_points_are_refused(space: ShapeSpace) -> None:
-    """Metrics need points."""
-    with pytest.raises(ls.ConfigError, match="at least 1 point a side, got 0"):
-        evaluate(space, {}, points=0)
-
-
-def test_sheet_is_observed_as_slab() -> None:
-    """An open sheet is observed with the thickness that sample stores give it."""
-    corners = [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [0, 0, 0]]
-    mesh = trimesh.Trimesh(corners, [[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]], process=False)
-    seen = observe(mesh, samples=2000)
-    half, points = seen.similarity.to_model(np.ones((1, 3)))[0, 0], seen.points.astype(np.float64)
-    aside = np.maximum(np.abs(points[:, :2]) - half, 0)
-    truth = np.sqrt((aside**2).sum(1) + points[:, 2] ** 2) - 3 / 512
-    np.testing.assert_allclose(seen.low, truth, atol=1e-6)
-    np.testing.assert_array_equal(seen.low, seen.high)
-    assert (truth < 0).sum() > 400
-
-
-def test_missing_extra_is_named(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing optional package is reported with the extra that installs it."""
-    import sys
-
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setattr(space, "_indices", {})
-    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[cpu\]'"):
-        space.nearest("table_0000")
 
 
 def test_commands_from_training_to_evaluation(

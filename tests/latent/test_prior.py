@@ -1,38 +1,47 @@
-"""New codes from the distribution of the training codes."""
-
-from pathlib import Path
+"""Gaussian prior against closed forms."""
 
 import numpy as np
-import pytest
+import torch
 
-import latentsdf as ls
-from latentsdf.space import ShapeSpace
+from latentsdf.latent.prior import CodePrior
 
-
-@pytest.fixture(scope="module")
-def space(space_path: Path) -> ShapeSpace:
-    """The space trained on the four tables."""
-    return ls.load(space_path, device="cpu")
+CODES = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 1.0, 0.5, 0.1]) + 2
 
 
-def test_samples_directions_and_sums(space: ShapeSpace) -> None:
-    """Samples have the mean and spread of the training codes, directions are principal ones."""
-    codes = space.codes.numpy()
-    np.testing.assert_allclose(space.mean(), codes.mean(0), atol=1e-6)
-    np.testing.assert_allclose(space.direction(0, [0.0])[0], space.mean(), atol=1e-6)
-    drawn = space.sample(20_000, seed=3)
-    np.testing.assert_allclose(drawn.mean(0), space.mean(), atol=0.05 * drawn.std(0).max())
-    first = np.linalg.svd(codes - codes.mean(0))[2][0]
-    spread = space.direction(0, [-1.0, 1.0])
-    assert abs(first @ (spread[1] - spread[0])) == pytest.approx(np.linalg.norm(spread[1] - spread[0]), rel=1e-4)
-    assert drawn.std(0).max() <= np.linalg.norm(spread[1] - spread[0]) / 2 * 1.05
-    terms = (1.0, "table_0001"), (-1.0, "table_0000"), (1.0, "table_0000")
-    np.testing.assert_allclose(space.combine(*terms), space.code("table_0001").numpy(), atol=1e-5)
+def test_principal_directions() -> None:
+    """The basis is a root of the covariance plus a floor on its diagonal, with columns of falling length."""
+    prior = CodePrior.fit(CODES)
+    covariance = torch.from_numpy(np.cov(CODES.numpy().T)).float()
+    floor = prior.basis @ prior.basis.T - covariance
+    torch.testing.assert_close(floor, 0.05 * covariance.trace() / 4 * torch.eye(4), atol=1e-4, rtol=1e-3)
+    assert (prior.basis.norm(dim=0).diff() < 0).all()
+    torch.testing.assert_close(prior.mean, CODES.mean(0))
 
 
-def test_invalid_samples(space: ShapeSpace) -> None:
-    """A direction that does not exist and no samples at all are refused."""
-    with pytest.raises(ls.ConfigError, match="principal directions 0 to 7, got 8"):
-        space.direction(8)
-    with pytest.raises(ls.ConfigError, match="at least 1 shape"):
-        space.sample(0)
+def test_mahalanobis_distance() -> None:
+    """|u|^2 is the squared Mahalanobis distance, and encoding inverts decoding."""
+    prior = CodePrior.fit(CODES)
+    coordinates = prior.encode(CODES)
+    precision = torch.linalg.inv(prior.basis @ prior.basis.T)
+    centered = CODES - prior.mean
+    wanted = (centered @ precision * centered).sum(1)
+    torch.testing.assert_close(coordinates.square().sum(1), wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(prior.decode(coordinates), CODES, atol=1e-4, rtol=1e-4)
+
+
+def test_directions_that_no_code_spans() -> None:
+    """Fewer codes than dimensions leave a basis of full rank."""
+    prior = CodePrior.fit(CODES[:2])
+    assert torch.linalg.matrix_rank(prior.basis) == 4
+    assert torch.isfinite(prior.encode(CODES)).all()
+
+
+def test_samples() -> None:
+    """Samples have the mean and covariance of the prior; `along` moves along one direction."""
+    prior = CodePrior.fit(CODES)
+    drawn = prior.sample(40_000, seed=1)
+    torch.testing.assert_close(drawn.mean(0), prior.mean, atol=0.05, rtol=0)
+    covariance = torch.from_numpy(np.cov(drawn.numpy().T)).float()
+    torch.testing.assert_close(covariance, prior.basis @ prior.basis.T, atol=0.15, rtol=0.05)
+    assert torch.equal(drawn, prior.sample(40_000, seed=1))
+    torch.testing.assert_close(prior.along(1, torch.tensor([-2.0]))[0], prior.mean - 2 * prior.basis[:, 1])

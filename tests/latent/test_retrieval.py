@@ -1,11 +1,15 @@
 """Indices against brute force, what they keep on disk, and what they refuse."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from helpers import files_of
+from safetensors.torch import save_file
 
 import latentsdf as ls
 from latentsdf.latent.retrieval import CodeIndex, Hits, Kind, Metric, rerank
@@ -23,7 +27,8 @@ def _brute(query: np.ndarray, metric: Metric) -> np.ndarray:
 
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
-def test_a_flat_index_is_brute_force(metric: Metric) -> None:
+def test_flat_index(metric: Metric) -> None:
+    """A flat index returns the neighbours and distances of a brute-force search."""
     index = CodeIndex(CODES, IDS, metric)
     assert index.kind == "flat"
     for query in QUERIES:
@@ -33,9 +38,11 @@ def test_a_flat_index_is_brute_force(metric: Metric) -> None:
         np.testing.assert_allclose(hits.distances, np.sort(truth)[:10], atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "least"), [("ivf", 0.95), ("hnsw", 0.95), ("pq", 0.5)])
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
-def test_approximate_indices_find_the_neighbours(kind: Kind, least: float, metric: Metric) -> None:
+def test_recall_of_approximate_indices(kind: Kind, least: float, metric: Metric) -> None:
+    """Approximate indices reach their recall@10."""
     index = CodeIndex(CODES, IDS, metric, kind)
     found, _ = index.search(QUERIES, 10)
     truth = [np.argsort(_brute(query, metric))[:10] for query in QUERIES]
@@ -43,7 +50,8 @@ def test_approximate_indices_find_the_neighbours(kind: Kind, least: float, metri
     assert recall >= least
 
 
-def test_asking_for_one_code_finds_the_first_of_ten() -> None:
+def test_single_neighbour() -> None:
+    """A search for one neighbour returns the first of ten, with its exact distance."""
     index = CodeIndex(CODES, IDS, kind="ivf")
     queries = np.random.default_rng(1).normal(size=(2000, 8)).astype(np.float32)
     one, (ten, _) = index.search(queries, 1), index.search(queries, 10)
@@ -52,7 +60,8 @@ def test_asking_for_one_code_finds_the_first_of_ten() -> None:
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
-def test_codes_come_and_go_and_survive_the_disk(kind: Kind, tmp_path: Path) -> None:
+def test_added_and_removed_codes(kind: Kind, tmp_path: Path) -> None:
+    """Added codes are found, removed ones are not, also after saving and loading."""
     index = CodeIndex(CODES[:5000], IDS[:5000], kind=kind, space="here")
     index.add(CODES[5000:6000], IDS[5000:6000])
     assert index.nearest(CODES[5500], 1).ids == ["s5500"]
@@ -72,7 +81,8 @@ def test_codes_come_and_go_and_survive_the_disk(kind: Kind, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
-def test_codes_move_to_an_index_of_another_kind(metric: Metric) -> None:
+def test_change_of_kind(metric: Metric) -> None:
+    """An index of another kind has the same codes; pq indices cannot be converted."""
     index = CodeIndex(CODES[:2000], IDS[:2000], metric, "flat", "here")
     index.remove(["s3", "s1000"])
     index.add(CODES[2000:2001], ["late"])
@@ -91,7 +101,8 @@ def test_codes_move_to_an_index_of_another_kind(metric: Metric) -> None:
         index.rebuilt("flat")
 
 
-def test_an_ivf_index_of_an_older_version_learns_and_forgets(tmp_path: Path) -> None:
+def test_ivf_index_of_version_0_1(tmp_path: Path) -> None:
+    """An ivf index without shortlist, as saved by version 0.1, takes additions and removals."""
     import faiss
 
     older = faiss.index_factory(8, "IVF4,Flat")
@@ -109,7 +120,8 @@ def test_an_ivf_index_of_an_older_version_learns_and_forgets(tmp_path: Path) -> 
     assert index.nearest(CODES[1000], 1).ids == ["s1000"]
 
 
-def test_indices_that_do_not_fit_are_refused_and_kept(tmp_path: Path) -> None:
+def test_unusable_index_files(tmp_path: Path) -> None:
+    """Missing, damaged and inconsistent files and those of another space raise errors."""
     index = CodeIndex(CODES[:50], IDS[:50], space="here")
     index.save(tmp_path)
     kept = (tmp_path / "index.faiss").read_bytes()
@@ -127,7 +139,8 @@ def test_indices_that_do_not_fit_are_refused_and_kept(tmp_path: Path) -> None:
         CodeIndex.load(tmp_path)
 
 
-def test_bad_codes_and_ids_are_refused() -> None:
+def test_invalid_codes_and_ids() -> None:
+    """Invalid codes, ids, kinds and queries raise ConfigError and change nothing."""
     index = CodeIndex(CODES[:50], IDS[:50])
     broken = CODES[:2].copy()
     broken[1, 0] = np.nan
@@ -151,10 +164,55 @@ def test_bad_codes_and_ids_are_refused() -> None:
     assert index.ids == IDS[:50]
 
 
-def test_reranking_goes_by_surface() -> None:
+def test_reranking() -> None:
+    """Candidates are ordered by the Chamfer distance of their surfaces."""
     sizes = {"small": 0.5, "right": 0.8, "large": 0.9}
     hits = rerank(
         trimesh.creation.icosphere(4, 0.81), list(sizes), lambda n: trimesh.creation.icosphere(4, sizes[n]), 2
     )
     assert isinstance(hits, Hits) and hits.ids == ["right", "large"]
     assert hits.distances[1] == pytest.approx(0.09, abs=0.01)
+
+
+def test_index_in_a_read_only_folder(space_path: Path, tmp_path: Path) -> None:
+    """A space whose folder cannot store the index is searched without saving it."""
+    shutil.copytree(space_path, tmp_path / "copy", ignore=shutil.ignore_patterns("index*"))
+    (tmp_path / "copy" / "index.faiss").mkdir()
+    assert ls.load(tmp_path / "copy", "cpu").nearest("table_0001", 1).ids == ["table_0001"]
+    assert not list((tmp_path / "copy").glob("*.json.next"))
+
+
+def test_outdated_index_files(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The index of other codes is renamed and built again, and a note names the files."""
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    space = ls.load(folder, "cpu")
+    for turn in ("", "2"):
+        index = space.index()
+        index.add(np.full((1, 8), 3, dtype=np.float32), ["mine"])
+        index.save(folder)
+        added = files_of(folder)
+        newer = (folder / "codes.safetensors").stat().st_mtime + 100
+        codes = space.codes.flip(0).contiguous()
+        save_file({"codes": codes}, folder / "codes.safetensors")
+        os.utime(folder / "index.faiss", (newer, newer))  # by its time the index would pass
+        space = ls.load(folder, "cpu")
+        capsys.readouterr()
+        assert space.nearest(codes[1].numpy(), 5).ids[0] == space.ids[1] and "mine" not in space.index().ids
+        said = capsys.readouterr().err
+        assert "of another space" in said and f"kept as index.faiss.old{turn} and index.json.old{turn}" in said
+        for name in ("index.faiss", "index.json"):
+            assert (folder / f"{name}.old{turn}").read_bytes() == added[name]
+    capsys.readouterr()
+    ls.load(folder, "cpu").nearest("table_0000")
+    assert capsys.readouterr().err == ""
+    assert len(list(folder.glob("index*"))) == 6
+
+
+def test_damaged_index_files(space_path: Path, tmp_path: Path) -> None:
+    """The remaining file of a damaged index is renamed."""
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    (folder / "index.json").write_text("not JSON")  # its codes are gone
+    assert ls.load(folder, "cpu").nearest("table_0001", 1).ids == ["table_0001"]
+    assert (folder / "index.json.old").read_text() == "not JSON" and not (folder / "index.faiss.old").exists()

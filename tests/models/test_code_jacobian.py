@@ -1,11 +1,16 @@
 """Derivatives by code and point against autograd, one point at a time."""
 
+import numpy as np
 import pytest
 import torch
+from fit_helpers import small_latent_model
+from helpers import SMALL_MODEL
 
-from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
+from latentsdf.config.model import Branch, BranchConfig, Conditioning, GridConfig, ModelConfig, Recipe
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
+
+KINDS = [("concat", "latentsdf"), ("concat", "igr"), ("film", "latentsdf"), ("hyper", "latentsdf")]
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "film", "hyper"])
@@ -30,3 +35,72 @@ def test_linearization_matches_autograd(conditioning: str, per_layer: bool) -> N
                 by_point, by_code = torch.autograd.grad(distance[k, p], (at, code), retain_graph=True)
                 torch.testing.assert_close(found.point_gradient[k, p], by_point[k, p])
                 torch.testing.assert_close(found.code_gradient[k, p], by_code[k])
+
+
+def _check_derivatives(model: LatentSDF) -> None:
+    points, codes = torch.rand(2, 700, 3) * 2 - 1, torch.randn(2, SMALL_MODEL.code_dim) * 0.3
+    found = linearize(model, ("general", "overfit"), points, codes)
+    for branch, linearized in zip(("general", "overfit"), found, strict=True):
+        # A shape a point: slow, and plain autograd.
+        alone = codes.repeat_interleave(700, 0).requires_grad_()
+        where = points.reshape(-1, 1, 3).clone().requires_grad_()
+        distance = model.branch(branch, where, alone)  # type: ignore[arg-type]
+        by_code, by_point = torch.autograd.grad(distance.sum(), (alone, where))
+        torch.testing.assert_close(linearized.distance, distance.detach().view(2, 700), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(linearized.code_gradient, by_code.view(2, 700, -1), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(linearized.point_gradient, by_point.view(2, 700, 3), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("conditioning", "recipe"), KINDS)
+@pytest.mark.parametrize("warp", [0, 16])
+def test_linearization(conditioning: Conditioning, recipe: Recipe, warp: int) -> None:
+    """Derivatives by code and point equal autograd."""
+    _check_derivatives(small_latent_model(conditioning, warp, recipe))
+
+
+@pytest.mark.parametrize("changes", [{"residual": False}, {"overfit": BranchConfig(width=0)}])
+def test_linearization_of_other_models(changes: dict[str, object]) -> None:
+    """Derivatives of models without residual or overfit branch equal autograd."""
+    _check_derivatives(small_latent_model("hyper", **changes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("conditioning", "recipe"), KINDS)
+@pytest.mark.parametrize("warp", [0, 16])
+def test_linearization_by_layer(conditioning: Conditioning, recipe: Recipe, warp: int) -> None:
+    """Each code by layer reaches its layer, and its derivatives equal central differences."""
+    model = small_latent_model(conditioning, warp, recipe).double()
+    layers = model.conditioned_layers()
+    points = torch.rand(2, 20, 3, dtype=torch.float64) * 2 - 1
+    codes = 0.3 * torch.randn(2, len(layers), SMALL_MODEL.code_dim, dtype=torch.float64)
+    same = codes[:, :1].expand_as(codes)
+    for alike, alone in zip(model(points, same), model(points, codes[:, 0]), strict=True):
+        torch.testing.assert_close(alike, alone)
+    # What reaches a layer, seen by the layer itself.
+    read = {}
+    hooks = [layer.register_forward_hook(lambda part, given, _: read.update({part: given[1]})) for layer in layers]
+    model(points, codes)
+    for hook in hooks:
+        hook.remove()
+    for i, layer in enumerate(layers):
+        assert torch.equal(read[layer], codes[:, i])
+    branches: tuple[Branch, Branch] = ("general", "overfit")
+    for branch in branches:
+        (linearized,) = linearize(model, (branch,), points, codes)
+        step = 1e-6
+        for i, k in np.ndindex(len(layers), SMALL_MODEL.code_dim):
+            offset = torch.zeros_like(codes)
+            offset[:, i, k] = step
+            up, down = (model.branch(branch, points, codes + sign * offset) for sign in (1, -1))
+            torch.testing.assert_close(
+                linearized.code_gradient[:, :, i, k], (up - down) / (2 * step), atol=1e-6, rtol=1e-4
+            )
+
+
+def test_bfloat16_products() -> None:
+    """Products in bfloat16 change code derivatives by less than 1 % and nothing else."""
+    model = small_latent_model("hyper", 16)
+    points, codes = torch.rand(2, 700, 3) * 2 - 1, torch.randn(2, SMALL_MODEL.code_dim) * 0.3
+    (exact,), (quick,) = (linearize(model, ("general",), points, codes, kind) for kind in (None, torch.bfloat16))
+    assert torch.equal(exact.distance, quick.distance) and torch.equal(exact.point_gradient, quick.point_gradient)
+    assert 0 < (quick.code_gradient - exact.code_gradient).norm() < 0.01 * exact.code_gradient.norm()

@@ -1,0 +1,1 @@
+"""Fit of codes, and of refined detail, to observations of a shape."""

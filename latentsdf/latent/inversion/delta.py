@@ -1,8 +1,12 @@
-"""What a refined shape keeps beside its code: features added to grid rows, and distances added to the general branch.
+"""Refined detail of one shape: offsets of grid features, and a correction of the general branch.
 
-A delta holds for one code of one space. Its correction of the general branch lives on a lattice in model space, where
-vertex (i, j, k) of R cells per axis has linear index (i (R + 1) + j) (R + 1) + k and lies at -1 + 2 (i, j, k) / R, and
-is trilinear in between. Its features belong to rows of the space's grid, so they apply in canonical space.
+With the canonical point x_c, the feature grid G and the general branch s_g, a delta changes
+
+    G(x_c) -> G(x_c) + dG(x_c),    s_g(x) -> s_g(x) + c(x)
+
+dG adds features to some rows of the grid, so it is interpolated in canonical space. c interpolates values on a
+lattice in model space of R cells per axis: vertex (i, j, k) has linear index (i (R + 1) + j) (R + 1) + k and position
+-1 + 2 (i, j, k) / R. A delta is valid for one code of one space.
 """
 
 import hashlib
@@ -12,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,28 +31,29 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """Half-precision features for some grid rows, and distances for some lattice vertices.
-
-    `made_for` is the fingerprint of model and code; `rows` (U,) sorted rows of the grid and `features` (U, C) what is
-    added to them; `resolution` cells per axis of the correction's lattice, `index` (K,) sorted linear indices of its
-    vertices and `correction` (K,) what is added to the general branch there, zero at all others.
-    """
+    """Offsets of U grid rows and corrections at K lattice vertices, in half precision."""
 
     made_for: str
-    rows: NDArray[np.int64]
-    features: NDArray[np.float16]
+    """Fingerprint of the model and the code (`fingerprint`)."""
+    rows: Int[NDArray[np.int64], " U"]
+    """Sorted rows of the grid."""
+    features: Float[NDArray[np.float16], "U C"]
+    """Features added to the rows."""
     resolution: int
-    index: NDArray[np.int64]
-    correction: NDArray[np.float16]
+    """Cells per axis R of the correction's lattice."""
+    index: Int[NDArray[np.int64], " K"]
+    """Sorted linear indices of lattice vertices."""
+    correction: Float[NDArray[np.float16], " K"]
+    """Distances added to the general branch at these vertices; 0 at all others."""
 
     def save(self, path: Path) -> None:
-        """Write one compressed file (.npz); a crash on the way leaves what was there before."""
+        """Write one compressed file (.npz); an interrupted write leaves an older file as it was."""
         with atomic_write(path) as aside, aside.open("wb") as file:
             np.savez_compressed(
                 file,
                 format=_FORMAT,
                 made_for=self.made_for,
-                rows=np.diff(self.rows, prepend=0).astype(np.uint32),  # differences of neighbours compress to little
+                rows=np.diff(self.rows, prepend=0).astype(np.uint32),  # differences of sorted numbers compress well
                 features=self.features,
                 resolution=self.resolution,
                 index=np.diff(self.index, prepend=0).astype(np.uint32),
@@ -57,7 +62,12 @@ class Delta:
 
     @staticmethod
     def load(path: Path) -> "Delta":
-        """Read what `save` wrote; raises FileNotFoundError, or CheckpointError for a file that is something else."""
+        """Read a file written by `save`.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            CheckpointError: The file is damaged, of another format, or not a delta.
+        """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such delta; write one with `latentsdf invert --refine`")
         try:
@@ -80,7 +90,7 @@ class Delta:
 
 
 def fingerprint(model: LatentSDF, code: Float[Tensor, "*N L"]) -> str:
-    """Name of a code in a space, from the code and the networks, which every training step changes."""
+    """Hash of a code (L,) or (N, L) and the networks that decode it, which every training step changes."""
     digest = hashlib.sha256(code.detach().cpu().numpy().tobytes())
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
@@ -90,7 +100,14 @@ def fingerprint(model: LatentSDF, code: Float[Tensor, "*N L"]) -> str:
 
 
 class Correction:
-    """What the general branch lacks at points (N, 3) in model space, between the vertices where it is known (Q,)."""
+    """Trilinear interpolation of the correction c at points in model space.
+
+    Args:
+        index: Linear indices (K,) of lattice vertices.
+        values: Corrections (K,) at these vertices; other vertices have 0.
+        resolution: Cells per axis of the lattice.
+        device: Device of the points.
+    """
 
     def __init__(
         self, index: NDArray[np.int64], values: NDArray[np.float16], resolution: int, device: torch.device
@@ -100,15 +117,22 @@ class Correction:
         self._table[torch.from_numpy(index).to(device), 0] = torch.from_numpy(values.astype(np.float32)).to(device)
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+        """Correction (N,) at points (N, 3)."""
         lower = containing_cells(points, self._resolution)
         weights = trilinear_weights(points, lower, self._resolution)
         return interpolate_rows(self._table, corner_rows(lower, self._resolution), weights).squeeze(1)
 
 
-class Refined:
-    """A delta at work on the model it was made for: the grid's lookup, and the correction of the general branch.
+class AppliedDelta:
+    """A delta on its model: lookup of grid features, and correction of the general branch.
 
-    Raises CheckpointError when the delta belongs to another space or another code.
+    Args:
+        delta: Refined detail.
+        model: Model for which the detail was refined.
+        code: Code (L,), or codes by layer (N, L), for which the detail was refined.
+
+    Raises:
+        CheckpointError: The delta belongs to another space or to another code.
     """
 
     def __init__(self, delta: Delta, model: LatentSDF, code: Float[Tensor, "*N L"]) -> None:
@@ -119,13 +143,13 @@ class Refined:
             )
         self._grid = grid = model.require_grid()
         device = code.device
-        self._slot = slots(torch.from_numpy(delta.rows).to(device), len(grid.table))
+        self._slot = row_slots(torch.from_numpy(delta.rows).to(device), len(grid.table))
         nothing = torch.zeros(1, grid.channels, device=device)
         self._features = torch.cat((torch.from_numpy(delta.features.astype(np.float32)).to(device), nothing))
         self.correction = Correction(delta.index, delta.correction, delta.resolution, device)
 
     def lookup(self, canonical: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
-        """Features of grid and delta together at canonical points."""
+        """Features G + dG (N, C) at canonical points (N, 3)."""
         lower = containing_cells(canonical, self._grid.resolution)
         rows = corner_rows(lower, self._grid.resolution)
         weights = trilinear_weights(canonical, lower, self._grid.resolution)
@@ -134,8 +158,8 @@ class Refined:
         )
 
 
-def slots(rows: Tensor, count: int) -> Tensor:
-    """Place of each of `count` grid rows among the given distinct `rows` (U,); U for those that are not there."""
+def row_slots(rows: Int[Tensor, " U"], count: int) -> Int[Tensor, " V"]:
+    """Inverse of an index: the position in `rows` of each of `count` grid rows, U for rows that are not in it."""
     slot = torch.full((count,), len(rows), dtype=torch.long, device=rows.device)
     slot[rows] = torch.arange(len(rows), device=rows.device)
     return slot

@@ -1,11 +1,28 @@
-"""Codes, and optionally placements, that bring a frozen model closest to bounds on its signed distance.
+"""Fit of codes, and optionally placements, to bounds on the signed distance; the model is frozen.
 
-The cost of one fit is the mean over samples of |r| for the general branch, plus the mean over samples near the surface
-of |r| for the overfit branch, plus a prior; r is how far the predicted distance leaves its bounds. Absolute errors are
-minimized as reweighted squares (Charbonnier's root instead of the kink at 0), damped as Levenberg and Marquardt do.
+Symbols, for one fit with P samples x_i in model space and bounds [a_i, b_i] on their signed distances:
 
-A placement moves samples before they are decoded: model = exp(m0) R(m1) x + (m2, m3, m4), R a turn about y by m1. A
-distance then is the decoded one divided by exp(m0).
+    p = (p0, ..., p4)              placement of the shape
+    y_i = exp(p0) R(p1) x_i + (p2, p3, p4)
+                                   sample in the frame of the code; R rotates about y by p1
+    s_i = s(y_i, z) / exp(p0)      predicted distance, of the general branch s_g or of the overfit branch s_o
+    r_i = s_i - clip(s_i, a_i, b_i)
+                                   residual: signed excess over the bounds, clipped to +-0.2
+    rho(r) = sqrt(r^2 + e^2) - e   Charbonnier loss, |r| with a smooth minimum; e = 0.002
+
+The cost is
+
+    E = mean_i rho(r_i of s_g) + mean_{i near the surface} rho(r_i of s_o) + w v . Q v
+
+with the parameters v = (u, q): u are coordinates of the code under the Gaussian prior, z = mean + B u
+(`CodePrior`), and q = (p - p_start) / sigma is the placement in standard deviations. Q is the identity for one code.
+With one code for each of N conditioned layers, u = (u_1, ..., u_N) and v . Q v is
+|mean(u)|^2 + sum_n |u_n - mean(u)|^2 + |q|^2.
+
+E is minimized by iteratively reweighted least squares: with weights omega_i = 1 / sqrt(r_i^2 + e^2) (0 where r_i is 0
+or clipped) and the Jacobian J of s by v, the Gauss-Newton normal equations of `levenberg_marquardt` are
+
+    H = J^T W J + 2 w Q,    g = J^T W r + 2 w Q v,    W = diag(omega_i / number of samples)
 """
 
 from collections.abc import Callable
@@ -13,36 +30,37 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from latentsdf.config.model import Branch
+from latentsdf.latent import levenberg_marquardt
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.devices import matmul_dtype
 
-MOTIONS = 5
+PLACEMENT_SIZE = 5
 _BRANCHES: tuple[Branch, Branch] = ("general", "overfit")
-_CLAMP = 0.1  # where DeepSDF clamps; presets may be trained so
-_FARTHEST = 2 * _CLAMP  # a residual beyond it pulls no more: the sample is wrong, or the model has nothing there
-_ROUND = 2e-3
-_DAMPING = 1e-2
-_MOST_DAMPING = 1e3
+_CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be trained
+_MAX_RESIDUAL = 2 * _CLAMP  # larger residuals have no gradient: the sample is an outlier, or no surface is near it
+_SMOOTHING = 2e-3
+_MAX_DAMPING = 1e3
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Bounds on the distances at P points of K fits, and which of the points are near the surface."""
+    """Bounds on the signed distance at P points of each of K fits."""
 
     points: Float[Tensor, "K P 3"]
     low: Float[Tensor, "K P"]
     high: Float[Tensor, "K P"]
     near: Bool[Tensor, "K P"]
+    """True for points near the surface, at which the overfit branch is fitted."""
 
     @staticmethod
-    def clamped(points: Tensor, low: Tensor, high: Tensor, near: Tensor) -> "Samples":
-        """Bounds as the branches know distances: beyond the clamp any value is right."""
+    def truncated(points: Tensor, low: Tensor, high: Tensor, near: Tensor) -> "Samples":
+        """Samples whose bounds are truncated like the branches' distances; any value beyond 0.1 is accepted."""
         low = torch.where(low <= -_CLAMP, -torch.inf, low.clamp(max=_CLAMP))
         high = torch.where(high >= _CLAMP, torch.inf, high.clamp(min=-_CLAMP))
         return Samples(points, low, high, near)
@@ -53,156 +71,178 @@ class Samples:
 
 @dataclass(frozen=True)
 class Fits:
-    """K fits: prior coordinates (K, N L) of N codes each, placements (K, 5), and what they cost (K,)."""
+    """State of K fits."""
 
-    coordinates: Tensor
-    motions: Tensor
-    cost: Tensor
+    coordinates: Float[Tensor, "K D"]
+    """Prior coordinates u: of one code (D = L), or of one code for each of N layers (D = N L)."""
+    placements: Float[Tensor, "K 5"]
+    cost: Float[Tensor, " K"]
 
     def __getitem__(self, rows: Tensor | slice) -> "Fits":
-        return Fits(self.coordinates[rows], self.motions[rows], self.cost[rows])
+        return Fits(self.coordinates[rows], self.placements[rows], self.cost[rows])
 
 
 @dataclass(frozen=True)
 class Solver:
-    """What all fits share. `spread` (5,) are standard deviations of the placement, 0 for what stays as it starts.
-
-    A fit has one code, or with `layers` N one for each conditioned layer. The prior is `prior_weight` times the squared
-    coordinates of their mean, and as much times their squared distances from it.
-    """
+    """Minimizes the cost of fits that share a model and a prior."""
 
     model: LatentSDF
     prior: CodePrior
     prior_weight: float
-    spread: Tensor
+    """Weight w of the prior."""
+    placement_std: Float[Tensor, " 5"]
+    """Standard deviations sigma of the placement; 0 for parameters that keep their initial value."""
     layers: int = 1
+    """Number of codes N per fit: 1, or the number of conditioned layers."""
 
-    def start(self, codes: Float[Tensor, "K L"], motions: Float[Tensor, "K 5"], samples: Samples) -> Fits:
-        """Fits before the first step, with the same code in all layers."""
+    def initialize(self, codes: Float[Tensor, "K L"], placements: Float[Tensor, "K 5"], samples: Samples) -> Fits:
+        """Fits before the first step; every layer starts from the same code."""
         single = self.prior.encode(codes)
         coordinates = single.repeat(1, self.layers)
-        errors = self.errors(coordinates, motions, samples)
-        return Fits(coordinates, motions, errors + self.prior_weight * single.square().sum(1))
+        errors = self.errors(coordinates, placements, samples)
+        return Fits(coordinates, placements, errors + self.prior_weight * single.square().sum(1))
 
-    def again(self, fits: Fits, samples: Samples) -> Fits:
-        """The same fits, and what they cost on other samples."""
-        vector = torch.cat((fits.coordinates, torch.zeros_like(fits.motions)), dim=1)
-        return replace(fits, cost=self._cost(vector, fits.motions, samples))
+    def with_samples(self, fits: Fits, samples: Samples) -> Fits:
+        """The same fits with the cost on other samples."""
+        parameters = torch.cat((fits.coordinates, torch.zeros_like(fits.placements)), dim=1)
+        return replace(fits, cost=_FitProblems(self, fits.placements, samples).cost(parameters))
 
     def codes(self, coordinates: Float[Tensor, "K D"]) -> Float[Tensor, "K *N L"]:
-        """What the model decodes: one code a fit, or one a layer."""
+        """Codes that the model decodes: (K, L), or (K, N, L) with one code per layer."""
         return self.prior.decode(coordinates if self.layers == 1 else coordinates.unflatten(1, (self.layers, -1)))
 
+    def errors(
+        self, coordinates: Float[Tensor, "K D"], placements: Float[Tensor, "K 5"], samples: Samples
+    ) -> Float[Tensor, " K"]:
+        """The cost without the prior."""
+        with torch.no_grad():
+            points, scale = apply_placement(samples.points, placements)
+            predicted = self.model(points, self.codes(coordinates))
+        general, overfit = (_charbonnier(_residual(distance / scale, samples)) for distance in predicted)
+        general_weight, overfit_weight = _weights(samples)
+        return (general * general_weight + overfit * overfit_weight).sum(1)
+
+    def minimize(
+        self, fits: Fits, samples: Samples, steps: int, tolerance: float, on_step: Callable[[], None]
+    ) -> tuple[Fits, list[Float[Tensor, " K"]]]:
+        """Minimize the cost of all fits on the given samples.
+
+        Args:
+            fits: K fits with their cost on these samples.
+            samples: Samples of the K fits.
+            steps: Maximum number of trial steps.
+            tolerance: A fit ends when a step lowers its cost by less than this share.
+            on_step: Called after each step.
+
+        Returns:
+            The fits, and the cost (K,) before the first and after each step.
+        """
+        origin = fits.placements
+        parameters = torch.cat((fits.coordinates, torch.zeros_like(origin)), dim=1)
+        parameters, history = levenberg_marquardt.minimize(
+            _FitProblems(self, origin, samples),
+            parameters,
+            fits.cost,
+            max_trials=steps,
+            tolerance=tolerance,
+            max_damping=_MAX_DAMPING,
+            on_trial=on_step,
+        )
+        coordinates, offset = _split(parameters)
+        return Fits(coordinates, origin + offset * self.placement_std, history[-1]), history
+
     @cached_property
-    def _products(self) -> torch.dtype:
-        """Derivatives to three digits do: a step is tried before it is taken."""
+    def product_dtype(self) -> torch.dtype:
+        """Precision of the products in the Jacobian. Three digits suffice: each step is tried before it is accepted."""
         like = self.prior.mean
         return matmul_dtype(like.device) if like.dtype == torch.float32 else like.dtype
 
     @cached_property
-    def _precision(self) -> Float[Tensor, "D D"]:
-        """The prior of coordinates and placement v is v . P v."""
+    def precision(self) -> Float[Tensor, "D D"]:
+        """Matrix w Q of the prior, of all parameters."""
         like = self.prior.mean
         mean = like.new_full((self.layers, self.layers), 1 / self.layers)
         by_layer = mean / self.layers + like.new_ones(self.layers).diag() - mean
         codes = torch.kron(by_layer, torch.ones_like(like).diag())
-        return self.prior_weight * torch.block_diag(codes, like.new_ones(MOTIONS).diag())
+        return self.prior_weight * torch.block_diag(codes, like.new_ones(PLACEMENT_SIZE).diag())
 
-    def errors(self, coordinates: Tensor, motions: Tensor, samples: Samples) -> Float[Tensor, " K"]:
-        """The cost without the prior."""
-        with torch.no_grad():
-            points, scale = move(samples.points, motions)
-            predicted = self.model(points, self.codes(coordinates))
-        general, overfit = (_rounded(_residual(distance / scale, samples)) for distance in predicted)
-        everywhere, near = _weights(samples)
-        return (general * everywhere + overfit * near).sum(1)
 
-    def improve(
-        self, fits: Fits, samples: Samples, steps: int, tolerance: float, advance: Callable[[], None]
-    ) -> tuple[Fits, list[Tensor]]:
-        """At most `steps` steps, until a step gains less than the share `tolerance`; also the cost after each."""
-        origin = fits.motions
-        vector = torch.cat((fits.coordinates, torch.zeros_like(origin)), dim=1)
-        cost, history = fits.cost.clone(), [fits.cost.clone()]
-        damping = torch.full_like(cost, _DAMPING)
-        curvature = torch.zeros(*vector.shape, vector.shape[1], device=cost.device)
-        slope = torch.zeros_like(vector)
-        going = torch.arange(len(cost), device=cost.device)
-        stale = going
-        for _ in range(steps):
-            if len(stale):
-                curvature[stale], slope[stale] = self._normal_equations(vector[stale], origin[stale], samples[stale])
-            diagonal = curvature[going].diagonal(dim1=1, dim2=2)
-            damped = diagonal + diagonal.mean(1, keepdim=True)
-            system = curvature[going] + torch.diag_embed(damping[going, None] * damped)
-            tried = vector[going] - torch.linalg.solve(system, slope[going])
-            became = self._cost(tried, origin[going], samples[going])
-            better = became < cost[going]
-            gain = (cost[going] - became) / cost[going]
-            stale = going[better]
-            vector[stale], cost[stale] = tried[better], became[better]
-            damping[going] = torch.where(better, damping[going] / 4, damping[going] * 5)
-            history.append(cost.clone())
-            advance()
-            done = (better & (gain < tolerance)) | (damping[going] > _MOST_DAMPING)
-            stale, going = stale[~done[better]], going[~done]
-            if not len(going):
-                break
-        coordinates, placed = vector.split((vector.shape[1] - MOTIONS, MOTIONS), dim=1)
-        return replace(fits, coordinates=coordinates, motions=origin + placed * self.spread, cost=cost), history
+@dataclass(frozen=True)
+class _FitProblems:
+    """The fits as least-squares problems in v = (u, q). `origin` (K, 5) are the placements at q = 0."""
 
-    def _cost(self, vector: Tensor, origin: Tensor, samples: Samples) -> Tensor:
-        coordinates, placed = vector.split((vector.shape[1] - MOTIONS, MOTIONS), dim=1)
-        errors = self.errors(coordinates, origin + placed * self.spread, samples)
-        return errors + (vector @ self._precision * vector).sum(1)
+    solver: Solver
+    origin: Float[Tensor, "K 5"]
+    samples: Samples
 
-    def _normal_equations(self, vector: Tensor, origin: Tensor, samples: Samples) -> tuple[Tensor, Tensor]:
-        """The cost's curvature (K, D, D) as Gauss and Newton approximate it, and its gradient (K, D)."""
-        coordinates, placed = vector.split((vector.shape[1] - MOTIONS, MOTIONS), dim=1)
-        motions = origin + placed * self.spread
-        points, scale = move(samples.points, motions)
-        curvature = 2 * self._precision.repeat(len(vector), 1, 1)
-        slope = 2 * vector @ self._precision
-        found = linearize(self.model, _BRANCHES, points, self.codes(coordinates), self._products)
-        for branch, weight in zip(found, _weights(samples), strict=True):
+    def cost(
+        self, parameters: Float[Tensor, "k D"], rows: Int[Tensor, " k"] | slice = slice(None)
+    ) -> Float[Tensor, " k"]:
+        coordinates, offset = _split(parameters)
+        placements = self.origin[rows] + offset * self.solver.placement_std
+        samples = self.samples if isinstance(rows, slice) else self.samples[rows]
+        errors = self.solver.errors(coordinates, placements, samples)
+        return errors + (parameters @ self.solver.precision * parameters).sum(1)
+
+    def normal_equations(
+        self, parameters: Float[Tensor, "k D"], rows: Int[Tensor, " k"]
+    ) -> tuple[Float[Tensor, "k D D"], Float[Tensor, "k D"]]:
+        solver, samples = self.solver, self.samples[rows]
+        coordinates, offset = _split(parameters)
+        placements = self.origin[rows] + offset * solver.placement_std
+        points, scale = apply_placement(samples.points, placements)
+        hessian = 2 * solver.precision.repeat(len(parameters), 1, 1)
+        gradient = 2 * parameters @ solver.precision
+        linearized = linearize(solver.model, _BRANCHES, points, solver.codes(coordinates), solver.product_dtype)
+        for branch, weight in zip(linearized, _weights(samples), strict=True):
             distance = branch.distance / scale
             residual = _residual(distance, samples)
-            pulls = (residual != 0) & (residual.abs() < _FARTHEST)
-            weight = weight * pulls / (residual.square() + _ROUND**2).sqrt()
-            by_motion = _by_motion(points - motions[:, None, 2:], branch.point_gradient, distance * scale)
-            by_coordinate = (branch.code_gradient @ self.prior.basis).flatten(2)
-            rows = torch.cat((by_coordinate, by_motion * self.spread), dim=2) / scale[..., None]
-            weighted = rows * weight[..., None]
-            curvature += weighted.mT @ rows
-            slope += (weighted * residual[..., None]).sum(1)
-        return curvature, slope
+            has_gradient = (residual != 0) & (residual.abs() < _MAX_RESIDUAL)
+            weight = weight * has_gradient / (residual.square() + _SMOOTHING**2).sqrt()
+            by_placement = _by_placement(points - placements[:, None, 2:], branch.point_gradient, distance * scale)
+            by_coordinate = (branch.code_gradient @ solver.prior.basis).flatten(2)
+            jacobian = torch.cat((by_coordinate, by_placement * solver.placement_std), dim=2) / scale[..., None]
+            weighted = jacobian * weight[..., None]
+            hessian += weighted.mT @ jacobian
+            gradient += (weighted * residual[..., None]).sum(1)
+        return hessian, gradient
 
 
-def move(points: Float[Tensor, "K P 3"], motions: Float[Tensor, "K 5"]) -> tuple[Tensor, Tensor]:
-    """Points where the model knows them, and the scale (K, 1) by which their distances grew."""
-    scale, cosine, sine = motions[:, :1].exp(), motions[:, 1:2].cos(), motions[:, 1:2].sin()
+def apply_placement(
+    points: Float[Tensor, "K P 3"], placements: Float[Tensor, "K 5"]
+) -> tuple[Float[Tensor, "K P 3"], Float[Tensor, "K 1"]]:
+    """Points in the frame of the code, y = exp(p0) R(p1) x + (p2, p3, p4), and the scale exp(p0)."""
+    scale, cosine, sine = placements[:, :1].exp(), placements[:, 1:2].cos(), placements[:, 1:2].sin()
     x, y, z = points.unbind(-1)
-    turned = torch.stack((cosine * x + sine * z, y, cosine * z - sine * x), dim=-1)
-    return scale[..., None] * turned + motions[:, None, 2:], scale
+    rotated = torch.stack((cosine * x + sine * z, y, cosine * z - sine * x), dim=-1)
+    return scale[..., None] * rotated + placements[:, None, 2:], scale
 
 
-def _by_motion(turned: Tensor, by_point: Tensor, distance: Tensor) -> Tensor:
-    """Derivative (K, P, 5) of a decoded distance by the placement, times the scale."""
-    along_turn = turned[..., 2] * by_point[..., 0] - turned[..., 0] * by_point[..., 2]
-    growth = (by_point * turned).sum(-1) - distance
-    return torch.cat((growth[..., None], along_turn[..., None], by_point), dim=-1)
+def _split(parameters: Float[Tensor, "K D"]) -> tuple[Tensor, Tensor]:
+    """Coordinates u and placement offsets q."""
+    coordinates, offset = parameters.split((parameters.shape[1] - PLACEMENT_SIZE, PLACEMENT_SIZE), dim=1)
+    return coordinates, offset
 
 
-def _weights(samples: Samples) -> tuple[Tensor, Tensor]:
-    """Of each sample for the general and the overfit branch; they sum to 1."""
+def _by_placement(
+    rotated: Float[Tensor, "K P 3"], by_point: Float[Tensor, "K P 3"], distance: Float[Tensor, "K P"]
+) -> Float[Tensor, "K P 5"]:
+    """Derivative of a predicted distance by the placement, times the scale; `rotated` is y without its translation."""
+    by_rotation = rotated[..., 2] * by_point[..., 0] - rotated[..., 0] * by_point[..., 2]
+    by_log_scale = (by_point * rotated).sum(-1) - distance
+    return torch.cat((by_log_scale[..., None], by_rotation[..., None], by_point), dim=-1)
+
+
+def _weights(samples: Samples) -> tuple[Float[Tensor, "K P"], Float[Tensor, "K P"]]:
+    """Weights of the samples for the general and for the overfit branch; each row sums to 1."""
     near = samples.near.to(samples.points.dtype)
     return torch.full_like(near, 1 / near.shape[1]), near / near.sum(1, keepdim=True).clamp(min=1)
 
 
-def _residual(distance: Tensor, samples: Samples) -> Tensor:
+def _residual(distance: Float[Tensor, "K P"], samples: Samples) -> Float[Tensor, "K P"]:
     within = torch.minimum(torch.maximum(distance, samples.low), samples.high)
-    return (distance - within).clamp(-_FARTHEST, _FARTHEST)
+    return (distance - within).clamp(-_MAX_RESIDUAL, _MAX_RESIDUAL)
 
 
-def _rounded(residual: Tensor) -> Tensor:
-    return (residual.square() + _ROUND**2).sqrt() - _ROUND
+def _charbonnier(residual: Float[Tensor, "K P"]) -> Float[Tensor, "K P"]:
+    return (residual.square() + _SMOOTHING**2).sqrt() - _SMOOTHING

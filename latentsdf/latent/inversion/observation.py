@@ -1,9 +1,10 @@
-"""What a user holds of a shape -> bounds on signed distances in model space that a code can be fitted to.
+"""Conversion of meshes, point clouds and signed samples to bounds on signed distances, to which codes are fitted.
 
-Meshes become signed samples near the surface and in the box. Tables are told apart by their columns:
-(N, 3) raw points, (N, 6) points with normals, (N, 4) signed distance samples. Meshes and points arrive in the user's
-frame and are normalized like training shapes, or in model space; signed samples must be in model space, because their
-box says nothing about the surface's. A part of a shape is taken as points, with normals where it is a mesh.
+- A mesh becomes signed samples near the surface and in the box; as a partial observation, points with normals.
+- An array (N, 3) holds points, (N, 6) points with normals, (N, 4) points with signed distances.
+
+Meshes and points are in the user's frame and normalized like training shapes, or in model space already. Signed samples
+must be in model space, because their bounding box does not determine that of the surface.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike, NDArray
 
 from latentsdf.config.inversion import Frame
@@ -21,41 +23,45 @@ from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity
-from latentsdf.latent.inversion.sdf_bounds import Bounds, bounds
+from latentsdf.latent.inversion.sdf_bounds import DistanceBounds, distance_bounds
 from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.utils.errors import MeshError
 
 NEAR = 0.05
-"""Samples closer to the surface say how well a code fits it."""
+"""Samples closer to the surface than this, in model space, measure how well a code fits."""
 _NEAR_STDS = (0.05, 0.01, 0.0025)
-_MOST_POINTS = 20_000
-_FARTHEST = 1.1
+_MAX_POINTS = 20_000
+_MAX_COORDINATE = 1.1
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Signed distances at `points` (N, 3) in model space lie in [`low`, `high`] (N,), equal where they are known.
+    """Bounds on the signed distance of a shape at points in model space."""
 
-    `similarity` is the way from the user's frame to model space. Of a whole surface whose normals nobody gave, `cloud`
-    is what `orient_observation` says more of, once a fit tells its sides.
-    """
-
-    points: NDArray[np.float32]
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    points: Float[NDArray[np.float32], "N 3"]
+    low: Float[NDArray[np.float32], " N"]
+    """Lower bounds; equal to the upper ones where the distance is known."""
+    high: Float[NDArray[np.float32], " N"]
     similarity: Similarity
+    """Similarity between the user's frame and model space."""
     cloud: UnorientedPointCloud | None = None
+    """Points of a whole surface without normals, from which `orient_observation` derives signs; otherwise None."""
 
     @property
-    def near(self) -> NDArray[np.bool_]:
-        """Samples that are known to be close to the surface."""
+    def near(self) -> Bool[NDArray[np.bool_], " N"]:
+        """True for samples known to be within 0.05 of the surface."""
         return np.maximum(np.abs(self.low), np.abs(self.high)) < NEAR
 
 
-def orient_observation(observation: Observation, outward: NDArray[np.float32]) -> Observation:
-    """What the points of the observation's cloud say, with the outward direction (M, 3) that a fit has at each."""
+def orient_observation(observation: Observation, outward: Float[NDArray[np.float32], "M 3"]) -> Observation:
+    """The observation with signs from a fit.
+
+    Args:
+        observation: Observation of a cloud without normals (`cloud` is not None).
+        outward: Outward unit directions (M, 3) of a fit at the M points of the cloud.
+    """
     assert observation.cloud is not None
-    return _unsided(observation.cloud, observation.similarity, outward)
+    return _from_unoriented(observation.cloud, observation.similarity, outward)
 
 
 def observe(
@@ -67,11 +73,19 @@ def observe(
     partial: bool = False,
     frame: Frame = "user",
 ) -> Observation:
-    """Turn a mesh, a table of points or samples, or a file of either (`geometry.cloud_files`) into an observation.
+    """Convert a mesh, an array of points or samples, or a file of either to an observation.
 
-    `normalization` is the space's; meshes and points in a user's frame are brought to model space by it. With
-    `partial`, nothing is concluded from where a mesh or points show no surface. Raises MeshError for a mesh or a table
-    that cannot say where a surface is.
+    Args:
+        target: Mesh, array (N, 3), (N, 6) or (N, 4), or a file that `geometry.pointcloud.io.load_mesh_or_points` reads.
+        normalization: The space's normalization, which maps meshes and points from the user's frame to model space.
+        samples: Number of samples of a mesh.
+        seed: Seed of the samples.
+        partial: The target covers only part of the surface; nothing follows from where it has no surface.
+        frame: `user`, or `model` for a target in model space already.
+
+    Raises:
+        MeshError: The target does not determine a surface: unusable meshes, too few or non-finite points, signed
+            samples outside model space or away from the surface.
     """
     if isinstance(target, str | Path):
         target = load_mesh_or_points(target)
@@ -89,49 +103,49 @@ def observe(
         raise MeshError(f"a space holds solids, got points in the plane, shape {table.shape}; see `reconstruct`")
     cloud = prepare_point_cloud(table, normalization=normalization)
     points, normals = cloud.points, cloud.normals
-    if len(points) > _MOST_POINTS:
-        kept = rng.choice(len(points), _MOST_POINTS, replace=False)
+    if len(points) > _MAX_POINTS:
+        kept = rng.choice(len(points), _MAX_POINTS, replace=False)
         points, normals = points[kept], None if normals is None else normals[kept]
     if normals is None and not partial:
-        return _unsided(UnorientedPointCloud(points, rng), cloud.similarity)
-    return _observation(bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
+        return _from_unoriented(UnorientedPointCloud(points, rng), cloud.similarity)
+    return _observation(distance_bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
 
 
-def _unsided(
+def _from_unoriented(
     cloud: UnorientedPointCloud, similarity: Similarity, outward: NDArray[np.float32] | None = None
 ) -> Observation:
     return dataclasses.replace(_observation(cloud.bounds(outward), similarity), cloud=cloud)
 
 
-def _observation(known: Bounds, similarity: Similarity) -> Observation:
+def _observation(known: DistanceBounds, similarity: Similarity) -> Observation:
     points, low, high = (column.astype(np.float32) for column in known)
     return Observation(points, low, high, similarity)
 
 
-def _from_mesh(model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generator, seed: int) -> Bounds:
+def _from_mesh(model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generator, seed: int) -> DistanceBounds:
     count = samples // (len(_NEAR_STDS) + 1)
     surface = np.asarray(trimesh.sample.sample_surface(model_mesh, count * len(_NEAR_STDS), seed=seed)[0])
     noise = rng.normal(size=surface.shape) * np.repeat(_NEAR_STDS, count)[:, None]
     uniform = rng.uniform(-1, 1, (count, 3))
     points = np.concatenate((np.clip(surface + noise, -1, 1), uniform))
     distance = solid_from_config(model_mesh, SamplingConfig())(points)
-    return Bounds(points, distance, distance)
+    return DistanceBounds(points, distance, distance)
 
 
-def _from_part(model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int) -> Bounds:
-    points, face = trimesh.sample.sample_surface(model_mesh, _MOST_POINTS, seed=seed)
+def _from_part(model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int) -> DistanceBounds:
+    points, face = trimesh.sample.sample_surface(model_mesh, _MAX_POINTS, seed=seed)
     normals = np.asarray(model_mesh.face_normals)[face]
-    return bounds(np.asarray(points), normals, partial=True, rng=rng)
+    return distance_bounds(np.asarray(points), normals, partial=True, rng=rng)
 
 
-def _from_signed(array: NDArray[np.float64]) -> Bounds:
+def _from_signed(array: NDArray[np.float64]) -> DistanceBounds:
     require_usable_points("", array)
     points, distance = array[:, :3], array[:, 3]
-    if np.abs(points).max() > _FARTHEST:
+    if np.abs(points).max() > _MAX_COORDINATE:
         raise MeshError(
             f"signed samples must be in model space [-1, 1]^3, but coordinates reach {np.abs(points).max():.3g}; "
             "scale them first, or pass the mesh or points"
         )
     if np.abs(distance).min() >= NEAR:
-        raise MeshError(f"no signed sample lies within {NEAR} of the surface, so they do not say where it is")
-    return Bounds(points, distance, distance)
+        raise MeshError(f"no signed sample lies within {NEAR} of the surface, so they do not determine where it is")
+    return DistanceBounds(points, distance, distance)

@@ -1,20 +1,23 @@
-"""Refine a fitted code: detail of one unseen shape, learned on top of a frozen space and kept as a small delta.
+"""Refinement of a fit: detail of one unseen shape on top of its code, stored as a small `Delta`.
 
-By its code alone the general branch can miss the surface of an unseen shape by more than the fusion band, and the
-overfitting branch knows only the detail of training shapes. So the general branch gets a correction on a lattice, set
-directly from the observed distances, and the grid rows that this shape's band reads are optimized on its samples. An
-overfit network that adds to the general branch adds to the corrected one.
+By its code alone the general branch s_g can miss the surface of an unseen shape by more than the fusion band, and the
+feature grid holds the detail of training shapes only. Refinement therefore
+
+1. corrects s_g on a lattice, by the difference between the observed distances and s_g at its vertices, and
+2. optimizes the grid rows that the samples of the shape's narrow band read, by lazy Adam on the mean absolute error
+   of s_o. An overfit branch that is a residual of s_g adds to the corrected s_g.
+
+The networks and the space's own grid are not changed.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,41 +26,51 @@ from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.lattice import band_width, lattice_points
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.geometry.similarity import Similarity
-from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, slots
+from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, row_slots
 from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses.data import data_term
+from latentsdf.training.lr_schedule import cosine
 from latentsdf.training.row_adam import RowAdam
-from latentsdf.utils.console import track
+from latentsdf.training.training_loop import run_training_loop
+from latentsdf.utils.chunks import map_chunks, split_chunks
 from latentsdf.utils.lattice import containing_cells
 from latentsdf.utils.malloc import keep_freed_memory
 
-_CLAMP = 0.1  # where DeepSDF clamps; presets may be trained so
-_CHUNK = 65_536
-_LEARNING_RATE = 3e-2  # of lazy Adam, for the features
-_LR_FINAL = 0.01
+_CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be trained
+_LEARNING_RATE = 3e-2
+_FINAL_LEARNING_RATE = 0.01  # share of the initial one
 
 
 @dataclass(frozen=True)
 class Detail:
-    """Distances in model space that say where the surface is, finely enough to learn detail from.
+    """Observed signed distances of a shape in model space, dense enough to learn detail from."""
 
-    `points` (N, 3) near the surface with signed `distance` (N,), and `lattice` (R + 1, R + 1, R + 1) signed distances
-    at the vertices of the box, right in sign everywhere and in value up to 0.1.
-    """
-
-    points: NDArray[np.float32]
-    distance: NDArray[np.float32]
-    lattice: NDArray[np.float32]
+    points: Float[NDArray[np.float32], "N 3"]
+    """Points near the surface."""
+    distance: Float[NDArray[np.float32], " N"]
+    """Signed distances at the points."""
+    lattice: Float[NDArray[np.float32], "V V V"]
+    """Signed distances at the (R + 1)^3 vertices of a lattice over the box: correct in sign everywhere, in value up
+    to 0.1."""
 
     @property
     def resolution(self) -> int:
-        """Cells per axis of the lattice."""
+        """Cells per axis R of the lattice."""
         return len(self.lattice) - 1
 
 
 def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: RefineConfig) -> Detail:
-    """What preprocessing would store of a mesh in the user's frame: the dense band, and the sparse lattice."""
+    """Sample a mesh like preprocessing does: the narrow band of the dense lattice, and the sparse lattice.
+
+    Args:
+        mesh: Whole mesh in the user's frame.
+        similarity: Similarity of the fit, between model space and the user's frame.
+        config: Resolutions of the lattices and width of the band.
+
+    Raises:
+        MeshError: The mesh cannot be cleaned or has no inside.
+    """
     cleaned, _ = meshes.clean(mesh)
     model_mesh = trimesh.Trimesh(similarity.to_model(cleaned.vertices), cleaned.faces, process=False)
     solid = Solid(model_mesh, band_width(config.resolution, config.sheet_thickness))
@@ -68,118 +81,151 @@ def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: Refine
 
 
 def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config: RefineConfig | None = None) -> Delta:
-    """The delta that brings a code's shape to the observed one; model and code stay as they are.
+    """Learn the delta between the decoded and the observed shape; model and code are not changed.
 
-    Raises ConfigError for settings below 1.
+    Args:
+        model: Model with a feature grid.
+        code: Fitted code (L,), or codes by layer (N, L).
+        detail: Observed distances.
+        config: Budget of the optimization; defaults to `RefineConfig()`.
+
+    Returns:
+        The delta, valid for this model and code.
     """
     config = config or RefineConfig()
     keep_freed_memory()
-    began = time.monotonic()
-    index, correction = _correct(model, code, detail)
-    lacking = correction.astype(np.float16)
-    corrected = Correction(index, lacking, detail.resolution, code.device)
-    rows, features = _optimize(model, code, detail, corrected, config, began)
+    started = time.monotonic()
+    index, correction = _correct_general_branch(model, code, detail)
+    values = correction.astype(np.float16)
+    optimizer = _FeatureOptimizer(
+        model, code, detail, Correction(index, values, detail.resolution, code.device), config, started
+    )
+    run_training_loop(
+        optimizer,
+        "refining",
+        should_continue=lambda: True,
+        on_step=lambda terms, _: f"error {terms['overfit']:.2e}",
+    )
+    rows, features = optimizer.result()
     return Delta(
         made_for=fingerprint(model, code),
         rows=rows,
         features=features.astype(np.float16),
         resolution=detail.resolution,
         index=index,
-        correction=lacking,
+        correction=values,
     )
 
 
-def _correct(model: LatentSDF, code: Tensor, detail: Detail) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Lattice vertices at which the general branch is off near the surface or in its sign, and by how much."""
-    wanted = _show_thin_parts(detail).reshape(-1).clip(-_CLAMP, _CLAMP)
-    everywhere = torch.from_numpy(lattice_points(np.arange(len(wanted)), detail.resolution))
+def _correct_general_branch(
+    model: LatentSDF, code: Tensor, detail: Detail
+) -> tuple[Int[NDArray[np.int64], " K"], Float[NDArray[np.float32], " K"]]:
+    """Lattice vertices near either surface or with a wrong sign, and observed minus decoded distance there."""
+    observed = _resolve_thin_parts(detail).reshape(-1).clip(-_CLAMP, _CLAMP)
+    vertices = torch.from_numpy(lattice_points(np.arange(len(observed)), detail.resolution))
+
+    def decode(points: Tensor) -> Tensor:
+        return model.branch("general", points.to(code.device)[None], code[None])[0].cpu()
+
     with torch.no_grad():
-        chunks = (chunk.to(code.device) for chunk in everywhere.split(_CHUNK))
-        found = torch.cat([model.branch("general", chunk[None], code[None])[0].cpu() for chunk in chunks]).numpy()
-    far = (np.abs(wanted) >= _CLAMP) & (np.abs(found) >= _CLAMP) & ((wanted < 0) == (found < 0))
+        decoded = map_chunks(decode, vertices).numpy()
+    far = (np.abs(observed) >= _CLAMP) & (np.abs(decoded) >= _CLAMP) & ((observed < 0) == (decoded < 0))
     index = np.flatnonzero(~far)
-    return index, wanted[index] - found[index]
+    return index, observed[index] - decoded[index]
 
 
-def _show_thin_parts(detail: Detail) -> NDArray[np.float32]:
-    """The lattice, with a corner turned in each cell whose corners do not see the wall or gap that its points see.
+def _resolve_thin_parts(detail: Detail) -> Float[NDArray[np.float32], "V V V"]:
+    """Lattice in which cells crossed by a thin wall or gap have a sign change.
 
-    The fused surface exists around sign changes of the general branch only.
+    The fused surface is extracted only around sign changes of the general branch. In each cell whose corners agree in
+    sign while one of its samples has the other sign, the corner nearest to the surface is negated.
     """
     lattice = detail.lattice.copy()
     resolution = detail.resolution
     cell = ((detail.points + 1) * (resolution / 2)).astype(np.int64).clip(0, resolution - 1)
     linear = np.ravel_multi_index(tuple(cell.T), (resolution,) * 3)
-    least = 2 / resolution / 4  # a corner on the surface would turn by nothing
-    for side in (1, -1):  # walls first: a gap between them must not close them
-        seen = np.zeros(resolution**3, dtype=bool)
-        seen[linear[side * detail.distance < 0]] = True
-        lower = np.stack(np.unravel_index(np.flatnonzero(seen), (resolution,) * 3), axis=1)
+    min_magnitude = 2 / resolution / 4  # negating a corner on the surface would change nothing
+    for side in (1, -1):  # walls first, so that a gap between two of them stays open
+        sampled = np.zeros(resolution**3, dtype=bool)
+        sampled[linear[side * detail.distance < 0]] = True
+        lower = np.stack(np.unravel_index(np.flatnonzero(sampled), (resolution,) * 3), axis=1)
         corners = lower[:, None] + np.array(list(np.ndindex(2, 2, 2)))
         values = side * lattice[tuple(corners.T)].T
-        blind = (values > 0).all(1)
-        nearest = corners[blind, values[blind].argmin(1)]
-        lattice[tuple(nearest.T)] = -side * np.maximum(values[blind].min(1), least)
+        unresolved = (values > 0).all(1)
+        nearest = corners[unresolved, values[unresolved].argmin(1)]
+        lattice[tuple(nearest.T)] = -side * np.maximum(values[unresolved].min(1), min_magnitude)
     return lattice
 
 
-def _optimize(
-    model: LatentSDF, code: Tensor, detail: Detail, lacking: Correction, config: RefineConfig, began: float
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows (U,) that the samples read and what is added to them (U, C), by lazy Adam on the mean absolute error."""
-    grid = model.require_grid()
-    resolution = grid.resolution
-    device = code.device
-    with torch.no_grad():
-        chunks = torch.from_numpy(detail.points).split(_CHUNK)
-        canonical = torch.cat([model.canonical(chunk.to(device)[None], code[None])[0] for chunk in chunks])
-        general = torch.cat([model.decode_general(some[None], code[None])[0] for some in canonical.split(_CHUNK)])
-        general += torch.cat([lacking(chunk.to(device)) for chunk in chunks])
-    distance = torch.from_numpy(detail.distance).to(device)
-    rows = _rows_read(canonical, resolution)
-    slot = slots(rows, len(grid.table))
-    start = grid.table.detach()[rows]
-    table = start.clone().requires_grad_()
-    adam = RowAdam(table.detach(), _LEARNING_RATE)
-    draw = torch.Generator().manual_seed(config.seed)
-    with track("refining", total=1000, unit="‰") as advance:
-        shown = 0.0
-        for step in range(config.steps):
-            share = _share(step, config, time.monotonic() - began)
-            if share >= 1:
-                break
-            adam.lr = _LEARNING_RATE * (_LR_FINAL + (1 - _LR_FINAL) * 0.5 * (1 + np.cos(np.pi * share)))
-            pick = torch.randint(len(canonical), (config.points,), generator=draw).to(device)
-            points = canonical[pick]
-            lower = containing_cells(points, resolution)
-            weights = trilinear_weights(points, lower, resolution)
-            read = slot[corner_rows(lower, resolution)]
-            table.grad = None
-            lookup = _gather(table, read, weights)
-            predicted = model.decode_overfit(points[None], code[None], lookup, general[pick][None])[0]
-            loss = data_term(predicted, distance[pick])
-            loss.backward()  # type: ignore[no-untyped-call]
-            gradient: Any = table.grad
-            touched = torch.nonzero(gradient.any(1)).squeeze(1)
-            adam.step(touched, gradient[touched])
-            advance(1000 * (share - shown), f"error {float(loss.detach()):.2e}")
-            shown = share
-        advance(1000 * (1 - shown))
-    return rows.cpu().numpy(), (table.detach() - start).cpu().numpy()
+class _FeatureOptimizer:
+    """Lazy Adam on the grid rows that the samples read. Implements `training_loop.Steps`."""
+
+    def __init__(
+        self,
+        model: LatentSDF,
+        code: Float[Tensor, "*N L"],
+        detail: Detail,
+        correction: Correction,
+        config: RefineConfig,
+        started: float,
+    ) -> None:
+        self._model, self._code, self._config, self._started = model, code, config, started
+        grid = model.require_grid()
+        self._resolution = grid.resolution
+        device = code.device
+        with torch.no_grad():
+            points = torch.from_numpy(detail.points)
+            self._canonical = map_chunks(lambda some: model.canonical(some.to(device)[None], code[None])[0], points)
+            self._general = map_chunks(lambda some: model.decode_general(some[None], code[None])[0], self._canonical)
+            self._general += map_chunks(lambda some: correction(some.to(device)), points)
+        self._distance = torch.from_numpy(detail.distance).to(device)
+        self._rows = _rows_read(self._canonical, self._resolution)
+        self._slot = row_slots(self._rows, len(grid.table))
+        self._initial = grid.table.detach()[self._rows]
+        self._table = self._initial.clone().requires_grad_()
+        self._adam = RowAdam(self._table.detach(), _LEARNING_RATE)
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._step = 0
+        self.seconds = 0.0
+
+    def progress(self) -> float:
+        """Spent share of the budget, in steps or in wall-clock time, which includes the correction's."""
+        by_steps = self._step / self._config.steps
+        budget = self._config.seconds
+        return max(by_steps, (time.monotonic() - self._started) / budget) if budget > 0 else by_steps
+
+    def train_step(self) -> dict[str, float]:
+        """One step on random samples; returns the mean absolute error of the overfit branch."""
+        self._adam.lr = _LEARNING_RATE * cosine(self.progress(), _FINAL_LEARNING_RATE)
+        device = self._canonical.device
+        pick = torch.randint(len(self._canonical), (self._config.points,), generator=self._generator).to(device)
+        points = self._canonical[pick]
+        lower = containing_cells(points, self._resolution)
+        weights = trilinear_weights(points, lower, self._resolution)
+        slots = self._slot[corner_rows(lower, self._resolution)]
+        self._table.grad = None
+        predicted = self._model.decode_overfit(
+            points[None],
+            self._code[None],
+            lambda _: interpolate_rows(self._table, slots, weights),
+            self._general[pick][None],
+        )[0]
+        loss = data_term(predicted, self._distance[pick])
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradient: Any = self._table.grad
+        touched = torch.nonzero(gradient.any(1)).squeeze(1)
+        self._adam.step(touched, gradient[touched])
+        self._step += 1
+        return {"overfit": float(loss.detach())}
+
+    def result(self) -> tuple[Int[NDArray[np.int64], " U"], Float[NDArray[np.float32], "U C"]]:
+        """Sorted grid rows (U,) and the features (U, C) added to them."""
+        return self._rows.cpu().numpy(), (self._table.detach() - self._initial).cpu().numpy()
 
 
-def _rows_read(canonical: Tensor, resolution: int) -> Tensor:
+def _rows_read(canonical: Float[Tensor, "N 3"], resolution: int) -> Int[Tensor, " U"]:
+    """Sorted grid rows that trilinear lookups at canonical points read."""
     read = torch.zeros((resolution + 1) ** 3, dtype=torch.bool, device=canonical.device)
-    for chunk in canonical.split(_CHUNK):
+    for chunk in split_chunks(canonical):
         read[corner_rows(containing_cells(chunk, resolution), resolution)] = True
     return torch.nonzero(read).squeeze(1)
-
-
-def _gather(table: Tensor, read: Tensor, weights: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda _: interpolate_rows(table, read, weights)
-
-
-def _share(step: int, config: RefineConfig, elapsed: float) -> float:
-    """How much of the run is over, by steps or by the clock."""
-    by_steps = step / config.steps
-    return max(by_steps, elapsed / config.seconds) if config.seconds > 0 else by_steps

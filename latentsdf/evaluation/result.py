@@ -1,0 +1,120 @@
+"""Result of an evaluation: metrics per shape, their summary, a table, and JSON and CSV files."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from latentsdf.geometry.metrics.field import FieldErrors
+from latentsdf.geometry.metrics.surface import Reference, SurfaceComparison
+
+_SHOWN = ("cd_sq_sum", "cd_l1_half", "hausdorff", "f_score", "normal_consistency", "iou", "mae", "eikonal")
+"""Metrics in the table, by name or by the start of their names; each is followed by its sampling floor."""
+_HIGHER_IS_BETTER = ("f_score", "normal_consistency", "iou")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of shapes in model space, and the shapes that could not be measured."""
+
+    normalization: str
+    """Normalization that maps meshes to model space."""
+    mode: str
+    """Extraction mode of the surfaces."""
+    resolution: int
+    """Cells per axis of the extraction."""
+    points: int
+    """Surface samples per mesh."""
+    reference: Reference
+    """Points of the reference meshes used: samples or vertices."""
+    field_points: int
+    """Points at which fields are compared; 0 for no comparison."""
+    seed: int
+    """Seed of the samples."""
+    shapes: dict[str, SurfaceComparison]
+    """Surface metrics by shape."""
+    fields: dict[str, FieldErrors]
+    """Errors of the fused field by shape."""
+    failed: dict[str, str]
+    """Reason for each shape that could not be measured."""
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """All metrics by shape and name."""
+        fields = {name: errors.as_dict() for name, errors in self.fields.items()}
+        return {name: shape.as_dict() | fields.get(name, {}) for name, shape in self.shapes.items()}
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Mean, median and worst value of each metric over the shapes; empty without shapes.
+
+        The worst value is the minimum of F-scores, normal consistency and IoU, and the maximum of all others.
+        """
+        rows = list(self.figures().values())
+        if not rows:
+            return {}
+        figures = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        return {
+            name: {"mean": float(v.mean()), "median": float(np.median(v)), "worst": float(_worst(name, v))}
+            for name, v in figures.items()
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Settings, summary, metrics and failures as JSON types."""
+        return {
+            "mode": self.mode,
+            "resolution": self.resolution,
+            "points": self.points,
+            "reference": self.reference,
+            "field_points": self.field_points,
+            "seed": self.seed,
+            "frame": f"model space, normalization '{self.normalization}'",
+            "summary": self.summary(),
+            "shapes": self.figures(),
+            "failed": self.failed,
+        }
+
+    def table(self) -> Table:
+        """Table of the most common metrics, with sampling floors in parentheses, and their summary."""
+        against = "" if self.reference == "samples" else f" against {self.reference}"
+        title = f"{len(self.shapes)} shapes, {self.mode}, {self.resolution}^3, {self.points:,} points{against}"
+        table = Table(title=title)
+        summary = self.summary()
+        names = [name for shown in _SHOWN for name in summary if name.startswith(shown) and name != "hausdorff_95"]
+        table.add_column("shape")
+        for name in names:
+            table.add_column(name + (" (floor)" if f"floor_{name}" in summary else ""), justify="right")
+
+        def cells(row: Mapping[str, float]) -> list[str]:
+            floors = {name: f" ({row[f'floor_{name}']:.2g})" for name in names if f"floor_{name}" in row}
+            return [f"{row[name]:.3g}{floors.get(name, '')}" for name in names]
+
+        for shape, row in self.figures().items():
+            table.add_row(shape, *cells(row))
+        count = f" of {len(self.shapes)}, {len(self.failed)} failed"
+        for statistic in ("mean", "median", "worst") if summary else ():
+            row = {name: values[statistic] for name, values in summary.items()}
+            table.add_row(f"[bold]{statistic}[/]{count}", *cells(row))
+        return table
+
+    def worst(self, count: int) -> list[str]:
+        """Up to `count` shapes with the largest Chamfer distances over their sampling floors, worst first."""
+        return sorted(self.shapes, key=lambda name: -self.shapes[name].over_floor)[:count]
+
+    def save(self, folder: Path) -> None:
+        """Write `metrics.json` and `metrics.csv` into a folder, which is created when missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text(json.dumps(self.as_dict(), indent=1))
+        with (folder / "metrics.csv").open("w", newline="") as file:
+            rows = [{"shape": name, **row} for name, row in self.figures().items()]
+            if rows:
+                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+
+
+def _worst(name: str, values: np.ndarray) -> float:
+    return float(values.min() if name.startswith(_HIGHER_IS_BETTER) else values.max())

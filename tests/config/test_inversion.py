@@ -1,0 +1,48 @@
+"""Settings of inversion and refinement: ranges and combinations."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from latentsdf.config.inversion import InvertConfig, RefineConfig
+from latentsdf.utils.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"prior": float("nan")}, "prior must be a finite number"),
+        ({"prior": -1.0}, "prior must be at least 0"),
+        ({"partial": 1}, "partial: expected true or false"),
+        ({"frame": "world"}, "frame: expected one of 'user' or 'model'"),
+        ({"step": 3}, "unknown key 'step'"),
+    ],
+)
+def test_invalid_inversions(changes: dict[str, Any], message: str) -> None:
+    """Values out of range, of another type and unknown names are refused when the settings are built."""
+    with pytest.raises(ConfigError, match=message):
+        InvertConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"band_voxels": 0.0}, "band_voxels must be above 0"),
+        ({"seconds": -1.0}, "seconds must be at least 0"),
+        ({"lattice": 48}, "the lattice of 48 must divide the band's resolution 512"),
+        ({"lr": 1e-3}, "unknown key 'lr'"),
+    ],
+)
+def test_invalid_refinements(changes: dict[str, Any], message: str) -> None:
+    """Also settings that do not fit each other are refused."""
+    with pytest.raises(ConfigError, match=message):
+        RefineConfig(**changes)
+
+
+def test_replaced_settings() -> None:
+    """`dataclasses.replace` checks the changed settings."""
+    assert replace(RefineConfig(), resolution=256, lattice=64).lattice == 64
+    with pytest.raises(ConfigError, match="must divide"):
+        replace(RefineConfig(), resolution=100)

@@ -1,0 +1,207 @@
+"""`ShapeSpace` on four trained tables: frames, fields, codes, retrieval and errors."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from scipy.spatial import cKDTree
+
+import latentsdf as ls
+from latentsdf import cli
+from latentsdf.data.furniture import furniture
+from latentsdf.geometry.mesh import load, save
+from latentsdf.geometry.similarity import Similarity
+from latentsdf.latent.inversion.observation import observe
+from latentsdf.space import ShapeSpace
+
+
+@pytest.fixture(scope="module")
+def space(space_path: Path) -> ShapeSpace:
+    """The space of the four tables."""
+    return ls.load(space_path, device="cpu")
+
+
+def test_samples_and_directions_match_the_code_distribution(space: ShapeSpace) -> None:
+    """Mean, principal directions, samples and code arithmetic agree with the training codes."""
+    codes = space.codes.numpy()
+    np.testing.assert_allclose(space.mean(), codes.mean(0), atol=1e-6)
+    np.testing.assert_allclose(space.direction(0, [0.0])[0], space.mean(), atol=1e-6)
+    drawn = space.sample(20_000, seed=3)
+    np.testing.assert_allclose(drawn.mean(0), space.mean(), atol=0.05 * drawn.std(0).max())
+    first = np.linalg.svd(codes - codes.mean(0))[2][0]
+    spread = space.direction(0, [-1.0, 1.0])
+    assert abs(first @ (spread[1] - spread[0])) == pytest.approx(np.linalg.norm(spread[1] - spread[0]), rel=1e-4)
+    assert drawn.std(0).max() <= np.linalg.norm(spread[1] - spread[0]) / 2 * 1.05
+    terms = (1.0, "table_0001"), (-1.0, "table_0000"), (1.0, "table_0000")
+    np.testing.assert_allclose(space.combine(*terms), space.code("table_0001").numpy(), atol=1e-5)
+
+
+def test_band_cache_of_a_modified_array(space: ShapeSpace) -> None:
+    """The band is cached by value: an array changed in place has another band."""
+    code = space.code("table_0000").numpy().copy()
+    first, again = space.band(code), space.band(code)
+    code[:] = space.code("table_0001")
+    assert again is first and space.band(code).cells.shape != first.cells.shape
+
+
+def test_extracted_mesh_frame(space: ShapeSpace) -> None:
+    """Training shapes are extracted in the frame of their original mesh."""
+    original = furniture("table", 1)
+    assert np.allclose(space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
+
+
+@pytest.mark.slow
+def test_vertex_normals(space: ShapeSpace, tmp_path: Path) -> None:
+    """Vertex normals match differences of the field in the frame of the shape, and survive mesh files."""
+    way = Similarity((3.0, 0.0, -1.0), 0.5, 0.7)
+    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.0, True, way)
+    mesh = space.extract(fit, 32, normals=True)
+    slope = np.stack(
+        [
+            space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices + step)).float()).numpy()
+            - space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices - step)).float()).numpy()
+            for step in 2e-3 * np.eye(3)
+        ],
+        axis=1,
+    )
+    along = (slope / np.linalg.norm(slope, axis=1, keepdims=True) * mesh.vertex_normals).sum(axis=1)
+    assert np.median(along) > 0.999 and (along > 0.9).mean() > 0.75  # on creases differences mix both sides
+    for suffix in (".ply", ".glb", ".obj"):
+        save(mesh, tmp_path / f"a{suffix}")
+        (again,) = trimesh.load_scene(tmp_path / f"a{suffix}", process=False).geometry.values()
+        assert "vertex_normals" in again._cache
+        _, same = cKDTree(mesh.vertices).query(again.vertices)
+        np.testing.assert_allclose(again.vertex_normals, mesh.vertex_normals[same], atol=1e-4)
+    assert "vertex_normals" not in space.extract(fit, 32)._cache
+
+
+def test_gradient_norm(space: ShapeSpace) -> None:
+    """The gradient norm equals central differences of the fused distance."""
+    points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
+    ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
+    differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
+    wrong = np.abs(np.linalg.norm(differences, axis=0) - space.gradient_norm("table_0000", points))
+    assert np.quantile(wrong, 0.9) < 0.02  # a kink, or the edge of the band, may lie between the ends
+    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
+        space.gradient_norm("table_0000", np.zeros(3))
+
+
+def test_saved_index(space: ShapeSpace, space_path: Path) -> None:
+    """The index is saved with the space and equals brute force."""
+    codes = space.codes.numpy()
+    hits = space.nearest("table_0003", k=4)
+    distances = np.linalg.norm(codes - codes[3], axis=1)
+    assert hits.ids == [space.ids[i] for i in distances.argsort()]
+    assert np.allclose(hits.distances, np.sort(distances), atol=1e-5)
+    assert (space_path / "index.faiss").is_file()
+    assert ls.load(space_path, "cpu").nearest("table_0003", k=4) == hits
+
+
+def test_interpolation_ends(space: ShapeSpace) -> None:
+    """Paths start and end at the codes of their shapes."""
+    for method in ("linear", "spherical"):
+        path = space.interpolate("table_0000", "table_0001", "table_0002", steps=5, method=method)  # type: ignore[arg-type]
+        for step, name in ((0, "table_0000"), (2, "table_0001"), (4, "table_0002")):
+            assert np.allclose(path[step], space.code(name), atol=1e-5)
+
+
+def test_fused_distance(space: ShapeSpace) -> None:
+    """The fused distance is s_o in the band and s_g elsewhere."""
+    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
+    held = space.band("table_0000").contains(points)
+    assert 0.01 < held.float().mean() < 0.3
+    expected = torch.where(held, overfit, general).numpy()
+    np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
+
+
+def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
+    """Unknown ids, invalid codes and unusable targets raise errors that state the expectation."""
+    with pytest.raises(ls.ConfigError, match="no training shape 'table_001'.*did you mean table_000"):
+        space.extract("table_001")
+    with pytest.raises(ls.ConfigError, match=r"codes of length 8, got shape \(5,\)"):
+        space.nearest(np.zeros(5))
+    with pytest.raises(ls.ConfigError, match="not finite"):
+        space.extract(np.full(8, np.nan))
+    for array, message in (
+        (np.zeros((3, 3)), "3 points are too few for a shape; at least 100"),
+        (np.zeros((200, 3)), "only 1 of 200 points are different"),
+        (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
+        (np.zeros((200, 5)), r"got shape \(200, 5\)"),
+        (np.random.default_rng(0).normal(size=(200, 2)), "a space holds solids, got points in the plane"),
+        (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
+    ):
+        with pytest.raises(ls.MeshError, match=message):
+            observe(array)
+
+
+def test_missing_faiss(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without FAISS the error names the extra that installs it."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(space, "_indices", {})
+    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[cpu\]'"):
+        space.nearest("table_0000")
+
+
+def test_saved_fit(space: ShapeSpace, space_path: Path, tmp_path: Path) -> None:
+    """A fit that Python saves is decoded by Python and by the command, and one of another space is refused."""
+    fit = space.invert(furniture("table", 1), ls.InvertConfig(steps=3, starts=1, points=256))
+    mesh = space.extract(fit, 32)
+    fit.save(tmp_path / "fit", mesh=mesh)
+    loaded = ls.load_fit(tmp_path / "fit", space.fingerprint)
+    assert np.array_equal(space.extract(loaded, 32).vertices, mesh.vertices)
+    out = tmp_path / "again.ply"
+    words = ["extract", str(space_path), "--code", str(tmp_path / "fit"), "--resolution", "32", "--out", str(out)]
+    assert cli.main([*words, "--device", "cpu"]) == 0
+    np.testing.assert_allclose(load(out).vertices, load(tmp_path / "fit" / "mesh.ply").vertices)
+    other = replace(loaded, space="another")
+    for call in (space.code, space.extract, space.nearest):
+        with pytest.raises(ls.CheckpointError, match="fitted in another space"):
+            call(other)
+
+
+def test_index_shared_by_command_and_python(space_path: Path, tmp_path: Path) -> None:
+    """What the command adds to the index, Python finds and removes, and the other way round."""
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    space = ls.load(folder, "cpu")
+    code = space.code("table_0001").numpy() + 1e-3
+    np.save(tmp_path / "lamp.npy", code)
+    command = ["retrieve", str(folder), "--device", "cpu"]
+    assert cli.main([*command, "--add", str(tmp_path / "lamp.npy")]) == 0
+    space = ls.load(folder, "cpu")
+    assert space.nearest(code, 1).ids == ["lamp"]
+    index = space.update_index(add={"stool": code + 1e-3}, remove=["lamp"])
+    assert index.ids == [*space.ids, "stool"]
+    assert ls.load(folder, "cpu").nearest(code, 1).ids == ["stool"]
+    assert cli.main([*command, "--remove", "stool"]) == 0
+    assert ls.load(folder, "cpu").index().ids == space.ids
+
+
+def test_failed_update_of_the_index(space_path: Path, tmp_path: Path) -> None:
+    """An update that fails halfway changes neither the saved index nor the next search."""
+    folder = tmp_path / "copy"
+    shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
+    space = ls.load(folder, "cpu")
+    space.index()
+    before = (folder / "index.json").read_bytes()
+    with pytest.raises(ls.ConfigError, match="ids must be distinct"):
+        space.update_index(add={"table_0000": "table_0000"}, remove=["table_0001"])
+    with pytest.raises(ls.ConfigError, match="no shape 'lamp'"):
+        space.update_index(remove=["lamp"])
+    assert (folder / "index.json").read_bytes() == before
+    assert space.nearest("table_0001", 1).ids == ["table_0001"]
+
+
+def test_invalid_samples(space: ShapeSpace) -> None:
+    """A direction that does not exist and no samples at all are refused."""
+    with pytest.raises(ls.ConfigError, match="principal directions 0 to 7, got 8"):
+        space.direction(8)
+    with pytest.raises(ls.ConfigError, match="at least 1 shape"):
+        space.sample(0)
