@@ -179,7 +179,7 @@ def _strip(space: ShapeSpace, first: str, steps: int = 7) -> list[Image.Image]:
 
 
 def _retrieval(space: ShapeSpace) -> tuple[float, dict[str, str]]:
-    """Share of training shapes that are the first hit for their own inverted mesh, and the other shapes with their hits."""
+    """Share of training shapes that are the first hit for their own inverted mesh; the others with their hits."""
     members = {name: furniture(*_family_and_seed(name)) for name in space.ids}
     fits = space.invert_many(list(members.values()), _FAST_INVERSION)
     first = {name: space.nearest(fit, k=1).ids[0] for name, fit in zip(members, fits, strict=True)}
