@@ -8,7 +8,7 @@ shapes, for the general branch alone, the overfit branch alone and both fused. U
 (`unseen`), and by one for each layer that reads it, as `latentsdf invert` ends (`unseen_by_layer`).
 
 What is measured against is the surface of the solid that a mesh stands for, decoded from its exact distances at the
-same resolution: sheets have their thickness in it, and hidden walls, which no distance can tell of, are gone.
+same resolution: sheets have a thickness there, and hidden walls, which no distance can resolve, are absent.
 
 python benchmarks/quality.py --data chairs.zarr --meshes furniture --train chair_train.json --test chair_test.json \\
     --out quality/chairs [--minutes 20] [--turns 4] [--presets deepsdf_cpu compact_sdf_cpu latentsdf_cpu]

@@ -1,4 +1,4 @@
-"""What `import latentsdf` promises."""
+"""Tests of the package as imported: public names, import cost."""
 
 import subprocess
 import sys
@@ -8,7 +8,8 @@ import pytest
 import latentsdf
 
 
-def test_import_is_clean_quick_and_without_torch() -> None:
+def test_import_without_heavy_modules() -> None:
+    """`import latentsdf` raises no warning and imports neither torch nor NumPy."""
     code = (
         "import sys, latentsdf;"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules, 'heavy import';"
@@ -20,10 +21,12 @@ def test_import_is_clean_quick_and_without_torch() -> None:
 
 
 @pytest.mark.parametrize("name", latentsdf.__all__)
-def test_every_public_name_resolves(name: str) -> None:
+def test_public_name_resolves(name: str) -> None:
+    """Every exported name can be imported."""
     assert getattr(latentsdf, name) is not None
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name() -> None:
+    """A name that does not exist is an AttributeError that mentions it."""
     with pytest.raises(AttributeError, match="No latentsdf attribute nonsense"):
         _ = latentsdf.nonsense

@@ -5,7 +5,7 @@ Lengths are in model space, the box [-1, 1]^3, unless a field says voxels.
 
 from typing import Literal
 
-from latentsdf.config.validated import (
+from latentsdf.config.validation import (
     Flag,
     NonNegativeFloat,
     NonNegativeInt,

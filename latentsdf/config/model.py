@@ -6,7 +6,7 @@ inside. Lengths are in model space unless a setting is in cells.
 
 from typing import Literal
 
-from latentsdf.config.validated import Flag, NonNegativeInt, PositiveFloat, PositiveInt, config_dataclass
+from latentsdf.config.validation import Flag, NonNegativeInt, PositiveFloat, PositiveInt, config_dataclass
 from latentsdf.utils.errors import ConfigError
 
 Branch = Literal["general", "overfit"]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from latentsdf.config.training import EikonalNorm
-from latentsdf.config.validated import (
+from latentsdf.config.validation import (
     Flag,
     NonNegativeFloat,
     NonNegativeInt,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from latentsdf.config.validated import NonNegativeFloat, NonNegativeInt, PositiveFloat, config_dataclass
+from latentsdf.config.validation import NonNegativeFloat, NonNegativeInt, PositiveFloat, config_dataclass
 from latentsdf.utils.errors import ConfigError
 
 SignMethod = Literal["auto", "pseudonormal", "winding", "visibility"]

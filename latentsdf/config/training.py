@@ -10,7 +10,7 @@ from pydantic import Field
 
 from latentsdf.config.model import Branch, ModelConfig
 from latentsdf.config.schedules import is_used
-from latentsdf.config.validated import (
+from latentsdf.config.validation import (
     Flag,
     NonNegativeFloat,
     NonNegativeInt,
@@ -152,7 +152,7 @@ class TrainConfig:
 class Config:
     """Configuration of a training run; a YAML file in `configs/` lists the settings that differ from the defaults."""
 
-    preset: str = "latentsdf"
+    preset: str = "latentsdf_cpu"
     """Name of the recipe, kept with the checkpoint."""
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

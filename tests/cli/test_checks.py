@@ -90,7 +90,7 @@ def test_files_that_cannot_be_written_or_read(
 
     for name in ("invert_many", "extract"):
         monkeypatch.setattr(ShapeSpace, name, work)
-    monkeypatch.setattr("latentsdf.reconstruction.reconstruct", work)
+    monkeypatch.setattr("latentsdf.reconstruction.reconstruct.reconstruct", work)
     monkeypatch.setattr("latentsdf.evaluation.evaluate.evaluate", work)
     taken, space = tmp_path / "taken", [str(space_path), "--device", "cpu"]
     taken.write_text("a file")
@@ -102,7 +102,7 @@ def test_files_that_cannot_be_written_or_read(
     for command, message in (
         (["invert", *space, str(points), "--out", str(taken)], "cannot be made a folder"),
         (["interpolate", *space, *ids, "--out", str(taken)], "cannot be made a folder"),
-        (["interpolate", *space, *ids, "--out", str(taken / "walk.png")], "cannot be made a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken / "strip.png")], "cannot be made a folder"),
         (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),

@@ -119,7 +119,6 @@ def test_epochs_of_resident_shapes(many: SampleStore) -> None:
 
 def test_damaged_streamed_shape_is_named(many: SampleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape that cannot be read in the background is named by the error."""
-
     shutil.copytree(many.path, tmp_path / "copy.zarr")
     store = SampleStore.open(tmp_path / "copy.zarr")
     monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 1)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from latentsdf.config.validated import (
+from latentsdf.config.validation import (
     Flag,
     NonNegativeFloat,
     PositiveInt,
