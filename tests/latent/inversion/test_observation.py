@@ -21,7 +21,7 @@ def test_sheet_distances() -> None:
 
 
 @pytest.mark.slow
-def test_orientation_of_asphere_points() -> None:
+def test_orientation_of_a_sphere() -> None:
     """Outward directions of a fit add exact distances on both sides of a sphere."""
     ball = np.asarray(trimesh.sample.sample_surface(trimesh.creation.icosphere(5, 0.6), 2000, seed=0)[0])
     seen = observe(ball, "none")

@@ -9,7 +9,7 @@ from latentsdf.latent.inversion.sdf_bounds import distance_bounds
 
 @pytest.mark.parametrize("normals", [False, True])
 @pytest.mark.parametrize("partial", [False, True])
-def test_bounds_of_asphere_points(normals: bool, partial: bool) -> None:
+def test_bounds_of_a_sphere(normals: bool, partial: bool) -> None:
     """The exact distances of a sphere are within the bounds from its points."""
     cloud = sphere_points(3000)
     if partial:
