@@ -254,7 +254,7 @@ class ShapeSpace:
         rotated = mesh.vertex_normals @ similarity.rotation() if normals else None
         return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=rotated, process=False)
 
-    def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
+    def distance(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
         """Fused signed distance, negative inside.
 
         Args:
@@ -269,9 +269,7 @@ class ShapeSpace:
         """
         return self._evaluate(self.fused(shape), points)
 
-    def gradient_norm(
-        self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]
-    ) -> Float[NDArray[np.float32], " N"]:
+    def gradient_norm(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
         """Norm |grad s| of the gradient of the fused signed distance; 1 for an exact distance.
 
         Args:
@@ -386,7 +384,7 @@ class ShapeSpace:
         detail = observe_detail(mesh, fit.similarity, config)
         return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
 
-    def _evaluate(self, field: SignedDistance, points: Float[NDArray[np.floating], "N 3"]) -> NDArray[np.float32]:
+    def _evaluate(self, field: SignedDistance, points: NDArray[np.floating]) -> NDArray[np.float32]:
         if np.ndim(points) != 2 or np.shape(points)[1] != 3:
             raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
         xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)

@@ -85,7 +85,7 @@ def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Marku
         high += 1
 
     def to_y(power: np.ndarray) -> np.ndarray:
-        return _HEIGHT - (power - low) / (high - low) * _HEIGHT
+        return np.asarray(_HEIGHT - (power - low) / (high - low) * _HEIGHT)
 
     x = _LEFT + seconds / seconds[-1] * (_WIDTH - _LEFT)
     ticks = [(f"1e{power}", float(to_y(np.array(power)))) for power in range(low, high + 1)]
