@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import save_untrained, small_config
+from helpers.settings import small_config
+from helpers.training import save_untrained
 
 from latentsdf import cli
 from latentsdf.space import ShapeSpace

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from helpers import CONFIGS
+from helpers.paths import CONFIGS
 
 from latentsdf import cli
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import files_of
+from helpers.files import files_of
 
 import latentsdf as ls
 from latentsdf import cli

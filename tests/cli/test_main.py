@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY
+from helpers.paths import REPOSITORY
 
 import latentsdf
 from latentsdf import cli

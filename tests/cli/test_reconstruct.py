@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import circle_points, files_of, write_disk_truth
+from helpers.files import files_of
+from helpers.points import circle_points, write_disk_truth
 
 import latentsdf as ls
 from latentsdf.cli.main import main

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import CONFIGS
+from helpers.paths import CONFIGS
 
 from latentsdf import cli
 from latentsdf.cli.main import command_type

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import CONFIGS
+from helpers.paths import CONFIGS
 
 from latentsdf.config.loader import find_preset, from_dict, load, merge, preset_names, to_dict, to_yaml
 from latentsdf.config.training import Config

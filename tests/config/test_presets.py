@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CONFIGS, new_trainer
+from helpers.paths import CONFIGS
+from helpers.training import new_trainer
 from torch import nn
 
 from latentsdf.config import loader

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import new_trainer, oriented_sphere_points, small_config
+from helpers.points import oriented_sphere_points
+from helpers.settings import small_config
+from helpers.training import new_trainer
 
 import latentsdf as ls
 from latentsdf.config.inversion import InvertConfig

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import SMALL_SAMPLING
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data import sample_pool

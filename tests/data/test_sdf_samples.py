@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL_SAMPLING
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.data import band_codec
 from latentsdf.data.records import ShapeRecord

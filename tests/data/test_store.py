@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SMALL_SAMPLING, files_of, flip_byte
+from helpers.files import files_of, flip_byte
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf import cli
 from latentsdf.data import band_codec, zarr_layout

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from helpers import SMALL_SAMPLING, files_of
+from helpers.files import files_of
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.data import band_codec, zarr_layout
 from latentsdf.data.records import ShapeRecord

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from fit_helpers import FIT, REFINEMENT
+from helpers.settings import FIT, REFINEMENT
 
 import latentsdf as ls
 from latentsdf.config.inversion import RefineConfig

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from analytic_fields import noise, torus
+from helpers.fields import noise, torus
 
 from latentsdf.extraction.coarse_to_fine import (
     coarsest_resolution,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from analytic_fields import box, detailed, noise, rod, sphere, torus
-from mesh_assertions import assert_closed, assert_same_points, dense, dense_vertices
+from helpers.fields import box, detailed, noise, rod, sphere, torus
+from helpers.mesh_assertions import assert_closed, assert_same_points, dense, dense_vertices
 from scipy.ndimage import binary_dilation
 from scipy.spatial import KDTree
 from skimage.measure import marching_cubes as dense_marching_cubes

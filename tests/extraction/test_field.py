@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from analytic_fields import sphere
+from helpers.fields import sphere
 
 from latentsdf.extraction.field import FieldSampler, SignedDistance
 from latentsdf.extraction.sparse_lattice import allocate

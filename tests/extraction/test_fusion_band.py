@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from analytic_fields import sphere
+from helpers.fields import sphere
 from PIL import Image
 
 from latentsdf.extraction.fusion_band import find_band

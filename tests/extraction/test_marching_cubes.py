@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_assertions import assert_closed
+from helpers.mesh_assertions import assert_closed
 
 from latentsdf.extraction.marching_cubes import _case_tables, marching_cubes
 from latentsdf.extraction.sparse_lattice import SparseLattice, allocate

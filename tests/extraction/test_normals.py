@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from analytic_fields import sphere
+from helpers.fields import sphere
 
 from latentsdf.extraction.extract import extract
 from latentsdf.extraction.normals import finite_difference_normals, gradient_normals

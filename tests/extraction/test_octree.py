@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from analytic_fields import torus
+from helpers.fields import torus
 
 from latentsdf.extraction.field import FieldSampler
 from latentsdf.extraction.octree import active_cells, coarsen, crossing_cells, crossing_vertices, refine

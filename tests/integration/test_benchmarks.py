@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 import trimesh
-from helpers import REPOSITORY
+from helpers.paths import REPOSITORY
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.reconstruction import FieldLossConfig

@@ -14,7 +14,8 @@ import pytest
 import torch
 import trimesh
 import yaml
-from helpers import new_trainer, small_config
+from helpers.settings import small_config
+from helpers.training import new_trainer
 
 import latentsdf as ls
 from latentsdf import cli

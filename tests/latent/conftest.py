@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import trimesh
-from fit_helpers import FIT, REFINEMENT
+from helpers.settings import FIT, REFINEMENT
 
 import latentsdf as ls
 from latentsdf.data.furniture import furniture

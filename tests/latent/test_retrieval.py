@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import files_of
+from helpers.files import files_of
 from safetensors.torch import save_file
 
 import latentsdf as ls

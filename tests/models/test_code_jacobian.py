@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from fit_helpers import small_latent_model
-from helpers import SMALL_MODEL
+from helpers.models import small_latent_model
+from helpers.settings import SMALL_MODEL
 
 from latentsdf.config.model import Branch, BranchConfig, Conditioning, GridConfig, ModelConfig, Recipe
 from latentsdf.models.code_jacobian import linearize

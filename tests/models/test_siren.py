@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from spheres import on_spheres
+from helpers.models import on_spheres
 from torch import nn
 
 from latentsdf.config.reconstruction import NetworkStart

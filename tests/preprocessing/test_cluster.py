@@ -10,7 +10,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers import SMALL_SAMPLING, files_of
+from helpers.files import files_of
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.utils.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
 from preprocessing import __main__ as command

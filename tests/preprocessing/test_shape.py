@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import REPOSITORY, SMALL_SAMPLING, files_of
+from helpers.files import files_of
+from helpers.paths import REPOSITORY
+from helpers.settings import SMALL_SAMPLING
 from PIL import Image
 
 from latentsdf.config.sampling import SamplingConfig

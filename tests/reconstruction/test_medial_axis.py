@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import with_train
+from helpers.settings import with_train
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import ReconstructConfig

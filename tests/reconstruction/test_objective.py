@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import circle_points, short_preset
+from helpers.points import circle_points
+from helpers.settings import short_preset
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldLossConfig

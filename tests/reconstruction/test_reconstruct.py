@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import circle_points, short_preset, with_train
+from helpers.points import circle_points
+from helpers.settings import short_preset, with_train
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldLossConfig

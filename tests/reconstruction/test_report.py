@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from helpers import circle_points, files_of, short_preset, write_disk_truth
+from helpers.files import files_of
+from helpers.points import circle_points, write_disk_truth
+from helpers.settings import short_preset
 
 import latentsdf as ls
 from latentsdf.cli.main import main

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import circle_points, short_preset, with_train
+from helpers.points import circle_points
+from helpers.settings import short_preset, with_train
 
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.resume import FitCheckpoint

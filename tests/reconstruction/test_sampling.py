@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers import circle_points, short_preset, with_train
+from helpers.points import circle_points
+from helpers.settings import short_preset, with_train
 
 from latentsdf.config.reconstruction import OffsurfaceSampling
 from latentsdf.data.mixture import Mixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from analytic_fields import sphere
+from helpers.fields import sphere
 
 from latentsdf.rendering.camera import Camera
 from latentsdf.rendering.render import Style, cast_rays, render_field, render_mesh, tracing_cost

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from analytic_fields import sphere
+from helpers.fields import sphere
 
 from latentsdf.extraction.fusion_band import find_band
 from latentsdf.rendering.level_sets import Axis

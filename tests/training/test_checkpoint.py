@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import small_config
+from helpers.settings import small_config
 
 import latentsdf as ls
 from latentsdf.training import checkpoint, train

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import files_of
+from helpers.files import files_of
 
 import latentsdf as ls
 from latentsdf import cli

@@ -5,7 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from helpers import small_config, subprocess_environment, train_command
+from helpers.settings import small_config
+from helpers.training import subprocess_environment, train_command
 
 from latentsdf.training import checkpoint, train
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import files_of, save_untrained, small_config
+from helpers.files import files_of
+from helpers.settings import small_config
+from helpers.training import save_untrained
 
 import latentsdf as ls
 from latentsdf import cli

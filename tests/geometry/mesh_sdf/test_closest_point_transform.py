@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import MESHES, brute_force_distance
+from helpers.meshes import MESHES, brute_force_distance
 
 from latentsdf.geometry.mesh_sdf.closest_point_transform import face_frames, scan_convert_mesh
 from latentsdf.geometry.mesh_sdf.narrow_band import LatticeMesh

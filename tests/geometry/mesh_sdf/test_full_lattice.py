@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import MESHES, brute_force_distance, vertex_positions
+from helpers.meshes import MESHES, brute_force_distance, vertex_positions
 
 from latentsdf.geometry.mesh_sdf import full_lattice
 from latentsdf.geometry.mesh_sdf.full_lattice import full_lattice_distance

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import flipped_torus, torus, vertex_positions, with_faces
+from helpers.meshes import flipped_torus, torus, vertex_positions, with_faces
 
 from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance

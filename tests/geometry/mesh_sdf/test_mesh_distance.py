@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import box_distance, flipped_torus, torus, with_faces
+from helpers.meshes import box_distance, flipped_torus, torus, with_faces
 
 from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS, MeshDistance
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle

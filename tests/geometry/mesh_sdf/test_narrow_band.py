@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import MESHES, box_distance, brute_force_distance, vertex_positions
+from helpers.meshes import MESHES, box_distance, brute_force_distance, vertex_positions
 
 from latentsdf.geometry.mesh_sdf.narrow_band import LatticeMesh, narrow_band, narrow_band_in_slabs
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle

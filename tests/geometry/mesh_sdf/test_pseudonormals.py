@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import box_distance
+from helpers.meshes import box_distance
 
 from latentsdf.geometry.mesh_sdf.pseudonormals import PseudonormalRule
 from latentsdf.geometry.mesh_sdf.triangle_bvh import TriangleBVH

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import box_distance
+from helpers.meshes import box_distance
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.geometry.lattice import lattice_points

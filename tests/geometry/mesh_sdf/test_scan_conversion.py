@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mesh_helpers import vertex_positions
+from helpers.meshes import vertex_positions
 
 from latentsdf.geometry.mesh_sdf.scan_conversion import (
     Region,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import MESHES, box_distance, flipped_torus
+from helpers.meshes import MESHES, box_distance, flipped_torus
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.geometry.lattice import band_width, lattice_points

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mesh_helpers import MESHES
+from helpers.meshes import MESHES
 
 from latentsdf.geometry.mesh_sdf.triangle_bvh import TriangleBVH
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle

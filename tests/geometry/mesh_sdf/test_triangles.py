@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import triangle_soup
+from helpers.meshes import triangle_soup
 
 from latentsdf.geometry.mesh_sdf import triangles
 

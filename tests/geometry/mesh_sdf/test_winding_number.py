@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import torus, with_faces
+from helpers.meshes import torus, with_faces
 
 from latentsdf.geometry.mesh_sdf.winding_number import WindingNumberRule
 

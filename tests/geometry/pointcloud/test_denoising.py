@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import sphere_points
+from helpers.points import sphere_points
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.pointcloud.denoising import denoise, select_neighbour_count

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import circle_points, sphere_points
+from helpers.points import circle_points, sphere_points
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.pointcloud.normals import estimate_normals

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import circle_points
+from helpers.points import circle_points
 
 from latentsdf.geometry.pointcloud.planar_parity import orient_planar_normals
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from fit_helpers import FAST, FIT, sphere_points
+from helpers.points import sphere_points
+from helpers.settings import FAST, FIT
 
 import latentsdf as ls
 from latentsdf.data.furniture import furniture
@@ -129,19 +130,19 @@ def test_convergence(space: ShapeSpace) -> None:
 
 def test_invalid_observations(space: ShapeSpace) -> None:
     """Unusable observations and settings raise errors that state the reason."""
-    oriented = np.concatenate((sphere_points(200), np.zeros((200, 3))), axis=1)
+    oriented = np.concatenate((sphere_points(200, 0.6), np.zeros((200, 3))), axis=1)
     with pytest.raises(ls.MeshError, match="200 of 200 normals are not finite or have length 0"):
         space.invert(oriented)
     with pytest.raises(ls.MeshError, match="outside .-1, 1."):
-        space.invert(5 * sphere_points(200), replace(FAST, frame="model"))
+        space.invert(5 * sphere_points(200, 0.6), replace(FAST, frame="model"))
     with pytest.raises(ls.MeshError, match="has no faces|no face"):
         space.invert(trimesh.Trimesh())
     with pytest.raises(ls.MeshError, match="refining needs distances all around"):
         space.invert(furniture("table", 0), replace(FAST, partial=True), refinement=ls.RefineConfig())
     with pytest.raises(ls.ConfigError, match="prior must be at least 0.0, got -1"):
-        space.invert(sphere_points(200), replace(FAST, prior=-1.0))
+        space.invert(sphere_points(200, 0.6), replace(FAST, prior=-1.0))
     with pytest.raises(ls.ConfigError, match="points must be at least 1, got 0"):
-        space.invert(sphere_points(200), replace(FAST, points=0))
+        space.invert(sphere_points(200, 0.6), replace(FAST, points=0))
 
 
 @pytest.mark.slow

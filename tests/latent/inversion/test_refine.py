@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from fit_helpers import FIT, REFINEMENT
-from helpers import SMALL_MODEL, files_of
+from helpers.files import files_of
+from helpers.settings import FIT, REFINEMENT, SMALL_MODEL
 
 import latentsdf as ls
 from latentsdf import cli
