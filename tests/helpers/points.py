@@ -14,7 +14,7 @@ def circle_points(count: int, radius: float = 0.8, seed: int = 0) -> np.ndarray:
 
 
 def sphere_points(count: int, radius: float = 0.8, noise: float = 0.0, seed: int = 0) -> np.ndarray:
-    """Uniform random points (count, 3) on a sphere about the origin, with Gaussian noise of standard deviation `noise`."""
+    """Uniform random points (count, 3) on a sphere about the origin, with Gaussian noise of the given deviation."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(count, 3))
     points *= radius / np.linalg.norm(points, axis=1, keepdims=True)
