@@ -59,7 +59,7 @@ def ours(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any
 
 
 def vertex_seeding(resolution: int, band_voxels: float) -> float:
-    """Share of a cube's band that lies around mesh vertices, where Compact-SDF's release samples it."""
+    """Compute the share of a cube's band near mesh vertices, the part that Compact-SDF's release samples."""
     cube = trimesh.creation.box((1, 1, 1))
     band = narrow_band(cube, resolution, band_voxels)
     x = positions(band.index, resolution)

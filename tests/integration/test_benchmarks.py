@@ -34,7 +34,7 @@ def test_training_step_matches_grid_sample_with_dense_adam() -> None:
     model = LatentSDF(ModelConfig(1, BranchConfig(width=0), branch, branch, GridConfig(12, 1), residual=False))
     torch.nn.init.normal_(model.require_grid().table)
     codes = torch.randn(6, 1)
-    reference, ours = training.ReferenceWay(model, codes), training.OurWay(model, codes)
+    reference, ours = training.ReferenceTrainer(model, codes), training.RowTrainer(model, codes)
     before = model.require_grid().table.detach().clone()
     (batch,) = training.batches(1, shapes=4, points=50, known=6)
     assert ours.step(batch) == pytest.approx(reference.step(batch), rel=1e-5)
@@ -53,14 +53,14 @@ def test_training_losses_match_with_many_channels() -> None:
     torch.nn.init.normal_(model.require_grid().table)
     codes = torch.randn(6, 32)
     (batch,) = training.batches(1, shapes=4, points=50, known=6)
-    expected = training.ReferenceWay(model, codes).loss(batch).item()
+    expected = training.ReferenceTrainer(model, codes).loss(batch).item()
     rows, points, distance = batch
     found = data_term(model.decode_general(points, codes[rows]), distance)
     found = (
         found + data_term(model.decode_overfit(points, codes[rows]), distance) + 1e-4 * codes[rows].norm(dim=1).mean()
     )
     assert found.item() == pytest.approx(expected, rel=1e-5)
-    errors = [way(model, codes).error(batch) for way in (training.ReferenceWay, training.OurWay)]
+    errors = [trainer(model, codes).error(batch) for trainer in (training.ReferenceTrainer, training.RowTrainer)]
     assert errors[0] == pytest.approx(errors[1], rel=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_seconds_to_error_counts_steps() -> None:
     """The number of steps to an error follows from a known gain per step; a method that never improves times out."""
     training = _benchmark("training")
 
-    class Way:
+    class GeometricError:
         def __init__(self, gain: float) -> None:
             self.left, self.gain = 1.0, gain
 
@@ -78,16 +78,18 @@ def test_seconds_to_error_counts_steps() -> None:
         def error(self, _: object) -> float:
             return self.left
 
-    found = training.seconds_to_error({"slow": Way(0.9), "fast": Way(0.5)}, lambda step: step, None, 0.01, 1.0, every=1)
+    found = training.seconds_to_error(
+        {"slow": GeometricError(0.9), "fast": GeometricError(0.5)}, lambda step: step, None, 0.01, 1.0, every=1
+    )
     assert [steps for _, steps, _ in found.values()] == [44, 7]
     assert all(error <= 0.01 and seconds > 0 for seconds, _, error in found.values())
-    stuck = training.seconds_to_error({"stuck": Way(1.0)}, lambda step: step, None, 0.01, 1e-6, every=1)
+    stuck = training.seconds_to_error({"stuck": GeometricError(1.0)}, lambda step: step, None, 0.01, 1e-6, every=1)
     assert stuck["stuck"][2] == 1.0
 
 
 @pytest.fixture
 def regularizers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module benchmarks/regularizers.py, with its siblings importable."""
+    """The module benchmarks/regularizers.py, which can import quality.py."""
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     return _benchmark("regularizers")
 
