@@ -32,7 +32,7 @@ _OCCLUSION_RAYS = 32
 _MAX_STEPS = 256
 _STEP_FACTOR = 0.8
 _HIT_DISTANCE = 1e-3
-_BLACK_STEPS = 64  # step count shown as black in the picture of `tracing_cost`
+_BLACK_STEPS = 64  # number of steps shown as black in the picture of `tracing_cost`
 
 
 def render_mesh(
@@ -285,7 +285,7 @@ def _surface_colors(
 
 
 def _lit_colors(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The base colour under light (N,), as (N, 3)."""
+    """Multiply the base colour by light (N,); returns (N, 3)."""
     return (light[:, None] * _BASE_COLOR * 1.15).clip(0, 1)
 
 
