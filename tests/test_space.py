@@ -25,7 +25,7 @@ def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
-def test_samples_and_directions_match_the_code_distribution(space: ShapeSpace) -> None:
+def test_samples_and_directions_match_code_distribution(space: ShapeSpace) -> None:
     """Mean, principal directions, samples and code arithmetic agree with the training codes."""
     codes = space.codes.numpy()
     np.testing.assert_allclose(space.mean(), codes.mean(0), atol=1e-6)
@@ -40,7 +40,7 @@ def test_samples_and_directions_match_the_code_distribution(space: ShapeSpace) -
     np.testing.assert_allclose(space.combine(*terms), space.code("table_0001").numpy(), atol=1e-5)
 
 
-def test_band_cache_of_a_modified_array(space: ShapeSpace) -> None:
+def test_band_cache_of_modified_array(space: ShapeSpace) -> None:
     """The band is cached by value: an array changed in place has another band."""
     code = space.code("table_0000").numpy().copy()
     first, again = space.band(code), space.band(code)
@@ -184,7 +184,7 @@ def test_index_shared_by_command_and_python(space_path: Path, tmp_path: Path) ->
     assert ls.load(folder, "cpu").index().ids == space.ids
 
 
-def test_failed_update_of_the_index(space_path: Path, tmp_path: Path) -> None:
+def test_failed_update_of_index(space_path: Path, tmp_path: Path) -> None:
     """An update that fails halfway changes neither the saved index nor the next search."""
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))

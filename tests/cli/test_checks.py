@@ -81,7 +81,7 @@ def test_unreadable_inputs_and_useless_arguments(
         assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_files_that_cannot_be_written_or_read(
+def test_unwritable_and_unreadable_files(
     space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Outputs that cannot be written and inputs that cannot be read are refused before the work."""

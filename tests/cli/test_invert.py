@@ -91,7 +91,7 @@ def test_failed_refinements(
     assert (tmp_path / "fits" / "table" / "mesh.ply").is_file() and "nearest" in reports["table"]
 
 
-def test_older_fit_in_the_folder(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_fit_in_folder(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older fit stays until the new one is complete."""
     np.save(tmp_path / "cloud.npy", furniture("table", 0).sample(500))
     fit = tmp_path / "fit"

@@ -101,7 +101,7 @@ def test_configuration_of_version_0_1(tmp_path: Path) -> None:
     assert ls.load_field(tmp_path / "out").config.train.lr_network == 2e-3
 
 
-def test_normals_of_a_file(tmp_path: Path) -> None:
+def test_normals_of_file(tmp_path: Path) -> None:
     """Normals in a file of points are used."""
     points = np.random.default_rng(0).normal(size=(300, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)

@@ -17,7 +17,7 @@ def _size(picture: Path) -> tuple[int, int]:
         return opened.size
 
 
-def test_changes_of_the_index(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fits are added to the saved index, found, and removed."""
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
@@ -53,7 +53,7 @@ def test_reranked_picture(space_path: Path, tmp_path: Path) -> None:
     assert cli.main([*rows, "--out", str(tmp_path / "rows.png")]) == 0 and _size(tmp_path / "rows.png")[0] == 600
 
 
-def test_arguments_of_the_inversion_need_a_mesh(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inversion_arguments_without_mesh(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --mesh nothing is inverted, so its arguments are refused."""
     words = ["retrieve", str(space_path), "--id", "table_0000", "--steps", "3", "--align", "--frame", "model"]
     assert cli.main(words) == 2

@@ -46,7 +46,7 @@ def test_given_settings(words: str, section: str, name: str, value: object) -> N
     assert getattr(getattr(_config(*words.split()), section), name) == value
 
 
-def test_other_settings_keep_their_defaults() -> None:
+def test_defaults_of_other_settings() -> None:
     """Without settings the configuration is the default one, or the preset."""
     assert _config() == Config()
     assert _config("--config", "latentsdf_cpu") != Config()
@@ -58,7 +58,7 @@ def test_nested_sections() -> None:
     assert _config("--model.general.width", "33").model.general.width == 33
 
 
-def test_old_spelling_of_a_setting(messages: Callable[[], str]) -> None:
+def test_old_spelling_of_setting(messages: Callable[[], str]) -> None:
     """Underscores are accepted with a note that names the present spelling."""
     assert _config("--train.lr_grid", "0.25").train.lr_grid == 0.25
     assert messages() == "note --train.lr_grid is now --train.lr-grid"
@@ -95,7 +95,7 @@ def test_renamed_setting(
         ("--seed 7", "train", "seed", 7, ""),
     ],
 )
-def test_settings_of_a_reconstruction(
+def test_settings_of_reconstruction(
     words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
 ) -> None:
     """Present and earlier names of the settings of `reconstruct`."""
@@ -126,7 +126,7 @@ def test_wrong_settings(words: str, message: str, messages: Callable[[], str]) -
 
 
 @pytest.mark.parametrize("verb", ["train", "reconstruct"])
-def test_help_explains_every_setting(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_in_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The help lists every setting with a description and its default."""
     with pytest.raises(SystemExit, match="0"):
         cli.main([verb, "--help"])
@@ -138,7 +138,7 @@ def test_help_explains_every_setting(verb: str, capsys: pytest.CaptureFixture[st
         assert f"{flag} " in text, flag
 
 
-def test_help_shows_the_defaults_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
+def test_preset_defaults_in_help(capsys: pytest.CaptureFixture[str]) -> None:
     """With `--config` the help shows that preset's values as defaults."""
     with pytest.raises(SystemExit, match="0"):
         cli.main(["train", "--config", "compact_sdf", "--help"])
@@ -147,7 +147,9 @@ def test_help_shows_the_defaults_of_a_preset(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("preset", CONFIGS, ids=lambda path: path.stem)
-def test_printed_configuration_is_complete(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completeness_of_printed_configuration(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`--print-config` prints YAML with every setting, from which the same configuration is read."""
     assert cli.main(["train", "--config", preset.stem, "--print-config", "--train.steps", "5"]) == 0
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
@@ -155,7 +157,7 @@ def test_printed_configuration_is_complete(preset: Path, tmp_path: Path, capsys:
     assert {"model", "loss", "train"} <= set(yaml.safe_load((tmp_path / "printed.yaml").read_text()))
 
 
-def test_settings_of_another_method_are_refused(tmp_path: Path, messages: Callable[[], str]) -> None:
+def test_settings_of_another_method(tmp_path: Path, messages: Callable[[], str]) -> None:
     """A setting that the method of a reconstruction does not use is an error."""
     words = ["reconstruct", str(tmp_path), "--out", "x", "--print-config"]
     with pytest.raises(ConfigError, match="'medial_axis' makes no use of loss.heat"):

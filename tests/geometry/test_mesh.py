@@ -91,7 +91,7 @@ def test_coordinate_precision_limits() -> None:
         require_coordinate_precision("chair", points * 1e13)
 
 
-def test_failed_save_keeps_existing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_file_after_failed_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupted export leaves the earlier file and no temporary file."""
     path = tmp_path / "box.ply"
     save(trimesh.creation.box((1, 1, 1)), path)

@@ -64,7 +64,7 @@ def test_training_losses_match_with_many_channels() -> None:
     assert errors[0] == pytest.approx(errors[1], rel=1e-5)
 
 
-def test_seconds_to_error_counts_steps() -> None:
+def test_step_count_of_seconds_to_error() -> None:
     """The number of steps to an error follows from a known gain per step; a method that never improves times out."""
     training = _benchmark("training")
 
@@ -103,7 +103,7 @@ def _sphere_samples() -> torch.Tensor:
     return torch.cat((points, distance[:, None]), dim=1)
 
 
-def test_far_field_of_a_sphere(regularizers: ModuleType) -> None:
+def test_far_field_of_sphere(regularizers: ModuleType) -> None:
     """Far-field errors of an exact and of a scaled, shifted sphere equal their closed forms."""
     samples = _sphere_samples()
     far = samples[samples[:, 3].abs() > 0.1]
@@ -117,7 +117,7 @@ def test_far_field_of_a_sphere(regularizers: ModuleType) -> None:
     assert found["error"] == pytest.approx(float((3 * (radius - 0.7) - far[:, 3]).abs().mean()), rel=1e-5)
 
 
-def test_debris_is_the_area_outside_the_largest_piece(regularizers: ModuleType) -> None:
+def test_debris_share_of_area(regularizers: ModuleType) -> None:
     """Debris is the share of the area outside the largest piece; specks count as area and not as pieces."""
     parts = [trimesh.creation.icosphere(2, radius) for radius in (1.0, 0.5, 0.05)]
     for place, part in enumerate(parts):
@@ -129,7 +129,7 @@ def test_debris_is_the_area_outside_the_largest_piece(regularizers: ModuleType) 
     assert regularizers.debris(parts[0]) == {"pieces": 1, "debris": pytest.approx(0, abs=1e-12)}
 
 
-def test_regularizer_variants_are_valid_and_distinct(regularizers: ModuleType) -> None:
+def test_valid_and_distinct_regularizer_variants(regularizers: ModuleType) -> None:
     """Every variant is a valid configuration, no two are equal, and all have the same time budget."""
     configs = {regularizers.timed_config(regularizers.BASE, 1.0, changed) for changed in regularizers.VARIANTS.values()}
     assert len(configs) == len(regularizers.VARIANTS)
@@ -137,7 +137,7 @@ def test_regularizer_variants_are_valid_and_distinct(regularizers: ModuleType) -
     assert all({*pair} <= regularizers.VARIANTS.keys() for pair in regularizers.REFERENCES)
 
 
-def test_ablation_variants_differ_only_in_loss_terms() -> None:
+def test_loss_terms_of_ablation_variants() -> None:
     """The variants of HotSpot's ablation share all settings but the loss, each with its documented terms."""
     pointcloud = _benchmark("pointcloud")
     lines = {

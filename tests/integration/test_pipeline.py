@@ -41,7 +41,7 @@ def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
-def test_training_reaches_error_bounds(space: ShapeSpace, space_path: Path) -> None:
+def test_training_error_bounds(space: ShapeSpace, space_path: Path) -> None:
     """The overfit term falls below 15 % of its start, and meshes are close to their references."""
     lines = read_metrics(space_path)
     assert lines[-1]["overfit"] < 0.15 * lines[0]["overfit"]
@@ -53,7 +53,7 @@ def test_training_reaches_error_bounds(space: ShapeSpace, space_path: Path) -> N
     assert summary["f_score_002"]["median"] > 0.9
 
 
-def test_fit_folder_is_in_the_user_frame(space_path: Path, tmp_path: Path) -> None:
+def test_user_frame_of_fit_folder(space_path: Path, tmp_path: Path) -> None:
     """A folder written by `invert` restores the shape in the frame of the user."""
     mesh = furniture("table", 2)
     mesh.apply_translation((5.0, 0.0, 0.0))
@@ -72,7 +72,7 @@ def test_fit_folder_is_in_the_user_frame(space_path: Path, tmp_path: Path) -> No
     assert plain.shape != written.shape or not np.allclose(plain, written)
 
 
-def test_evaluation_survives_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_with_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Evaluation names shapes by id and lists those that failed."""
     for name in ("a", "b"):
         save(furniture("table", 9), tmp_path / "table" / name / "models" / "model_normalized.obj")
@@ -148,7 +148,7 @@ def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch:
     assert [config.by_layer for config in asked] == [True, False]
 
 
-def test_interrupted_move_is_finished(space_path: Path, tmp_path: Path) -> None:
+def test_completion_of_interrupted_move(space_path: Path, tmp_path: Path) -> None:
     """A checkpoint that was complete before a crash is moved up by the next reader."""
     shutil.copytree(space_path, tmp_path / "space")
     aside = tmp_path / "space" / ".next"
@@ -162,9 +162,7 @@ def test_interrupted_move_is_finished(space_path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moved", range(6))
-def test_crash_leaves_no_stale_state(
-    moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_state_after_crash(moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a crash at any file, a state is never combined with other weights."""
     folder = tmp_path / "space"
     shutil.copytree(space_path, folder)
@@ -193,7 +191,7 @@ def test_crash_leaves_no_stale_state(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_training_and_extraction_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
+def test_training_and_extraction_on_gpu(store_path: Path, tmp_path: Path) -> None:
     """Training, extraction and inversion run on a GPU."""
     training.train(store_path, tmp_path / "space", small_config(), device="cuda")
     space = ls.load(tmp_path / "space", "cuda")
@@ -219,7 +217,7 @@ def test_reproducible_losses_and_resume(store_path: Path, tmp_path: Path) -> Non
         assert torch.equal(value, stopped.model.state_dict()[name]), name
 
 
-def test_interrupt_leaves_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loadable_space_after_interrupt(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C writes a checkpoint that loads and resumes."""
     step = training.Trainer.train_step
 
@@ -235,7 +233,7 @@ def test_interrupt_leaves_loadable_space(store_path: Path, tmp_path: Path, monke
     assert checkpoint.load_state(tmp_path / "space")["step"] == 10
 
 
-def test_nonfinite_loss_keeps_checkpoint(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_after_nonfinite_loss(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss that is not finite names term and shapes, and keeps the checkpoint."""
     config = replace(small_config(steps=5), loss=replace(small_config().loss, code=1e-4))
     training.train(store_path, tmp_path / "space", config)
@@ -247,7 +245,7 @@ def test_nonfinite_loss_keeps_checkpoint(store_path: Path, tmp_path: Path, monke
     assert (tmp_path / "space" / "model.safetensors").read_bytes() == before
 
 
-def test_inconsistent_checkpoints_are_refused(space_path: Path, store_path: Path, tmp_path: Path) -> None:
+def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: Path) -> None:
     """Missing, damaged and mismatched files of a checkpoint are named."""
     with pytest.raises(FileNotFoundError, match="no such checkpoint folder; train one"):
         checkpoint.load(tmp_path / "none")
@@ -351,7 +349,7 @@ def test_commands_from_training_to_evaluation(
         (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
-def test_wrong_use_exits_with_2_and_message(
+def test_exit_code_and_message_for_wrong_use(
     command: list[str], message: str, space_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -174,7 +174,7 @@ def test_reranking() -> None:
     assert hits.distances[1] == pytest.approx(0.09, abs=0.01)
 
 
-def test_index_in_a_read_only_folder(space_path: Path, tmp_path: Path) -> None:
+def test_index_in_read_only_folder(space_path: Path, tmp_path: Path) -> None:
     """A space whose folder cannot store the index is searched without saving it."""
     shutil.copytree(space_path, tmp_path / "copy", ignore=shutil.ignore_patterns("index*"))
     (tmp_path / "copy" / "index.faiss").mkdir()

@@ -23,7 +23,7 @@ from preprocessing.shape import make_record, preprocess, shape_seed, thin_share
 from preprocessing.sources import procedural
 
 
-def test_workers_do_not_import_torch() -> None:
+def test_imports_of_workers() -> None:
     """Modules that run in worker processes import neither torch nor a graphical library."""
     modules = "cluster, isolation, job, pool, preview, report, resume, shape, sources"
     code = f"import sys\nfrom preprocessing import {modules}\nprint(*({{'torch', 'OpenGL'}} & set(sys.modules)))"
@@ -31,7 +31,7 @@ def test_workers_do_not_import_torch() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_record_is_reproducible() -> None:
+def test_reproducible_record() -> None:
     """A record depends on the source and the seed of the run only, and its mesh fits the unit ball."""
     source, other = procedural(["lamp"], count=2)
     one, two = (make_record(source, SMALL_SAMPLING, 3) for _ in range(2))

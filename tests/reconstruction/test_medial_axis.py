@@ -84,7 +84,7 @@ def test_phase_sequence(dim: int) -> None:
     assert [found - always for found in terms] == 2 * [set()] + 2 * [{"phase"}] + 4 * [{"second_order_on"}]
 
 
-def test_dense_points_of_the_cloud() -> None:
+def test_dense_points_of_cloud() -> None:
     """Points in dense parts of a cloud are drawn less often."""
     cluster = np.array([1, 0]) + np.random.default_rng(0).normal(0, 0.01, (1200, 2))
     points = np.concatenate((_square_points(), cluster))

@@ -29,7 +29,7 @@ class _Ball(torch.nn.Module):
         return points.norm(dim=1) - self.radius
 
 
-def test_frame_of_the_user() -> None:
+def test_frame_of_user() -> None:
     """Distances, mesh and contours are in the user's frame, also outside the fitted box."""
     ball = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
     probes = np.array([[3.0, 0, 0], [3, 1.2, 0], [3, 0, 2]])

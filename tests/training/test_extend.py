@@ -24,7 +24,7 @@ def more_tables(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> P
     return path
 
 
-def test_extension_keeps_networks_grid_and_codes(space_path: Path, more_tables: Path, tmp_path: Path) -> None:
+def test_unchanged_parts_of_extended_space(space_path: Path, more_tables: Path, tmp_path: Path) -> None:
     """Extending trains codes of new shapes and leaves all else unchanged bit for bit."""
     before = files_of(space_path)
     command = ["train", "--extend", str(space_path), "--data", str(more_tables), "--out", str(tmp_path / "more")]
@@ -42,7 +42,7 @@ def test_extension_keeps_networks_grid_and_codes(space_path: Path, more_tables: 
     assert cli.main(command) == 2  # There is a space in --out already.
 
 
-def test_fine_tuning_trains_networks(
+def test_parts_trained_by_fine_tuning(
     space_path: Path, more_tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With fine-tuning, networks and the codes of shapes in the store are trained too."""
@@ -54,7 +54,7 @@ def test_fine_tuning_trains_networks(
     assert not torch.equal(new.model.general.last.weight, old.model.general.last.weight)
 
 
-def test_invalid_extensions_are_refused(
+def test_invalid_extensions(
     space_path: Path,
     store_path: Path,
     more_tables: Path,

@@ -55,7 +55,7 @@ def test_noisy_circle() -> None:
     assert _error(denoise(points)).mean() < 0.5 * _error(points).mean()
 
 
-def test_neighbour_count_increases_with_noise() -> None:
+def test_neighbor_count_by_noise() -> None:
     """More noise needs more neighbours, from none to 96."""
     counts = []
     for noise in (0, 0.005, 0.01, 0.03):

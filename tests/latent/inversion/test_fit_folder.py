@@ -56,7 +56,7 @@ def test_round_trip(tmp_path: Path) -> None:
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_replacement_of_an_older_fit(tmp_path: Path) -> None:
+def test_replacement_of_older_fit(tmp_path: Path) -> None:
     """Files that the new fit does not have are removed."""
     FIT.save(tmp_path, mesh=trimesh.creation.box())
     plain = replace(FIT, delta=None, layers=None)

@@ -166,7 +166,7 @@ def test_batch_residuals(space: ShapeSpace) -> None:
 
 
 @pytest.mark.slow
-def test_prior_weight_in_a_batch(space: ShapeSpace) -> None:
+def test_prior_weight_in_batch(space: ShapeSpace) -> None:
     """The prior has the same weight for one observation and in a batch."""
     strong = replace(FIT, prior=1.0)
     targets = [furniture("table", seed) for seed in (0, 1, 2, 3)]

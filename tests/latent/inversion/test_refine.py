@@ -50,7 +50,7 @@ def test_space_after_refinement(space: ShapeSpace, fit: Inversion, unseen: trime
 
 
 @pytest.mark.slow
-def test_fields_of_a_refined_fit(space: ShapeSpace, fit: Inversion, refined: Inversion) -> None:
+def test_fields_of_refined_fit(space: ShapeSpace, fit: Inversion, refined: Inversion) -> None:
     """Branches, band and fused distance include the delta."""
     points = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for branch in ("general", "overfit"):
@@ -74,7 +74,7 @@ def test_corrected_general_branch(space: ShapeSpace, refined: Inversion, unseen:
     assert np.array_equal(found[clear] < 0, observed[clear] < 0)
 
 
-def test_wall_thinner_than_a_cell() -> None:
+def test_wall_thinner_than_cell() -> None:
     """A wall between two layers of lattice vertices gives the general branch a sign change."""
     torch.manual_seed(0)
     model, code = LatentSDF(SMALL_MODEL).requires_grad_(False), torch.zeros(8)
@@ -127,7 +127,7 @@ def test_invalid_refinements(space: ShapeSpace, unseen: trimesh.Trimesh, monkeyp
 
 
 @pytest.mark.slow
-def test_commands_with_a_refined_fit(
+def test_commands_with_refined_fit(
     space_path: Path, unseen: trimesh.Trimesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands decode the delta of a fit folder, refuse one without its delta, and remove an outdated one."""

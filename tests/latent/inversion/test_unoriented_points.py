@@ -10,7 +10,7 @@ from latentsdf.latent.inversion.observation import observe, orient_observation
 from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 
 
-def test_faces_of_a_thin_board() -> None:
+def test_faces_of_thin_board() -> None:
     """Tangent planes separate the two faces of a thin board."""
     board = trimesh.creation.box((1.2, 0.8, 0.03))
     points, face = trimesh.sample.sample_surface(board, 2000, seed=0)
