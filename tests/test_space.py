@@ -21,7 +21,7 @@ from latentsdf.space import ShapeSpace
 
 @pytest.fixture(scope="module")
 def space(space_path: Path) -> ShapeSpace:
-    """The space of the four tables."""
+    """Space trained on the four tables."""
     return ls.load(space_path, device="cpu")
 
 
@@ -85,7 +85,7 @@ def test_gradient_norm(space: ShapeSpace) -> None:
     ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
     differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
     wrong = np.abs(np.linalg.norm(differences, axis=0) - space.gradient_norm("table_0000", points))
-    assert np.quantile(wrong, 0.9) < 0.02  # a kink, or the edge of the band, may lie between the ends
+    assert np.quantile(wrong, 0.9) < 0.02  # the difference may cross a kink or the boundary of the band
     with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
         space.gradient_norm("table_0000", np.zeros(3))
 
@@ -167,7 +167,7 @@ def test_saved_fit(space: ShapeSpace, space_path: Path, tmp_path: Path) -> None:
 
 
 def test_index_shared_by_command_and_python(space_path: Path, tmp_path: Path) -> None:
-    """What the command adds to the index, Python finds and removes, and the other way round."""
+    """Python finds and removes codes that the command added to the index, and vice versa."""
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
     space = ls.load(folder, "cpu")
@@ -200,7 +200,7 @@ def test_failed_update_of_index(space_path: Path, tmp_path: Path) -> None:
 
 
 def test_invalid_samples(space: ShapeSpace) -> None:
-    """A direction that does not exist and no samples at all are refused."""
+    """A direction that does not exist and a count of zero samples are rejected."""
     with pytest.raises(ls.ConfigError, match="principal directions 0 to 7, got 8"):
         space.direction(8)
     with pytest.raises(ls.ConfigError, match="at least 1 shape"):

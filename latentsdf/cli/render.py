@@ -49,7 +49,7 @@ class Render(OnSpace):
     mode: Literal["general", "fused"] = "fused"
     """general: the smooth branch alone. fused: both branches."""
     style: Literal["shaded", "normals", "depth", "slice"] = "shaded"
-    """Shaded surface, its normals or depths as colours, or the signed distance on a plane."""
+    """Shaded surface, its normals or depths as colors, or the signed distance on a plane."""
     axis: Literal["x", "y", "z"] = "z"
     """Normal of the plane of --style slice."""
     offset: Annotated[float, number(-1, 1)] = 0.0

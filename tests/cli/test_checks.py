@@ -1,4 +1,4 @@
-"""Checks that come before the work: ranges, inputs, outputs, and arguments without effect."""
+"""Checks before a command starts its work: ranges, inputs, outputs, and arguments without effect."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ SPACE = ["nowhere", "--id", "a", "--out"]
     ],
 )
 def test_numbers_out_of_range(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A number out of its range is refused before the work."""
+    """A number out of range is rejected before the work starts."""
     with pytest.raises(SystemExit, match="2"):
         cli.main(words)
     assert message in " ".join(capsys.readouterr().err.split())
@@ -56,7 +56,7 @@ def test_numbers_out_of_range(words: list[str], message: str, capsys: pytest.Cap
 def test_unreadable_inputs_and_useless_arguments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Inputs that cannot be read and arguments without effect are refused."""
+    """Unreadable inputs and arguments without effect are rejected."""
     monkeypatch.chdir(tmp_path)
     save_untrained(tmp_path / "space", small_config())
     (tmp_path / "taken").touch()
@@ -84,7 +84,7 @@ def test_unreadable_inputs_and_useless_arguments(
 def test_unwritable_and_unreadable_files(
     space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Outputs that cannot be written and inputs that cannot be read are refused before the work."""
+    """Unwritable outputs and unreadable inputs are rejected before the work starts."""
 
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work has begun")

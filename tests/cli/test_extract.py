@@ -1,4 +1,4 @@
-"""`latentsdf extract`: several shapes, and ways to name a shape."""
+"""`latentsdf extract`: several shapes, and references to shapes."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_several_shapes(
 
 
 def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file in place of the folder, and two shapes for one, are errors."""
+    """A file instead of a folder and two shapes instead of one are errors."""
     (tmp_path / "taken").write_text("a file")
     shape = [str(space_path), "--id", "table_0000", "--device", "cpu"]
     out = ["--resolution", "16", "--out", str(tmp_path / "taken" / "x.ply")]

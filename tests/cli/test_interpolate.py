@@ -23,7 +23,7 @@ def test_animation_of_shortest_path(space_path: Path, tmp_path: Path) -> None:
 
 
 def test_old_name_of_flag(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--ids` is accepted with a note, and JSON alone is printed on standard output."""
+    """`--ids` is accepted with a note, and only JSON is printed on standard output."""
     np.save(tmp_path / "code.npy", ls.load(space_path, "cpu").code("table_0001"))
     words = ["interpolate", str(space_path), "--ids", "table_0000", str(tmp_path / "code.npy"), *SMALL, "--json"]
     assert cli.main([*words, "--out", str(tmp_path / "meshes")]) == 0

@@ -116,7 +116,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_misspelled_words(words: list[str], message: str, messages: Callable[[], str]) -> None:
-    """An unknown command or flag is an error in one line that suggests the closest known one."""
+    """An unknown command or flag causes a one-line error that suggests the closest known one."""
     assert cli.main(words) == 2
     assert message in messages()
 
@@ -135,7 +135,7 @@ def test_misspelled_words(words: list[str], message: str, messages: Callable[[],
     ],
 )
 def test_incomplete_command_lines(words: list[str], message: str, messages: Callable[[], str]) -> None:
-    """Missing and wrong values are an error in one line that refers to the help."""
+    """A missing or invalid value causes a one-line error that refers to the help."""
     with pytest.raises(SystemExit, match="2"):
         cli.main(words)
     text = messages()
@@ -179,13 +179,13 @@ def test_bash_completion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize("word", ["nowhere.zarr", "--help"])
 def test_equivalence_of_module_and_command(word: str, tmp_path: Path) -> None:
-    """`python -m latentsdf` ends with the exit code and the messages of the command."""
+    """`python -m latentsdf` has the exit code and messages of the `latentsdf` command."""
     done = _run("info", word, cwd=tmp_path)
     assert (done.returncode, "no such folder" in done.stderr) == ((0, False) if word == "--help" else (2, True))
 
 
 def test_user_files_with_package_names(tmp_path: Path) -> None:
-    """A `preprocessing.py`, `configs/` or `yaml.py` in the working directory does not replace ours, nor ours theirs."""
+    """Modules of the user and of the package do not replace each other, even if they have the same names."""
     (tmp_path / "preprocessing.py").write_text("MINE = True\n")
     (tmp_path / "yaml.py").write_text("raise RuntimeError('the yaml.py of the user')\n")
     (tmp_path / "configs").mkdir()

@@ -86,7 +86,7 @@ def test_unknown_arguments() -> None:
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help has summary, attribute docstrings in one piece, and the examples at its end."""
+    """The help has the summary, unwrapped attribute docstrings, and the examples at its end."""
     with pytest.raises(SystemExit, match="0"):
         parse(Copy, ["--help"], "copy")
     text = capsys.readouterr().out
@@ -97,7 +97,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_flag_after_separator() -> None:
-    """Words behind `--` are values."""
+    """Words after `--` are values."""
     assert asks_help(["a", "-h"]) and asks_help(["--help"]) and not asks_help(["a", "--", "--help"])
 
 

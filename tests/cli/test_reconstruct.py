@@ -114,7 +114,7 @@ def test_normals_of_file(tmp_path: Path) -> None:
 
 
 def test_planar_points(tmp_path: Path) -> None:
-    """Planar points yield contours, a slice and an accuracy; files that are no table are refused."""
+    """Planar points yield contours, a slice and an accuracy; files without a table are rejected."""
     np.savetxt(tmp_path / "points.csv", circle_points(300, 1.0), delimiter=",")
     words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "hotspot", "--out", str(tmp_path / "out")]
     truth = ["--truth", str(write_disk_truth(tmp_path / "disk.npz", radius=1.0))]
@@ -138,7 +138,7 @@ def test_phase_image(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_overwriting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An earlier result is kept without --overwrite, and none of its files remain with it."""
+    """Without --overwrite an earlier result is kept; with it, all files of the earlier result are removed."""
     out = tmp_path / "out"
     np.save(tmp_path / "solid.npy", np.random.default_rng(0).normal(size=(300, 3)))
     np.save(tmp_path / "plane.npy", circle_points(300, 1.0))

@@ -54,7 +54,7 @@ def test_reranked_picture(space_path: Path, tmp_path: Path) -> None:
 
 
 def test_inversion_arguments_without_mesh(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --mesh nothing is inverted, so its arguments are refused."""
+    """Arguments of the inversion are rejected without --mesh, because they would have no effect."""
     words = ["retrieve", str(space_path), "--id", "table_0000", "--steps", "3", "--align", "--frame", "model"]
     assert cli.main(words) == 2
     assert "--steps and --align and --frame would have no effect" in " ".join(capsys.readouterr().err.split())

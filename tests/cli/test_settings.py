@@ -42,7 +42,7 @@ def _config(*words: str) -> Config:
     ],
 )
 def test_given_settings(words: str, section: str, name: str, value: object) -> None:
-    """A setting that is given replaces the default, schedules also in the notation of YAML."""
+    """A setting that is given replaces the default, and schedules are also accepted in YAML notation."""
     assert getattr(getattr(_config(*words.split()), section), name) == value
 
 
@@ -59,7 +59,7 @@ def test_nested_sections() -> None:
 
 
 def test_old_spelling_of_setting(messages: Callable[[], str]) -> None:
-    """Underscores are accepted with a note that names the present spelling."""
+    """Underscores are accepted with a note that names the current spelling."""
     assert _config("--train.lr_grid", "0.25").train.lr_grid == 0.25
     assert messages() == "note --train.lr_grid is now --train.lr-grid"
 
@@ -76,7 +76,7 @@ def test_old_spelling_of_setting(messages: Callable[[], str]) -> None:
 def test_renamed_setting(
     words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
 ) -> None:
-    """A setting of version 0.1 is accepted with a note that names the present one."""
+    """A setting of version 0.1 is accepted with a note that names the current one."""
     assert getattr(getattr(_config(*words.split()), section), name) == value
     assert messages() == f"note {words.split()[0]} is now {note}"
 
@@ -98,7 +98,7 @@ def test_renamed_setting(
 def test_settings_of_reconstruction(
     words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
 ) -> None:
-    """Present and earlier names of the settings of `reconstruct`."""
+    """Current and earlier names of the settings of `reconstruct` are accepted."""
     made = parse(Reconstruct, [*words.split(), "--out", "x", "points.npy"], "latentsdf reconstruct")
     assert made.points == Path("points.npy")
     assert getattr(getattr(made.configuration(3), section), name) == value
@@ -117,7 +117,7 @@ def test_settings_of_reconstruction(
     ],
 )
 def test_wrong_settings(words: str, message: str, messages: Callable[[], str]) -> None:
-    """A wrong setting is an error in one line, before any work."""
+    """An invalid setting causes a one-line error before the work starts."""
     try:
         code = cli.main(["train", *NEEDED, *words.split()])
     except SystemExit as stop:

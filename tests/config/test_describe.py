@@ -16,7 +16,7 @@ def test_yaml_round_trip_of_description() -> None:
 
 
 def test_documentation_of_each_setting() -> None:
-    """Every setting and section of every configuration has a docstring, and every setting says what it accepts."""
+    """Every setting and section of every configuration has a docstring, and a description of its accepted values."""
     for config in (Config(), SamplingConfig()):
         for setting in settings(config):
             assert setting.doc.endswith((".", "s")), setting.name

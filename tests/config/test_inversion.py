@@ -21,7 +21,7 @@ from latentsdf.utils.errors import ConfigError
     ],
 )
 def test_invalid_inversions(changes: dict[str, Any], message: str) -> None:
-    """Values out of range, of another type and unknown names are refused when the settings are built."""
+    """Values out of range or of another type and unknown names are rejected on construction."""
     with pytest.raises(ConfigError, match=message):
         InvertConfig(**changes)
 
@@ -36,7 +36,7 @@ def test_invalid_inversions(changes: dict[str, Any], message: str) -> None:
     ],
 )
 def test_invalid_refinements(changes: dict[str, Any], message: str) -> None:
-    """Also settings that do not fit each other are refused."""
+    """Invalid values and inconsistent settings are rejected on construction."""
     with pytest.raises(ConfigError, match=message):
         RefineConfig(**changes)
 

@@ -55,7 +55,7 @@ def test_merge_of_nested_values() -> None:
     ],
 )
 def test_content_of_error_messages(values: dict[str, object], message: str) -> None:
-    """A message has the source, the dotted key, what was expected, and what came."""
+    """A message names the source, the dotted key, the expected values and the given value."""
     with pytest.raises(ConfigError, match=message):
         from_dict(Config, values, "a.yaml")
 
@@ -70,7 +70,7 @@ def test_schedule_from_list_or_number(given: object, expected: tuple[float, ...]
 
 
 def test_invalid_files(tmp_path: Path) -> None:
-    """A missing file, YAML that is no mapping, and text that is no YAML are named; an empty file has the defaults."""
+    """Errors name missing files, YAML without a mapping and invalid YAML; an empty file gives the defaults."""
     with pytest.raises(FileNotFoundError, match=r"no\.yaml: no such configuration file; presets .*: compact_sdf, "):
         load(Config, tmp_path / "no.yaml")
     path = tmp_path / "a.yaml"
@@ -109,7 +109,7 @@ def test_yaml_of_constant_schedules() -> None:
 
 
 def test_preset_names_versus_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bare name is always a shipped preset, whatever the working directory has; all else is a path."""
+    """A bare name is always a shipped preset, regardless of the working directory; all other values are paths."""
     (tmp_path / "configs").mkdir()
     for name in ("deepsdf", "deepsdf.yaml", "configs/deepsdf.yaml", "mine"):
         (tmp_path / name).write_text("preset: mine\n")

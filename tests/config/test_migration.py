@@ -31,7 +31,7 @@ def test_equivalence_of_old_and_new_settings(old: dict[str, object], new: dict[s
 
 
 def test_surface_term_of_point_training() -> None:
-    """With points on the surface, `general` of 0.1 is `surface`, and a `surface` that is given stays."""
+    """With points on the surface, `general` of 0.1 is `surface`, and an explicit `surface` is kept."""
     points = {"train": {"samples": "points"}, "model": {"overfit": {"width": 0}}}
     config = from_dict(Config, points | {"loss": {"general": 2.0, "eikonal": 0.1}}, "old.yaml")
     assert config.loss.surface == (2.0,) and config.loss.general == Config().loss.general

@@ -1,4 +1,4 @@
-"""Every configuration we ship: it loads, has the size its paper names, and learns."""
+"""Shipped configurations: loading, sizes of published networks, and training."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ SMALL = {
 
 
 def _sizes(name: str) -> dict[str, int]:
-    """Values of the parts of a preset's model, none of them allocated."""
+    """Count the parameters of each part of a preset's model without allocating them."""
     config = loader.load(Config, CONFIGS[0].parent / f"{name}.yaml")
     with torch.device("meta"):
         model = LatentSDF(config.model)

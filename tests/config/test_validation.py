@@ -1,4 +1,4 @@
-"""Configuration dataclasses that validate themselves."""
+"""Validation of configuration dataclasses on construction."""
 
 from dataclasses import FrozenInstanceError, replace
 from typing import Annotated, Literal
@@ -70,7 +70,7 @@ class Whole:
     ],
 )
 def test_invalid_values(values: dict[str, object], message: str) -> None:
-    """A ConfigError has one message for each setting, with its dotted name and what came."""
+    """A ConfigError has one message for each setting, with its dotted name and the given value."""
     with pytest.raises(ConfigError, match=message):
         Whole(**values)  # type: ignore[arg-type]
 

@@ -38,7 +38,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
 
 
 def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig:
-    """Memory for so many of the shapes, at half of their samples."""
+    """Return settings with memory for `slots` shapes at half of their samples."""
     mean = sum(samples_nbytes(store, key, lattice=False) for key in store) / len(store)
     settings = {"shapes_per_batch": 2, "points_per_shape": 8, "memory_gb": slots * 0.5 * mean / 1e9}
     return replace(TrainConfig(), **(settings | changes))  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig
 
 @pytest.fixture
 def halves(monkeypatch: pytest.MonkeyPatch, many: SampleStore) -> None:
-    """Parts of half a shape."""
+    """Limit parts to half a shape."""
     mean = sum(samples_nbytes(many, key, lattice=False) for key in many) / len(many)
     monkeypatch.setattr("latentsdf.data.sample_pool._PART_BYTES", 0.5 * mean)
     monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 3)
@@ -144,7 +144,7 @@ def test_shares_of_sign_and_near_draws(many: SampleStore) -> None:
             if inside is not None:
                 assert np.mean(found < 0) == inside
             if near is not None:
-                # Half is drawn near; what is drawn by sign is near again at times.
+                # Half is drawn near the surface; draws by sign can be near as well.
                 assert np.mean(np.abs(found) <= 0.1) >= near
                 assert np.mean(found < 0) >= 0.25 and np.mean(found >= 0) >= 0.25
     assert torch.all(SampleStrata((0, 0, 5, 5)).draw(100, "signs", rng) < 5)  # nothing is inside

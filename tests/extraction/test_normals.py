@@ -9,7 +9,7 @@ from latentsdf.extraction.normals import finite_difference_normals, gradient_nor
 
 
 def test_gradient_and_difference_normals_of_sphere() -> None:
-    """Both methods give the unit radial direction away from the centre."""
+    """Both methods give the unit radial direction away from the center."""
     points = torch.nn.functional.normalize(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)), dim=1) * 0.6
     radial = torch.nn.functional.normalize(points, dim=1)
     torch.testing.assert_close(gradient_normals(sphere, points), radial, atol=1e-5, rtol=0)

@@ -22,6 +22,6 @@ def test_mesh_within_face_budget() -> None:
 
 
 def test_too_few_faces() -> None:
-    """Fewer faces than a tetrahedron has cannot enclose a volume."""
+    """Fewer faces than a tetrahedron has are rejected."""
     with pytest.raises(ConfigError, match="a surface has at least 4 faces, got 3"):
         simplify(trimesh.creation.icosphere(1), 3)

@@ -127,8 +127,8 @@ BROKEN = {
     "nan_vertices.ply": r"\d\.\d% of the faces have vertices that are not finite",
     "not_a_mesh.obj": "has no faces",
     "one_triangle.obj": "1 faces cannot enclose a volume",
-    "truncated.obj": "the last line is cut off",
-    "truncated_binary.ply": "damaged or cut off",
+    "truncated.obj": "the last line is truncated",
+    "truncated_binary.ply": "damaged or truncated",
     "zero_faces.ply": "has no faces",
 }
 

@@ -96,7 +96,7 @@ def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pyt
     assert cli.main(["invert", str(space_path), *paths, "--out", str(fits), "--steps", "5", *small]) == 0
     shutil.copytree(fits / "a", fits / "damaged")
     (fits / "damaged" / "code.npy").write_bytes(b"")
-    (fits / "b").rename(fits / "renamed")  # still b: its target says so
+    (fits / "b").rename(fits / "renamed")  # still the fit of b, according to its report
     capsys.readouterr()
     save(furniture("table", 3), meshes / "without_fit.ply")
     command = ["evaluate", str(space_path), "--meshes", str(meshes), "--points", "500", "--json", *small]
@@ -149,7 +149,7 @@ def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch:
 
 
 def test_completion_of_interrupted_move(space_path: Path, tmp_path: Path) -> None:
-    """A checkpoint that was complete before a crash is moved up by the next reader."""
+    """The next reader moves a checkpoint that was complete before a crash into place."""
     shutil.copytree(space_path, tmp_path / "space")
     aside = tmp_path / "space" / ".next"
     aside.mkdir()
@@ -182,7 +182,7 @@ def test_state_after_crash(moved: int, space_path: Path, tmp_path: Path, monkeyp
         patch.setattr(os, "replace", crash_after_some)
         with suppress(KeyboardInterrupt):
             checkpoint.save(folder, *new, None, steps=1)
-    # Whoever looks at the folder before a reader repairs it finds no state that is not of these weights.
+    # Before a reader repairs the folder, it contains no state that belongs to other weights.
     assert not (folder / "state.pt").is_file()
     torch.testing.assert_close(checkpoint.load(folder).codes, old.codes + 1)
     with pytest.raises(ls.CheckpointError, match="state.pt is missing"):
@@ -234,7 +234,7 @@ def test_loadable_space_after_interrupt(store_path: Path, tmp_path: Path, monkey
 
 
 def test_checkpoint_after_nonfinite_loss(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loss that is not finite names term and shapes, and keeps the checkpoint."""
+    """The error for a loss that is not finite names term and shapes, and the checkpoint is kept."""
     config = replace(small_config(steps=5), loss=replace(small_config().loss, code=1e-4))
     training.train(store_path, tmp_path / "space", config)
     before = (tmp_path / "space" / "model.safetensors").read_bytes()
@@ -246,7 +246,7 @@ def test_checkpoint_after_nonfinite_loss(store_path: Path, tmp_path: Path, monke
 
 
 def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: Path) -> None:
-    """Missing, damaged and mismatched files of a checkpoint are named."""
+    """Errors name missing, damaged and mismatched files of a checkpoint."""
     with pytest.raises(FileNotFoundError, match="no such checkpoint folder; train one"):
         checkpoint.load(tmp_path / "none")
     copy = tmp_path / "copy"
@@ -353,7 +353,7 @@ def test_exit_code_and_message_for_wrong_use(
     command: list[str], message: str, space_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Wrong use exits with code 2 and a message in the terms of the user."""
+    """Invalid use exits with code 2 and a message about the arguments of the user."""
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"\x89\xff\x00")
     places = {"SPACE": str(space_path), "STORE": str(store_path)}

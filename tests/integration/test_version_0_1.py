@@ -33,7 +33,7 @@ def expected() -> Mapping[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the data, which training may write to."""
+    """Copy of the data that training may modify."""
     shutil.copytree(DATA, tmp_path / "data")
     return tmp_path / "data"
 
@@ -73,7 +73,7 @@ def test_unchanged_losses_of_new_run(expected: Mapping[str, Any], tmp_path: Path
 
 
 def test_unchanged_losses_of_resumed_run(expected: Mapping[str, Any], folder: Path) -> None:
-    """A run that 0.1 began is continued with the loss terms of 0.1."""
+    """A run started by 0.1 continues with the loss terms of 0.1."""
     config = checkpoint.load_config(folder / "space")
     config = replace(config, train=replace(config.train, steps=8))
     train(folder / "store", folder / "space", config, resume=True, device="cpu")

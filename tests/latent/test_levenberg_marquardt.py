@@ -42,7 +42,7 @@ def _minimize(problems: Rosenbrock, start: Tensor, **changes: float) -> tuple[Te
 
 
 def test_minima_of_batch() -> None:
-    """Every problem of a batch reaches its own minimum, with costs that never rise."""
+    """Every problem of a batch reaches its minimum, with costs that never rise."""
     found, history = _minimize(Rosenbrock(MINIMA), START)
     torch.testing.assert_close(found, torch.stack((MINIMA, MINIMA**2), dim=1), atol=1e-6, rtol=0)
     assert (torch.stack(history).diff(dim=0) <= 0).all()

@@ -1,4 +1,4 @@
-"""Indices against brute force, what they keep on disk, and what they refuse."""
+"""Indices against brute force, their files, and invalid input."""
 
 import json
 import os
@@ -195,7 +195,7 @@ def test_outdated_index_files(space_path: Path, tmp_path: Path, capsys: pytest.C
         newer = (folder / "codes.safetensors").stat().st_mtime + 100
         codes = space.codes.flip(0).contiguous()
         save_file({"codes": codes}, folder / "codes.safetensors")
-        os.utime(folder / "index.faiss", (newer, newer))  # by its time the index would pass
+        os.utime(folder / "index.faiss", (newer, newer))  # by its modification time the index would be valid
         space = ls.load(folder, "cpu")
         capsys.readouterr()
         assert space.nearest(codes[1].numpy(), 5).ids[0] == space.ids[1] and "mine" not in space.index().ids
@@ -213,6 +213,6 @@ def test_damaged_index_files(space_path: Path, tmp_path: Path) -> None:
     """The remaining file of a damaged index is renamed."""
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
-    (folder / "index.json").write_text("not JSON")  # its codes are gone
+    (folder / "index.json").write_text("not JSON")  # the codes cannot be recovered
     assert ls.load(folder, "cpu").nearest("table_0001", 1).ids == ["table_0001"]
     assert (folder / "index.json.old").read_text() == "not JSON" and not (folder / "index.faiss.old").exists()

@@ -99,7 +99,7 @@ def test_selected_rows_and_their_gradient() -> None:
     points = _points(500)
     grid(points).square().sum().backward()
     assert grid.table.grad is not None
-    for _ in range(2):  # The second time other points have left their marks.
+    for _ in range(2):  # The second selection follows a selection of other points.
         selected = grid.select_rows(points)
         features = selected(points)
         torch.testing.assert_close(features, grid(points))

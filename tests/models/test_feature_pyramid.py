@@ -39,7 +39,7 @@ def test_gradients_match_central_differences(pyramid: FeaturePyramid) -> None:
     assert torch.allclose(found.distance, pyramid(points), atol=1e-6)
     step = 1e-3 * torch.eye(pyramid.dim)
     slopes = torch.stack([(pyramid(points + s) - pyramid(points - s)) / 2e-3 for s in step], dim=1)
-    # A difference that straddles a cell face is no slope.
+    # A difference across a cell face does not approximate the gradient.
     assert (found.gradient - slopes).abs().median() < 5e-3
 
 

@@ -46,7 +46,7 @@ def test_threads_and_signals_of_workers(processes: IsolatedProcesses) -> None:
 
 
 def test_replacement_of_dead_process(processes: IsolatedProcesses) -> None:
-    """A dying process fails its own call only."""
+    """A process that dies fails only its own call."""
     with pytest.raises(BrokenProcessPool, match="the worker process died"):
         processes.run(LIMITS, _die)
     assert processes.run(LIMITS, abs, -3) == 3

@@ -18,7 +18,7 @@ def test_presets_of_both_sizes(method: str, dim: int) -> None:
 
 
 def test_unknown_method() -> None:
-    """Unknown names, and published settings where there are none, are refused."""
+    """Unknown names are rejected, and so are published settings of methods without them."""
     with pytest.raises(ConfigError, match="method must be one of"):
         preset("poisson", 3)
     with pytest.raises(ConfigError, match="no published settings"):

@@ -34,7 +34,7 @@ def test_frame_of_user() -> None:
     ball = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
     probes = np.array([[3.0, 0, 0], [3, 1.2, 0], [3, 0, 2]])
     assert ball.distance(probes) == pytest.approx([-1.2, 0.0, 0.8], abs=1e-5)
-    # Outside of the box of half side 1.1 / 0.5 = 2.2: the distance to the box, and the field on it.
+    # Outside the box of half side 1.1 / 0.5 = 2.2: the distance to the box, and the field on it.
     assert ball.distance([[3.0, 0, 5]]) == pytest.approx([2.2 - 1.2 + 2.8], abs=1e-5)
     assert torch.allclose(ball.model_space_distance(torch.eye(3)), torch.full((3,), 0.4))
     vertices = np.asarray(ball.mesh(32).vertices) - [3, 0, 0]
@@ -45,7 +45,7 @@ def test_frame_of_user() -> None:
 
 
 def test_dimension_errors() -> None:
-    """A 2D field has no mesh, a 3D one no contours, and a field without zeros neither."""
+    """A 2D field has no mesh, a 3D one no contours, and a field without zeros has neither."""
     solid = Reconstruction(_Ball(0.6), Similarity((0.0, 0.0, 0.0), 1.0), ReconstructConfig())
     planar = Reconstruction(_Ball(-0.6), Similarity((0.0, 0.0), 1.0), ReconstructConfig())
     with pytest.raises(ConfigError, match="a 3D field has no contours"):

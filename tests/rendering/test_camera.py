@@ -25,7 +25,7 @@ def test_orbit_viewing_directions(azimuth: float, elevation: float, forward: tup
 
 
 def test_order_and_origin_of_rays() -> None:
-    """Rays are parallel, in scanline order, and start in front of the centre."""
+    """Rays are parallel, in scanline order, and start in front of the center."""
     center = np.array([0.1, 0.2, 0.3])
     origins, directions = Camera.orbit(0, 0, center, 2.0).rays(4)
     assert origins.shape == directions.shape == (16, 3)

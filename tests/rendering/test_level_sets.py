@@ -1,4 +1,4 @@
-"""Slice geometry and level set colours against closed forms."""
+"""Slice geometry and level set colors against closed forms."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_order_of_slice_points(
 
 
 def test_colors_by_sign_and_distance() -> None:
-    """Inside is blue, outside is orange, and at 0.4 the colour is halfway to white."""
+    """Inside is blue, outside is orange, and at 0.4 the color is halfway to white."""
     inside, outside, half, far = distance_colors(np.array([-1e-9, 0.0, 0.4, 50.0]))
     assert inside[2] > inside[0] and outside[0] > outside[2]
     np.testing.assert_allclose(half, (outside + 1) / 2)
@@ -35,17 +35,17 @@ def test_colors_by_sign_and_distance() -> None:
 
 
 def test_lines_at_multiples_of_spacing() -> None:
-    """On a ramp, the zero set is black, other multiples of the spacing are grey, and other pixels have no line."""
+    """On a ramp, the zero set is black, other multiples of the spacing are gray, and other pixels have no line."""
     distance = np.tile((np.arange(40) - 20 + 0.5) / 40, (3, 1))
     picture = np.asarray(draw_level_sets(distance, 0.25))
     black = (picture == 0).all(-1)
-    grey = (picture == 140).all(-1)
+    gray = (picture == 140).all(-1)
     assert np.flatnonzero(black[1]).tolist() == [19]
-    assert np.flatnonzero(grey[1]).tolist() == [9, 29]
+    assert np.flatnonzero(gray[1]).tolist() == [9, 29]
 
 
 def test_tint_of_band() -> None:
-    """Pixels of the band mix 35 % of the band colour into the fill colour; others are unchanged."""
+    """Pixels of the band mix 35 % of the band color into the fill color; others are unchanged."""
     distance = np.full((2, 2), 0.1)
     band = np.array([[True, False], [False, False]])
     picture = np.asarray(draw_level_sets(distance, 1.0, band)) / 255

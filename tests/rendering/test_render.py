@@ -31,7 +31,7 @@ def test_agreement_of_traced_and_cast_sphere(style: Style) -> None:
 
 
 def test_silhouette_and_lighting_of_shaded_sphere() -> None:
-    """Pixels inside the silhouette are coloured, pixels outside are white, and the top is brighter than the bottom."""
+    """Pixels inside the silhouette are colored, pixels outside are white, and the top is brighter than the bottom."""
     picture = np.asarray(render_field(_ball, size=64), dtype=float)
     radius = np.hypot(*(np.mgrid[:64, :64] - 31.5)) / 32
     assert (picture[radius > 0.53] == 255).all() and (picture[radius < 0.47] < 255).any(-1).all()

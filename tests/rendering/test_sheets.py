@@ -12,16 +12,16 @@ from latentsdf.rendering.sheets import _truncate_start, comparison_sheet, contac
 from latentsdf.utils.errors import ConfigError
 
 
-def _plain(colour: str) -> Image.Image:
-    return Image.new("RGB", (40, 30), colour)
+def _plain(color: str) -> Image.Image:
+    return Image.new("RGB", (40, 30), color)
 
 
 def test_picture_order_on_contact_sheet() -> None:
     """Each picture fills its cell, and a short row leaves white space at the right."""
     sheet = np.asarray(contact_sheet([[_plain("red"), _plain("lime")], [_plain("blue")]]))
     assert sheet.shape == (60, 80, 3)
-    for row, column, colour in ((0, 0, (255, 0, 0)), (0, 1, (0, 255, 0)), (1, 0, (0, 0, 255)), (1, 1, (255, 255, 255))):
-        assert (sheet[30 * row : 30 * row + 30, 40 * column : 40 * column + 40] == colour).all()
+    for row, column, color in ((0, 0, (255, 0, 0)), (0, 1, (0, 255, 0)), (1, 0, (0, 0, 255)), (1, 1, (255, 255, 255))):
+        assert (sheet[30 * row : 30 * row + 30, 40 * column : 40 * column + 40] == color).all()
 
 
 def test_position_of_captions() -> None:

@@ -19,15 +19,15 @@ def _is_blue(picture: np.ndarray) -> np.ndarray:
 
 
 def test_fill_zero_set_and_level_sets_of_sphere_slice() -> None:
-    """Blue fills the disc, black marks its circle, and grey circles are at multiples of the spacing."""
+    """Blue fills the disc, black marks its circle, and gray circles are at multiples of the spacing."""
     picture = np.asarray(render_slice(_ball, size=200, spacing=0.1), dtype=float)
     radius = np.hypot(*((np.mgrid[:200, :200] + 0.5) / 100 - 1))
     blue = _is_blue(picture)
     assert not blue[radius > 0.51].any() and blue[(radius < 0.48) & (radius > 0.42)].all()
     black = picture.sum(-1) == 0
     assert black.any() and np.abs(radius[black] - 0.5).max() < 0.02
-    grey = (picture == 140).all(-1)
-    assert grey.any() and np.abs((radius[grey] * 10 + 0.5) % 1 - 0.5).max() < 0.2
+    gray = (picture == 140).all(-1)
+    assert gray.any() and np.abs((radius[gray] * 10 + 0.5) % 1 - 0.5).max() < 0.2
 
 
 @pytest.mark.parametrize(("axis", "right", "down"), [("x", 0.3, -0.2), ("y", 0.1, 0.3), ("z", 0.1, -0.2)])

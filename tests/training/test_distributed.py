@@ -25,7 +25,7 @@ def test_two_processes_equal_one_with_doubled_batch(store_path: Path, tmp_path: 
     train.train(store_path, tmp_path / "one", doubled, device="cpu")
     printed, _ = process.communicate(timeout=240)
     assert process.returncode == 0
-    assert json.loads(printed)["step"] == 12  # one process speaks for both
+    assert json.loads(printed)["step"] == 12  # only rank 0 prints
     one, two = (checkpoint.load(tmp_path / name) for name in ("one", "two"))
     torch.testing.assert_close(two.codes, one.codes, atol=1e-5, rtol=1e-4)
     for name, value in one.model.state_dict().items():

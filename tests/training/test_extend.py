@@ -25,7 +25,7 @@ def more_tables(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> P
 
 
 def test_unchanged_parts_of_extended_space(space_path: Path, more_tables: Path, tmp_path: Path) -> None:
-    """Extending trains codes of new shapes and leaves all else unchanged bit for bit."""
+    """Extending trains codes of new shapes and leaves everything else unchanged bit for bit."""
     before = files_of(space_path)
     command = ["train", "--extend", str(space_path), "--data", str(more_tables), "--out", str(tmp_path / "more")]
     assert cli.main([*command, "--steps", "100", "--device", "cpu", "--train.lr_code", "0.05"]) == 0
@@ -39,7 +39,7 @@ def test_unchanged_parts_of_extended_space(space_path: Path, more_tables: Path, 
     assert new.similarities[5] == SampleStore.open(more_tables).info("table/table_0005").similarity
     with pytest.raises(ls.CheckpointError, match="state.pt is missing"):
         checkpoint.load_state(tmp_path / "more")
-    assert cli.main(command) == 2  # There is a space in --out already.
+    assert cli.main(command) == 2  # --out already contains a space.
 
 
 def test_parts_trained_by_fine_tuning(
@@ -87,4 +87,6 @@ def test_budget_of_extension(space_path: Path, more_tables: Path, tmp_path: Path
     command = ["train", "--extend", str(tmp_path / "space"), "--data", str(more_tables), "--steps", "20"]
     assert cli.main([*command, "--out", str(tmp_path / "more"), "--device", "cpu"]) == 0
     assert checkpoint.read_metrics(tmp_path / "more")[-1]["step"] == 20
-    assert len({path.stat().st_mode for path in (tmp_path / "more").glob("*.*")}) == 1  # who reads one reads all
+    assert (
+        len({path.stat().st_mode for path in (tmp_path / "more").glob("*.*")}) == 1
+    )  # all files have the same permissions

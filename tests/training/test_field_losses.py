@@ -162,7 +162,7 @@ def test_density_weights_with_outlier() -> None:
     circle = np.stack((np.cos(angle), np.sin(angle)), axis=1)
     alone, with_stray = density_weights(circle), density_weights(np.concatenate((circle, [[3.0, 3.0]])))
     assert with_stray[-1] <= 1.01 * alone.max()
-    assert np.abs(with_stray[:-1] - alone).mean() < 0.15 * alone.mean()  # by balls of another size
+    assert np.abs(with_stray[:-1] - alone).mean() < 0.15 * alone.mean()  # because the balls have another size
 
 
 def test_density_weights_of_uneven_sampling() -> None:

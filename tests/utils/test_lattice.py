@@ -23,9 +23,9 @@ def test_lattice_coordinates_of_vertex_positions() -> None:
 
 
 def test_cells_of_inner_outer_and_nan_points() -> None:
-    """Cell centres belong to their cell, points outside the box to the nearest cell, NaN to cell 0."""
+    """Cell centers belong to their cell, points outside the box to the nearest cell, NaN to cell 0."""
     index = torch.tensor(list(np.ndindex(4, 4, 4)))
-    centres = (index + 0.5) / 2 - 1
-    assert torch.equal(containing_cells(centres, 4), index)
+    centers = (index + 0.5) / 2 - 1
+    assert torch.equal(containing_cells(centers, 4), index)
     outside = torch.tensor([[-3.0, 0.1, 1.0], [2.0, torch.nan, -1.0]])
     assert containing_cells(outside, 4).tolist() == [[0, 2, 3], [3, 0, 0]]

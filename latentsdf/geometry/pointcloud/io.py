@@ -99,7 +99,7 @@ def _read(path: Path) -> NDArray[np.generic]:
     # numpy's and trimesh's readers raise exceptions of many types for damaged files.
     except Exception as error:
         raise MeshError(
-            f"{path.name}: cannot be read, the file is damaged, cut off or not a table of numbers ({error!r:.120})"
+            f"{path.name}: cannot be read, the file is damaged, truncated or not a table of numbers ({error!r:.120})"
         ) from error
 
 

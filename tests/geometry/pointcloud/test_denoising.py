@@ -14,7 +14,7 @@ def _error(points: np.ndarray, radius: float = 0.8) -> np.ndarray:
 
 
 def test_clean_clouds_unchanged() -> None:
-    """Clouds with noise narrower than their spacing are returned as they are."""
+    """Clouds with noise narrower than their spacing are returned unchanged."""
     lines = np.stack(np.meshgrid(np.linspace(-1, 1, 2000), (-1, 1), (-1, 1)), axis=-1).reshape(-1, 3)
     for points in (
         sphere_points(3000, noise=0),

@@ -1,4 +1,4 @@
-"""Refining a fitted code: detail of an unseen table on a frozen space, and the small file it is kept in."""
+"""Refinement of a fitted code: detail of an unseen table on a frozen space, and the file of the delta."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +113,7 @@ def test_time_budget(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh)
 
 
 def test_invalid_refinements(space: ShapeSpace, unseen: trimesh.Trimesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Targets, settings and models that cannot be refined are refused before any fit."""
+    """Targets, settings and models that cannot be refined are rejected before the fit."""
     with pytest.raises(ls.MeshError, match="refining needs distances all around a surface"):
         space.invert(unseen.sample(500), FIT, refinement=REFINEMENT)
     with pytest.raises(ls.ConfigError, match="the lattice of 48 must divide the band's resolution 128"):
@@ -130,7 +130,7 @@ def test_invalid_refinements(space: ShapeSpace, unseen: trimesh.Trimesh, monkeyp
 def test_commands_with_refined_fit(
     space_path: Path, unseen: trimesh.Trimesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commands decode the delta of a fit folder, refuse one without its delta, and remove an outdated one."""
+    """Commands decode the delta of a fit folder, reject one without its delta, and remove an outdated one."""
     monkeypatch.setattr(
         "latentsdf.config.inversion.RefineConfig", lambda **given: replace(REFINEMENT, steps=20, seed=given["seed"])
     )
