@@ -29,7 +29,7 @@ from latentsdf.geometry.metrics.surface import sample_surface
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.planar import load_truth, measure_planar
 from latentsdf.reconstruction.plots import draw_distance
-from latentsdf.reconstruction.presets import METHODS, preset
+from latentsdf.reconstruction.presets import METHOD_NAMES, preset
 from latentsdf.reconstruction.reconstruct import reconstruct
 from latentsdf.reconstruction.result import Reconstruction
 from latentsdf.rendering.render import tracing_cost
@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dimension", choices=("2d", "3d"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--methods", nargs="+", default=["latentsdf"], choices=(*METHODS, *ABLATION))
+    parser.add_argument("--methods", nargs="+", default=["latentsdf"], choices=(*METHOD_NAMES, *ABLATION))
     parser.add_argument("--shapes", nargs="+", help="names of shapes (default: all files)")
     parser.add_argument(
         "--set",

@@ -1,7 +1,8 @@
-"""The whole path on furniture made in code, by the same steps a user takes with real data.
+"""The pipeline of `latentsdf demo`: every step from procedural meshes to a report.
 
-samples -> training -> fused decoding of training shapes -> inversion of unseen ones -> interpolation -> retrieval,
-ending in `html_report.html` and `html_report.json`.
+Sampling, training, fused extraction of training shapes, inversion of unseen shapes, interpolation and retrieval run as
+they do on real data. The results are `report.html` and `report.json`. Separate from `demo.py`, because it imports
+torch.
 """
 
 import json
@@ -44,10 +45,22 @@ _FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False)
 def demo(
     out: Path, *, minutes: float, per_family: int, workers: int, seed: int, device: str = "auto"
 ) -> dict[str, Any]:
-    """Run every step, write the report, and return what `html_report.json` holds.
+    """Run every step and write the report.
 
-    Raises ConfigError for too few shapes or a device that is not there, CheckpointError where `out` holds anything but
-    an earlier demo.
+    Args:
+        out: Folder of the store, the space and the report.
+        minutes: Training time.
+        per_family: Training shapes of each family.
+        workers: Preprocessing workers; 0 for one per core.
+        seed: Seed of the training.
+        device: auto, cpu, cuda or cuda:N.
+
+    Returns:
+        The content of `report.json`.
+
+    Raises:
+        ConfigError: If there are too few shapes or the device is not available.
+        CheckpointError: If `out` holds anything but an earlier demo.
     """
     started = time.monotonic()
     if per_family < _EVALUATED_PER_FAMILY:
@@ -118,7 +131,7 @@ def demo(
 
 
 def _require_own(out: Path) -> None:
-    """CheckpointError where the demo's space would replace one that is not an earlier demo's, or anything else."""
+    """Raise CheckpointError if the folder holds anything but an earlier demo."""
     require_writable_output(out, "space", overwrite=True)
     if (out / "model.safetensors").is_file() and (preset := load_config(out).preset) != _PRESET:
         raise CheckpointError(
@@ -131,7 +144,7 @@ def _heading(number: int, text: str) -> None:
 
 
 def _preprocess(store: Path, per_family: int, workers: int) -> None:
-    """The offline job as users run it; `latentsdf` does not import it."""
+    """Run `latentsdf-preprocess` as a process, because `latentsdf` does not import `preprocessing`."""
     flags = {
         "--source": "procedural",
         "--out": str(store),
@@ -145,7 +158,7 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
         "--surface": "10000",
     }
     words = [word for pair in flags.items() for word in pair]
-    # -P: a preprocessing.py in the working directory is not ours.
+    # -P: a preprocessing.py in the working directory is not imported.
     done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *words], check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt
@@ -158,7 +171,7 @@ def _over_floor(evaluation: Evaluation) -> float:
 
 
 def _strip(space: ShapeSpace, first: str, steps: int = 7) -> list[Image.Image]:
-    """From one shape to the nearest other one of its family."""
+    """Pictures of an interpolation from a shape to its nearest neighbour in the same family."""
     family, _ = _family_and_seed(first)
     last = next(name for name in space.nearest(first, k=len(space.ids)).ids[1:] if name.startswith(family))
     codes = space.interpolate(first, last, steps=steps)
@@ -166,7 +179,7 @@ def _strip(space: ShapeSpace, first: str, steps: int = 7) -> list[Image.Image]:
 
 
 def _retrieval(space: ShapeSpace) -> tuple[float, dict[str, str]]:
-    """Share of training shapes whose own mesh, inverted, comes back first; and the misses."""
+    """Share of training shapes that are the first hit for their own inverted mesh; the others with their hits."""
     members = {name: furniture(*_family_and_seed(name)) for name in space.ids}
     fits = space.invert_many(list(members.values()), _FAST_INVERSION)
     first = {name: space.nearest(fit, k=1).ids[0] for name, fit in zip(members, fits, strict=True)}

@@ -1,4 +1,4 @@
-"""Codes as pictures or meshes: a PNG strip, an animated GIF, or a folder of codes and GLB files."""
+"""Output of interpolations and samples: a PNG strip, an animated GIF, or a folder of codes and GLB files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,14 @@ _MILLISECONDS = 120
 
 
 def require_writable(out: Path) -> None:
-    """ConfigError for a suffix that is neither a picture's nor a folder's, and for a folder that cannot be made."""
+    """Create the output folder; raise ConfigError for other suffixes than .png and .gif."""
     if out.suffix.lower() not in (".png", ".gif", ""):
         raise ConfigError(f"frames are written as .png (a strip), .gif (an animation) or into a folder, got {out}")
     common_args.require_folder(out.parent if out.suffix else out)
 
 
 def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mode") -> "list[trimesh.Trimesh]":
-    """A mesh in model space for each code (N, L)."""
+    """Extract one mesh per code (N, L), in model space."""
     from latentsdf.utils.console import track
 
     meshes = []
@@ -37,7 +37,7 @@ def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mod
 
 
 def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> None:
-    """Write by suffix; an animation runs forth and back."""
+    """Write in the format of the suffix; an animation plays forward and backward."""
     import numpy as np
 
     from latentsdf.geometry.mesh import save
@@ -47,12 +47,12 @@ def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> No
     suffix = out.suffix.lower()
     if not suffix:
         for older in out.glob("frame_*.glb"):
-            older.unlink()  # of a longer path some would stay between these
+            older.unlink()  # A longer earlier path has more frames.
         np.save(out / "codes.npy", codes)
         for number, mesh in enumerate(meshes):
             save(mesh, out / f"frame_{number:03d}.glb")
         return
-    # One camera for all, so that what moves is the shape.
+    # One camera for all frames, so that only the shape changes.
     pictures = [render_mesh(mesh, size=_SIZE, fit=False) for mesh in meshes]
     if suffix == ".png":
         contact_sheet([pictures]).save(out)

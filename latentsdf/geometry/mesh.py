@@ -100,7 +100,7 @@ def require_usable_mesh(name: str, mesh: trimesh.Trimesh) -> None:
         )
     if faces.max() >= len(vertices) or faces.min() < 0:
         raise MeshError(
-            f"{name}: faces refer to vertex {faces.max()}, but there are {len(vertices):,} vertices; the file is truncated"
+            f"{name}: faces refer to vertex {faces.max()}, but there are {len(vertices):,} vertices; it is truncated"
         )
     if len(faces) < _MIN_FACES:
         raise MeshError(f"{name}: {len(faces)} faces cannot enclose a volume; at least {_MIN_FACES} are needed")

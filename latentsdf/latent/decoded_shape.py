@@ -33,7 +33,7 @@ class DecodedShape:
         model: Networks and feature grid.
         code: Code (L,), or one code for each conditioned layer (N, L).
         delta: Detail that was refined for this model and code; None for none.
-        band_voxels: Half width of the fusion band, in cells of the 256^3 lattice.
+        band_voxels: Half width of the fusion band, in cells of the 512^3 lattice.
 
     Raises:
         CheckpointError: The delta belongs to another space or to another code.

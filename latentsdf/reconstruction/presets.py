@@ -11,7 +11,7 @@ from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
 from latentsdf.reconstruction.methods import digs, hotspot, igr, latentsdf, medial_axis, siren, steik
 from latentsdf.utils.errors import ConfigError
 
-METHODS: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
+METHOD_NAMES: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
 
 _SMALL: dict[str, Callable[[int], ReconstructConfig]] = {
     "latentsdf": latentsdf.small,
@@ -36,7 +36,7 @@ def preset(method: str, dim: int, paper: bool = False) -> ReconstructConfig:
     """Return the configuration of a method.
 
     Args:
-        method: One of `METHODS`.
+        method: One of `METHOD_NAMES`.
         dim: Dimension of the cloud, 2 or 3.
         paper: Use the published network, batch size, learning rates and number of steps instead of those sized for
             two CPU cores.
@@ -47,8 +47,8 @@ def preset(method: str, dim: int, paper: bool = False) -> ReconstructConfig:
     Raises:
         ConfigError: If the method is unknown, or has no published settings.
     """
-    if method not in METHODS:
-        raise ConfigError(f"method must be one of {', '.join(METHODS)}, got '{method}'")
+    if method not in METHOD_NAMES:
+        raise ConfigError(f"method must be one of {', '.join(METHOD_NAMES)}, got '{method}'")
     if not paper:
         return _SMALL[method](dim)
     if method not in _PUBLISHED:

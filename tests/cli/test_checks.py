@@ -91,7 +91,7 @@ def test_unwritable_and_unreadable_files(
 
     for name in ("invert_many", "extract"):
         monkeypatch.setattr(ShapeSpace, name, work)
-    monkeypatch.setattr("latentsdf.reconstruction.reconstruct", work)
+    monkeypatch.setattr("latentsdf.reconstruction.reconstruct.reconstruct", work)
     monkeypatch.setattr("latentsdf.evaluation.evaluate.evaluate", work)
     taken, space = tmp_path / "taken", [str(space_path), "--device", "cpu"]
     taken.write_text("a file")
@@ -103,7 +103,7 @@ def test_unwritable_and_unreadable_files(
     for command, message in (
         (["invert", *space, str(points), "--out", str(taken)], "cannot be made a folder"),
         (["interpolate", *space, *ids, "--out", str(taken)], "cannot be made a folder"),
-        (["interpolate", *space, *ids, "--out", str(taken / "walk.png")], "cannot be made a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken / "strip.png")], "cannot be made a folder"),
         (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),

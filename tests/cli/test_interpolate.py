@@ -16,10 +16,10 @@ SMALL = ["--steps", "3", "--resolution", "32", "--device", "cpu"]
 def test_animation_of_shortest_path(space_path: Path, tmp_path: Path) -> None:
     """Three steps become a loop of four frames; other suffixes are refused."""
     words = ["interpolate", str(space_path), "--id", "table_0000", "table_0001", *SMALL]
-    assert cli.main([*words, "--method", "shortest", "--out", str(tmp_path / "walk.gif")]) == 0
-    with Image.open(tmp_path / "walk.gif") as gif:
+    assert cli.main([*words, "--method", "shortest", "--out", str(tmp_path / "strip.gif")]) == 0
+    with Image.open(tmp_path / "strip.gif") as gif:
         assert gif.n_frames == 4  # type: ignore[attr-defined]
-    assert cli.main([*words, "--out", str(tmp_path / "walk.txt")]) == 2
+    assert cli.main([*words, "--out", str(tmp_path / "strip.txt")]) == 2
 
 
 def test_old_name_of_flag(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

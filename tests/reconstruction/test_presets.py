@@ -2,12 +2,12 @@
 
 import pytest
 
-from latentsdf.reconstruction.presets import METHODS, preset
+from latentsdf.reconstruction.presets import METHOD_NAMES, preset
 from latentsdf.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHOD_NAMES)
 def test_presets_of_both_sizes(method: str, dim: int) -> None:
     """Every method has a preset that carries its name, and published settings except for the library's own."""
     assert preset(method, dim).method == method

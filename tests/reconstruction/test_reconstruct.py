@@ -15,7 +15,7 @@ from latentsdf.config.reconstruction import FieldLossConfig
 from latentsdf.geometry.metrics.field import compare_fields
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.plots import draw_distance
-from latentsdf.reconstruction.presets import METHODS, preset
+from latentsdf.reconstruction.presets import METHOD_NAMES, preset
 from latentsdf.utils.errors import CheckpointError, MeshError
 
 
@@ -70,7 +70,7 @@ def test_torus_from_unoriented_points() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "latentsdf"])
+@pytest.mark.parametrize("method", [m for m in METHOD_NAMES if m != "latentsdf"])
 def test_circle_by_each_published_method(method: str) -> None:
     """Each method fits a circle with the inside negative, and records the terms of its loss."""
     points = circle_points(1000, 0.5)
