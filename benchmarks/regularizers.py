@@ -2,9 +2,9 @@ r"""Effect of each regularizer on surfaces, the far field, interpolation, unseen
 
 Each variant is the default preset for two CPU cores with a few changed settings, trained on the same store with the
 same seed for the same time. `default_again` is the default with another seed; smaller differences than between these
-two are not significant. Training alternates in turns as in quality.py (--turns). Results are stored under --out;
-running the same command again continues after the last completed turn and measures only what is missing. A variant
-whose training fails is reported and omitted. The output (results.json, results.md) lists for each variant
+two are not significant. Training alternates between variants as in quality.py (--turns). Results are stored under
+--out; running the same command again continues after the last completed turn and measures only what is missing. A
+variant whose training fails is reported and omitted. The output (results.json, results.md) lists for each variant
 
 - the number of steps in the given time;
 - reconstruction: the fused surfaces of training shapes against their solids (quality.py): point-to-triangle distance
@@ -105,8 +105,8 @@ COLUMNS = {
     "far: slope off 1": ("far", "slope_error"),
     "path: travel per step": ("paths", "travel"),
     "path: variation": ("paths", "variation"),
-    "half-way: pieces": ("paths", "pieces"),
-    "half-way: outside the largest": ("paths", "debris"),
+    "middle: pieces": ("paths", "pieces"),
+    "middle: outside the largest piece": ("paths", "debris"),
     "unseen: mean": ("unseen", "triangle_mean"),
     "unseen: median": ("unseen", "triangle_median"),
 }
@@ -167,8 +167,8 @@ def measure_paths(space: ShapeSpace, pairs: Sequence[tuple[str, str]], resolutio
             try:
                 codes = space.interpolate(first, second, steps=PATH_STEPS)
                 smooth = smoothness([space.extract(code, resolution) for code in codes])
-                half_way = debris(space.extract(codes[PATH_STEPS // 2], resolution, smallest_piece=0.0))
-                each[name] = {"travel": float(smooth.travel.mean()), "variation": smooth.variation} | half_way
+                middle = debris(space.extract(codes[PATH_STEPS // 2], resolution, smallest_piece=0.0))
+                each[name] = {"travel": float(smooth.travel.mean()), "variation": smooth.variation} | middle
             except LatentSDFError as error:
                 broken[name] = str(error)
             advance()

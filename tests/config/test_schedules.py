@@ -21,7 +21,7 @@ def test_exact_constant_schedule() -> None:
 
 
 def test_use_of_scheduled_weight() -> None:
-    """A scheduled weight is in use if any of its values is above 0, whatever its times."""
+    """A scheduled weight is in use if any of its values is above 0; its times are irrelevant."""
     assert not is_used((0.0,)) and not is_used((0.0, 0.5, 0.0, 0.0))
     assert is_used((0.0, 0.5, 0.0, 1.0)) and is_used((0.0, 0.5, 1.0, 0.0)) and is_used((1e-9,))
     assert schedule_values((4.0, 0.2, 5.0, 6.0)) == [4.0, 5.0, 6.0]

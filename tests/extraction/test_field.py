@@ -52,7 +52,7 @@ def test_wrong_shapes_and_non_finite_values() -> None:
 
 @pytest.mark.parametrize(("radius", "side"), [(-0.5, "outside"), (3.0, "inside"), (0.7, "on either side")])
 def test_side_in_empty_level_set_error(radius: float, side: str) -> None:
-    """The error says on which side of the level all evaluated values are."""
+    """The error states on which side of the level all evaluated values are."""
     sampler = _sampler(lambda p: sphere(p, radius))
     sampler(np.array([[0, 0, 0], [8, 8, 8]], dtype=np.int32), 16)
     assert f", {side} of level 0, " in str(sampler.empty_level_set_error())

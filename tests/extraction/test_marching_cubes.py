@@ -18,7 +18,7 @@ def _filled(resolution: int, values: np.ndarray | float) -> SparseLattice:
 
 
 def test_closed_meshes_of_random_values():
-    """Random values on a lattice contain each of the 256 cases many times, next to each other in every way."""
+    """Random values on a lattice contain each of the 256 cases many times, in many combinations of adjacent cells."""
     lattice = allocate(16)
     lattice.value[lattice.vertex_mask()] = np.inf
     inside = lattice.vertex_mask() & ~lattice.padding_mask()

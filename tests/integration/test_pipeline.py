@@ -105,8 +105,8 @@ def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pyt
     assert set(found["shapes"]) == {"a", "b"} and set(found["failed"]) == {"damaged"}
     assert (found["field_points"], found["reference"]) == (20_000, "samples")
     mesh = load(fits / "a" / "mesh.ply")
-    way = json.loads((fits / "a" / "report.json").read_text())["similarity"]
-    to_model = Similarity(tuple(way["center"]), way["scale"]).to_model
+    similarity = json.loads((fits / "a" / "report.json").read_text())["similarity"]
+    to_model = Similarity(tuple(similarity["center"]), similarity["scale"]).to_model
     both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
     expected = compare_surfaces(*both, count=500).as_dict()
     assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)

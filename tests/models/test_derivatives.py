@@ -54,7 +54,7 @@ def test_function_transform_gradient_matches_jet() -> None:
 
 
 def test_jet_slices_and_custom_jets() -> None:
-    """Slicing selects points, and a field with a `jet` method computes its own."""
+    """Slicing selects points, and the `jet` method of a field is used if it has one."""
 
     class Constant:
         def __call__(self, _: torch.Tensor) -> torch.Tensor:

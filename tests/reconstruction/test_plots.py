@@ -33,7 +33,7 @@ class _HalfPlane(torch.nn.Module):
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_distance_image(dim: int) -> None:
-    """A disk is blue, its outside orange, and its border a black ring, whatever the user's frame."""
+    """A disk is blue, its outside orange, and its border a black ring, in any user frame."""
     similarity = Similarity((7.0,) * dim, 0.1)
     image = np.asarray(draw_distance(Reconstruction(_Disk(), similarity, ReconstructConfig()), size=220))
     assert image.shape == (220, 220, 3)

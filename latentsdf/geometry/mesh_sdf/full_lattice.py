@@ -127,10 +127,10 @@ def _bounding_discs(corners: Floats) -> Float32:
 def _plane_table(corners: Floats) -> Float32:
     """Planes of each triangle for `_update_block`, flat (F * 31,).
 
-    A plane is a unit normal and an offset (4 floats). A triangle has its own plane, and for each side s the plane
-    through the side with outward normal o_s, the plane through the start of the side with normal t_s along it, and the
-    length L_s (9 floats). A sliver is replaced by its longest side, entered with both outward normals so that no point
-    is between its sides.
+    A plane is a unit normal and an offset (4 floats). A triangle has the plane that contains it, and for each side s
+    the plane through the side with outward normal o_s, the plane through the start of the side with normal t_s along
+    it, and the length L_s (9 floats). A sliver is replaced by its longest side, entered with both outward normals so
+    that no point is between its sides.
     """
     table = np.empty((len(corners), _ROW_FLOATS))
     for f in range(len(corners)):

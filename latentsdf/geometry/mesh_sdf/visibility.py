@@ -26,7 +26,7 @@ _MIN_POINTS = 4096
 _MAX_POINTS = 62_500
 _POINTS_PER_BATCH = 15_625
 RAY_OFFSET = 1e-4
-"""Distance of ray origins from their face, in bounding-box diagonals; float32 rays must not hit their own face."""
+"""Distance of ray origins from their face, in bounding-box diagonals, so that float32 rays do not hit this face."""
 _SHEET_RATIO = 0.5
 _UNANIMITY = 0.9  # of |sum of votes| / sum of |votes|; above it the whole patch is oriented by its majority
 

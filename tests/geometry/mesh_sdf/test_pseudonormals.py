@@ -18,7 +18,7 @@ def unit(vectors):
 
 
 def test_pseudonormals_of_cube():
-    """Vertices point along the diagonals whatever the triangulation, edges along the mean of their two faces."""
+    """Vertex pseudonormals are diagonals for any triangulation, edge pseudonormals the mean of two face normals."""
     cube = trimesh.creation.box((2.0, 2.0, 2.0))
     vertices, faces = np.array(cube.vertices), np.array(cube.faces)
     of_face, of_edge, of_vertex = PseudonormalRule(vertices, faces).normals

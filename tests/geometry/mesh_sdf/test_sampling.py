@@ -100,7 +100,7 @@ def test_non_nested_resolutions():
 
 
 def test_mesh_without_faces():
-    """The error says that there is no surface."""
+    """The error states that there is no surface."""
     with pytest.raises(MeshError, match="no faces"):
         sample(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), int)), CONFIG)
 

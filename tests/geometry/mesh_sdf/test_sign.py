@@ -131,7 +131,7 @@ def test_inverted_part_beside_larger_part():
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_curved_wall_inside_solid(order):
-    """Both sides of a wall inside a solid are inside, whatever the orientation of the wall."""
+    """Both sides of a wall inside a solid are inside for either orientation of the wall."""
     bowl, box = shallow_bowl(), trimesh.creation.box((2, 2, 2))
     mesh = trimesh.util.concatenate([box, with_faces(bowl, bowl.faces[:, ::order])])
     beside = np.concatenate([0.99 * bowl.triangles_center, 1.01 * bowl.triangles_center])

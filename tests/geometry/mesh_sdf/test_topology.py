@@ -33,7 +33,7 @@ def test_boxes_with_shared_edge():
 
 
 def test_weld_of_separated_faces():
-    """Faces with vertices of their own share vertices again, in the same positions."""
+    """Faces with separate vertices share vertices after welding, in the same positions."""
     mesh = trimesh.creation.icosphere(3)
     separated = trimesh.Trimesh(mesh.vertices[mesh.faces].reshape(-1, 3), np.arange(3 * len(mesh.faces)).reshape(-1, 3))
     vertices, faces = weld(trimesh.Trimesh(separated.vertices, separated.faces, process=False))

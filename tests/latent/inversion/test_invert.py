@@ -56,7 +56,7 @@ def test_codes_by_layer(space: ShapeSpace) -> None:
 
 @pytest.mark.slow
 def test_half_shapes(space: ShapeSpace) -> None:
-    """Half of a training shape is fitted by a code nearest to its own."""
+    """The code fitted to half of a training shape is nearest to the code of this shape."""
     for seed in range(4):
         mesh = normalize(furniture("table", seed))[0]
         points, face = trimesh.sample.sample_surface(mesh, 4000, seed=0)
@@ -147,7 +147,7 @@ def test_invalid_observations(space: ShapeSpace) -> None:
 
 @pytest.mark.slow
 def test_training_shape_retrieval(space: ShapeSpace) -> None:
-    """The code fitted to a training shape, as mesh or points, is nearest to its own code."""
+    """The code fitted to a training shape, as mesh or points, is nearest to the code of this shape."""
     for seed in range(4):
         fit = space.invert(furniture("table", seed), FIT)
         assert space.nearest(fit, k=2).ids[0] == f"table_{seed:04d}"
