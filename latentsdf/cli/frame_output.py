@@ -1,4 +1,4 @@
-"""Codes as pictures or meshes: a PNG strip, an animated GIF, or a folder of codes and GLB files."""
+"""Output of decoded codes: a PNG strip, an animated GIF, or a folder with the codes and GLB meshes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,28 @@ _MILLISECONDS = 120
 
 
 def require_writable(out: Path) -> None:
-    """ConfigError for a suffix that is neither a picture's nor a folder's, and for a folder that cannot be made."""
+    """Check the output path and create its folder.
+
+    Raises:
+        ConfigError: The suffix is not .png, .gif or empty (a folder), or the folder cannot be created.
+    """
     if out.suffix.lower() not in (".png", ".gif", ""):
-        raise ConfigError(f"frames are written as .png (a strip), .gif (an animation) or into a folder, got {out}")
+        raise ConfigError(f"frames are written to a .png (strip), a .gif (animation) or a folder, got {out}")
     common_args.require_folder(out.parent if out.suffix else out)
 
 
 def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mode") -> "list[trimesh.Trimesh]":
-    """A mesh in model space for each code (N, L)."""
+    """Extract a mesh in model space for each code.
+
+    Args:
+        space: The space that decodes the codes.
+        codes: Codes (N, L).
+        resolution: Cells per axis.
+        mode: Extraction mode.
+
+    Returns:
+        N meshes.
+    """
     from latentsdf.utils.console import track
 
     meshes = []
@@ -37,7 +51,13 @@ def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mod
 
 
 def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> None:
-    """Write by suffix; an animation runs forth and back."""
+    """Write frames in the format that the suffix of the path selects; an animation plays forward, then backward.
+
+    Args:
+        out: A .png file, a .gif file, or a folder.
+        codes: Codes (N, L), saved in a folder only.
+        meshes: Their N meshes.
+    """
     import numpy as np
 
     from latentsdf.geometry.mesh import save
@@ -47,14 +67,14 @@ def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> No
     suffix = out.suffix.lower()
     if not suffix:
         for older in out.glob("frame_*.glb"):
-            older.unlink()  # of a longer path some would stay between these
+            older.unlink()  # frames of an earlier, longer path would remain
         np.save(out / "codes.npy", codes)
         for number, mesh in enumerate(meshes):
             save(mesh, out / f"frame_{number:03d}.glb")
         return
-    # One camera for all, so that what moves is the shape.
-    pictures = [render_mesh(mesh, size=_SIZE, fit=False) for mesh in meshes]
+    # The same camera for all frames, so that only the shape changes.
+    images = [render_mesh(mesh, size=_SIZE, fit=False) for mesh in meshes]
     if suffix == ".png":
-        contact_sheet([pictures]).save(out)
+        contact_sheet([images]).save(out)
     else:
-        save_gif(out, pictures + pictures[-2:0:-1], _MILLISECONDS)
+        save_gif(out, images + images[-2:0:-1], _MILLISECONDS)

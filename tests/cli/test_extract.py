@@ -42,9 +42,9 @@ def test_several_shapes(
     assert cli.main([*words, "--id", *ids[:2], "--suffix", ".png"]) == 2
     assert "cannot write '.png'" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--all", "--out", str(tmp_path / "x.ply")]) == 2
-    assert "several shapes go into a folder" in " ".join(capsys.readouterr().err.split())
+    assert "several shapes are written to a folder" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--id", ids[0], "--resume"]) == 2
-    assert "--resume goes on with several shapes" in " ".join(capsys.readouterr().err.split())
+    assert "--resume requires several shapes" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--id", ids[0], "nobody"]) == 2 and "no training shape 'nobody'" in capsys.readouterr().err
 
 
