@@ -203,5 +203,5 @@ def test_invalid_samples(space: ShapeSpace) -> None:
     """A direction that does not exist and no samples at all are refused."""
     with pytest.raises(ls.ConfigError, match="principal directions 0 to 7, got 8"):
         space.direction(8)
-    with pytest.raises(ls.ConfigError, match="at least 1 shape"):
+    with pytest.raises(ls.ConfigError, match="count must be at least 1"):
         space.sample(0)

@@ -65,7 +65,8 @@ def _merge_branches(values: Values) -> None:
     if len(used) > 1:
         raise ConfigError(
             "loss.regularizer_branch applies to the eikonal, heat, directional divergence and Lipschitz terms "
-            f"together, but the configuration has several branches: {', '.join(f'{term} on {name}' for term, name in branches.items())}"
+            "together, but the configuration has several branches: "
+            f"{', '.join(f'{term} on {name}' for term, name in branches.items())}"
         )
     # If no term is used, the branch has no effect.
     _put(values, "loss.*_branch", "loss.regularizer_branch", used.pop() if used else "general")

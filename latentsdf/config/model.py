@@ -34,7 +34,8 @@ class BranchConfig:
     """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none. High octaves cause ripples on unseen
     shapes."""
     recipe: Recipe = "latentsdf"
-    """Layers and initialization. `compact_sdf`: its initialization, with the point as an input besides its encoding.
+    """Layers and initialization. `compact_sdf`: geometric initialization, with the point as an input besides its
+    encoding.
     `deepsdf`: weight normalization, dropout, a narrow layer before the skip, and tanh at the output. `igr`: a narrow
     layer before a scaled skip, initialized as a sphere. These three need conditioning `concat`."""
 

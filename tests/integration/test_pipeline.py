@@ -259,7 +259,7 @@ def test_inconsistent_checkpoints_are_refused(space_path: Path, store_path: Path
         training.train(store_path, copy, other, resume=True)
     config = yaml.safe_load((copy / "config.yaml").read_text())
     (copy / "config.yaml").write_text(yaml.safe_dump(loader.merge(config, {"model.code_dim": 9})))
-    with pytest.raises(ls.CheckpointError, match="model.safetensors does not fit config.yaml .preset 'small'."):
+    with pytest.raises(ls.CheckpointError, match="model.safetensors does not match config.yaml .preset 'small'."):
         checkpoint.load(copy)
     (copy / "shapes.json").write_text((copy / "shapes.json").read_text().replace('"format": 2', '"format": 1', 1))
     with pytest.raises(ls.CheckpointError, match="checkpoint format 1, this version reads 2; train the space again"):

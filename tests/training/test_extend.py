@@ -66,7 +66,7 @@ def test_invalid_extensions_are_refused(
     extend = ["train", "--extend", str(space_path), "--out", str(tmp_path / "x"), "--data"]
     for command, message in (
         ([*extend, str(store_path)], "all of its 4 shapes are in"),
-        ([*extend, str(more_tables), "--model.code_dim", "4"], "extending keeps the model as it is"),
+        ([*extend, str(more_tables), "--model.code_dim", "4"], "extending does not change the model"),
         ([*extend, str(more_tables), "--resume"], "--extend uses the settings of the space"),
         (["train", "--data", str(store_path), "--out", "x", "--fine-tune"], "--fine-tune requires --extend"),
     ):

@@ -114,7 +114,7 @@ def test_time_budget(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh)
 
 def test_invalid_refinements(space: ShapeSpace, unseen: trimesh.Trimesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """Targets, settings and models that cannot be refined are refused before any fit."""
-    with pytest.raises(ls.MeshError, match="refining needs distances all around a surface"):
+    with pytest.raises(ls.MeshError, match="refinement needs distances all around a surface"):
         space.invert(unseen.sample(500), FIT, refinement=REFINEMENT)
     with pytest.raises(ls.ConfigError, match="lattice must divide resolution, got 48 and 128"):
         space.invert(unseen, FIT, refinement=replace(REFINEMENT, lattice=48))
