@@ -64,9 +64,9 @@ def test_unreadable_inputs_and_useless_arguments(
         (tmp_path / mark).touch()
     code = ["extract", "space", "--out", "a.ply", "--code"]
     for words, message in (
-        ([*code, "none"], "none: no such code file, nor a folder of latentsdf invert"),
-        ([*code, "bare"], "bare: not a folder of latentsdf invert, report.json and code.npy is missing"),
-        ([*code, "fit"], "fit: not a folder of latentsdf invert, code.npy is missing"),
+        ([*code, "none"], "none: no such code file or folder of latentsdf invert"),
+        ([*code, "bare"], "bare: not a folder written by latentsdf invert; missing report.json and code.npy"),
+        ([*code, "fit"], "fit: not a folder written by latentsdf invert; missing code.npy"),
         (
             ["extract", "field", "--id", "a", "--out", "a.ply"],
             "model.safetensors is missing; it holds a reconstruction",

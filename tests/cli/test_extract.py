@@ -61,4 +61,4 @@ def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.
         assert "not allowed with argument --id" in capsys.readouterr().err
     (tmp_path / "report.json").write_text('{"points": "cloud.npy"}')
     assert cli.main(["extract", str(space_path), "--code", str(tmp_path), "--out", str(tmp_path / "x.ply")]) == 2
-    assert "not a folder of latentsdf invert" in " ".join(capsys.readouterr().err.split())
+    assert "not a folder written by latentsdf invert" in " ".join(capsys.readouterr().err.split())
