@@ -225,7 +225,7 @@ class Objective:
         return (eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term)(gradient)
 
     def _lipschitz(self, points: Tensor, codes: Tensor, grid_rows: SparseGridRows | None) -> Tensor:
-        """Lipschitz term of s_g at codes between shapes, or of s_o at the codes for which `grid_rows` were looked up."""
+        """Lipschitz term of s_g at codes between shapes, or of s_o at the codes to which `grid_rows` belong."""
         branch = self.loss.regularizer_branch
         if branch == "general":
             codes = _interpolate_randomly(codes)
