@@ -156,7 +156,7 @@ class TrainConfig:
 class Config:
     """Configuration of a training run; a YAML file in `configs/` lists the settings that differ from the defaults."""
 
-    preset: str = "latentsdf"
+    preset: str = "latentsdf_cpu"
     """Name of the preset, stored in the checkpoint."""
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

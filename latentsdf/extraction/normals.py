@@ -1,5 +1,7 @@
 """Outward unit normals n = grad s / |grad s| of a signed distance field s at points in model space."""
 
+from functools import partial
+
 import numpy as np
 import torch
 import trimesh
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.extraction.field import SignedDistance
+from latentsdf.utils.chunks import map_chunks
 
 _STEP = 2e-3  # offset of central differences, in model space; smaller details are smoothed over
 _CHUNK = 16_384
@@ -31,7 +34,7 @@ def surface_normals(
         Unit normals (V, 3).
     """
     points = torch.from_numpy(mesh.vertices.astype(np.float32)).to(device)
-    normals = torch.cat([gradient_normals(field, chunk) for chunk in points.split(_CHUNK)])
+    normals = map_chunks(partial(gradient_normals, field), points, _CHUNK)
     of_field = normals.cpu().numpy().astype(np.float64)
     of_mesh = np.asarray(mesh.vertex_normals)
     on_cap = (np.abs(mesh.vertices) > _BOX_SIDE).any(axis=1)

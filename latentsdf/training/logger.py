@@ -20,6 +20,7 @@ from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import contact_sheet
 from latentsdf.training import checkpoint
 from latentsdf.training.trainer import Trainer
+from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError
 
 PICTURE_SHAPES = 4
@@ -30,8 +31,6 @@ PICTURE_RESOLUTION = 64
 
 PICTURE_SIZE = 192
 """Width and height of one rendering in pixels."""
-
-_CHUNK = 65_536
 
 
 class TrainingLogger:
@@ -121,7 +120,7 @@ def _picture(trainer: Trainer, row: int, mode: Any) -> Image.Image:
 
     def distance(branch: Branch, points: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([trainer.model.branch(branch, some[None], code)[0] for some in points.split(_CHUNK)])
+            return map_chunks(lambda chunk: trainer.model.branch(branch, chunk[None], code)[0], points)
 
     branches = (partial(distance, "general"), partial(distance, "overfit"))
     width = trainer.config.model.band_voxels

@@ -90,7 +90,7 @@ def test_files_that_cannot_be_written_or_read(
 
     for name in ("invert_many", "extract"):
         monkeypatch.setattr(ShapeSpace, name, work)
-    monkeypatch.setattr("latentsdf.reconstruction.reconstruct", work)
+    monkeypatch.setattr("latentsdf.reconstruction.reconstruct.reconstruct", work)
     monkeypatch.setattr("latentsdf.evaluation.evaluate.evaluate", work)
     taken, space = tmp_path / "taken", [str(space_path), "--device", "cpu"]
     taken.write_text("a file")
