@@ -132,7 +132,7 @@ def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
         (np.zeros((200, 3)), "only 1 of 200 points are different"),
         (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
         (np.zeros((200, 5)), r"got shape \(200, 5\)"),
-        (np.random.default_rng(0).normal(size=(200, 2)), "a space holds solids, got points in the plane"),
+        (np.random.default_rng(0).normal(size=(200, 2)), "a shape space needs points in 3D, got planar points"),
         (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
     ):
         with pytest.raises(ls.MeshError, match=message):
@@ -203,5 +203,5 @@ def test_invalid_samples(space: ShapeSpace) -> None:
     """A direction that does not exist and a count of zero samples are rejected."""
     with pytest.raises(ls.ConfigError, match="principal directions 0 to 7, got 8"):
         space.direction(8)
-    with pytest.raises(ls.ConfigError, match="at least 1 shape"):
+    with pytest.raises(ls.ConfigError, match="count must be at least 1"):
         space.sample(0)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 _COLORS = ("#2a6fb0", "#c0504d", "#6a994e")
-_WIDTH, _HEIGHT, _LEFT = 900, 280, 60  # of a curve's axes, in SVG units
+_WIDTH, _HEIGHT, _LEFT = 900, 280, 60  # size of the plot and its left margin, in SVG units
 
 _TEMPLATES = {
     "page": """\
@@ -57,19 +57,24 @@ def write_html(path: Path, title: str, sections: Sequence[tuple[str, str]]) -> N
 
 
 def html_image(image: Image.Image) -> Markup:
-    """Image as an embedded PNG."""
+    """Return an image element with an embedded PNG."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return _render("image", data=base64.b64encode(buffer.getvalue()).decode())
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    """Table of texts, which are escaped."""
+    """Return a table element; the texts of its cells are escaped.
+
+    Args:
+        header: Headings of the columns.
+        rows: Texts of the cells, row by row.
+    """
     return _render("table", header=header, rows=rows)
 
 
 def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Markup:
-    """Loss terms over training time on a logarithmic axis, as an inline SVG.
+    """Plot loss terms over training time, on a logarithmic axis, as an inline SVG.
 
     Args:
         lines: Logged metrics, each with `seconds` and the terms.

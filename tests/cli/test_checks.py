@@ -65,17 +65,17 @@ def test_unreadable_inputs_and_useless_arguments(
         (tmp_path / mark).touch()
     code = ["extract", "space", "--out", "a.ply", "--code"]
     for words, message in (
-        ([*code, "none"], "none: no such code file, nor a folder of latentsdf invert"),
-        ([*code, "bare"], "bare: not a folder of latentsdf invert, report.json and code.npy is missing"),
-        ([*code, "fit"], "fit: not a folder of latentsdf invert, code.npy is missing"),
+        ([*code, "none"], "none: no such code file or folder of latentsdf invert"),
+        ([*code, "bare"], "bare: not a folder written by latentsdf invert; missing report.json and code.npy"),
+        ([*code, "fit"], "fit: not a folder written by latentsdf invert; missing code.npy"),
         (
             ["extract", "field", "--id", "a", "--out", "a.ply"],
             "model.safetensors is missing; it holds a reconstruction",
         ),
         (["info", "space", "--verify"], "--verify reads every shape of a sample store"),
-        (["render", *SPACE, "a.png", "--offset", "0.5"], "--axis and --offset place a slice"),
-        (["train", "--data", "none.zarr", "--out", "taken"], "taken: cannot be made a folder"),
-        (["demo", "--out", "taken"], "taken: cannot be made a folder"),
+        (["render", *SPACE, "a.png", "--offset", "0.5"], "--axis and --offset apply to slices only"),
+        (["train", "--data", "none.zarr", "--out", "taken"], "taken: cannot be created as a folder"),
+        (["demo", "--out", "taken"], "taken: cannot be created as a folder"),
     ):
         assert cli.main(words) == 2
         assert message in " ".join(capsys.readouterr().err.split())
@@ -101,17 +101,17 @@ def test_unwritable_and_unreadable_files(
     empty.touch()
     ids = ["--id", "table_0000", "table_0001"]
     for command, message in (
-        (["invert", *space, str(points), "--out", str(taken)], "cannot be made a folder"),
-        (["interpolate", *space, *ids, "--out", str(taken)], "cannot be made a folder"),
-        (["interpolate", *space, *ids, "--out", str(taken / "strip.png")], "cannot be made a folder"),
-        (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
-        (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
+        (["invert", *space, str(points), "--out", str(taken)], "cannot be created as a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken)], "cannot be created as a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken / "strip.png")], "cannot be created as a folder"),
+        (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be created as a folder"),
+        (["reconstruct", str(points), "--out", str(taken)], "cannot be created as a folder"),
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),
         (
             ["reconstruct", str(points), "--out", str(tmp_path / "out"), "--train.lr_netwrk", "1"],
             "did you mean --train.lr-network",
         ),
-        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is no value"),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is not a valid value"),
         (["reconstruct", str(empty), "--out", str(tmp_path / "out")], "empty.npy"),
         (["reconstruct", str(words), "--out", str(tmp_path / "out")], "a table of real numbers"),
         (["invert", *space, str(empty), "--out", str(tmp_path / "out")], "empty.npy: the file is empty"),

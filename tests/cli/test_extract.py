@@ -42,9 +42,9 @@ def test_several_shapes(
     assert cli.main([*words, "--id", *ids[:2], "--suffix", ".png"]) == 2
     assert "cannot write '.png'" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--all", "--out", str(tmp_path / "x.ply")]) == 2
-    assert "several shapes go into a folder" in " ".join(capsys.readouterr().err.split())
+    assert "several shapes are written to a folder" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--id", ids[0], "--resume"]) == 2
-    assert "--resume goes on with several shapes" in " ".join(capsys.readouterr().err.split())
+    assert "--resume requires several shapes" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--id", ids[0], "nobody"]) == 2 and "no training shape 'nobody'" in capsys.readouterr().err
 
 
@@ -61,4 +61,4 @@ def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.
         assert "not allowed with argument --id" in capsys.readouterr().err
     (tmp_path / "report.json").write_text('{"points": "cloud.npy"}')
     assert cli.main(["extract", str(space_path), "--code", str(tmp_path), "--out", str(tmp_path / "x.ply")]) == 2
-    assert "not a folder of latentsdf invert" in " ".join(capsys.readouterr().err.split())
+    assert "not a folder written by latentsdf invert" in " ".join(capsys.readouterr().err.split())

@@ -87,7 +87,7 @@ def test_failed_refinements(
     assert cli.main(invert) == 0
     reports = json.loads(capsys.readouterr().out)
     assert reports["box"] == {"failed": "no band"}
-    assert reports["cloud"]["failed"].startswith("refining needs distances all around a surface")
+    assert reports["cloud"]["failed"].startswith("refinement needs distances all around a surface")
     assert (tmp_path / "fits" / "table" / "mesh.ply").is_file() and "nearest" in reports["table"]
 
 

@@ -68,11 +68,11 @@ def test_resumption_and_configuration_file(
     def printed() -> str:
         return " ".join(capsys.readouterr().err.split())
 
-    assert main([*words, *small, "--resume"]) == 2 and "holds no stopped reconstruction" in printed()
+    assert main([*words, *small, "--resume"]) == 2 and "holds no unfinished reconstruction" in printed()
     with monkeypatch.context() as patch:
         patch.setattr(FieldTrainer, "train_step", interrupted)
         assert main([*words, *small]) == 130
-    assert main([*words, *small]) == 2 and "pass --resume to go on" in printed()
+    assert main([*words, *small]) == 2 and "pass --resume to continue" in printed()
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -84,12 +84,12 @@ def test_resumption_and_configuration_file(
     assert not (out / "unfinished.pt").exists()
     assert ls.load_field(out).history[-1]["step"] == 4
     again = [*words[:-1], str(tmp_path / "again"), "--config", str(out / "config.yaml")]
-    assert main([*again, "--method", "igr"]) == 2 and "--config says everything" in printed()
+    assert main([*again, "--method", "igr"]) == 2 and "--config replaces the preset" in printed()
     assert main(again) == 0
     assert ls.load_field(tmp_path / "again").config == ls.load_field(out).config
     for method, useless in (("medial_axis", "--loss.heat"), ("hotspot", "--medial.axis_width")):
         assert main([*words, "--method", method, useless, "1.0", "--overwrite"]) == 2
-        assert f"'{method}' makes no use of {useless[2:]}" in printed()
+        assert f"'{method}' does not use {useless[2:]}" in printed()
 
 
 def test_configuration_of_version_0_1(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
     assert ls.load(folder, "cpu").index().kind == "hnsw"
     command = ["retrieve", str(folder), "--device", "cpu"]
     for words, message in (
-        ([*command, "--remove", "lamp"], "hnsw index cannot forget"),
+        ([*command, "--remove", "lamp"], "codes cannot be removed from an hnsw index"),
         ([*command, *add], "ids must be distinct"),
         ([*command, "--add", "nothing.npy"], "no such code file"),
         ([*command, *query, "--kind", "ivf"], "'ivf' needs at least 1,000 codes"),

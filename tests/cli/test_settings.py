@@ -109,7 +109,7 @@ def test_settings_of_reconstruction(
     ("words", "message"),
     [
         ("--train.steps many", "train.steps: expected a whole number, got"),
-        ("--train.lr-grid [1", "'[1' is no value; lists are written as"),
+        ("--train.lr-grid [1", "'[1' is not a valid value; lists are written as"),
         ("--train.lrr 1", "unknown argument --train.lrr"),
         ("--loss.code-prior cube", "--loss.code-prior: expected one of norm, squared, kl, got 'cube'"),
         ("--config latentsdf_gpu", "latentsdf_gpu"),
@@ -160,7 +160,7 @@ def test_completeness_of_printed_configuration(
 def test_settings_of_another_method(tmp_path: Path, messages: Callable[[], str]) -> None:
     """A setting that the method of a reconstruction does not use is an error."""
     words = ["reconstruct", str(tmp_path), "--out", "x", "--print-config"]
-    with pytest.raises(ConfigError, match="'medial_axis' makes no use of loss.heat"):
+    with pytest.raises(ConfigError, match="'medial_axis' does not use loss.heat"):
         parse(
             command_type("reconstruct"), [*words[1:], "--method", "medial_axis", "--loss.heat", "1"], "reconstruct"
         ).configuration(2)  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ def test_invalid_inversions(changes: dict[str, Any], message: str) -> None:
     [
         ({"band_voxels": 0.0}, "band_voxels must be above 0"),
         ({"seconds": -1.0}, "seconds must be at least 0"),
-        ({"lattice": 48}, "the lattice of 48 must divide the band's resolution 512"),
+        ({"lattice": 48}, "lattice must divide resolution, got 48 and 512"),
         ({"lr": 1e-3}, "unknown key 'lr'"),
     ],
 )

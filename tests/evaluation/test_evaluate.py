@@ -40,7 +40,7 @@ def test_field_errors(space: ShapeSpace) -> None:
 
 def test_too_few_points(space: ShapeSpace) -> None:
     """Metrics need at least one surface sample."""
-    with pytest.raises(ls.ConfigError, match="at least 1 point a side, got 0"):
+    with pytest.raises(ls.ConfigError, match="points must be at least 1, got 0"):
         evaluate(space, {}, points=0)
 
 

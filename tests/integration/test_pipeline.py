@@ -118,7 +118,7 @@ def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pyt
     for words, message in (
         (["--fits", str(meshes)], "holds no fit; write some with `latentsdf invert"),
         (["--fits", str(fits), "--invert"], "leave out --invert"),
-        (["--one-code"], "--one-code goes with --invert"),
+        (["--one-code"], "--one-code requires --invert"),
         (["--taus", "0.5", "2"], "thresholds of the F-score must be above 0 and below 1, got 2"),
     ):
         assert cli.main([*command, *words]) == 2
@@ -258,7 +258,7 @@ def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: 
         training.train(store_path, copy, other, resume=True)
     config = yaml.safe_load((copy / "config.yaml").read_text())
     (copy / "config.yaml").write_text(yaml.safe_dump(loader.merge(config, {"model.code_dim": 9})))
-    with pytest.raises(ls.CheckpointError, match="model.safetensors does not fit config.yaml .preset 'small'."):
+    with pytest.raises(ls.CheckpointError, match="model.safetensors does not match config.yaml .preset 'small'."):
         checkpoint.load(copy)
     (copy / "shapes.json").write_text((copy / "shapes.json").read_text().replace('"format": 2', '"format": 1', 1))
     with pytest.raises(ls.CheckpointError, match="checkpoint format 1, this version reads 2; train the space again"):
@@ -321,7 +321,7 @@ def test_commands_from_training_to_evaluation(
     ("command", "message"),
     [
         (["extract", "SPACE", "--id", "tabel_0000", "--out", "x.ply"], "no training shape 'tabel_0000'"),
-        (["extract", "SPACE", "--out", "x.ply"], "name a shape: --id ID"),
+        (["extract", "SPACE", "--out", "x.ply"], "no shape is given: pass --id ID"),
         (["extract", "nowhere", "--id", "a", "--out", "x.ply"], "no such checkpoint folder"),
         (["extract", "SPACE", "--id", "table_0000", "--out", "x.xyz", "--resolution", "32"], "cannot write '.xyz'"),
         (["invert", "SPACE", "nothing.obj", "--out", "x"], "no such file"),
@@ -330,19 +330,22 @@ def test_commands_from_training_to_evaluation(
         (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "did you mean 'train.steps'"),
         (
             ["extract", "SPACE", "--id", "table_0000", "--out", "x.stl", "--normals"],
-            "normals are written to .ply, .obj, .glb files",
+            "normals can only be stored in .ply, .obj, .glb files",
         ),
         (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
         (["train", "--data", "STORE", "--out", "x", "--steps", "0"], "train.steps must be at least 1, got 0"),
-        (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),
+        (["render", "SPACE", "--id", "table_0000", "--out", "x"], "images are written as .png"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x.png", "--device", "gpu"], "unknown device 'gpu'"),
         (["retrieve", "SPACE", "--id", "table_0000", "--steps", "3", "--align"], "--steps and --align would have no"),
         (["retrieve", "SPACE", "--id", "table_0000", "--prior", "0"], "--prior would have no effect"),
-        (["extract", "SPACE", "--id", "table_0000", "--out", "file/x.ply"], "file: cannot be made a folder"),
-        (["render", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
-        (["retrieve", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
+        (["extract", "SPACE", "--id", "table_0000", "--out", "file/x.ply"], "file: cannot be created as a folder"),
+        (["render", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be created as a folder"),
+        (["retrieve", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be created as a folder"),
         (["retrieve", "SPACE"], "or --mesh FILE"),
-        (["sample", "SPACE", "--sum", "nan*table_0000", "--out", "x.png"], "a weight is a finite number, got nan"),
+        (
+            ["sample", "SPACE", "--sum", "nan*table_0000", "--out", "x.png"],
+            "the weight must be a finite number, got nan",
+        ),
         (["info", "nowhere"], "nowhere: no such folder; info reads a sample store or a checkpoint"),
         (["train", "--data", "STORE", "--out", "x", "--config", "file"], "file: not YAML"),
         (["evaluate", "SPACE", "--meshes", ".", "--split", "file"], "expected a DeepSDF split"),

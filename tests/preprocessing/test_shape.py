@@ -42,7 +42,7 @@ def test_reproducible_record() -> None:
 
 def test_invisible_store(tmp_path: Path) -> None:
     """A worker that does not see the store reports it and creates nothing."""
-    with pytest.raises(StoreError, match=r"a worker on .* does not see the store; .* file system that all machines"):
+    with pytest.raises(StoreError, match=r"a worker on .* cannot find the store; .* file system that all machines"):
         preprocess(procedural(["lamp"], count=1)[0], tmp_path / "s.zarr", SMALL_SAMPLING, 0)
     assert not (tmp_path / "s.zarr").exists()
 

@@ -104,5 +104,5 @@ def test_saved_phase_field(square: ls.Reconstruction, tmp_path: Path) -> None:
     assert np.array_equal(loaded.distance(probes), square.distance(probes))
     image = np.asarray(draw_phase(loaded, size=64))
     assert image.shape == (64, 64) and image[32, 32] < 100 < 200 < image[32, 2]
-    with pytest.raises(ConfigError, match="learns no phase field"):
+    with pytest.raises(ConfigError, match="has no phase field"):
         replace(square, phase_field=None).phase(probes)

@@ -49,5 +49,5 @@ def test_phase_image() -> None:
     field = Reconstruction(_Disk(), Similarity((0.0, 0.0), 1.0), ReconstructConfig(), phase_field=_HalfPlane())
     image = np.asarray(draw_phase(field, size=16))
     assert (image[:8] == 255).all() and (image[8:] == 0).all()
-    with pytest.raises(ConfigError, match="learns no phase field"):
+    with pytest.raises(ConfigError, match="has no phase field"):
         draw_phase(replace(field, phase_field=None))

@@ -52,7 +52,7 @@ def test_dimension_errors() -> None:
         solid.contours()
     with pytest.raises(ConfigError, match="a 2D field has no mesh"):
         planar.mesh()
-    with pytest.raises(EmptyLevelSetError, match="no zero between"):
+    with pytest.raises(EmptyLevelSetError, match="no zero level set"):
         planar.contours(32)
 
 

@@ -66,9 +66,9 @@ def test_invalid_extensions(
     extend = ["train", "--extend", str(space_path), "--out", str(tmp_path / "x"), "--data"]
     for command, message in (
         ([*extend, str(store_path)], "all of its 4 shapes are in"),
-        ([*extend, str(more_tables), "--model.code_dim", "4"], "extending keeps the model as it is"),
-        ([*extend, str(more_tables), "--resume"], "--extend takes the settings of its space"),
-        (["train", "--data", str(store_path), "--out", "x", "--fine-tune"], "--fine-tune goes with --extend"),
+        ([*extend, str(more_tables), "--model.code_dim", "4"], "extending does not change the model"),
+        ([*extend, str(more_tables), "--resume"], "--extend uses the settings of the space"),
+        (["train", "--data", str(store_path), "--out", "x", "--fine-tune"], "--fine-tune requires --extend"),
     ):
         assert cli.main(command) == 2
         assert message in " ".join(capsys.readouterr().err.split())

@@ -76,5 +76,5 @@ def test_code_priors_match_closed_forms() -> None:
     expected = torch.distributions.kl_divergence(fitted, start).mean().item()
     assert math.isclose(code_prior_term(codes, "kl", 2.0).item(), expected, rel_tol=1e-5)
     for few, std in ((codes[:1], 1.0), (codes, 0.0)):
-        with pytest.raises(ConfigError, match="it needs 2 shapes a batch or more and a code_std above 0"):
+        with pytest.raises(ConfigError, match="it needs at least 2 shapes per batch and a code_std above 0"):
             code_prior_term(few, "kl", std)

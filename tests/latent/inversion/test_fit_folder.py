@@ -109,7 +109,7 @@ def test_bare_codes(tmp_path: Path) -> None:
     code = load_code(tmp_path / "fit" / "code.npy")
     assert isinstance(code, np.ndarray) and np.array_equal(code, FIT.code)
     assert isinstance(load_code(tmp_path / "fit"), Inversion)
-    with pytest.raises(FileNotFoundError, match="no such code file, nor a folder"):
+    with pytest.raises(FileNotFoundError, match="no such code file or folder"):
         load_code(tmp_path / "none.npy")
 
 

@@ -50,7 +50,7 @@ def test_codes_by_layer(space: ShapeSpace) -> None:
     assert part.layers is None
     with pytest.raises(ls.ConfigError, match="codes by layer of shape"):
         space.field(replace(apart, layers=apart.layers[:-1]))
-    with pytest.raises(ls.ConfigError, match="finite codes by layer"):
+    with pytest.raises(ls.ConfigError, match="codes by layer must be finite"):
         space.field(replace(apart, layers=np.full_like(apart.layers, np.nan)))
 
 
@@ -137,7 +137,7 @@ def test_invalid_observations(space: ShapeSpace) -> None:
         space.invert(5 * sphere_points(200, 0.6), replace(FAST, frame="model"))
     with pytest.raises(ls.MeshError, match="has no faces|no face"):
         space.invert(trimesh.Trimesh())
-    with pytest.raises(ls.MeshError, match="refining needs distances all around"):
+    with pytest.raises(ls.MeshError, match="refinement needs distances all around"):
         space.invert(furniture("table", 0), replace(FAST, partial=True), refinement=ls.RefineConfig())
     with pytest.raises(ls.ConfigError, match="prior must be at least 0.0, got -1"):
         space.invert(sphere_points(200, 0.6), replace(FAST, prior=-1.0))

@@ -113,10 +113,10 @@ def test_time_budget(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh)
 
 
 def test_invalid_refinements(space: ShapeSpace, unseen: trimesh.Trimesh, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Targets, settings and models that cannot be refined are rejected before the fit."""
-    with pytest.raises(ls.MeshError, match="refining needs distances all around a surface"):
+    """Targets, settings and models that cannot be refined are refused before any fit."""
+    with pytest.raises(ls.MeshError, match="refinement needs distances all around a surface"):
         space.invert(unseen.sample(500), FIT, refinement=REFINEMENT)
-    with pytest.raises(ls.ConfigError, match="the lattice of 48 must divide the band's resolution 128"):
+    with pytest.raises(ls.ConfigError, match="lattice must divide resolution, got 48 and 128"):
         space.invert(unseen, FIT, refinement=replace(REFINEMENT, lattice=48))
     with pytest.raises(ls.ConfigError, match="steps must be at least 1, got 0"):
         space.invert(unseen, FIT, refinement=replace(REFINEMENT, steps=0))
