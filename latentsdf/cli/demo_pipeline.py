@@ -2,7 +2,7 @@
 
     sampling -> training -> extraction of training shapes -> inversion of unseen shapes -> interpolation -> retrieval
 
-The results are summarized in `report.html` and `report.json`. This module is separate from `demo.py`, because it imports
+The results are summarized in `report.html` and `report.json`. This module is separate from `demo.py` because it imports
 torch.
 """
 
