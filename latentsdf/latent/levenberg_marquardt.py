@@ -12,7 +12,7 @@ the damping exceeds its limit, which means that no step lowers the cost at the p
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +21,7 @@ from torch import Tensor
 _INITIAL_DAMPING = 1e-2
 
 
+@runtime_checkable
 class LeastSquares(Protocol):
     """K least-squares problems in D parameters each. `rows` (k,) selects the problems of the given parameters."""
 

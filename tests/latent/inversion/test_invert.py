@@ -139,7 +139,7 @@ def test_invalid_observations(space: ShapeSpace) -> None:
         space.invert(trimesh.Trimesh())
     with pytest.raises(ls.MeshError, match="refinement needs distances all around"):
         space.invert(furniture("table", 0), replace(FAST, partial=True), refinement=ls.RefineConfig())
-    with pytest.raises(ls.ConfigError, match="prior must be at least 0.0, got -1"):
+    with pytest.raises(ls.ConfigError, match="prior must be at least 0, got -1"):
         space.invert(sphere_points(200, 0.6), replace(FAST, prior=-1.0))
     with pytest.raises(ls.ConfigError, match="points must be at least 1, got 0"):
         space.invert(sphere_points(200, 0.6), replace(FAST, points=0))
