@@ -1,7 +1,6 @@
 """The `latentsdf` command as a whole: selection of commands, exit codes, help, version and completion."""
 
 import re
-import resource
 import shlex
 import subprocess
 import sys
@@ -145,15 +144,12 @@ def test_incomplete_command_lines(words: list[str], message: str, messages: Call
 @pytest.mark.parametrize(
     "words", [["--help"], ["train", "--help"], ["reconstruct", "--help"], ["--print-completion", "bash"]], ids=" ".join
 )
-def test_cost_and_imports_of_help(words: list[str], tmp_path: Path) -> None:
-    """Neither help nor completion import torch; they take less than a second of CPU time."""
+def test_help_without_torch(words: list[str], tmp_path: Path) -> None:
+    """Neither help nor completion import torch, which would take seconds."""
     code = f"import sys; from latentsdf import cli\ntry: cli.main({words})\nexcept SystemExit: pass\n"
     code += "sys.exit('torch' in sys.modules)"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

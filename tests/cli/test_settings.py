@@ -49,7 +49,7 @@ def test_given_settings(words: str, section: str, name: str, value: object) -> N
 def test_defaults_of_other_settings() -> None:
     """Without settings the configuration is the default one, or the preset."""
     assert _config() == Config()
-    assert _config("--config", "latentsdf_cpu") != Config()
+    assert _config("--config", "deepsdf_cpu") != Config()
     assert _config("--config", "latentsdf_cpu", "--preset", "latentsdf_cpu").preset == "latentsdf_cpu"
 
 
