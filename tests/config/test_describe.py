@@ -40,4 +40,4 @@ def test_position_of_comments() -> None:
     """The docstring and the accepted values are comments above the key."""
     lines = [line.strip() for line in describe(Config()).splitlines()]
     at = lines.index("log_every: 50")
-    assert lines[at - 2 : at] == ["# Steps between lines of `metrics.jsonl`.", "# Whole number, at least 1."]
+    assert lines[at - 2 : at] == ["# Number of steps between lines of `metrics.jsonl`.", "# Whole number, at least 1."]

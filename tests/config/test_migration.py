@@ -42,7 +42,7 @@ def test_surface_term_of_point_training() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"train": {"refresh_steps": 8}}, "old.yaml: train.refresh_steps is not a setting any more .* 4, got 8"),
+        ({"train": {"refresh_steps": 8}}, "old.yaml: train.refresh_steps is no longer a setting but fixed at 4, got 8"),
         ({"train": {"schedule": "linear"}}, "old.yaml: train.schedule: expected one of 'cosine', 'halving'"),
         (
             {"loss": {"divergence": 1, "directional_divergence": 1}},
@@ -50,7 +50,7 @@ def test_surface_term_of_point_training() -> None:
         ),
         (
             {"loss": {"heat": 1, "eikonal": 1, "heat_branch": "overfit"}},
-            "regularizer_branch holds for .* several: heat on overfit",
+            "regularizer_branch applies to .* several branches: heat on overfit",
         ),
     ],
 )

@@ -78,7 +78,7 @@ def test_requirements_of_training_on_surface_points() -> None:
     Config(model=model, loss=LossConfig(eikonal=(0.0, 0.1)), train=points)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"set model\.overfit\.width to 0"):
         Config(loss=LossConfig(eikonal=0.1), train=points)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"zero everywhere .* loss\.eikonal above 0"):
+    with pytest.raises(ConfigError, match=r"needs loss\.eikonal above 0; .* zero everywhere"):
         Config(model=model, train=points)
     with pytest.raises(ConfigError, match=r"loss\.normals compares .* train\.samples: points"):
         Config(loss=LossConfig(normals=1.0))  # type: ignore[arg-type]
