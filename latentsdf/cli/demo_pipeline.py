@@ -2,8 +2,8 @@
 
     sampling -> training -> extraction of training shapes -> inversion of unseen shapes -> interpolation -> retrieval
 
-The results are summarized in `report.html` and `report.json`. This module is separate from `demo.py`, because it imports
-torch.
+The results are summarized in `report.html` and `report.json`. This module is separate from `demo.py`, because it
+imports torch.
 """
 
 import json
