@@ -1,4 +1,4 @@
-"""Fixtures that several packages of tests share."""
+"""Fixtures shared by several test packages."""
 
 from pathlib import Path
 
@@ -6,20 +6,21 @@ import h5py
 import numpy as np
 import pytest
 import trimesh
-from helpers import REAL_DATA, SMALL_SAMPLING, small_config
+from helpers.paths import REAL_DATA
+from helpers.settings import SMALL_SAMPLING, small_config
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of third-party meshes beside the checkout; tests that need it skip without it."""
+    """Folder of third-party meshes beside the checkout; skips the test if it is missing."""
     if not (REAL_DATA / "meshes").is_dir():
-        pytest.skip("third-party meshes are not at hand: no shared/data/meshes beside the checkout")
+        pytest.skip("third-party meshes are missing: there is no folder shared/data/meshes beside the checkout")
     return REAL_DATA
 
 
 @pytest.fixture(scope="session")
 def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of four tables."""
+    """Sample store of four tables."""
     from preprocessing.job import run
     from preprocessing.sources import procedural
 
@@ -31,7 +32,7 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A space trained on the four tables."""
+    """Space trained on the four tables."""
     from latentsdf.training.train import train
 
     path = tmp_path_factory.mktemp("spaces") / "tables"

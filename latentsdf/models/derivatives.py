@@ -1,6 +1,6 @@
 """First and second spatial derivatives of a field by automatic differentiation, differentiable in its parameters.
 
-A field u maps points (N, d) to distances (N,), each of them from its own point alone, so the gradient of sum_n u(x_n)
+A field u maps points (N, d) to distances (N,). Each distance depends on one point only, so the gradient of sum_n u(x_n)
 contains grad u at every point. H denotes the Hessian of u.
 """
 
@@ -32,11 +32,12 @@ def jet(field: Callable[[Tensor], Tensor], points: Float[Tensor, "N d"]) -> Jet:
     """Evaluate a field and its gradient with one forward and one reverse pass.
 
     Args:
-        field: Map from points (N, d) to distances (N,). A field with a method `jet` computes its own.
+        field: Map from points (N, d) to distances (N,). A field with a method `jet` computes its own jet.
         points: (N, d).
 
     Returns:
-        The jet, whose gradient can be differentiated once more in the points, unless the field's own `jet` excludes it.
+        The jet, whose gradient can be differentiated once more in the points, unless the field's own `jet` does not
+        support it.
     """
     if hasattr(field, "jet"):
         own: Jet = field.jet(points)

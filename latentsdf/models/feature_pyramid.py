@@ -1,4 +1,4 @@
-"""Multiresolution feature grids with a small softplus network, a field that is fast to fit to one point cloud.
+"""Multiresolution feature grids with a small softplus network, for fast fitting of one point cloud.
 
 Level l covers [-extent, extent]^d with R_l cells per axis. Its features G_l are interpolated multilinearly, and the
 field is u(x) = f([x, G_1(x), ..., G_n(x)]) with a multilayer perceptron f.
@@ -109,7 +109,7 @@ class FeaturePyramid(nn.Module):
         return features
 
     def features_reference(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
-        """The same as the compiled pass, in torch operations for any device."""
+        """Reference implementation of the compiled pass in torch operations, for any device."""
         levels = []
         bits = torch.tensor([[c >> (self.dim - 1 - a) & 1 for a in range(self.dim)] for c in range(2**self.dim)])
         bits = bits.to(points.device)

@@ -10,7 +10,7 @@ from latentsdf.cli import frame_output
 from latentsdf.utils.errors import ConfigError
 
 
-def test_frames_of_a_longer_path(tmp_path: Path) -> None:
+def test_frames_of_longer_path(tmp_path: Path) -> None:
     """Meshes of an earlier, longer path are removed."""
     for count in (3, 2):
         frame_output.write(tmp_path, np.zeros((count, 8)), count * [trimesh.creation.box()])

@@ -25,13 +25,13 @@ from latentsdf.utils.errors import ConfigError
         ),
     ],
 )
-def test_old_settings_equal_new_ones(old: dict[str, object], new: dict[str, object]) -> None:
+def test_equivalence_of_old_and_new_settings(old: dict[str, object], new: dict[str, object]) -> None:
     """Renamed and merged settings of 0.1 give the configuration with the current names."""
     assert from_dict(Config, old, "old.yaml") == from_dict(Config, new, "new.yaml")
 
 
 def test_surface_term_of_point_training() -> None:
-    """With points on the surface, `general` of 0.1 is `surface`, and a `surface` that is given stays."""
+    """With points on the surface, `general` of 0.1 is `surface`, and an explicit `surface` is kept."""
     points = {"train": {"samples": "points"}, "model": {"overfit": {"width": 0}}}
     config = from_dict(Config, points | {"loss": {"general": 2.0, "eikonal": 0.1}}, "old.yaml")
     assert config.loss.surface == (2.0,) and config.loss.general == Config().loss.general
@@ -54,7 +54,7 @@ def test_surface_term_of_point_training() -> None:
         ),
     ],
 )
-def test_inexpressible_settings_are_refused(values: dict[str, object], message: str) -> None:
+def test_inexpressible_settings(values: dict[str, object], message: str) -> None:
     """A setting of 0.1 that has no equivalent is an error, not a silent change."""
     with pytest.raises(ConfigError, match=message):
         from_dict(Config, values, "old.yaml")

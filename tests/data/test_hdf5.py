@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers import flip_byte
+from helpers.files import flip_byte
 from numpy.typing import NDArray
 
 from latentsdf.data.hdf5 import open_file, read_record

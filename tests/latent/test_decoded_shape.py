@@ -8,7 +8,7 @@ import latentsdf as ls
 from latentsdf.space import ShapeSpace
 
 
-def test_extension_beyond_the_box(space: ShapeSpace) -> None:
+def test_extension_beyond_box(space: ShapeSpace) -> None:
     """Outside the box the distance to the box is added to the field at its closest point."""
     points = np.random.default_rng(0).normal(size=(300, 3)) * 3
     points[0] = (1e30, 0, 0)

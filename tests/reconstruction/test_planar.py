@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import write_disk_truth
+from helpers.points import write_disk_truth
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.similarity import Similarity

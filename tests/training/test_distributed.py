@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import small_config, subprocess_environment, train_command
+from helpers.settings import small_config
+from helpers.training import subprocess_environment, train_command
 
 import latentsdf as ls
 from latentsdf.training import checkpoint, distributed, train

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 import trimesh
-from helpers import REPOSITORY
+from helpers.paths import REPOSITORY
 
 from latentsdf.data.furniture import FAMILIES, furniture, parameters
 from latentsdf.data.furniture.parameters import Parameters, Range, domains
