@@ -19,7 +19,7 @@ def test_frames_of_longer_path(tmp_path: Path) -> None:
 
 def test_output_formats(tmp_path: Path) -> None:
     """Only .png, .gif and folders can be written; the folder is created."""
-    with pytest.raises(ConfigError, match="frames are written as .png"):
+    with pytest.raises(ConfigError, match="frames are written to a .png"):
         frame_output.require_writable(tmp_path / "frames.txt")
     for name in ("new/strip.png", "new/loop.gif", "meshes"):
         frame_output.require_writable(tmp_path / name)

@@ -21,7 +21,7 @@ def test_space(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     described = json.loads(printed.out)
     assert len(described["shapes"]) == 4 and described["config"]["preset"] == "small"
-    assert "preset small, 4 shapes, codes of 8" in " ".join(printed.err.split())
+    assert "preset small, 4 shapes, codes of length 8" in " ".join(printed.err.split())
 
 
 def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,7 @@ def test_epochs_of_resident_shapes(many: SampleStore) -> None:
     )
     assert not pool.streams and pool.slots == 12
     for lap in range(3):
-        rows = torch.cat([pool.batch(3 * lap + step).shape for step in range(3)])
+        rows = torch.cat([pool.batch(3 * lap + step).shape_index for step in range(3)])
         assert sorted(rows.tolist()) == list(range(12))
     assert pool.nbytes == sum(part.nbytes for part in pool._parts)
 

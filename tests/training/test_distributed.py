@@ -43,7 +43,9 @@ def test_device_of_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [distributed.local_device(name) for name in ("cpu", "cuda", "auto")] == ["cpu", "cuda:3", "cuda:3"]
-    with pytest.raises(ls.ConfigError, match="4 processes cannot share cuda:1; with --device cuda each takes"):
+    with pytest.raises(
+        ls.ConfigError, match="4 processes cannot share cuda:1; with --device cuda each uses its own GPU"
+    ):
         distributed.local_device("cuda:1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     assert distributed.local_device("cuda:1") == "cuda:1"

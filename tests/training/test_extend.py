@@ -65,7 +65,7 @@ def test_invalid_extensions(
     """Nothing to add, another model, and several processes are errors."""
     extend = ["train", "--extend", str(space_path), "--out", str(tmp_path / "x"), "--data"]
     for command, message in (
-        ([*extend, str(store_path)], "all of its 4 shapes are in"),
+        ([*extend, str(store_path)], "all of its 4 shapes are already in"),
         ([*extend, str(more_tables), "--model.code_dim", "4"], "extending does not change the model"),
         ([*extend, str(more_tables), "--resume"], "--extend uses the settings of the space"),
         (["train", "--data", str(store_path), "--out", "x", "--fine-tune"], "--fine-tune requires --extend"),

@@ -87,7 +87,7 @@ def test_fit_of_another_space(tmp_path: Path) -> None:
 
 def test_damaged_folders(tmp_path: Path) -> None:
     """Missing and damaged files raise errors that name them."""
-    with pytest.raises(ls.CheckpointError, match="report.json and code.npy is missing"):
+    with pytest.raises(ls.CheckpointError, match="missing report.json and code.npy"):
         ls.load_fit(tmp_path)
     FIT.save(tmp_path)
     (tmp_path / "delta.npz").unlink()
