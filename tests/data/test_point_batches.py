@@ -208,7 +208,7 @@ def test_unsuitable_stores_and_settings(sphere_stores: dict[bool, Path], store_p
     dual = replace(CONFIG.model, overfit=BranchConfig(width=8))
     for build, message in (
         (lambda: replace(CONFIG, model=dual), "trains the general branch only; set model.overfit.width to 0"),
-        (lambda: replace(CONFIG, loss=replace(CONFIG.loss, eikonal=0.0)), "needs loss.eikonal above 0.* zero everywhere"),
+        (lambda: replace(CONFIG, loss=replace(CONFIG.loss, eikonal=0.0)), "needs loss.eikonal above 0"),
         (lambda: replace(CONFIG.loss, regularizer_points=0), "regularizer_points must be at least 1"),
         (
             lambda: replace(CONFIG, train=replace(CONFIG.train, samples="sdf")),
