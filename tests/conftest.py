@@ -1,8 +1,10 @@
 """Fixtures shared by several test packages."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
+import jaxtyping
 import numpy as np
 import pytest
 import trimesh
@@ -50,3 +52,11 @@ def registrations(tmp_path: Path) -> Path:
         for name, count in {"50002_jumping_jacks": 25, "50004_punching": 3}.items():
             file[name] = box.vertices[:, :, None] * (1 + np.arange(count)) + 5
     return path
+
+
+@pytest.fixture
+def without_shape_checks() -> Iterator[None]:
+    """Switch off the shape checks of jaxtyping, for tests that pass invalid arguments on purpose."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

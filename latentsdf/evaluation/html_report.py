@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -89,11 +90,11 @@ def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Marku
     if high == low:  # every value is the same power of ten
         high += 1
 
-    def to_y(power: np.ndarray) -> np.ndarray:
+    def to_y(power: Any) -> Any:
         return _HEIGHT - (power - low) / (high - low) * _HEIGHT
 
     x = _LEFT + seconds / seconds[-1] * (_WIDTH - _LEFT)
-    ticks = [(f"1e{power}", float(to_y(np.array(power)))) for power in range(low, high + 1)]
+    ticks = [(f"1e{power}", float(to_y(power))) for power in range(low, high + 1)]
     curves = []
     for name, color in zip(names, _COLORS, strict=False):
         y = to_y(values[name])

@@ -99,7 +99,7 @@ class FeaturePyramid(nn.Module):
         distance: Tensor = self.network(torch.cat((points, features), dim=1)).squeeze(-1)
         return distance
 
-    def _features(self, points: Float[Tensor, "N d"], derivatives: bool = True) -> Float[Tensor, "N 1+d LC"]:
+    def _features(self, points: Float[Tensor, "N d"], derivatives: bool = True) -> Float[Tensor, "N _ LC"]:
         """Features of all levels (index 0 of the second axis) and their derivatives along each axis (1 .. d)."""
         if self.table.device.type != "cpu":
             return self.features_reference(points)

@@ -22,6 +22,7 @@ def test_extension_beyond_box(space: ShapeSpace) -> None:
         np.testing.assert_allclose(outer, inner + apart, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_non_finite_points(space: ShapeSpace) -> None:
     """Points that are not finite are counted in the error; empty arrays are accepted."""
     points = np.zeros((5, 3))

@@ -139,6 +139,7 @@ def test_unusable_index_files(tmp_path: Path) -> None:
         CodeIndex.load(tmp_path)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_invalid_codes_and_ids() -> None:
     """Invalid codes, ids, kinds and queries raise ConfigError and change nothing."""
     index = CodeIndex(CODES[:50], IDS[:50])

@@ -93,6 +93,7 @@ def test_empty_scenes() -> None:
         render_mesh(trimesh.creation.icosphere(1).apply_translation((9, 0, 0)), fit=False, size=16)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_invalid_size_and_style() -> None:
     """Both renderers name the accepted styles and the smallest size."""
     mesh = trimesh.creation.icosphere(1)

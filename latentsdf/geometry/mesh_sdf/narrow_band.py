@@ -118,7 +118,7 @@ def narrow_band_in_slabs(
     def slab(begin: int, end: int) -> Any:
         return scan_convert_mesh(*mesh, resolution, band_voxels, begin, end)
 
-    cuts = _slab_boundaries(mesh.vertices, mesh.faces, resolution, slabs)
+    cuts: list[int] = _slab_boundaries(mesh.vertices, mesh.faces, resolution, slabs).tolist()
     index, distance, face = (np.concatenate(arrays) for arrays in zip(*mapped(slab, cuts[:-1], cuts[1:]), strict=True))
     return NarrowBand(index, distance * np.float32(cell_size(resolution)), face)
 

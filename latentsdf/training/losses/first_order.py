@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def surface_term(distance: Float[Tensor, " N"]) -> Tensor:
+def surface_term(distance: Float[Tensor, "*N"]) -> Tensor:
     """Mean |u| at points of the cloud (IGR)."""
     return distance.abs().mean()
 
 
-def off_surface_term(distance: Float[Tensor, " N"], sharpness: float = 100.0) -> Tensor:
+def off_surface_term(distance: Float[Tensor, "*N"], sharpness: float = 100.0) -> Tensor:
     """Mean exp(-sharpness |u|) off the cloud: penalizes zeros away from it (SIREN)."""
     return torch.exp(-sharpness * distance.abs()).mean()
 
@@ -29,19 +29,19 @@ def eikonal_squared_term(gradients: Float[Tensor, "... d"]) -> Tensor:
     return (_norm(gradients) - 1).square().mean()
 
 
-def normal_term(gradients: Float[Tensor, "N d"], normals: Float[Tensor, "N d"], *, cosine: bool = False) -> Tensor:
+def normal_term(gradients: Float[Tensor, "*N d"], normals: Float[Tensor, "*N d"], *, cosine: bool = False) -> Tensor:
     """Mean |grad u - n| (IGR), or 1 - cos of their angle (SIREN); normals are outward unit vectors."""
     if cosine:
         return (1 - torch.nn.functional.cosine_similarity(gradients, normals, dim=-1)).mean()
     return _norm(gradients - normals).mean()
 
 
-def sign_agnostic_term(distance: Float[Tensor, " N"], unsigned: Float[Tensor, " N"]) -> Tensor:
+def sign_agnostic_term(distance: Float[Tensor, "*N"], unsigned: Float[Tensor, "*N"]) -> Tensor:
     """Mean | |u| - h |, where h >= 0 is the distance to the cloud (SAL)."""
     return (distance.abs() - unsigned).abs().mean()
 
 
-def sign_agnostic_normal_term(gradients: Float[Tensor, "N d"], directions: Float[Tensor, "N d"]) -> Tensor:
+def sign_agnostic_normal_term(gradients: Float[Tensor, "*N d"], directions: Float[Tensor, "*N d"]) -> Tensor:
     """Mean of min(|grad u - g|, |grad u + g|) for a gradient direction g whose sign is unknown (SALD)."""
     return torch.minimum(_norm(gradients - directions), _norm(gradients + directions)).mean()
 

@@ -24,6 +24,7 @@ def test_coverage_of_ranges(family: str) -> None:
             assert set(values) == set(domain)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_invalid_values() -> None:
     """Values outside their range or choices are rejected with the name of the parameter."""
     member = parameters("chair", 0)
