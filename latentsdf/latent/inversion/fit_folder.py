@@ -140,7 +140,9 @@ def load_fit(folder: Path | str, space: str | None = None) -> Inversion:
         similarity = Similarity(tuple(placement["center"]), placement["scale"], placement.get("yaw", 0.0))
         history = np.array(report["history"], dtype=np.float32)
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: not a folder written by latentsdf invert, or damaged") from error
+        raise CheckpointError(
+            f"{folder}: not a folder written by latentsdf invert, or damaged; invert again"
+        ) from error
     fitted_in: str = report.get("space", "")
     if space is not None:
         require_same_space(fitted_in, space, str(folder))
