@@ -80,5 +80,5 @@ def test_requirements_of_training_on_surface_points() -> None:
         Config(loss=LossConfig(eikonal=0.1), train=points)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"needs loss\.eikonal above 0; .* zero everywhere"):
         Config(model=model, train=points)
-    with pytest.raises(ConfigError, match=r"loss\.normals compares .* train\.samples: points"):
+    with pytest.raises(ConfigError, match=r"loss\.normals needs .* train\.samples: points"):
         Config(loss=LossConfig(normals=1.0))  # type: ignore[arg-type]

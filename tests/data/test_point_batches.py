@@ -212,7 +212,7 @@ def test_unsuitable_stores_and_settings(sphere_stores: dict[bool, Path], store_p
         (lambda: replace(CONFIG.loss, regularizer_points=0), "regularizer_points must be at least 1"),
         (
             lambda: replace(CONFIG, train=replace(CONFIG.train, samples="sdf")),
-            "loss.normals needs points .*train.samples: points",
+            "loss.normals needs .*train.samples: points",
         ),
     ):
         with pytest.raises(ls.ConfigError, match=message):

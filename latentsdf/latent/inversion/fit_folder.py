@@ -141,7 +141,7 @@ def load_fit(folder: Path | str, space: str | None = None) -> Inversion:
         history = np.array(report["history"], dtype=np.float32)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{folder}: not a folder written by latentsdf invert, or damaged; invert again"
+            f"{folder}: not a folder written by latentsdf invert, or damaged; invert the shape again"
         ) from error
     fitted_in: str = report.get("space", "")
     if space is not None:

@@ -99,7 +99,7 @@ def test_damaged_folders(tmp_path: Path) -> None:
         ls.load_fit(tmp_path)
     for text in ("not JSON", "{}"):
         (tmp_path / "report.json").write_text(text)
-        with pytest.raises(ls.CheckpointError, match="damaged; invert again"):
+        with pytest.raises(ls.CheckpointError, match="or damaged; invert the shape again"):
             ls.load_fit(tmp_path)
 
 
