@@ -4,8 +4,8 @@ python benchmarks/extract.py CHECKPOINT [--id SHAPE] [--resolutions 128 256 512 
 python benchmarks/extract.py CHECKPOINT [--id SHAPE] --whole 512
 
 Dense evaluation decodes both branches at all (R + 1)^3 vertices, in blocks of 64^3. It would take many minutes, so its
-time is extrapolated from `--blocks` random blocks, without marching cubes. Each resolution runs in its own process,
-whose peak memory above that of the loaded space is printed.
+time is extrapolated from `--blocks` random blocks, without marching cubes. Each resolution runs in a separate process;
+its peak memory in excess of the loaded space is printed.
 
 With `--whole`, dense evaluation is completed and both meshes are compared face by face.
 """
@@ -35,7 +35,7 @@ BLOCK = 64
 
 
 def once(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
-    """Seconds fused and by the general branch alone, peak memory, size of the surface."""
+    """Measure the seconds of fused and general extraction, the peak memory and the number of surface cells."""
     space.extract(shape, 64)  # compiles kernels
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found: dict[str, float] = {}
@@ -43,14 +43,14 @@ def once(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
         started = time.perf_counter()
         mesh = space.extract(shape, resolution, mode)  # type: ignore[arg-type]
         found[mode] = time.perf_counter() - started
-    # About two triangles a cell that the surface crosses.
+    # A cell that the surface crosses has about two triangles.
     found["cells"] = len(mesh.faces) / 2
     found["megabytes"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return found
 
 
 def dense(space: ShapeSpace, shape: str, resolution: int, blocks: int) -> float:
-    """Extrapolated seconds of both branches on the whole lattice."""
+    """Extrapolate the seconds of both branches on the whole lattice from random blocks."""
     axis = torch.linspace(-1, 1, resolution + 1)
     draw = torch.Generator().manual_seed(0)
     fields = [space.field(shape, "general"), space.field(shape, "overfit")]
@@ -66,7 +66,7 @@ def dense(space: ShapeSpace, shape: str, resolution: int, blocks: int) -> float:
 
 
 def whole(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
-    """Compare both meshes: seconds, sizes, largest distance to the nearest vertex, faces of only one mesh."""
+    """Compare sparse and dense extraction: seconds, mesh sizes, largest vertex distance, faces in only one mesh."""
     started = time.perf_counter()
     axis = torch.linspace(-1, 1, resolution + 1)
     branches = (space.field(shape, "general"), space.field(shape, "overfit"))
@@ -74,7 +74,7 @@ def whole(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
     voxels = space.config.model.band_voxels
     grow = max(2, round(voxels * resolution / BAND_RESOLUTION))
     np.copyto(values, general, where=~_band(general, grow))
-    vertices, faces = _marched(values)
+    vertices, faces = _march_dense(values)
     dense_seconds = time.perf_counter() - started
     extract(*branches, resolution=64, band_voxels=voxels)
     started = time.perf_counter()
@@ -94,8 +94,8 @@ def whole(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
     }
 
 
-def _marched(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices and faces of a full lattice by the tables of `extract`; scikit-image splits along other diagonals."""
+def _march_dense(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Run the marching cubes of `extract` on a full lattice; scikit-image triangulates some cells differently."""
     blocks = allocate(len(values) - 1)
     blocks.value[blocks.vertex_mask()] = np.inf
     inside = blocks.vertex_mask() & ~blocks.padding_mask()
@@ -117,30 +117,30 @@ def _band(general: np.ndarray, grow: int) -> np.ndarray:
     """Vertices of the cells in which the sign changes, dilated by `grow` cells."""
     some = every = general < 0
     for axis in range(3):
-        some, every = np.logical_or(*_neighbours(some, axis)), np.logical_and(*_neighbours(every, axis))
+        some, every = np.logical_or(*_neighbors(some, axis)), np.logical_and(*_neighbors(every, axis))
     cells = (some & ~every).astype(np.uint8)
     for axis in range(3):
         cells = maximum_filter1d(cells, 2 * grow + 1, axis=axis, mode="constant")
-    cells = np.pad(cells, 1)  # a vertex is in the band with any of its eight cells
+    cells = np.pad(cells, 1)  # a vertex is in the band if any of its eight cells is
     for axis in range(3):
-        cells = np.logical_or(*_neighbours(cells, axis))
+        cells = np.logical_or(*_neighbors(cells, axis))
     return cells
 
 
-def _neighbours(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """All but the last and all but the first along an axis: each value and the next."""
+def _neighbors(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each value along an axis and its successor, as two views."""
     before = (slice(None),) * axis
     return values[(*before, slice(-1))], values[(*before, slice(1, None))]
 
 
 def main() -> None:
-    """Print a line per resolution."""
+    """Print a row per resolution."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--id")
     parser.add_argument("--resolutions", type=int, nargs="+", default=[128, 256, 512, 1024])
     parser.add_argument("--blocks", type=int, default=12)
-    parser.add_argument("--whole", type=int, help="compare the meshes of both ways at this resolution, and no more")
+    parser.add_argument("--whole", type=int, help="only compare sparse and dense extraction at this resolution")
     parser.add_argument("--once", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     space = ls.load(arguments.checkpoint, "cpu")

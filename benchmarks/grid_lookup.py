@@ -1,4 +1,4 @@
-"""One training step of the feature grid: our rows against `F.grid_sample` and dense Adam, alternating in one run.
+"""Training step of the feature grid: row lookup with RowAdam against `F.grid_sample` with dense Adam, alternating.
 
 python benchmarks/grid_lookup.py [--resolution 128] [--channels 16] [--points 16384] [--rounds 7]
 """
@@ -17,7 +17,7 @@ from latentsdf.training.row_adam import RowAdam
 
 
 def reference_step(resolution: int, channels: int, points: torch.Tensor) -> Callable[[], float]:
-    """Channel-first volume, F.grid_sample, torch's Adam over every value."""
+    """Create a step with a channel-first volume, F.grid_sample, and torch's Adam on all values."""
     side = resolution + 1
     volume = torch.zeros(1, channels, side, side, side, requires_grad=True)
     adam = torch.optim.Adam([volume], lr=0.01)
@@ -34,7 +34,7 @@ def reference_step(resolution: int, channels: int, points: torch.Tensor) -> Call
 
 
 def our_step(resolution: int, channels: int, points: torch.Tensor) -> Callable[[], float]:
-    """Vertex-major rows, only the touched ones."""
+    """Create a step that reads and updates only the rows of the batch."""
     grid = FeatureGrid(resolution, channels)
     adam = RowAdam(grid.table.data, lr=0.01)
 

@@ -4,9 +4,10 @@
 
 Errors of the distance are over the points of the file's lattice in [-1.1, 1.1]^2 of model space, the square in which
 both fields were fitted, and near the curve (|d| <= 0.1), in the file's units. `low_to_axis` and `axis_to_low` are the
-nearest distances from the set {v < 0.5} to the exact axis, at least half the width of the set, and back, over the same
-square. `profile_mae` is the mean absolute difference of v from its limit for the exact axis, 1 - exp(-d / (2 epsilon))
-at distance d (arXiv 2604.16512).
+nearest distances from the set {v < 0.5} to the exact axis, and from the axis to the set, in the same square.
+`low_to_axis` is therefore nonzero even for the exact phase field, because the set has a width. `profile_mae` is the
+mean absolute difference of v from its limit for the exact axis, 1 - exp(-d / (2 epsilon)) at distance d (arXiv
+2604.16512).
 """
 
 import argparse
@@ -35,14 +36,14 @@ _LOW = 0.5
 
 
 def main() -> None:
-    """Fit every shape by every method and print the errors."""
+    """Fit every shape with every method and print the errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shapes", nargs="+", default=list(AXES), choices=AXES)
     parser.add_argument("--methods", nargs="+", default=["hotspot", "medial_axis"])
-    parser.add_argument("--steps", type=int, help="instead of the preset's")
-    parser.add_argument("--pictures", type=Path, help="folder for level sets and phases")
-    parser.add_argument("--out", type=Path, help="JSON of all figures")
+    parser.add_argument("--steps", type=int, help="number of steps; by default that of the preset")
+    parser.add_argument("--pictures", type=Path, help="folder for images of level sets and phase fields")
+    parser.add_argument("--out", type=Path, help="JSON file for all metrics")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for shape in arguments.shapes:
@@ -73,7 +74,7 @@ def _errors(result: Reconstruction, axis: NDArray[np.float64], exact: NDArray[np
 
 
 def _axis_distances(result: Reconstruction, axis: NDArray[np.float64]) -> dict[str, float]:
-    """Distances from {v < 0.5} to the axis and back, in the file's units."""
+    """Measure the distances from {v < 0.5} to the axis and from the axis to this set, in the file's units."""
     along = np.linspace(-_SIDE, _SIDE, _LATTICE)
     lattice = result.similarity.to_user(np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2))
     axis = axis[_in_square(result, axis)]
@@ -113,7 +114,7 @@ def _square() -> NDArray[np.float64]:
 
 
 def _l() -> NDArray[np.float64]:
-    """Axis of [-1/2, 1/2]^2 without its upper right quarter: the lower half and its mirror image.
+    """Medial axis of the L, [-1/2, 1/2]^2 without its upper right quarter, composed of a half and its mirror image.
 
     Near the inner corner the axis is the parabola between that corner and the lower side, y = x^2 - 1/4.
     """
@@ -132,7 +133,7 @@ def _l() -> NDArray[np.float64]:
 
 
 AXES = {"square": _square, "L": _l, "circle": _circle}
-"""Function by shape that returns points of the medial axis, inside and outside, in the file's units."""
+"""Functions by shape that return points on the inner and outer medial axis, in the file's units."""
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@
 2D shapes are .npz files with `surface_points`, `sdf_grid` [y, x] and `grid_axis`. Their IoU is over [-2, 2]^2; outside
 the file's lattice every point with a negative distance counts as wrong. CD-L1-half, (mean a + mean b) / 2 of nearest
 distances a and b, is between the vertices of the contours and the file's boundary points, in the file's units. Errors
-in 3D are in model space, next to the sampling floor. The second command is HotSpot's planar ablation (`ABLATION`): its
-losses alone, from the published start, without a guide. `--noise` is the standard deviation of normal noise as a share
-of the bounding-box diagonal; `--patches` removes that many neighbourhoods of 3 % of the points each.
+in 3D are in model space, next to the sampling floor. The second command is HotSpot's planar ablation (`ABLATION`), with
+its losses only, the published initialization and no guide. `--noise` is the standard deviation of normal noise as a
+share of the bounding-box diagonal; `--patches` removes that many neighborhoods of 3 % of the points each.
 """
 
 import argparse
@@ -48,28 +48,33 @@ ABLATION: dict[str, dict[str, Any]] = {
     "heat": _UNGUIDED | {"loss.heat": [0.0, 0.2, 0.0, 0.3, 0.4, 0.8, 0.4, 0.9, 0.06, 0.04]},
     "sal": _NO_HEAT | {"loss.eikonal": [0.0], "loss.sign_agnostic": [10.0]},
     "eikonal": _NO_HEAT,
-    # SIREN's share of the boundary term.
+    # The weight relative to the boundary term is that of SIREN.
     "area": _NO_HEAT | {"loss.off_surface": [3.0]},
 }
-"""Terms of HotSpot's planar ablation beside the boundary term, as changes of its preset."""
+"""Settings of HotSpot's planar ablation that differ from its preset; all variants have the boundary term."""
 
 
 def main() -> None:
-    """Fit every shape by every method and print the errors."""
+    """Fit every shape with every method and print the errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dimension", choices=("2d", "3d"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--methods", nargs="+", default=["latentsdf"], choices=(*METHOD_NAMES, *ABLATION))
-    parser.add_argument("--shapes", nargs="+", help="names; all files by default")
+    parser.add_argument("--shapes", nargs="+", help="names of shapes (default: all files)")
     parser.add_argument(
-        "--set", nargs="*", default=[], help="settings that replace the preset's: train.steps=100 'loss.heat=[0.0]'"
+        "--set",
+        nargs="*",
+        default=[],
+        help="settings that replace those of the preset: train.steps=100 'loss.heat=[0.0]'",
     )
-    parser.add_argument("--points", type=int, default=30_000, help="3D: samples of each mesh (%(default)s)")
-    parser.add_argument("--normals", action="store_true", help="3D: points with the mesh's normals")
-    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation, of the bounding-box diagonal")
-    parser.add_argument("--patches", type=int, default=0, help="number of removed neighbourhoods (%(default)s)")
-    parser.add_argument("--pictures", type=Path, help="folder for level sets")
-    parser.add_argument("--out", type=Path, help="JSON of all figures")
+    parser.add_argument("--points", type=int, default=30_000, help="3D: samples per mesh (default: %(default)s)")
+    parser.add_argument("--normals", action="store_true", help="3D: pass the normals of the mesh with the points")
+    parser.add_argument(
+        "--noise", type=float, default=0.0, help="standard deviation relative to the bounding-box diagonal"
+    )
+    parser.add_argument("--patches", type=int, default=0, help="number of removed neighborhoods (default: %(default)s)")
+    parser.add_argument("--pictures", type=Path, help="folder for images of level sets")
+    parser.add_argument("--out", type=Path, help="JSON file for all metrics")
     arguments = parser.parse_args()
     pattern, one = ("*.npz", _planar) if arguments.dimension == "2d" else ("*.ply", _solid)
     files = [f for f in sorted(arguments.folder.glob(pattern)) if not arguments.shapes or f.stem in arguments.shapes]

@@ -59,7 +59,7 @@ def ours(mesh: trimesh.Trimesh, arguments: argparse.Namespace) -> tuple[Any, Any
 
 
 def vertex_seeding(resolution: int, band_voxels: float) -> float:
-    """Share of a cube's band that lies around mesh vertices, where Compact-SDF's release samples it."""
+    """Compute the share of a cube's band near mesh vertices, the part that Compact-SDF's release samples."""
     cube = trimesh.creation.box((1, 1, 1))
     band = narrow_band(cube, resolution, band_voxels)
     x = positions(band.index, resolution)
@@ -164,13 +164,13 @@ def check(mesh: trimesh.Trimesh, folder: Path, arguments: argparse.Namespace) ->
     sparse = answer_of("sparse/ours", folder)[0].reshape(-1)
     one, other = rng.integers(0, len(index), _CHECKED), rng.integers(0, len(sparse), _CHECKED)
     band_truth = brute_force(mesh, positions(index[one], arguments.resolution))
-    theirs = answer_of("band/igl.signed_distance", folder)[0]
+    libigl_distance = answer_of("band/igl.signed_distance", folder)[0]
     chosen = np.load(folder / "chosen.npy")
-    apart = (distance[chosen] < 0) != (theirs < 0)
+    apart = (distance[chosen] < 0) != (libigl_distance < 0)
     return {
         "band error": float(np.abs(np.abs(distance[one]) - band_truth).max()),
         "sparse error": float(np.abs(sparse[other] - brute_force(mesh, positions(other, 128))).max()),
-        "sign errors": float(apart[np.abs(theirs) > 1e-6].mean()),
+        "sign errors": float(apart[np.abs(libigl_distance) > 1e-6].mean()),
     }
 
 

@@ -1,16 +1,18 @@
 r"""Reconstruction quality of all presets after equal training time, on training shapes and on unseen shapes.
 
-Training goes in turns of a few minutes, so that a machine that slows down does so for every preset; the schedule of a
-run follows its own clock, which counts its steps alone. Everything is kept under --out: the same command continues
-where it was stopped, and measures what is not measured yet. Prints and writes (results.json, results.md) the
-point-to-triangle distance (mean of both ways), 1 - normal consistency, CD-sq-sum and its floor, each the mean over
-shapes, for the general branch alone, the overfit branch alone and both fused. Unseen shapes are inverted by one code
-(`unseen`), and by one for each layer that reads it, as `latentsdf invert` ends (`unseen_by_layer`).
+Presets are trained in alternating turns of a few minutes, so that changes in the load of the machine affect all of
+them. Only the time of training steps counts towards the budget and the schedules of a preset. Results are stored under
+--out; running the same command again continues the training and measures only what is missing.
 
-What is measured against is the surface of the solid that a mesh stands for, decoded from its exact distances at the
-same resolution: sheets have a thickness there, and hidden walls, which no distance can resolve, are absent.
+The output (results.json, results.md) lists, for the general branch alone, the overfit branch alone and both fused, the
+means over shapes of the point-to-triangle distance (mean of both directions), 1 - normal consistency, CD-sq-sum and the
+sampling floor of CD-sq-sum. Unseen shapes are inverted with one code (`unseen`) and with one code per conditioned
+layer, the default of `latentsdf invert` (`unseen_by_layer`).
 
-python benchmarks/quality.py --data chairs.zarr --meshes furniture --train chair_train.json --test chair_test.json \\
+The reference is the surface of the solid that a mesh bounds, extracted from its exact distances at the same resolution.
+It contains sheets with their thickness and no hidden walls, which do not affect the distances.
+
+python benchmarks/quality.py --data chairs.zarr --meshes furniture --train chair_train.json --test chair_test.json \
     --out quality/chairs [--minutes 20] [--turns 4] [--presets deepsdf_cpu compact_sdf_cpu latentsdf_cpu]
 """
 
@@ -53,7 +55,7 @@ FIGURES = ("triangle_mean", "normal_error", "cd_sq_sum", "floor_cd_sq_sum")
 
 
 def timed_config(preset: str, minutes: float, overrides: Mapping[str, object]) -> Config:
-    """A preset that trains for so many minutes, whatever the steps."""
+    """Load a preset with a budget in minutes and no limit on the number of steps."""
     path = Path(__file__).parents[1] / "configs" / f"{preset}.yaml"
     return loader.load(Config, path, {"train.minutes": minutes, "train.steps": 10_000_000} | dict(overrides))
 
@@ -61,9 +63,10 @@ def timed_config(preset: str, minutes: float, overrides: Mapping[str, object]) -
 def train_in_turns(
     configs: Mapping[str, Config], store: SampleStore, out: Path, turns: int, device: str
 ) -> dict[str, str]:
-    """Give every configuration its minutes of training steps in so many rounds, each in its folder under `out`.
+    """Train every configuration for its minutes in alternating turns, each in a folder of its name under `out`.
 
-    Returns those whose training failed with the reason; the others go on.
+    Returns:
+        The reason of the failure for each configuration whose training failed; the others are trained to the end.
     """
     failed: dict[str, str] = {}
     for turn in range(1, turns + 1):
@@ -80,7 +83,7 @@ def train_in_turns(
 
 
 def _train_until(end: float, config: Config, store: SampleStore, folder: Path, device: str) -> None:
-    """Begin or continue a run until its clock says `end` seconds, and save it."""
+    """Start or continue a run until its training steps have taken `end` seconds in total, and save it."""
     where = devices.resolve(device)
     pool = ShapeSamplePool(store, store.keys(), config.train, config.loss, device=where)
     with Trainer(pool, config, where) as run:
@@ -108,9 +111,12 @@ def measure_split(
     points: int,
     modes: Sequence[Mode] = MODES,
 ) -> dict[str, dict[str, object]]:
-    """Figures by mode, the mean over the shapes and each shape's own; a space of one branch has one mode.
+    """Measure shapes against their solids in each mode; a space with one branch has only the mode `general`.
 
-    With `inversion` codes are found from the references; all codes are measured against the solids.
+    With `inversion`, codes are fitted to the references; without it, the codes of the training shapes are used.
+
+    Returns:
+        By mode: the number of measured and failed shapes, the mean of each metric, and the metrics of each shape.
     """
     codes: dict[str, CodeLike]
     if inversion is not None:
@@ -138,7 +144,7 @@ def measure_split(
 
 
 def table(results: dict[str, dict[str, dict[str, dict]]]) -> str:  # type: ignore[type-arg]
-    """The means as Markdown, a line for each preset and mode."""
+    """Format the means as a Markdown table with a row per preset, split and mode."""
     head = "| preset | branch | split | shapes | point to triangle | 1 - normal consistency | CD-sq-sum | its floor |"
     lines = [head, "|" + "---|" * 8]
     for preset, splits in results.items():
@@ -151,7 +157,7 @@ def table(results: dict[str, dict[str, dict[str, dict]]]) -> str:  # type: ignor
 
 
 def references_of(folder: Path, split: Path, limit: int | None) -> dict[str, trimesh.Trimesh]:
-    """Cleaned meshes of a split by name, or so many of them spread over it."""
+    """Load and clean the meshes of a split, by name; with `limit`, that many at equal intervals."""
     found = find_meshes(folder, split=split)
     step = len(found) / min(limit or len(found), len(found))
     loaded, failed = load_references([found[int(i * step)] for i in range(round(len(found) / step))])
@@ -161,11 +167,11 @@ def references_of(folder: Path, split: Path, limit: int | None) -> dict[str, tri
 
 
 def solid_surface(mesh: trimesh.Trimesh, resolution: int) -> trimesh.Trimesh:
-    """The surface of the solid that a mesh stands for, as stores hold it by default; in the mesh's own frame."""
+    """Extract the surface of the solid that a mesh bounds, with default sampling settings, in the frame of the mesh."""
     stored = SamplingConfig()
     model_mesh, similarity = meshes.normalize(mesh, stored.normalization)
     solid = solid_from_config(model_mesh, stored)
-    solid.full_lattice(resolution // 2)  # settles the sign of most points
+    solid.full_lattice(resolution // 2)  # its signs are reused for most points
 
     def distance(points: Tensor) -> Tensor:
         return torch.from_numpy(solid(points.double().numpy())).float()
@@ -176,9 +182,9 @@ def solid_surface(mesh: trimesh.Trimesh, resolution: int) -> trimesh.Trimesh:
 
 
 def solid_surfaces(references: dict[str, trimesh.Trimesh], folder: Path, resolution: int) -> dict[str, trimesh.Trimesh]:
-    """Those of all references, kept in a folder."""
+    """Load the solid surfaces of all references from a folder, after extracting those that are missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    with track("surfaces to measure against", total=len(references), unit="shape") as advance:
+    with track("reference surfaces", total=len(references), unit="shape") as advance:
         for name, mesh in references.items():
             if not (folder / f"{name}.ply").is_file():
                 solid_surface(mesh, resolution).export(folder / f"{name}.ply")
@@ -189,7 +195,7 @@ def solid_surfaces(references: dict[str, trimesh.Trimesh], folder: Path, resolut
 def common_parser(
     about: str | None, *, minutes: float, turns: int, points: int, limit: int | None = None
 ) -> argparse.ArgumentParser:
-    """The flags of a benchmark that trains on one split and measures on two, with its defaults."""
+    """Create the parser of a benchmark that trains on one split and measures on two."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="store of the training split")
     parser.add_argument("--meshes", type=Path, required=True)
@@ -200,13 +206,18 @@ def common_parser(
     parser.add_argument("--turns", type=int, default=turns)
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--points", type=int, default=points)
-    parser.add_argument("--limit", type=int, default=limit, help="measure so many shapes of a split, spread over it")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=limit,
+        help="number of shapes measured per split, at equal intervals (default: %(default)s)",
+    )
     parser.add_argument("--device", default="auto")
     return parser
 
 
 def main() -> None:
-    """Train what is not trained, measure what is not measured, print the table."""
+    """Train and measure the presets as far as results are missing, and print the table."""
     parser = common_parser(__doc__, minutes=20.0, turns=4, points=100_000)
     parser.add_argument("--presets", nargs="+", default=list(PRESETS))
     parser.add_argument("--seed", type=int, default=0)

@@ -1,31 +1,32 @@
-r"""What each regularizer does: to surfaces, to the far field, between shapes, to unseen shapes, and to the speed.
+r"""Effect of each regularizer on surfaces, the far field, interpolation, unseen shapes and speed.
 
-Each variant is the default for two CPU cores with a few settings changed, trained on the same store from the same seed
-for the same time. `default_again` is the default from another seed: differences like its own mean nothing. Training
-goes as in quality.py, in turns where --turns says so, and everything is kept under --out: the same command continues at
-the last turn that ended, and measures what is not measured yet. A variant whose training fails is named and left out.
-Prints and writes (results.json, results.md) for each variant
+Each variant is the default preset for two CPU cores with a few changed settings, trained on the same store with the
+same seed for the same time. `default_again` is the default with another seed; smaller differences than between these
+two are not significant. Training alternates between variants as in quality.py (--turns). Results are stored under
+--out; running the same command again continues after the last completed turn and measures only what is missing. A
+variant whose training fails is reported and omitted. The output (results.json, results.md) lists for each variant
 
-- how many steps the time sufficed for;
-- reconstruction: the fused surface of training shapes against their solids' (quality.py), point to triangle (mean of
-  both ways) and 1 - normal consistency;
-- far field: s_g at the store's uniform samples more than 0.1 from the surface: mean error, share of wrong signs,
-  mean | |grad s_g| - 1 |;
-- interpolation: linear paths of 9 codes between fixed pairs of training shapes: mean travel a step and its variation
-  (standard deviation over mean), which is 0 for constant speed; of the half-way code the pieces above 0.5 % of the
-  largest and the share of the area outside the largest (chairs of loose parts have some of both themselves). A path
-  with an empty step is left out: "measured" counts the rest;
-- unseen shapes, inverted by one code: point to triangle, mean and median.
+- the number of steps in the given time;
+- reconstruction: the fused surfaces of training shapes against their solids (quality.py): point-to-triangle distance
+  (mean of both directions) and 1 - normal consistency;
+- far field: s_g at the uniform samples of the store more than 0.1 from the surface: mean absolute error, share of wrong
+  signs, mean | |grad s_g| - 1 |;
+- interpolation: linear paths of 9 codes between fixed pairs of training shapes: mean travel per step and its
+  coefficient of variation, which is 0 at constant speed; and for the middle code the number of pieces above 0.5 % of
+  the area of the largest one, and the share of the area outside the largest piece (chairs with loose parts have several
+  pieces themselves). A path with an empty step is omitted; "measured" is the number of the others;
+- unseen shapes, inverted with one code: mean and median of the point-to-triangle distance.
 
-Weights: on 39 chairs, after 6 minutes of an older default (codes of 32, six octaves, clamped), the data terms summed to
-2.6e-3. The others, at weight 1 and not trained, had: eikonal 1.3 (L1) and 4.1 (L2), heat 0.26, divergence 20, code 0.35
-(norm), 0.12 (squared), 0.20 (KL), feature 1.1, lipschitz 12. The weights bring each of them to 1e-3 to 3e-3, but for
-two. The eikonal's, 0.01 beside data terms of weight 1, is from the published range, 0.003 to 0.1 (IGR, HotSpot), and
-the term falls once it is trained. The divergence's is a hundredth of it: the published double is more than our runs on
-clouds bear (README). It needs second derivatives, which a ReLU does not have, so it comes with softplus, which has
-references of its own.
+Weights: on 39 chairs, after 6 minutes of an older default (codes of 32 values, six octaves, clamped), the data terms
+summed to 2.6e-3. At weight 1, without being trained, the regularizers were: eikonal 1.3 (L1) and 4.1 (L2), heat 0.26,
+divergence 20, code 0.35 (norm), 0.12 (squared), 0.20 (KL), feature 1.1, lipschitz 12. Their weights scale these values
+to 1e-3 to 3e-3, with two exceptions. The eikonal weight, 0.01 with data terms of weight 1, is in the published range of
+0.003 to 0.1 (IGR, HotSpot); the term decreases during training. The divergence weight is a hundredth of the eikonal
+weight; training with the published ratio of 2 was unstable on point clouds. The divergence needs second derivatives,
+which vanish for ReLU networks, so it is combined with softplus, and these variants are compared with softplus
+references.
 
-python benchmarks/regularizers.py --data chairs.zarr --meshes furniture --train chair_train.json \\
+python benchmarks/regularizers.py --data chairs.zarr --meshes furniture --train chair_train.json \
     --test chair_test.json --out regularizers/chairs [--minutes 5] [--turns 1] [--variants default heat ...]
 """
 
@@ -67,7 +68,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "default_again": {"train.seed": 1},
     "agreement": {"loss.agreement": 0.5},
-    "clamped": {"loss.clamp": 0.1},  # the samples say of the far field only that it is far
+    "clamped": {"loss.clamp": 0.1},  # far samples only have a lower bound of the distance
     "eikonal_clamped": EIKONAL | {"loss.clamp": 0.1},
     "eikonal_l1": EIKONAL,
     "eikonal_l2": EIKONAL | {"loss.eikonal_norm": "l2"},
@@ -76,7 +77,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "softplus": SOFTPLUS,
     "softplus_eikonal": SOFTPLUS | EIKONAL,
     "steik": SOFTPLUS | EIKONAL | {"loss.directional_divergence": 1e-4},
-    "eikonal_heat_cpu": SOFTPLUS | EIKONAL | HEAT,  # the preset of this name
+    "eikonal_heat_cpu": SOFTPLUS | EIKONAL | HEAT,  # equals the preset of this name
     "code_norm": {"loss.code": 3e-3},
     "code_squared": {"loss.code": 0.01, "loss.code_prior": "squared"},
     "code_kl": {"loss.code": 0.01, "loss.code_prior": "kl", "train.code_std": 0.1},
@@ -89,7 +90,7 @@ REFERENCES = (
     ("softplus_eikonal", "softplus"),
     ("steik", "softplus_eikonal"),
 )
-"""Comparisons beside those with the default."""
+"""Pairs (variant, reference) that are compared in addition to the comparisons with the default."""
 
 FAR = 0.1
 FAR_SAMPLES = 20_000
@@ -102,23 +103,27 @@ COLUMNS = {
     "far: error of s_g": ("far", "error"),
     "far: wrong signs": ("far", "wrong_sign"),
     "far: slope off 1": ("far", "slope_error"),
-    "path: travel a step": ("paths", "travel"),
+    "path: travel per step": ("paths", "travel"),
     "path: variation": ("paths", "variation"),
-    "half-way: pieces": ("paths", "pieces"),
-    "half-way: outside the largest": ("paths", "debris"),
+    "middle: pieces": ("paths", "pieces"),
+    "middle: outside the largest piece": ("paths", "debris"),
     "unseen: mean": ("unseen", "triangle_mean"),
     "unseen: median": ("unseen", "triangle_median"),
 }
-"""Title of a column, and the part and the name of its figure."""
+"""Part and name of the metric in each column, by column title."""
 
 Figures = dict[str, Any]
 
 
 def far_field(field: SignedDistance, samples: Tensor) -> dict[str, float]:
-    """Errors of a field far from the surface.
+    """Measure the errors of a field farther than `FAR` from the surface.
 
-    Returns means over the samples (N, 4), points and signed distances, with a distance of at least `FAR`: absolute
-    error, share of wrong signs, and absolute deviation of the gradient norm from 1.
+    Args:
+        field: Signed distance.
+        samples: Points and exact signed distances (N, 4).
+
+    Returns:
+        Mean absolute error, share of wrong signs, and mean absolute deviation of the gradient norm from 1.
     """
     far = samples[samples[:, 3].abs() > FAR]
     parts = []
@@ -132,14 +137,14 @@ def far_field(field: SignedDistance, samples: Tensor) -> dict[str, float]:
 
 
 def debris(mesh: trimesh.Trimesh) -> dict[str, float]:
-    """Connected pieces of at least 0.5 % of the largest one's area, and the share of the area outside the largest."""
+    """Count the pieces with at least 0.5 % of the largest area; compute the share of area outside the largest piece."""
     piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
     area = np.bincount(piece, weights=mesh.area_faces)
     return {"pieces": int((area >= 5e-3 * area.max()).sum()), "debris": float(1 - area.max() / area.sum())}
 
 
 def measure_far(space: ShapeSpace, store: SampleStore, names: Sequence[str]) -> Figures:
-    """The far field of training shapes, the mean over them."""
+    """Measure the far field of training shapes and average over them."""
     each = {}
     for name in names:
         row = space.row(name)
@@ -154,7 +159,7 @@ def measure_far(space: ShapeSpace, store: SampleStore, names: Sequence[str]) -> 
 
 
 def measure_paths(space: ShapeSpace, pairs: Sequence[tuple[str, str]], resolution: int) -> Figures:
-    """Travel along the paths and the state of their half-way codes, the mean over the paths that nowhere are empty."""
+    """Measure travel along paths and debris of their middle shapes, averaged over the paths without an empty step."""
     each, broken = {}, {}
     with track("paths", total=len(pairs), unit="path") as advance:
         for first, second in pairs:
@@ -162,8 +167,8 @@ def measure_paths(space: ShapeSpace, pairs: Sequence[tuple[str, str]], resolutio
             try:
                 codes = space.interpolate(first, second, steps=PATH_STEPS)
                 smooth = smoothness([space.extract(code, resolution) for code in codes])
-                half_way = debris(space.extract(codes[PATH_STEPS // 2], resolution, smallest_piece=0.0))
-                each[name] = {"travel": float(smooth.travel.mean()), "variation": smooth.variation} | half_way
+                middle = debris(space.extract(codes[PATH_STEPS // 2], resolution, smallest_piece=0.0))
+                each[name] = {"travel": float(smooth.travel.mean()), "variation": smooth.variation} | middle
             except LatentSDFError as error:
                 broken[name] = str(error)
             advance()
@@ -177,7 +182,7 @@ def _means(each: Mapping[str, Mapping[str, float]]) -> Figures:
 
 @dataclass(frozen=True)
 class Study:
-    """What all variants are measured on."""
+    """Shapes and settings with which all variants are measured."""
 
     store: SampleStore
     seen: dict[str, trimesh.Trimesh]
@@ -188,11 +193,11 @@ class Study:
 
     @cached_property
     def observations(self) -> dict[str, Observation]:
-        """What inversion sees of the unseen shapes, the same for all variants."""
+        """Observations of the unseen shapes for inversion, the same for all variants."""
         return {name: observe(mesh, self.store.config.normalization) for name, mesh in self.unseen.items()}
 
     def measure(self, folder: Path, device: str) -> Figures:
-        """All figures of a trained variant; each part is kept in its folder, until it is asked for otherwise."""
+        """Measure a trained variant. Each part is cached in the folder until the settings of the measurement change."""
         step = checkpoint.load_state(folder)["step"]
         space = ls.load(folder, device)
         pairs = list(pairwise(self.seen))
@@ -210,7 +215,7 @@ class Study:
         return found
 
     def _surfaces(self, space: ShapeSpace, shapes: Mapping[str, Target], inversion: InvertConfig | None) -> Figures:
-        """The mean over shapes of the fused surface's figures, and the median of its distance."""
+        """Measure fused surfaces: means of all metrics over shapes, and the median of the distance."""
         split = measure_split(space, shapes, self.solids, inversion, self.resolution, self.points, ("fused",))["fused"]
         each: dict[str, dict[str, float]] = split["each"]  # type: ignore[assignment]
         if not each:
@@ -230,13 +235,13 @@ def _measured_once(path: Path, settings: dict[str, object], measure: Callable[[]
 
 
 def require_same(folder: Path, config: Config) -> None:
-    """Exit where the folder holds a run of other settings, which would be taken for this variant's."""
+    """Exit if the folder has a run with other settings, which would be mistaken for this variant."""
     if (folder / "state.pt").is_file() and checkpoint.load_config(folder) != config:
         raise SystemExit(f"{folder}: was trained with other settings (minutes, weights); pass another --out")
 
 
 def table(results: Mapping[str, Figures]) -> str:
-    """Figures as Markdown, a line for each variant, and below them ratios to the default and to other references."""
+    """Format the metrics as a Markdown table, and below it their ratios to the default and to other references."""
     parts = ("reconstruction", "far", "paths", "unseen")
     lines = [f"| variant | changed | steps | {' | '.join(COLUMNS)} | measured: {', '.join(parts)} |"]
     lines.append("|" + "---|" * (len(COLUMNS) + 4))
@@ -257,12 +262,12 @@ def table(results: Mapping[str, Figures]) -> str:
 
 
 def _row(figures: Figures) -> list[float | None]:
-    """Steps and the figure of each column, None where nothing could be measured."""
+    """Steps and the metric of each column, None if nothing could be measured."""
     return [figures["steps"], *(figures[part].get(name) for part, name in COLUMNS.values())]
 
 
 def main() -> None:
-    """Train what is not trained, measure what is not measured, print the tables."""
+    """Train and measure the variants as far as results are missing, and print the tables."""
     parser = common_parser(__doc__, minutes=5.0, turns=1, points=30_000, limit=12)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
     arguments = parser.parse_args()

@@ -2,10 +2,10 @@
 
 python benchmarks/retrieve.py [--space checkpoints/demo] [--counts 1000 10000 100000 1000000] [--queries 100]
 
-Queries are timed one by one, like those of a user, and all at once, like those of a data set; in a batch, numpy and
-flat multiply matrices. Each kind runs in turns with numpy and flat, 20 queries each, so that other load on the machine
-affects all. Without --space the Gaussian has 32 directions with variances 1/i, similar to trained spaces. Recall is
-the share of the 10 nearest codes found; that of flat must be 1.
+Queries are timed one by one, as in interactive use, and in one batch, as for a data set; in a batch, numpy and
+flat use matrix products. Each kind alternates with numpy and flat, 20 queries each, so that other load on the
+machine affects all. Without --space the Gaussian has 32 directions with variances 1/i, similar to trained spaces.
+Recall is the share of the 10 nearest codes found; that of flat must be 1.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""What a step costs, and what stays in memory, as the number of shapes grows past the memory for samples.
+"""Time of a training step and memory use when the samples of a store exceed the memory for samples.
 
-Writes a store of analytic spheres once (--out, about 1 MB a shape), then alternates steps of two runs on it, one with
-few shapes and one with all of them, both with the same memory for samples.
+Writes a store of analytic spheres once (--out, about 1 MB per shape), then alternates the steps of two runs, one with
+few shapes and one with all shapes, both with the same memory for samples.
 
 python benchmarks/streaming.py --out spheres.zarr [--shapes 1000] [--few 100] [--memory-gb 0.5] [--steps 200]
 """
@@ -34,7 +34,7 @@ SAMPLING = SamplingConfig(resolution=128, band_voxels=4, sparse_resolution=16, n
 
 
 def sphere(number: int) -> ShapeRecord:
-    """A sphere of its own place and radius, sampled as preprocessing would."""
+    """Sample a sphere with random center and radius as preprocessing does."""
     rng = np.random.default_rng(number)
     center, radius = rng.uniform(-0.3, 0.3, 3), rng.uniform(0.3, 0.6)
 
@@ -79,7 +79,7 @@ def sphere(number: int) -> ShapeRecord:
 
 
 def main() -> None:
-    """Print the time of a step of both runs, its ratio, and the peak of resident memory."""
+    """Print the time per step of both runs, its ratio, and the peak resident memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     for name, default in (("shapes", 1000), ("few", 100), ("steps", 200)):

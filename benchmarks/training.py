@@ -1,10 +1,12 @@
-"""Training steps of one model done two ways, alternating in one run, at the same batches.
+"""Speed of a training step, against a reference implementation with the same model and batches.
 
-The reference way: channel-first grid through F.grid_sample with a dense gradient, torch's Adam over every value, the
-shapes' samples as one flat list with the code beside every point. Ours: rows by vertex, lazy Adam on the rows touched,
-the code once a shape. Prints samples/s of both with their spread, and their ratio. With a store also the time to an
-error: the seconds of steps, taken in turns, until the overfit branch's mean error on a fixed draw of band samples is
-that of --target or less. Rates are the same for both and constant.
+The reference uses a channel-first grid with F.grid_sample and a dense gradient, torch's Adam on all values, and samples
+in one flat batch with the code concatenated to every point. Ours uses a vertex-major grid, lazy Adam on the rows that
+the batch reads, and codes per shape. Both implementations alternate in one process. The output is the samples per
+second of both with their range, and the ratio.
+
+With a store, the time to a given error is measured as well: the seconds of training steps until the mean error of the
+overfit branch on fixed band samples is at most --target. Both use the same constant learning rates.
 
 python benchmarks/training.py [--resolution 128] [--channels 32] [--shapes 64] [--points 256] [--rounds 7]
     [--data chairs.zarr [--target 0.002] [--minutes 10]]
@@ -41,26 +43,26 @@ _BETAS = (0.9, 0.99)
 
 
 def small_model(resolution: int, channels: int, width: int = 64) -> LatentSDF:
-    """A dual-branch model whose layers both ways can express: concatenated codes, no warp, no encoding."""
+    """Create a dual-branch model that both implementations support: concatenated codes, no warp, no encoding."""
     branch = BranchConfig(width=width, depth=3, conditioning="concat", frequencies=0)
     grid = GridConfig(resolution, channels)
     return LatentSDF(ModelConfig(32, BranchConfig(width=0), branch, branch, grid, residual=False))
 
 
 def batches(count: int, shapes: int, points: int, known: int) -> list[Batch]:
-    """Points near spheres of different radii, with their distances."""
+    """Draw batches of points near spheres of different radii, with their distances."""
     radius = torch.linspace(0.3, 0.8, known)
     drawn = []
     for _ in range(count):
         rows = torch.randperm(known)[:shapes]
-        way = F.normalize(torch.randn(shapes, points, 3), dim=-1)
+        direction = F.normalize(torch.randn(shapes, points, 3), dim=-1)
         distance = 0.02 * torch.randn(shapes, points)
-        drawn.append((rows, way * (radius[rows, None] + distance)[..., None], distance))
+        drawn.append((rows, direction * (radius[rows, None] + distance)[..., None], distance))
     return drawn
 
 
-class ReferenceWay:
-    """What published code does, on a model's weights."""
+class ReferenceTrainer:
+    """Training step with the operations of published code, initialized from a model."""
 
     def __init__(self, model: LatentSDF, codes: Tensor) -> None:
         grid = model.require_grid()
@@ -78,7 +80,7 @@ class ReferenceWay:
         self.adam = torch.optim.Adam(groups, betas=_BETAS, eps=1e-12)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The data terms and the prior."""
+        """Compute the data terms and the code prior."""
         rows, points, distance = (x.flatten(0, 1) if x.dim() > 1 else x for x in batch)
         code = self.codes(rows.repeat_interleave(len(points) // len(rows)))
         general = self.general(torch.cat((points, code), dim=1)).squeeze(1)
@@ -86,7 +88,7 @@ class ReferenceWay:
         return data_term(general, distance) + data_term(overfit, distance) + 1e-4 * norm_term(code)
 
     def error(self, batch: Batch) -> float:
-        """Mean error of the overfit branch."""
+        """Compute the mean error of the overfit branch."""
         rows, points, distance = (x.flatten(0, 1) if x.dim() > 1 else x for x in batch)
         with torch.no_grad():
             return data_term(
@@ -98,7 +100,7 @@ class ReferenceWay:
         return self.overfit(torch.cat((points, features.view(len(self.volume[0]), -1).T, code), dim=1)).squeeze(1)
 
     def step(self, batch: Batch) -> float:
-        """One optimization step."""
+        """Take an optimization step and return the loss."""
         self.adam.zero_grad()
         loss = self.loss(batch)
         loss.backward()
@@ -106,8 +108,8 @@ class ReferenceWay:
         return loss.item()
 
 
-class OurWay:
-    """What `latentsdf.training.trainer` does, on the same weights."""
+class RowTrainer:
+    """Training step with the operations of `latentsdf.training.trainer`, initialized from the same model."""
 
     def __init__(self, model: LatentSDF, codes: Tensor) -> None:
         self.model, self.codes = model, codes.clone()
@@ -117,7 +119,7 @@ class OurWay:
         self.code_adam = RowAdam(self.codes, _RATES["code"], _BETAS)
 
     def step(self, batch: Batch) -> float:
-        """One optimization step."""
+        """Take an optimization step and return the loss."""
         rows, points, distance = batch
         codes = self.codes[rows].requires_grad_()
         self.adam.zero_grad(set_to_none=True)
@@ -133,14 +135,14 @@ class OurWay:
         return loss.item()
 
     def error(self, batch: Batch) -> float:
-        """Mean error of the overfit branch."""
+        """Compute the mean error of the overfit branch."""
         rows, points, distance = batch
         with torch.no_grad():
             return data_term(self.model.decode_overfit(points, self.codes[rows]), distance).item()
 
 
 def _joined(decoder: Decoder) -> nn.Sequential:
-    """The same network on points joined with the code."""
+    """Convert a decoder to a plain network on points concatenated with the code."""
     layers: list[nn.Module] = []
     for layer in decoder.layers:
         if isinstance(layer, ConditionedLinear):
@@ -158,17 +160,17 @@ def _joined(decoder: Decoder) -> nn.Sequential:
     return nn.Sequential(*layers, last)
 
 
-def both_ways(arguments: argparse.Namespace, shapes: int) -> dict[str, ReferenceWay | OurWay]:
-    """Both ways from the same weights and codes, the first of them the reference."""
+def both_trainers(arguments: argparse.Namespace, shapes: int) -> dict[str, ReferenceTrainer | RowTrainer]:
+    """Create both implementations with the same weights and codes, the reference first."""
     torch.manual_seed(0)
     codes = 0.1 * torch.randn(shapes, 32)
     model = small_model(arguments.resolution, arguments.channels, arguments.width)
-    reference = ReferenceWay(model, codes)
-    return {"F.grid_sample, dense Adam, flat": reference, "rows, lazy Adam, S x P": OurWay(model, codes)}
+    reference = ReferenceTrainer(model, codes)
+    return {"F.grid_sample, dense Adam, flat": reference, "rows, lazy Adam, S x P": RowTrainer(model, codes)}
 
 
 def store_batches(path: Path, shapes: int, points: int, seed: int) -> Callable[[int], Batch]:
-    """Step -> band samples of a store's shapes."""
+    """Return a function from a step to a batch of band samples of a store."""
     store = SampleStore.open(path)
     settings = TrainConfig(shapes_per_batch=shapes, points_per_shape=points, free_share=0, seed=seed)
     pool = ShapeSamplePool(store, store.keys(), settings, LossConfig())
@@ -181,46 +183,48 @@ def store_batches(path: Path, shapes: int, points: int, seed: int) -> Callable[[
 
 
 def seconds_to_error(
-    ways: dict[str, "ReferenceWay | OurWay"],
+    trainers: dict[str, "ReferenceTrainer | RowTrainer"],
     draw: Callable[[int], Batch],
     held: Batch,
     target: float,
     minutes: float,
     every: int = 25,
 ) -> dict[str, tuple[float, int, float]]:
-    """Seconds of steps, steps and the error at the end of each way; it ends at the target, or when its time is over."""
-    done: dict[str, tuple[float, int, float]] = {name: (0.0, 0, math.inf) for name in ways}
+    """Train each implementation until the target error or its time is reached; return seconds, steps and error."""
+    done: dict[str, tuple[float, int, float]] = {name: (0.0, 0, math.inf) for name in trainers}
     while running := [name for name, (spent, _, error) in done.items() if error > target and spent < 60 * minutes]:
-        # The one that has had the least time goes on, so that a machine that slows down does so for both.
+        # The implementation with the least time continues, so that changes in machine load affect both.
         name = min(running, key=lambda name: done[name][0])
         spent, first, _ = done[name]
         for step in range(first, first + every):
             batch = draw(step)
             started = time.perf_counter()
-            ways[name].step(batch)
+            trainers[name].step(batch)
             spent += time.perf_counter() - started
-        done[name] = (spent, first + every, ways[name].error(held))
+        done[name] = (spent, first + every, trainers[name].error(held))
     return done
 
 
 def main() -> None:
-    """Print both rates and their ratio, and the same as one line of JSON."""
+    """Print both rates and their ratio, as text and as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sizes = (("resolution", 128), ("channels", 32), ("shapes", 64), ("points", 256), ("rounds", 7), ("width", 64))
     for name, default in sizes:
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--data", type=Path, help="store for the time to an error")
-    parser.add_argument("--target", type=float, default=2e-3, help="the error, in model space (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="most time of either way (%(default)s)")
+    parser.add_argument("--data", type=Path, help="store with which the time to a given error is measured")
+    parser.add_argument("--target", type=float, default=2e-3, help="target error in model space (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="time limit of each implementation (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     keep_freed_memory()
-    ways = both_ways(arguments, 2 * arguments.shapes)
+    trainers = both_trainers(arguments, 2 * arguments.shapes)
     drawn = batches(arguments.rounds + 1, arguments.shapes, arguments.points, 2 * arguments.shapes)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for number, batch in enumerate(drawn):
-        for name, way in ways.items():
+        for name, trainer in trainers.items():
             started = time.perf_counter()
-            way.step(batch)
+            trainer.step(batch)
             if number > 0:  # the first round compiles
                 seconds[name].append(time.perf_counter() - started)
     reference, ours = seconds.values()
@@ -236,8 +240,8 @@ def main() -> None:
     result = {"samples_per_second": rates, "ratio": middle, "ratios": ratios, "threads": threads}
     if arguments.data is not None:
         draw, held = (store_batches(arguments.data, arguments.shapes, arguments.points, seed) for seed in (0, 1))
-        ways = both_ways(arguments, len(SampleStore.open(arguments.data)))
-        found = seconds_to_error(ways, draw, held(0), arguments.target, arguments.minutes)
+        trainers = both_trainers(arguments, len(SampleStore.open(arguments.data)))
+        found = seconds_to_error(trainers, draw, held(0), arguments.target, arguments.minutes)
         for name, (spent, steps, error) in found.items():
             sys.stdout.write(f"{name:32s} {spent:8.1f} s, {steps:,} steps to an error of {error:.2e}\n")
         result["to_error"] = found

@@ -6,7 +6,7 @@ python benchmarks/unseen.py SPACE --meshes furniture --train chair_train.json --
 Shapes are in model space and measured as in `quality.py`, against the solid that a mesh represents; points are sampled
 from its surface. `points` are 2,000 without normals, `oriented` with them, `noisy` 20,000 without normals and with
 noise of 0.5 % of the diagonal; `half` is the side x > 0 and `view` the points visible from one camera, both with
-normals and as partial observations. `refined` also learns the detail of the mesh, and prints the size of the delta.
+normals and as partial observations. `refined` also fits a delta of the grid features to the mesh and prints its size.
 Training shapes are listed for comparison. `unseen half` is the mean distance from samples of the half that was not
 observed to the reconstruction.
 
@@ -76,7 +76,7 @@ def half(solid: trimesh.Trimesh) -> Observed:
 
 
 def view(solid: trimesh.Trimesh) -> Observed:
-    """Points with normals that one camera sees."""
+    """Points with normals that are visible from one camera."""
     from trimesh.ray.ray_pyembree import RayMeshIntersector
 
     caster = RayMeshIntersector(solid, scale_to_box=False)
@@ -151,11 +151,13 @@ def main() -> None:
     parser.add_argument("space", type=Path)
     parser.add_argument("--meshes", type=Path, required=True)
     parser.add_argument("--train", type=Path, required=True, help="split file of known shapes of the category")
-    parser.add_argument("--test", type=Path, required=True, help="split file of unseen ones")
+    parser.add_argument("--test", type=Path, required=True, help="split file of unseen shapes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--observations", nargs="+", choices=OBSERVATIONS, default=list(OBSERVATIONS))
-    parser.add_argument("--limit", type=int, help="so many shapes of each split, spread over it")
-    parser.add_argument("--copies", type=int, default=0, help="damaged copies of so many training shapes")
+    parser.add_argument("--limit", type=int, help="number of shapes per split, at equal intervals")
+    parser.add_argument(
+        "--copies", type=int, default=0, help="number of training shapes of which damaged copies are retrieved"
+    )
     parser.add_argument("--resolution", type=int, default=256)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

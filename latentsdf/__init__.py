@@ -1,4 +1,4 @@
-"""latentsdf: one latent code per 3D shape, a generalization MLP and a shared feature grid.
+"""latentsdf: shape spaces with one latent code per 3D shape, a general branch (MLP) and a shared feature grid.
 
 Public names are imported on first access, so `import latentsdf` is fast and does not import torch.
 """

@@ -1,4 +1,4 @@
-"""`ShapeSpace`: a trained space with everything that can be done with its shapes, returned by `latentsdf.load`."""
+"""`ShapeSpace`, the interface to a trained space, and `load`, which opens one."""
 
 import dataclasses
 import difflib
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from latentsdf.models.latent_sdf import LatentSDF
 
 CodeLike = str | ArrayLike | Tensor | Inversion
-"""A shape of a space: the id of a training shape, a code (L,), or the result of an inversion."""
+"""A shape of a space: the id of a training shape, a code (L,), or an `Inversion`."""
 
 Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
-"""A mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of these, or an observation."""
+"""A shape to fit: a mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of one of these, or
+an `Observation`."""
 
 _RERANK_RESOLUTION = 64
 
@@ -59,10 +60,11 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
 
     Raises:
         FileNotFoundError: There is no such folder.
-        CheckpointError: The checkpoint is incomplete, damaged or of another version.
+        CheckpointError: The checkpoint is incomplete, damaged or of another format.
         ConfigError: The device is unknown or not available.
 
     Example:
+        >>> import latentsdf as ls
         >>> space = ls.load("checkpoints/chairs")
         >>> fit = space.invert("chair.ply")
         >>> space.extract(fit).export("reconstruction.ply")
@@ -74,10 +76,12 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
 class ShapeSpace:
     """A trained space: decodes, fits, interpolates, samples and retrieves shapes.
 
-    Methods take a shape as the id of a training shape, a code (L,), or an `Inversion` (`CodeLike`). Two frames occur:
-    fields, bands and distances are in model space, the box [-1, 1]^3; extracted meshes are in the shape's own frame,
-    which is that of the original mesh for training shapes, that of the observation for inversions, and model space
-    for bare codes.
+    T is the number of training shapes, L the length of a code. Methods accept a shape as the id of a training shape, a
+    code (L,), or an `Inversion` (`CodeLike`).
+
+    Two frames are used. Fields, bands and distances are in model space, the box [-1, 1]^3. Extracted meshes are in the
+    shape's frame: the frame of the original mesh for training shapes, the frame of the target for inversions, and model
+    space for codes.
 
     Args:
         loaded: Content of a checkpoint.
@@ -101,13 +105,16 @@ class ShapeSpace:
         self._last_decoded: DecodedShape | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
-        """Ids of the training shapes: without their category where that is unique, otherwise category/id."""
+        """Ids of the training shapes, without the category if they are unique, otherwise category/id."""
 
     def row(self, shape: str) -> int:
-        """Row of a training shape in `codes`.
+        """Return the row of a training shape in `codes`.
 
         Args:
             shape: id or category/id.
+
+        Returns:
+            Row index, 0 to T - 1.
 
         Raises:
             ConfigError: There is no such training shape; the message suggests similar ids.
@@ -119,11 +126,17 @@ class ShapeSpace:
         raise ConfigError(f"no training shape '{shape}' in {self.folder}; did you mean {', '.join(close)}?")
 
     def code(self, shape: CodeLike) -> Float[Tensor, " L"]:
-        """Code (L,) of a shape, on the device of the space.
+        """Return the code of a shape.
+
+        Args:
+            shape: Id, code or inversion.
+
+        Returns:
+            Code (L,), float32, on the device of the space.
 
         Raises:
-            ConfigError: An unknown id, a code of another length, or values that are not finite.
-            CheckpointError: An inversion of another space.
+            ConfigError: The id is unknown, or the code has another length or values that are not finite.
+            CheckpointError: The inversion belongs to another space.
         """
         if isinstance(shape, str):
             return self.codes[self.row(shape)]
@@ -139,67 +152,95 @@ class ShapeSpace:
         return code
 
     def decoded_code(self, shape: CodeLike) -> Float[Tensor, "*N L"]:
-        """Code (L,) that is decoded for a shape, or the codes by layer (N, L) of an inversion that has them.
+        """Return the code, or the codes by layer, from which a shape is decoded.
+
+        Args:
+            shape: Id, code or inversion.
+
+        Returns:
+            Codes by layer (N, L) of an inversion that has them, otherwise the code (L,).
 
         Raises:
-            ConfigError, CheckpointError: As for `code`; ConfigError for codes by layer of another shape.
+            ConfigError, CheckpointError: As for `code`; ConfigError if the array of codes by layer has another shape or
+                values that are not finite.
         """
         code = self.code(shape)
         if not isinstance(shape, Inversion) or shape.layers is None:
             return code
         layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
-        wanted = (len(self.model.conditioned_layers()), len(code))
-        if layers.shape != wanted or not torch.isfinite(layers).all():
+        expected = (len(self.model.conditioned_layers()), len(code))
+        if layers.shape != expected or not torch.isfinite(layers).all():
             raise ConfigError(
-                f"this space has finite codes by layer of shape {wanted}, got shape {tuple(layers.shape)}"
+                f"codes by layer must be finite and have shape {expected}, got shape {tuple(layers.shape)}"
             )
         return layers
 
     def similarity(self, shape: CodeLike) -> Similarity:
-        """Similarity between model space and the shape's own frame; the identity for a bare code.
+        """Return the similarity transform between the shape's frame and model space.
+
+        Args:
+            shape: Id, code or inversion.
+
+        Returns:
+            The transform; the identity for a code.
 
         Raises:
-            ConfigError: An unknown id.
+            ConfigError: The id is unknown.
         """
         if isinstance(shape, str):
             return self._similarities[self.row(shape)]
         return shape.similarity if isinstance(shape, Inversion) else IDENTITY
 
     def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
-        """Signed distance of one branch, negative inside, in model space.
+        """Return the signed distance function of one branch, negative inside, in model space.
 
         Args:
             shape: Id, code or inversion.
             branch: `general` (s_g) or `overfit` (s_o).
 
         Returns:
-            Differentiable function of points (N, 3) on the device of the space, to distances (N,). Outside the box
-            [-1, 1]^3 it is the distance to the box plus the branch at the closest point of the box. It raises
-            ConfigError for points that are not finite.
+            Differentiable function from points (N, 3) on the device of the space to distances (N,). Outside the box
+            [-1, 1]^3, its value is the distance to the box plus the value at the closest point of the box. The
+            function raises ConfigError for points that are not finite.
 
         Raises:
-            ConfigError, CheckpointError: As for `decoded_code`; CheckpointError for refined detail of another code.
+            ConfigError, CheckpointError: As for `decoded_code`; CheckpointError if the refined
+                detail belongs to another code.
         """
         return self._decode(shape).field(branch)
 
     def fused(self, shape: CodeLike) -> SignedDistance:
-        """Signed distance of both branches fused: s_o in the band in which `extract` fuses at 256^3, s_g elsewhere.
+        """Return the fused signed distance function: s_o in the band, s_g elsewhere.
 
-        The function and its errors are as for `field`.
+        The band is the one that `extract` uses at a resolution of 256.
+
+        Args:
+            shape: Id, code or inversion.
+
+        Returns:
+            Differentiable function from points (N, 3) to distances (N,), as for `field`.
+
+        Raises:
+            ConfigError, CheckpointError: As for `field`.
         """
         return self._decode(shape).fused()
 
     def band(self, shape: CodeLike) -> FusionBand:
-        """Region of model space around the surface in which `fused` uses the overfit branch.
+        """Return the region around the surface in which `fused` uses the overfit branch.
+
+        Args:
+            shape: Id, code or inversion.
+
+        Returns:
+            The band, in model space.
 
         Raises:
             ConfigError, CheckpointError: As for `field`.
-            EmptyLevelSetError: The general branch has no surface.
         """
         return self._decode(shape).band
 
     def _decode(self, shape: CodeLike) -> DecodedShape:
-        """The decoded shape. The last one is cached: its band and the check of its delta cost like many points."""
+        """Decode a shape. The last result is cached, because computing its band and checking its delta takes long."""
         code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion) else None
         last = self._last_decoded
         if last is None or last.delta is not delta or not torch.equal(last.code, code):
@@ -224,16 +265,16 @@ class ShapeSpace:
             shape: Id, code or inversion.
             resolution: Cells per axis of model space.
             mode: `fused` (overfit branch in the band), `general`, `overfit`, or `smooth` (blended in the band).
-            largest_component: Keep the connected component of the largest area only.
-            smallest_piece: Leave out components of less than this share of the largest one's area; 0 keeps all.
+            largest_component: Keep only the connected component with the largest area.
+            smallest_piece: Remove components with less than this share of the largest component's area; 0 keeps all.
             faces: Simplify to about this number of faces; None for no simplification.
-            normals: Store the gradient directions of the field as `vertex_normals`.
+            normals: Store the normalized gradient of the field as `vertex_normals`.
 
         Returns:
-            Mesh in the shape's own frame.
+            Mesh in the shape's frame.
 
         Raises:
-            ConfigError, CheckpointError: As for `field`; ConfigError for options out of range.
+            ConfigError, CheckpointError: As for `field`; ConfigError if an option is out of range.
             EmptyLevelSetError: The field has no surface in the box.
         """
         general = self.field(shape, "general")
@@ -255,29 +296,30 @@ class ShapeSpace:
         return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=rotated, process=False)
 
     def distance(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
-        """Fused signed distance, negative inside.
+        """Evaluate the fused signed distance, negative inside.
 
         Args:
             shape: Id, code or inversion.
-            points: Points (N, 3) in model space. Outside the box see `field`.
+            points: Points (N, 3) in model space. See `field` for points outside the box.
 
         Returns:
             Distances (N,) in model space.
 
         Raises:
-            ConfigError, CheckpointError: As for `field`; ConfigError for points of another shape or not finite.
+            ConfigError, CheckpointError: As for `field`; ConfigError if the points have another shape or are not
+                finite.
         """
         return self._evaluate(self.fused(shape), points)
 
     def gradient_norm(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
-        """Norm |grad s| of the gradient of the fused signed distance; 1 for an exact distance.
+        """Evaluate the gradient norm |grad s| of the fused signed distance; 1 for an exact distance.
 
         Args:
             shape: Id, code or inversion.
             points: Points (N, 3) in model space.
 
         Returns:
-            Norms (N,), without the jump of the distance at the edge of the band.
+            Norms (N,). The jump of the distance at the border of the band does not contribute.
 
         Raises:
             ConfigError, CheckpointError: As for `distance`.
@@ -290,17 +332,18 @@ class ShapeSpace:
         """Fit a code to a shape.
 
         Args:
-            target: Mesh, points (N, 3), points with normals (N, 6), points with signed distances (N, 4) in model
-                space, a file of one of these, or an `Observation`.
+            target: Mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), which are points in model
+                space with their signed distances, a file of one of these, or an `Observation`.
             config: Settings of the fit; defaults to `InvertConfig()`.
-            refinement: Also learn the detail that the code cannot represent (`refine`); for whole meshes only.
+            refinement: Settings for also learning the detail that the code cannot represent (`refine`), for complete
+                meshes only; None for no refinement.
 
         Returns:
             The fit; `extract` returns its surface in the frame of the target.
 
         Raises:
             FileNotFoundError: There is no such file.
-            MeshError: The target is unusable, or is not a whole mesh where `refinement` is given.
+            MeshError: The target is unusable, or `refinement` is given and the target is not a complete mesh.
             ConfigError: `refinement` is given and the model has no feature grid.
         """
         return self.invert_many([target], config, refinement=refinement)[0]
@@ -312,7 +355,7 @@ class ShapeSpace:
         *,
         refinement: RefineConfig | None = None,
     ) -> list[Inversion]:
-        """Fit codes to several shapes, in batches of 16; refinement follows one by one.
+        """Fit codes to several shapes in batches of 16, then refine the fits one by one if requested.
 
         All targets are checked before the first one is fitted.
 
@@ -339,11 +382,14 @@ class ShapeSpace:
         return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
 
     def observe(self, target: Target, config: InvertConfig | None = None) -> Observation:
-        """Convert a target to the observation that `invert` fits. `invert` also accepts the observation itself.
+        """Convert a target to an `Observation`, which `invert` also accepts as a target.
 
         Args:
             target: As for `invert`.
-            config: `seed`, `partial` and `frame` are used; defaults to `InvertConfig()`.
+            config: Settings, of which `seed`, `partial` and `frame` are used; defaults to `InvertConfig()`.
+
+        Returns:
+            Bounds on the signed distance at points in model space.
 
         Raises:
             FileNotFoundError, MeshError: As for `invert`.
@@ -354,22 +400,28 @@ class ShapeSpace:
         return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
 
     def require_refinable(self, target: Target, config: InvertConfig) -> None:
-        """Check that a fit to the target can be refined.
+        """Check that a fit to a target can be refined.
+
+        Args:
+            target: As for `invert`.
+            config: Settings of the fit.
 
         Raises:
-            MeshError: The target is not a whole mesh.
+            MeshError: The target is not a complete mesh.
             ConfigError: The model has no feature grid.
         """
         self.model.require_grid()
         if config.partial or not isinstance(target, trimesh.Trimesh):
-            raise MeshError("refining needs distances all around a surface: pass a whole mesh, or refine nothing")
+            raise MeshError(
+                "refinement needs distances all around a surface: pass a complete mesh, or leave out refinement"
+            )
 
     def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
         """Learn the detail of a mesh on top of the code that was fitted to it.
 
         Args:
             fit: Inversion of the mesh. Its code is not changed.
-            mesh: The mesh, in its own frame.
+            mesh: The mesh, in the frame in which it was fitted.
             config: Settings; defaults to `RefineConfig()`.
 
         Returns:
@@ -384,7 +436,7 @@ class ShapeSpace:
         detail = observe_detail(mesh, fit.similarity, config)
         return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
 
-    def _evaluate(self, field: SignedDistance, points: NDArray[np.floating]) -> NDArray[np.float32]:
+    def _evaluate(self, field: SignedDistance, points: Float[NDArray[np.floating], "N 3"]) -> NDArray[np.float32]:
         if np.ndim(points) != 2 or np.shape(points)[1] != 3:
             raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
         xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
@@ -392,7 +444,7 @@ class ShapeSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the training codes and ids, which identifies the space. Every training step changes it."""
+        """Hash of the training codes and ids. It identifies the space and changes with every training step."""
         return retrieval.fingerprint(self.codes.cpu().numpy(), self.ids)
 
     @cached_property
@@ -403,33 +455,33 @@ class ShapeSpace:
     def interpolate(
         self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"
     ) -> Float[NDArray[np.float32], "N L"]:
-        """Interpolate a path of codes through two or more shapes.
+        """Interpolate codes along a path through two or more shapes.
 
         Args:
             *shapes: Ids, codes or inversions, in the order of the path.
-            steps: Number of codes N >= 2, ends included.
+            steps: Number of codes N >= 2, including both ends.
             method: `linear`, `spherical`, or `shortest` (see `latent.interpolation`).
 
         Returns:
             Codes (N, L).
 
         Raises:
-            ConfigError, CheckpointError: As for `code`; ConfigError for too few shapes or steps, an unknown method,
-                or `spherical` between opposite directions.
+            ConfigError, CheckpointError: As for `code`; ConfigError if there are too few shapes or steps, the method is
+                unknown, or `spherical` joins codes of opposite directions.
         """
         codes = torch.stack([self.code(shape) for shape in shapes]).cpu().numpy()
         return interpolate(codes, steps, method, self.model, self.prior)
 
     def mean(self) -> Float[NDArray[np.float32], " L"]:
-        """Mean (L,) of the training codes."""
+        """Return the mean (L,) of the training codes."""
         return self.prior.mean.cpu().numpy()
 
     def sample(self, count: int, seed: int = 0) -> Float[NDArray[np.float32], "N L"]:
-        """Draw codes of new shapes from the Gaussian of the training codes.
+        """Draw codes of new shapes from a Gaussian fitted to the training codes.
 
         Args:
             count: Number of codes N >= 1.
-            seed: Seed of the draw; the same on all devices.
+            seed: Seed; the codes do not depend on the device.
 
         Returns:
             Codes (N, L).
@@ -438,17 +490,17 @@ class ShapeSpace:
             ConfigError: `count` is less than 1.
         """
         if count < 1:
-            raise ConfigError(f"at least 1 shape must be drawn, got {count}")
+            raise ConfigError(f"count must be at least 1, got {count}")
         return self.prior.sample(count, seed).cpu().numpy()
 
     def direction(
         self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)
     ) -> Float[NDArray[np.float32], "N L"]:
-        """Codes along a principal direction of the training codes, through their mean.
+        """Return codes along a principal direction of the training codes, through their mean.
 
         Args:
-            number: Principal direction, 0 to L - 1, by falling variance.
-            deviations: N positions, in standard deviations from the mean.
+            number: Principal direction, 0 to L - 1, in order of decreasing variance.
+            deviations: N signed distances from the mean, in standard deviations.
 
         Returns:
             Codes (N, L).
@@ -462,7 +514,7 @@ class ShapeSpace:
         return self.prior.along(number, amounts).cpu().numpy()
 
     def combine(self, *terms: tuple[float, CodeLike]) -> Float[NDArray[np.float32], " L"]:
-        """Code arithmetic relative to the mean m: m + sum_i w_i (z_i - m).
+        """Add weighted codes relative to the mean m of the training codes: m + sum_i w_i (z_i - m).
 
         Args:
             *terms: Pairs of a weight w_i and a shape with code z_i.
@@ -489,23 +541,23 @@ class ShapeSpace:
 
         Args:
             shape: Id, code or inversion.
-            k: Number of shapes; all of them if there are fewer.
-            metric: `l2` or `cosine`, between codes.
-            rerank: Order this many of the nearest by Chamfer distance between extracted surfaces; 0 for none.
-            kind: Rebuild the index as another kind, see `index`.
+            k: Number of shapes to return; all shapes if there are fewer.
+            metric: Distance between codes, `l2` or `cosine`.
+            rerank: Number of nearest codes to reorder by the Chamfer distance between extracted surfaces; 0 for none.
+            kind: As for `index`.
 
         Returns:
             Ids and distances, nearest first.
 
         Raises:
-            ConfigError, CheckpointError: As for `code` and `index`; ConfigError for k < 1.
+            ConfigError, CheckpointError: As for `code` and `index`; ConfigError if `k` is less than 1.
             MissingExtraError: FAISS is not installed.
         """
         code = self.code(shape)
         hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
         if rerank == 0:
             return hits
-        # Surfaces of bare codes are in model space and have no refined detail, like those of training shapes.
+        # Decode codes only, so that query and hits are in model space and without refined detail.
         known = [name for name in hits.ids if name in self.ids]
         return retrieval.rerank(
             self.extract(code, _RERANK_RESOLUTION),
@@ -515,14 +567,18 @@ class ShapeSpace:
         )
 
     def index(self, metric: retrieval.Metric = "l2", kind: retrieval.Kind | None = None) -> retrieval.CodeIndex:
-        """Retrieval index of the space: loaded from its folder, or built and saved there (`retrieval.open_index`).
+        """Return the retrieval index of the space: loaded from its folder, or built and saved there.
 
         Args:
             metric: `l2` or `cosine`.
-            kind: Rebuild the index as this kind if it is another one; None keeps its kind.
+            kind: Kind of index (see `latent.retrieval.CodeIndex`); an index of another kind is rebuilt and saved. None
+                keeps the present kind.
+
+        Returns:
+            The index.
 
         Raises:
-            ConfigError: Too few codes for the kind, or the present index does not store its codes.
+            ConfigError: There are too few codes for the kind, or the present index does not store the codes.
             MissingExtraError: FAISS is not installed.
         """
         if metric not in self._indices:
@@ -543,17 +599,18 @@ class ShapeSpace:
         """Remove ids from the saved retrieval index of the space, then add shapes to it.
 
         Args:
-            add: Shapes by the id under which `nearest` returns them.
-            remove: Ids in the index.
-            metric: `l2` or `cosine`; each has an index of its own.
+            add: Shapes by new id, under which `nearest` returns them.
+            remove: Ids to remove from the index.
+            metric: `l2` or `cosine`; each metric has a separate index.
             kind: As for `index`.
 
         Returns:
             The saved index.
 
         Raises:
-            ConfigError, CheckpointError: As for `code` and `index`; ConfigError for ids that are in the index already
-                or not in it, and for removing from an hnsw index. Nothing is changed.
+            ConfigError, CheckpointError: As for `code` and `index`; ConfigError if an id to add is already in the
+                index, an id to remove is not, or codes are to be removed from an hnsw index. The saved index is
+                unchanged.
             OSError, RuntimeError: The folder of the space cannot be written to.
         """
         codes = {name: self.code(shape).cpu().numpy() for name, shape in (add or {}).items()}
@@ -561,6 +618,6 @@ class ShapeSpace:
         try:
             retrieval.update_index(index, self.folder, codes, remove)
         except Exception:
-            del self._indices[metric]  # changed in memory only
+            del self._indices[metric]  # partly changed, in memory only
             raise
         return index

@@ -25,7 +25,7 @@ from preprocessing.report import Report
 
 _PROG = "latentsdf-preprocess"
 _SPARSE = SamplingConfig().sparse_resolution
-_COARSE = 32  # a sparse lattice of fewer cells shows little
+_COARSE = 32  # sparse lattices with fewer cells are too coarse to be useful
 
 if TYPE_CHECKING:
     SamplingSettings = Any
@@ -37,8 +37,8 @@ else:
 class Preprocess(Command):
     """Turn mesh files into a store of signed distance samples: an exact narrow band and a sparse lattice.
 
-    A run that was stopped continues when the same command is given again. A shape is processed again if its source
-    file has changed. Exit code: 0 done, 1 no shape could be processed (or --strict and one failed), 2 wrong use,
+    Run the same command again to continue an interrupted run. A shape is processed again if its source file has
+    changed. Exit code: 0 success, 1 no shape could be processed (or --strict and one failed), 2 error,
     130 interrupted.
     """
 
@@ -53,25 +53,25 @@ class Preprocess(Command):
     source: str
     """Folder of meshes, ShapeNetCore root, D-FAUST .hdf5 file, or 'procedural'."""
     out: Path
-    """Store to create or to continue (a .zarr folder)."""
+    """Store to create or extend (a .zarr folder)."""
     layout: Layout = "auto"
     """Layout of the folder --source."""
     category: Annotated[tuple[str, ...], texts("NAME"), UNSET] = ()
-    """Names or synsets of the categories; all unless given."""
+    """Names or synsets of the categories (default: all)."""
     split: OptionalPath = None
     """DeepSDF split file that selects shapes."""
     glob: str = "*"
-    """Pattern of id or category/id, such as 'kenney_*'."""
+    """Wildcard pattern that selects shapes by id or category/id, such as 'kenney_*'."""
     limit: Annotated[int | None, whole(), UNSET] = None
     """Maximum number of shapes."""
     count: Annotated[int, whole()] = 16
-    """Procedural shapes per family."""
+    """Number of procedural shapes per family."""
     first_seed: Annotated[int, whole()] = 0
     """Seed of the first procedural shape."""
     frame_step: Annotated[int | None, whole(), UNSET] = None
-    """Interval between the frames of D-FAUST; 10 unless given, 1 with --split."""
+    """Interval between frames of D-FAUST (default: 10, or 1 with --split)."""
     workers: Annotated[int, whole()] = 0
-    """Processes; 0 for one per core. Not with --dask."""
+    """Number of worker processes; 0 for one per core. Not with --dask."""
     dask: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="")] = None
     """tcp://host:port of a Dask scheduler; its workers process the shapes (extra: dask). Workers on other machines
     need latentsdf, and the meshes and OUT under the same paths on a shared file system."""
@@ -83,7 +83,7 @@ class Preprocess(Command):
     seed: Annotated[int, whole()] = 0
     """Seed of the samples, the same for all shapes of a store."""
     overwrite: bool = False
-    """Process shapes again that the store holds."""
+    """Process shapes again that are already in the store."""
     preview: bool = False
     """Draw each shape as OUT.previews/CATEGORY/ID.png."""
     strict: bool = False
@@ -92,18 +92,18 @@ class Preprocess(Command):
 
     @classmethod
     def defaults(cls, words: Sequence[str]) -> "Preprocess":  # noqa: ARG003
-        """The default sampling settings."""
+        """Return the default sampling settings."""
         settings = with_defaults(SamplingSettings, SamplingConfig())
         sparse = shown_default(f"the largest divisor of --resolution that is at most {_SPARSE}")
         settings = dataclasses.replace(settings, sparse_resolution=sparse)
         return cls(source=tyro.MISSING, out=tyro.MISSING, settings=settings)
 
     def run(self) -> dict[str, Any]:
-        """Process all shapes and print the report; returns it."""
+        """Process all shapes and return the report as a dictionary."""
         return self.process().as_dict()
 
     def process(self) -> Report:
-        """Process all shapes."""
+        """Process all shapes and return the report."""
         work = partial(
             job.run,
             self._select(),
@@ -118,17 +118,17 @@ class Preprocess(Command):
             return work(workers=self.workers, memory_gb=self.memory_gb)
         if self.workers:
             raise ConfigError(
-                "--workers is for processes of this machine; with --dask its workers are used, all of them"
+                "--workers sets the number of local processes; --dask uses all workers of its cluster, so leave it out"
             )
         with connected(self.dask) as cluster:
             memory = self.memory_gb or cluster.memory_gb
             return work(workers=cluster.threads, memory_gb=memory, executor=cluster.executor)
 
     def sampling(self) -> SamplingConfig:
-        """Sampling settings. The sparse resolution follows the resolution unless given.
+        """Return the sampling settings. By default, the sparse resolution depends on the resolution.
 
         Raises:
-            ConfigError: For a value out of range.
+            ConfigError: A value is out of range.
         """
         given = given_settings(self.settings, SamplingConfig)
         resolution = given.get("resolution", SamplingConfig().resolution)
@@ -147,7 +147,7 @@ class Preprocess(Command):
         if self.source == sources.PROCEDURAL:
             if self.split is not None:
                 raise ConfigError(
-                    "--split selects among mesh files; procedural shapes by --category, --count and --glob"
+                    "--split selects mesh files; select procedural shapes by --category, --count and --glob"
                 )
             families = self.category or FAMILIES
             chosen = sources.procedural(families, count=self.count, first_seed=self.first_seed, pattern=self.glob)
@@ -164,7 +164,7 @@ class Preprocess(Command):
 
 
 def sparse_default(resolution: int) -> int:
-    """The largest divisor of `resolution` that is at most the default sparse resolution."""
+    """Return the largest divisor of `resolution` that is at most the default sparse resolution."""
     return max(divisor for divisor in range(1, _SPARSE + 1) if resolution % divisor == 0)
 
 
@@ -172,10 +172,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        argv: Command line without the program's name; that of the process unless given.
+        argv: Arguments without the program name; those of the process if None.
 
     Returns:
-        0 done, 1 no shape could be processed (or `--strict` and one failed), 2 wrong use, 130 interrupted.
+        0 for success, 1 if no shape could be processed (or `--strict` and one failed), 2 for an error, 130 if
+        interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:

@@ -18,7 +18,7 @@ class Cluster:
     executor: Executor
     """Runs tasks on the workers of the cluster."""
     threads: int
-    """Number of threads of all workers, and of shapes that are processed at the same time."""
+    """Number of threads of all workers, which is the number of shapes processed at the same time."""
     memory_gb: float
     """Memory in GiB per thread; 0 if the workers have no limit."""
 

@@ -48,7 +48,7 @@ class IsolatedProcesses:
     """Worker processes, one for each thread that calls `run`."""
 
     def __init__(self) -> None:
-        """Start no process yet; each thread's first call of `run` starts its own."""
+        """Create the object without processes; the first call of `run` in a thread starts the process of the thread."""
         self._thread = threading.local()
         self._workers: dict[ProcessPoolExecutor, psutil.Process] = {}
         self._spawning = threading.Lock()
@@ -60,7 +60,7 @@ class IsolatedProcesses:
         Args:
             limits: Limits of the call; starting the process and importing the function do not count.
             fn: The function.
-            *args: Its arguments.
+            *args: Arguments of the function.
 
         Raises:
             TimeoutError: The call exceeded the time limit.
@@ -86,7 +86,7 @@ class IsolatedProcesses:
             self._workers.pop(process, None)
 
     def kill(self) -> None:
-        """Kill the processes with their tasks, and refuse to start others."""
+        """Kill the processes with their tasks, and do not start new ones."""
         self._killed = True
         for worker in list(self._workers.values()):
             _kill(worker)
@@ -94,8 +94,8 @@ class IsolatedProcesses:
     def _get_process(self, fn: Callable[..., Any]) -> ProcessPoolExecutor:
         process: ProcessPoolExecutor | None = getattr(self._thread, "process", None)
         if process is None or process not in self._workers:
-            # Python forbids daemon processes, such as Dask workers, to have children, which could outlive them. These
-            # children exit with their parent.
+            # Python forbids daemon processes, such as Dask workers, from having children, because children could
+            # outlive them. These children exit with their parent.
             multiprocessing.current_process().daemon = False
             context = multiprocessing.get_context("spawn")
             process = self._thread.process = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)
@@ -118,7 +118,7 @@ _LOCAL_PROCESSES = IsolatedProcesses()
 
 
 def run_isolated(limits: ResourceLimits, fn: Callable[..., Any], /, *args: Any) -> Any:
-    """Call `IsolatedProcesses.run` on the machine on which an executor, such as Dask, runs this function."""
+    """Call `IsolatedProcesses.run` in the process in which an executor, such as a Dask cluster, runs this function."""
     return _LOCAL_PROCESSES.run(limits, fn, *args)
 
 
@@ -132,7 +132,7 @@ def _enforce_limits(task: Future[Any], worker: psutil.Process, limits: ResourceL
     deadline = time.monotonic() + limits.seconds
     violation: Exception | None = None
     while violation is None and not wait([task], timeout=_POLL_INTERVAL).done:
-        with suppress(psutil.Error):  # The worker died, which the result of the task reports.
+        with suppress(psutil.Error):  # If the worker died, the result of the task reports it.
             if limits.memory is not None and worker.memory_info().rss > limits.memory:
                 violation = MemoryError(
                     f"exceeded {limits.memory / 2**30:.3g} GiB of memory and was stopped; raise --memory-gb, and lower "

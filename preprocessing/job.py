@@ -46,14 +46,14 @@ def run(
 
     Args:
         sources: The shapes.
-        out: Folder of the store, which is created or has the same settings and seed.
+        out: Folder of the store; created if missing. An existing store must have the same settings and seed.
         config: Sampling settings.
         workers: Number of local processes, by default the number of cores; with an executor, the number of shapes
             that it processes at the same time.
         timeout: Time limit per shape, in seconds.
         memory_gb: Memory limit per process, in GiB; 0 for nine tenths of the machine's memory divided by the number of
             processes, or for no limit with an executor.
-        overwrite: Sample shapes again that the store has.
+        overwrite: Sample shapes again that are already in the store.
         seed: Seed of the run, from which the seeds of the shapes are derived.
         previews: Folder for previews <category>/<id>.png; a preview that cannot be drawn is a warning.
         executor: Runs the tasks on its own workers instead of local processes.
@@ -99,7 +99,7 @@ def run(
 
 
 def require_valid(config: SamplingConfig) -> None:
-    """Check settings that imported stores may have but preprocessing cannot sample with.
+    """Check that preprocessing supports the settings; imported stores may have others.
 
     Raises:
         ConfigError: The sparse lattice has no cells.
@@ -147,7 +147,7 @@ def _run_tasks(
 
 
 def _wait_for_running(pool: TaskPool, tasks: Iterable[Future[Outcome]]) -> None:
-    """Cancel queued tasks and wait for the running ones, or kill these on a second Ctrl-C."""
+    """Cancel queued tasks and wait for running tasks; a second Ctrl-C kills the running tasks."""
     console.print("stopping after the current shapes; press Ctrl-C again to stop now")
     try:
         wait([future for future in tasks if not future.cancel()])

@@ -12,6 +12,7 @@ from scipy.ndimage import map_coordinates
 from latentsdf.data.records import ShapeRecord
 from latentsdf.geometry.lattice import band_width, from_lattice_units, to_lattice_units
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
+from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION, Camera
 from latentsdf.rendering.level_sets import BAND_COLOR, Axis, distance_colors, draw_level_sets, slice_points
 
 PANEL = 360
@@ -24,7 +25,7 @@ _LEVEL_SPACING = 0.1
 _SUPERSAMPLING = 2
 _MARGIN, _TITLE, _LINE = 12, 64, 22  # pixels
 _MAX_NEAR = 30_000  # near samples that are drawn
-_AZIMUTH, _ELEVATION = np.radians(35.0), np.radians(20.0)
+_CAMERA = Camera.orbit(DEFAULT_AZIMUTH, DEFAULT_ELEVATION, np.zeros(3), 1.0)  # shows [-1, 1]^2 around the origin
 _ORIENTATION: dict[Axis, str] = {"x": "right: z    up: y", "y": "right: x    down: z", "z": "right: x    up: y"}
 
 Pixels = NDArray[np.uint8]
@@ -88,11 +89,11 @@ def slice_image(samples: SdfSamples, axis: Axis, vertex: int, size: int = PANEL)
 def near_image(near: NDArray[np.float32], size: int = PANEL) -> Image.Image:
     """Draw near samples (M, 4) as points: pale outside samples, then inside samples on top, darker with depth."""
     near = near[:: -(-len(near) // _MAX_NEAR) or 1]
-    column, row, depth = _project(near[:, :3].astype(np.float64), size * _SUPERSAMPLING)
+    column, row, depth = _CAMERA.project(near[:, :3].astype(np.float64), size * _SUPERSAMPLING)
     inside = near[:, 3] < 0
-    light = np.where(inside, 0.75 + 0.25 * _normalize_depth(depth), 0.0)[:, None]
+    light = np.where(inside, 0.75 + 0.25 * _normalize_nearness(-depth), 0.0)[:, None]
     color = np.where(inside[:, None], np.array(INSIDE) * light, np.array(OUTSIDE) * 0.4 + 255 * 0.6)
-    return _splat(column, row, np.where(inside, depth + 10, depth), color, size, side=3)
+    return _splat(column, row, np.where(inside, 10 - depth, -depth), color, size, side=3)
 
 
 def surface_image(surface: NDArray[np.float32], area: float, size: int = PANEL) -> Image.Image:
@@ -103,52 +104,32 @@ def surface_image(surface: NDArray[np.float32], area: float, size: int = PANEL) 
         area: Surface area, which determines the splat size.
         size: Width and height in pixels.
     """
-    column, row, depth = _project(surface[:, :3].astype(np.float64), size * _SUPERSAMPLING)
-    right, up, back = _axes()
+    column, row, depth = _CAMERA.project(surface[:, :3].astype(np.float64), size * _SUPERSAMPLING)
+    back = -_CAMERA.forward
     normal = surface[:, 3:].astype(np.float64)
-    key = back + 0.6 * up - 0.5 * right
+    key = back + 0.6 * _CAMERA.up - 0.5 * _CAMERA.right
     light = 0.3 + 0.5 * (normal @ (key / np.linalg.norm(key))).clip(0, 1) + 0.2 * (0.5 + 0.5 * normal[:, 1])
     backfacing = normal @ back < 0
     color = np.where(backfacing[:, None], _BACKFACING, np.array([176.0, 209, 248]) * light[:, None]).clip(0, 255)
     # Splats three times as wide as the sample spacing leave few holes.
     spacing = np.sqrt(area / max(len(surface), 1)) * size * _SUPERSAMPLING / 2
     side = int(np.clip(np.ceil(3 * spacing), 2, 40))
-    # Push splats of the far side back: along silhouettes they would cover the near side.
-    return _splat(column, row, depth - backfacing * (2 * side / (size * _SUPERSAMPLING)), color, size, side)
+    # Splats of the far side are moved back; otherwise they would cover the near side along silhouettes.
+    return _splat(column, row, -depth - backfacing * (2 * side / (size * _SUPERSAMPLING)), color, size, side)
 
 
-def _axes() -> tuple[Floats, Floats, Floats]:
-    """Unit vectors right, up and towards the viewer, for the default view of `latentsdf.rendering.render`."""
-    a, e = _AZIMUTH, _ELEVATION
-    back = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
-    right = np.array([np.cos(a), 0.0, -np.sin(a)])
-    return right, np.cross(back, right), back
-
-
-def _project(points: Floats, fine: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Project points (N, 3) orthographically.
-
-    Returns:
-        Pixel columns and rows (N,) in an image of `fine` pixels that spans [-1, 1], and depths (N,), larger if nearer.
-    """
-    right, up, back = _axes()
-    column = np.floor((points @ right + 1) * fine / 2).astype(np.int64)
-    row = np.floor((1 - points @ up) * fine / 2).astype(np.int64)
-    return column, row, points @ back
-
-
-def _normalize_depth(depth: Floats) -> Floats:
-    """Scale depths (N,) to [0, 1], 1 for the nearest."""
-    low, high = (depth.min(), depth.max()) if len(depth) else (0.0, 1.0)
-    return np.asarray((depth - low) / max(high - low, 1e-9))
+def _normalize_nearness(nearness: Floats) -> Floats:
+    """Scale negative depths (N,) to [0, 1], 1 for the nearest point."""
+    low, high = (nearness.min(), nearness.max()) if len(nearness) else (0.0, 1.0)
+    return np.asarray((nearness - low) / max(high - low, 1e-9))
 
 
 def _splat(
-    column: NDArray[np.int64], row: NDArray[np.int64], depth: Floats, color: Floats, size: int, side: int
+    column: NDArray[np.int64], row: NDArray[np.int64], nearness: Floats, color: Floats, size: int, side: int
 ) -> Image.Image:
-    """Draw squares of `side` supersampled pixels on white, from far to near."""
+    """Draw squares of `side` supersampled pixels on white, in ascending order of nearness."""
     fine = size * _SUPERSAMPLING
-    order = np.argsort(depth, kind="stable")
+    order = np.argsort(nearness, kind="stable")
     offset = np.arange(side) - side // 2
     shape = (len(order), side, side)
     rows = np.broadcast_to(row[order, None, None] + offset[:, None], shape).ravel()

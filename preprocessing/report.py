@@ -57,7 +57,7 @@ class Outcome:
     warning: str = ""
     """Problem that did not fail the shape."""
     sheet: float = 0.0
-    """Fraction of the area that encloses no volume and was given a thickness."""
+    """Fraction of the area that encloses no volume and was thickened."""
 
     @staticmethod
     def of_stored(
@@ -89,7 +89,7 @@ class Report:
     asked: int
     """Number of selected shapes."""
     present: int
-    """Number of selected shapes that the store already had."""
+    """Number of selected shapes that were already in the store."""
     workers: int = 1
     """Number of workers."""
     previews: Path | None = None
@@ -97,9 +97,9 @@ class Report:
     made: dict[str, Outcome] = field(default_factory=dict)
     """Shapes that this run sampled."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Reasons of failures."""
+    """Reasons of failed shapes."""
     outdated: dict[str, str] = field(default_factory=dict)
-    """Reasons why shapes that the store had were to be sampled again."""
+    """Reasons why shapes in the store had to be sampled again."""
     interrupted: bool = False
     """True after Ctrl-C."""
     seconds: float = 0.0
@@ -234,7 +234,7 @@ class Report:
         lines += _section("Outdated", self.outdated.values())
         uncertain = f"Sign confidence below {LOW_CONFIDENCE}"
         thin = f"Thin: no interior resolved below more than {THIN:.0%} of the surface"
-        sheets = f"Sheets: more than {SHEETS:.0%} of the area given a thickness"
+        sheets = f"Sheets: more than {SHEETS:.0%} of the area thickened"
         lines += self._list_worst(uncertain, self.low_confidence(), "{:.3f}")
         lines += self._list_worst(thin, self.thin(), "{:.0%}")
         lines += self._list_worst(sheets, self.sheets(), "{:.0%}")

@@ -1,4 +1,4 @@
-"""Detection of stored shapes that are outdated, because their source has changed, so that a run can be resumed."""
+"""Detection of stored shapes that a resumed run must sample again, because their sources have changed."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

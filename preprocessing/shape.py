@@ -69,7 +69,7 @@ def preprocess(
     start = time.perf_counter()
     store = _open_store(store_path, config)
     record = make_record(source, config, seed)
-    # The shape is written last: a run that is interrupted before draws the preview again when it is resumed.
+    # The shape is written last, so that a resumed run draws the preview again if it was interrupted before.
     warning = _draw_preview(record, store_path, previews) if previews is not None else ""
     store.write(record)
     thin = thin_share(record.samples)
@@ -103,8 +103,8 @@ def _open_store(path: Path, config: SamplingConfig) -> SampleStore:
     """Open the store without reading its attributes; raises StoreError if it does not exist on this machine."""
     if not (path / "zarr.json").is_file():
         raise StoreError(
-            f"{path}: a worker on {socket.gethostname()} does not see the store; workers on other machines need it, "
-            "and the meshes, on a file system that all machines share, under the same path"
+            f"{path}: a worker on {socket.gethostname()} cannot find the store; the store and the meshes must be on a "
+            "file system that all machines share, under the same path"
         )
     return SampleStore(path, config)
 

@@ -62,7 +62,7 @@ class Source:
 
 
 def is_registrations(path: Path) -> bool:
-    """Return whether a file has a suffix of D-FAUST registrations."""
+    """Return True if a file has the suffix of D-FAUST registrations."""
     return path.suffix.lower() in dfaust.SUFFIXES
 
 
@@ -75,14 +75,14 @@ def procedural(
         families: Names of furniture families.
         count: Number of shapes per family, with consecutive seeds.
         first_seed: Seed of the first shape.
-        pattern: Pattern of ids or of category/id that selects among them, see `mesh_datasets.matches_pattern`.
+        pattern: Wildcard pattern of ids or of category/id, see `mesh_datasets.matches_pattern`.
 
     Raises:
         ConfigError: A family is unknown, or no shape is selected.
     """
     unknown = sorted(set(families) - set(FAMILIES))
     if unknown:
-        raise ConfigError(f"no procedural family '{unknown[0]}'; there are {', '.join(FAMILIES)}")
+        raise ConfigError(f"no procedural family '{unknown[0]}'; the families are {', '.join(FAMILIES)}")
     seeds = range(first_seed, first_seed + count)
     candidates = [Source(family, f"{family}_{seed:04d}", seed=seed) for family in families for seed in seeds]
     chosen = [source for source in candidates if matches_pattern(source.category, source.id, pattern)]

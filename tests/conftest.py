@@ -1,25 +1,28 @@
-"""Fixtures that several packages of tests share."""
+"""Fixtures shared by several test packages."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
+import jaxtyping
 import numpy as np
 import pytest
 import trimesh
-from helpers import REAL_DATA, SMALL_SAMPLING, small_config
+from helpers.paths import REAL_DATA
+from helpers.settings import SMALL_SAMPLING, small_config
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of third-party meshes beside the checkout; tests that need it skip without it."""
+    """Folder of third-party meshes beside the checkout; skips the test if it is missing."""
     if not (REAL_DATA / "meshes").is_dir():
-        pytest.skip("third-party meshes are not at hand: no shared/data/meshes beside the checkout")
+        pytest.skip("third-party meshes are missing: there is no folder shared/data/meshes beside the checkout")
     return REAL_DATA
 
 
 @pytest.fixture(scope="session")
 def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of four tables."""
+    """Sample store of four tables."""
     from preprocessing.job import run
     from preprocessing.sources import procedural
 
@@ -31,7 +34,7 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A space trained on the four tables."""
+    """Space trained on the four tables."""
     from latentsdf.training.train import train
 
     path = tmp_path_factory.mktemp("spaces") / "tables"
@@ -49,3 +52,11 @@ def registrations(tmp_path: Path) -> Path:
         for name, count in {"50002_jumping_jacks": 25, "50004_punching": 3}.items():
             file[name] = box.vertices[:, :, None] * (1 + np.arange(count)) + 5
     return path
+
+
+@pytest.fixture
+def without_shape_checks() -> Iterator[None]:
+    """Switch off the shape checks of jaxtyping, for tests that pass invalid arguments on purpose."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -21,7 +21,7 @@ def test_import_without_heavy_modules() -> None:
 
 
 @pytest.mark.parametrize("name", latentsdf.__all__)
-def test_public_name_resolves(name: str) -> None:
+def test_resolution_of_public_names(name: str) -> None:
     """Every exported name can be imported."""
     assert getattr(latentsdf, name) is not None
 

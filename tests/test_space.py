@@ -21,11 +21,11 @@ from latentsdf.space import ShapeSpace
 
 @pytest.fixture(scope="module")
 def space(space_path: Path) -> ShapeSpace:
-    """The space of the four tables."""
+    """Space trained on the four tables."""
     return ls.load(space_path, device="cpu")
 
 
-def test_samples_and_directions_match_the_code_distribution(space: ShapeSpace) -> None:
+def test_samples_and_directions_match_code_distribution(space: ShapeSpace) -> None:
     """Mean, principal directions, samples and code arithmetic agree with the training codes."""
     codes = space.codes.numpy()
     np.testing.assert_allclose(space.mean(), codes.mean(0), atol=1e-6)
@@ -40,7 +40,7 @@ def test_samples_and_directions_match_the_code_distribution(space: ShapeSpace) -
     np.testing.assert_allclose(space.combine(*terms), space.code("table_0001").numpy(), atol=1e-5)
 
 
-def test_band_cache_of_a_modified_array(space: ShapeSpace) -> None:
+def test_band_cache_of_modified_array(space: ShapeSpace) -> None:
     """The band is cached by value: an array changed in place has another band."""
     code = space.code("table_0000").numpy().copy()
     first, again = space.band(code), space.band(code)
@@ -85,7 +85,7 @@ def test_gradient_norm(space: ShapeSpace) -> None:
     ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
     differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
     wrong = np.abs(np.linalg.norm(differences, axis=0) - space.gradient_norm("table_0000", points))
-    assert np.quantile(wrong, 0.9) < 0.02  # a kink, or the edge of the band, may lie between the ends
+    assert np.quantile(wrong, 0.9) < 0.02  # the difference may cross a kink or the boundary of the band
     with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
         space.gradient_norm("table_0000", np.zeros(3))
 
@@ -132,7 +132,7 @@ def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
         (np.zeros((200, 3)), "only 1 of 200 points are different"),
         (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
         (np.zeros((200, 5)), r"got shape \(200, 5\)"),
-        (np.random.default_rng(0).normal(size=(200, 2)), "a space holds solids, got points in the plane"),
+        (np.random.default_rng(0).normal(size=(200, 2)), "a shape space needs points in 3D, got planar points"),
         (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
     ):
         with pytest.raises(ls.MeshError, match=message):
@@ -167,7 +167,7 @@ def test_saved_fit(space: ShapeSpace, space_path: Path, tmp_path: Path) -> None:
 
 
 def test_index_shared_by_command_and_python(space_path: Path, tmp_path: Path) -> None:
-    """What the command adds to the index, Python finds and removes, and the other way round."""
+    """Python finds and removes codes that the command added to the index, and vice versa."""
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
     space = ls.load(folder, "cpu")
@@ -184,7 +184,7 @@ def test_index_shared_by_command_and_python(space_path: Path, tmp_path: Path) ->
     assert ls.load(folder, "cpu").index().ids == space.ids
 
 
-def test_failed_update_of_the_index(space_path: Path, tmp_path: Path) -> None:
+def test_failed_update_of_index(space_path: Path, tmp_path: Path) -> None:
     """An update that fails halfway changes neither the saved index nor the next search."""
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
@@ -200,8 +200,8 @@ def test_failed_update_of_the_index(space_path: Path, tmp_path: Path) -> None:
 
 
 def test_invalid_samples(space: ShapeSpace) -> None:
-    """A direction that does not exist and no samples at all are refused."""
+    """A direction that does not exist and a count of zero samples are rejected."""
     with pytest.raises(ls.ConfigError, match="principal directions 0 to 7, got 8"):
         space.direction(8)
-    with pytest.raises(ls.ConfigError, match="at least 1 shape"):
+    with pytest.raises(ls.ConfigError, match="count must be at least 1"):
         space.sample(0)

@@ -1,4 +1,4 @@
-"""The `latentsdf` command: one file per command, on top of all other packages."""
+"""The `latentsdf` command-line interface, with one module per command."""
 
 from latentsdf.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Groups of arguments that several commands share, and checks before the work."""
+"""Argument groups shared by several commands, and checks of output paths."""
 
 import os
 from pathlib import Path
@@ -20,21 +20,21 @@ Mode = Literal["general", "overfit", "fused", "smooth"]
 
 @command
 class OnDevice(Command):
-    """A command that computes with torch."""
+    """Command that computes with torch on a selectable device."""
 
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """Compute device: auto, cpu, cuda or cuda:N."""
 
 
 @command
 class OnSpace(OnDevice):
-    """A command that uses a trained space."""
+    """Command that uses a trained space."""
 
     checkpoint: tyro.conf.Positional[Path]
-    """Folder of a trained space."""
+    """Checkpoint folder of a trained space."""
 
     def load_space(self) -> "ShapeSpace":
-        """Load the space."""
+        """Load the space onto the selected device."""
         from latentsdf.space import load
 
         return load(self.checkpoint, self.device)
@@ -42,26 +42,27 @@ class OnSpace(OnDevice):
 
 @command
 class Decoding(Command):
-    """A command that extracts meshes."""
+    """Command that extracts meshes."""
 
     resolution: Annotated[int, cells_per_axis()] = 256
     """Cells per axis."""
     mode: Mode = "fused"
-    """general: the smooth branch. overfit: the detailed branch. fused: the detailed branch in the band around the
-    surface, the smooth one elsewhere. smooth: as fused, blended at the border of the band."""
+    """Branch to extract. general: the general branch, without detail. overfit: the overfit branch, with detail. fused:
+    the overfit branch in a narrow band around the surface, the general branch elsewhere. smooth: like fused, with a
+    gradual transition between the branches."""
 
 
 @command
 class Refining(Command):
-    """A command that can refine inversions."""
+    """Command that can refine inversions."""
 
     refine: bool = False
-    """Fit the detail of a mesh that its code does not represent, and store it as delta.npz."""
+    """Also fit the detail of a mesh that its code cannot represent. invert stores it as delta.npz."""
     refine_seconds: Annotated[float | None, positive(), UNSET] = None
     """Time budget of the refinement per shape; implies --refine."""
 
     def refinement(self, seed: int) -> "RefineConfig | None":
-        """Settings of the refinement; None for none."""
+        """Return the settings of the refinement, or None if it is not requested."""
         from latentsdf.config.inversion import RefineConfig
 
         if self.refine_seconds is not None:
@@ -71,27 +72,31 @@ class Refining(Command):
 
 @command
 class Inverting(Command):
-    """A command that fits codes to shapes."""
+    """Command that fits codes to shapes."""
 
     steps: Annotated[int | None, whole(1), UNSET] = None
     """Maximum number of Gauss-Newton steps."""
     starts: Annotated[int | None, whole(1), UNSET] = None
-    """Initial codes that are optimized in parallel."""
+    """Number of initial codes that are optimized in parallel."""
     points: Annotated[int | None, whole(1), UNSET] = None
-    """Samples of the target used by the fit."""
+    """Number of samples of the target used by the fit."""
     prior: Annotated[float | None, number(0), UNSET] = None
     """Weight of the prior, which keeps the code near the training codes."""
     partial: bool = False
-    """The target is a part of a shape; the prior completes it."""
+    """The target covers only part of a shape; the prior completes the rest."""
     align: bool = False
-    """Estimate scale, rotation about y and translation of the target, too."""
+    """Also estimate the scale, rotation about y and translation of the target."""
     frame: Frame = "user"
-    """Coordinates of the target."""
+    """Frame of the target. user: normalized like a training shape. model: already in model space."""
     seed: Annotated[int, whole(0)] = 0
-    """Seed of the samples of the target."""
+    """Seed of the sampling of the target."""
 
     def inversion(self, *, by_layer: bool = False) -> "InvertConfig":
-        """Settings of the inversion."""
+        """Return the settings of the inversion.
+
+        Args:
+            by_layer: After the shared code, fit one code per conditioned layer.
+        """
         from latentsdf.config.inversion import InvertConfig
 
         limits = {"steps": self.steps, "starts": self.starts, "points": self.points, "prior": self.prior}
@@ -106,22 +111,22 @@ class Inverting(Command):
         )
 
     def refuse_inverting(self) -> None:
-        """Raise ConfigError for arguments of the inversion when nothing is inverted."""
+        """Raise ConfigError if arguments of the inversion are given although nothing is inverted."""
         unset: dict[str, object] = {"steps": None, "starts": None, "points": None, "prior": None}
         unset |= {"partial": False, "align": False, "frame": "user", "seed": 0}
-        useless = [f"--{name}" for name, value in unset.items() if getattr(self, name) != value]
-        if useless:
-            raise ConfigError(f"{' and '.join(useless)} would have no effect: only the target of --mesh is inverted")
+        without_effect = [f"--{name}" for name, value in unset.items() if getattr(self, name) != value]
+        if without_effect:
+            raise ConfigError(f"{' and '.join(without_effect)} would have no effect: only a --mesh query is inverted")
 
 
 def require_png(path: Path | None) -> None:
-    """Raise ConfigError for a picture that is not a .png file."""
+    """Raise ConfigError if the path of an image does not end in .png."""
     if path is not None and path.suffix.lower() != ".png":
-        raise ConfigError(f"a picture is written as .png, got {path}")
+        raise ConfigError(f"images are written as .png, got {path}")
 
 
 def require_folder(path: Path | None) -> None:
-    """Create an output folder before the work that fills it.
+    """Create an output folder, so that an unusable path is reported before the computation.
 
     Raises:
         ConfigError: If the folder cannot be created or written to.
@@ -131,6 +136,6 @@ def require_folder(path: Path | None) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be made a folder ({error.strerror}); name another --out") from error
+        raise ConfigError(f"{path}: cannot be created as a folder ({error.strerror}); choose another --out") from error
     if not os.access(path, os.W_OK):
-        raise ConfigError(f"{path}: cannot be written to; name another --out")
+        raise ConfigError(f"{path}: is not writable; choose another --out")

@@ -14,7 +14,7 @@ from latentsdf.cli.settings import print_config
 class Config(Command):
     """Print a training preset as YAML with the meaning of every setting.
 
-    The configuration of a command line is printed by train --print-config and reconstruct --print-config.
+    Use train --print-config or reconstruct --print-config for the configuration that a command line results in.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -24,10 +24,10 @@ class Config(Command):
     )
 
     name: Annotated[tyro.conf.Positional[str | None], UNSET] = None
-    """Preset or YAML file; the names of all presets are listed unless given."""
+    """Preset or YAML file. If omitted, the names of all presets are listed."""
 
     def run(self) -> dict[str, Any] | None:
-        """Print the names of the presets, or one preset."""
+        """Print one preset, or the names of all presets; returns them as a dictionary with `--json`."""
         from latentsdf.config import loader, training
 
         if self.name is not None:

@@ -10,20 +10,20 @@ from latentsdf.cli.parser import command
 
 @command
 class Demo(OnDevice):
-    """Run the complete pipeline on procedural furniture: samples, training, extraction, inversion, a report."""
+    """Run the complete pipeline on procedural furniture: sampling, training, extraction, inversion, report."""
 
     examples: ClassVar[tuple[str, ...]] = ("latentsdf demo", "latentsdf demo --minutes 1 --out checkpoints/short")
 
     out: Path = Path("checkpoints/demo")
-    """Folder of the space and the report."""
+    """Output folder of the space and the report."""
     minutes: Annotated[float, positive()] = 4.5
-    """Training time."""
+    """Training time in minutes."""
     per_family: Annotated[int, whole(1)] = 40
-    """Training shapes of each family."""
+    """Number of training shapes per family."""
     workers: Annotated[int, whole(0)] = 0
-    """Preprocessing workers; 0 for one per core."""
+    """Number of preprocessing workers; 0 for one per core."""
     seed: Annotated[int, whole(0)] = 0
-    """Seed of the training."""
+    """Seed of initialization and sampling."""
 
     def run(self) -> dict[str, Any]:
         """Run all steps; returns the content of report.json."""

@@ -1,7 +1,8 @@
-"""The pipeline of `latentsdf demo`: every step from procedural meshes to a report.
+"""The complete pipeline on procedural furniture, with the same steps as for real data.
 
-Sampling, training, fused extraction of training shapes, inversion of unseen shapes, interpolation and retrieval run as
-they do on real data. The results are `report.html` and `report.json`. Separate from `demo.py`, because it imports
+    sampling -> training -> extraction of training shapes -> inversion of unseen shapes -> interpolation -> retrieval
+
+The results are summarized in `report.html` and `report.json`. This module is separate from `demo.py` because it imports
 torch.
 """
 
@@ -48,28 +49,31 @@ def demo(
     """Run every step and write the report.
 
     Args:
-        out: Folder of the store, the space and the report.
-        minutes: Training time.
-        per_family: Training shapes of each family.
-        workers: Preprocessing workers; 0 for one per core.
+        out: Output folder of the store, the space and the report.
+        minutes: Training time in minutes.
+        per_family: Number of training shapes per family, at least 6.
+        workers: Number of preprocessing workers; 0 for one per core.
         seed: Seed of the training.
-        device: auto, cpu, cuda or cuda:N.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Returns:
         The content of `report.json`.
 
     Raises:
-        ConfigError: If there are too few shapes or the device is not available.
-        CheckpointError: If `out` holds anything but an earlier demo.
+        ConfigError: Fewer than 6 shapes per family, or the device is not available.
+        CheckpointError: `out` holds an output other than that of an earlier demo.
+        LatentSDFError: Preprocessing failed.
     """
     started = time.monotonic()
     if per_family < _EVALUATED_PER_FAMILY:
-        raise ConfigError(f"the demo measures {_EVALUATED_PER_FAMILY} shapes of each family; got {per_family}")
+        raise ConfigError(
+            f"the demo evaluates {_EVALUATED_PER_FAMILY} shapes per family, so it needs as many; got {per_family}"
+        )
     devices.resolve(device)
-    _require_own(out)
+    _require_replaceable(out)
     out.mkdir(parents=True, exist_ok=True)
     store = out / "samples.zarr"
-    _heading(1, f"samples: {per_family} shapes of each of {', '.join(FAMILIES)}")
+    _heading(1, f"sampling: {per_family} shapes per family ({', '.join(FAMILIES)})")
     _preprocess(store, per_family, workers)
     sampled = time.monotonic()
     _heading(2, f"training: {minutes:g} minutes")
@@ -77,20 +81,20 @@ def demo(
     train(store, out, config, overwrite=True, device=device)
     trained = time.monotonic()
     space = load(out, device)
-    _heading(3, "decoding training shapes")
+    _heading(3, "extracting training shapes")
     known = {f"{f}_{i:04d}": furniture(f, i) for f in FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
     seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION)
-    _heading(4, "inverting unseen shapes, by codes alone")
+    _heading(4, "inverting unseen shapes, without refinement")
     new = {f"{f} {i + 1}": furniture(f, _UNSEEN_SEED + i) for f in FAMILIES for i in range(_UNSEEN_PER_FAMILY)}
     unseen, unseen_meshes = evaluate(space, new, unseen=True, resolution=RESOLUTION)
     _heading(5, "interpolating")
-    strips = [_strip(space, f"{family}_0000") for family in FAMILIES]
-    _heading(6, "retrieving every training shape by its own mesh")
-    share, misses = _retrieval(space)
+    strips = [_interpolation_strip(space, f"{family}_0000") for family in FAMILIES]
+    _heading(6, "retrieving every training shape by its mesh")
+    share, misses = _retrieve_training_shapes(space)
     summary = {
         "train": seen.as_dict(),
         "unseen": unseen.as_dict(),
-        "chamfer_over_floor_median": _over_floor(seen),
+        "chamfer_over_floor_median": _median_over_floor(seen),
         "unseen_f_score_002_median": unseen.summary()["f_score_002"]["median"],
         "self_retrieval_share": share,
         "self_retrieval_misses": misses,
@@ -109,16 +113,16 @@ def demo(
         out / "report.html",
         "latentsdf demo",
         [
-            ("Figures", _figures(summary)),
+            ("Summary", _summary_table(summary)),
             ("Training shapes: original above, fused reconstruction below", _sheet(known, seen_meshes)),
             ("Unseen shapes: original above, inverted below", _sheet(new, unseen_meshes)),
             (
-                "Interpolation from a training shape to its nearest relative",
+                "Interpolation from a training shape to the nearest shape of its family",
                 html_report.html_image(contact_sheet(strips)),
             ),
             ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
             ("Loss over training time", html_report.html_curve(read_metrics(out), ("general", "overfit"))),
-            ("Every shape", _every_shape(seen) + _every_shape(unseen)),
+            ("Every shape", _shape_table(seen) + _shape_table(unseen)),
         ],
     )
     console.print(
@@ -130,12 +134,12 @@ def demo(
     return summary
 
 
-def _require_own(out: Path) -> None:
-    """Raise CheckpointError if the folder holds anything but an earlier demo."""
+def _require_replaceable(out: Path) -> None:
+    """Raise CheckpointError if the folder holds an output other than that of an earlier demo."""
     require_writable_output(out, "space", overwrite=True)
     if (out / "model.safetensors").is_file() and (preset := load_config(out).preset) != _PRESET:
         raise CheckpointError(
-            f"{out}: holds a space trained with preset '{preset}', not by the demo; name another --out"
+            f"{out}: holds a space trained with preset '{preset}', not by the demo; choose another --out"
         )
 
 
@@ -144,7 +148,7 @@ def _heading(number: int, text: str) -> None:
 
 
 def _preprocess(store: Path, per_family: int, workers: int) -> None:
-    """Run `latentsdf-preprocess` as a process, because `latentsdf` does not import `preprocessing`."""
+    """Run `python -m preprocessing` as a subprocess: `latentsdf` must not import `preprocessing`."""
     flags = {
         "--source": "procedural",
         "--out": str(store),
@@ -158,28 +162,32 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
         "--surface": "10000",
     }
     words = [word for pair in flags.items() for word in pair]
-    # -P: a preprocessing.py in the working directory is not imported.
+    # -P: do not import a preprocessing.py from the working directory.
     done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *words], check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:
-        raise LatentSDFError(f"preprocessing ended with exit code {done.returncode}; its messages are above")
+        raise LatentSDFError(f"preprocessing failed with exit code {done.returncode}; see its messages above")
 
 
-def _over_floor(evaluation: Evaluation) -> float:
+def _median_over_floor(evaluation: Evaluation) -> float:
     return float(np.median([comparison.over_floor for comparison in evaluation.shapes.values()]))
 
 
-def _strip(space: ShapeSpace, first: str, steps: int = 7) -> list[Image.Image]:
-    """Pictures of an interpolation from a shape to its nearest neighbour in the same family."""
+def _interpolation_strip(space: ShapeSpace, first: str, steps: int = 7) -> list[Image.Image]:
+    """Render an interpolation from a shape to the nearest other shape of its family."""
     family, _ = _family_and_seed(first)
     last = next(name for name in space.nearest(first, k=len(space.ids)).ids[1:] if name.startswith(family))
     codes = space.interpolate(first, last, steps=steps)
     return [render_mesh(space.extract(code, 128), size=160) for code in codes]
 
 
-def _retrieval(space: ShapeSpace) -> tuple[float, dict[str, str]]:
-    """Share of training shapes that are the first hit for their own inverted mesh; the others with their hits."""
+def _retrieve_training_shapes(space: ShapeSpace) -> tuple[float, dict[str, str]]:
+    """Invert the meshes of all training shapes and retrieve the nearest training shape of each.
+
+    Returns:
+        Share of shapes that retrieve themselves, and for each of the others the shape that was retrieved instead.
+    """
     members = {name: furniture(*_family_and_seed(name)) for name in space.ids}
     fits = space.invert_many(list(members.values()), _FAST_INVERSION)
     first = {name: space.nearest(fit, k=1).ids[0] for name, fit in zip(members, fits, strict=True)}
@@ -207,7 +215,7 @@ def _sheet(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, tri
     return html_report.html_image(comparison_sheet(originals, reconstructions))
 
 
-def _figures(summary: dict[str, Any]) -> str:
+def _summary_table(summary: dict[str, Any]) -> str:
     rows = [
         ("training shapes", str(summary["training_shapes"])),
         ("Chamfer (CD-sq-sum, 100k) over its sampling floor, median", f"{summary['chamfer_over_floor_median']:.3f}"),
@@ -216,10 +224,10 @@ def _figures(summary: dict[str, Any]) -> str:
         ("seconds", ", ".join(f"{name} {value}" for name, value in summary["seconds"].items())),
         ("machine", summary["machine"]),
     ]
-    return html_report.html_table(("figure", "value"), rows)
+    return html_report.html_table(("metric", "value"), rows)
 
 
-def _every_shape(evaluation: Evaluation) -> str:
+def _shape_table(evaluation: Evaluation) -> str:
     names = list(next(iter(evaluation.shapes.values())).as_dict())
     rows = [[shape, *(f"{v:.3g}" for v in c.as_dict().values())] for shape, c in evaluation.shapes.items()]
     return html_report.html_table(("shape", *names), rows)

@@ -30,19 +30,19 @@ class Evaluate(Decoding, Refining, OnSpace):
     split: OptionalPath = None
     """DeepSDF split file that selects meshes."""
     invert: bool = False
-    """Unseen shapes: invert each mesh first."""
+    """Invert each mesh first; for shapes that are not in the training set."""
     one_code: bool = False
-    """Invert to one code per shape, without codes by layer."""
+    """With --invert: fit a single code per shape instead of one code per layer."""
     fits: OptionalPath = None
-    """Folder written by latentsdf invert: evaluate its fits, matched by the name of the mesh."""
+    """Folder written by latentsdf invert: evaluate its fits, matched to the meshes by name."""
     points: Annotated[int, whole(1)] = 100_000
-    """Surface samples per mesh."""
+    """Number of surface samples per mesh."""
     taus: Annotated[tuple[float, ...], positives(), UNSET] = ()
-    """Thresholds of the F-score, below 1; 0.01 and 0.02 unless given."""
+    """Thresholds of the F-score, below 1 (default: 0.01 0.02)."""
     reference: Literal["samples", "vertices"] = "samples"
-    """Compare with samples of the reference meshes, or with their vertices as Compact-SDF does."""
+    """Points of the reference meshes to compare with: surface samples, or the vertices as in Compact-SDF."""
     seed: Annotated[int, whole(0)] = 0
-    """Seed of the samples."""
+    """Seed of sampling and refinement."""
     out: OptionalPath = None
     """Folder for metrics.json, metrics.csv and worst.png (the 12 worst shapes)."""
 
@@ -56,18 +56,20 @@ class Evaluate(Decoding, Refining, OnSpace):
 
         refinement = self.refinement(self.seed)
         if refinement is not None and not self.invert:
-            raise ConfigError("--refine goes with --invert; training shapes and fits have their detail already")
+            raise ConfigError("--refine requires --invert; training shapes and existing fits are not refined")
         if self.one_code and not self.invert:
-            raise ConfigError("--one-code goes with --invert; training shapes have one code, fits what they were given")
+            raise ConfigError(
+                "--one-code requires --invert; training shapes have one code, and existing fits are evaluated as saved"
+            )
         if self.invert and self.fits is not None:
-            raise ConfigError("--fits measures what was inverted before; leave out --invert")
+            raise ConfigError("--fits evaluates existing fits; leave out --invert")
         require_folder(self.out)
         space = self.load_space()
         found = find_meshes(self.meshes, split=self.split)
         fits: dict[str, CodeLike] | None = None
-        unread: dict[str, str] = {}
+        unreadable: dict[str, str] = {}
         if self.fits is not None:
-            fitted, unread = load_fits(self.fits, {file.id for file in found}, space.fingerprint)
+            fitted, unreadable = load_fits(self.fits, {file.id for file in found}, space.fingerprint)
             fits = dict(fitted)
             found = [file for file in found if file.id in fits]
         references, failed = load_references(found)
@@ -85,10 +87,10 @@ class Evaluate(Decoding, Refining, OnSpace):
             refinement=refinement,
             fits=fits,
         )
-        evaluation.failed.update(unread | failed)
+        evaluation.failed.update(unreadable | failed)
         console.print(evaluation.table())
         for name, reason in evaluation.failed.items():
-            show_note("not measured", f"{name}: {reason}")
+            show_note("not evaluated", f"{name}: {reason}")
         if self.out is not None:
             evaluation.save(self.out)
             worst = {name: references[name] for name in evaluation.worst(12)}
@@ -97,5 +99,5 @@ class Evaluate(Decoding, Refining, OnSpace):
         return evaluation.as_dict()
 
     def exit_code(self, result: dict[str, Any] | None) -> int:
-        """1 when no shape could be evaluated."""
+        """Return 1 if no shape could be evaluated."""
         return 0 if result and result["shapes"] else 1

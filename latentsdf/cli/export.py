@@ -24,9 +24,9 @@ class Export(Command):
     out: tyro.conf.Positional[Path]
     """HDF5 file (.h5)."""
     id: Annotated[tuple[str, ...], texts("ID"), UNSET] = ()
-    """Shapes to export: id or category/id; all unless given."""
+    """Shapes to export, as id or category/id (default: all)."""
     compression: Literal["gzip", "lzf"] = "gzip"
-    """lzf is faster, its files are larger."""
+    """Compression filter; lzf is faster, but its files are larger."""
 
     def run(self) -> dict[str, Any]:
         """Export; returns the file and the number of shapes."""

@@ -23,7 +23,7 @@ _SHAPES = tyro.conf.create_mutex_group(required=False, title="shapes")
 
 @command
 class Extract(Decoding, OnSpace):
-    """Extract meshes, each in its own frame."""
+    """Extract meshes of shapes, each in the frame of the shape."""
 
     examples: ClassVar[tuple[str, ...]] = (
         "latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --mode fused --out chair.ply",
@@ -35,23 +35,23 @@ class Extract(Decoding, OnSpace):
     id: Annotated[tuple[str, ...] | None, texts("ID"), _SHAPES, UNSET] = None
     """Training shapes: id or category/id. Several are written to the folder --out."""
     code: Annotated[Path | None, _SHAPES, UNSET] = None
-    """Folder written by latentsdf invert, or a code.npy (in model space)."""
+    """Folder written by latentsdf invert, or a code.npy, which is extracted in model space."""
     all: Annotated[bool, _SHAPES] = False
     """Every training shape."""
     largest_component: bool = False
     """Keep only the largest connected component."""
     smallest_piece: Annotated[float, number(0, 1)] = 5e-3
-    """Remove components with less than this share of the largest one's area."""
+    """Remove connected components whose area is less than this share of the largest component's."""
     faces: Annotated[int | None, whole(4), UNSET] = None
     """Simplify to about this many faces."""
     normals: bool = False
     """Store vertex normals, computed from the field's gradient."""
     out: Path
-    """Mesh file (.ply .obj .stl .glb .off); for several shapes a folder."""
+    """Mesh file (.ply .obj .stl .glb .off), or a folder for several shapes."""
     suffix: str = ".ply"
-    """File format for several shapes."""
+    """File suffix for several shapes; it selects the format."""
     resume: bool = False
-    """Skip shapes that the folder already holds."""
+    """Skip shapes whose mesh is already in the folder."""
 
     def run(self) -> dict[str, Any]:
         """Extract and write; returns the size of each mesh and the reason for each failure."""
@@ -59,13 +59,17 @@ class Extract(Decoding, OnSpace):
 
         several = self.all or len(self.id or ()) > 1
         if self.resume and not several:
-            raise ConfigError("--resume goes on with several shapes: pass --all or several ids, or leave it out")
+            raise ConfigError("--resume requires several shapes: pass --all or several ids, or leave it out")
         file = Path(f"shape{self.suffix}") if several else self.out
         meshes.require_writable(file)
         if self.normals and file.suffix.lower() not in meshes.SUFFIXES_WITH_NORMALS:
-            raise ConfigError(f"{file.name}: normals are written to {', '.join(meshes.SUFFIXES_WITH_NORMALS)} files")
+            raise ConfigError(
+                f"{file.name}: normals can only be stored in {', '.join(meshes.SUFFIXES_WITH_NORMALS)} files"
+            )
         if several and self.out.suffix.lower() in meshes.SUFFIXES:
-            raise ConfigError(f"several shapes go into a folder, got --out {self.out}; choose files by --suffix")
+            raise ConfigError(
+                f"several shapes are written to a folder, got --out {self.out}; select the format with --suffix"
+            )
         require_folder(self.out if several else self.out.parent)
         space = self.load_space()
         if several:
@@ -78,7 +82,7 @@ class Extract(Decoding, OnSpace):
         return {"meshes": {str(self.out): _size(mesh)}, "failed": {}}
 
     def exit_code(self, result: dict[str, Any] | None) -> int:
-        """1 when every shape failed."""
+        """Return 1 if every shape failed."""
         return 1 if result and result["failed"] and not result["meshes"] else 0
 
     def _extract_each(self, space: "ShapeSpace", names: Sequence[str]) -> dict[str, Any]:
@@ -86,11 +90,11 @@ class Extract(Decoding, OnSpace):
         from latentsdf.geometry import mesh as meshes
 
         files = {name: self.out / f"{name}{self.suffix}" for name in names}
-        left = [name for name, file in files.items() if not (self.resume and file.is_file())]
+        pending = [name for name, file in files.items() if not (self.resume and file.is_file())]
         written: dict[str, Any] = {}
         failed: dict[str, str] = {}
-        with track("decoding", total=len(left), unit="shape") as advance:
-            for name in left:
+        with track("decoding", total=len(pending), unit="shape") as advance:
+            for name in pending:
                 try:
                     mesh = self._extract(space, name)
                     meshes.save(mesh, files[name])
@@ -99,8 +103,8 @@ class Extract(Decoding, OnSpace):
                     failed[name] = str(error)
                     show_note("failed", f"{name}: {error}")
                 advance()
-        kept = f", {len(names) - len(left)} were there" if len(left) < len(names) else ""
-        console.print(f"{self.out}: {len(written)} meshes{kept}" + (f", {len(failed)} failed" if failed else ""))
+        skipped = f", {len(names) - len(pending)} already existed" if len(pending) < len(names) else ""
+        console.print(f"{self.out}: {len(written)} meshes{skipped}" + (f", {len(failed)} failed" if failed else ""))
         return {"meshes": written, "failed": failed}
 
     def _extract(self, space: "ShapeSpace", shape: "CodeLike") -> "trimesh.Trimesh":

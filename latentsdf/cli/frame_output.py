@@ -1,4 +1,4 @@
-"""Output of interpolations and samples: a PNG strip, an animated GIF, or a folder of codes and GLB files."""
+"""Output of decoded codes: a PNG strip, an animated GIF, or a folder with the codes and GLB meshes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,28 @@ _MILLISECONDS = 120
 
 
 def require_writable(out: Path) -> None:
-    """Create the output folder; raise ConfigError for other suffixes than .png and .gif."""
+    """Check the output path and create its folder.
+
+    Raises:
+        ConfigError: The suffix is not .png, .gif or empty (a folder), or the folder cannot be created.
+    """
     if out.suffix.lower() not in (".png", ".gif", ""):
-        raise ConfigError(f"frames are written as .png (a strip), .gif (an animation) or into a folder, got {out}")
+        raise ConfigError(f"frames are written to a .png (strip), a .gif (animation) or a folder, got {out}")
     common_args.require_folder(out.parent if out.suffix else out)
 
 
 def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mode") -> "list[trimesh.Trimesh]":
-    """Extract one mesh per code (N, L), in model space."""
+    """Extract a mesh in model space for each code.
+
+    Args:
+        space: The space that decodes the codes.
+        codes: Codes (N, L).
+        resolution: Cells per axis.
+        mode: Extraction mode.
+
+    Returns:
+        N meshes.
+    """
     from latentsdf.utils.console import track
 
     meshes = []
@@ -37,7 +51,13 @@ def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mod
 
 
 def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> None:
-    """Write in the format of the suffix; an animation plays forward and backward."""
+    """Write frames in the format that the suffix of the path selects; an animation plays forward, then backward.
+
+    Args:
+        out: A .png file, a .gif file, or a folder.
+        codes: Codes (N, L), saved in a folder only.
+        meshes: Their N meshes.
+    """
     import numpy as np
 
     from latentsdf.geometry.mesh import save
@@ -47,14 +67,14 @@ def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> No
     suffix = out.suffix.lower()
     if not suffix:
         for older in out.glob("frame_*.glb"):
-            older.unlink()  # A longer earlier path has more frames.
+            older.unlink()  # frames of an earlier, longer path would remain
         np.save(out / "codes.npy", codes)
         for number, mesh in enumerate(meshes):
             save(mesh, out / f"frame_{number:03d}.glb")
         return
-    # One camera for all frames, so that only the shape changes.
-    pictures = [render_mesh(mesh, size=_SIZE, fit=False) for mesh in meshes]
+    # The same camera for all frames, so that only the shape changes.
+    images = [render_mesh(mesh, size=_SIZE, fit=False) for mesh in meshes]
     if suffix == ".png":
-        contact_sheet([pictures]).save(out)
+        contact_sheet([images]).save(out)
     else:
-        save_gif(out, pictures + pictures[-2:0:-1], _MILLISECONDS)
+        save_gif(out, images + images[-2:0:-1], _MILLISECONDS)

@@ -1,4 +1,4 @@
-"""`latentsdf import`: make a sample store from HDF5, DeepSDF's samples, or point clouds."""
+"""`latentsdf import`: create a sample store from HDF5, DeepSDF samples, or point clouds."""
 
 import dataclasses
 from pathlib import Path
@@ -15,7 +15,7 @@ from latentsdf.utils.errors import StoreError
 
 @command
 class Import(Command):
-    """Make a sample store from an export, DeepSDF's samples, or point clouds."""
+    """Create a sample store from an HDF5 export, DeepSDF samples, or point clouds."""
 
     examples: ClassVar[tuple[str, ...]] = (
         "latentsdf import chairs.h5 copy.zarr",
@@ -24,23 +24,23 @@ class Import(Command):
     )
 
     source: tyro.conf.Positional[Path]
-    """HDF5 file written by latentsdf export, folder of DeepSDF's <class>/<id>.npz, or folder of point clouds
+    """HDF5 file written by latentsdf export, folder of DeepSDF samples <class>/<id>.npz, or folder of point clouds
     <category>/<id>.ply, .xyz, .npz, ... for training with --train.samples points."""
     store: tyro.conf.Positional[Path]
-    """Store to create or to continue (a .zarr folder)."""
+    """Store to create or extend (a .zarr folder)."""
     category: Annotated[tuple[str, ...], texts("NAME"), UNSET] = ()
-    """Names or synsets of the categories to import; all unless given."""
+    """Names or synsets of the categories to import (default: all)."""
     split: OptionalPath = None
     """DeepSDF split file that selects shapes."""
     glob: str = "*"
-    """Pattern of id or category/id."""
+    """Wildcard pattern that selects shapes by id or category/id, such as 'kenney_*'."""
     normalization: Annotated[Normalization | None, UNSET] = None
-    """Normalization of point clouds to model space; sphere unless given."""
+    """Normalization of point clouds to model space (default: sphere)."""
     overwrite: bool = False
-    """Replace shapes that the store holds."""
+    """Replace shapes that are already in the store."""
 
     def run(self) -> dict[str, Any]:
-        """Import; returns imported, present and failed shapes."""
+        """Import the shapes; returns the imported and the failed ones, and the number of those already present."""
         from latentsdf.data.import_export import import_samples
 
         report = import_samples(
@@ -52,10 +52,10 @@ class Import(Command):
             normalization=self.normalization,
             overwrite=self.overwrite,
         )
-        count = f"{len(report.imported)} imported, {report.present} already there, {len(report.failed)} failed"
+        count = f"{len(report.imported)} imported, {report.present} already present, {len(report.failed)} failed"
         console.print(f"{self.store}: {count}")
         for reason in report.failed.values():
             show_note("skipped", reason)
         if report.failed and not report.imported and not report.present:
-            raise StoreError(f"{self.source}: no shape could be imported; the reasons are above")
+            raise StoreError(f"{self.source}: no shape could be imported; see the reasons above")
         return dataclasses.asdict(report)

@@ -27,12 +27,14 @@ class Info(Command):
     """Read every array of a store and compare it with its checksum."""
 
     def run(self) -> dict[str, Any]:
-        """Print a description; returns it in full."""
+        """Print a description; returns all of its data."""
         if not self.path.is_dir():
             raise FileNotFoundError(f"{self.path}: no such folder; info reads a sample store or a checkpoint")
         if (self.path / "model.safetensors").is_file() or (self.path / "config.yaml").is_file():
             if self.verify:
-                raise ConfigError(f"{self.path}: --verify reads every shape of a sample store, and this is no store")
+                raise ConfigError(
+                    f"{self.path}: --verify reads every shape of a sample store, but this is a checkpoint"
+                )
             return describe_checkpoint(self.path)
         return describe_store(self.path, verify=self.verify)
 
@@ -42,13 +44,13 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
 
     Args:
         path: The store.
-        verify: Compare every shape with its checksums.
+        verify: Read every array and compare it with its checksum.
 
     Returns:
         Sampling settings and information about each shape.
 
     Raises:
-        StoreError: If a shape is damaged; all damaged shapes are named before.
+        StoreError: A shape is damaged. All damaged shapes are listed on the console first.
     """
     from latentsdf.data.store import SampleStore
 
@@ -74,20 +76,20 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
     for reason in damaged.values():
         show_note("damaged", reason)
     if damaged:
-        raise StoreError(f"{path}: {len(damaged)} of {len(keys)} shapes are damaged, named above")
+        raise StoreError(f"{path}: {len(damaged)} of {len(keys)} shapes are damaged; they are listed above")
     return {"store": str(path), "sampling": asdict(store.config), "shapes": shapes, "verified": verify}
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """Print a summary of a trained space; returns its configuration, its shapes and its last metrics."""
+    """Print a summary of a trained space; returns its configuration, the keys of its shapes and its last metrics."""
     from latentsdf.training import checkpoint
 
     loaded = checkpoint.load(path)
     lines = checkpoint.read_metrics(path)
     last = lines[-1] if lines else {}
-    values = sum(p.numel() for p in loaded.model.parameters())
+    parameters = sum(p.numel() for p in loaded.model.parameters())
     console.print(
-        f"{path}: preset {loaded.config.preset}, {len(loaded.keys)} shapes, codes of {loaded.codes.shape[1]}, "
-        f"{values:,} values, {last.get('step', 0):,} steps in {last.get('seconds', 0):.0f} s"
+        f"{path}: preset {loaded.config.preset}, {len(loaded.keys)} shapes, codes of length {loaded.codes.shape[1]}, "
+        f"{parameters:,} parameters, {last.get('step', 0):,} steps in {last.get('seconds', 0):.0f} s"
     )
     return {"checkpoint": str(path), "config": asdict(loaded.config), "shapes": loaded.keys, "last": last}

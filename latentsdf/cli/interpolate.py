@@ -1,4 +1,4 @@
-"""`latentsdf interpolate`: shapes between shapes."""
+"""`latentsdf interpolate`: interpolation between shapes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from latentsdf.utils.console import console
 
 @command
 class Interpolate(Decoding, OnSpace):
-    """Interpolate between shapes and write a strip of pictures, an animation, or meshes."""
+    """Interpolate between shapes and write a strip of images, an animation, or meshes."""
 
     examples: ClassVar[tuple[str, ...]] = (
         "latentsdf interpolate checkpoints/chairs --id A B --steps 9 --out strip.png",
@@ -25,12 +25,12 @@ class Interpolate(Decoding, OnSpace):
     id: Annotated[tuple[str, ...], texts("ID")]
     """Two or more training shapes, folders written by latentsdf invert, or code.npy files."""
     steps: Annotated[int, whole(2)] = 9
-    """Number of shapes, both ends included."""
+    """Number of shapes, including both ends."""
     method: Literal["linear", "spherical", "shortest"] = "linear"
     """Path of the codes: a straight line, an arc traversed at constant angular speed, or the path along which the
     shape changes least."""
     out: Path
-    """strip.png, animation.gif, or a folder for meshes and codes."""
+    """A .png file for a strip, a .gif file for an animation, or a folder for meshes and codes."""
     resolution: Annotated[int, cells_per_axis()] = 128
     """Cells per axis."""
 
@@ -46,8 +46,8 @@ class Interpolate(Decoding, OnSpace):
         frame_output.write(self.out, codes, meshes)
         smooth = smoothness(meshes)
         console.print(
-            f"{self.out}: {len(codes)} steps from {self.id[0]} to {self.id[-1]}; mean surface travel "
-            f"{smooth.travel.mean():.4f} per step (variation {smooth.variation:.2f}), pieces "
+            f"{self.out}: {len(codes)} steps from {self.id[0]} to {self.id[-1]}; mean surface displacement "
+            f"{smooth.travel.mean():.4f} per step (variation {smooth.variation:.2f}), components "
             + " ".join(map(str, smooth.pieces))
         )
         return {

@@ -40,9 +40,10 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
     """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv; normals are used when the file has them),
     or .npy of signed samples (N,4). Several targets are fitted in batches."""
     out: Path
-    """Folder for code.npy, mesh.ply and report.json; for several targets one sub-folder each, named after the file."""
+    """Folder for code.npy, mesh.ply and report.json; for several targets, one subfolder per
+    target, named after its file."""
     one_code: bool = False
-    """Fit one code per shape, without codes by layer."""
+    """Fit a single code per shape instead of one code per layer."""
 
     def run(self) -> dict[str, Any]:
         """Fit and write; returns the report, or the reports of several targets by name."""
@@ -52,7 +53,7 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
         paths = self.target
         name, count = Counter(path.stem for path in paths).most_common(1)[0]
         if count > 1:
-            raise ConfigError(f"{count} targets are called '{name}', so their folders would be one; rename them")
+            raise ConfigError(f"{count} targets are named '{name}' and would share one output folder; rename them")
         alone = len(paths) == 1
         folders = {path: self.out if alone else self.out / path.stem for path in paths}
         for folder in folders.values():
@@ -72,13 +73,13 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
             except (MeshError, OSError) as error:
                 if alone:
                     raise
-                reports[path] = _failed(path, error)
+                reports[path] = _report_failure(path, error)
         for path in observations:
             require_folder(folders[path])
-        # Each batch is written before the next one starts, so that an interruption loses one batch at most.
-        left = list(observations)
-        while left:
-            batch, left = left[:BATCH_SIZE], left[BATCH_SIZE:]
+        # Each batch is written before the next one starts, so that an interruption loses at most one batch.
+        pending = list(observations)
+        while pending:
+            batch, pending = pending[:BATCH_SIZE], pending[BATCH_SIZE:]
             fits = space.invert_many([observations[path] for path in batch], config)
             for path, fit in zip(batch, fits, strict=True):
                 try:
@@ -88,19 +89,19 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
                 except (LatentSDFError, OSError) as error:
                     if alone:
                         raise
-                    reports[path] = _failed(path, error)
+                    reports[path] = _report_failure(path, error)
         return reports[paths[0]] if alone else {path.stem: reports[path] for path in paths}
 
     def exit_code(self, result: dict[str, Any] | None) -> int:
-        """1 when no target could be fitted."""
+        """Return 1 if no target could be fitted."""
         reports = (result or {}).values()
         return 1 if all(isinstance(report, dict) and report.keys() == {"failed"} for report in reports) else 0
 
     def _save(self, space: "ShapeSpace", target: Path, fit: "Inversion", out: Path) -> dict[str, Any]:
-        """Write a fit and its mesh into a folder, over an older fit; returns the report.
+        """Write a fit and its mesh to a folder, replacing an older fit; returns the report.
 
         Raises:
-            EmptyLevelSetError: If the fit has no surface; everything else is written.
+            EmptyLevelSetError: The fit has no surface. All files except the mesh are written.
         """
         surface: trimesh.Trimesh | None = None
         empty: EmptyLevelSetError | None = None
@@ -112,18 +113,18 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
         try:
             hits = space.nearest(fit, k=min(5, len(space.ids)))
         except MissingExtraError as error:
-            show_note("no neighbours", str(error))
+            show_note("no nearest shapes", str(error))
         report = fit.save(out, mesh=surface, target=target, nearest=hits)
         if empty is not None:
             raise empty
-        verdict = "fits" if fit.ok else "does not fit well: the space may not hold this kind of shape"
+        verdict = "fits" if fit.ok else "does not fit well: the space may not represent this kind of shape"
         nearest = f", nearest {hits.ids[0]}" if hits else ""
         console.print(Text(f"{target.name} {verdict}; residual {fit.residual:.4f}{nearest}"))
         return report
 
 
-def _failed(target: Path, error: Exception) -> dict[str, Any]:
-    """Report a target that failed; returns the entry that replaces its report."""
+def _report_failure(target: Path, error: Exception) -> dict[str, Any]:
+    """Print the reason of a failure; returns the entry that replaces the report of the target."""
     reason = str(error).removeprefix(f"{target}: ").removeprefix(f"{target.name}: ")
     show_note("failed", f"{target.name}: {reason}")
     return {"failed": reason}

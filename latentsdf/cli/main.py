@@ -1,4 +1,4 @@
-"""Entry point of `latentsdf`: selects the command, runs it, and turns errors into exit codes."""
+"""Entry point of `latentsdf`: selects and runs a command, and converts errors to exit codes."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ COMMANDS = {
     "info": "info:Info",
     "config": "config:Config",
 }
-"""Module and class of each command, imported when the command is used."""
+"""Module and class of each command; imported on use."""
 
 EXAMPLES = (
     "latentsdf demo",
@@ -39,7 +39,7 @@ EXAMPLES = (
     "latentsdf invert checkpoints/chairs new_chair.obj --out fit/",
     "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert",
 )
-_DESCRIPTION = """Learn one latent code per 3D shape, and use the space of shapes.
+_DESCRIPTION = """Learn a shape space with one latent code per 3D shape, and use it.
 
 latentsdf COMMAND --help explains a command. latentsdf --version prints the version. latentsdf --print-completion SHELL
 prints a completion script for bash, zsh or fish: eval "$(latentsdf --print-completion bash)"."""
@@ -49,10 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
     Args:
-        argv: Command line without the program's name; that of the process unless given.
+        argv: Arguments without the program name; those of the process if None.
 
     Returns:
-        0 done, 1 nothing could be measured, fitted or decoded, 2 wrong use, 130 interrupted.
+        0 for success, 1 if no shape could be evaluated, fitted or extracted, 2 for an error, 130 if interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -62,13 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         console.print(
-            "interrupted; what was written so far is kept, run it again to continue (train, reconstruct: --resume)"
+            "interrupted; files written so far are kept; run the command again to resume (train, reconstruct: --resume)"
         )
         return 130
 
 
 def command_type(verb: str) -> type[Command]:
-    """The class of a command."""
+    """Import and return the class of a command."""
     module, _, name = COMMANDS[verb].partition(":")
     command: type[Command] = getattr(import_module(f"latentsdf.cli.{module}"), name)
     return command
@@ -85,7 +85,7 @@ def _run(words: list[str]) -> int:
             sys.stdout.write(f"latentsdf {__version__}\n")
             return 0
         case ["--print-completion" | "--tyro-print-completion", *shells]:
-            print_completion(_union(), shells, "latentsdf")
+            print_completion(_all_commands(), shells, "latentsdf")
             return 0
         case [verb, *rest] if verb in COMMANDS:
             return _run_command(parse(command_type(verb), rest, f"latentsdf {verb}"))
@@ -105,12 +105,12 @@ def _run_command(command: Command) -> int:
 
 def _print_help() -> None:
     with contextlib.suppress(SystemExit):
-        tyro.cli(_union(), args=["--help"], prog="latentsdf", description=_DESCRIPTION, config=CONFIG)
+        tyro.cli(_all_commands(), args=["--help"], prog="latentsdf", description=_DESCRIPTION, config=CONFIG)
     print_examples(EXAMPLES)
 
 
-def _union() -> Any:
-    """All commands as subcommands."""
+def _all_commands() -> Any:
+    """Union of all commands, as subcommands."""
     return Union[tuple(_subcommand(verb) for verb in COMMANDS)]  # noqa: UP007
 
 

@@ -29,7 +29,7 @@ CONFIG = (
     tyro.conf.DisallowNone,
     tyro.conf.HelptextFromCommentsOff,
 )
-"""Markers for every command: one flag per switch, no value `None`, help from docstrings only."""
+"""tyro markers of every command: one flag per switch, no literal `None`, help texts from docstrings only."""
 
 SHELLS = ("bash", "zsh", "fish")
 """Shells for which a completion script can be printed."""
@@ -40,14 +40,14 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def command(cls: type[T]) -> type[T]:
-    """Make a frozen keyword-only dataclass whose attribute docstrings are the help of its fields."""
-    texts = attribute_docs(cls)
+    """Make a class a frozen keyword-only dataclass whose attribute docstrings are the help texts of its fields."""
+    docs = attribute_docs(cls)
     for name, kind in list(cls.__annotations__.items()):
-        if name not in texts or getattr(kind, "__origin__", None) is ClassVar:
+        if name not in docs or getattr(kind, "__origin__", None) is ClassVar:
             continue
-        # A switch is off unless given; its help does not show a default.
+        # Switches are off by default; their help does not show it.
         hint = "" if kind is bool or getattr(kind, "__origin__", None) is bool else None
-        cls.__annotations__[name] = Annotated[kind, tyro.conf.arg(help=texts[name], help_behavior_hint=hint)]
+        cls.__annotations__[name] = Annotated[kind, tyro.conf.arg(help=docs[name], help_behavior_hint=hint)]
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
@@ -58,42 +58,61 @@ class Command:
     examples: ClassVar[tuple[str, ...]] = ()
     """Command lines printed at the end of `--help`."""
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Flags of earlier versions and their present names."""
+    """Flags of earlier versions, mapped to their current names."""
 
     json: bool = False
     """Print the result as JSON on standard output."""
 
     def run(self) -> dict[str, Any] | None:
-        """Do the work; returns what `--json` prints, or None."""
+        """Run the command.
+
+        Returns:
+            Result that `--json` prints; None to print nothing.
+        """
         raise NotImplementedError
 
     def exit_code(self, result: dict[str, Any] | None) -> int:  # noqa: ARG002
-        """Exit code for the result of `run`."""
+        """Return the exit code for a result of `run`."""
         return 0
 
     @classmethod
     def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:  # noqa: ARG003
-        """Present flags and words of a setting of an earlier version; None if the flag is not an old one."""
+        """Convert a setting of an earlier version to current flags.
+
+        Args:
+            flag: Flag of the setting, such as `--loss.divergence`.
+            words: Command-line words that follow the flag.
+
+        Returns:
+            Current flags, each with the words that follow it; None if the flag is not one of an earlier version.
+        """
         return None
 
     @classmethod
     def defaults(cls: type[C], words: Sequence[str]) -> C | None:  # noqa: ARG003
-        """An instance with the defaults for `--help` and `--print-config`, or None for those of the class.
+        """Return an instance with the defaults for `--help` and `--print-config`; None for the defaults of the class.
 
         Args:
-            words: The command line, of which for example `--config` selects other defaults.
+            words: Words of the command line, in which `--config`, for example, selects other defaults.
         """
         return None
 
 
 def parse(command: type[C], words: Sequence[str], prog: str) -> C:
-    """Build a command from its command line.
+    """Parse a command line.
 
-    Prints one line and raises SystemExit(2) for a wrong value, a missing argument or arguments that exclude each other.
-    Prints the help and raises SystemExit(0) for `--help`.
+    Args:
+        command: Class of the command.
+        words: Words of the command line, without the name of the program and the command.
+        prog: Name of the program and the command, for messages.
+
+    Returns:
+        The command with its arguments.
 
     Raises:
-        ConfigError: For an argument that the command does not have.
+        ConfigError: The command does not have an argument that is given.
+        SystemExit: With code 2 and a one-line message for an invalid value, a missing argument or mutually exclusive
+            arguments; with code 0 after the help for `--help`.
     """
     flags = flags_of(command)
     words = spelling.modernize(words, command.renamed, flags, command.modern_setting)
@@ -117,7 +136,7 @@ def print_completion(commands: Any, shells: Sequence[str], prog: str) -> None:
         prog: Name of the program.
 
     Raises:
-        ConfigError: For any other words.
+        ConfigError: The words are not the name of one shell.
     """
     if len(shells) != 1 or shells[0] not in SHELLS:
         raise ConfigError(f"--print-completion: expected one of {', '.join(SHELLS)}, got '{' '.join(shells)}'")
@@ -126,7 +145,7 @@ def print_completion(commands: Any, shells: Sequence[str], prog: str) -> None:
 
 
 def asks_help(words: Sequence[str]) -> bool:
-    """True when `-h` or `--help` is among the flags."""
+    """Return True if `-h` or `--help` is given before any `--`."""
     words = list(words)
     flags = words[: words.index("--")] if "--" in words else words
     return "-h" in flags or "--help" in flags
@@ -139,7 +158,7 @@ def print_examples(examples: Sequence[str]) -> None:
 
 
 def flags_of(command: type, prefix: str = "") -> dict[str, bool]:
-    """Every flag of a command, and whether it takes several values."""
+    """Return the flags of a command, each with True if it takes several values."""
     flags: dict[str, bool] = {}
     hints = typing.get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
@@ -159,18 +178,18 @@ def flags_of(command: type, prefix: str = "") -> dict[str, bool]:
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """'; did you mean ...?' for a misspelled word, or an empty string."""
+    """Return '; did you mean ...?' for a misspelled word, or an empty string if no known word is similar."""
     close = difflib.get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def _report(event: _errors.ParseErrorEvent, flags: Mapping[str, bool], prog: str) -> NoReturn:
-    """Report a wrong command line in one line."""
+    """Report a parse error in one line."""
     unknown: list[str] = []
     if isinstance(event, _errors.UnrecognizedArgs):
         unknown = event.tokens
     elif isinstance(event, _errors.MissingArgs):
-        # A misspelled flag leaves the right one missing.
+        # If a required flag is misspelled, report the misspelling instead of the missing flag.
         unknown = [token for token in event.unrecognized_tokens if token.startswith("-")]
     if unknown:
         advice = suggestion(unknown[0], list(flags)) if unknown[0].startswith("-") else ""
@@ -216,6 +235,6 @@ _MESSAGES: dict[type, Callable[[Any], str]] = {
 
 
 def _name(argument: Any) -> str:
-    """A flag as it is typed, a positional argument as the usage line shows it."""
+    """Name of an argument in messages: its flag, or the metavar of a positional argument."""
     name: str = argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[-1]
     return name

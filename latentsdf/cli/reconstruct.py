@@ -1,4 +1,4 @@
-"""`latentsdf reconstruct`: one signed distance field from one point cloud, without a shape space."""
+"""`latentsdf reconstruct`: fit one signed distance field to one point cloud, without a shape space."""
 
 from collections.abc import Sequence
 from dataclasses import field
@@ -54,19 +54,19 @@ class Reconstruct(OnDevice):
     )
 
     points: tyro.conf.Positional[Path]
-    """Points (N,2|3|6): .npy .npz .txt .xyz .pts .csv .ply .obj."""
+    """File of points (N,2) or (N,3), or of points with normals (N,6): .npy .npz .txt .xyz .pts .csv .ply .obj."""
     method: Annotated[ReconstructMethod | None, UNSET] = None
-    """Method; latentsdf unless given."""
+    """Reconstruction method (default: latentsdf)."""
     paper: bool = False
-    """Published sizes instead of those for two CPU cores."""
+    """Use the published settings of the method instead of those sized for two CPU cores."""
     out: Path
-    """Folder for the field, mesh, pictures and report.json."""
+    """Folder for the field, mesh, images and report.json."""
     config: Annotated[Path | None, UNSET] = None
-    """YAML file instead of --method, such as the config.yaml of an earlier result."""
+    """YAML file that replaces the preset of --method, such as the config.yaml of an earlier result."""
     overwrite: bool = False
     """Replace the reconstruction in --out."""
     resume: bool = False
-    """Continue the stopped run in --out."""
+    """Continue the unfinished run in --out."""
     steps: Annotated[int | None, whole(), UNSET] = None
     """Number of optimization steps (--train.steps)."""
     minutes: Annotated[float | None, positive(), UNSET] = None
@@ -74,8 +74,8 @@ class Reconstruct(OnDevice):
     resolution: Annotated[int, cells_per_axis()] = 256
     """Cells per axis of the mesh."""
     truth: OptionalPath = None
-    """Report the accuracy against the shape that the points were sampled from: a closed mesh, or in 2D an .npz with
-    sdf_grid, grid_axis and surface_points."""
+    """Ground truth for accuracy metrics in the report: a closed mesh, or in 2D an .npz with sdf_grid, grid_axis and
+    surface_points."""
     seed: Annotated[int, whole(0)] = 0
     """Seed of initialization and sampling (--train.seed)."""
     print_config: bool = False
@@ -84,12 +84,12 @@ class Reconstruct(OnDevice):
 
     @classmethod
     def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
-        """A setting of an earlier version by its present name."""
+        """Convert a setting of an earlier version to its current name."""
         return modern_setting(ReconstructConfig, flag, words)
 
     @classmethod
     def defaults(cls, words: Sequence[str]) -> "Reconstruct":
-        """Settings of the file --config, or of the preset of --method in 3D."""
+        """Return the settings of the file --config, or of the 3D preset of --method, as defaults."""
         from latentsdf.reconstruction.presets import preset
 
         name, method = spelling.option(words, "--config"), spelling.option(words, "--method")
@@ -115,11 +115,11 @@ class Reconstruct(OnDevice):
         points = load_points(self.points)
         config = self.configuration(2 if points.shape[1] == 2 else 3)
         if points.shape[1] == 6 and not any(config.loss.normals):
-            show_note("normals", f"{self.points} has some, which '{config.method}' makes no use of")
+            show_note("normals", f"of {self.points} are ignored: '{config.method}' does not use them")
         truth: trimesh.Trimesh | PlanarTruth | None = None
         if self.truth is not None:
             truth = load_truth(self.truth) if points.shape[1] == 2 else meshes.load(self.truth)
-        self._require_free()
+        self._check_output()
         require_folder(self.out)
         unfinished = self.out / _UNFINISHED
         if not self.resume:
@@ -133,27 +133,27 @@ class Reconstruct(OnDevice):
         return report
 
     def configuration(self, dim: int) -> ReconstructConfig:
-        """The configuration of the run: settings of the command line on those of the preset or the file.
+        """Return the configuration of the run: the preset or the file, overridden by settings of the command line.
 
         Args:
-            dim: Dimension of the points, on which presets depend.
+            dim: Dimension of the points, 2 or 3, on which presets depend.
 
         Raises:
-            ConfigError: For a setting that is unknown, out of range, or not used by the method.
+            ConfigError: A setting is unknown, out of range, or not used by the method.
         """
         from latentsdf.reconstruction.presets import preset
 
         if self.config is not None:
             if self.method is not None or self.paper:
-                raise ConfigError("--config says everything; leave --method and --paper out")
+                raise ConfigError("--config replaces the preset; leave out --method and --paper")
             base = load(ReconstructConfig, self.config)
         else:
             base = preset(self.method or "latentsdf", dim, self.paper)
         given = given_settings(self.settings, ReconstructConfig)
-        useless = "loss." if base.method == "medial_axis" else "medial."
-        unused = [name for name in given if name.startswith(useless)]
+        unused_section = "loss." if base.method == "medial_axis" else "medial."
+        unused = [name for name in given if name.startswith(unused_section)]
         if unused:
-            raise ConfigError(f"'{base.method}' makes no use of {' and '.join(unused)}; leave it out")
+            raise ConfigError(f"'{base.method}' does not use {' and '.join(unused)}; leave it out")
         if self.config is None or self.seed:
             given["train.seed"] = self.seed
         shortcuts = {"minutes": self.minutes, "steps": self.steps}
@@ -168,14 +168,14 @@ class Reconstruct(OnDevice):
 
         return 2 if load_points(self.points).shape[1] == 2 else 3
 
-    def _require_free(self) -> None:
-        """Raise CheckpointError if a finished or stopped run would be lost, or if there is none to continue."""
-        stopped = (self.out / _UNFINISHED).is_file()
-        if self.resume and not stopped:
-            raise CheckpointError(f"{self.out}: holds no stopped reconstruction to go on with; leave --resume out")
-        if stopped and not (self.resume or self.overwrite):
+    def _check_output(self) -> None:
+        """Raise CheckpointError if an earlier run would be lost, or if there is no unfinished run to continue."""
+        unfinished = (self.out / _UNFINISHED).is_file()
+        if self.resume and not unfinished:
+            raise CheckpointError(f"{self.out}: holds no unfinished reconstruction to continue; leave out --resume")
+        if unfinished and not (self.resume or self.overwrite):
             raise CheckpointError(
-                f"{self.out}: holds a stopped reconstruction; pass --resume to go on, --overwrite to start again, or "
-                "another --out"
+                f"{self.out}: holds an unfinished reconstruction; pass --resume to continue, --overwrite to start "
+                "again, or another --out"
             )
         require_writable_output(self.out, "field", overwrite=self.overwrite or self.resume)

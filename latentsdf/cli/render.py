@@ -1,4 +1,4 @@
-"""`latentsdf render`: pictures of shapes."""
+"""`latentsdf render`: images of shapes."""
 
 import math
 from collections.abc import Callable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from latentsdf.space import CodeLike, ShapeSpace
 
-    Picture = Callable[[float], Image]
-    """Renders a picture for an azimuth."""
+    Renderer = Callable[[float], Image]
+    """Renders an image for an azimuth in degrees."""
 
 _FRAMES = 24
 _MILLISECONDS = 80
@@ -41,56 +41,58 @@ class Render(OnSpace):
     id: Annotated[tuple[str, ...] | None, texts("ID"), _SHAPES, UNSET] = None
     """Training shapes: id or category/id. Several are arranged on a sheet."""
     code: Annotated[Path | None, _SHAPES, UNSET] = None
-    """Folder written by latentsdf invert, or a code.npy (in model space)."""
+    """Folder written by latentsdf invert, or a code.npy."""
     mesh: Annotated[Path | None, _SHAPES, UNSET] = None
     """Mesh file to render instead, normalized like the training shapes."""
     trace: bool = False
     """Sphere-trace the signed distance of --mesh instead of intersecting rays with its faces."""
     mode: Literal["general", "fused"] = "fused"
-    """general: the smooth branch alone. fused: both branches."""
+    """Branch to render. general: the general branch only. fused: both branches."""
     style: Literal["shaded", "normals", "depth", "slice"] = "shaded"
-    """Shaded surface, its normals or depths as colours, or the signed distance on a plane."""
+    """Shaded surface, its normals or depth as colors, or the signed distance on a plane."""
     axis: Literal["x", "y", "z"] = "z"
-    """Normal of the plane of --style slice."""
+    """Axis perpendicular to the plane of --style slice."""
     offset: Annotated[float, number(-1, 1)] = 0.0
-    """Position of that plane on its axis, from -1 to 1."""
+    """Position of the plane of --style slice on its axis, from -1 to 1."""
     size: Annotated[int, whole(2)] = 512
     """Width and height of each shape in pixels."""
     azimuth: Annotated[float, number()] = 35.0
-    """Degrees about the vertical axis: 0 from +z, 90 from +x. A turntable covers all."""
+    """Direction of the camera in degrees about the vertical axis: 0 is +z, 90 is +x. Not used for a turntable."""
     elevation: Annotated[float, number(-90, 90)] = 20.0
-    """Degrees above the horizon."""
+    """Height of the camera in degrees above the horizontal plane."""
     out: Path
     """PNG file, or GIF for a turntable."""
 
     def run(self) -> dict[str, Any]:
-        """Render and write; returns the file."""
+        """Render and write; returns the path of the file."""
         from latentsdf.rendering.sheets import render_turntable, save_gif
 
         if self.style != "slice" and (self.axis != "z" or self.offset != 0):
-            raise ConfigError("--axis and --offset place a slice; pass --style slice, or leave them out")
+            raise ConfigError("--axis and --offset apply to slices only; pass --style slice, or leave them out")
         if self.trace and (self.mesh is None or self.style == "slice"):
-            raise ConfigError("--trace is for pictures of --mesh; shapes of the space are traced always, slices never")
+            raise ConfigError(
+                "--trace applies to images of --mesh only; shapes of the space are always traced, slices never"
+            )
         turns = self.out.suffix.lower() == ".gif" and self.style != "slice"
         if not turns:
             require_png(self.out)
         require_folder(self.out.parent)
         space = self.load_space()
         if self.mesh is not None:
-            picture = self._mesh_picture(space, self.mesh)
+            render = self._mesh_renderer(space, self.mesh)
         else:
             shapes = shape_args.queries(space, self.id, self.code, mesh=True)
-            picture = _sheet({name: self._shape_picture(space, shape) for name, shape in shapes.items()})
+            render = _sheet({name: self._shape_renderer(space, shape) for name, shape in shapes.items()})
         if turns:
-            pictures = render_turntable(picture, _FRAMES)
-            save_gif(self.out, pictures, _MILLISECONDS)
+            images = render_turntable(render, _FRAMES)
+            save_gif(self.out, images, _MILLISECONDS)
         else:
-            pictures = [picture(self.azimuth)]
-            pictures[0].save(self.out)
-        console.print(f"{self.out}: {pictures[0].width} x {pictures[0].height}")
+            images = [render(self.azimuth)]
+            images[0].save(self.out)
+        console.print(f"{self.out}: {images[0].width} x {images[0].height}")
         return {"out": str(self.out)}
 
-    def _shape_picture(self, space: "ShapeSpace", shape: "CodeLike") -> "Picture":
+    def _shape_renderer(self, space: "ShapeSpace", shape: "CodeLike") -> "Renderer":
         from latentsdf.rendering.render import render_field
         from latentsdf.rendering.slices import render_slice
 
@@ -105,7 +107,7 @@ class Render(OnSpace):
         look: dict[str, Any] = {"size": self.size, "elevation": self.elevation, "style": self.style}
         return lambda azimuth: render_field(traced, azimuth=azimuth, device=space.device, **look)
 
-    def _mesh_picture(self, space: "ShapeSpace", file: Path) -> "Picture":
+    def _mesh_renderer(self, space: "ShapeSpace", file: Path) -> "Renderer":
         import torch
 
         from latentsdf.geometry import mesh as meshes
@@ -127,13 +129,13 @@ class Render(OnSpace):
         return lambda azimuth: render_field(distance, azimuth=azimuth, **look)
 
 
-def _sheet(pictures: "dict[str, Picture]") -> "Picture":
-    """A single picture, or a grid of several with captions."""
+def _sheet(renderers: "dict[str, Renderer]") -> "Renderer":
+    """Combine several renderers into a grid with captions; a single one is returned unchanged."""
     from latentsdf.rendering.sheets import contact_sheet
 
-    names = list(pictures)
+    names = list(renderers)
     if len(names) == 1:
-        return pictures[names[0]]
+        return renderers[names[0]]
     columns = math.ceil(math.sqrt(len(names)))
     rows = [names[i : i + columns] for i in range(0, len(names), columns)]
-    return lambda azimuth: contact_sheet([[pictures[n](azimuth) for n in row] for row in rows], captions=rows)
+    return lambda azimuth: contact_sheet([[renderers[n](azimuth) for n in row] for row in rows], captions=rows)

@@ -25,7 +25,7 @@ _QUERY = tyro.conf.create_mutex_group(required=False, title="query")
 class Retrieve(Inverting, OnSpace):
     """Find the training shapes nearest to a shape.
 
-    The flags --add, --remove and --kind change the index of --metric, which is saved with the space.
+    --add, --remove and --kind modify the index for --metric, which is saved with the space.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -37,16 +37,16 @@ class Retrieve(Inverting, OnSpace):
     id: Annotated[str | None, _QUERY, UNSET] = None
     """Query by a training shape: id or category/id."""
     code: Annotated[Path | None, _QUERY, UNSET] = None
-    """Query by a folder written by latentsdf invert, or a code.npy (in model space)."""
+    """Query by a folder written by latentsdf invert, or a code.npy."""
     mesh: Annotated[Path | None, _QUERY, UNSET] = None
-    """Query by a mesh or points, any file that invert accepts; the file is inverted first."""
+    """Query by a mesh or points (any file that invert accepts), which are inverted first."""
     add: Annotated[tuple[Path, ...], paths("FIT"), UNSET] = ()
     """Add fits to the index: folders written by latentsdf invert, or code.npy files."""
     remove: Annotated[tuple[str, ...], texts("ID"), UNSET] = ()
-    """Remove ids from the index."""
+    """Remove the codes with these ids from the index."""
     kind: Annotated[Literal["auto", "flat", "ivf", "hnsw", "pq"] | None, UNSET] = None
     """Kind of the saved index: flat (exact), ivf (inverted lists), hnsw (a graph), pq (compressed), or auto (by the
-    number of codes). Without it the index keeps its kind."""
+    number of codes). By default, the index keeps its kind."""
     k: Annotated[int, whole(1), tyro.conf.arg(aliases=("-k",))] = 5
     """Number of shapes to find."""
     metric: Literal["l2", "cosine"] = "l2"
@@ -57,7 +57,7 @@ class Retrieve(Inverting, OnSpace):
     """PNG of the query and its hits."""
 
     def run(self) -> dict[str, Any]:
-        """Change the index, search, and write the picture; returns the hits, or the size of the changed index."""
+        """Modify the index, search it and draw the hits; returns the hits, or the size of a modified index."""
         require_png(self.out)
         require_folder(self.out.parent if self.out is not None else None)
         if self.mesh is None:
@@ -74,11 +74,11 @@ class Retrieve(Inverting, OnSpace):
         for rank, (name, distance) in enumerate(zip(hits.ids, hits.distances, strict=True), start=1):
             console.print(f"{rank:3d}  {name}  {distance:.4f}")
         if self.out is not None:
-            _save_picture(self.out, space, query, hits)
+            _draw_hits(self.out, space, query, hits)
         return dataclasses.asdict(hits)
 
     def _change_index(self, space: "ShapeSpace") -> dict[str, Any] | None:
-        """Remove ids from the saved index and add fits; returns its kind and size, None without changes."""
+        """Remove ids from the saved index and add fits; returns its kind and size, or None if nothing is requested."""
         import numpy as np
 
         if not self.add and not self.remove:
@@ -91,18 +91,18 @@ class Retrieve(Inverting, OnSpace):
         if codes:
             index.add(np.stack(codes), [path.name if path.is_dir() else path.stem for path in self.add])
         index.save(space.folder)
-        console.print(f"the index of {self.metric} holds {len(index.ids)} codes")
+        console.print(f"the {self.metric} index holds {len(index.ids)} codes")
         return {"kind": index.kind, "codes": len(index.ids)}
 
 
-def _save_picture(out: Path, space: "ShapeSpace", query: "CodeLike", hits: "Hits") -> None:
+def _draw_hits(out: Path, space: "ShapeSpace", query: "CodeLike", hits: "Hits") -> None:
     from latentsdf.rendering.render import render_mesh
     from latentsdf.rendering.sheets import contact_sheet
 
-    # All are decoded from bare codes, in model space. The index may not keep the codes of added fits.
+    # All shapes are decoded from their codes in model space. Added fits are left out: some indices do not store codes.
     known = {name: distance for name, distance in zip(hits.ids, hits.distances, strict=True) if name in space.ids}
     if len(known) < len(hits.ids):
-        show_note("not pictured", ", ".join(name for name in hits.ids if name not in known))
+        show_note("not drawn", ", ".join(name for name in hits.ids if name not in known))
     row = [render_mesh(space.extract(space.code(one), _RESOLUTION), size=_SIZE) for one in (query, *known)]
     captions = ["query", *(f"{name} {distance:.3f}" for name, distance in known.items())]
     contact_sheet([row], captions=[captions]).save(out)

@@ -21,7 +21,7 @@ _CODES = tyro.conf.create_mutex_group(required=True, title="codes")
 
 @command
 class Sample(Decoding, OnSpace):
-    """Make shapes in no training set: the mean, random shapes, principal directions, sums."""
+    """Generate new shapes: the mean, random samples, principal directions, or weighted sums."""
 
     examples: ClassVar[tuple[str, ...]] = (
         "latentsdf sample checkpoints/chairs --random 8 --out new/",
@@ -32,20 +32,20 @@ class Sample(Decoding, OnSpace):
     mean: Annotated[bool, _CODES] = False
     """The mean shape."""
     random: Annotated[int | None, whole(1), _CODES, UNSET] = None
-    """This many shapes drawn from the distribution of the training codes."""
+    """Number of shapes to draw from the distribution of the training codes."""
     direction: Annotated[int | None, whole(0), _CODES, UNSET] = None
-    """-2 to 2 standard deviations along this principal direction, counted from 0."""
+    """Principal direction, counted from 0: five shapes from -2 to 2 standard deviations along it."""
     sum: Annotated[tuple[str, ...] | None, texts("W*SHAPE"), _CODES, UNSET] = None
-    """mean + sum of weight * (code - mean), for example 1*A -1*B 1*C."""
+    """Weighted sum of shapes, mean + sum of weight * (code - mean), for example 1*A -1*B 1*C."""
     seed: Annotated[int, whole(0)] = 0
     """Seed of --random."""
     out: Path
-    """strip.png, animation.gif, or a folder for meshes and codes."""
+    """A .png file for a strip, a .gif file for an animation, or a folder for meshes and codes."""
     resolution: Annotated[int, cells_per_axis()] = 128
     """Cells per axis."""
 
     def run(self) -> dict[str, Any]:
-        """Decode and write; returns the codes."""
+        """Extract the meshes and write them; returns the codes."""
         frame_output.require_writable(self.out)
         space = self.load_space()
         if self.mean:
@@ -55,20 +55,20 @@ class Sample(Decoding, OnSpace):
         elif self.direction is not None:
             codes = space.direction(self.direction)
         else:
-            codes = space.combine(*(_term(space, word) for word in self.sum or ()))[None]
+            codes = space.combine(*(_parse_term(space, word) for word in self.sum or ()))[None]
         frame_output.write(self.out, codes, frame_output.decode(space, codes, self.resolution, self.mode))
         console.print(f"{self.out}: {len(codes)} shapes")
         return {"out": str(self.out), "shapes": len(codes), "codes": codes.tolist()}
 
 
-def _term(space: "ShapeSpace", word: str) -> "tuple[float, CodeLike]":
+def _parse_term(space: "ShapeSpace", word: str) -> "tuple[float, CodeLike]":
     text, star, name = word.partition("*")
     if not star:
-        raise ConfigError(f"{word}: a term is WEIGHT*SHAPE, such as -1*{word}")
+        raise ConfigError(f"{word}: expected WEIGHT*SHAPE, such as -1*{word}")
     try:
         weight = float(text)
     except ValueError as error:
-        raise ConfigError(f"{word}: the part before * is a weight, a number") from error
+        raise ConfigError(f"{word}: expected a number as the weight before *") from error
     if not math.isfinite(weight):
-        raise ConfigError(f"{word}: a weight is a finite number, got {text}")
+        raise ConfigError(f"{word}: the weight must be a finite number, got {text}")
     return weight, shape_args.named_code(space, name)

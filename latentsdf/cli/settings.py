@@ -1,9 +1,9 @@
 """Configuration dataclasses as command-line settings: `--section.setting VALUE`.
 
-`settings_type` builds, for a configuration dataclass, a dataclass of the same structure whose fields hold words of the
-command line. Only settings that were given are applied to a configuration (`given_settings`), so that the defaults may
-come from a preset, a checkpoint or a stopped run that is known only after parsing. The configuration dataclass then
-checks all values at once.
+`settings_type` builds, for a configuration dataclass, a dataclass of the same structure whose fields hold the
+unparsed words of the command line. Only settings that were given are applied to a configuration (`given_settings`), so
+that the defaults may come from a preset or a checkpoint that is known only after parsing. The configuration dataclass
+then checks all values at once.
 """
 
 import dataclasses
@@ -23,20 +23,20 @@ from latentsdf.utils.attribute_docs import attribute_docs
 from latentsdf.utils.errors import ConfigError
 
 TOP_LEVEL = tyro.conf.arg(name="")
-"""Marks the settings field of a command: its sections become flags without a prefix."""
+"""Marker for the settings field of a command: its sections become flags without a prefix."""
 
 
 class _Default(tuple[str, ...]):
-    """Words of a default, as `--help` shows them: the setting was not given."""
+    """Words of a default that `--help` shows. A setting with this type was not given on the command line."""
 
     __slots__ = ()
 
 
 def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
-    """A dataclass with one field of words for every setting of a configuration dataclass.
+    """Build a dataclass with a field of command-line words for every setting of a configuration dataclass.
 
     Args:
-        config: A configuration dataclass; its attribute docstrings become the help.
+        config: A configuration dataclass; its attribute docstrings become the help texts.
         without: Top-level settings for which the command has arguments of its own.
     """
     hints, texts = typing.get_type_hints(config), attribute_docs(config)
@@ -66,7 +66,12 @@ def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
 
 
 def with_defaults(settings: type, config: Any) -> Any:
-    """Settings that show the values of a configuration as defaults."""
+    """Return settings for which `--help` shows the values of a configuration as defaults.
+
+    Args:
+        settings: A class that `settings_type` returned.
+        config: The configuration.
+    """
     values: dict[str, Any] = {}
     for field in dataclasses.fields(settings):
         value = getattr(config, field.name)
@@ -78,15 +83,20 @@ def with_defaults(settings: type, config: Any) -> Any:
 
 
 def shown_default(text: str) -> tuple[str, ...]:
-    """A default for `--help` in words."""
+    """Return a default that `--help` shows as a text."""
     return _Default(text.split())
 
 
 def given_settings(settings: Any, config: type, prefix: str = "") -> dict[str, Any]:
-    """Values of the settings that were given, by dotted name; `config` has their types.
+    """Return the values of the settings that were given, by dotted name.
+
+    Args:
+        settings: Instance of a class that `settings_type` returned.
+        config: The configuration dataclass, which determines the types of the values.
+        prefix: Prefix of the names.
 
     Raises:
-        ConfigError: For a value that cannot be read.
+        ConfigError: A value cannot be parsed.
     """
     hints = typing.get_type_hints(config)
     given: dict[str, Any] = {}
@@ -95,39 +105,44 @@ def given_settings(settings: Any, config: type, prefix: str = "") -> dict[str, A
         if dataclasses.is_dataclass(value):
             given |= given_settings(value, hints[field.name], f"{name}.")
         elif not isinstance(value, _Default):
-            given[name] = _read(name, value, hints[field.name])
+            given[name] = _parse(name, value, hints[field.name])
     return given
 
 
 def modern_setting(config: type, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
-    """A setting of an earlier version by its present name.
+    """Convert a setting of an earlier version to its current name.
 
     Args:
         config: The configuration dataclass.
         flag: Flag of the setting, such as `--loss.divergence`.
-        words: The words that follow it; the first one is its value.
+        words: Command-line words that follow the flag; the first one is its value.
 
     Returns:
-        Present flags and their words, nothing for a setting that was removed; None if the flag is not an old one.
+        Current flags, each with the words that follow it, and none for a setting that was removed; None if the flag is
+        not one of an earlier version.
     """
     name = flag[2:].replace("-", "_")
     if not words:
         return None
-    values: Any = _value(name, words[0])
+    values: Any = _parse_value(name, words[0])
     for key in reversed(name.split(".")):
         values = {key: values}
-    present = dict(_flat(migrate(config, values)))
-    if name in present:
+    current = dict(_flatten(migrate(config, values)))
+    if name in current:
         return None
     rest = list(words[1:])
-    return {f"--{key.replace('_', '-')}": [*_words(value), *rest] for key, value in present.items()}
+    return {f"--{key.replace('_', '-')}": [*_words(value), *rest] for key, value in current.items()}
 
 
 def with_settings(base: Any, given: dict[str, Any]) -> Any:
-    """A configuration with dotted settings replaced; checked as a whole.
+    """Return a configuration with some settings replaced, and validate it as a whole.
+
+    Args:
+        base: The configuration.
+        given: Values by dotted name, such as `{"train.steps": 100}`.
 
     Raises:
-        ConfigError: For a value that the configuration does not accept.
+        ConfigError: A setting is unknown, or a value is not valid.
     """
     return loader.from_dict(type(base), loader.merge(loader.to_dict(base), given), "command line")
 
@@ -139,10 +154,10 @@ def print_config(config: Any) -> None:
     sys.stdout.write(describe(config))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
@@ -164,17 +179,17 @@ def _words(value: Any) -> tuple[str, ...]:
     return (f"{value:g}" if isinstance(value, float) else str(value),)
 
 
-def _read(name: str, words: tuple[str, ...], kind: Any) -> Any:
+def _parse(name: str, words: tuple[str, ...], kind: Any) -> Any:
     if typing.get_origin(kind) is Literal or kind is str:
         return words[0]
-    values = [_value(name, word) for word in words]
+    values = [_parse_value(name, word) for word in words]
     if typing.get_origin(kind) is not tuple:
         return values[0]
     return values[0] if len(values) == 1 and isinstance(values[0], list) else values
 
 
-def _value(name: str, word: str) -> Any:
-    """A number, true or false, or a list such as '[1.0, 0.5]'."""
+def _parse_value(name: str, word: str) -> Any:
+    """Parse a number, true or false, or a list such as '[1.0, 0.5]'."""
     for number in (int, float):
         try:
             return number(word)
@@ -184,4 +199,4 @@ def _value(name: str, word: str) -> Any:
         return yaml.safe_load(word)
     except yaml.YAMLError as error:
         flag = f"--{name.replace('_', '-')}"
-        raise ConfigError(f"{flag}: '{word}' is no value; lists are written as '[1.0, 0.5]'") from error
+        raise ConfigError(f"{flag}: '{word}' is not a valid value; lists are written as '[1.0, 0.5]'") from error

@@ -1,4 +1,4 @@
-"""Command lines of earlier versions, rewritten to the present spelling with a note on standard error."""
+"""Conversion of command lines of earlier versions to the current flags, with a note on standard error."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -7,16 +7,16 @@ from latentsdf.utils.console import show_note
 
 
 class _Group(NamedTuple):
-    """A flag with the words that follow it; no flag for words before the first one and from `--` on."""
+    """A flag with the words that follow it. The flag is empty for words before the first flag and from `--` on."""
 
     flag: str
     glued: bool
-    """The first value was given as --flag=value."""
+    """True if the first value was given as --flag=value."""
     values: list[str]
 
 
 Migrate = Callable[[str, Sequence[str]], dict[str, list[str]] | None]
-"""Returns the present flags and words of an old setting with its words, or None."""
+"""Converts an old flag and its words to current flags and their words; returns None for other flags."""
 
 
 def modernize(
@@ -28,23 +28,23 @@ def modernize(
     """Rewrite renamed flags and underscores, and join the values of a repeated flag that takes several.
 
     Args:
-        words: The command line without the command's name.
-        renamed: Flags of earlier versions and their present names.
-        flags: Flags of the command, and whether each takes several values.
-        migrate: Rewrites settings of earlier versions that are not in `renamed`.
+        words: Words of the command line, without the name of the command.
+        renamed: Flags of earlier versions, mapped to their current names.
+        flags: Flags of the command, each with True if it takes several values.
+        migrate: Converts settings of earlier versions that are not in `renamed`.
 
     Returns:
-        The command line to parse.
+        The words to parse.
     """
     groups: list[_Group] = []
     joined: dict[str, int] = {}
-    for group in _present_groups(words, renamed, flags, migrate):
+    for group in _current_groups(words, renamed, flags, migrate):
         flag = group.flag
         first = next((one for one in groups if one.flag == flag), None)
         if first is None or not flags.get(flag):
             groups.append(group)
             continue
-        # Behind the first value, because positional arguments may follow the values of the first occurrence.
+        # Insert after the first value: positional arguments may follow the values of the first occurrence.
         place = joined.setdefault(flag, min(1, len(first.values)))
         first.values[place:place] = group.values
         joined[flag] += len(group.values)
@@ -55,19 +55,19 @@ def modernize(
 
 
 def option(words: Sequence[str], flag: str) -> str | None:
-    """The value given to a flag that takes one, or None."""
+    """Return the first value given to a flag, or None."""
     return next((group.values[0] for group in _groups(words) if group.flag == flag and group.values), None)
 
 
-def _present_groups(
+def _current_groups(
     words: Sequence[str], renamed: Mapping[str, str], flags: Mapping[str, bool], migrate: Migrate
 ) -> Iterator[_Group]:
     for group in _groups(words):
-        flag = group.flag if group.flag in flags or not group.flag else _present_name(group.flag, renamed)
+        flag = group.flag if group.flag in flags or not group.flag else _current_name(group.flag, renamed)
         migrated = migrate(flag, group.values) if flag and flag not in flags else None
         if migrated is not None:
             show_note("note", f"{group.flag} is now {' and '.join(migrated) or 'a constant'}")
-            yield from (_Group(present, False, values) for present, values in migrated.items())
+            yield from (_Group(current, False, values) for current, values in migrated.items())
             if not migrated:
                 yield _Group("", False, group.values[1:])
             continue
@@ -76,7 +76,7 @@ def _present_groups(
         yield group._replace(flag=flag)
 
 
-def _present_name(flag: str, renamed: Mapping[str, str]) -> str:
+def _current_name(flag: str, renamed: Mapping[str, str]) -> str:
     dashed = flag.replace("_", "-")
     if dashed in renamed:
         return renamed[dashed]

@@ -47,7 +47,7 @@ class Train(OnDevice):
         "latentsdf train --config compact_sdf_cpu --loss.heat-lambda 4 0.2 4 30 --print-config",
     )
 
-    # Migration merges these settings with the weights of their terms, which the command line need not give.
+    # Renamed here, because their migration needs the weights of the terms, which a command line may omit.
     renamed: ClassVar[Mapping[str, str]] = {
         f"--loss.{term}-branch": "--loss.regularizer-branch" for term in ("eikonal", "heat", "divergence", "lipschitz")
     }
@@ -67,9 +67,9 @@ class Train(OnDevice):
     resume: bool = False
     """Continue the run in --out."""
     extend: Annotated[Path | None, tyro.conf.arg(metavar="SPACE", help_behavior_hint="")] = None
-    """Add the shapes of --data to this space: only their codes are trained."""
+    """Add the shapes of --data to this space; only their codes are trained."""
     fine_tune: bool = False
-    """With --extend: train the networks and the feature grid, too."""
+    """With --extend: also train the networks and the feature grid."""
     overwrite: bool = False
     """Replace the space in --out."""
     print_config: bool = False
@@ -78,23 +78,23 @@ class Train(OnDevice):
 
     @classmethod
     def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
-        """A setting of an earlier version by its present name."""
+        """Convert a setting of an earlier version to its current name."""
         return modern_setting(Config, flag, words)
 
     @classmethod
     def defaults(cls, words: Sequence[str]) -> "Train":
-        """Settings of the preset --config."""
+        """Return the settings of the preset --config as defaults."""
         name = spelling.option(words, "--config")
         config = Config() if name is None else load(Config, find_preset(name))
         missing = tyro.MISSING if asks_help(words) else Path()
         return cls(data=missing, out=missing, settings=with_defaults(TrainSettings, config))
 
     def run(self) -> dict[str, Any] | None:
-        """Train; returns the last metrics, None on other ranks than 0."""
+        """Train; returns the last metrics on rank 0, and None on other ranks."""
         if self.extend is not None and (self.resume or self.config is not None):
-            raise ConfigError("--extend takes the settings of its space; leave --resume and --config out")
+            raise ConfigError("--extend uses the settings of the space; leave out --resume and --config")
         if self.fine_tune and self.extend is None:
-            raise ConfigError("--fine-tune goes with --extend SPACE")
+            raise ConfigError("--fine-tune requires --extend SPACE")
         config = self.configuration()
         if self.print_config:
             print_config(config)
@@ -120,10 +120,10 @@ class Train(OnDevice):
         return metrics if distributed.is_main_process() else None
 
     def configuration(self) -> Config:
-        """The configuration of the run: settings of the command line on those of preset, run or space.
+        """Return the configuration of the run: preset, run or space, overridden by settings of the command line.
 
         Raises:
-            ConfigError: For a setting that is unknown or out of range.
+            ConfigError: A setting is unknown or out of range.
         """
         given = given_settings(self.settings, Config)
         shortcuts = {"minutes": self.minutes, "steps": self.steps, "seed": self.seed}
@@ -138,6 +138,6 @@ class Train(OnDevice):
 
         if self.extend is None:
             return with_settings(load_config(self.out), given)
-        # The budget of the space's own training is spent.
+        # The budget in the configuration of the space was that of its training.
         budget = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS}
         return with_settings(load_config(self.extend), budget | given)

@@ -1,4 +1,4 @@
-"""Describes configurations: each setting with its dotted name, default, accepted values and documentation.
+"""Descriptions of configurations: dotted name, default, accepted values and documentation of each setting.
 
 The documentation of a setting is its attribute docstring, read from the source of the configuration class.
 """
@@ -70,7 +70,7 @@ def _settings(config: Any, prefix: str) -> Iterator[Setting]:
 
 
 def _accepted(schema: dict[str, Any]) -> str:
-    """Accepted values by the JSON schema of a setting."""
+    """Describe the accepted values of a setting, from its JSON schema."""
     if "enum" in schema:
         return f"One of {', '.join(map(str, schema['enum']))}."
     if schema["type"] == "array":
@@ -87,10 +87,10 @@ def _bounds(schema: dict[str, Any]) -> str:
 
 
 def _inline(value: Any) -> str:
-    """A plain value in one line of YAML."""
+    """Format a plain value as one line of YAML."""
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
 
 
 def _class_doc(cls: type) -> str:
-    """First paragraph of a class docstring in one line."""
+    """Return the first paragraph of a class docstring in one line."""
     return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())

@@ -1,6 +1,6 @@
 """Settings for fitting latent codes to new shapes (`InvertConfig`) and refining the fits (`RefineConfig`).
 
-Lengths are in model space, the box [-1, 1]^3, unless a field says voxels.
+Lengths are in model space, the box [-1, 1]^3, unless a setting is in cells.
 """
 
 from typing import Literal
@@ -23,23 +23,25 @@ class InvertConfig:
     """Fit of a latent code to a new shape; the networks and the feature grid are frozen."""
 
     steps: PositiveInt = 40
-    """Maximum number of Gauss-Newton steps; a fit ends earlier when it no longer improves."""
+    """Maximum number of Gauss-Newton steps; a fit ends earlier if it no longer improves."""
     starts: PositiveInt = 4
-    """Initial codes tried in parallel: the best-ranked training codes and their mean. The best one is continued."""
+    """Number of initial codes that are optimized in parallel: the best-ranked training codes and their mean. Only the
+    best one is optimized further."""
     points: PositiveInt = 2048
-    """Samples of the observation used by the fit; a quarter of them while there are several starts."""
+    """Number of samples of the observation used by the fit; a quarter of it while several starts are compared."""
     prior: NonNegativeFloat = 1e-6
     """Weight of the squared Mahalanobis distance to the training codes, added to the mean absolute errors."""
     by_layer: Flag = True
-    """After the shared code, fit one code per conditioned layer close to it. Ignored for partial observations, which
-    do not constrain so many parameters."""
+    """After the shared code, fit one code per conditioned layer, close to the shared code. Ignored for partial
+    observations, which do not constrain so many parameters."""
     partial: Flag = False
     """The observation covers only part of the surface; unobserved regions are left to the prior."""
     align: Flag = False
-    """Estimate scale, rotation about the vertical axis and translation along with the code."""
+    """Also estimate the scale, rotation about the vertical axis and translation of the observation."""
     frame: Frame = "user"
-    """`user`: the observation is normalized like a training shape; `model`: it is in model space already."""
+    """`user`: the observation is normalized like a training shape; `model`: it is already in model space."""
     seed: NonNegativeInt = 0
+    """Seed of the random samples."""
 
 
 @config_dataclass
@@ -49,9 +51,10 @@ class RefineConfig:
     steps: PositiveInt = 500
     """Maximum number of optimizer steps."""
     seconds: NonNegativeFloat = 0.0
-    """Wall-clock budget of the optimization; 0 for none. The learning-rate schedule follows the budget spent first."""
+    """Wall-clock budget of the optimization; 0 for none. The learning-rate schedule follows
+    whichever budget is used up faster."""
     points: PositiveInt = 16_384
-    """Samples per step."""
+    """Number of samples per step."""
     resolution: PositiveInt = 512
     """Cells per axis of the dense lattice on which the narrow band of the mesh is sampled."""
     band_voxels: PositiveFloat = 6.0
@@ -59,10 +62,11 @@ class RefineConfig:
     lattice: PositiveInt = 128
     """Cells per axis of the lattice that corrects the general branch; must divide `resolution`."""
     sheet_thickness: NonNegativeFloat = 3.0
-    """Thickness given to surface that encloses no volume, in cells of the dense lattice (see `SamplingConfig`)."""
+    """Thickness assigned to surfaces that enclose no volume, in cells of the dense lattice; see `SamplingConfig`."""
     seed: NonNegativeInt = 0
+    """Seed of the random samples."""
 
     def __post_init__(self) -> None:
         """Check the settings that depend on each other."""
         if self.resolution % self.lattice:
-            raise ConfigError(f"the lattice of {self.lattice} must divide the band's resolution {self.resolution}")
+            raise ConfigError(f"lattice must divide resolution, got {self.lattice} and {self.resolution}")

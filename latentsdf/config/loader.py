@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
-# The exponent form that YAML 1.1 reads as text, such as 1e-3.
+# Numbers in exponent form that YAML 1.1 reads as strings, such as 1e-3.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -69,7 +69,7 @@ def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
-    """Build a configuration from nested values; settings that are left out have their defaults.
+    """Build a configuration from nested values; omitted settings have their defaults.
 
     Args:
         cls: A configuration dataclass.
@@ -77,7 +77,8 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
         source: File or other origin of the values, for error messages.
 
     Raises:
-        ConfigError: A key or value is not valid; the message has the source, the key, what is expected, and what came.
+        ConfigError: A key or value is not valid. The message names the source, the key, the expected and the actual
+            value.
     """
     try:
         values = migrate(cls, merge(values, {}))
@@ -88,7 +89,7 @@ def from_dict(cls: type[T], values: dict[str, Any], source: str) -> T:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Return a configuration as nested dictionaries of plain values, constant schedules as one number."""
+    """Return a configuration as nested dictionaries of plain values; a constant schedule is a single number."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -111,9 +112,9 @@ def preset_names() -> list[str]:
 
 
 def find_preset(name_or_path: Path | str) -> Path:
-    """Return the YAML file of a preset, or the path that was given.
+    """Return the YAML file of a preset, or a path unchanged.
 
-    A word without a suffix and without a path separator is always the name of a preset, anything else a path.
+    A word without a suffix and without a path separator is the name of a preset; anything else is a path.
 
     Raises:
         ConfigError: There is no preset of this name.
@@ -134,7 +135,7 @@ def find_preset(name_or_path: Path | str) -> Path:
 
 
 def _preset_folder() -> Path:
-    """`latentsdf/presets` of a wheel, or `configs` of a source checkout."""
+    """Return `latentsdf/presets` of an installed wheel, or `configs` of a source checkout."""
     shipped = _PACKAGE / "presets"
     return shipped if shipped.is_dir() else _PACKAGE.parent / "configs"
 
@@ -157,7 +158,7 @@ def _keys_of(cls: type, prefix: str = "") -> Iterator[str]:
 
 
 def _keys_in(cls: type, values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted names of nested values. A value given for a whole section is left to the validation of types."""
+    """Dotted names of nested values. A plain value in place of a section is reported by the type validation."""
     sections = {field.name: _section(field) for field in dataclasses.fields(cls)}
     for name, value in values.items():
         section = sections.get(name)
@@ -168,15 +169,15 @@ def _keys_in(cls: type, values: dict[str, Any], prefix: str = "") -> Iterator[st
 
 
 def _with_defaults(cls: type, values: dict[str, Any], default: Any = None) -> dict[str, Any]:
-    """The values, completed by those of `default`: a section's defaults are those of the class that contains it."""
+    """Complete values by defaults. A section has the defaults of the class that contains it, not those of its class."""
     default = cls() if default is None else default
     complete: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
-        section, own = _section(field), getattr(default, field.name)
+        section, value = _section(field), getattr(default, field.name)
         if field.name not in values:
-            complete[field.name] = own
+            complete[field.name] = value
         elif section is not None and isinstance(values[field.name], dict):
-            complete[field.name] = _with_defaults(section, values[field.name], own)
+            complete[field.name] = _with_defaults(section, values[field.name], value)
         else:
             complete[field.name] = _as_number(values[field.name])
     return complete

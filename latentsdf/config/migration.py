@@ -1,6 +1,6 @@
-"""Reads configurations that latentsdf 0.1 wrote: renamed, merged and removed settings.
+"""Migration of configurations that latentsdf 0.1 wrote: renamed, merged and removed settings.
 
-A rule edits nested values in place and does nothing to values of the current version. `RULES` has those of each
+A rule edits nested values in place and leaves values of the current version unchanged. `RULES` lists the rules of each
 configuration class.
 """
 
@@ -26,7 +26,7 @@ def migrate(cls: type, values: Values) -> Values:
         The same dictionaries.
 
     Raises:
-        ConfigError: A setting of 0.1 cannot be expressed any more, or is given by its old and by its new name.
+        ConfigError: A setting of 0.1 can no longer be expressed, or is given by both its old and its new name.
     """
     for rule in RULES.get(cls, ()):
         rule(values)
@@ -44,18 +44,18 @@ def renamed(old: str, new: str, convert: Callable[[Any], Any] | None = None) -> 
 
 
 def removed(key: str, constant: Any) -> Rule:
-    """Return a rule that drops a setting that has become a constant; other values are a ConfigError."""
+    """Return a rule that drops a setting that has become a constant; any other value raises ConfigError."""
 
     def rule(values: Values) -> None:
         for value in _popped(values, key):
             if value != constant:
-                raise ConfigError(f"{key} is not a setting any more but the constant {constant}, got {value}")
+                raise ConfigError(f"{key} is no longer a setting but fixed at {constant}, got {value}")
 
     return rule
 
 
 def _merge_branches(values: Values) -> None:
-    """One branch for all regularizers instead of one for each."""
+    """Replace the branches of the single regularizers by one branch for all of them."""
     terms = ("eikonal", "heat", "divergence", "lipschitz")
     branches = {term: branch for term in terms for branch in _popped(values, f"loss.{term}_branch")}
     if not branches:
@@ -64,15 +64,16 @@ def _merge_branches(values: Values) -> None:
     used = {branches.get(term, "general") for term in terms if weights.get(term, 0) not in (0, None)}
     if len(used) > 1:
         raise ConfigError(
-            "loss.regularizer_branch holds for the eikonal, heat, directional divergence and Lipschitz terms together, "
-            f"but the configuration names several: {', '.join(f'{term} on {name}' for term, name in branches.items())}"
+            "loss.regularizer_branch applies to the eikonal, heat, directional divergence and Lipschitz terms "
+            "together, but the configuration has several branches: "
+            f"{', '.join(f'{term} on {name}' for term, name in branches.items())}"
         )
-    # Without a term that is used, the branch has no effect.
+    # If no term is used, the branch has no effect.
     _put(values, "loss.*_branch", "loss.regularizer_branch", used.pop() if used else "general")
 
 
 def _merge_schedule(values: Values) -> None:
-    """`halve_epochs` above 0 instead of `schedule: halving`."""
+    """Replace `schedule: halving` by `halve_epochs` above 0."""
     for schedule in _popped(values, "train.schedule"):
         if schedule not in ("cosine", "halving"):
             raise ConfigError(f"train.schedule: expected one of 'cosine', 'halving', got {schedule!r}")
@@ -81,7 +82,7 @@ def _merge_schedule(values: Values) -> None:
 
 
 def _split_surface_term(values: Values) -> None:
-    """`loss.surface` instead of `loss.general` for the data term on points of the surface."""
+    """Rename `loss.general` to `loss.surface` if the samples are points of the surface."""
     loss, train = values.get("loss"), values.get("train")
     if not isinstance(loss, dict) or not isinstance(train, dict) or train.get("samples") != "points":
         return
@@ -90,7 +91,7 @@ def _split_surface_term(values: Values) -> None:
 
 
 def _popped(values: Values, key: str) -> Iterator[Any]:
-    """Remove a dotted key; yields its value if there is one."""
+    """Remove a dotted key and yield its value; yield nothing if the key is absent."""
     *sections, last = key.split(".")
     section: Any = values
     for name in sections:
@@ -149,4 +150,4 @@ RULES: dict[type, tuple[Rule, ...]] = {
         renamed("medial.levels", "medial.cell_levels"),
     ),
 }
-"""Rules by configuration class, in the order in which they are applied."""
+"""Rules of each configuration class, in order of application."""

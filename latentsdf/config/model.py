@@ -17,10 +17,10 @@ Recipe = Literal["latentsdf", "compact_sdf", "deepsdf", "igr"]
 
 @config_dataclass
 class BranchConfig:
-    """One multilayer perceptron, from a point and a code to a signed distance or a displacement."""
+    """A multilayer perceptron that maps a point and a code to a signed distance or a displacement."""
 
     width: NonNegativeInt = 64
-    """Units per hidden layer. 0 removes the network where it is optional."""
+    """Units per hidden layer. 0 removes an optional network."""
     depth: NonNegativeInt = 4
     """Number of hidden layers."""
     skip: NonNegativeInt = 0
@@ -31,12 +31,13 @@ class BranchConfig:
     """How the network depends on the code. `concat`: the code is an input of the first and the skip layer. `film`: the
     code scales and shifts the features of each layer. `hyper`: every weight is an affine function of the code."""
     frequencies: NonNegativeInt = 2
-    """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none. High octaves leave ripples on unseen
+    """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none. High octaves cause ripples on unseen
     shapes."""
     recipe: Recipe = "latentsdf"
-    """Layers and initialization. `compact_sdf`: its initialization, and the point is fed beside its encoding.
-    `deepsdf`: weight normalization, dropout, a narrow layer before the skip and tanh at the output. `igr`: a narrow
-    layer, a scaled skip, and a sphere at the start. The last three need conditioning `concat`."""
+    """Layers and initialization. `compact_sdf`: geometric initialization, with the point as an input besides its
+    encoding.
+    `deepsdf`: weight normalization, dropout, a narrow layer before the skip, and tanh at the output. `igr`: a narrow
+    layer before a scaled skip, initialized as a sphere. These three need conditioning `concat`."""
 
 
 @config_dataclass
@@ -61,17 +62,17 @@ class ModelConfig:
     general: BranchConfig = BranchConfig(width=96)
     """General branch s_g(x_c, z), defined in the whole box."""
     overfit: BranchConfig = BranchConfig(depth=3)
-    """Overfit branch, defined in the fusion band, which also reads the grid features; width 0 for a model of the
-    general branch alone, without a grid."""
+    """Overfit branch, which also reads the grid features and is defined in the fusion band; width 0 for a model with
+    the general branch only, without a grid."""
     grid: GridConfig = GridConfig()
     band_voxels: PositiveFloat = 3.0
     """Half width of the fusion band around the general branch's surface, in cells of a 512^3 lattice (2 / 512 each)."""
     residual: Flag = True
     """The overfit network predicts a residual on top of the general branch instead of the whole distance. The grid is
-    fitted to training shapes only, so the residual stays small for unseen shapes."""
+    fitted to training shapes only, so the residual is small for unseen shapes."""
 
     def __post_init__(self) -> None:
-        """Check each network that exists."""
+        """Check the networks that are not removed."""
         if self.general.width < 1:
             raise ConfigError(f"model.general.width must be at least 1, got {self.general.width}")
         for name in ("general", "overfit"):

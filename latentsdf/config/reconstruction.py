@@ -39,12 +39,12 @@ class NetworkConfig:
     width: Annotated[int, Field(strict=True, ge=2)] = 64
     """Units per hidden layer; at least the dimension of the points."""
     depth: Annotated[int, Field(strict=True, ge=2)] = 4
-    """Hidden layers."""
+    """Number of hidden layers."""
     skip: NonNegativeInt = 0
     """Softplus: hidden layer (counted from 1) that also receives the input point; 0 for none."""
     start: NetworkStart = "sphere"
     """Initialization. Sine networks: all but `spread` (`models.siren`). Softplus networks: `sphere` as published, or
-    `spread`, a sphere with hidden units that bend throughout the box (`models.softplus_mlp`)."""
+    `spread`, a sphere whose hidden units have their bends spread over the box (`models.softplus_mlp`)."""
     radius: NonNegativeFloat = 0.5
     """Radius of the sphere that the field represents at initialization."""
     slope: NonNegativeFloat = 1.0
@@ -61,7 +61,9 @@ class NetworkConfig:
         if self.kind == "pyramid" and not self.resolutions:
             raise ConfigError("model.resolutions must list the cells per axis of at least one grid, such as '[8, 32]'")
         if self.start == "spread" and self.kind in ("sine", "quadratic"):
-            raise ConfigError("model.start spread is for softplus networks; sine ones have sphere or multifrequency")
+            raise ConfigError(
+                "model.start spread is for softplus networks; use sphere or multifrequency for sine networks"
+            )
 
 
 @config_dataclass
@@ -75,7 +77,8 @@ class FieldLossConfig:
     eikonal_norm: EikonalNorm = "l1"
     """`l1`: mean | |grad u| - 1 | (HotSpot). `l2`: its square (IGR)."""
     normals: Schedule = (0.0,)
-    """Deviation of grad u from the normals. Off for a cloud without normals, unless `guide` estimates them."""
+    """Deviation of grad u from the normals. Unused for a cloud without normals, unless `guide` is on and estimates
+    them."""
     normals_cosine: Flag = False
     """Use 1 - cos(grad u, n) (SIREN) instead of |grad u - n| (IGR)."""
     sign_agnostic: Schedule = (0.0,)
@@ -169,9 +172,10 @@ class FieldTrainConfig:
     clip: NonNegativeFloat = 10.0
     """Maximum gradient norm of the network parameters that Adam updates; 0 for no limit."""
     surface_points: PositiveInt = 512
-    """Points of the cloud per step."""
+    """Number of points of the cloud per step."""
     offsurface_points: Annotated[int, Field(strict=True, ge=2)] = 512
-    """Points off the cloud per step: a share `offsurface_share` by `offsurface_sampling`, the rest uniform."""
+    """Number of points off the cloud per step: a share `offsurface_share` drawn by `offsurface_sampling`, the rest
+    uniformly."""
     offsurface_sampling: OffsurfaceSampling = "gaussian"
     """`uniform` in the box (SIREN, DiGS, StEik). `gaussian`: normal around the origin (HotSpot). `local`: points of the
     cloud plus normal noise with the distance to the 50th neighbour as standard deviation (IGR)."""
@@ -180,7 +184,7 @@ class FieldTrainConfig:
     offsurface_std: PositiveFloat = 0.5
     """Standard deviation per axis of the normal distribution around the origin."""
     seed: NonNegativeInt = 0
-    """Seed of the initialization and of all draws."""
+    """Seed of the initialization and of all random samples."""
 
 
 @config_dataclass
@@ -188,7 +192,7 @@ class ReconstructConfig:
     """Configuration of `reconstruct`. `reconstruction.presets.preset` returns one per method."""
 
     method: str = "hotspot"
-    """Name of the recipe. `medial_axis` trains by `medial`, every other name by `loss`."""
+    """Name of the method. `medial_axis` uses the section `medial`, all other methods use `loss`."""
     model: NetworkConfig = field(default_factory=NetworkConfig)
     loss: FieldLossConfig = field(default_factory=FieldLossConfig)
     medial: MedialConfig = field(default_factory=MedialConfig)

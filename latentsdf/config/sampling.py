@@ -1,4 +1,4 @@
-"""Settings of preprocessing: which signed distance samples of a shape are stored.
+"""Settings of preprocessing: the signed distance samples that are stored for each shape.
 
 Lengths are in model space, the box [-1, 1]^3, unless a setting is in cells.
 """
@@ -18,7 +18,8 @@ Normalization = Literal["sphere", "cube", "none"]
 class SamplingConfig:
     """Samples stored for one shape.
 
-    Compact-SDF's sample classes and counts (Bai et al. 2026), with an exact narrow band on a dense lattice.
+    The kinds and numbers of samples are those of Compact-SDF (Bai et al. 2026), with an exact narrow band on a dense
+    lattice.
     """
 
     resolution: Annotated[int, Field(strict=True, ge=16, le=1024)] = 512
@@ -26,23 +27,23 @@ class SamplingConfig:
     band_voxels: PositiveFloat = 6.0
     """Half width of the narrow band around the surface, in cells of the dense lattice."""
     sparse_resolution: NonNegativeInt = 128
-    """Cells per axis of the sparse lattice over the whole box; must divide `resolution`. 0 in imported stores only,
-    which have no sparse lattice."""
+    """Cells per axis of the sparse lattice over the whole box; must divide `resolution`. 0 for no sparse lattice, in
+    imported stores only."""
     near: NonNegativeInt = 360_000
     """Number of surface points displaced by Gaussian noise."""
     near_std: NonNegativeFloat = 0.025
     """Standard deviation of that noise per axis."""
     uniform: NonNegativeInt = 180_000
-    """Number of points uniform in the box."""
+    """Number of uniformly distributed points in the box."""
     surface: NonNegativeInt = 250_000
-    """Number of area-weighted points on the surface, stored with normals."""
+    """Number of points distributed uniformly by area on the surface, stored with normals."""
     normalization: Normalization = "sphere"
-    """Map from a mesh to model space: into the sphere of radius 1 / 1.03 (DeepSDF), into a cube with the same margin,
-    or none."""
+    """Transform of a mesh to model space: into the sphere of radius 1 / 1.03 (DeepSDF), into a cube with the same
+    margin, or none."""
     sign: SignMethod = "auto"
-    """How inside and outside are determined; see `geometry.mesh_sdf.sign`."""
+    """Method that determines inside and outside; see `geometry.mesh_sdf.sign`."""
     sheet_thickness: NonNegativeFloat = 3.0
-    """Thickness given to surface that encloses no volume, in cells of the dense lattice; 0 drops such surface. See
+    """Thickness assigned to surfaces that enclose no volume, in cells of the dense lattice; 0 drops such surfaces. See
     `geometry.mesh_sdf.solid`."""
 
     def __post_init__(self) -> None:

@@ -23,5 +23,5 @@ def schedule_values(schedule: Sequence[float]) -> list[float]:
 
 
 def is_used(schedule: Sequence[float]) -> bool:
-    """Return True if the schedule of a weight is above 0 somewhere in the run, so that its term needs samples."""
+    """Return True if a scheduled weight is above 0 at any time of the run, so that its term needs samples."""
     return max(schedule_values(schedule)) > 0

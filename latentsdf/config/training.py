@@ -40,29 +40,30 @@ class LossConfig:
     surface: Schedule = (1.0,)
     """With `train.samples: points`: mean |s_g| at points on the surface."""
     normals: Schedule = (0.0,)
-    """With `train.samples: points`: mean |grad s_g - n| at points on the surface (IGR). At 0 normals are not read, and
-    the side that is inside follows from the initialization as a sphere."""
+    """With `train.samples: points`: mean |grad s_g - n| at points on the surface (IGR). At 0, normals are not
+    read, and the initialization as a sphere determines which side is inside."""
     agreement: Schedule = (0.0,)
-    """Mean |s_o - s_g|, both clamped to +-0.05, at codes between those of the batch. Keeps the grid, which holds the
-    detail of training shapes, from roughening other shapes."""
+    """Mean |s_o - s_g|, both clamped to +-0.05, at codes between those of the batch. Keeps the grid, which stores the
+    detail of training shapes, from making other shapes rough."""
     clamp: NonNegativeFloat = 0.0
-    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping, which gives unseen shapes
-    fewer spurious surfaces."""
+    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping, which reduces
+    spurious surfaces of unseen shapes."""
     code: Schedule = (0.0,)
-    """Prior on the codes of the batch, for codes that stay in a ball around the origin or, with `code_prior: kl`, can
-    be sampled. The published presets use 1e-4; the default regularizes codes by `train.code_decay` instead."""
+    """Prior on the codes of the batch. It keeps the codes near the origin or, with `code_prior: kl`, makes them follow
+    a Gaussian that can be sampled. The published presets use 1e-4; by default, `train.code_decay` regularizes codes."""
     code_prior: CodePenalty = "norm"
     """`norm`: mean Euclidean norm (code of DeepSDF and Compact-SDF). `squared`: mean squared norm (Gaussian prior of
     the DeepSDF paper). `kl`: KL divergence of the batch's codes, as a Gaussian, from N(0, train.code_std^2), mean over
     the components; needs 2 shapes per batch or more."""
     feature: Schedule = (0.0,)
-    """Mean Euclidean norm of the grid features looked up (Compact-SDF). For paths between shapes: at 1e-3, in one run,
-    their steps varied 0.82 times as much and the normal error of training shapes was 1.17 times as large."""
+    """Mean Euclidean norm of the grid features looked up (Compact-SDF). Makes interpolation more even: at
+    1e-3, in one run, the variation between steps was 0.82 times and the normal error of training shapes 1.17 times as
+    large."""
     regularizer_branch: Branch = "general"
     """Branch on which the eikonal, heat, directional divergence and Lipschitz terms are evaluated. With
     `model.residual`, gradients of terms on the overfit branch also reach the general branch."""
     eikonal: Schedule = (0.0,)
-    """Deviation of |grad s| from 1: makes the field a distance away from the samples too."""
+    """Deviation of |grad s| from 1: makes the field a distance also away from the samples."""
     eikonal_norm: EikonalNorm = "l1"
     """`l1`: mean | |grad s| - 1 | (HotSpot). `l2`: its square (IGR)."""
     heat: Schedule = (0.0,)
@@ -76,9 +77,9 @@ class LossConfig:
     lipschitz: Schedule = (0.0,)
     """Mean squared norm of ds / dz, the slope of the distance in the code: smooth interpolation between codes."""
     regularizer_points: PositiveInt = 64
-    """Uniform points per shape on which regularizers of the general branch are estimated. The heat term has as many of
-    its own, half of them drawn from a Gaussian around the origin. With `train.samples: points` the eikonal term also
-    sees every surface point, displaced by Gaussian noise of standard deviation 0.01 (IGR)."""
+    """Uniform points per shape on which regularizers of the general branch are estimated. The heat term uses as many
+    additional points, half of them drawn from a Gaussian around the origin. With `train.samples: points`, the eikonal
+    term is also evaluated at every surface point, displaced by Gaussian noise of standard deviation 0.01 (IGR)."""
     ramp_epochs: NonNegativeInt = 0
     """Epochs over which the code and feature terms rise from zero to their weights."""
 
@@ -94,21 +95,22 @@ class TrainConfig:
     minutes: NonNegativeFloat = 0.0
     """Wall-clock budget of the steps, without the time to write checkpoints; 0 for no limit."""
     samples: Samples = "sdf"
-    """`sdf`: learn from signed distances. `points`: learn from points on the surfaces alone (IGR), in float32: the
-    general branch only, with the terms `loss.surface`, `loss.normals` and `loss.eikonal`."""
+    """`sdf`: learn from signed distances. `points`: learn from surface points only (IGR), in float32. Trains only the
+    general branch, with the terms `loss.surface`, `loss.normals` and `loss.eikonal`."""
     shapes_per_batch: PositiveInt = 64
-    """Shapes per step (and process)."""
+    """Number of shapes per step and process."""
     points_per_shape: Annotated[int, Field(strict=True, ge=2)] = 128
-    """Band samples, or surface points, per shape and step."""
+    """Number of band samples, or of surface points, per shape and step."""
     free_share: NonNegativeFloat = 0.5
-    """Free-space samples per band sample. The general branch sees as many band samples as free-space samples."""
+    """Number of free-space samples per band sample. The general branch is trained on as many band samples as free-space
+    samples."""
     draw: Draw = "even"
     """Distribution of the drawn samples. `even`: uniform over the stored samples. `signs`: half inside, half outside
     (DeepSDF). `near`: half within 0.1 of the surface, a quarter inside and a quarter outside (Compact-SDF). `surface`:
     half of the band samples within one cell of the surface, at the lattice vertices that marching cubes interpolates.
     """
     lattice: Flag = False
-    """The overfit branch also sees the sparse lattice over the whole box, and the general branch sees free-space
+    """Train the overfit branch also on the sparse lattice over the whole box, and the general branch on free-space
     samples only (Compact-SDF)."""
     lr_network: NonNegativeFloat = 8e-3
     """Peak learning rate of the networks (AdamW)."""
@@ -125,27 +127,29 @@ class TrainConfig:
     beta2: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.99
     """Decay of Adam's second moments."""
     code_std: NonNegativeFloat = 0.01
-    """Standard deviation of a code's components at initialization; small, so that all shapes start as one."""
+    """Standard deviation of the components of a code at initialization; small, so that all shapes start nearly
+    equal."""
     code_decay: NonNegativeFloat = 0.1
     """Decoupled weight decay (AdamW) of the weights that multiply codes; 0 for none. Limits how much shapes differ from
     each other to what their samples require, which improves unseen shapes."""
     code_bound: NonNegativeFloat = 0.0
     """Maximum norm of a code; 0 for no limit."""
     memory_gb: PositiveFloat = 4.0
-    """Memory for samples, in GB. If they do not fit, random parts of every shape, or of some shapes, are streamed."""
+    """Memory for samples, in GB. If they do not fit, random subsets of all shapes, or of some shapes at a time, are
+    streamed."""
     checkpoint_minutes: NonNegativeFloat = 2.0
-    """Time between checkpoints."""
+    """Minutes between checkpoints."""
     picture_minutes: NonNegativeFloat = 0.0
-    """Time between pictures of reconstructions, `pictures/<step>.png` in the checkpoint folder; 0 for none."""
+    """Minutes between images of reconstructions, `pictures/<step>.png` in the checkpoint folder; 0 for none."""
     tensorboard: Flag = False
     """Also write the metrics as TensorBoard events; needs the extra `tensorboard`."""
     log_every: PositiveInt = 50
-    """Steps between lines of `metrics.jsonl`."""
+    """Number of steps between lines of `metrics.jsonl`."""
     bf16: Flag = True
     """Compute matrix products in bfloat16 where the device supports it natively: GPUs from Ampere on, CPUs with
     AVX512-BF16 or AMX. Other devices compute in float32."""
     seed: NonNegativeInt = 0
-    """Seed of the initialization and of all draws."""
+    """Seed of the initialization and of all random samples."""
 
 
 @config_dataclass
@@ -153,7 +157,7 @@ class Config:
     """Configuration of a training run; a YAML file in `configs/` lists the settings that differ from the defaults."""
 
     preset: str = "latentsdf_cpu"
-    """Name of the recipe, kept with the checkpoint."""
+    """Name of the preset, stored in the checkpoint."""
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
@@ -162,17 +166,15 @@ class Config:
         """Check the rules that involve several sections."""
         if self.train.samples == "sdf":
             if is_used(self.loss.normals):
-                raise ConfigError(
-                    "loss.normals compares gradients at points of the surface; set train.samples: points too"
-                )
+                raise ConfigError("loss.normals needs points of the surface; also set train.samples: points")
             return
         if self.model.overfit.width > 0:
             raise ConfigError(
-                "train.samples: points trains the general branch alone; set model.overfit.width to 0, as "
+                "train.samples: points trains the general branch only; set model.overfit.width to 0, as "
                 "configs/igr.yaml does"
             )
         if not is_used(self.loss.eikonal):
             raise ConfigError(
-                "with points of the surface alone, a field that is zero everywhere has zero loss; train.samples: "
-                "points needs loss.eikonal above 0"
+                "train.samples: points needs loss.eikonal above 0; without it, a field that is zero everywhere has "
+                "zero loss"
             )

@@ -1,9 +1,9 @@
 """Frozen configuration dataclasses whose types and ranges are checked whenever one is built.
 
-This holds for YAML, the command line, Python and `dataclasses.replace`. pydantic does the checking; its errors are
-raised as `ConfigError`. Annotate fields with the types below, or with
-`Annotated[int, Field(strict=True, ge=2)]`: bare `int`, `float` and `bool` would accept text. Check rules that involve
-several settings in `__post_init__`, which raises `ConfigError` with the full dotted names of the settings.
+This includes instances built from YAML, by the command line and by `dataclasses.replace`. pydantic checks the values;
+its errors are raised as `ConfigError`. Annotate fields with the types below, or with `Annotated[int, Field(strict=True,
+ge=2)]`: plain `int`, `float` and `bool` would accept strings. Check rules that involve several settings in
+`__post_init__`, which raises `ConfigError` with the full dotted names of the settings.
 """
 
 from itertools import pairwise
@@ -26,7 +26,7 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 def _as_tuple(value: Any) -> Any:
-    """A list (from YAML) as a tuple, and one number as a tuple of one."""
+    """Convert a list (from YAML) to a tuple, and a number to a tuple of one."""
     if isinstance(value, list | tuple):
         return tuple(value)
     return (value,) if type(value) in (int, float) else value
@@ -60,7 +60,7 @@ PositiveInts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_tuple)]
 def config_dataclass(cls: type[T]) -> type[T]:
     """Make a frozen dataclass that refuses unknown keys, wrong types and values out of range with `ConfigError`.
 
-    A nested configuration may be given as a dictionary; settings that it leaves out have the defaults of its class.
+    A nested configuration may be given as a dictionary; settings that it omits have the defaults of its class.
     """
     checked = pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(cls)
     build = checked.__init__
@@ -69,7 +69,7 @@ def config_dataclass(cls: type[T]) -> type[T]:
         try:
             build(self, *args, **kwargs)
         except ValidationError as error:
-            # The first error of each setting: pydantic also reports what follows from it.
+            # Keep only the first error of each setting; pydantic also reports consequential errors.
             messages = {_name(one): describe_error(one) for one in reversed(error.errors())}
             raise ConfigError("; ".join(reversed(messages.values()))) from None
 
@@ -90,12 +90,12 @@ _EXPECTED = {
 
 
 def _name(error: ErrorDetails) -> str:
-    """Dotted name of a setting; that of the whole list for an entry of a list."""
+    """Return the dotted name of a setting; for an entry of a list, the name of the list."""
     return ".".join(part for part in error["loc"] if isinstance(part, str))
 
 
 def describe_error(error: ErrorDetails) -> str:
-    """Return an error of pydantic in one line: the dotted name, what is expected, and what came."""
+    """Format a pydantic error in one line: the dotted name, the expected value and the actual one."""
     name, value, context = _name(error), error["input"], error.get("ctx", {})
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]

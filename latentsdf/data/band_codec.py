@@ -5,8 +5,8 @@ chunk is therefore an unbiased sample of the band, and within a chunk the sample
 
 Order: vertices are sorted block by block, in blocks of 8^3 vertices, x slowest among the blocks and within each.
 Samples that are close in space then have closer numbers than in the linear order of the lattice: 2.9 instead of 3.2
-bytes per sample on a 512^3 lattice, after compression. Per chunk, the first number is stored as it is and the others as
-differences to their predecessor (uint32).
+bytes per sample on a 512^3 lattice, after compression. In each chunk, the first number is stored unchanged and the
+others as differences from their predecessors (uint32).
 
 Distance: `d` within +-width is stored as `round(32767 d / width)` (int16); the error is at most width / 65,534.
 """

@@ -7,7 +7,7 @@
 | dataset | shape | dtype | content |
 |---|---|---|---|
 | `band_index` | (B,) | uint32 | vertices of the dense lattice in the band, as sorted linear indices |
-| `band_distance` | (B,) | float32 | their signed distances |
+| `band_distance` | (B,) | float32 | signed distances of these vertices |
 | `sparse_distance` | (r + 1, r + 1, r + 1) | float32 | signed distance at all vertices of the sparse lattice |
 | `near`, `uniform` | (M, 4) | float32 | points and signed distances |
 | `surface` | (M, 6) | float32 | surface points and outward unit normals; (M, 3) without normals |
@@ -18,7 +18,7 @@ inside.
 
 Attributes of a shape: the fields of `records.Provenance` (`center` and `scale` for the similarity), and of its
 `SignReport` as `sign_method`, `sign_confidence` and `sheet`. Datasets are compressed, with byte shuffle and Fletcher-32
-checksums; empty ones are stored as they are.
+checksums; empty ones are stored without filters.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def open_file(path: Path) -> tuple[SamplingConfig, list[ShapeFile]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        StoreError: The file is not an exported one, or one of another version.
+        StoreError: The file was not exported by latentsdf, or by another version of the format.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such HDF5 file, nor a folder of npz files")

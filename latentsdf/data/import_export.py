@@ -34,7 +34,7 @@ class ImportReport:
 
 @dataclass(frozen=True)
 class _ImportSource:
-    """Shapes that can be imported, and how to read them."""
+    """Shapes that can be imported, and the function that reads them."""
 
     config: SamplingConfig
     shapes: list[ShapeFile]
@@ -82,7 +82,7 @@ def import_samples(
     normalization: Normalization | None = None,
     overwrite: bool = False,
 ) -> ImportReport:
-    """Import shapes into a store, which is created or has the same settings.
+    """Import shapes into a new store, or into a store with the same settings.
 
     A shape that cannot be used is reported and skipped.
 
@@ -92,7 +92,7 @@ def import_samples(
         categories: Names or ShapeNet synsets of categories to import; all if empty.
         split: DeepSDF split file that selects shapes.
         pattern: Pattern of ids or of category/id, see `mesh_datasets.matches_pattern`.
-        normalization: How point clouds are brought to model space, by default to the unit sphere.
+        normalization: Normalization of point clouds, `sphere` by default.
         overwrite: Replace shapes that the store already has.
 
     Raises:
@@ -138,7 +138,7 @@ def _open_hdf5(path: Path) -> _ImportSource:
 
 
 def _open_folder(root: Path, normalization: Normalization) -> _ImportSource:
-    """Detect the format of a folder: DeepSDF samples if there is at least one file of them, else point clouds."""
+    """Detect the format of a folder: DeepSDF samples if it has at least one such file, else point clouds."""
     shapes = deepsdf_npz.find_samples(root)
     if shapes:
         return _ImportSource(deepsdf_npz.SETTINGS, shapes, deepsdf_npz.read_record, in_model_space=True)

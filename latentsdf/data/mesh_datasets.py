@@ -30,7 +30,7 @@ from latentsdf.geometry.mesh import SUFFIXES
 from latentsdf.utils.errors import ConfigError
 
 Layout = Literal["auto", "shapenet_v1", "shapenet_v2", "folder"]
-"""Directory layout of a dataset, see the module documentation."""
+"""Directory layout of a dataset, see the module docstring."""
 
 SYNSETS = {
     "02691156": "airplane",
@@ -166,7 +166,7 @@ def select_shapes(
 ) -> list[ShapeFile]:
     """Select some of the shapes found in `root`.
 
-    Arguments, order and errors are those of `find_meshes`.
+    Arguments, order and errors are as in `find_meshes`.
     """
     wanted = {_synset(name) for name in categories}
     selected = found if split is None else _apply_split(found, split)

@@ -1,9 +1,9 @@
 """Batches of surface points, with or without normals, for training without signed distances (IGR, Gropp et al. 2020).
 
 Per shape, a batch has P surface points drawn with replacement, each also displaced by Gaussian noise, and R uniform
-points of the box. IGR evaluates its eikonal term at the displaced and the uniform points. The
-noise has a constant standard deviation, as in the shape-space experiments of IGR, instead of the distance to a neighbor
-that IGR takes for a single point cloud.
+points of the box. IGR evaluates its eikonal term at the displaced and the uniform points. The noise has a constant
+standard deviation, as in the shape-space experiments of IGR, instead of the distance to a neighbor, which IGR uses for
+a single point cloud.
 """
 
 from collections.abc import Sequence

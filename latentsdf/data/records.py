@@ -70,7 +70,7 @@ class ShapeInfo(Provenance):
     """Metadata of a stored shape, available without reading its arrays."""
 
     sign: SignReport
-    """How inside and outside were determined."""
+    """Method that determined inside and outside, and its reliability."""
     band_samples: int
     """Number of band samples."""
     band_bytes: int

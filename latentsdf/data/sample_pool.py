@@ -7,9 +7,9 @@ belong to the same shape.
 
 All samples are kept on the GPU of the run if they fit in half of its free memory, otherwise in system memory.
 
-Everything is a function of the seed and the step. Part n belongs to shape `order[n % N]`, its subset is drawn by
-generator (seed, n), and the batch of a step by generators (seed, step, shape). A resumed run therefore draws the same
-batches as an uninterrupted one.
+All random choices are functions of the seed and the step. Part n belongs to shape `order[n % N]`, its subset is drawn
+by generator (seed, n), and the batch of a step by generators (seed, step, shape). A resumed run therefore draws the
+same batches as an uninterrupted one.
 """
 
 from collections.abc import Sequence
@@ -130,9 +130,9 @@ class ShapeSamplePool:
         return batch
 
     def fill(self, step: int) -> None:
-        """Read the samples that have to be resident at a step.
+        """Read the samples that must be resident at a step.
 
-        `batch` does the same; a separate call keeps the time of the first read out of measurements.
+        `batch` does so implicitly; a separate call excludes the first read from time measurements.
         """
         self._advance_to(step // REFRESH_STEPS if self.streams else 0)
 

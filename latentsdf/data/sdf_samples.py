@@ -29,8 +29,10 @@ NEAR_DISTANCE = 0.1
 2026)."""
 
 SURFACE_CELLS = 1.0
-"""With `train.draw` 'surface', half of the band samples lie within this many lattice cells of the surface. Both ends of
-every lattice edge that crosses the surface are among them."""
+"""With `train.draw` 'surface', half of the band samples lie within this many lattice cells of the surface.
+
+These include both ends of every lattice edge that crosses the surface.
+"""
 
 Float32 = NDArray[np.float32]
 
@@ -45,7 +47,7 @@ class SampleStrata:
     def draw(self, count: int, how: Draw, rng: np.random.Generator) -> Tensor:
         """Draw sample indices with replacement.
 
-        An empty stratum is replaced by the two near strata, or by all samples where these are empty, too.
+        An empty stratum is replaced by the two near strata, or by all samples if these are empty, too.
 
         Args:
             count: Number of indices.
@@ -63,7 +65,7 @@ class SampleStrata:
         allocation: tuple[tuple[tuple[int, int], int], ...]
         if how == "signs":
             allocation = ((inside, count // 2), (outside, count - count // 2))
-        elif how == "surface":  # The near strata of off-surface samples are empty: all of these are drawn uniformly.
+        elif how == "surface":  # Off-surface samples have empty near strata and are drawn uniformly.
             allocation = (((0, total), count - count // 2), (near, count // 2))
         else:
             quarter = count // 4

@@ -120,7 +120,7 @@ class SampleStore:
 
         Raises:
             FileNotFoundError: There is no such folder.
-            StoreError: The folder is not a sample store, or one of another version.
+            StoreError: The folder is not a sample store, or has another version.
         """
         path = Path(path)
         if not path.is_dir():
@@ -223,7 +223,7 @@ class SampleStore:
             Linear indices (B,) of dense lattice vertices, and signed distances (B,) in model space.
 
         Raises:
-            ConfigError: There is no chunk of such a number.
+            ConfigError: A chunk number is out of range.
             StoreError: The store has no such shape, or it is damaged.
         """
         with self._shape(key) as folder:
@@ -304,8 +304,8 @@ class SampleStore:
             key: Shape key, category/id.
 
         Returns:
-            The record, with the band sorted by lattice index. Its distances are those that were written, up to the
-            quantization of the band (see `band_codec`) and float16 on the sparse lattice.
+            The record, with the band sorted by lattice index. The distances equal the written ones up to
+            the quantization of the band (see `band_codec`) and float16 rounding on the sparse lattice.
 
         Raises:
             StoreError: The store has no such shape, or it is damaged.

@@ -7,7 +7,7 @@ distances are in model space, distances are negative inside, and the band has th
 | array | shape | dtype | chunk | content |
 |---|---|---|---|---|
 | `band_index` | (B,) | uint32 | up to 131,072 | vertices of the dense lattice in the band, see `band_codec` |
-| `band_sdf` | (B,) | int16 | as `band_index` | their signed distances in units of w / 32,767 |
+| `band_sdf` | (B,) | int16 | as `band_index` | signed distances of these vertices, in units of w / 32,767 |
 | `sparse_sdf` | (r + 1, r + 1, r + 1) | float16 | up to 64^3 | signed distance at all vertices of the sparse lattice |
 | `near` | (M, 4) | float32 | up to 65,536 rows | surface points with Gaussian noise, and signed distance |
 | `uniform` | (M, 4) | float32 | up to 65,536 rows | uniform points of the box, and signed distance |
@@ -151,7 +151,7 @@ def read_band(
         Linear lattice indices (B,) and signed distances (B,), in the stored order.
 
     Raises:
-        ConfigError: There is no chunk of such a number.
+        ConfigError: A chunk number is out of range.
     """
     index, sdf = _open(folder, "band_index"), _open(folder, "band_sdf")
     rows, count = index.chunks[0], index.nchunks

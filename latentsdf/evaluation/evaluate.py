@@ -1,9 +1,9 @@
 """Evaluation of a space against meshes: reconstructions of training shapes, or inversions of unseen ones.
 
-All metrics are measured in the space's model space (by default the unit sphere at radius 1/1.03), so that they can be
-averaged over shapes of different units. `geometry.metrics.surface` defines the surface metrics,
-`geometry.metrics.field` the errors of the fused field at uniform points of the box [-1, 1]^3, against the solid that
-preprocessing samples from the mesh (`geometry.mesh_sdf.solid`).
+All metrics are measured in the space's model space (by default, the bounding sphere has radius 1/1.03), so that they
+can be averaged over shapes with different units. `geometry.metrics.surface` defines the surface metrics,
+`geometry.metrics.field` the errors of the fused field at uniform points of the box [-1, 1]^3, relative to the solid
+that preprocessing derives from the mesh (`geometry.mesh_sdf.solid`).
 """
 
 from collections import Counter
@@ -67,23 +67,24 @@ def evaluate(
         field_points: Points at which fields are compared; 0 for no comparison.
         inversion: Settings for inverting unseen shapes.
         refinement: Also refine the inversions of unseen shapes.
-        fits: Shapes to measure instead, by the names of their references.
+        fits: Codes or inversions to evaluate instead, by the name of their reference.
 
     Returns:
-        The metrics, and the reconstructions in model space by name. A shape that fails is recorded with its reason.
+        The metrics, and the reconstructions in model space by name. Shapes that fail are listed with
+        their reasons in `Evaluation.failed`.
 
     Raises:
         ConfigError: Fewer than 1 point, or a threshold outside (0, 1).
     """
     if points < 1:
-        raise ConfigError(f"figures need at least 1 point a side, got {points}")
+        raise ConfigError(f"points must be at least 1, got {points}")
     require_valid_thresholds(taus)
     references, failed = _clean_references(references)
     if fits is None:
         codes = _select_shapes(space, references, unseen, inversion, refinement, failed)
     else:
         without_reference = fits.keys() - references.keys() - failed.keys()
-        failed.update({name: "no reference mesh of this name, or several" for name in without_reference})
+        failed.update({name: "no reference mesh of this name, or more than one" for name in without_reference})
         codes = {name: fit for name, fit in fits.items() if name in references}
     evaluation, reconstructions = measure(
         space,
@@ -120,16 +121,16 @@ def measure(
         space: Trained space.
         codes: Shapes by name.
         references: Cleaned meshes by name, in the frames of the shapes.
-        resolution: As for `evaluate`, like the following arguments.
+        resolution: Cells per axis of the extraction.
         mode: Extraction mode.
         points: Surface samples per mesh.
         seed: Seed of the samples.
         taus: Thresholds of the F-score.
         against: Points of the references.
-        field_points: Points at which fields are compared.
+        field_points: Points at which fields are compared; 0 for no comparison.
 
     Returns:
-        As for `evaluate`.
+        The metrics, and the reconstructions in model space by name.
     """
     failed: dict[str, str] = {}
     shapes: dict[str, SurfaceComparison] = {}
@@ -161,6 +162,9 @@ def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh,
 
 def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
     """Read reference meshes.
+
+    Args:
+        files: Mesh files with their ids and categories.
 
     Returns:
         Meshes by id, or by category/id where an id occurs in several categories; and the reason for each file that

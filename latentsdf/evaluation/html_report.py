@@ -5,14 +5,15 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-_COLOURS = ("#2a6fb0", "#c0504d", "#6a994e")
-_WIDTH, _HEIGHT, _LEFT = 900, 280, 60  # of a curve's axes, in SVG units
+_COLORS = ("#2a6fb0", "#c0504d", "#6a994e")
+_WIDTH, _HEIGHT, _LEFT = 900, 280, 60  # size of the plot and its left margin, in SVG units
 
 _TEMPLATES = {
     "page": """\
@@ -35,9 +36,9 @@ th:first-child, td:first-child { text-align: left } tr:nth-child(even) { backgro
 <line x1='{{ left }}' x2='{{ width }}' y1='{{ "%.0f" % y }}' y2='{{ "%.0f" % y }}' stroke='#ddd'/>
 <text x='5' y='{{ "%.0f" % (y + 4) }}' font-size='12'>{{ label }}</text>
 {%- endfor -%}
-{%- for name, colour, points, y in curves -%}
-<polyline fill='none' stroke='{{ colour }}' stroke-width='1.5' points='{{ points }}'/>
-<text x='{{ width - 90 }}' y='{{ "%.0f" % (y - 6) }}' font-size='13' fill='{{ colour }}'>{{ name }}</text>
+{%- for name, color, points, y in curves -%}
+<polyline fill='none' stroke='{{ color }}' stroke-width='1.5' points='{{ points }}'/>
+<text x='{{ width - 90 }}' y='{{ "%.0f" % (y - 6) }}' font-size='13' fill='{{ color }}'>{{ name }}</text>
 {%- endfor -%}
 </svg>""",
 }
@@ -57,19 +58,24 @@ def write_html(path: Path, title: str, sections: Sequence[tuple[str, str]]) -> N
 
 
 def html_image(image: Image.Image) -> Markup:
-    """Image as an embedded PNG."""
+    """Return an image element with an embedded PNG."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return _render("image", data=base64.b64encode(buffer.getvalue()).decode())
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    """Table of texts, which are escaped."""
+    """Return a table element; the texts of its cells are escaped.
+
+    Args:
+        header: Headings of the columns.
+        rows: Texts of the cells, row by row.
+    """
     return _render("table", header=header, rows=rows)
 
 
 def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Markup:
-    """Loss terms over training time on a logarithmic axis, as an inline SVG.
+    """Plot loss terms over training time, on a logarithmic axis, as an inline SVG.
 
     Args:
         lines: Logged metrics, each with `seconds` and the terms.
@@ -84,16 +90,16 @@ def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Marku
     if high == low:  # every value is the same power of ten
         high += 1
 
-    def to_y(power: np.ndarray) -> np.ndarray:
-        return np.asarray(_HEIGHT - (power - low) / (high - low) * _HEIGHT)
+    def to_y(power: Any) -> Any:
+        return _HEIGHT - (power - low) / (high - low) * _HEIGHT
 
     x = _LEFT + seconds / seconds[-1] * (_WIDTH - _LEFT)
-    ticks = [(f"1e{power}", float(to_y(np.array(power)))) for power in range(low, high + 1)]
+    ticks = [(f"1e{power}", float(to_y(power))) for power in range(low, high + 1)]
     curves = []
-    for name, colour in zip(names, _COLOURS, strict=False):
+    for name, color in zip(names, _COLORS, strict=False):
         y = to_y(values[name])
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-        curves.append((name, colour, points, float(y[-1])))
+        curves.append((name, color, points, float(y[-1])))
     return _render("curve", width=_WIDTH, height=_HEIGHT, left=_LEFT, ticks=ticks, curves=curves)
 
 

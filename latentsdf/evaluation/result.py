@@ -1,4 +1,4 @@
-"""Result of an evaluation: metrics per shape, their summary, a table, and JSON and CSV files."""
+"""Result of an evaluation: metrics per shape, with their summary, as a table, JSON or CSV."""
 
 import csv
 import json
@@ -20,38 +20,41 @@ _HIGHER_IS_BETTER = ("f_score", "normal_consistency", "iou")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of shapes in model space, and the shapes that could not be measured."""
+    """Metrics of reconstructed shapes in model space, and the shapes that could not be evaluated."""
 
     normalization: str
-    """Normalization that maps meshes to model space."""
+    """Normalization that maps meshes to model space: sphere, cube or none."""
     mode: str
     """Extraction mode of the surfaces."""
     resolution: int
     """Cells per axis of the extraction."""
     points: int
-    """Surface samples per mesh."""
+    """Number of surface samples per mesh."""
     reference: Reference
-    """Points of the reference meshes used: samples or vertices."""
+    """Points of the reference meshes that are compared: samples or vertices."""
     field_points: int
-    """Points at which fields are compared; 0 for no comparison."""
+    """Number of points at which fields are compared; 0 for no comparison."""
     seed: int
     """Seed of the samples."""
     shapes: dict[str, SurfaceComparison]
-    """Surface metrics by shape."""
+    """Surface metrics by name of the shape."""
     fields: dict[str, FieldErrors]
-    """Errors of the fused field by shape."""
+    """Errors of the fused field by name of the shape; empty without a comparison of fields."""
     failed: dict[str, str]
-    """Reason for each shape that could not be measured."""
+    """Reasons of the shapes that could not be evaluated, by name."""
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """All metrics by shape and name."""
+        """Return all metrics by shape and name of the metric."""
         fields = {name: errors.as_dict() for name, errors in self.fields.items()}
         return {name: shape.as_dict() | fields.get(name, {}) for name, shape in self.shapes.items()}
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Mean, median and worst value of each metric over the shapes; empty without shapes.
+        """Return the mean, median and worst value of each metric over the shapes.
 
         The worst value is the minimum of F-scores, normal consistency and IoU, and the maximum of all others.
+
+        Returns:
+            Statistics by name of the metric, with the keys `mean`, `median` and `worst`; empty without shapes.
         """
         rows = list(self.figures().values())
         if not rows:
@@ -63,7 +66,7 @@ class Evaluation:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Settings, summary, metrics and failures as JSON types."""
+        """Return the settings, summary, metrics and failures as JSON types."""
         return {
             "mode": self.mode,
             "resolution": self.resolution,
@@ -78,7 +81,7 @@ class Evaluation:
         }
 
     def table(self) -> Table:
-        """Table of the most common metrics, with sampling floors in parentheses, and their summary."""
+        """Return a table of the most common metrics and their summary, with sampling floors in parentheses."""
         against = "" if self.reference == "samples" else f" against {self.reference}"
         title = f"{len(self.shapes)} shapes, {self.mode}, {self.resolution}^3, {self.points:,} points{against}"
         table = Table(title=title)
@@ -101,11 +104,19 @@ class Evaluation:
         return table
 
     def worst(self, count: int) -> list[str]:
-        """Up to `count` shapes with the largest Chamfer distances over their sampling floors, worst first."""
+        """Return the shapes with the largest ratio of Chamfer distance to sampling floor, worst first.
+
+        Args:
+            count: Maximum number of shapes.
+        """
         return sorted(self.shapes, key=lambda name: -self.shapes[name].over_floor)[:count]
 
     def save(self, folder: Path) -> None:
-        """Write `metrics.json` and `metrics.csv` into a folder, which is created when missing."""
+        """Write `metrics.json` and `metrics.csv`.
+
+        Args:
+            folder: Output folder; created if missing.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.json").write_text(json.dumps(self.as_dict(), indent=1))
         with (folder / "metrics.csv").open("w", newline="") as file:

@@ -22,7 +22,7 @@ _MIN_COARSE_RESOLUTION = 32  # at 32 cells a field trained on distances clamped 
 
 @runtime_checkable
 class VertexEvaluator(Protocol):
-    """Anything that can compute the values of lattice vertices."""
+    """Interface of objects that compute the values of lattice vertices."""
 
     def evaluate(self, lattice: SparseLattice, mask: Mask) -> None:
         """Write the values of the masked vertices into the lattice."""
@@ -44,8 +44,8 @@ def refine_around_zero_set(field: FieldSampler, resolution: int, lipschitz: floa
         lipschitz: Lipschitz constant assumed by the guard.
 
     Returns:
-        The lattices from coarse to fine. The coarsest one is dense; the finest one contains bounds where the sign
-        follows from the guard, and evaluations elsewhere.
+        The lattices from coarse to fine. The coarsest one is dense; the finest one contains bounds where the guard
+        determines the sign, and evaluations elsewhere.
     """
     lattice = allocate(coarsest_resolution(resolution))
     field.evaluate(lattice, lattice.vertex_mask())
@@ -88,7 +88,7 @@ def complete_surface_cells(lattice: SparseLattice, field: VertexEvaluator, *, ex
 
 
 def evaluate_coarse_to_fine(lattice: SparseLattice, mask: Mask, field: FieldSampler, lipschitz: float) -> None:
-    """Evaluate the masked vertices in place, by way of the lattice of half the resolution.
+    """Evaluate the masked vertices in place, starting from the lattice with half the resolution.
 
     Vertices whose sign follows from the half-resolution values and the Lipschitz constant get bounds; only the
     remaining ones are evaluated.

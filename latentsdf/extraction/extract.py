@@ -11,7 +11,7 @@ width of the dilation in model space, within a band twice as wide.
 Time and memory are proportional to the surface area in cells, not to the volume of the box. The result equals marching
 cubes on the dense lattice as long as s_g changes by at most `lipschitz` per unit length. Where s_g is steeper, every
 surface component that a coarse cell detects is still followed completely; only components that no coarse cell detects
-can be missed. In a band that is many cells thick, s_o is searched in the same way, from half the resolution.
+can be missed. In a band that is many cells thick, s_o is searched in the same way, starting at half the resolution.
 """
 
 import math
@@ -49,7 +49,7 @@ BAND_RESOLUTION = 512
 _MAX_COARSE_RESOLUTION = 128
 _CHUNK = 16_384
 _LIPSCHITZ = 1.5
-_THICK_BAND_CELLS = 6  # dilation in cells from which the search at half resolution costs less than it saves
+_THICK_BAND_CELLS = 6  # smallest dilation for which searching at half resolution reduces the total cost
 
 
 def extract(
@@ -87,10 +87,10 @@ def extract(
         level: Level to extract.
         largest_component: Whether to keep only the connected component of largest area.
         smallest_piece: Connected components with less than this fraction of the largest one's area are removed, 0 to 1.
-        faces: Number of faces to simplify the mesh to, approximately; the result is no longer exact and can be no
-            longer watertight. None for no simplification.
+        faces: Number of faces to simplify the mesh to, approximately; the result is not exact and may not be
+            watertight. None for no simplification.
         normals: Whether to set the mesh's `vertex_normals` from the gradient of the field (central differences for a
-            field that is not differentiable). Files of type .ply, .obj and .glb keep them.
+            field that is not differentiable). Files of type .ply, .obj and .glb store them.
         chunk: Points per evaluation of a field.
         device: Device on which the fields are evaluated.
         lipschitz: Assumed Lipschitz constant of the fields.

@@ -1,4 +1,4 @@
-"""The signed distance field as a callable, and its validated evaluation on lattice vertices.
+"""Signed distance fields as callables, and their validated evaluation on lattice vertices.
 
 Every consumer of a field (extraction, rendering, metrics) takes any callable from points to signed distances: an
 analytic shape, a mesh distance, one branch of a decoder, or a combination of fields.

@@ -22,7 +22,7 @@ def surface_normals(
 ) -> Float[NDArray[np.float64], "V 3"]:
     """Normals of the mesh of a level set, from the gradient of the field at its vertices.
 
-    The mesh's own vertex normals are used on the cap at the box, which is not part of the level set, and where the
+    The vertex normals of the mesh are used on the cap at the box, which is not part of the level set, and where the
     gradient points inward.
 
     Args:

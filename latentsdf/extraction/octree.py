@@ -2,7 +2,7 @@
 
 Refinement avoids most field evaluations. Let a child vertex have parent vertices with values v_i of one sign at
 distance r, and let the field have Lipschitz constant L. Then its magnitude is at least max |v_i| - L r. Where this
-bound is positive, the sign is known without an evaluation and the vertex stores the bound.
+bound is positive, it determines the sign without an evaluation, and the vertex stores it.
 """
 
 import numpy as np

@@ -13,7 +13,7 @@ MIN_FACES = 4
 def simplify(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     """Reduce a mesh to about `faces` faces; a mesh with no more faces is returned unchanged.
 
-    Thin walls and gaps can collapse, so the result can be no longer watertight.
+    Thin walls and gaps can collapse, so the result may not be watertight.
 
     Raises:
         ConfigError: `faces` is less than 4.

@@ -146,7 +146,7 @@ def load_halo(table: Ints, corner: Ints, value: NDArray[np.float32], row: int, h
 
 @compiled()
 def _dilated_blocks(table: Ints, corner: Ints, mask: Mask, low: int, high: int, last: int) -> Mask:
-    """SparseLattice met by the bounding box of each block's part of the mask, grown."""
+    """Blocks (n, n, n) that intersect the dilated bounding box of the masked vertices of any block."""
     wanted = np.zeros(table.shape, dtype=np.bool_)
     least, most = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
     for row in range(len(corner)):

@@ -75,10 +75,10 @@ def load(path: Path | str) -> trimesh.Trimesh:
             mesh = scene.to_mesh()
     # trimesh's readers raise exceptions of many types for damaged files.
     except Exception as error:
-        raise MeshError(f"{path.name}: cannot be read, the file is damaged or cut off ({error!r:.120})") from error
+        raise MeshError(f"{path.name}: cannot be read, the file is damaged or truncated ({error!r:.120})") from error
     require_usable_mesh(path.name, mesh)
     if path.suffix.lower() == ".obj" and not path.read_bytes().endswith(b"\n") and _has_truncated_last_line(path):
-        raise MeshError(f"{path.name}: the last line is cut off, so the file is incomplete")
+        raise MeshError(f"{path.name}: the last line is truncated, so the file is incomplete")
     return mesh
 
 
@@ -100,7 +100,7 @@ def require_usable_mesh(name: str, mesh: trimesh.Trimesh) -> None:
         )
     if faces.max() >= len(vertices) or faces.min() < 0:
         raise MeshError(
-            f"{name}: faces refer to vertex {faces.max()}, but there are {len(vertices):,} vertices; it is cut off"
+            f"{name}: faces refer to vertex {faces.max()}, but there are {len(vertices):,} vertices; it is truncated"
         )
     if len(faces) < _MIN_FACES:
         raise MeshError(f"{name}: {len(faces)} faces cannot enclose a volume; at least {_MIN_FACES} are needed")

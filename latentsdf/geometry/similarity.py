@@ -23,7 +23,7 @@ _RADIUS = 1 / 1.03
 
 @dataclass(frozen=True)
 class Similarity:
-    """Similarity transform from the user's frame to model space; see the module for the formula."""
+    """Similarity transform from the user's frame to model space; as defined in the module docstring."""
 
     center: tuple[float, ...]
     """Point (d,) of the user's frame that becomes the origin of model space."""

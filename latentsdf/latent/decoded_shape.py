@@ -7,7 +7,7 @@ with the general branch s_g, the overfit branch s_o and the band of `extraction.
 
     s(x) = s(c) + |x - c|,    c = closest point of the box to x
 
-All fields are differentiable by their points, and raise ConfigError for points that are not finite.
+All fields are differentiable with respect to the points, and raise ConfigError for points that are not finite.
 """
 
 from functools import cached_property
@@ -27,13 +27,13 @@ from latentsdf.utils.finite import require_finite
 
 
 class DecodedShape:
-    """A code decoded by a model, with the refined detail of a fit where it has one.
+    """Signed distance fields of one code, including the refined detail of a fit if there is any.
 
     Args:
         model: Networks and feature grid.
         code: Code (L,), or one code for each conditioned layer (N, L).
-        delta: Detail that was refined for this model and code; None for none.
-        band_voxels: Half width of the fusion band, in cells of the 512^3 lattice.
+        delta: Refined detail for this model and code, or None.
+        band_voxels: Half width of the fusion band, in cells of a 512^3 lattice.
 
     Raises:
         CheckpointError: The delta belongs to another space or to another code.
@@ -47,11 +47,11 @@ class DecodedShape:
         self._refined = None if delta is None else AppliedDelta(delta, model, self.code)
 
     def field(self, branch: Branch) -> SignedDistance:
-        """Signed distance of one branch: points (N, 3) -> distance (N,)."""
+        """Return the signed distance function of one branch, from points (N, 3) to distances (N,)."""
         return _extend_beyond_box(lambda points: self._decode(branch, points))
 
     def fused(self) -> SignedDistance:
-        """Signed distance of both branches fused: s_o in the band, s_g elsewhere."""
+        """Return the fused signed distance function: s_o in the band, s_g elsewhere."""
         band = self.band
 
         def distance(points: Tensor) -> Tensor:
@@ -64,13 +64,13 @@ class DecodedShape:
         return _extend_beyond_box(distance)
 
     def gradient_norm(self) -> SignedDistance:
-        """|grad s| of the fused field: points (N, 3) -> (N,). The jump of s at the edge of the band is left out."""
+        """Return |grad s| of the fused field as a function of points, without the jump of s at the edge of the band."""
         field = self.fused()
         return lambda points: map_chunks(lambda chunk: jet(field, chunk).gradient.norm(dim=1).detach(), points)
 
     @cached_property
     def band(self) -> FusionBand:
-        """Region in which s_o is used, the same as `extract` uses at 256^3."""
+        """Region in which s_o is used: the band of `extract` at a resolution of 256."""
         return find_band(self.field("general"), band_voxels=self.band_voxels, device=self.code.device)
 
     def _decode(self, branch: Branch, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
@@ -82,7 +82,7 @@ class DecodedShape:
 
 
 def _extend_beyond_box(field: SignedDistance) -> SignedDistance:
-    """Continue a field outside the box, and evaluate it in bounded memory where no gradient is needed."""
+    """Extend a field beyond the box, and evaluate it in chunks to bound the memory."""
 
     def distance(points: Tensor) -> Tensor:
         require_finite(points)

@@ -1,6 +1,6 @@
 """FAISS indices of codes, by kind: construction, calibration of the search width, removal of codes.
 
-Each index stores codes under numbers chosen by the caller (`add_with_ids`) and returns these from searches.
+Each index stores codes under integers chosen by the caller (`add_with_ids`), which searches return.
 """
 
 import math
@@ -17,12 +17,12 @@ from latentsdf.utils.errors import ConfigError, MissingExtraError
 Kind = Literal["flat", "ivf", "hnsw", "pq"]
 
 MIN_CODES: dict[Kind, int] = {"flat": 1, "ivf": 1_000, "hnsw": 1, "pq": 10_000}
-"""Minimum number of codes from which each kind can be trained."""
+"""Minimum number of codes for training each kind of index."""
 SHORTLIST = 8
-"""An ivf search ranks that many times k candidates, found among compressed codes, by their exact distances."""
-_RECALL = 0.97  # target of the calibration; its few queries leave a margin to recall 0.95
+"""An ivf search finds this many times k candidates by their compressed codes and re-ranks them by exact distance."""
+_RECALL = 0.97  # target of the calibration; the margin above 0.95 allows for the small number of queries
 _CALIBRATION_QUERIES = 200
-_TRAINING_CODES = 64  # per cell; more take longer and do not place the cells better
+_TRAINING_CODES = 64  # per cell; more codes take longer without better cells
 
 
 def build_index(codes: Float[NDArray[np.float32], "T L"], kind: Kind, *, inner_product: bool) -> Any:
@@ -37,7 +37,7 @@ def build_index(codes: Float[NDArray[np.float32], "T L"], kind: Kind, *, inner_p
         A trained and calibrated FAISS index.
 
     Raises:
-        ConfigError: Too few codes for the kind, or of odd length for pq.
+        ConfigError: There are too few codes for the kind, or their length is odd for pq.
         MissingExtraError: FAISS is not installed.
     """
     lib = faiss()
@@ -58,13 +58,18 @@ def build_index(codes: Float[NDArray[np.float32], "T L"], kind: Kind, *, inner_p
 
 
 def remove_codes(index: Any, kind: Kind, numbers: Int[NDArray[np.int64], " M"]) -> None:
-    """Remove codes by number (M,).
+    """Remove codes from an index.
+
+    Args:
+        index: The index.
+        kind: Kind of the index.
+        numbers: Numbers (M,) of the codes.
 
     Raises:
         ConfigError: An hnsw graph cannot remove codes.
     """
     if kind == "hnsw":
-        raise ConfigError("an hnsw index cannot forget codes; build it anew without them, or use ivf")
+        raise ConfigError("codes cannot be removed from an hnsw index; rebuild it without them, or use ivf")
     lib = faiss()
     # ivf indices saved by version 0.1 store uncompressed codes and have no shortlist.
     if kind != "ivf" or not isinstance(index, lib.IndexIDMap2):
@@ -78,21 +83,21 @@ def remove_codes(index: Any, kind: Kind, numbers: Int[NDArray[np.int64], " M"]) 
 
 
 def stored_codes(index: Any, kind: Kind) -> tuple[Int[NDArray[np.int64], " T"], Float[NDArray[np.float32], "T L"]]:
-    """Numbers (T,) and codes (T, L) of an index.
+    """Return the numbers (T,) and the codes (T, L) that an index stores.
 
     Raises:
-        ConfigError: The index stores compressed codes only.
+        ConfigError: The index stores only compressed codes.
     """
     lib = faiss()
     if kind == "pq" or not isinstance(index, lib.IndexIDMap2):
-        raise ConfigError(f"this {kind} index keeps no whole codes; delete its files, and it is built again")
+        raise ConfigError(f"this {kind} index does not store uncompressed codes; delete its files to rebuild it")
     inner = lib.downcast_index(index.index)
     codes = (inner.refine_index if kind == "ivf" else inner).reconstruct_n(0, index.ntotal)
     return lib.vector_to_array(index.id_map), codes
 
 
 def to_search_device(index: Any, kind: Kind) -> Any:
-    """The index on the first GPU, if FAISS supports it there and for this kind; otherwise the index itself."""
+    """Return a copy of the index on the first GPU if FAISS supports this, otherwise the index itself."""
     lib = faiss()
     if kind in ("ivf", "hnsw") or not hasattr(lib, "StandardGpuResources") or lib.get_num_gpus() == 0:
         return index
@@ -100,7 +105,11 @@ def to_search_device(index: Any, kind: Kind) -> Any:
 
 
 def faiss() -> ModuleType:
-    """Import FAISS; MissingExtraError names the extra that installs it."""
+    """Import FAISS.
+
+    Raises:
+        MissingExtraError: FAISS is not installed; the message names the extra that provides it.
+    """
     try:
         import faiss as module
     except ImportError as error:
@@ -168,7 +177,7 @@ def _calibrate(
 ) -> None:
     """Widen the search until recall@10 reaches 0.97 on queries from the distribution of the codes.
 
-    Codes of the index itself would be found too easily. For Gaussian codes a, b with mean m, the query
+    Codes that are in the index would be found too easily. For Gaussian codes a, b with mean m, the query
     m + (a + b - 2 m) / sqrt(2) has the same distribution.
     """
     mean = codes.mean(0)

@@ -4,13 +4,13 @@ A path z_1, ..., z_N with fixed ends has the energy
 
     E = sum_i |F(z_{i+1}) - F(z_i)|^2 / P + w sum_i |u_i|^2
 
-F(z) (P,) is the general branch at P fixed points within 0.1 of the surfaces on the straight path, truncated to
-[-0.1, 0.1], and u_i are the coordinates of z_i under the Gaussian prior (`CodePrior`). The weak prior fixes directions
-that the distances do not depend on. The inner codes are optimized together by Levenberg-Marquardt. At the minimum
-all steps have equal length, so the shape changes at constant speed along the path.
+F(z) (P,) is the general branch at P fixed points within 0.1 of the surfaces on the straight path, truncated to [-0.1,
+0.1], and u_i are the coordinates of z_i under the Gaussian prior (`CodePrior`). The weak prior determines the
+components of the codes on which the distances do not depend. The inner codes are optimized together by
+Levenberg-Marquardt. At the minimum all steps have equal length, so the shape changes at constant speed along the path.
 
-With M = N - 2 inner codes and the Jacobian J_i (P, L) of F at z_i by u_i, divided by sqrt(P), the Gauss-Newton Hessian
-of E / 2 is block tridiagonal: 2 J_i^T J_i + w I on the diagonal, -J_i^T J_{i+1} beside it.
+With M = N - 2 inner codes and the Jacobian J_i (P, L) of F at z_i with respect to u_i, divided by sqrt(P), the
+Gauss-Newton Hessian of E / 2 is block tridiagonal: 2 J_i^T J_i + w I on the diagonal, -J_i^T J_{i+1} next to it.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _CLAMP = 0.1
 _STEPS = 12
 _TOLERANCE = 1e-3
 _MAX_DAMPING = 1e4
-_MAX_TRIALS = 100  # not reached: a run of rejected steps exceeds the damping limit before
+_MAX_TRIALS = 100  # not reached: consecutive rejected steps exceed the damping limit earlier
 
 
 def shorten_path(
@@ -41,7 +41,7 @@ def shorten_path(
     Args:
         model: Decoder that measures length.
         prior: Gaussian of the training codes.
-        path: Initial codes (N, L); a path of fewer than 3 codes is returned as it is.
+        path: Initial codes (N, L); a path of fewer than 3 codes is returned unchanged.
         prior_weight: Weight w of the prior.
         seed: Seed of the points at which distances are compared.
 
@@ -68,7 +68,16 @@ def shorten_path(
 
 
 def step_lengths(model: LatentSDF, path: Float[Tensor, "N L"], seed: int = 0) -> Float[Tensor, " N-1"]:
-    """Root mean square change of the decoded distances along each step of a path."""
+    """Compute the root mean square change of the decoded distances along each step of a path.
+
+    Args:
+        model: Decoder.
+        path: Codes (N, L).
+        seed: Seed of the points at which distances are compared.
+
+    Returns:
+        Changes (N - 1,).
+    """
     distances = _decode(model, path, _points_near_surfaces(model, path, seed))
     return (distances[1:] - distances[:-1]).square().mean(1).sqrt()
 

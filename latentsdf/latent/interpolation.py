@@ -4,7 +4,7 @@ For neighbouring codes a, b and t in [0, 1]:
 
     linear      z = a + t (b - a)
     spherical   z = slerp(a / |a|, b / |b|, t) ((1 - t) |a| + t |b|)      (Shoemake 1985)
-    shortest    minimizes the change of the decoded distances along the path (`geodesic`)
+    shortest    the path that minimizes the change of the decoded distances (`geodesic`)
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ Method = Literal["linear", "spherical", "shortest"]
 
 _POINTS = 5_000
 _PARALLEL = 1e-4  # radians
-_OPPOSITE = 1e-3  # radians from pi; closer, rounding of float32 codes would determine the arc
+_OPPOSITE = 1e-3  # radians from pi; if closer, float32 rounding of the codes would determine the arc
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Smoothness:
     """Motion of the surface along a path of N meshes."""
 
     travel: Float[NDArray[np.float64], " steps"]
-    """Distances (N - 1,) between consecutive surfaces: (mean a + mean b) / 2 with nearest distances a, b between 5,000 samples
-    of each (CD-L1-half)."""
+    """Distances (N - 1,) between consecutive surfaces: (mean a + mean b) / 2 with nearest distances a, b between 5,000
+    samples of each (CD-L1-half)."""
     pieces: list[int]
     """Number of connected components of each mesh."""
 
@@ -47,7 +47,7 @@ class Smoothness:
         return float(self.travel.std() / self.travel.mean()) if self.travel.any() else 0.0
 
     def as_dict(self) -> dict[str, object]:
-        """All values as JSON types."""
+        """Return all values as JSON types."""
         return {
             "travel": self.travel.tolist(),
             "mean": float(self.travel.mean()),
@@ -63,7 +63,7 @@ def interpolate(
     model: LatentSDF | None = None,
     prior: CodePrior | None = None,
 ) -> Float[NDArray[np.float32], "N L"]:
-    """Interpolate a path of codes through the given ones, ends included.
+    """Interpolate codes along a path through given codes, including both ends.
 
     With more than two codes the path is piecewise, with equal spacing between neighbouring codes. It contains the inner
     codes when steps - 1 is a multiple of K - 1; `shortest` always contains them, at rounded steps.
@@ -79,8 +79,8 @@ def interpolate(
         Codes (N, L).
 
     Raises:
-        ConfigError: Too few codes or steps, an unknown method, neighbouring codes in opposite directions with
-            `spherical`, or `shortest` without model and prior or with fewer steps than codes.
+        ConfigError: There are too few codes or steps, the method is unknown, `spherical` joins codes of opposite
+            directions, or `shortest` has no model and prior or fewer steps than codes.
     """
     codes = np.asarray(codes, dtype=np.float32)
     if len(codes) < 2 or steps < 2:
@@ -96,12 +96,16 @@ def interpolate(
     if method == "spherical":
         return _spherical(first, second, fraction)
     if model is None or prior is None:
-        raise ConfigError("the shortest path is measured by a decoder: pass model and prior")
+        raise ConfigError("the shortest path depends on the decoder: pass model and prior")
     return _shortest(codes, steps, model, prior)
 
 
 def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
-    """Measure the motion between consecutive meshes, all in one frame."""
+    """Measure the motion between consecutive meshes.
+
+    Args:
+        meshes: N meshes along a path, in the same frame.
+    """
     clouds = [sample_surface(mesh, _POINTS, 0).points for mesh in meshes]
     trees = [cKDTree(cloud) for cloud in clouds]
     travel = [
@@ -114,7 +118,7 @@ def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: C
     """Shortest path, computed between each pair of neighbouring codes; the given codes are kept at rounded steps."""
     cuts = np.linspace(0, steps - 1, len(codes)).round().astype(int).tolist()
     if (np.diff(cuts) < 1).any():
-        raise ConfigError(f"the shortest path through {len(codes)} codes needs as many steps, got {steps}")
+        raise ConfigError(f"the shortest path through {len(codes)} codes needs at least as many steps, got {steps}")
     path = np.empty((steps, codes.shape[1]), dtype=np.float32)
     for leg in range(len(codes) - 1):
         straight = interpolate(codes[leg : leg + 2], cuts[leg + 1] - cuts[leg] + 1)
@@ -129,7 +133,7 @@ def _spherical(first: NDArray[np.float32], second: NDArray[np.float32], t: NDArr
     a, b = first / norm_a.clip(1e-12), second / norm_b.clip(1e-12)
     angle = np.arccos((a * b).sum(1, keepdims=True).clip(-1, 1))
     if (angle > np.pi - _OPPOSITE).any():
-        raise ConfigError("two neighbouring codes have opposite directions: many arcs join them; use linear")
+        raise ConfigError("two neighbouring codes have opposite directions, so their arc is not unique; use linear")
     # For parallel codes the limit of the arc is the straight line.
     straight = angle < _PARALLEL
     sine = np.where(straight, 1, np.sin(angle))

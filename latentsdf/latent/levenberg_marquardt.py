@@ -5,10 +5,10 @@ trial step solves
 
     (H + lambda (diag(H) + mean(diag(H)) I)) d = -g
 
-The mean of the diagonal bounds the step in directions in which the cost is flat. A step with E(v + d) < E(v) is
+The mean of the diagonal limits the step in directions in which the cost is flat. A step with E(v + d) < E(v) is
 accepted and divides the damping lambda by 4; any other is rejected and multiplies it by 5. H and g are computed again
 only after an accepted step. A problem ends when an accepted step lowers its cost by less than a given share, or when
-the damping exceeds its limit, so that no descent direction is left at the precision of the arithmetic.
+the damping exceeds its limit, which means that no step lowers the cost at the precision of the arithmetic.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def minimize(
         parameters: Initial parameters (K, D).
         cost: Cost (K,) of the initial parameters.
         max_trials: Maximum number of trial steps, accepted or rejected.
-        max_accepted: Maximum number of accepted steps of one problem; None for no limit of its own.
+        max_accepted: Maximum number of accepted steps of one problem; None for no limit.
         tolerance: A problem ends after an accepted step that lowers its cost by less than this share.
         max_damping: A problem ends when its damping exceeds this value.
         on_trial: Called after each trial step of the batch.

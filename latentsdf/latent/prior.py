@@ -5,8 +5,9 @@ With mean m and covariance C of the T training codes z_t (L,),
     C = sum_t (z_t - m) (z_t - m)^T / (T - 1) = V diag(lambda) V^T,    B = V diag(sqrt(lambda + floor))
 
 a code has coordinates u with z = m + B u and u ~ N(0, I) (principal component analysis, whitened). |u|^2 is its squared
-Mahalanobis distance from the mean. The columns of B are the principal directions, by falling variance, times their
-standard deviations. The floor, 5 % of the mean variance, keeps directions usable that few training codes span.
+Mahalanobis distance from the mean. The columns of B are the principal directions, in order of decreasing
+variance, times their standard deviations. The floor, 5 % of the mean variance, keeps B invertible and allows codes to
+move in directions in which the training codes hardly vary.
 """
 
 from dataclasses import dataclass
@@ -36,18 +37,23 @@ class CodePrior:
         return CodePrior(mean, vectors * (values.clamp(min=0) + floor).sqrt())
 
     def sample(self, count: int, seed: int = 0) -> Float[Tensor, "K L"]:
-        """Draw `count` codes (K, L); they do not depend on the device."""
+        """Draw `count` codes (K, L), which do not depend on the device."""
         normal = torch.randn(count, len(self.mean), generator=torch.Generator().manual_seed(seed))
         return self.decode(normal.to(self.mean.device))
 
     def along(self, direction: int, deviations: Float[Tensor, " K"]) -> Float[Tensor, "K L"]:
-        """Codes (K, L) at signed numbers of standard deviations along a principal direction, 0 the largest."""
+        """Return codes (K, L) along a principal direction through the mean.
+
+        Args:
+            direction: Principal direction, in order of decreasing variance.
+            deviations: Signed distances (K,) from the mean, in standard deviations.
+        """
         return self.mean + deviations[:, None] * self.basis[:, direction]
 
     def decode(self, coordinates: Float[Tensor, "*K L"]) -> Float[Tensor, "*K L"]:
-        """Codes z = m + B u of coordinates u (*K, L)."""
+        """Convert coordinates u (*K, L) to codes z = m + B u."""
         return self.mean + coordinates @ self.basis.T
 
     def encode(self, codes: Float[Tensor, "K L"]) -> Float[Tensor, "K L"]:
-        """Coordinates u = B^-1 (z - m) of codes z (K, L)."""
+        """Convert codes z (K, L) to coordinates u = B^-1 (z - m)."""
         return torch.linalg.solve(self.basis, (codes - self.mean).T).T

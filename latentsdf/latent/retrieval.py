@@ -1,9 +1,9 @@
 """Retrieval of shapes by code: a nearest-neighbour index, its files, and re-ranking by surface distance.
 
 The index of a space is saved in its folder: `index.faiss` and `index.json` (ids and the fingerprint of the space) for
-Euclidean distance, `index_cosine.faiss` and `index_cosine.json` for cosine distance. It is built when first opened. An
-index of other codes, from before the space was trained further, or a damaged one is renamed to `index.faiss.old` and
-`index.json.old` and built again.
+Euclidean distance, `index_cosine.faiss` and `index_cosine.json` for cosine distance. It is built when it is first
+opened. An index that is damaged, or of other codes because the space was trained further, is renamed to
+`index.faiss.old` and `index.json.old`, and a new one is built.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ Kind = Literal["auto", faiss_indices.Kind]
 
 _EXACT_UP_TO = 100_000
 _COMPRESSED_FROM = 10_000_000
-_MIN_K = 10  # indices are calibrated for that many neighbours, and re-rank a shortlist in proportion to them
+_MIN_K = 10  # indices are calibrated for 10 neighbours, and the size of the shortlist is proportional to k
 _CHAMFER_POINTS = 5_000
 
 
@@ -54,11 +54,10 @@ class CodeIndex:
     - flat: exact search.
     - ivf: inverted file. A search visits enough cells for recall@10 = 0.97, and ranks a shortlist found among 4-bit
       codes by exact distance. Removing codes takes seconds per million. At least 1,000 codes.
-    - hnsw: graph of neighbours, searched for the same recall. Takes minutes per million codes to build; codes cannot be
+    - hnsw: neighbourhood graph, with the same recall. Takes minutes per million codes to build; codes cannot be
       removed.
-    - pq: inverted file of codes compressed to one byte per 2 values, without the codes themselves, which limits the
-      recall. At least 10,000 codes.
-    - auto: flat up to 100,000 codes, ivf up to 10 million, then pq.
+    - pq: inverted file that stores only compressed codes, one byte per 2 values, which limits the recall. At least
+    10,000 codes. - auto: flat up to 100,000 codes, ivf up to 10 million, then pq.
 
     flat and pq are searched on a GPU if FAISS supports it.
 
@@ -67,10 +66,10 @@ class CodeIndex:
         ids: T distinct ids.
         metric: `l2` or `cosine`.
         kind: Kind of index.
-        space: Fingerprint of the space that the codes belong to.
+        space: Fingerprint of the space of the codes.
 
     Raises:
-        ConfigError: Codes that are not finite or too few, repeated ids, an unknown kind or metric.
+        ConfigError: Codes are not finite or too few, ids repeat, or the kind or metric is unknown.
         MissingExtraError: FAISS is not installed.
     """
 
@@ -84,12 +83,12 @@ class CodeIndex:
     ) -> None:
         if metric not in get_args(Metric) or kind not in get_args(Kind):
             raise ConfigError(
-                f"metric is one of {', '.join(get_args(Metric))} and kind one of {', '.join(get_args(Kind))}; "
+                f"metric must be one of {', '.join(get_args(Metric))} and kind one of {', '.join(get_args(Kind))}; "
                 f"got '{metric}' and '{kind}'"
             )
         self.metric: Metric = metric
         self.space = space
-        """Fingerprint of the space that the codes belong to."""
+        """Fingerprint of the space of the codes."""
         self._names: dict[int, str] = {}
         codes = self._checked(codes, ids)
         self.kind = resolve_kind(kind, len(codes))
@@ -108,10 +107,14 @@ class CodeIndex:
         return int(self._index.d)
 
     def nearest(self, code: Float[NDArray[np.float32], " L"], k: int = 5) -> Hits:
-        """Find the k nearest codes of one code (L,); all of them if there are fewer.
+        """Find the codes nearest to one code.
+
+        Args:
+            code: Query (L,).
+            k: Number of codes to find; all codes if there are fewer.
 
         Raises:
-            ConfigError: k < 1, or a code of another length or with values that are not finite.
+            ConfigError: k is less than 1, or the query has another length or values that are not finite.
         """
         if np.shape(code) != (self.dim,):
             raise ConfigError(f"the index holds codes of length {self.dim}, the query has shape {np.shape(code)}")
@@ -129,11 +132,11 @@ class CodeIndex:
             k: Number of neighbours K; all codes if there are fewer.
 
         Returns:
-            Numbers (Q, K) of the codes, counted in the order in which they were added, -1 where an approximate index
-            finds fewer; and distances (Q, K).
+            Numbers (Q, K) of the codes, in the order in which they were added, with -1 where an approximate index finds
+            fewer codes; and distances (Q, K).
 
         Raises:
-            ConfigError: k < 1, or queries that are not finite.
+            ConfigError: k is less than 1, or a query is not finite.
         """
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
@@ -150,7 +153,7 @@ class CodeIndex:
         """Add codes (M, L) under M new ids.
 
         Raises:
-            ConfigError: Codes of another length or not finite, ids that repeat or are in the index.
+            ConfigError: Codes have another length or are not finite, or ids repeat or are already in the index.
         """
         codes = self._checked(codes, ids)
         if codes.shape[1] != self.dim:
@@ -165,32 +168,35 @@ class CodeIndex:
         """Remove codes by id.
 
         Raises:
-            ConfigError: Unknown ids, or an hnsw index, which cannot remove codes.
+            ConfigError: An id is not in the index, or the index is of kind hnsw.
         """
         numbers = {name: number for number, name in self._names.items()}
         unknown = [name for name in ids if name not in numbers]
         if unknown:
-            raise ConfigError(f"the index holds no shape '{unknown[0]}'")
+            raise ConfigError(f"the index has no shape '{unknown[0]}'")
         faiss_indices.remove_codes(self._index, self.kind, np.array([numbers[name] for name in ids], dtype=np.int64))
         for name in ids:
             del self._names[numbers[name]]
         self._searched = faiss_indices.to_search_device(self._index, self.kind)
 
     def rebuilt(self, kind: Kind) -> "CodeIndex":
-        """A new index of another kind with the same codes.
+        """Build an index of another kind with the same codes.
+
+        Args:
+            kind: Kind of the new index.
 
         Raises:
-            ConfigError: This is a pq index, which does not store codes; or there are too few for the new kind.
+            ConfigError: This index does not store its codes, or there are too few codes for the new kind.
         """
         numbers, codes = faiss_indices.stored_codes(self._index, self.kind)
         order = np.argsort(numbers)
         return CodeIndex(codes[order], [self._names[n] for n in numbers[order]], self.metric, kind, self.space)
 
     def save(self, folder: Path) -> None:
-        """Write the index into a folder, for `load`.
+        """Write the index to a folder from which `load` reads it.
 
         Raises:
-            OSError, RuntimeError: The folder cannot be written to; an older index stays as it was.
+            OSError, RuntimeError: The folder is not writable; an older index is unchanged.
         """
         index, listing = _files(folder, self.metric)
         about = {
@@ -202,7 +208,7 @@ class CodeIndex:
         }
         with atomic_write(index) as aside:
             faiss_indices.faiss().write_index(self._index, str(aside))
-            # Inside the block: if the listing cannot be written, the old pair stays.
+            # Inside the block: if the listing cannot be written, both old files are kept.
             with atomic_write(listing) as listing_aside:
                 listing_aside.write_text(json.dumps(about))
 
@@ -231,16 +237,16 @@ class CodeIndex:
             index._names = dict(zip(about["numbers"], about["ids"], strict=True))
             index._index = faiss.read_index(str(path))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"{path}: damaged index ({error!s:.80}); delete it and it is built again") from error
+            raise CheckpointError(f"{path}: damaged index ({error!s:.80}); delete it to rebuild it") from error
         if index._index.ntotal != len(index._names):
             raise CheckpointError(
                 f"{folder}: {path.name} holds {index._index.ntotal} codes but {listing.name} names "
-                f"{len(index._names)}; delete both and they are built again"
+                f"{len(index._names)}; delete both to rebuild it"
             )
         if space is not None and index.space != space:
             raise CheckpointError(
-                f"{path}: the index is of another space, or of this one before it was trained on, so its codes mean "
-                "something else here; build it from this space's codes"
+                f"{path}: the index is of another space, or of this one before further training, so its codes are not "
+                "valid here; build it from the codes of this space"
             )
         index._searched = faiss_indices.to_search_device(index._index, index.kind)
         return index
@@ -248,13 +254,13 @@ class CodeIndex:
     def _checked(self, codes: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
         codes = np.asarray(codes, dtype=np.float32)
         if codes.ndim != 2 or len(codes) != len(ids) or not len(codes):
-            raise ConfigError(f"an index needs codes (T, L) and as many ids, got {codes.shape} and {len(ids)}")
+            raise ConfigError(f"an index needs codes (T, L) and T ids, got {codes.shape} and {len(ids)}")
         if not np.isfinite(codes).all():
             bad = int(np.flatnonzero(~np.isfinite(codes).all(1))[0])
             raise ConfigError(f"the code of '{ids[bad]}' has values that are not finite")
         known = set(self._names.values()) | set(ids)
         if len(known) != len(self._names) + len(ids):
-            raise ConfigError("ids must be distinct, among each other and from those in the index")
+            raise ConfigError("ids must be distinct and must not be in the index already")
         return codes
 
     def _prepare(self, codes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -269,8 +275,7 @@ def open_index(
 ) -> CodeIndex:
     """Load the index of a space from its folder, or build it from the codes of the space and save it.
 
-    An index that cannot be used is kept under another name. In a folder that cannot be written to the index is built
-    without being saved.
+    An index that cannot be used is renamed. If the folder is not writable, the new index is not saved.
 
     Args:
         folder: Folder of the space.
@@ -290,13 +295,22 @@ def open_index(
             renamed = _keep_old_files(folder, metric)
             if renamed:
                 names = " and ".join(file.name for file in renamed)
-                show_note("index built anew", f"{error}. What was there is kept as {names}")
+                show_note("index rebuilt", f"{error}. The old files are kept as {names}")
             index.save(folder)
         return index
 
 
 def change_kind(index: CodeIndex, kind: Kind, folder: Path) -> CodeIndex:
-    """The index itself if it is of this kind; otherwise a new one, saved if the folder can be written to."""
+    """Return an index of a given kind.
+
+    Args:
+        index: The present index.
+        kind: Kind of the result.
+        folder: Folder in which a new index is saved if it is writable.
+
+    Returns:
+        The index itself if it is of this kind, otherwise a new one.
+    """
     if index.kind == resolve_kind(kind, len(index.ids)):
         return index
     rebuilt = index.rebuilt(kind)
@@ -311,8 +325,8 @@ def update_index(
     """Remove ids from an index, add codes by id, and save it.
 
     Raises:
-        ConfigError: As for `CodeIndex.remove` and `CodeIndex.add`; the saved index stays as it was.
-        OSError, RuntimeError: The folder cannot be written to.
+        ConfigError: As for `CodeIndex.remove` and `CodeIndex.add`; the saved index is unchanged.
+        OSError, RuntimeError: The folder is not writable.
     """
     if remove:
         index.remove(remove)
@@ -322,7 +336,7 @@ def update_index(
 
 
 def _keep_old_files(folder: Path, metric: Metric) -> list[Path]:
-    """Rename the files of an index in a folder, as far as there are any, to unused names; returns these."""
+    """Rename the files of an index, if there are any, to unused names; returns the new paths."""
     files = [file for file in _files(folder, metric) if file.is_file()]
     for number in itertools.count(1):
         places = [file.with_name(f"{file.name}.old{'' if number == 1 else number}") for file in files]
@@ -334,14 +348,14 @@ def _keep_old_files(folder: Path, metric: Metric) -> list[Path]:
 
 
 def fingerprint(codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str]) -> str:
-    """Hash of codes (T, L) and ids. It identifies a space and changes with every training step."""
+    """Hash codes (T, L) and ids. The result identifies a space and changes with every training step."""
     digest = hashlib.sha256(np.ascontiguousarray(codes, dtype=np.float32).tobytes())
     digest.update("\n".join(ids).encode())
     return digest.hexdigest()[:32]
 
 
 def resolve_kind(kind: Kind, count: int) -> faiss_indices.Kind:
-    """Kind of an index of `count` codes: the kind itself, or the one that `auto` selects."""
+    """Return the kind itself, or for `auto` the kind that suits this number of codes."""
     if kind != "auto":
         return kind
     return "flat" if count <= _EXACT_UP_TO else "ivf" if count < _COMPRESSED_FROM else "pq"
@@ -350,16 +364,16 @@ def resolve_kind(kind: Kind, count: int) -> faiss_indices.Kind:
 def rerank(
     query: trimesh.Trimesh, candidates: Sequence[str], surface: Callable[[str], trimesh.Trimesh], k: int
 ) -> Hits:
-    """Order candidates by the Chamfer distance (CD-L1-half) of their surfaces to that of the query.
+    """Order candidates by the Chamfer distance (CD-L1-half) between their surfaces and the surface of the query.
 
     Args:
         query: Surface of the query.
-        candidates: Ids.
+        candidates: Ids of the candidates.
         surface: Returns the surface of an id, in the frame of the query.
         k: Number of candidates to return.
 
     Returns:
-        The k nearest candidates, from 5,000 surface samples each.
+        The k nearest candidates. Distances are computed from 5,000 samples of each surface.
     """
     points = sample_surface(query, _CHAMFER_POINTS, 0).points
     tree = cKDTree(points)

@@ -37,14 +37,14 @@ def positional_encoding(points: Float[Tensor, "*N 3"], frequencies: int) -> Floa
 class ConditionedLinear(nn.Module):
     """An affine layer whose bias and, except for `concat`, weight depend on the latent code; see the module docstring.
 
-    Weight and bias are computed once per shape, so that its points take a single matrix product. The layer reads
-    `code_scale` times the code that it is given.
+    Weight and bias are computed once per shape, so that its points take a single matrix product. The code is
+    multiplied by `code_scale` first.
 
     Args:
         features: Width of the layer's input h.
         code_dim: Length L of the code.
         out: Width of the layer's output.
-        conditioning: How the code enters.
+        conditioning: Formula by which the code affects the layer.
         weight_norm: For `concat` only: whether the rows of [W B] have learned lengths (weight normalization, Salimans
             and Kingma 2016).
     """

@@ -1,6 +1,6 @@
 """First and second spatial derivatives of a field by automatic differentiation, differentiable in its parameters.
 
-A field u maps points (N, d) to distances (N,), each of them from its own point alone, so the gradient of sum_n u(x_n)
+A field u maps points (N, d) to distances (N,). Each distance depends on one point only, so the gradient of sum_n u(x_n)
 contains grad u at every point. H denotes the Hessian of u.
 """
 
@@ -16,11 +16,11 @@ from torch import Tensor
 class Jet:
     """The 1-jet of a field: value and gradient at points, as part of the autograd graph."""
 
-    points: Float[Tensor, "N d"]
+    points: Float[Tensor, "*N d"]
     """Points of the evaluation."""
-    distance: Float[Tensor, " N"]
+    distance: Float[Tensor, "*N"]
     """Field values u."""
-    gradient: Float[Tensor, "N d"]
+    gradient: Float[Tensor, "*N d"]
     """Spatial gradients grad u."""
 
     def __getitem__(self, rows: slice) -> "Jet":
@@ -28,15 +28,16 @@ class Jet:
         return Jet(self.points[rows], self.distance[rows], self.gradient[rows])
 
 
-def jet(field: Callable[[Tensor], Tensor], points: Float[Tensor, "N d"]) -> Jet:
+def jet(field: Callable[[Tensor], Tensor], points: Float[Tensor, "*N d"]) -> Jet:
     """Evaluate a field and its gradient with one forward and one reverse pass.
 
     Args:
-        field: Map from points (N, d) to distances (N,). A field with a method `jet` computes its own.
+        field: Map from points (N, d) to distances (N,). A field with a method `jet` computes its own jet.
         points: (N, d).
 
     Returns:
-        The jet, whose gradient can be differentiated once more in the points, unless the field's own `jet` excludes it.
+        The jet, whose gradient can be differentiated once more in the points, unless the field's own `jet` does not
+        support it.
     """
     if hasattr(field, "jet"):
         own: Jet = field.jet(points)
@@ -51,22 +52,22 @@ def gradient(field: Callable[[Tensor], Tensor], points: Float[Tensor, "*S 3"]) -
     return torch.func.grad(lambda x: field(x).sum())(points)  # type: ignore[no-any-return]
 
 
-def hessian_along_gradient(at: Jet) -> Float[Tensor, "N d"]:
+def hessian_along_gradient(at: Jet) -> Float[Tensor, "*N d"]:
     """H grad u = (1/2) grad |grad u|^2, with one reverse pass instead of the d passes of the Hessian (StEik)."""
     return 0.5 * _derivative(at.gradient.square().sum(-1), at.points)
 
 
-def hessian(at: Jet) -> Float[Tensor, "N d d"]:
+def hessian(at: Jet) -> Float[Tensor, "*N d d"]:
     """The Hessian H, with d reverse passes."""
     return torch.stack([_derivative(at.gradient[:, axis], at.points) for axis in range(at.points.shape[1])], dim=1)
 
 
-def laplacian(at: Jet) -> Float[Tensor, " N"]:
+def laplacian(at: Jet) -> Float[Tensor, "*N"]:
     """The Laplacian tr H, with d reverse passes."""
     axes = range(at.points.shape[1])
     return torch.stack([_derivative(at.gradient[:, axis], at.points)[:, axis] for axis in axes]).sum(0)
 
 
-def _derivative(values: Float[Tensor, " N"], points: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+def _derivative(values: Float[Tensor, "*N"], points: Float[Tensor, "*N d"]) -> Float[Tensor, "*N d"]:
     (derivative,) = torch.autograd.grad(values.sum(), points, create_graph=True)
     return derivative

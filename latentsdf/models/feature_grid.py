@@ -53,7 +53,7 @@ def interpolate_rows(
 def interpolate_rows_reference(
     table: Float[Tensor, "V C"], rows: Int[Tensor, "N 8"], weights: Float[Tensor, "N 8"]
 ) -> Float[Tensor, "N C"]:
-    """The same as `interpolate_rows`, in torch operations."""
+    """Reference implementation of `interpolate_rows` in torch operations."""
     return (table[rows] * weights[..., None]).sum(1)
 
 
@@ -198,7 +198,7 @@ class FeatureGrid(nn.Module):
         if rows.device.type != "cpu":
             distinct, slots = rows.unique(return_inverse=True)
             return distinct, slots
-        # Of equal rows, the one written last remains. NumPy assigns in order; torch's threads do not.
+        # For duplicate rows the last assignment is kept. NumPy assigns in order; torch's threads do not.
         if self._slot is None:
             self._slot = torch.zeros(len(self.table), dtype=torch.int32)
         slot, all_rows = self._slot.numpy(), rows.numpy()

@@ -1,4 +1,4 @@
-"""Multiresolution feature grids with a small softplus network, a field that is fast to fit to one point cloud.
+"""Multiresolution feature grids with a small softplus network, for fast fitting of one point cloud.
 
 Level l covers [-extent, extent]^d with R_l cells per axis. Its features G_l are interpolated multilinearly, and the
 field is u(x) = f([x, G_1(x), ..., G_n(x)]) with a multilayer perceptron f.
@@ -99,7 +99,7 @@ class FeaturePyramid(nn.Module):
         distance: Tensor = self.network(torch.cat((points, features), dim=1)).squeeze(-1)
         return distance
 
-    def _features(self, points: Float[Tensor, "N d"], derivatives: bool = True) -> Float[Tensor, "N 1+d LC"]:
+    def _features(self, points: Float[Tensor, "N d"], derivatives: bool = True) -> Float[Tensor, "N _ LC"]:
         """Features of all levels (index 0 of the second axis) and their derivatives along each axis (1 .. d)."""
         if self.table.device.type != "cpu":
             return self.features_reference(points)
@@ -109,7 +109,7 @@ class FeaturePyramid(nn.Module):
         return features
 
     def features_reference(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
-        """The same as the compiled pass, in torch operations for any device."""
+        """Reference implementation of the compiled pass in torch operations, for any device."""
         levels = []
         bits = torch.tensor([[c >> (self.dim - 1 - a) & 1 for a in range(self.dim)] for c in range(2**self.dim)])
         bits = bits.to(points.device)

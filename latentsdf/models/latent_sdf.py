@@ -30,7 +30,7 @@ from latentsdf.utils.errors import ConfigError
 GridLookup = Callable[[Tensor], Tensor]
 """Canonical points (N, 3) to grid features (N, C)."""
 
-# Displacement for a network output of 1. The learning rate suits distances and is too high for positions.
+# Displacement for a network output of 1; the learning rate of the networks would be too high for unscaled positions.
 _WARP_SCALE = 0.3
 
 
@@ -45,7 +45,7 @@ class LatentSDF(nn.Module):
     """Map from points and latent codes to signed distances, negative inside; see the module docstring.
 
     Codes are (S, L), one per shape, or (S, N, L), one for each of the N layers of `conditioned_layers()`. Codes per
-    layer approximate an unseen shape better than any single code does (compare the extended latent space W+ of
+    layer approximate an unseen shape more closely than a single code (compare the extended latent space W+ of
     StyleGAN, Abdal et al. 2019).
 
     Args:

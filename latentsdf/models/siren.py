@@ -115,7 +115,7 @@ class SineNetwork(nn.Module):
             return output
         if self.start == "bowl":
             return output + (points.square().sum(-1) - self.radius**2) / (2 * self.radius)
-        # The root has no derivative at 0, the centre of the sphere.
+        # The root has no derivative at 0, the center of the sphere.
         root = output.sign() * (output.abs() + 1e-8).sqrt() * (math.sqrt(8) / math.pi)
         return self.slope * (root - self.radius)
 

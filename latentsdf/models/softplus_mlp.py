@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 _BETA = 100.0
-_SPREAD_RMS = 2.0  # RMS activation of the spread start: as large as the gradient noise of small batches allows
+_SPREAD_RMS = 2.0  # RMS activation of the spread start; larger values amplify the gradient noise of small batches
 _RIDGE = 1e-4  # Tikhonov regularization of the output layer's least-squares fit, relative to the mean diagonal
 
 

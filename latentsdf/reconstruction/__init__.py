@@ -1,1 +1,1 @@
-"""Signed distance field of one shape from one point cloud."""
+"""Reconstruction of the signed distance field of one shape from one point cloud."""

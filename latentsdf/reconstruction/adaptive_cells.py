@@ -1,7 +1,7 @@
 """Stratified Monte Carlo integration over a box in cells that are refined where the integrand varies.
 
-Points are uniform in cells that are drawn at random, so that small cells receive as many points as large ones. With M
-cells and N points, a point in a cell of edge h has the weight h^d M / N, and sum(weights * f) estimates the integral
+Each point is uniform in a randomly drawn cell, so small cells receive as many points as large ones. With M cells and N
+points, a point in a cell with edge length h has the weight h^d M / N, and sum(weights * f) estimates the integral
 of f without bias (arXiv 2604.16512).
 """
 
@@ -20,7 +20,7 @@ class AdaptiveCells:
 
     Args:
         dim: Dimension of the box.
-        extent: Half its side.
+        extent: Half the side of the box.
     """
 
     def __init__(self, dim: int, extent: float) -> None:
@@ -32,8 +32,8 @@ class AdaptiveCells:
         """Halve cells level by level; a level considers only the cells that the previous one created.
 
         Args:
-            needs_split: Maps points (N, d) and the level, from 1 on, to a mask. A cell is halved if the mask holds at
-                one of its corners or at its center.
+            needs_split: Maps points (N, d) and the level, from 1 on, to a mask (N,). A cell is halved if the mask is
+                True at one of its corners or at its center.
             levels: Maximum number of times that a cell is halved.
         """
         dim = self.lower.shape[1]
@@ -54,10 +54,10 @@ class AdaptiveCells:
 
         Args:
             count: Number of points N.
-            generator: Source of randomness.
+            generator: Random generator.
 
         Returns:
-            Points (N, d) and weights (N,), which sum to the volume of the box on average.
+            Points (N, d) and weights (N,), whose sum is the volume of the box in expectation.
         """
         dim = self.lower.shape[1]
         rows = torch.randint(len(self.lower), (count,), generator=generator)

@@ -1,4 +1,4 @@
-"""Trains one field on one cloud. Each step draws points, differentiates the field, weighs the terms, and updates."""
+"""Training of one field on one point cloud."""
 
 from typing import Any, NoReturn
 
@@ -26,6 +26,8 @@ _LOWER_RATES = "lower train.lr_network, train.lr_matrices or train.lr_grid"
 class FieldTrainer:
     """Fits a network to a cloud.
 
+    Each step draws points, evaluates the field and its derivatives, and updates the network by the weighted loss terms.
+
     Args:
         cloud: The cloud in model space.
         config: Network, losses, sampling and optimization.
@@ -40,16 +42,16 @@ class FieldTrainer:
         self.sampler = CloudSampler(cloud, config, device)
         self.history = LossHistory()
         self.step = 0
-        """Steps made."""
+        """Number of completed steps."""
         self.seconds = 0.0
-        """Time spent on steps, including those before a resumption."""
+        """Wall-clock time of the steps in seconds, including those before resuming."""
 
     def run(self, checkpoint: FitCheckpoint | None = None) -> None:
         """Train until the budget is spent or the surface term stalls.
 
         Args:
-            checkpoint: If given, training continues from the state in this file, and the state is saved to it every
-                two minutes and on Ctrl-C.
+            checkpoint: File from which training continues if it exists, and to which the state is saved every two
+                minutes and on Ctrl-C; None for no checkpoints.
 
         Raises:
             TrainingError: If the loss or a parameter is not finite.
@@ -81,19 +83,19 @@ class FieldTrainer:
                 raise TrainingError(f"step {self.step}: {name} is not finite; {_LOWER_RATES}")
 
     def progress(self) -> float:
-        """Return the spent share of the budget: the larger of steps made and time used."""
+        """Return the share of the budget spent: the maximum over steps and wall-clock time."""
         train = self.config.train
         spent = self.step / train.steps
         return max(spent, self.seconds / (60 * train.minutes)) if train.minutes > 0 else spent
 
     def train_step(self) -> dict[str, float]:
-        """Make one optimization step.
+        """Take one optimization step.
 
         Returns:
-            Each term before its weight.
+            Unweighted loss terms by name.
 
         Raises:
-            TrainingError: If a term is not finite.
+            TrainingError: If the loss is not finite.
         """
         progress = min(1.0, self.progress())
         batch = self.sampler.draw(guided=schedule_value(self.config.loss.guide, progress) > 0)
@@ -114,7 +116,7 @@ class FieldTrainer:
         self.optimizer.step(learning_rate_scale)
 
     def _learning_rate_scale(self, progress: float) -> float:
-        """Linear warm-up times half a cosine down to `lr_final`."""
+        """Return the linear warm-up times the half-cosine decay to `lr_final`."""
         train = self.config.train
         return cosine(progress, train.lr_final) * warm_up(self.step, train.warmup_steps)
 

@@ -1,17 +1,17 @@
-"""Mean loss terms over windows of steps, and the stopping rule that reads them."""
+"""Mean loss terms over windows of steps, and the stopping rule based on them."""
 
 from typing import Any
 
 WINDOW_STEPS = 100
 """Steps per entry of the history."""
-_LEAST_IMPROVEMENT = 0.01
+_MIN_IMPROVEMENT = 0.01
 
 
 class LossHistory:
     """Loss terms averaged over windows of 100 steps.
 
-    `entries` holds a dictionary per window: `step` and `seconds` at its end, and the mean of each term before its
-    weight. A term that was evaluated in only a part of the window is left out.
+    `entries` holds a dictionary per window: `step` and `seconds` at its end, and the mean of each unweighted term. A
+    term that was not evaluated in all steps of the window is left out.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class LossHistory:
         return True
 
     def close_window(self, step: int, seconds: float) -> None:
-        """Append an entry for the steps since the last one, if there are any."""
+        """Append an entry for the steps since the last entry, if there are any."""
         if not self._window:
             return
         names = [name for name in self._window[0] if all(name in terms for terms in self._window)]
@@ -36,11 +36,11 @@ class LossHistory:
         self._window = []
 
     def has_stalled(self, patience: int) -> bool:
-        """Return True if the surface term has not fallen by 1 % in the last `patience` windows; False for 0."""
+        """Return True if the surface term has not fallen by 1 % in the last `patience` windows; False if it is 0."""
         if patience == 0 or self._window or len(self.entries) <= patience:
             return False
         errors = [entry["surface"] for entry in self.entries]
-        return min(errors[-patience:]) > (1 - _LEAST_IMPROVEMENT) * min(errors[:-patience])
+        return min(errors[-patience:]) > (1 - _MIN_IMPROVEMENT) * min(errors[:-patience])
 
     def state_dict(self) -> dict[str, Any]:
         """Return all entries and the steps of the open window."""

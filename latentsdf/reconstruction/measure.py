@@ -1,4 +1,4 @@
-"""Accuracy of a 3D reconstruction against the mesh its points were sampled from."""
+"""Accuracy of a 3D reconstruction, relative to the mesh from which its points were sampled."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +30,8 @@ class Accuracy:
     surface: SurfaceComparison
     """Distances between samples of both meshes."""
     normal_error: float
-    """1 - mean n . grad u / |grad u| at the triangle centers of the ground truth with outward normals n, each triangle
-    counted once (arXiv 2604.16512): 0 for exact normals, 2 for inverted ones."""
+    """1 - mean n . grad u / |grad u| at the triangle centers of the ground truth, with outward normals n and equal
+    weights (arXiv 2604.16512): 0 for exact normals, 2 for inverted ones."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the errors as nested dictionaries of numbers."""
@@ -47,7 +47,7 @@ def measure(
         reconstruction: The field.
         mesh: Its zero level set in the user's frame (`Reconstruction.mesh`).
         truth: Closed mesh in the user's frame.
-        n: Samples of each surface.
+        n: Number of samples of each surface.
         seed: Seed of all samples.
 
     Returns:

@@ -9,10 +9,10 @@ the weighted sum of
     eikonal       (1 / epsilon) int (|grad u|^2 - 1)^2
     expansion     sum_p int exp(-a_p |u|^p), p = 1, 2, 3
 
-with H the Hessian of u. The full Hessian of the paper's second-order term is left out, as in its release. Training has
-three phases: until `phase_start` u alone, with v = 1 and a large expansion weight; then u and v; from `phase_freeze` on
-v is frozen and the second-order term is also taken on the cloud (`second_order_on`). Volume integrals are estimated in
-adaptive cells, which are halved near the zero set and where v < 0.75.
+with H the Hessian of u. As in the release, the term in the full Hessian that the paper adds to the second-order term is
+left out. Training has three phases: until `phase_start` u alone, with v = 1 and a large expansion weight; then u and v;
+from `phase_freeze` on v is frozen and the second-order term is also taken on the cloud (`second_order_on`). Volume
+integrals are estimated in adaptive cells, which are halved near the zero set and where v < 0.75.
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ from latentsdf.training.losses.medial_axis import (
 )
 
 _REFINEMENTS = 15  # per run
-_NEAR_SURFACE = 0.1  # cells with |u| below this times 2^-level are halved
+_NEAR_SURFACE = 0.1  # cells with |u| below this value times 2^-level are halved
 _LOW_PHASE = 0.75
 _PHASE_CLIP = 10.0
 

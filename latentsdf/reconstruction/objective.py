@@ -1,4 +1,4 @@
-"""Loss terms of a field on one cloud, each with its scheduled weight."""
+"""Loss terms of a field on one cloud, with their scheduled weights."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -30,7 +30,7 @@ class WeightedTerm(NamedTuple):
 
     weight: float
     value: Tensor
-    """Scalar, before the weight."""
+    """Unweighted scalar."""
 
 
 class BatchField:
@@ -56,12 +56,12 @@ class BatchField:
     ) -> None:
         self.batch, self.sampler, self.config, self.progress = batch, sampler, config.loss, progress
         self.all: Jet = jet(network, torch.cat((batch.surface, batch.offsurface, batch.guide)))
-        """At surface, off-surface and guide points, in this order."""
+        """Field at surface, off-surface and guide points, in this order."""
         self._guide_start = len(batch.surface) + len(batch.offsurface)
         self.surface: Jet = self.all[: len(batch.surface)]
         self.offsurface: Jet = self.all[len(batch.surface) : self._guide_start]
         self.separate: Jet | None = jet(network, batch.offsurface) if second_order else None
-        """At off-surface points, in a graph of its own, so that second derivatives do not involve other points."""
+        """Field at off-surface points, in a separate graph, so that second derivatives do not involve other points."""
 
     @property
     def guide_distance(self) -> Tensor:
@@ -70,7 +70,7 @@ class BatchField:
 
     @cached_property
     def nearest(self) -> tuple[Tensor, Tensor]:
-        """Unsigned distances and directions from the cloud at off-surface points."""
+        """Unsigned distances to the cloud and unit directions away from it, at off-surface points."""
         return self.sampler.nearest(self.offsurface.points)
 
 
@@ -110,7 +110,7 @@ _TERMS: dict[str, Callable[[BatchField], Tensor]] = {
     "directional_divergence": _second_order(directional_divergence_term),
     "singular_hessian": _second_order(singular_hessian_term),
 }
-"""Term by the name of its weight in `FieldLossConfig`."""
+"""Loss terms by the names of their weights in `FieldLossConfig`."""
 
 
 def weighted_terms(

@@ -11,11 +11,11 @@ from latentsdf.training.row_adam import RowAdam
 
 
 class FieldOptimizer:
-    """Updates every parameter of a field's network by one of three optimizers.
+    """Updates each parameter of the network of a field by one of three optimizers.
 
     Args:
         network: The network; the features of a `FeaturePyramid` are updated row by row.
-        dim: Dimension of the points. Matrices with more rows and columns than this are hidden ones.
+        dim: Dimension of the points. Matrices with more rows and columns than this belong to hidden layers.
         config: Learning rates, second-moment decay and maximum gradient norm.
     """
 

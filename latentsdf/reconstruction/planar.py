@@ -1,4 +1,4 @@
-"""Accuracy of a 2D reconstruction against exact signed distances of its curve."""
+"""Accuracy of a 2D reconstruction, relative to exact signed distances of the curve."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,8 @@ class PlanarAccuracy:
     curve: NearestDistances
     """Distances between vertices of the zero level set and points of the curve."""
     floor: NearestDistances
-    """The same distances for the zero level set of the exact distances, with equally dense vertices: the lower bound
-    that the sampling density sets."""
+    """The same distances for the zero level set of the exact distances, with equally dense vertices: the sampling
+    floor."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the errors as nested dictionaries of numbers."""
@@ -76,7 +76,7 @@ def load_truth(path: Path | str) -> PlanarTruth:
     # Damaged files raise errors of many types, and an .npy file does not yield an archive.
     except Exception as error:
         raise MeshError(
-            f"{path.name}: the ground truth of planar points is an .npz with {', '.join(names)} ({error!r:.120})"
+            f"{path.name}: the ground truth of planar points must be an .npz with {', '.join(names)} ({error!r:.120})"
         ) from error
     if axis.ndim != 1 or len(axis) < 2 or grid.shape != 2 * axis.shape or curve.ndim != 2 or curve.shape[1] != 2:
         raise MeshError(

@@ -21,8 +21,8 @@ def draw_distance(
     Args:
         reconstruction: The field.
         size: Width and height in pixels.
-        axis: 3D: axis of model space to which the slice is perpendicular.
-        offset: 3D: position of the slice on this axis, in [-1, 1].
+        axis: Axis of model space perpendicular to the slice; 3D only.
+        offset: Position of the slice on this axis, in [-1, 1]; 3D only.
 
     Returns:
         RGB image.
@@ -39,8 +39,8 @@ def draw_phase(
     Args:
         reconstruction: The field; its method must be `medial_axis`.
         size: Width and height in pixels.
-        axis: 3D: axis of model space to which the slice is perpendicular.
-        offset: 3D: position of the slice on this axis, in [-1, 1].
+        axis: Axis of model space perpendicular to the slice; 3D only.
+        offset: Position of the slice on this axis, in [-1, 1]; 3D only.
 
     Returns:
         Grayscale image.

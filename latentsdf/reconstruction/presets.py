@@ -1,7 +1,7 @@
 """Named configurations: one per method and dimension, sized for two CPU cores or as published.
 
-Settings are in model space, where the farthest point of the cloud is at radius 1 / 1.03. Where published lengths are
-converted to it, the modules of `methods` say so.
+Settings are in model space, where the farthest point of the cloud is at radius 1 / 1.03. The modules in
+`methods` state where published lengths were converted.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Signed distance field of one point cloud, in 2D or 3D, without a shape space."""
+"""Reconstruction of the signed distance field of one point cloud, in 2D or 3D, without a shape space."""
 
 from pathlib import Path
 
@@ -32,10 +32,10 @@ def reconstruct(
         points: Points (N, 2) or (N, 3) in any frame and unit, or points with normals (N, 6).
         normals: Normals of the points, of the same shape; their length is ignored.
         method: Name of a preset: `latentsdf`, `hotspot`, `medial_axis`, `steik`, `digs`, `siren` or `igr`.
-        config: Configuration that is used instead of the preset.
+        config: Configuration to use instead of the preset.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        checkpoint: File to which the state is saved every two minutes and on Ctrl-C, and from which the same call
-            continues. It is kept after a finished run; remove it once the result is saved.
+        checkpoint: File to which the state is saved every two minutes and on Ctrl-C. If it exists, the run continues
+            from it. It is not removed at the end of the run; remove it after saving the result.
 
     Returns:
         The field in the frame and unit of the points.
@@ -47,7 +47,8 @@ def reconstruct(
         CheckpointError: If `checkpoint` is damaged, or of another cloud or configuration.
 
     Example:
-        >>> field = reconstruct(points, method="hotspot")
+        >>> import latentsdf as ls
+        >>> field = ls.reconstruct(points, method="hotspot")
         >>> field.distance(points)
         >>> field.mesh(256).export("surface.ply")
     """

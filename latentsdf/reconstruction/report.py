@@ -1,6 +1,6 @@
 """Files that accompany a reconstruction in its folder: surface, images and `report.json`.
 
-A folder holds the field itself (`Reconstruction.save`) and
+Besides the field (`Reconstruction.save`), a folder holds
 
 | file | content |
 |---|---|
@@ -43,9 +43,9 @@ _CONTOUR_CELLS = 4  # per cell of `resolution`: planar lattices are cheap
 
 
 def remove_results(folder: Path | str) -> None:
-    """Remove the field and all files of an earlier reconstruction; other files are kept.
+    """Remove the field and all other result files of an earlier reconstruction; unrelated files are kept.
 
-    A new result has not all of the files if its dimension differs or it has no surface.
+    Otherwise some would remain next to a new result that has another dimension or no surface.
     """
     for name in RESULT_FILES:
         (Path(folder) / name).unlink(missing_ok=True)
@@ -61,7 +61,7 @@ def write_results(
 ) -> dict[str, Any]:
     """Write surface, images and `report.json` to a folder; `Reconstruction.save` writes the field.
 
-    Images and the report are also written if the field has no zero level set, to show why.
+    Images and the report are also written if the field has no zero level set.
 
     Args:
         reconstruction: The field.

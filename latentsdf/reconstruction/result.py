@@ -36,19 +36,20 @@ _CONTOUR_HALF_SIDE = 1.1  # model space
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Signed distance field of one shape, negative inside, in the frame and unit of the points it was fitted to.
+    """Signed distance field of one shape, negative inside, in the frame and unit of the fitted points.
 
-    `reconstruct` and `load_field` return one.
+    Returned by `reconstruct` and `load_field`.
     """
 
     network: nn.Module
-    """Maps points (N, d) of model space to signed distances (N,) in its units."""
+    """Maps points (N, d) in model space to signed distances (N,) in units of model space."""
     similarity: Similarity
-    """Map between the user's frame and model space."""
+    """Similarity transform between the user's frame and model space."""
     config: ReconstructConfig
+    """Configuration of the fit."""
     history: list[dict[str, int | float]] = field(default_factory=list)
-    """One entry per 100 steps, and one for the remaining steps: `step`, `seconds`, and the mean of each loss term
-    before its weight."""
+    """One entry per 100 steps, and one for the remaining steps: `step`, `seconds`, and the mean of each
+    unweighted loss term."""
     phase_field: nn.Module | None = None
     """Method `medial_axis`: maps points (N, d) of model space to v (N,), about 0 on the medial axis, 1 away from it."""
 
@@ -98,7 +99,7 @@ class Reconstruction:
         """Evaluate the phase field of the method `medial_axis`.
 
         Args:
-            points: Points (N, d) in the user's frame. Those outside the fitted box are moved to its nearest point.
+            points: Points (N, d) in the user's frame. Points outside the fitted box are moved to its nearest point.
 
         Returns:
             Phase (N,) in [0, 1], about 0 on the medial axis and 1 away from it.
@@ -107,7 +108,7 @@ class Reconstruction:
             ConfigError: If the method has no phase field, or the points have another shape or are not finite.
         """
         if self.phase_field is None:
-            raise ConfigError(f"'{self.config.method}' learns no phase field; 'medial_axis' does")
+            raise ConfigError(f"'{self.config.method}' has no phase field; use 'medial_axis'")
         return np.asarray(self._evaluate(self.phase_field, self._clamp_to_box(self._to_model_space(points))).numpy())
 
     def mesh(self, resolution: int = 256) -> trimesh.Trimesh:
@@ -149,7 +150,9 @@ class Reconstruction:
         values = self.distance(self.similarity.to_user(lattice)).reshape(resolution + 1, resolution + 1)
         lines = find_contours(values, 0.0)
         if not lines:
-            raise EmptyLevelSetError(f"no zero between {values.min():.4g} and {values.max():.4g}; train longer")
+            raise EmptyLevelSetError(
+                f"no zero level set: values from {values.min():.4g} to {values.max():.4g}; train longer"
+            )
         spacing = 2 * _CONTOUR_HALF_SIDE / resolution
         return [self.similarity.to_user(-_CONTOUR_HALF_SIDE + line * spacing) for line in lines]
 
@@ -200,7 +203,7 @@ class Reconstruction:
 def load_field(folder: Path | str, device: torch.device | str = "auto") -> Reconstruction:
     """Read a field that `Reconstruction.save` or `latentsdf reconstruct` wrote.
 
-    Fields of version 0.1 are read, too.
+    Fields of version 0.1 can also be read.
 
     Args:
         folder: Folder of the field.

@@ -1,4 +1,4 @@
-"""Checkpoint of an unfinished fit: one file, from which the same call continues as if it had not been stopped."""
+"""Checkpoint of an unfinished fit: one file from which the same call continues with an unchanged result."""
 
 import hashlib
 import pickle
@@ -18,12 +18,12 @@ _BUDGET = ("steps", "minutes", "patience")  # of `train`; a run may be continued
 
 
 class FitCheckpoint:
-    """File with the state of a fit of one cloud by one configuration.
+    """File with the state of a fit of one cloud with one configuration.
 
     Args:
         path: The file; its folder must exist.
         cloud: The cloud of the fit.
-        config: Its configuration. `train.steps`, `train.minutes` and `train.patience` may change between calls.
+        config: Configuration of the fit. `train.steps`, `train.minutes` and `train.patience` may change between calls.
     """
 
     def __init__(self, path: Path | str, cloud: PointCloud, config: ReconstructConfig) -> None:
@@ -60,12 +60,12 @@ class FitCheckpoint:
             raise CheckpointError(f"{self.path}: damaged ({error}); remove it to start again") from error
         if version != _FORMAT:
             raise CheckpointError(
-                f"{self.path}: a stopped run of another version of latentsdf (format {version}, this one reads "
+                f"{self.path}: an unfinished run of another version of latentsdf (format {version}, this one reads "
                 f"{_FORMAT}); remove it to start again"
             )
         if saved["fingerprint"] != self._fingerprint:
             raise CheckpointError(
-                f"{self.path}: a stopped run on other points or with other settings; pass the same, or remove it to "
+                f"{self.path}: an unfinished run with other points or other settings; pass the same, or remove it to "
                 "start again"
             )
         state: dict[str, Any] = saved["state"]

@@ -1,4 +1,4 @@
-"""Training points of one step: on the cloud, off it, and with a guiding signed distance."""
+"""Training points of one step: on the cloud, off the cloud, and with a guiding signed distance."""
 
 import math
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class CloudBatch:
 
 
 class CloudSampler:
-    """Draws the batches of one cloud, reproducible by the seed of the configuration.
+    """Draws the batches of one cloud, reproducibly for the seed of the configuration.
 
     Args:
         cloud: The cloud in model space.
@@ -58,7 +58,7 @@ class CloudSampler:
         self.generator = torch.Generator().manual_seed(self.config.seed)
         gaussian_share = self.config.offsurface_share if self.config.offsurface_sampling == "gaussian" else 0.0
         self.mixture = Mixture(cloud.dim, config.extent, self.config.offsurface_std, gaussian_share)
-        """Distribution of off-surface points, except for local ones."""
+        """Distribution of the off-surface points that are not local."""
         self._cloud = denoise(cloud.points) if config.denoise else cloud.points
         if self._cloud is not cloud.points:
             show_note("noise", "exceeds the point spacing; the points are smoothed first (denoise: false disables it)")
@@ -134,7 +134,7 @@ class CloudSampler:
         return torch.randint(max(total, 1), (count,), generator=self.generator)
 
     def _guide_points(self, extent: float) -> NDArray[np.float64]:
-        """Points of the cloud moved by normal noise of three widths, and uniform ones."""
+        """Draw points of the cloud displaced by Gaussian noise of three widths, and uniform points."""
         rng = np.random.default_rng(self.config.seed)
         uniform_count = round(_GUIDE_UNIFORM * _GUIDE_POINTS)
         rows = rng.integers(len(self._cloud), size=_GUIDE_POINTS - uniform_count)

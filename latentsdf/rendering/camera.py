@@ -1,11 +1,11 @@
 """Orthographic camera on an orbit around a point, in NumPy only, so that preprocessing workers can import it.
 
-y is up. For azimuth a and elevation e, the unit vector from the centre toward the camera is
+y is up. For azimuth a and elevation e, the unit vector from the center toward the camera is
 
     back = (cos e sin a, sin e, cos e cos a),
 
 so that azimuth 0 views the +z side and azimuth 90 the +x side. Angles are in degrees. The image shows the square
-[-extent, extent]^2 around the centre.
+[-extent, extent]^2 around the center.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DEFAULT_AZIMUTH = 35.0
 """Azimuth of pictures in degrees."""
 DEFAULT_ELEVATION = 20.0
 """Elevation of pictures in degrees."""
-_EYE_DISTANCE = 3.0  # distance of the ray origins from the centre, in extents
+_EYE_DISTANCE = 3.0  # distance of the ray origins from the center, in extents
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Camera:
         return Camera(right, np.cross(back, right), -back, center, extent)
 
     def rays(self, size: int) -> tuple[Float[NDArray[np.float64], "N 3"], Float[NDArray[np.float64], "N 3"]]:
-        """Origins and unit directions of the rays through the centres of size x size pixels, in scanline order."""
+        """Origins and unit directions of the rays through the centers of size x size pixels, in scanline order."""
         axis = (np.arange(size) + 0.5) / size * 2 - 1
         x, y = np.meshgrid(axis, -axis)
         offsets = x.reshape(-1, 1) * self.right + y.reshape(-1, 1) * self.up
@@ -59,7 +59,7 @@ class Camera:
 
         Returns:
             Pixel columns (N,) from the left and rows (N,) from the top, which are outside 0 .. size - 1 for points
-            outside the image, and depths (N,) along `forward` relative to the centre, in extents.
+            outside the image, and depths (N,) along `forward` relative to the center, in extents.
         """
         local = (points - self.center) / self.extent
         column = np.floor((local @ self.right + 1) * size / 2).astype(np.int64)

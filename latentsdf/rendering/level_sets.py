@@ -1,4 +1,4 @@
-"""Pictures of signed distances on a plane: blue inside, orange outside, grey level sets, black zero set.
+"""Pictures of signed distances on a plane: blue inside, orange outside, gray level sets, black zero set.
 
 NumPy and Pillow only, so that preprocessing workers can import this module. The plane is perpendicular to one axis of
 model space. The image axes (right, up) are (z, y) for x, (x, -z) for y, and (x, y) for z.
@@ -22,11 +22,11 @@ _INSIDE, _OUTSIDE, _LEVEL, _SURFACE = (
     np.array(c) for c in ((0.36, 0.53, 0.77), (0.98, 0.86, 0.68), (0.55, 0.55, 0.55), (0.0, 0.0, 0.0))
 )
 _IMAGE_AXES = {"x": (2, 1), "y": (0, 2), "z": (0, 1)}
-_HALF_FADE = 0.4  # distance at which colours are halfway to white
+_HALF_FADE = 0.4  # distance at which colors are halfway to white
 
 
 def slice_points(axis: Axis, offset: float, size: int, extent: float = 1.0) -> Float[NDArray[np.float64], "N 3"]:
-    """Centres of the pixels of a slice, in scanline order.
+    """Centers of the pixels of a slice, in scanline order.
 
     Args:
         axis: Axis perpendicular to the slice.
@@ -44,8 +44,8 @@ def slice_points(axis: Axis, offset: float, size: int, extent: float = 1.0) -> F
         raise ConfigError(f"a slice is at an offset of -1 to 1 on axis x, y or z, got {offset} on '{axis}'")
     if size < 2:
         raise ConfigError(f"a slice needs 2 pixels or more, got {size}")
-    centres = ((np.arange(size) + 0.5) / size * 2 - 1) * extent
-    right, down = np.meshgrid(centres, centres)
+    centers = ((np.arange(size) + 0.5) / size * 2 - 1) * extent
+    right, down = np.meshgrid(centers, centers)
     points = np.full((size * size, 3), offset)
     horizontal, vertical = _IMAGE_AXES[axis]
     points[:, horizontal] = right.ravel()
@@ -80,7 +80,7 @@ def draw_level_sets(
 
 
 def distance_colors(distance: Float[NDArray[np.float64], "*N"]) -> Float[NDArray[np.float64], "*N 3"]:
-    """Fill colours in [0, 1] of signed distances: saturated at the surface, fading to white with 2^(-|s| / 0.4)."""
+    """Fill colors in [0, 1] of signed distances: saturated at the surface, fading to white with 2^(-|s| / 0.4)."""
     strength = np.exp2(-np.abs(distance) / _HALF_FADE)[..., None]
     return np.asarray(1 - strength + strength * np.where(distance[..., None] < 0, _INSIDE, _OUTSIDE))
 

@@ -23,7 +23,7 @@ from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION, Camer
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, MeshError
 
 Style = Literal["shaded", "normals", "depth"]
-"""Diffuse shading; unit normals as colours (n + 1) / 2; or depth, bright near and dark far over the visible range."""
+"""Diffuse shading; unit normals as colors (n + 1) / 2; or depth, bright near and dark far over the visible range."""
 
 _BASE_COLOR = np.array([0.56, 0.67, 0.80])
 _BACKGROUND = 1.0
@@ -32,7 +32,7 @@ _OCCLUSION_RAYS = 32
 _MAX_STEPS = 256
 _STEP_FACTOR = 0.8
 _HIT_DISTANCE = 1e-3
-_BLACK_STEPS = 64  # step count shown as black in the picture of `tracing_cost`
+_BLACK_STEPS = 64  # number of steps shown as black in the picture of `tracing_cost`
 
 
 def render_mesh(
@@ -51,7 +51,7 @@ def render_mesh(
         size: Pixels per side.
         azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
         elevation: Degrees above the xz plane.
-        style: Colouring of the surface.
+        style: Coloring of the surface.
         fit: Whether to fit the mesh to the image; otherwise the image shows [-1, 1]^2 of model space.
 
     Returns:
@@ -125,7 +125,7 @@ def render_field(
         size: Pixels per side; the image shows [-1, 1]^2.
         azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
         elevation: Degrees above the xz plane.
-        style: Colouring of the surface; "shaded" has no ambient occlusion here.
+        style: Coloring of the surface; "shaded" has no ambient occlusion here.
         device: Device on which the field is evaluated.
 
     Returns:
@@ -274,7 +274,7 @@ def _validate(size: int, style: str) -> None:
 def _surface_colors(
     style: Style, points: NDArray[np.float64], normals: NDArray[np.float64], camera: Camera
 ) -> NDArray[np.float64]:
-    """Colours (N, 3) in [0, 1] of surface points."""
+    """Colors (N, 3) in [0, 1] of surface points."""
     if style == "shaded":
         return _lit_colors(_diffuse_light(normals, camera))
     if style == "normals":
@@ -285,12 +285,12 @@ def _surface_colors(
 
 
 def _lit_colors(light: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The base colour under light (N,), as (N, 3)."""
+    """Multiply the base color by light (N,); returns (N, 3)."""
     return (light[:, None] * _BASE_COLOR * 1.15).clip(0, 1)
 
 
 def _downsample(colors: NDArray[np.float64], hit: NDArray[np.bool_], size: int) -> Image.Image:
-    """Write the colours of the hit rays into a supersampled image and average it down to size x size pixels."""
+    """Write the colors of the hit rays into a supersampled image and average it down to size x size pixels."""
     fine = size * _SUPERSAMPLING
     pixels = np.full((fine * fine, 3), _BACKGROUND)
     pixels[hit] = colors

@@ -6,13 +6,13 @@
 | `codes.safetensors` | one latent code per training shape |
 | `shapes.json` | for each row of the codes: key of the shape and its similarity to the user's frame |
 | `config.yaml` | the whole configuration |
-| `state.pt` | step, clock and optimizer moments, read with `weights_only`; resuming needs it, all other uses do not |
+| `state.pt` | step, elapsed time and optimizer moments, needed only for resuming; read with `weights_only` |
 | `metrics.jsonl` | one line per logged step |
 | `README.md` | model card |
 
 Saving is atomic. All files but `metrics.jsonl` are written to `<folder>/.next`, which is marked as complete and then
-moved up file by file. A crash before the mark leaves the previous checkpoint; after it, the next reader finishes the
-move. No file is an unrestricted pickle.
+moved into `<folder>` file by file. After a crash before the mark, the previous checkpoint is intact; after a later
+crash, the next reader completes the move. No file requires unrestricted unpickling.
 """
 
 import json
@@ -56,8 +56,8 @@ class Checkpoint:
         model: The model, in evaluation mode and without gradients.
         codes: Latent codes of the training shapes, (T, L).
         keys: Key of the shape of each row of `codes`.
-        similarities: Map from the user's frame to model space of each shape.
-        normalization: Kind of that map for new shapes.
+        similarities: Similarity transform of each shape from the user's frame to model space.
+        normalization: Normalization that maps new shapes to model space: sphere, cube or none.
         config: Configuration of the training run.
     """
 
@@ -88,17 +88,17 @@ def save(
         model: Networks and feature grid.
         codes: Latent codes, (T, L).
         keys: Keys of the T shapes.
-        similarities: Map from the user's frame to model space of each shape.
-        normalization: Kind of that map.
+        similarities: Similarity transform of each shape from the user's frame to model space.
+        normalization: Normalization that maps new shapes to model space.
         config: Configuration of the run.
         state: State for resuming, of tensors and plain values; None for a checkpoint that cannot be resumed.
         steps: Number of completed steps, for the model card.
 
     Raises:
-        CheckpointError: The disk has no space for both checkpoints.
+        CheckpointError: The disk has no space for the new checkpoint besides the previous one.
     """
     staging = folder / _STAGING
-    _finish(folder)
+    _move_staged(folder)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     _require_disk_space(folder, _nbytes((codes, model.state_dict(), state)))
@@ -113,11 +113,11 @@ def save(
     save_tensors(model.state_dict(), staging / "model.safetensors")
     with atomic_write(staging / _MARK) as mark:
         mark.write_text(_STATELESS if state is None else "")
-    _finish(folder)
+    _move_staged(folder)
 
 
 def _require_disk_space(folder: Path, needed: int) -> None:
-    """Check before the first file: the writers of tensors raise the same errors for a full disk and other failures."""
+    """Check the disk space in advance, because a full disk raises the same errors as other failures of the writers."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise CheckpointError(
@@ -135,8 +135,8 @@ def _nbytes(value: Any) -> int:
     return sum(_nbytes(part) for part in value) if isinstance(value, (list, tuple)) else 0
 
 
-def _finish(folder: Path) -> None:
-    """Move a complete staged checkpoint up, written now or before a crash."""
+def _move_staged(folder: Path) -> None:
+    """Move a complete staged checkpoint, written just now or before a crash, into the checkpoint folder."""
     staging = folder / _STAGING
     if (staging / _MARK).is_file():
         # The mark records that there is no state: a state that is missing here may have been moved up before a crash.
@@ -151,6 +151,13 @@ def _finish(folder: Path) -> None:
 
 def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
     """Load a checkpoint folder.
+
+    Args:
+        folder: Checkpoint folder.
+        device: Device of the model and the codes.
+
+    Returns:
+        The checkpoint.
 
     Raises:
         FileNotFoundError: There is no such folder.
@@ -175,7 +182,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
     if expected != found:
         names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
         raise CheckpointError(
-            f"{folder}: model.safetensors does not fit config.yaml (preset '{config.preset}'): {names[0]} is "
+            f"{folder}: model.safetensors does not match config.yaml (preset '{config.preset}'): {names[0]} is "
             f"{found.get(names[0])} but the configuration needs {expected.get(names[0])}; "
             "the files come from different runs"
         )
@@ -194,7 +201,7 @@ def load_config(folder: Path) -> Config:
     """Load the configuration of a checkpoint folder; raises the errors of `load`."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such checkpoint folder; train one with `latentsdf train --out {folder}`")
-    _finish(folder)
+    _move_staged(folder)
     needed = ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:

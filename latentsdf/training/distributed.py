@@ -1,8 +1,9 @@
 """Data-parallel training by several processes under `torchrun`.
 
 Each process draws its share of a batch and holds a replica of the parameters. Gradients of the networks are averaged by
-an all-reduce. Of the feature grid and the codes, only the rows that some process read are exchanged (all-gather). All
-processes then take the same step. A single process is a context of world size 1, in which every operation is local.
+an all-reduce. Of the feature grid and the codes, only the gradients of rows that any process read are exchanged
+(all-gather). All processes then take the same step. A single process is a context of world size 1, in which every
+operation is local.
 """
 
 import os
@@ -129,12 +130,12 @@ def local_device(name: str) -> str:
         name: `cpu`, `cuda`, `cuda:N`, or `auto`, which is `cuda` if there is a GPU.
 
     Raises:
-        ConfigError: One GPU is selected for several processes.
+        ConfigError: A single GPU is selected for several processes.
     """
     local = os.environ.get("LOCAL_RANK")
     if local is None:
         return name
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if name.startswith("cuda:") and processes > 1:
-        raise ConfigError(f"{processes} processes cannot share {name}; with --device cuda each takes a GPU of its own")
+        raise ConfigError(f"{processes} processes cannot share {name}; with --device cuda each uses its own GPU")
     return f"cuda:{local}" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else name

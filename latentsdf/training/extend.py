@@ -1,4 +1,4 @@
-"""Extension of a trained space by the shapes of another sample store."""
+"""Extension of a trained space by new shapes of a sample store."""
 
 import dataclasses
 from pathlib import Path
@@ -59,29 +59,29 @@ def extend(
     trained = checkpoint.load(space, where)
     store = SampleStore.open(data)
     if config.model != trained.config.model:
-        raise ConfigError(f"{space}: extending keeps the model as it is; leave the settings of model out")
+        raise ConfigError(f"{space}: extending does not change the model; leave out settings of the section model")
     if store.config.normalization != trained.normalization:
         raise CheckpointError(
-            f"{data}: its shapes were brought to model space by '{store.config.normalization}', those of {space} by "
+            f"{data}: its shapes have normalization '{store.config.normalization}', but those of {space} have "
             f"'{trained.normalization}'; preprocess with --normalization {trained.normalization}"
         )
     known = set(trained.keys)
     new = [key for key in store if key not in known]
     if not new:
-        raise ConfigError(f"{data}: all of its {len(store)} shapes are in {space} already; there is nothing to add")
+        raise ConfigError(f"{data}: all of its {len(store)} shapes are already in {space}; there is nothing to add")
     pool = ShapeSamplePool(store, store.keys() if fine_tune else new, config.train, config.loss, device=where)
     absent = len(known - set(store.keys()))
     if fine_tune and absent:
-        show_note("note", f"fine-tuning sees no samples of {absent} old shapes, which may get worse: {data} lacks them")
+        show_note("note", f"{data} has no samples of {absent} old shapes, so fine-tuning may make them worse")
     console.print(memory_estimate.describe_run(config, pool))
-    trainer = _start(pool, config, where, trained, fine_tune)
-    return fit(trainer, out, lambda: _write(trainer, out, trained))
+    trainer = _create_trainer(pool, config, where, trained, fine_tune)
+    return fit(trainer, out, lambda: _save_extended(trainer, out, trained))
 
 
-def _start(
+def _create_trainer(
     pool: ShapeSamplePool, config: Config, device: torch.device, trained: checkpoint.Checkpoint, fine_tune: bool
 ) -> Trainer:
-    """Return a run on the trained model; new codes start at the mean of the trained codes."""
+    """Create a trainer of the trained model; new codes are initialized with the mean of the trained codes."""
     trainer = Trainer(pool, config, device, trains_model=fine_tune)
     trainer.model.load_state_dict(trained.model.state_dict())
     row = {key: number for number, key in enumerate(trained.keys)}
@@ -90,8 +90,8 @@ def _start(
     return trainer
 
 
-def _write(trainer: Trainer, out: Path, trained: checkpoint.Checkpoint) -> None:
-    """Write the space of old and new shapes, without a state: resuming needs all shapes in one store."""
+def _save_extended(trainer: Trainer, out: Path, trained: checkpoint.Checkpoint) -> None:
+    """Save the space of old and new shapes without a state, because resuming needs all shapes in one store."""
     trainer.require_finite_parameters()
     learned = dict(zip(trainer.keys, trainer.codes.table.detach(), strict=True))
     similarity = dict(zip(trainer.keys, trainer.similarities, strict=True))

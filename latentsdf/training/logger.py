@@ -1,4 +1,4 @@
-"""Logs of a training run: `metrics.jsonl`, optional TensorBoard events, and optional pictures of reconstructions."""
+"""Logs of a training run: `metrics.jsonl`, optional TensorBoard events, and optional images of reconstructions."""
 
 import json
 import time
@@ -24,24 +24,28 @@ from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError
 
 PICTURE_SHAPES = 4
-"""Number of shapes in a picture."""
+"""Number of shapes in an image."""
 
 PICTURE_RESOLUTION = 64
-"""Cells per axis of the extraction."""
+"""Cells per axis of the extraction for an image."""
 
 PICTURE_SIZE = 192
-"""Pixels of one rendering."""
+"""Width and height of one rendering in pixels."""
 
 
 class TrainingLogger:
-    """Writes the metrics and pictures of one run; created by `open_training_logger`."""
+    """Writes the metrics and images of one run; created by `open_training_logger`."""
 
     def __init__(self, folder: Path, config: TrainConfig, lines: Any, events: Any) -> None:
         self._folder, self._config, self._lines, self._events = folder, config, lines, events
         self._last_picture = time.monotonic()
 
     def log(self, metrics: dict[str, float]) -> None:
-        """Append a line to `metrics.jsonl`, and to TensorBoard if it is enabled; `metrics` include `step`."""
+        """Write metrics to `metrics.jsonl` and, if enabled, to TensorBoard.
+
+        Args:
+            metrics: Values by name, including `step`.
+        """
         self._lines.write(json.dumps(metrics) + "\n")
         self._lines.flush()
         if self._events is not None:
@@ -49,7 +53,7 @@ class TrainingLogger:
                 self._events.add_scalar(name, metrics[name], int(metrics["step"]))
 
     def save_picture_if_due(self, trainer: Trainer) -> None:
-        """Save a picture of reconstructions if `train.picture_minutes` have passed since the last one."""
+        """Save an image of reconstructions if `train.picture_minutes` have passed since the last one."""
         minutes = self._config.picture_minutes
         if minutes == 0 or time.monotonic() - self._last_picture < 60 * minutes:
             return
@@ -68,8 +72,8 @@ def open_training_logger(folder: Path, config: TrainConfig, step: int) -> Iterat
 
     Args:
         folder: Checkpoint folder.
-        config: Settings of the trainer.
-        step: Number of completed steps. Lines of later steps, which a resumed run repeats, are removed.
+        config: Training settings.
+        step: Number of completed steps. Logged lines of later steps are removed, because a resumed run repeats them.
 
     Yields:
         The logger.

@@ -1,4 +1,4 @@
-"""Memory estimate of a training run, before anything is allocated.
+"""Estimate of the memory of a training run, made before the model is allocated.
 
 Parameters are float32. A network parameter takes 16 bytes: value, gradient and two Adam moments. The grid and the codes
 take 8 bytes per value (value and first moment) and 8 per row (second moment and step count); a grid row also has an
@@ -39,7 +39,7 @@ def estimate_memory(config: Config, pool: ShapeSamplePool) -> MemoryEstimate:
 
     Args:
         config: Configuration of the run.
-        pool: Its samples.
+        pool: Samples of the run.
     """
     with torch.device("meta"):
         model = LatentSDF(config.model)
@@ -48,13 +48,14 @@ def estimate_memory(config: Config, pool: ShapeSamplePool) -> MemoryEstimate:
     settings, layers = config.train, config.model
     rows = (layers.grid.resolution + 1) ** 3 if grid else 0
     free = round(settings.points_per_shape * settings.free_share)
-    # Linear layer and activation each keep an output; a grid lookup keeps 8 weights, rows and features per point.
+    # A linear layer and an activation each store an output; a grid lookup stores 8 weights, rows and features per
+    # point.
     per_general, per_overfit, per_warp = (2 * b.width * b.depth for b in (layers.general, layers.overfit, layers.warp))
     band = settings.points_per_shape
     values = (2 * free) * per_general + band * (per_overfit + (24 + 4 * layers.grid.channels if grid else 0))
     values += (free + band) * per_warp
     if settings.samples == "points":
-        # The spatial gradients keep as many activations as the values.
+        # The spatial gradients need as many activations as the values.
         box = config.loss.regularizer_points + heat_point_count(config.loss)
         values = 2 * (2 * band + box) * (per_general + per_warp)
     return MemoryEstimate(

@@ -41,7 +41,7 @@ from latentsdf.training.losses.second_order import directional_divergence_term
 from latentsdf.utils.devices import matmul_dtype
 
 AGREEMENT_CLAMP = 0.05
-"""Distance beyond which the branches need not agree, in model space."""
+"""Distance in model space beyond which the agreement term does not compare the branches."""
 
 AGREEMENT_STRIDE = 8
 """Every 8th band sample is evaluated for the agreement term."""
@@ -71,7 +71,7 @@ class Objective:
     Args:
         model: The model that is trained.
         loss: Weights and variants of the terms.
-        train: Settings that the forward pass depends on: sample kind, lattice, bfloat16, code deviation.
+        train: Training settings, of which `lattice`, `bf16` and `code_std` are used.
     """
 
     def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
@@ -86,13 +86,13 @@ class Objective:
 
         Args:
             batch: Samples of S shapes.
-            codes: Their codes, (S, L).
+            codes: Codes of the shapes, (S, L).
             ramp: Factor in [0, 1] of the code and feature weights, which rise over the first epochs.
             progress: Share of the run in [0, 1], at which the schedules are evaluated.
 
         Returns:
-            The weighted terms by name, and the rows of the feature grid they depend on (None without a grid). The
-            gradient of the grid accumulates in these rows.
+            The weighted terms by name, and the rows of the feature grid on which they depend (None without a grid). The
+            gradients of the grid are accumulated in these rows.
         """
         weights = {name: schedule_value(getattr(self.loss, name), progress) for name in _SCHEDULED}
         grid_rows = None
@@ -113,7 +113,7 @@ class Objective:
         free = batch.offsurface_points.shape[1]
         canonical = model.canonical(torch.cat((batch.offsurface_points, batch.band_points), dim=1), codes)
         in_band = canonical[:, free:]
-        # The general branch sees as many band samples as free-space samples, or none.
+        # The general branch is trained on as many band samples as free-space samples, or on none.
         general_count = free if self.train.lattice else 2 * free
         grid_rows = model.grid.select_rows(in_band.reshape(-1, 3)) if model.grid is not None else None
         with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.bf16):
@@ -138,25 +138,25 @@ class Objective:
         return terms, grid_rows
 
     def _detached_general(self, evaluated: Tensor, in_band: Tensor, codes: Tensor) -> Tensor:
-        """s_g (S, P) at all band samples without gradients, given its values at the first of them.
+        """Return s_g (S, P) at all band samples without gradients, given its values at the first of them.
 
-        While networks are trained, the residual of the overfit branch must move neither s_g nor its codes and warp.
+        The overfit branch adds its residual to s_g; during training, its loss must not propagate through s_g.
         """
         with torch.no_grad():
             rest = self.model.decode_general(in_band[:, evaluated.shape[1] :], codes).float()
         return torch.cat((evaluated.detach(), rest), dim=1)
 
     def _agreement(self, batch: SdfBatch, codes: Tensor, grid: FeatureGrid) -> Tensor:
-        """Mean |s_o - s_g| at codes between shapes, at band samples of both shapes.
+        """Mean |s_o - s_g| at codes between pairs of shapes, at band samples of both shapes.
 
-        Only the overfit network receives gradients: it learns which features to ignore at codes that are not those of
-        training shapes. Codes, warp, s_g and the grid are constants.
+        Only the overfit network receives gradients: it learns which grid features to ignore for codes other than those
+        of training shapes. Codes, warp, s_g and the grid are constants.
         """
         model, few = self.model, batch.band_points[:, ::AGREEMENT_STRIDE]
         points = torch.cat((few, few.roll(1, 0)), dim=1)
         with torch.autocast(points.device.type, torch.bfloat16, enabled=self.bf16):
             with torch.no_grad():
-                between = _interpolated(codes)
+                between = _interpolate_randomly(codes)
                 canonical = model.canonical(points, between)
                 general = model.decode_general(canonical, between).float()
                 features = grid(canonical.reshape(-1, 3))
@@ -166,7 +166,8 @@ class Objective:
     def _surface_terms(self, batch: PointBatch, codes: Tensor, weights: Weights) -> Terms:
         """IGR's terms (Gropp et al. 2020) on the general branch.
 
-        |s_g| and the normals at points on the surface; the eikonal term at displaced surface points and in the box.
+        The surface and normal terms are evaluated at points on the surface, the eikonal term at displaced surface
+        points and in the box.
         """
         count = batch.points.shape[1]
         field = partial(self.model.branch, "general", codes=codes)
@@ -190,7 +191,7 @@ class Objective:
     def _regularizers(
         self, batch: SdfBatch | PointBatch, codes: Tensor, grid_rows: SparseGridRows | None, weights: Weights
     ) -> Terms:
-        """Terms in derivatives of one branch: the general one at points of the box, the overfit one in its band."""
+        """Terms in the derivatives of one branch: the general branch in the box, the overfit branch in the band."""
         branch = self.loss.regularizer_branch
         points = _regularized_points(branch, batch)
         field = partial(self.model.branch, branch, codes=codes, lookup=grid_rows)
@@ -202,7 +203,7 @@ class Objective:
             return shared[0]
 
         terms: Terms = {}
-        # With points on the surface, the eikonal term is one of `_surface_terms`.
+        # For points on the surface, `_surface_terms` has evaluated the eikonal term.
         if weights["eikonal"] > 0 and isinstance(batch, SdfBatch):
             terms["eikonal"] = weights["eikonal"] * self._eikonal(jet_at_points().gradient)
         if weights["heat"] > 0:
@@ -224,16 +225,16 @@ class Objective:
         return (eikonal_term if self.loss.eikonal_norm == "l1" else eikonal_squared_term)(gradient)
 
     def _lipschitz(self, points: Tensor, codes: Tensor, grid_rows: SparseGridRows | None) -> Tensor:
-        """Slope in the code: of s_g at codes between shapes, of s_o at the shapes' codes, for which rows were read."""
+        """Lipschitz term of s_g at codes between shapes, or of s_o at the codes to which `grid_rows` belong."""
         branch = self.loss.regularizer_branch
         if branch == "general":
-            codes = _interpolated(codes)
+            codes = _interpolate_randomly(codes)
         signs = torch.randint(2, points.shape[:2], device=points.device) * 2.0 - 1.0
         return lipschitz_term(lambda z: self.model.branch(branch, points, z, grid_rows), codes, signs)
 
 
-def _interpolated(codes: Tensor) -> Tensor:
-    """Codes (S, L) at uniformly random positions on the segments from each shape of the batch to the previous one."""
+def _interpolate_randomly(codes: Tensor) -> Tensor:
+    """Draw codes (S, L) uniformly on the segments between the code of each shape in the batch and the previous one."""
     return torch.lerp(codes, codes.roll(1, 0), torch.rand(len(codes), 1, device=codes.device))
 
 

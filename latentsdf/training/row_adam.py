@@ -1,4 +1,4 @@
-"""Row-wise lazy Adam for large tables, of which a step reads few rows.
+"""Row-wise lazy Adam for large tables of which each step reads few rows.
 
 For a row w in R^C with gradient g, step count n of this row, and decays b1, b2 (Kingma & Ba 2015, Algorithm 1, with one
 second moment per row):
@@ -8,8 +8,8 @@ second moment per row):
     v <- b2 v + (1 - b2) mean_c g_c^2            v in R
     w <- w - lr (m / (1 - b1^n)) / (sqrt(v / (1 - b2^n)) + eps)
 
-A row that the batch does not read neither moves nor decays, so a step costs what the batch reads. With C = 1 and a
-gradient for every row it equals Adam.
+Rows that the batch does not read are not changed, and neither are their moments, so the cost of a step is proportional
+to the number of rows read. With C = 1 and gradients for all rows, the optimizer equals Adam.
 """
 
 import math
@@ -49,7 +49,12 @@ class RowAdam:
 
     @torch.no_grad()
     def step(self, rows: Int[Tensor, " U"], gradient: Float[Tensor, "U C"]) -> None:
-        """Update distinct rows by their gradients."""
+        """Update some rows.
+
+        Args:
+            rows: Distinct row indices (U,).
+            gradient: Gradients (U, C) of these rows.
+        """
         state = (self.table, self.first, self.second, self.count, rows, gradient.contiguous())
         if self.table.is_cpu:
             factors = (np.float32(x) for x in (self.lr, *self.betas, self.eps))
@@ -89,15 +94,16 @@ def _step_in_torch(
 
 @lru_cache(maxsize=8)
 def _corrections(beta: float) -> Array:
-    """Table of 1 - beta^n for n = 0, 1, ..., up to the first value that rounds to 1 in float32.
+    """Tabulate 1 - beta^n for n = 0, 1, ..., up to the first value that rounds to 1 in float32.
 
-    Powers per row took half of the time of a step.
+    Computing a power per row took half of the time of a step.
     """
     count = math.ceil(math.log(2**-25) / math.log(beta)) if beta > 0 else 1
     return (1 - beta ** np.arange(count + 1)).astype(np.float32)
 
 
-# One pass over the scattered rows of four arrays instead of eleven in `_step_in_torch`: 3 times as fast on two cores.
+# One pass over the scattered rows of four arrays, instead of eleven passes in `_step_in_torch`; 3 times as fast on two
+# cores.
 @compiled(parallel=True)
 def _step_on_cpu(
     table: Array,

@@ -1,6 +1,6 @@
 """Training of a shape space from a sample store to a checkpoint folder: set-up, loop, logs, checkpoints.
 
-A single step is in `trainer` and `objective`.
+`trainer` and `objective` implement a single step.
 """
 
 from collections.abc import Callable
@@ -74,19 +74,23 @@ def train(
 
 
 def fit(trainer: Trainer, out: Path, write: Callable[[], None]) -> dict[str, float]:
-    """Run the training loop until the budget is spent, with logs in a folder and regular checkpoints.
+    """Run the training loop until the budget is spent, with logs and regular checkpoints.
 
     Args:
-        trainer: The run; its sample pool is closed at the end.
+        trainer: The trainer; its sample pool is closed at the end.
         out: Folder for metrics and pictures.
         write: Writes a checkpoint; called on rank 0, regularly and at the end.
 
     Returns:
-        Loss terms of the last step, with `step` and `seconds`.
+        Loss terms of the last step, with its number (`step`) and the training time (`seconds`).
+
+    Raises:
+        KeyboardInterrupt: The run was interrupted; a checkpoint has been written.
+        TrainingError: A loss or parameter is not finite.
     """
     out.mkdir(parents=True, exist_ok=True)
     with trainer, defer_interrupts() as stopped:
-        # Before the first step, so that reading is not charged to the wall-clock budget.
+        # Before the first step, so that reading does not count towards the wall-clock budget.
         trainer.pool.fill(trainer.step)
         if trainer.context.is_main_process:
             with open_training_logger(out, trainer.config.train, trainer.step) as logger:
@@ -119,7 +123,7 @@ def save(trainer: Trainer, out: Path) -> None:
 def _run_loop(
     trainer: Trainer, stopped: Event, logger: TrainingLogger | None = None, write: Callable[[], None] | None = None
 ) -> dict[str, float]:
-    """Take steps until the budget is spent or `stopped` is set. The logger and `write` are given on rank 0 only."""
+    """Take steps until the budget is spent or `stopped` is set. `logger` and `write` are None on ranks other than 0."""
     settings = trainer.config.train
     samples_per_step = trainer.pool.batch_shapes * trainer.context.world_size * settings.points_per_shape
     metrics: dict[str, float] = {}
@@ -147,7 +151,7 @@ def _run_loop(
 
 
 def _synchronized_stop(trainer: Trainer, stopped: Event) -> bool:
-    """True if rank 0 was interrupted. Its clock is broadcast too, so that all ranks share schedules and the end."""
+    """Return True if rank 0 was interrupted, and synchronize the elapsed time, on which schedules and budget depend."""
     trainer.seconds, stop = trainer.context.broadcast([trainer.seconds, float(stopped.is_set())], trainer.device)
     if stop:
         stopped.set()
@@ -155,7 +159,7 @@ def _synchronized_stop(trainer: Trainer, stopped: Event) -> bool:
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
-    """Raise CheckpointError if existing files would be lost, or a run with another configuration resumed."""
+    """Raise CheckpointError if existing files would be lost, or if the run to resume has another configuration."""
     if resume:
         trained = checkpoint.load_config(out)
         changed = _differences(to_dict(trained), to_dict(config))
@@ -171,7 +175,7 @@ def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Settings other than the budget that differ, with both values."""
+    """List the settings, other than the budget, that differ, with both values."""
     changed: list[str] = []
     for name, value in new.items():
         if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """Training of a shape space: state of a run, and one optimization step.
 
-`Trainer.train_step` and `objective.Objective` contain everything that a step does. Three optimizers share a step: AdamW
-for the networks, and row-wise Adam for the feature grid and the latent codes, of which a batch reads few rows.
+`Trainer.train_step` and `objective.Objective` implement a step. It updates the networks by AdamW, and the feature grid
+and the latent codes, of which a batch reads few rows, by row-wise Adam.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ _NAMED_SHAPES = 8
 
 
 class Trainer:
-    """Model, codes, samples, optimizers, step and clock of a training run.
+    """Model, codes, samples, optimizers, step count and elapsed time of a training run.
 
-    A step is a function of the seed, the step number and the state, so a resumed run equals an uninterrupted one. As a
+    A step depends only on the seed, the step number and the state, so a resumed run equals an uninterrupted one. As a
     context manager, the trainer closes its sample pool on exit.
 
     Args:
@@ -85,7 +85,7 @@ class Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop reading samples."""
+        """Close the sample pool."""
         self.pool.close()
 
     def progress(self) -> float:
@@ -140,7 +140,7 @@ class Trainer:
             self.grid_adam.step(*self.context.all_reduce_rows(grid_rows.rows, grid_rows.features.grad))
 
     def _bound_codes(self, shape_index: Tensor) -> None:
-        """Project the codes of the batch onto the ball of radius `train.code_bound`, if it is above 0 (DeepSDF)."""
+        """Project the codes of the batch into the ball of radius `train.code_bound`, if it is above 0 (DeepSDF)."""
         bound = self.config.train.code_bound
         if bound > 0:
             table = self.codes.table.data
@@ -156,7 +156,7 @@ class Trainer:
         self.code_adam.lr = settings.lr_code * factor
 
     def _raise_nonfinite_loss(self, batch: SdfBatch | PointBatch, ramp: float) -> None:
-        """Raise TrainingError with the terms that are not finite and the shapes that cause it."""
+        """Raise TrainingError with the loss terms that are not finite and the shapes that cause them."""
         terms: set[str] = set()
         shapes = []
         # The KL prior is a statistic of the whole batch; it is undefined for a single shape.
@@ -175,7 +175,7 @@ class Trainer:
         cause = (
             f"for {', '.join(shapes[:_NAMED_SHAPES])}{more}"
             if shapes
-            else "for the shapes of another process, or for the batch as a whole but no single shape"
+            else "for shapes of another process, or for the batch as a whole but no single shape"
         )
         raise TrainingError(
             f"step {self.step}: the {' and '.join(sorted(terms)) or 'total'} term is not finite {cause}. The last "
@@ -192,7 +192,7 @@ class Trainer:
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that resuming needs beside configuration, weights and codes: tensors and plain values."""
+        """Return the state for resuming besides configuration, weights and codes, as tensors and plain values."""
         state: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,
@@ -206,8 +206,8 @@ class Trainer:
         """Continue the run of a checkpoint.
 
         Args:
-            trained: Weights and codes.
-            state: The state of `state_dict`.
+            trained: Checkpoint with the weights and codes.
+            state: The state that `state_dict` returned.
 
         Raises:
             CheckpointError: The checkpoint has other shapes or another number of processes.
@@ -215,13 +215,13 @@ class Trainer:
         if trained.keys != self.keys:
             difference = set(trained.keys) ^ set(self.keys)
             raise CheckpointError(
-                f"the checkpoint was trained on {len(trained.keys)} shapes and the store now has {len(self.keys)}, "
-                f"which differ, for example in {min(difference)}; resume needs the same shapes"
+                f"the checkpoint was trained on {len(trained.keys)} shapes and the store now has {len(self.keys)}; "
+                f"they differ, for example in {min(difference)}, but resuming needs the same shapes"
             )
         if state["world"] != self.context.world_size:
             raise CheckpointError(
                 f"the checkpoint was trained by {state['world']} processes, now there are {self.context.world_size}; "
-                "resume with the same number"
+                "resume with the same number of processes"
             )
         self.model.load_state_dict(trained.model.state_dict())
         self.codes.table.data.copy_(trained.codes)
@@ -233,5 +233,5 @@ class Trainer:
 
 
 def _combine_seeds(*numbers: int) -> int:
-    """Hash several numbers to one seed."""
+    """Combine several numbers to one seed by hashing."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "big")

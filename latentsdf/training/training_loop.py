@@ -1,4 +1,4 @@
-"""The training loop shared by shape spaces, reconstruction from point clouds, and refinement."""
+"""Training loop shared by shape spaces, reconstruction from point clouds, and refinement of fits."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from latentsdf.utils.console import track
 
 @runtime_checkable
 class Trainable(Protocol):
-    """An optimization that `run_training_loop` can run."""
+    """Interface of an optimization that `run_training_loop` runs."""
 
     seconds: float
     """Wall-clock time of the steps in seconds, over all resumed runs. Checkpoints and logging are not included."""
 
     def progress(self) -> float:
-        """Return the share of the budget spent; 1 ends the run."""
+        """Return the share of the budget spent; the run ends at 1."""
 
     def train_step(self) -> dict[str, float]:
         """Take one optimization step and return its loss terms by name."""
@@ -33,13 +33,13 @@ def run_training_loop(
     """Take steps until the budget is spent or `should_continue` returns False.
 
     Args:
-        trainable: The optimization; its `seconds` are increased by the duration of each step.
+        trainable: The optimization; the duration of each step is added to its `seconds`.
         name: Label of the progress bar.
-        should_continue: Evaluated before each step.
+        should_continue: Called before each step; the loop ends if it returns False.
         on_step: Called after each step with its loss terms and its duration in seconds. Returns a text for the progress
             bar, or None to keep the previous one.
         save: Called after a step when `save_seconds` have passed since the last call.
-        save_seconds: Time between checkpoints.
+        save_seconds: Minimum time between calls of `save`.
     """
     saved = time.monotonic()
     with track(name, total=1000, unit="‰") as advance:

@@ -49,13 +49,13 @@ def map_chunks(function: Callable[[Rows], Result], points: Rows, size: int = CHU
     its chunk to a GPU and its result back to the CPU holds one chunk on the GPU at a time.
 
     Args:
-        function: Maps rows (M, ...) to a tensor or array (M, ...), or to a tuple of those. It must treat rows
+        function: Maps rows (M, ...) to a tensor or array (M, ...), or to a tuple of these. It must treat rows
             independently of each other. For an empty input it is called once, with the empty input.
         points: Tensor or array (N, ...).
         size: Largest number of rows in one call.
 
     Returns:
-        Tensor or array (N, ...), or a tuple of those, of the same types, devices and dtypes as the results of
+        Tensor or array (N, ...), or a tuple of these, of the same types, devices and dtypes as the results of
         `function`.
 
     Raises:

@@ -44,7 +44,7 @@ class _RateColumn(ProgressColumn):
 class HourlyRateColumn(ProgressColumn):
     """Units per hour and remaining time, both from the mean rate since the start.
 
-    Rich's own columns average over the last 30 s, which is too short for steps of many seconds.
+    The columns of Rich average over the last 30 s, too short an interval for steps of many seconds.
     """
 
     def __init__(self, unit: str) -> None:

@@ -1,4 +1,4 @@
-"""Types of arguments: values in range, and the message for all others."""
+"""Argument types: valid values, and error messages for all others."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from latentsdf.cli.arg_types import Rule, cells_per_axis, number, paths, positiv
     ],
 )
 def test_values(rule: Rule, words: list[str], value: object) -> None:
-    """Words within the range are converted."""
+    """Valid words are converted to values."""
     assert rule.instance_from_str(words) == value
 
 
@@ -39,18 +39,18 @@ def test_values(rule: Rule, words: list[str], value: object) -> None:
     ],
 )
 def test_values_out_of_range(rule: Rule, word: str, message: str) -> None:
-    """Other words are refused with the range and the word."""
+    """The error for an invalid word states the valid range and the word."""
     with pytest.raises(ValueError, match=message):
         rule.instance_from_str([word])
 
 
 def test_no_values() -> None:
-    """A flag for several values needs one."""
+    """A flag for several values needs at least one."""
     with pytest.raises(ValueError, match="expected at least one value"):
         texts("ID").instance_from_str([])
 
 
 def test_defaults_in_help() -> None:
-    """Defaults are shown as they would be typed."""
+    """The help shows defaults in command-line notation."""
     assert number().str_from_instance(5e-3) == ["0.005"] and whole(0).str_from_instance(100_000) == ["100000"]
     assert texts("ID").str_from_instance(("a", "b")) == ["a", "b"]

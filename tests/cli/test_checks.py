@@ -1,10 +1,11 @@
-"""Checks that come before the work: ranges, inputs, outputs, and arguments without effect."""
+"""Checks before a command starts its work: ranges, inputs, outputs, and arguments without effect."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import save_untrained, small_config
+from helpers.settings import small_config
+from helpers.training import save_untrained
 
 from latentsdf import cli
 from latentsdf.space import ShapeSpace
@@ -46,7 +47,7 @@ SPACE = ["nowhere", "--id", "a", "--out"]
     ],
 )
 def test_numbers_out_of_range(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A number out of its range is refused before the work."""
+    """A number out of range is rejected before the work starts."""
     with pytest.raises(SystemExit, match="2"):
         cli.main(words)
     assert message in " ".join(capsys.readouterr().err.split())
@@ -55,7 +56,7 @@ def test_numbers_out_of_range(words: list[str], message: str, capsys: pytest.Cap
 def test_unreadable_inputs_and_useless_arguments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Inputs that cannot be read and arguments without effect are refused."""
+    """Unreadable inputs and arguments without effect are rejected."""
     monkeypatch.chdir(tmp_path)
     save_untrained(tmp_path / "space", small_config())
     (tmp_path / "taken").touch()
@@ -64,26 +65,26 @@ def test_unreadable_inputs_and_useless_arguments(
         (tmp_path / mark).touch()
     code = ["extract", "space", "--out", "a.ply", "--code"]
     for words, message in (
-        ([*code, "none"], "none: no such code file, nor a folder of latentsdf invert"),
-        ([*code, "bare"], "bare: not a folder of latentsdf invert, report.json and code.npy is missing"),
-        ([*code, "fit"], "fit: not a folder of latentsdf invert, code.npy is missing"),
+        ([*code, "none"], "none: no such code file or folder of latentsdf invert"),
+        ([*code, "bare"], "bare: not a folder written by latentsdf invert; missing report.json and code.npy"),
+        ([*code, "fit"], "fit: not a folder written by latentsdf invert; missing code.npy"),
         (
             ["extract", "field", "--id", "a", "--out", "a.ply"],
             "model.safetensors is missing; it holds a reconstruction",
         ),
         (["info", "space", "--verify"], "--verify reads every shape of a sample store"),
-        (["render", *SPACE, "a.png", "--offset", "0.5"], "--axis and --offset place a slice"),
-        (["train", "--data", "none.zarr", "--out", "taken"], "taken: cannot be made a folder"),
-        (["demo", "--out", "taken"], "taken: cannot be made a folder"),
+        (["render", *SPACE, "a.png", "--offset", "0.5"], "--axis and --offset apply to slices only"),
+        (["train", "--data", "none.zarr", "--out", "taken"], "taken: cannot be created as a folder"),
+        (["demo", "--out", "taken"], "taken: cannot be created as a folder"),
     ):
         assert cli.main(words) == 2
         assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_files_that_cannot_be_written_or_read(
+def test_unwritable_and_unreadable_files(
     space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Outputs that cannot be written and inputs that cannot be read are refused before the work."""
+    """Unwritable outputs and unreadable inputs are rejected before the work starts."""
 
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work has begun")
@@ -100,17 +101,17 @@ def test_files_that_cannot_be_written_or_read(
     empty.touch()
     ids = ["--id", "table_0000", "table_0001"]
     for command, message in (
-        (["invert", *space, str(points), "--out", str(taken)], "cannot be made a folder"),
-        (["interpolate", *space, *ids, "--out", str(taken)], "cannot be made a folder"),
-        (["interpolate", *space, *ids, "--out", str(taken / "strip.png")], "cannot be made a folder"),
-        (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be made a folder"),
-        (["reconstruct", str(points), "--out", str(taken)], "cannot be made a folder"),
+        (["invert", *space, str(points), "--out", str(taken)], "cannot be created as a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken)], "cannot be created as a folder"),
+        (["interpolate", *space, *ids, "--out", str(taken / "strip.png")], "cannot be created as a folder"),
+        (["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)], "cannot be created as a folder"),
+        (["reconstruct", str(points), "--out", str(taken)], "cannot be created as a folder"),
         (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--truth", "none.ply"], "none.ply"),
         (
             ["reconstruct", str(points), "--out", str(tmp_path / "out"), "--train.lr_netwrk", "1"],
             "did you mean --train.lr-network",
         ),
-        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is no value"),
+        (["reconstruct", str(points), "--out", str(tmp_path / "out"), "--lr", "[1"], "'[1' is not a valid value"),
         (["reconstruct", str(empty), "--out", str(tmp_path / "out")], "empty.npy"),
         (["reconstruct", str(words), "--out", str(tmp_path / "out")], "a table of real numbers"),
         (["invert", *space, str(empty), "--out", str(tmp_path / "out")], "empty.npy: the file is empty"),

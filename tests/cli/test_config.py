@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from helpers import CONFIGS
+from helpers.paths import CONFIGS
 
 from latentsdf import cli
 
@@ -17,7 +17,7 @@ def test_names_of_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"presets": [path.stem for path in CONFIGS]}
 
 
-def test_preset_with_the_meaning_of_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commented_preset(capsys: pytest.CaptureFixture[str]) -> None:
     """A preset is printed as YAML with comments, or as JSON."""
     assert cli.main(["config", "latentsdf_cpu"]) == 0
     text = capsys.readouterr().out

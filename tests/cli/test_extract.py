@@ -1,4 +1,4 @@
-"""`latentsdf extract`: several shapes, and ways to name a shape."""
+"""`latentsdf extract`: several shapes, and references to shapes."""
 
 import json
 from pathlib import Path
@@ -42,14 +42,14 @@ def test_several_shapes(
     assert cli.main([*words, "--id", *ids[:2], "--suffix", ".png"]) == 2
     assert "cannot write '.png'" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--all", "--out", str(tmp_path / "x.ply")]) == 2
-    assert "several shapes go into a folder" in " ".join(capsys.readouterr().err.split())
+    assert "several shapes are written to a folder" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--id", ids[0], "--resume"]) == 2
-    assert "--resume goes on with several shapes" in " ".join(capsys.readouterr().err.split())
+    assert "--resume requires several shapes" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*words, "--id", ids[0], "nobody"]) == 2 and "no training shape 'nobody'" in capsys.readouterr().err
 
 
 def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file in place of the folder, and two shapes for one, are errors."""
+    """A file instead of a folder and two shapes instead of one are errors."""
     (tmp_path / "taken").write_text("a file")
     shape = [str(space_path), "--id", "table_0000", "--device", "cpu"]
     out = ["--resolution", "16", "--out", str(tmp_path / "taken" / "x.ply")]
@@ -61,4 +61,4 @@ def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.
         assert "not allowed with argument --id" in capsys.readouterr().err
     (tmp_path / "report.json").write_text('{"points": "cloud.npy"}')
     assert cli.main(["extract", str(space_path), "--code", str(tmp_path), "--out", str(tmp_path / "x.ply")]) == 2
-    assert "not a folder of latentsdf invert" in " ".join(capsys.readouterr().err.split())
+    assert "not a folder written by latentsdf invert" in " ".join(capsys.readouterr().err.split())

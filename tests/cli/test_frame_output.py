@@ -10,7 +10,7 @@ from latentsdf.cli import frame_output
 from latentsdf.utils.errors import ConfigError
 
 
-def test_frames_of_a_longer_path(tmp_path: Path) -> None:
+def test_frames_of_longer_path(tmp_path: Path) -> None:
     """Meshes of an earlier, longer path are removed."""
     for count in (3, 2):
         frame_output.write(tmp_path, np.zeros((count, 8)), count * [trimesh.creation.box()])
@@ -19,7 +19,7 @@ def test_frames_of_a_longer_path(tmp_path: Path) -> None:
 
 def test_output_formats(tmp_path: Path) -> None:
     """Only .png, .gif and folders can be written; the folder is created."""
-    with pytest.raises(ConfigError, match="frames are written as .png"):
+    with pytest.raises(ConfigError, match="frames are written to a .png"):
         frame_output.require_writable(tmp_path / "frames.txt")
     for name in ("new/strip.png", "new/loop.gif", "meshes"):
         frame_output.require_writable(tmp_path / name)

@@ -9,7 +9,7 @@ from latentsdf import cli
 
 
 def test_store(store_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The shapes of a store are listed; verification reads them."""
+    """The command lists the shapes of a store, and verification reads them."""
     assert cli.main(["info", str(store_path), "--verify", "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
     assert len(described["shapes"]) == 4 and described["verified"] is True
@@ -21,7 +21,7 @@ def test_space(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     described = json.loads(printed.out)
     assert len(described["shapes"]) == 4 and described["config"]["preset"] == "small"
-    assert "preset small, 4 shapes, codes of 8" in " ".join(printed.err.split())
+    assert "preset small, 4 shapes, codes of length 8" in " ".join(printed.err.split())
 
 
 def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

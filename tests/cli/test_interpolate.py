@@ -13,7 +13,7 @@ from latentsdf import cli
 SMALL = ["--steps", "3", "--resolution", "32", "--device", "cpu"]
 
 
-def test_animation_of_the_shortest_path(space_path: Path, tmp_path: Path) -> None:
+def test_animation_of_shortest_path(space_path: Path, tmp_path: Path) -> None:
     """Three steps become a loop of four frames; other suffixes are refused."""
     words = ["interpolate", str(space_path), "--id", "table_0000", "table_0001", *SMALL]
     assert cli.main([*words, "--method", "shortest", "--out", str(tmp_path / "strip.gif")]) == 0
@@ -22,8 +22,8 @@ def test_animation_of_the_shortest_path(space_path: Path, tmp_path: Path) -> Non
     assert cli.main([*words, "--out", str(tmp_path / "strip.txt")]) == 2
 
 
-def test_old_name_of_the_flag(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--ids` is accepted with a note, and JSON alone is printed on standard output."""
+def test_old_name_of_flag(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--ids` is accepted with a note, and only JSON is printed on standard output."""
     np.save(tmp_path / "code.npy", ls.load(space_path, "cpu").code("table_0001"))
     words = ["interpolate", str(space_path), "--ids", "table_0000", str(tmp_path / "code.npy"), *SMALL, "--json"]
     assert cli.main([*words, "--out", str(tmp_path / "meshes")]) == 0

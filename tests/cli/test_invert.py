@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import files_of
+from helpers.files import files_of
 
 import latentsdf as ls
 from latentsdf import cli
@@ -18,7 +18,7 @@ QUICK = ["--steps", "3", "--starts", "2", "--points", "256", "--resolution", "32
 
 
 def test_several_targets(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Several targets are fitted together; a fit of another space is refused."""
+    """Several targets are fitted together; a fit of another space is rejected."""
     names = ("table_0000", "table_0002")
     for seed, name in zip((0, 2), names, strict=True):
         points = furniture("table", seed).sample(2000)
@@ -44,7 +44,7 @@ def test_several_targets(space_path: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_failed_targets(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Targets that fail are named, the others are written."""
+    """Targets that fail are reported, and the others are written."""
     good, other, line = tmp_path / "good.npy", tmp_path / "other.npy", tmp_path / "line.npy"
     np.save(good, furniture("table", 0).sample(500))
     np.save(other, furniture("table", 2).sample(500))
@@ -87,11 +87,11 @@ def test_failed_refinements(
     assert cli.main(invert) == 0
     reports = json.loads(capsys.readouterr().out)
     assert reports["box"] == {"failed": "no band"}
-    assert reports["cloud"]["failed"].startswith("refining needs distances all around a surface")
+    assert reports["cloud"]["failed"].startswith("refinement needs distances all around a surface")
     assert (tmp_path / "fits" / "table" / "mesh.ply").is_file() and "nearest" in reports["table"]
 
 
-def test_older_fit_in_the_folder(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_fit_in_folder(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older fit stays until the new one is complete."""
     np.save(tmp_path / "cloud.npy", furniture("table", 0).sample(500))
     fit = tmp_path / "fit"

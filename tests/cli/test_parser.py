@@ -86,7 +86,7 @@ def test_unknown_arguments() -> None:
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help has summary, attribute docstrings in one piece, and the examples at its end."""
+    """The help has the summary, unwrapped attribute docstrings, and the examples at its end."""
     with pytest.raises(SystemExit, match="0"):
         parse(Copy, ["--help"], "copy")
     text = capsys.readouterr().out
@@ -96,8 +96,8 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Copies. (default: 2)" in words and "(default: False)" not in words and "None" not in words
 
 
-def test_help_behind_a_separator_is_a_value() -> None:
-    """Words behind `--` are values."""
+def test_help_flag_after_separator() -> None:
+    """Words after `--` are values."""
     assert asks_help(["a", "-h"]) and asks_help(["--help"]) and not asks_help(["a", "--", "--help"])
 
 
@@ -107,13 +107,13 @@ def test_renamed_flag(messages: Callable[[], str]) -> None:
     assert messages() == "note --target is now --to"
 
 
-def test_suggestion_needs_similarity() -> None:
+def test_similarity_of_suggestions() -> None:
     """Only similar words are suggested."""
     assert suggestion("--resolutoin=3", ["--resolution"]) == "; did you mean --resolution?"
     assert suggestion("--x", ["--resolution"]) == ""
 
 
-def test_completion_of_an_unknown_shell() -> None:
+def test_completion_of_unknown_shell() -> None:
     """Only shells with a completion generator are accepted."""
     for shells in ([], ["tcsh"], ["bash", "zsh"]):
         with pytest.raises(ConfigError, match="expected one of bash, zsh, fish"):

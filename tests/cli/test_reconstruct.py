@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import circle_points, files_of, write_disk_truth
+from helpers.files import files_of
+from helpers.points import circle_points, write_disk_truth
 
 import latentsdf as ls
 from latentsdf.cli.main import main
@@ -67,11 +68,11 @@ def test_resumption_and_configuration_file(
     def printed() -> str:
         return " ".join(capsys.readouterr().err.split())
 
-    assert main([*words, *small, "--resume"]) == 2 and "holds no stopped reconstruction" in printed()
+    assert main([*words, *small, "--resume"]) == 2 and "holds no unfinished reconstruction" in printed()
     with monkeypatch.context() as patch:
         patch.setattr(FieldTrainer, "train_step", interrupted)
         assert main([*words, *small]) == 130
-    assert main([*words, *small]) == 2 and "pass --resume to go on" in printed()
+    assert main([*words, *small]) == 2 and "pass --resume to continue" in printed()
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -83,12 +84,12 @@ def test_resumption_and_configuration_file(
     assert not (out / "unfinished.pt").exists()
     assert ls.load_field(out).history[-1]["step"] == 4
     again = [*words[:-1], str(tmp_path / "again"), "--config", str(out / "config.yaml")]
-    assert main([*again, "--method", "igr"]) == 2 and "--config says everything" in printed()
+    assert main([*again, "--method", "igr"]) == 2 and "--config replaces the preset" in printed()
     assert main(again) == 0
     assert ls.load_field(tmp_path / "again").config == ls.load_field(out).config
     for method, useless in (("medial_axis", "--loss.heat"), ("hotspot", "--medial.axis_width")):
         assert main([*words, "--method", method, useless, "1.0", "--overwrite"]) == 2
-        assert f"'{method}' makes no use of {useless[2:]}" in printed()
+        assert f"'{method}' does not use {useless[2:]}" in printed()
 
 
 def test_configuration_of_version_0_1(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_configuration_of_version_0_1(tmp_path: Path) -> None:
     assert ls.load_field(tmp_path / "out").config.train.lr_network == 2e-3
 
 
-def test_normals_of_a_file(tmp_path: Path) -> None:
+def test_normals_of_file(tmp_path: Path) -> None:
     """Normals in a file of points are used."""
     points = np.random.default_rng(0).normal(size=(300, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
@@ -113,7 +114,7 @@ def test_normals_of_a_file(tmp_path: Path) -> None:
 
 
 def test_planar_points(tmp_path: Path) -> None:
-    """Planar points yield contours, a slice and an accuracy; files that are no table are refused."""
+    """Planar points yield contours, a slice and an accuracy; files without a table are rejected."""
     np.savetxt(tmp_path / "points.csv", circle_points(300, 1.0), delimiter=",")
     words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "hotspot", "--out", str(tmp_path / "out")]
     truth = ["--truth", str(write_disk_truth(tmp_path / "disk.npz", radius=1.0))]
@@ -137,7 +138,7 @@ def test_phase_image(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_overwriting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An earlier result is kept without --overwrite, and none of its files remain with it."""
+    """Without --overwrite an earlier result is kept; with it, all files of the earlier result are removed."""
     out = tmp_path / "out"
     np.save(tmp_path / "solid.npy", np.random.default_rng(0).normal(size=(300, 3)))
     np.save(tmp_path / "plane.npy", circle_points(300, 1.0))

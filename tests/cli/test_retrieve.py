@@ -17,7 +17,7 @@ def _size(picture: Path) -> tuple[int, int]:
         return opened.size
 
 
-def test_changes_of_the_index(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fits are added to the saved index, found, and removed."""
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
@@ -36,7 +36,7 @@ def test_changes_of_the_index(space_path: Path, tmp_path: Path, capsys: pytest.C
     assert ls.load(folder, "cpu").index().kind == "hnsw"
     command = ["retrieve", str(folder), "--device", "cpu"]
     for words, message in (
-        ([*command, "--remove", "lamp"], "hnsw index cannot forget"),
+        ([*command, "--remove", "lamp"], "codes cannot be removed from an hnsw index"),
         ([*command, *add], "ids must be distinct"),
         ([*command, "--add", "nothing.npy"], "no such code file"),
         ([*command, *query, "--kind", "ivf"], "'ivf' needs at least 1,000 codes"),
@@ -53,8 +53,8 @@ def test_reranked_picture(space_path: Path, tmp_path: Path) -> None:
     assert cli.main([*rows, "--out", str(tmp_path / "rows.png")]) == 0 and _size(tmp_path / "rows.png")[0] == 600
 
 
-def test_arguments_of_the_inversion_need_a_mesh(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --mesh nothing is inverted, so its arguments are refused."""
+def test_inversion_arguments_without_mesh(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Arguments of the inversion are rejected without --mesh, because they would have no effect."""
     words = ["retrieve", str(space_path), "--id", "table_0000", "--steps", "3", "--align", "--frame", "model"]
     assert cli.main(words) == 2
     assert "--steps and --align and --frame would have no effect" in " ".join(capsys.readouterr().err.split())

@@ -38,10 +38,10 @@ def test_meshes(space_path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("term", "message"),
     [
-        ("table_0000", "a term is WEIGHT*SHAPE, such as -1*table_0000"),
+        ("table_0000", "expected WEIGHT*SHAPE, such as -1*table_0000"),
         ("1*nobody", "no training shape 'nobody'"),
-        ("x*table_0000", "the part before * is a weight, a number"),
-        ("nan*table_0000", "a weight is a finite number, got nan"),
+        ("x*table_0000", "expected a number as the weight before *"),
+        ("nan*table_0000", "the weight must be a finite number, got nan"),
     ],
 )
 def test_wrong_terms(

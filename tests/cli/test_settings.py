@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import CONFIGS
+from helpers.paths import CONFIGS
 
 from latentsdf import cli
 from latentsdf.cli.main import command_type
@@ -42,14 +42,14 @@ def _config(*words: str) -> Config:
     ],
 )
 def test_given_settings(words: str, section: str, name: str, value: object) -> None:
-    """A setting that is given replaces the default, schedules also in the notation of YAML."""
+    """A setting that is given replaces the default, and schedules are also accepted in YAML notation."""
     assert getattr(getattr(_config(*words.split()), section), name) == value
 
 
-def test_other_settings_keep_their_defaults() -> None:
+def test_defaults_of_other_settings() -> None:
     """Without settings the configuration is the default one, or the preset."""
     assert _config() == Config()
-    assert _config("--config", "latentsdf_cpu") != Config()
+    assert _config("--config", "deepsdf_cpu") != Config()
     assert _config("--config", "latentsdf_cpu", "--preset", "latentsdf_cpu").preset == "latentsdf_cpu"
 
 
@@ -58,8 +58,8 @@ def test_nested_sections() -> None:
     assert _config("--model.general.width", "33").model.general.width == 33
 
 
-def test_old_spelling_of_a_setting(messages: Callable[[], str]) -> None:
-    """Underscores are accepted with a note that names the present spelling."""
+def test_old_spelling_of_setting(messages: Callable[[], str]) -> None:
+    """Underscores are accepted with a note that names the current spelling."""
     assert _config("--train.lr_grid", "0.25").train.lr_grid == 0.25
     assert messages() == "note --train.lr_grid is now --train.lr-grid"
 
@@ -76,7 +76,7 @@ def test_old_spelling_of_a_setting(messages: Callable[[], str]) -> None:
 def test_renamed_setting(
     words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
 ) -> None:
-    """A setting of version 0.1 is accepted with a note that names the present one."""
+    """A setting of version 0.1 is accepted with a note that names the current one."""
     assert getattr(getattr(_config(*words.split()), section), name) == value
     assert messages() == f"note {words.split()[0]} is now {note}"
 
@@ -95,10 +95,10 @@ def test_renamed_setting(
         ("--seed 7", "train", "seed", 7, ""),
     ],
 )
-def test_settings_of_a_reconstruction(
+def test_settings_of_reconstruction(
     words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
 ) -> None:
-    """Present and earlier names of the settings of `reconstruct`."""
+    """Current and earlier names of the settings of `reconstruct` are accepted."""
     made = parse(Reconstruct, [*words.split(), "--out", "x", "points.npy"], "latentsdf reconstruct")
     assert made.points == Path("points.npy")
     assert getattr(getattr(made.configuration(3), section), name) == value
@@ -109,7 +109,7 @@ def test_settings_of_a_reconstruction(
     ("words", "message"),
     [
         ("--train.steps many", "train.steps: expected a whole number, got"),
-        ("--train.lr-grid [1", "'[1' is no value; lists are written as"),
+        ("--train.lr-grid [1", "'[1' is not a valid value; lists are written as"),
         ("--train.lrr 1", "unknown argument --train.lrr"),
         ("--loss.code-prior cube", "--loss.code-prior: expected one of norm, squared, kl, got 'cube'"),
         ("--config latentsdf_gpu", "latentsdf_gpu"),
@@ -117,7 +117,7 @@ def test_settings_of_a_reconstruction(
     ],
 )
 def test_wrong_settings(words: str, message: str, messages: Callable[[], str]) -> None:
-    """A wrong setting is an error in one line, before any work."""
+    """An invalid setting causes a one-line error before the work starts."""
     try:
         code = cli.main(["train", *NEEDED, *words.split()])
     except SystemExit as stop:
@@ -126,7 +126,7 @@ def test_wrong_settings(words: str, message: str, messages: Callable[[], str]) -
 
 
 @pytest.mark.parametrize("verb", ["train", "reconstruct"])
-def test_help_explains_every_setting(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_in_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The help lists every setting with a description and its default."""
     with pytest.raises(SystemExit, match="0"):
         cli.main([verb, "--help"])
@@ -138,7 +138,7 @@ def test_help_explains_every_setting(verb: str, capsys: pytest.CaptureFixture[st
         assert f"{flag} " in text, flag
 
 
-def test_help_shows_the_defaults_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
+def test_preset_defaults_in_help(capsys: pytest.CaptureFixture[str]) -> None:
     """With `--config` the help shows that preset's values as defaults."""
     with pytest.raises(SystemExit, match="0"):
         cli.main(["train", "--config", "compact_sdf", "--help"])
@@ -147,7 +147,9 @@ def test_help_shows_the_defaults_of_a_preset(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("preset", CONFIGS, ids=lambda path: path.stem)
-def test_printed_configuration_is_complete(preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_completeness_of_printed_configuration(
+    preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`--print-config` prints YAML with every setting, from which the same configuration is read."""
     assert cli.main(["train", "--config", preset.stem, "--print-config", "--train.steps", "5"]) == 0
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
@@ -155,10 +157,10 @@ def test_printed_configuration_is_complete(preset: Path, tmp_path: Path, capsys:
     assert {"model", "loss", "train"} <= set(yaml.safe_load((tmp_path / "printed.yaml").read_text()))
 
 
-def test_settings_of_another_method_are_refused(tmp_path: Path, messages: Callable[[], str]) -> None:
+def test_settings_of_another_method(tmp_path: Path, messages: Callable[[], str]) -> None:
     """A setting that the method of a reconstruction does not use is an error."""
     words = ["reconstruct", str(tmp_path), "--out", "x", "--print-config"]
-    with pytest.raises(ConfigError, match="'medial_axis' makes no use of loss.heat"):
+    with pytest.raises(ConfigError, match="'medial_axis' does not use loss.heat"):
         parse(
             command_type("reconstruct"), [*words[1:], "--method", "medial_axis", "--loss.heat", "1"], "reconstruct"
         ).configuration(2)  # type: ignore[attr-defined]

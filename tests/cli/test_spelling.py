@@ -34,7 +34,7 @@ def test_modern_spelling(words: str, expected: str, note: str, messages: Callabl
 
 
 def test_option() -> None:
-    """The value of a flag is found before parsing, in both notations."""
+    """The value of a flag can be read before parsing, in both notations."""
     assert option(["a", "--config", "x", "--out", "y"], "--config") == "x"
     assert option(["--config=x=1"], "--config") == "x=1"
     assert option(["--config"], "--config") is None and option(["--", "--config", "x"], "--config") is None

@@ -8,15 +8,15 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.training import Config
 
 
-def test_description_is_the_configuration_as_yaml() -> None:
+def test_yaml_round_trip_of_description() -> None:
     """The commented YAML loads as the configuration it describes."""
     values = {"loss": {"heat_lambda": [4, 0.2, 4, 30], "code": 1e-4}, "model": {"warp": {"width": 0}}}
     config = from_dict(Config, values, "a")
     assert from_dict(Config, yaml.safe_load(describe(config)), "b") == config
 
 
-def test_each_setting_is_documented() -> None:
-    """Every setting and section of every configuration has a docstring, and every setting says what it accepts."""
+def test_documentation_of_each_setting() -> None:
+    """Every setting and section of every configuration has a docstring, and a description of its accepted values."""
     for config in (Config(), SamplingConfig()):
         for setting in settings(config):
             assert setting.doc.endswith((".", "s")), setting.name
@@ -36,8 +36,8 @@ def test_accepted_values_by_type_and_range() -> None:
     assert "Length of a latent code." in found["model.code_dim"].doc
 
 
-def test_comments_precede_keys() -> None:
+def test_position_of_comments() -> None:
     """The docstring and the accepted values are comments above the key."""
     lines = [line.strip() for line in describe(Config()).splitlines()]
     at = lines.index("log_every: 50")
-    assert lines[at - 2 : at] == ["# Steps between lines of `metrics.jsonl`.", "# Whole number, at least 1."]
+    assert lines[at - 2 : at] == ["# Number of steps between lines of `metrics.jsonl`.", "# Whole number, at least 1."]

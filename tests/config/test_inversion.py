@@ -21,7 +21,7 @@ from latentsdf.utils.errors import ConfigError
     ],
 )
 def test_invalid_inversions(changes: dict[str, Any], message: str) -> None:
-    """Values out of range, of another type and unknown names are refused when the settings are built."""
+    """Values out of range or of another type and unknown names are rejected on construction."""
     with pytest.raises(ConfigError, match=message):
         InvertConfig(**changes)
 
@@ -31,12 +31,12 @@ def test_invalid_inversions(changes: dict[str, Any], message: str) -> None:
     [
         ({"band_voxels": 0.0}, "band_voxels must be above 0"),
         ({"seconds": -1.0}, "seconds must be at least 0"),
-        ({"lattice": 48}, "the lattice of 48 must divide the band's resolution 512"),
+        ({"lattice": 48}, "lattice must divide resolution, got 48 and 512"),
         ({"lr": 1e-3}, "unknown key 'lr'"),
     ],
 )
 def test_invalid_refinements(changes: dict[str, Any], message: str) -> None:
-    """Also settings that do not fit each other are refused."""
+    """Invalid values and inconsistent settings are rejected on construction."""
     with pytest.raises(ConfigError, match=message):
         RefineConfig(**changes)
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import CONFIGS
+from helpers.paths import CONFIGS
 
 from latentsdf.config.loader import find_preset, from_dict, load, merge, preset_names, to_dict, to_yaml
 from latentsdf.config.training import Config
 from latentsdf.utils.errors import ConfigError
 
 
-def test_given_settings_replace_defaults() -> None:
+def test_precedence_of_given_settings() -> None:
     """Only the given settings differ, and a section keeps the defaults of the class that contains it."""
     config = from_dict(Config, {"train": {"steps": 5, "lr_grid": "1e-3"}, "model": {"general": {"depth": 7}}}, "x")
     assert (config.train.steps, config.train.lr_grid, config.model.general.depth) == (5, 1e-3, 7)
@@ -19,7 +19,7 @@ def test_given_settings_replace_defaults() -> None:
     assert config.model.general.width == Config().model.general.width != type(config.model.general)().width
 
 
-def test_merge_copies_nested_values() -> None:
+def test_merge_of_nested_values() -> None:
     """Dotted overrides are applied to a copy; a dot after a setting is an error."""
     values = {"train": {"steps": 5}}
     assert merge(values, {"train.seed": 2, "loss.heat": 0.1}) == {
@@ -54,8 +54,8 @@ def test_merge_copies_nested_values() -> None:
         ),
     ],
 )
-def test_errors_name_file_key_and_expectation(values: dict[str, object], message: str) -> None:
-    """A message has the source, the dotted key, what was expected, and what came."""
+def test_content_of_error_messages(values: dict[str, object], message: str) -> None:
+    """A message names the source, the dotted key, the expected values and the given value."""
     with pytest.raises(ConfigError, match=message):
         from_dict(Config, values, "a.yaml")
 
@@ -70,7 +70,7 @@ def test_schedule_from_list_or_number(given: object, expected: tuple[float, ...]
 
 
 def test_invalid_files(tmp_path: Path) -> None:
-    """A missing file, YAML that is no mapping, and text that is no YAML are named; an empty file has the defaults."""
+    """Errors name missing files, YAML without a mapping and invalid YAML; an empty file gives the defaults."""
     with pytest.raises(FileNotFoundError, match=r"no\.yaml: no such configuration file; presets .*: compact_sdf, "):
         load(Config, tmp_path / "no.yaml")
     path = tmp_path / "a.yaml"
@@ -84,7 +84,7 @@ def test_invalid_files(tmp_path: Path) -> None:
         load(Config, path)
 
 
-def test_empty_section_keeps_defaults(tmp_path: Path) -> None:
+def test_defaults_of_empty_section(tmp_path: Path) -> None:
     """A section without settings changes nothing."""
     path = tmp_path / "a.yaml"
     path.write_text("train:\nmodel:\n  general:\n")
@@ -100,7 +100,7 @@ def test_yaml_round_trip_of_presets(path: Path, tmp_path: Path) -> None:
     assert load(Config, tmp_path / "a.yaml") == config
 
 
-def test_yaml_writes_constant_schedules_as_numbers() -> None:
+def test_yaml_of_constant_schedules() -> None:
     """Constant schedules are numbers, others lists."""
     config = from_dict(Config, {"loss": {"heat_lambda": [4, 0.2, 4, 30]}}, "a")
     loss = yaml.safe_load(to_yaml(config))["loss"]
@@ -108,8 +108,8 @@ def test_yaml_writes_constant_schedules_as_numbers() -> None:
     assert to_dict(config)["loss"] == loss
 
 
-def test_preset_names_are_not_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bare name is always a shipped preset, whatever the working directory has; all else is a path."""
+def test_preset_names_versus_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare name is always a shipped preset, regardless of the working directory; all other values are paths."""
     (tmp_path / "configs").mkdir()
     for name in ("deepsdf", "deepsdf.yaml", "configs/deepsdf.yaml", "mine"):
         (tmp_path / name).write_text("preset: mine\n")

@@ -25,13 +25,13 @@ from latentsdf.utils.errors import ConfigError
         ),
     ],
 )
-def test_old_settings_equal_new_ones(old: dict[str, object], new: dict[str, object]) -> None:
+def test_equivalence_of_old_and_new_settings(old: dict[str, object], new: dict[str, object]) -> None:
     """Renamed and merged settings of 0.1 give the configuration with the current names."""
     assert from_dict(Config, old, "old.yaml") == from_dict(Config, new, "new.yaml")
 
 
 def test_surface_term_of_point_training() -> None:
-    """With points on the surface, `general` of 0.1 is `surface`, and a `surface` that is given stays."""
+    """With points on the surface, `general` of 0.1 is `surface`, and an explicit `surface` is kept."""
     points = {"train": {"samples": "points"}, "model": {"overfit": {"width": 0}}}
     config = from_dict(Config, points | {"loss": {"general": 2.0, "eikonal": 0.1}}, "old.yaml")
     assert config.loss.surface == (2.0,) and config.loss.general == Config().loss.general
@@ -42,7 +42,7 @@ def test_surface_term_of_point_training() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"train": {"refresh_steps": 8}}, "old.yaml: train.refresh_steps is not a setting any more .* 4, got 8"),
+        ({"train": {"refresh_steps": 8}}, "old.yaml: train.refresh_steps is no longer a setting but fixed at 4, got 8"),
         ({"train": {"schedule": "linear"}}, "old.yaml: train.schedule: expected one of 'cosine', 'halving'"),
         (
             {"loss": {"divergence": 1, "directional_divergence": 1}},
@@ -50,11 +50,11 @@ def test_surface_term_of_point_training() -> None:
         ),
         (
             {"loss": {"heat": 1, "eikonal": 1, "heat_branch": "overfit"}},
-            "regularizer_branch holds for .* several: heat on overfit",
+            "regularizer_branch applies to .* several branches: heat on overfit",
         ),
     ],
 )
-def test_inexpressible_settings_are_refused(values: dict[str, object], message: str) -> None:
+def test_inexpressible_settings(values: dict[str, object], message: str) -> None:
     """A setting of 0.1 that has no equivalent is an error, not a silent change."""
     with pytest.raises(ConfigError, match=message):
         from_dict(Config, values, "old.yaml")

@@ -1,10 +1,11 @@
-"""Every configuration we ship: it loads, has the size its paper names, and learns."""
+"""Shipped configurations: loading, sizes of published networks, and training."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import CONFIGS, new_trainer
+from helpers.paths import CONFIGS
+from helpers.training import new_trainer
 from torch import nn
 
 from latentsdf.config import loader
@@ -26,7 +27,7 @@ SMALL = {
 
 
 def _sizes(name: str) -> dict[str, int]:
-    """Values of the parts of a preset's model, none of them allocated."""
+    """Count the parameters of each part of a preset's model without allocating them."""
     config = loader.load(Config, CONFIGS[0].parent / f"{name}.yaml")
     with torch.device("meta"):
         model = LatentSDF(config.model)
@@ -47,7 +48,7 @@ def test_parameter_counts_of_published_presets() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_preset_trains(path: Path, store_path: Path) -> None:
+def test_training_of_each_preset(path: Path, store_path: Path) -> None:
     """Each preset, with smaller networks, lowers its data term in 25 steps."""
     shrunk = SMALL | {"model.code_dim": 8, "model.general.width": 48}
     config = loader.load(Config, path)
@@ -100,7 +101,7 @@ def test_deepsdf_weight_norm_initialization() -> None:
     torch.testing.assert_close(layer.length, rows.norm(dim=1))  # type: ignore[union-attr]
 
 
-def test_igr_starts_as_a_sphere() -> None:
+def test_initial_sphere_of_igr() -> None:
     """With zero codes, the `igr` network starts close to the signed distance of a sphere."""
     torch.manual_seed(0)
     config = BranchConfig(512, 8, 5, "softplus", "concat", 0, "igr")
@@ -113,7 +114,7 @@ def test_igr_starts_as_a_sphere() -> None:
     assert torch.corrcoef(torch.stack((found[0], radius[0])))[0, 1] > 0.9
 
 
-def test_igr_skip_is_scaled() -> None:
+def test_scaling_of_igr_skip() -> None:
     """The `igr` skip divides the concatenated input by sqrt(2)."""
     torch.manual_seed(0)
     decoder = Decoder(BranchConfig(32, 3, 3, "softplus", "concat", 0, "igr"), code_dim=4)
@@ -135,7 +136,7 @@ def test_compact_sdf_input() -> None:
     torch.testing.assert_close(decoder(points, codes), decoder.last(hidden))
 
 
-def test_incompatible_recipes_are_refused() -> None:
+def test_incompatible_recipes() -> None:
     """Published recipes need `concat` conditioning and sufficient width."""
     with pytest.raises(ConfigError, match="recipe 'deepsdf' concatenates codes; set conditioning: concat"):
         Decoder(BranchConfig(recipe="deepsdf"), 8)

@@ -11,7 +11,7 @@ from latentsdf.utils.errors import ConfigError
 
 
 def test_reconstruction_keys() -> None:
-    """Every setting of a reconstruction that version 0.1 had is a setting now, with its value converted."""
+    """Every reconstruction setting of version 0.1 is converted to a current setting."""
     old = {
         "method": "igr",
         "network": {"width": 8, "depth": 3},
@@ -64,7 +64,7 @@ def test_reconstruction_keys() -> None:
 
 
 def test_current_reconstruction() -> None:
-    """A current configuration is not changed; an old key beside its new one is refused."""
+    """A current configuration is not changed; an old key together with its new name is rejected."""
     values = {"train": {"steps": 3}, "loss": {"heat": [1.0]}}
     assert migrate(ReconstructConfig, values) == {"train": {"steps": 3}, "loss": {"heat": [1.0]}}
     with pytest.raises(ConfigError, match=r"'steps' is now 'train\.steps'"):

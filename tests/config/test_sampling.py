@@ -16,12 +16,12 @@ from latentsdf.utils.errors import ConfigError
         ({"sign": "maybe"}, "sign: expected one of"),
     ],
 )
-def test_invalid_settings_are_refused(values: dict[str, object], message: str) -> None:
+def test_invalid_settings(values: dict[str, object], message: str) -> None:
     """The message has the setting and its range."""
     with pytest.raises(ConfigError, match=message):
         SamplingConfig(**values)  # type: ignore[arg-type]
 
 
-def test_imported_stores_may_lack_a_sparse_lattice() -> None:
+def test_store_without_sparse_lattice() -> None:
     """A sparse resolution of 0 denotes a store without a sparse lattice."""
     assert SamplingConfig(sparse_resolution=0).sparse_resolution == 0

@@ -19,7 +19,7 @@ def _with(name: str, value: object) -> Config:
 
 
 @pytest.mark.parametrize("name", [*WEIGHTS, *RATES, "train.code_std", "train.minutes", "train.free_share"])
-def test_negative_and_nonfinite_numbers_are_refused(name: str) -> None:
+def test_negative_and_nonfinite_numbers(name: str) -> None:
     """Weights, rates, deviations and budgets are finite and not negative."""
     low = "above 0" if name == "loss.heat_lambda" else "at least 0"
     for value, expected in ((-0.1, low), (math.nan, "a finite number"), (math.inf, "a finite number")):
@@ -44,13 +44,13 @@ def test_negative_and_nonfinite_numbers_are_refused(name: str) -> None:
         ("model.overfit.skip", 4, "model.overfit.skip must be a hidden layer, 0 to 3, got 4"),
     ],
 )
-def test_numbers_out_of_range_are_refused(name: str, value: float, message: str) -> None:
+def test_numbers_out_of_range(name: str, value: float, message: str) -> None:
     """The message has the dotted name, the bound and the value."""
     with pytest.raises(ConfigError, match=message):
         _with(name, value)
 
 
-def test_bounds_of_closed_ranges_are_accepted() -> None:
+def test_bounds_of_closed_ranges() -> None:
     """0 and 1 belong to the ranges of weights, rates and shares."""
     for name, value in (
         ("loss.general", 0.0),
@@ -61,7 +61,7 @@ def test_bounds_of_closed_ranges_are_accepted() -> None:
         _with(name, value)
 
 
-def test_weights_accept_schedules() -> None:
+def test_schedules_as_weights() -> None:
     """Every loss weight may be a number or a schedule over the run."""
     for name in WEIGHTS:
         field = name.removeprefix("loss.")
@@ -71,14 +71,14 @@ def test_weights_accept_schedules() -> None:
         _with("loss.code", [1, 0.5, 2, 0.4, 2, 3])
 
 
-def test_points_on_surfaces_train_the_general_branch_with_an_eikonal_term() -> None:
+def test_requirements_of_training_on_surface_points() -> None:
     """Training from points refuses an overfit branch and a missing eikonal term."""
     points = replace(TrainConfig(), samples="points")
     model = replace(Config().model, overfit=BranchConfig(width=0))
     Config(model=model, loss=LossConfig(eikonal=(0.0, 0.1)), train=points)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"set model\.overfit\.width to 0"):
         Config(loss=LossConfig(eikonal=0.1), train=points)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"zero everywhere .* loss\.eikonal above 0"):
+    with pytest.raises(ConfigError, match=r"needs loss\.eikonal above 0; .* zero everywhere"):
         Config(model=model, train=points)
-    with pytest.raises(ConfigError, match=r"loss\.normals compares .* train\.samples: points"):
+    with pytest.raises(ConfigError, match=r"loss\.normals needs .* train\.samples: points"):
         Config(loss=LossConfig(normals=1.0))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Configuration dataclasses that validate themselves."""
+"""Validation of configuration dataclasses on construction."""
 
 from dataclasses import FrozenInstanceError, replace
 from typing import Annotated, Literal
@@ -69,13 +69,13 @@ class Whole:
         ({"part": 3}, "^part: expected keys and values, got 3$"),
     ],
 )
-def test_invalid_values_are_named(values: dict[str, object], message: str) -> None:
-    """A ConfigError has one message for each setting, with its dotted name and what came."""
+def test_invalid_values(values: dict[str, object], message: str) -> None:
+    """A ConfigError has one message for each setting, with its dotted name and the given value."""
     with pytest.raises(ConfigError, match=message):
         Whole(**values)  # type: ignore[arg-type]
 
 
-def test_replace_validates_again() -> None:
+def test_validation_by_replace() -> None:
     """`dataclasses.replace` checks the new values, and instances are frozen and compare by value."""
     whole = Whole(part={"count": 5})  # type: ignore[arg-type]
     assert whole == replace(Whole(), part=Part(count=5)) and hash(whole) == hash(Whole(part=Part(5)))
@@ -85,7 +85,7 @@ def test_replace_validates_again() -> None:
         whole.share = 0.1  # type: ignore[misc]
 
 
-def test_numbers_and_lists_become_tuples() -> None:
+def test_conversion_of_numbers_and_lists_to_tuples() -> None:
     """A number is a list of one where several are accepted, and whole numbers become floats in schedules."""
     part = Part(weight=2, sizes=[8, 16])  # type: ignore[arg-type]
     assert part.weight == (2.0,) and type(part.weight[0]) is float and part.sizes == (8, 16)

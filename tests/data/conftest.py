@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SMALL_SAMPLING, oriented_sphere_points
+from helpers.points import oriented_sphere_points
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf import cli
 from latentsdf.data.furniture import furniture

@@ -20,7 +20,7 @@ def test_round_trip(resolution: int) -> None:
     assert np.abs(value[order] - distance).max() <= 0.02 / 65_534 * 1.01
 
 
-def test_chunk_rows_are_even() -> None:
+def test_even_chunk_rows() -> None:
     """The rows per chunk give the fewest chunks, of nearly equal size."""
     for count in (0, 1, 99, 100, 101, 1000, 1001):
         rows = even_rows(count, 100)
@@ -29,7 +29,7 @@ def test_chunk_rows_are_even() -> None:
         assert count == 0 or count - (chunks - 1) * rows > rows - chunks
 
 
-def test_spatial_order_compresses_better_than_linear_order() -> None:
+def test_compression_of_spatial_order() -> None:
     """For a plane of vertices, block order has smaller differences between neighbors than the lattice order."""
     side = 65
     index = np.flatnonzero(np.indices((side,) * 3).sum(0) == 96).astype(np.uint32)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import small_config
+from helpers.settings import small_config
 from numpy.typing import NDArray
 
 from latentsdf.data import sdf_batches, sdf_samples

@@ -28,7 +28,7 @@ def test_geometry_of_frame(registrations: Path) -> None:
             load_frame(registrations, id)
 
 
-def test_exported_samples_are_not_registrations(registrations: Path) -> None:
+def test_exported_samples_as_registrations(registrations: Path) -> None:
     """A file of samples is rejected with the command that reads it."""
     with h5py.File(registrations, "a") as file:
         file.attrs["format"] = "latentsdf-samples"

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers import flip_byte
+from helpers.files import flip_byte
 from numpy.typing import NDArray
 
 from latentsdf.data.hdf5 import open_file, read_record
@@ -36,7 +36,7 @@ def test_layout_matches_documentation(exported: Path, lamp_store: SampleStore) -
         index = group["band_index"][:].astype(np.int64)
         vertex = np.stack([index // side**2, index // side % side, index % side], axis=1)
         points = -1 + 2 * vertex / file.attrs["resolution"]
-        assert np.allclose(points, lattice_points(record.samples.band_index, side - 1), atol=1e-6)
+        assert np.allclose(points, lattice_points(record.samples.band_index, int(side) - 1), atol=1e-6)
         assert group["band_distance"].dtype == np.float32 and group["near"].fletcher32
 
 

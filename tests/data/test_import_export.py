@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers import SMALL_SAMPLING
+from helpers.settings import SMALL_SAMPLING
 from numpy.typing import NDArray
 
 from latentsdf import cli

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import oriented_sphere_points
+from helpers.points import oriented_sphere_points
 from scipy.spatial import cKDTree
 
 from latentsdf.data.import_export import export_samples, import_samples

@@ -67,7 +67,7 @@ def test_patterns(pattern: str, expected: bool) -> None:
     assert matches_pattern("chair", "k_01", pattern) == expected
 
 
-def test_frames_have_subject_as_category(registrations: Path) -> None:
+def test_categories_of_frames(registrations: Path) -> None:
     """By default every tenth frame is used."""
     found = find_frames(registrations, categories=["50002"])
     assert [file.id for file in found] == [f"50002_jumping_jacks_{frame:05d}" for frame in (0, 10, 20)]

@@ -9,7 +9,7 @@ from latentsdf.data.mixture import HEAT_MIXTURE, Mixture, draw_heat_points, heat
 
 
 @pytest.mark.parametrize("mixture", [Mixture(2, 1.5, 0.5), Mixture(2, 1.0, 0.5, 0.25), HEAT_MIXTURE])
-def test_density_integrates_to_one(mixture: Mixture) -> None:
+def test_integral_of_density(mixture: Mixture) -> None:
     """The midpoint rule over the box gives 1."""
     count = 400 if mixture.dim == 2 else 80
     axis = ((torch.arange(count, dtype=torch.float64) + 0.5) / count * 2 - 1) * mixture.extent
@@ -18,7 +18,7 @@ def test_density_integrates_to_one(mixture: Mixture) -> None:
     assert mean * (2 * mixture.extent) ** mixture.dim == pytest.approx(1, abs=1e-4)
 
 
-def test_samples_follow_density() -> None:
+def test_density_of_samples() -> None:
     """The fraction of samples in a small ball matches the density, and no sample leaves the box."""
     mixture = Mixture(2, 1.0, 0.5)
     points = mixture.draw(400_000, torch.Generator().manual_seed(0))
@@ -35,7 +35,7 @@ def test_importance_sampling_of_known_integral() -> None:
     assert estimate == pytest.approx(8, rel=0.01)
 
 
-def test_heat_point_count_is_even_and_depends_on_term() -> None:
+def test_heat_point_count() -> None:
     """Only a heat term on the general branch needs points; a count of 0 draws nothing from the generator."""
     assert heat_point_count(LossConfig(heat=0.1, regularizer_points=7)) == 8
     assert heat_point_count(LossConfig(heat=0.0, regularizer_points=7)) == 0

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import new_trainer, oriented_sphere_points, small_config
+from helpers.points import oriented_sphere_points
+from helpers.settings import small_config
+from helpers.training import new_trainer
 
 import latentsdf as ls
 from latentsdf.config.inversion import InvertConfig
@@ -205,12 +207,12 @@ def test_unsuitable_stores_and_settings(sphere_stores: dict[bool, Path], store_p
         new_trainer(bare.path, CONFIG)
     dual = replace(CONFIG.model, overfit=BranchConfig(width=8))
     for build, message in (
-        (lambda: replace(CONFIG, model=dual), "trains the general branch alone; set model.overfit.width to 0"),
-        (lambda: replace(CONFIG, loss=replace(CONFIG.loss, eikonal=0.0)), "zero everywhere .* loss.eikonal above 0"),
+        (lambda: replace(CONFIG, model=dual), "trains the general branch only; set model.overfit.width to 0"),
+        (lambda: replace(CONFIG, loss=replace(CONFIG.loss, eikonal=0.0)), "loss.eikonal above 0.* zero everywhere"),
         (lambda: replace(CONFIG.loss, regularizer_points=0), "regularizer_points must be at least 1"),
         (
             lambda: replace(CONFIG, train=replace(CONFIG.train, samples="sdf")),
-            "loss.normals compares .*train.samples: points",
+            "loss.normals needs .*train.samples: points",
         ),
     ):
         with pytest.raises(ls.ConfigError, match=message):

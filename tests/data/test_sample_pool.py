@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import SMALL_SAMPLING
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data import sample_pool
@@ -39,7 +39,7 @@ def _equal(one: SdfBatch, two: SdfBatch) -> bool:
     return all(torch.equal(getattr(one, name), getattr(two, name)) for name in vars(one))
 
 
-def test_all_shapes_resident_if_they_fit(store: SampleStore) -> None:
+def test_resident_shapes_within_memory(store: SampleStore) -> None:
     """Without a memory shortage every shape is resident, and an epoch visits each one once."""
     pool = ShapeSamplePool(store, store.keys(), TrainConfig(shapes_per_batch=2, points_per_shape=16), LossConfig())
     assert not pool.streams and pool.slots == 8 and pool.share == 1
@@ -49,7 +49,7 @@ def test_all_shapes_resident_if_they_fit(store: SampleStore) -> None:
     pool.close()
 
 
-def test_streaming_replaces_oldest_part(store: SampleStore, streaming: TrainConfig) -> None:
+def test_replacement_of_oldest_part(store: SampleStore, streaming: TrainConfig) -> None:
     """Four parts of distinct shapes are resident, one is replaced every `REFRESH_STEPS` steps, all shapes appear."""
     pool = ShapeSamplePool(store, store.keys(), streaming, LossConfig())
     assert pool.streams and pool.slots == 4 and pool.share == pytest.approx(0.5)
@@ -67,7 +67,7 @@ def test_streaming_replaces_oldest_part(store: SampleStore, streaming: TrainConf
     pool.close()
 
 
-def test_resumed_run_draws_same_batches(store: SampleStore, streaming: TrainConfig) -> None:
+def test_batches_of_resumed_run(store: SampleStore, streaming: TrainConfig) -> None:
     """A pool that starts at a later step draws the batches of an uninterrupted one; another seed draws others."""
     first = ShapeSamplePool(store, store.keys(), streaming, LossConfig())
     batches = [first.batch(step) for step in range(20)]
@@ -81,7 +81,7 @@ def test_resumed_run_draws_same_batches(store: SampleStore, streaming: TrainConf
     other.close()
 
 
-def test_processes_share_batch(store: SampleStore) -> None:
+def test_batch_shares_of_processes(store: SampleStore) -> None:
     """The batches of two processes are the two halves of the batch of one process."""
     train = TrainConfig(shapes_per_batch=2, points_per_shape=16)
     whole = ShapeSamplePool(store, store.keys(), replace(train, shapes_per_batch=4), LossConfig())

@@ -38,7 +38,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
 
 
 def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig:
-    """Memory for so many of the shapes, at half of their samples."""
+    """Return settings with memory for `slots` shapes at half of their samples."""
     mean = sum(samples_nbytes(store, key, lattice=False) for key in store) / len(store)
     settings = {"shapes_per_batch": 2, "points_per_shape": 8, "memory_gb": slots * 0.5 * mean / 1e9}
     return replace(TrainConfig(), **(settings | changes))  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig
 
 @pytest.fixture
 def halves(monkeypatch: pytest.MonkeyPatch, many: SampleStore) -> None:
-    """Parts of half a shape."""
+    """Limit parts to half a shape."""
     mean = sum(samples_nbytes(many, key, lattice=False) for key in many) / len(many)
     monkeypatch.setattr("latentsdf.data.sample_pool._PART_BYTES", 0.5 * mean)
     monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 3)
@@ -57,7 +57,7 @@ def _same(a: SdfBatch, b: SdfBatch) -> bool:
 
 
 @pytest.mark.usefixtures("halves")
-def test_streamed_parts_cover_all_samples(many: SampleStore) -> None:
+def test_coverage_of_streamed_parts(many: SampleStore) -> None:
     """A pool with memory for part of the shapes shows all shapes, and nearly all samples of each, over time."""
     pool = ShapeSamplePool(many, many.keys(), _streaming(many, 5), LossConfig())
     assert pool.streams and pool.slots == 5 and pool.share == pytest.approx(0.5)
@@ -79,7 +79,7 @@ def test_streamed_parts_cover_all_samples(many: SampleStore) -> None:
 
 
 @pytest.mark.usefixtures("halves")
-def test_batches_are_functions_of_seed_and_step(many: SampleStore) -> None:
+def test_reproducibility_of_batches(many: SampleStore) -> None:
     """A pool opened at a later step draws the batches of an uninterrupted one."""
     settings = _streaming(many, 5)
     through = ShapeSamplePool(many, many.keys(), settings, LossConfig())
@@ -92,7 +92,7 @@ def test_batches_are_functions_of_seed_and_step(many: SampleStore) -> None:
 
 
 @pytest.mark.usefixtures("halves")
-def test_joined_batches_of_processes_equal_one_batch(many: SampleStore) -> None:
+def test_concatenated_batches_of_processes(many: SampleStore) -> None:
     """The batches of two processes concatenate to the batch of one process with twice the size."""
     for settings in (_streaming(many, 6), replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)):
         alone = ShapeSamplePool(many, many.keys(), replace(settings, shapes_per_batch=4), LossConfig())
@@ -112,12 +112,12 @@ def test_epochs_of_resident_shapes(many: SampleStore) -> None:
     )
     assert not pool.streams and pool.slots == 12
     for lap in range(3):
-        rows = torch.cat([pool.batch(3 * lap + step).shape for step in range(3)])
+        rows = torch.cat([pool.batch(3 * lap + step).shape_index for step in range(3)])
         assert sorted(rows.tolist()) == list(range(12))
     assert pool.nbytes == sum(part.nbytes for part in pool._parts)
 
 
-def test_damaged_streamed_shape_is_named(many: SampleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_streamed_shape(many: SampleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape that cannot be read in the background is named by the error."""
     shutil.copytree(many.path, tmp_path / "copy.zarr")
     store = SampleStore.open(tmp_path / "copy.zarr")
@@ -144,7 +144,7 @@ def test_shares_of_sign_and_near_draws(many: SampleStore) -> None:
             if inside is not None:
                 assert np.mean(found < 0) == inside
             if near is not None:
-                # Half is drawn near; what is drawn by sign is near again at times.
+                # Half is drawn near the surface; draws by sign can be near as well.
                 assert np.mean(np.abs(found) <= 0.1) >= near
                 assert np.mean(found < 0) >= 0.25 and np.mean(found >= 0) >= 0.25
     assert torch.all(SampleStrata((0, 0, 5, 5)).draw(100, "signs", rng) < 5)  # nothing is inside
@@ -162,7 +162,7 @@ def test_share_of_surface_draw(many: SampleStore) -> None:
     assert free.abs().mean().item() == pytest.approx(shape.offsurface[:, 3].abs().mean().item(), rel=0.05)
 
 
-def test_samples_on_a_device_with_free_memory(many: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_on_device_with_free_memory(many: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are kept on the device if they fit in half of its free memory (the meta device replaces a GPU)."""
     settings, device = _streaming(many, 5), torch.device("meta")
     for room, holds in ((3, "meta"), (1, "cpu")):
@@ -185,7 +185,7 @@ def test_box_points_of_regularizers(many: SampleStore) -> None:
         assert batch.box_points.shape == (2, uniform, 3) and batch.heat_points.shape == (2, mixture, 3)
 
 
-def test_sparse_lattice_joins_the_band(many: SampleStore) -> None:
+def test_sparse_lattice_samples_in_band(many: SampleStore) -> None:
     """Sparse lattice samples join the band at their positions with their distances."""
     key = many.keys()[0]
     shape = load_samples(many, key, 1.0, "near", np.random.default_rng(0), lattice=True)

@@ -10,7 +10,7 @@ from latentsdf.data.store import SampleStore
 from latentsdf.geometry.lattice import lattice_points
 
 
-def test_batch_contains_stored_samples(lamp_store: SampleStore) -> None:
+def test_stored_samples_in_batch(lamp_store: SampleStore) -> None:
     """Every drawn pair of point and distance is a sample of the store."""
     key, sizes = "lamp/a", BatchSizes(band=300, offsurface=200, box=7, heat=4)
     shape = load_samples(lamp_store, key, 1.0, "near", np.random.default_rng(0))

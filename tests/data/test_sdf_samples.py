@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import SMALL_SAMPLING
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.data import band_codec
 from latentsdf.data.records import ShapeRecord
@@ -29,7 +29,7 @@ def test_allocation_to_strata(how: str, inside: float | None, near: float | None
         assert np.mean(pick < 1100) >= 0.25 and np.mean(pick >= 1100) >= 0.25
 
 
-def test_empty_strata_are_replaced() -> None:
+def test_replacement_of_empty_strata() -> None:
     """Draws from an empty stratum go to the near samples, or to all samples if there are none near."""
     rng = np.random.default_rng(0)
     assert torch.all(SampleStrata((0, 0, 5, 50)).draw(1000, "signs", rng)[:500] < 5)
@@ -62,7 +62,7 @@ def test_whole_shape_matches_store(lamp_store: SampleStore) -> None:
     assert shape.nbytes == samples_nbytes(lamp_store, "lamp/a", lattice=False)
 
 
-def test_partial_shape_is_random_subset(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_subset_of_partial_shape(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A share below 1 loads that fraction of the band chunks and off-surface samples, without duplicates."""
     monkeypatch.setattr(band_codec, "CHUNK_ROWS", 500)
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
@@ -74,7 +74,7 @@ def test_partial_shape_is_random_subset(record: ShapeRecord, tmp_path: Path, mon
     assert len(shape.offsurface) == 2000
 
 
-def test_lattice_vertices_join_band(lamp_store: SampleStore) -> None:
+def test_lattice_vertices_in_band(lamp_store: SampleStore) -> None:
     """With `lattice`, the vertices of the sparse lattice are added at their places in the dense lattice."""
     shape = load_samples(lamp_store, "lamp/a", 1.0, "even", np.random.default_rng(0), lattice=True)
     added = lamp_store.info("lamp/a").band_samples

@@ -13,7 +13,7 @@ class _Batch(ShapeBatch):
     points: Tensor
 
 
-def test_single_shape_batches_concatenate_to_batch() -> None:
+def test_concatenation_of_single_shape_batches() -> None:
     """`one` selects a shape in every tensor and keeps the axis."""
     batch = _Batch(torch.tensor([4, 2, 7]), torch.arange(18.0).reshape(3, 2, 3))
     parts = [batch.one(position) for position in range(3)]
@@ -22,7 +22,7 @@ def test_single_shape_batches_concatenate_to_batch() -> None:
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
 
 
-def test_device_transfer_moves_every_tensor() -> None:
+def test_device_transfer_of_every_tensor() -> None:
     """`to` moves all tensors and keeps the type of the batch."""
     moved = _Batch(torch.tensor([1]), torch.zeros(1, 2, 3)).to(torch.device("meta"))
     assert isinstance(moved, _Batch) and moved.points.is_meta and moved.shape_index.is_meta

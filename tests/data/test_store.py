@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SMALL_SAMPLING, files_of, flip_byte
+from helpers.files import files_of, flip_byte
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf import cli
 from latentsdf.data import band_codec, zarr_layout
@@ -38,7 +39,7 @@ def test_round_trip(record: ShapeRecord, tmp_path: Path) -> None:
     store.verify("lamp/a.b-1")
 
 
-def test_band_chunks_are_random_subsets(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_subsets_in_band_chunks(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every chunk of a band has the mean, median and extent of the whole band."""
     monkeypatch.setattr(band_codec, "CHUNK_ROWS", 2000)
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
@@ -62,7 +63,7 @@ def test_band_chunks_are_random_subsets(record: ShapeRecord, tmp_path: Path, mon
         store.band(record.key, [count])
 
 
-def test_subsets_are_runs_of_stored_rows(record: ShapeRecord, tmp_path: Path) -> None:
+def test_subsets_as_runs_of_stored_rows(record: ShapeRecord, tmp_path: Path) -> None:
     """Subsets have the requested share of the rows of each array, and different generators give different ones."""
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
     store.write(record)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from helpers import SMALL_SAMPLING, files_of
+from helpers.files import files_of
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.data import band_codec, zarr_layout
 from latentsdf.data.records import ShapeRecord
@@ -37,7 +38,7 @@ def test_arrays_match_documentation(record: ShapeRecord, tmp_path: Path) -> None
     assert attributes.keys() == record.attributes().keys() | {"sign", "band_samples"}
 
 
-def test_equal_records_give_equal_bytes(record: ShapeRecord, tmp_path: Path) -> None:
+def test_bytes_of_equal_records(record: ShapeRecord, tmp_path: Path) -> None:
     """The files do not depend on the time or the folder."""
     for name in ("a", "b"):
         zarr_layout.write_shape(tmp_path / name, record)

@@ -12,11 +12,11 @@ from latentsdf.space import ShapeSpace
 
 @pytest.fixture(scope="session")
 def space(space_path: Path) -> ShapeSpace:
-    """The space of the four tables."""
+    """Space trained on the four tables."""
     return ls.load(space_path, device="cpu")
 
 
 @pytest.fixture(scope="session")
 def unseen() -> trimesh.Trimesh:
-    """A table that the space was not trained on."""
+    """Table that is not a training shape."""
     return furniture("table", 50)

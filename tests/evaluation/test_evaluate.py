@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from fit_helpers import FIT, REFINEMENT
+from helpers.settings import FIT, REFINEMENT
 
 import latentsdf as ls
 from latentsdf.config.inversion import RefineConfig
@@ -40,7 +40,7 @@ def test_field_errors(space: ShapeSpace) -> None:
 
 def test_too_few_points(space: ShapeSpace) -> None:
     """Metrics need at least one surface sample."""
-    with pytest.raises(ls.ConfigError, match="at least 1 point a side, got 0"):
+    with pytest.raises(ls.ConfigError, match="points must be at least 1, got 0"):
         evaluate(space, {}, points=0)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from analytic_fields import noise, torus
+from helpers.fields import noise, torus
 
 from latentsdf.extraction.coarse_to_fine import (
     coarsest_resolution,
@@ -26,12 +26,12 @@ def _values(field: SignedDistance, index: np.ndarray, resolution: int) -> np.nda
 
 
 @pytest.mark.parametrize(("resolution", "coarsest"), [(16, 16), (64, 32), (100, 50), (256, 32), (1000, 125), (33, 33)])
-def test_coarsest_resolution_is_the_last_half_of_at_least_32(resolution: int, coarsest: int) -> None:
+def test_coarsest_resolution(resolution: int, coarsest: int) -> None:
     """Resolutions are halved as long as the result is a whole number of at least 32."""
     assert coarsest_resolution(resolution) == coarsest
 
 
-def test_refined_lattices_have_the_signs_of_the_field() -> None:
+def test_signs_of_refined_lattices() -> None:
     """On every level all present values have the sign of the field and at most its magnitude."""
     levels = refine_around_zero_set(_sampler(torus), 128, 1.0)
     assert [lattice.resolution for lattice in levels] == [32, 64, 128]
@@ -42,7 +42,7 @@ def test_refined_lattices_have_the_signs_of_the_field() -> None:
         assert (np.abs(lattice.value[present]) <= np.abs(exact) + 1e-6).all()
 
 
-def test_completed_lattice_has_exact_ends_and_all_their_neighbours() -> None:
+def test_exact_ends_and_neighbors_in_completed_lattice() -> None:
     """Ends of sign-changing edges are evaluations, and every vertex around them is present."""
     sampler = _sampler(torus)
     lattice = complete_surface_cells(refine_around_zero_set(sampler, 64, 1.5)[-1], sampler)
@@ -54,7 +54,7 @@ def test_completed_lattice_has_exact_ends_and_all_their_neighbours() -> None:
 
 
 @pytest.mark.parametrize(("field", "lipschitz"), [(torus, 1.0), (noise, 1e3)])
-def test_hierarchical_evaluation_gives_the_signs_of_the_field(field: SignedDistance, lipschitz: float) -> None:
+def test_signs_of_hierarchical_evaluation(field: SignedDistance, lipschitz: float) -> None:
     """All masked vertices get values of the right sign; with a small Lipschitz constant, many are bounds."""
     lattice = allocate(32)
     mask = lattice.vertex_mask() & ~lattice.padding_mask()
@@ -64,7 +64,7 @@ def test_hierarchical_evaluation_gives_the_signs_of_the_field(field: SignedDista
     assert np.array_equal(lattice.exact[mask].all(), lipschitz > 1)
 
 
-def test_sign_bounds_come_from_the_finest_level_that_has_the_cell() -> None:
+def test_level_of_sign_bounds() -> None:
     """Signs of random vertices match the field wherever a coarse vertex of the same cell has that sign."""
     levels = refine_around_zero_set(_sampler(torus), 128, 1.5)
     index = np.random.default_rng(0).integers(0, 129, (5000, 3)).astype(np.int32)

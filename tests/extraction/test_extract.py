@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from analytic_fields import box, detailed, noise, rod, sphere, torus
-from mesh_assertions import assert_closed, assert_same_points, dense, dense_vertices
+from helpers.fields import box, detailed, noise, rod, sphere, torus
+from helpers.mesh_assertions import assert_closed, assert_same_points, dense, dense_vertices
 from scipy.ndimage import binary_dilation
 from scipy.spatial import KDTree
 from skimage.measure import marching_cubes as dense_marching_cubes
@@ -63,7 +63,7 @@ def test_torus_topology_and_volume_match_closed_form():
 
 
 @pytest.mark.parametrize("resolution", [16, 64, 100])
-def test_box_with_sides_on_lattice_planes_is_closed(resolution):
+def test_closed_box_with_sides_on_lattice_planes(resolution):
     """Side vertices of the lattice are exactly 0 at 16 and 64 cells; nothing may collapse or open."""
     mesh = extract(box, resolution=resolution)
     assert_closed(mesh)
@@ -71,14 +71,14 @@ def test_box_with_sides_on_lattice_planes_is_closed(resolution):
     assert np.allclose(mesh.bounds, [[-0.5, -0.25, -0.75], [0.5, 0.25, 0.75]], atol=1e-5)
 
 
-def test_zeros_at_concave_edges_give_a_closed_mesh():
+def test_closed_mesh_with_zeros_at_concave_edges():
     """Two crossing boxes with exact zeros on their concave edges give one closed surface."""
     mesh = extract(lambda p: torch.minimum(box(p, (0.75, 0.25, 0.25)), box(p, (0.25, 0.75, 0.5))), resolution=32)
     assert_closed(mesh)
     assert mesh.euler_number == 2
 
 
-def test_thin_rod_is_complete():
+def test_completeness_of_thin_rod():
     """A rod of radius 0.02, thinner than a coarse cell, is extracted over its whole length."""
     mesh = extract(rod, resolution=256)
     assert_closed(mesh)
@@ -140,7 +140,7 @@ def test_thick_band_matches_dense_fusion_with_fewer_evaluations(overfit, lipschi
 
 
 @pytest.mark.slow
-def test_thick_band_with_steep_field_uses_exact_values():
+def test_exact_values_in_thick_band_with_steep_field():
     """Ends of sign-changing edges are evaluations of the field, on either side of the band's border."""
     mesh = extract(torus, noise, resolution=128, band_voxels=24)
     assert_closed(mesh)
@@ -169,7 +169,7 @@ def test_triangles_match_dense_lattice():
     assert mesh.volume == pytest.approx(abs(reference.volume), rel=1e-3)
 
 
-def test_overfit_evaluations_are_the_band_vertices():
+def test_overfit_evaluations_at_band_vertices():
     """The overfit branch is evaluated once at each vertex of the band, in chunks of the given size."""
     evaluated = []
 
@@ -184,7 +184,7 @@ def test_overfit_evaluations_are_the_band_vertices():
     assert_same_points(points.numpy(), expected / 32 - 1, 1e-6)
 
 
-def test_evaluation_count_is_proportional_to_surface():
+def test_growth_of_evaluation_count():
     """Doubling the resolution takes about four times the evaluations, a small fraction of the dense lattice."""
 
     def cost(resolution):
@@ -202,7 +202,7 @@ def test_evaluation_count_is_proportional_to_surface():
     assert cost(256) < 4.2 * cost(128)
 
 
-def test_wide_band_takes_signs_from_coarse_levels():
+def test_coarse_signs_in_wide_band():
     """A band wider than the refined cells needs no further evaluations of the general branch."""
     evaluated = []
 
@@ -216,7 +216,7 @@ def test_wide_band_takes_signs_from_coarse_levels():
     assert sum(evaluated) - alone <= alone
 
 
-def test_modes_extract_their_branch():
+def test_branch_of_each_mode():
     """Of two spheres 0.01 apart, fused and overfit take the second, smooth lies between, general takes the first."""
     shifted = lambda p: sphere(p, 0.71)  # noqa: E731
     radius = {
@@ -239,14 +239,14 @@ def test_smooth_mode_matches_dense_blend():
     assert_same_points(mesh.vertices, dense_vertices(gate * overfit + (1 - gate) * general), 1e-5)
 
 
-def test_level_offsets_the_sphere():
+def test_sphere_offset_by_level():
     """Level 0.1 of a sphere of radius 0.7 is a sphere of radius 0.8."""
     mesh = extract(sphere, resolution=64, level=0.1)
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 0.8).max() < 3e-4
 
 
 @pytest.mark.parametrize("overfit", [None, lambda p: sphere(p, 1.19)])
-def test_shape_cut_by_the_box_is_capped(overfit):
+def test_caps_of_shape_cut_by_box(overfit):
     """A sphere larger than the box gets closed caps, and the volume of the truncated sphere matches."""
     mesh = extract(lambda p: sphere(p, 1.2), overfit, resolution=64)
     assert_closed(mesh)
@@ -256,7 +256,7 @@ def test_shape_cut_by_the_box_is_capped(overfit):
     assert mesh.volume == pytest.approx(4 / 3 * math.pi * radius**3 - 6 * cap, rel=2e-3)
 
 
-def test_small_components_are_removed():
+def test_removal_of_small_components():
     """Components below the share of the largest one's area are removed, and other shares are refused."""
 
     def two(points):
@@ -282,7 +282,7 @@ def blended(points):
 @pytest.mark.parametrize(
     ("mode", "truth"), [("general", torus), ("fused", detailed), ("overfit", detailed), ("smooth", blended)]
 )
-def test_normals_are_the_gradient_of_the_extracted_field(mode, truth):
+def test_normals_of_extracted_field(mode, truth):
     """In each mode vertex normals equal central differences of the field that the mode extracts."""
     mesh = extract(torus, detailed, resolution=64, mode=mode, normals=True)
     points = torch.from_numpy(mesh.vertices)
@@ -294,7 +294,7 @@ def test_normals_are_the_gradient_of_the_extracted_field(mode, truth):
     assert np.abs(own - slope).max() > 0.01
 
 
-def test_simplified_mesh_keeps_topology_volume_and_normals():
+def test_topology_volume_and_normals_of_simplified_mesh():
     """A torus of 1000 faces stays watertight, and its normals are those of the field."""
     full = extract(torus, resolution=64)
     mesh = extract(torus, resolution=64, faces=1000, normals=True)
@@ -308,14 +308,14 @@ def test_simplified_mesh_keeps_topology_volume_and_normals():
         extract(torus, resolution=16, faces=3)
 
 
-def test_field_steeper_than_the_guard_is_followed():
+def test_continuation_of_steep_field():
     """Continuation along sign-changing edges closes a surface whose cells the Lipschitz guard skipped."""
     mesh = extract(lambda p: 20 * torus(p), resolution=128)
     assert_closed(mesh)
     assert mesh.euler_number == 0
 
 
-def test_empty_level_sets_are_refused():
+def test_empty_level_sets():
     """The error names the field, the range of its values and the side of the level."""
     with pytest.raises(EmptyLevelSetError, match=r"general field takes values from 0\.5 to .*outside of level 0"):
         extract(lambda p: sphere(p, -0.5), resolution=64)
@@ -325,7 +325,7 @@ def test_empty_level_sets_are_refused():
         extract(lambda p: sphere(p, 0.1), lambda p: torch.ones(len(p)), resolution=64)
 
 
-def test_non_finite_values_are_refused():
+def test_non_finite_values():
     """NaN and infinity raise errors that name the field."""
     with pytest.raises(LatentSDFError, match=r"general field is not finite at \d+ of \d+ points"):
         extract(lambda p: torch.where(p[:, 0] > 0.5, torch.nan, sphere(p)), resolution=32)
@@ -333,7 +333,7 @@ def test_non_finite_values_are_refused():
         extract(sphere, lambda p: sphere(p) * torch.inf, resolution=32)
 
 
-def test_invalid_arguments_are_refused():
+def test_invalid_arguments():
     """Each error names the argument, its accepted values and the given value."""
     with pytest.raises(ValueError, match=r"shape \(\d+,\), got shape \(\d+, 1\)"):
         extract(lambda p: sphere(p)[:, None], resolution=32)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from analytic_fields import sphere
+from helpers.fields import sphere
 
 from latentsdf.extraction.field import FieldSampler, SignedDistance
 from latentsdf.extraction.sparse_lattice import allocate
@@ -14,7 +14,7 @@ def _sampler(field: SignedDistance, level: float = 0.0) -> FieldSampler:
     return FieldSampler("test", field, level, 1000, "cpu")
 
 
-def test_lattice_values_are_field_minus_level_with_infinite_padding() -> None:
+def test_lattice_values_and_padding() -> None:
     """Vertices inside the box get exact values, padding gets +inf, and vertices outside the mask stay absent."""
     lattice = allocate(16)
     mask = lattice.vertex_mask()
@@ -27,7 +27,7 @@ def test_lattice_values_are_field_minus_level_with_infinite_padding() -> None:
     assert np.isnan(lattice.value[0]).all() and np.array_equal(lattice.exact, mask)
 
 
-def test_chunked_evaluation_has_bounded_size_and_records_the_range() -> None:
+def test_chunk_size_and_recorded_range() -> None:
     """No call receives more points than the chunk, and the range covers all values."""
     sizes = []
 
@@ -41,7 +41,7 @@ def test_chunked_evaluation_has_bounded_size_and_records_the_range() -> None:
     assert (sampler.low, sampler.high) == (values.min(), values.max())
 
 
-def test_wrong_shapes_and_non_finite_values_are_refused() -> None:
+def test_wrong_shapes_and_non_finite_values() -> None:
     """Errors name the field, the expected shape and the first invalid point."""
     index = np.zeros((4, 3), dtype=np.int32)
     with pytest.raises(ValueError, match=r"the test field must return .* shape \(4,\), got shape \(4, 1\)"):
@@ -51,8 +51,8 @@ def test_wrong_shapes_and_non_finite_values_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("radius", "side"), [(-0.5, "outside"), (3.0, "inside"), (0.7, "on either side")])
-def test_empty_level_set_error_names_the_side(radius: float, side: str) -> None:
-    """The error says on which side of the level all evaluated values are."""
+def test_side_in_empty_level_set_error(radius: float, side: str) -> None:
+    """The error states on which side of the level all evaluated values are."""
     sampler = _sampler(lambda p: sphere(p, radius))
     sampler(np.array([[0, 0, 0], [8, 8, 8]], dtype=np.int32), 16)
     assert f", {side} of level 0, " in str(sampler.empty_level_set_error())

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from analytic_fields import sphere
+from helpers.fields import sphere
 from PIL import Image
 
 from latentsdf.extraction.fusion_band import find_band
@@ -24,7 +24,7 @@ def points(count: int = 20_000) -> torch.Tensor:
     return torch.rand(count, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def test_band_contains_the_surface_neighbourhood() -> None:
+def test_surface_neighborhood_in_band() -> None:
     """Points within the dilation are in the band; points beyond its diagonal plus a cell are not."""
     band = find_band(sphere, resolution=RESOLUTION, band_voxels=VOXELS)
     distance, inside = sphere(points()).abs(), band.contains(points())
@@ -32,7 +32,7 @@ def test_band_contains_the_surface_neighbourhood() -> None:
     assert not band.contains(torch.tensor([[-1.0, -1, -1], [1, 1, 1], [1, 1, -1]])).any()
 
 
-def test_tracing_steps_outside_the_band_never_enter_it() -> None:
+def test_tracing_steps_outside_band() -> None:
     """Steps outside the band end outside; inside, the field is clamped to one cell."""
     band = find_band(sphere, resolution=RESOLUTION, band_voxels=VOXELS)
     step = band.tracing_field(sphere)(points())
@@ -45,13 +45,13 @@ def test_tracing_steps_outside_the_band_never_enter_it() -> None:
     torch.testing.assert_close(step[inside], sphere(points())[inside].clamp(max=CELL))
 
 
-def test_field_without_surface_has_an_empty_band() -> None:
+def test_empty_band_without_surface() -> None:
     """A positive field has no band."""
     band = find_band(lambda x: sphere(x) + 2, resolution=32)
     assert not band.contains(points(100)).any()
 
 
-def test_tracing_field_finds_thin_parts_of_an_overestimating_field() -> None:
+def test_thin_parts_of_overestimating_field() -> None:
     """A field that overestimates far from the surface loses a rod in plain tracing, but not through its band."""
     exact = render_field(lambda x: torch.where(clamped(x).abs() < 0.1, clamped(x), clamped(x) / 5), size=64)
     traced = render_field(find_band(clamped, band_voxels=6.0).tracing_field(clamped), size=64)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_assertions import assert_closed
+from helpers.mesh_assertions import assert_closed
 
 from latentsdf.extraction.marching_cubes import _case_tables, marching_cubes
 from latentsdf.extraction.sparse_lattice import SparseLattice, allocate
@@ -17,8 +17,8 @@ def _filled(resolution: int, values: np.ndarray | float) -> SparseLattice:
     return lattice
 
 
-def test_random_values_give_closed_meshes():
-    """Random values on a lattice contain each of the 256 cases many times, next to each other in every way."""
+def test_closed_meshes_of_random_values():
+    """Random values on a lattice contain each of the 256 cases many times, in many combinations of adjacent cells."""
     lattice = allocate(16)
     lattice.value[lattice.vertex_mask()] = np.inf
     inside = lattice.vertex_mask() & ~lattice.padding_mask()
@@ -26,7 +26,7 @@ def test_random_values_give_closed_meshes():
     assert_closed(trimesh.Trimesh(*marching_cubes(lattice), process=False))
 
 
-def test_single_inside_vertex_gives_an_octahedron() -> None:
+def test_octahedron_around_single_inside_vertex() -> None:
     """One vertex of value -1 among vertices of value 1 is enclosed by its six edge midpoints."""
     lattice = _filled(8, 1.0)
     lattice.value[(lattice.value == 1.0) & _at(lattice, (4, 4, 4))] = -1.0
@@ -46,7 +46,7 @@ def _at(lattice: SparseLattice, index: tuple[int, int, int]) -> np.ndarray:
     return mask
 
 
-def test_complementary_cases_of_one_corner_have_one_triangle() -> None:
+def test_complementary_cases_of_one_corner() -> None:
     """A case with a single inside or a single outside corner is one triangle; empty and full cases have none."""
     _, sizes = _case_tables()
     assert sizes[0] == sizes[255] == 0

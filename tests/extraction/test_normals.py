@@ -2,21 +2,21 @@
 
 import numpy as np
 import torch
-from analytic_fields import sphere
+from helpers.fields import sphere
 
 from latentsdf.extraction.extract import extract
 from latentsdf.extraction.normals import finite_difference_normals, gradient_normals
 
 
-def test_gradient_and_difference_normals_of_a_sphere_are_radial() -> None:
-    """Both methods give the unit radial direction away from the centre."""
+def test_gradient_and_difference_normals_of_sphere() -> None:
+    """Both methods give the unit radial direction away from the center."""
     points = torch.nn.functional.normalize(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)), dim=1) * 0.6
     radial = torch.nn.functional.normalize(points, dim=1)
     torch.testing.assert_close(gradient_normals(sphere, points), radial, atol=1e-5, rtol=0)
     torch.testing.assert_close(finite_difference_normals(sphere, points), radial, atol=1e-3, rtol=0)
 
 
-def test_non_differentiable_field_has_difference_normals():
+def test_normals_of_non_differentiable_field():
     """A field that converts its points to NumPy gets normals by central differences."""
 
     def measured(points):
@@ -27,7 +27,7 @@ def test_non_differentiable_field_has_difference_normals():
     np.testing.assert_allclose(mesh.vertex_normals, radial, atol=1e-3)
 
 
-def test_cap_keeps_the_normals_of_the_mesh():
+def test_normals_of_cap():
     """Cap vertices have the normal of the box's side, other vertices the radial gradient."""
     mesh = extract(lambda p: sphere(p, 1.2), resolution=32, normals=True)
     inner = (np.abs(mesh.vertices) < 0.999).all(axis=1)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from analytic_fields import torus
+from helpers.fields import torus
 
 from latentsdf.extraction.field import FieldSampler
 from latentsdf.extraction.octree import active_cells, coarsen, crossing_cells, crossing_vertices, refine
@@ -21,7 +21,7 @@ def _exact(index: np.ndarray, resolution: int) -> np.ndarray:
     return torus(torch.from_numpy(index).float() * 2 / resolution - 1).numpy()
 
 
-def test_bounds_have_the_sign_and_at_most_the_magnitude_of_the_field() -> None:
+def test_sign_and_magnitude_of_bounds() -> None:
     """With the true Lipschitz constant, every value of a refined lattice is a valid bound or a copied evaluation."""
     parent = _sampled(32)
     child, pending = refine(parent, active_cells(parent, math.inf), 1 / 32, 0.0)
@@ -36,7 +36,7 @@ def test_bounds_have_the_sign_and_at_most_the_magnitude_of_the_field() -> None:
     )
 
 
-def test_active_cells_follow_the_threshold() -> None:
+def test_active_cells_by_threshold() -> None:
     """A cell is active exactly if its corners differ in sign or one of them is at most the threshold."""
     lattice = _sampled(16)
     active = active_cells(lattice, 0.1) & lattice.vertex_mask() & ~lattice.padding_mask()
@@ -48,7 +48,7 @@ def test_active_cells_follow_the_threshold() -> None:
     assert found == {tuple(index) for index in cells[expected]}
 
 
-def test_crossing_vertices_are_the_corners_of_crossing_edges() -> None:
+def test_ends_of_crossing_edges() -> None:
     """Every marked vertex has a lattice neighbour of the other sign, and every such vertex is marked."""
     lattice = _sampled(16)
     marked = {tuple(index) for index in lattice.vertex_indices(crossing_vertices(lattice))}
@@ -62,7 +62,7 @@ def test_crossing_vertices_are_the_corners_of_crossing_edges() -> None:
     assert crossing_cells(lattice).any()
 
 
-def test_coarse_lattice_covers_the_masked_vertices() -> None:
+def test_coverage_of_coarse_lattice() -> None:
     """The corners, inside the box, of the coarse cell of every masked vertex are marked."""
     lattice = allocate(32)
     mask = lattice.vertex_mask() & ~lattice.padding_mask()

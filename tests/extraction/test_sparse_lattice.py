@@ -15,7 +15,7 @@ def _dense_mask(lattice: SparseLattice, mask: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("resolution", [16, 21])
-def test_vertices_of_a_full_lattice_are_complete(resolution: int) -> None:
+def test_vertices_of_full_lattice(resolution: int) -> None:
     """A full lattice has (R + 3)^3 vertices, each index once, and its padding is the outermost layer."""
     lattice = allocate(resolution)
     index = lattice.vertex_indices(lattice.vertex_mask())
@@ -26,7 +26,7 @@ def test_vertices_of_a_full_lattice_are_complete(resolution: int) -> None:
     assert ((padding == -1) | (padding == resolution + 1)).any(axis=1).all()
 
 
-def test_lookup_returns_stored_values_and_nan_elsewhere() -> None:
+def test_lookup_of_stored_and_absent_values() -> None:
     """Values are found by lattice index; vertices of blocks that are not stored are NaN."""
     wanted = np.zeros((3, 3, 3), dtype=bool)
     wanted[1, 1, 1] = True

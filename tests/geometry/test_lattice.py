@@ -38,7 +38,7 @@ def test_lattice_units_round_trip(dtype):
     np.testing.assert_allclose(lattice.from_lattice_units(units.astype(np.float64), 12), points, atol=1e-6)
 
 
-def test_largest_resolution_is_limited_by_uint32_indices():
+def test_largest_resolution():
     """The last vertex of the largest lattice has a uint32 index; one cell more per axis overflows."""
     lattice.check_resolution(lattice.MAX_RESOLUTION)
     assert (lattice.MAX_RESOLUTION + 1) ** 3 <= 2**32 < (lattice.MAX_RESOLUTION + 2) ** 3
@@ -47,12 +47,12 @@ def test_largest_resolution_is_limited_by_uint32_indices():
             lattice.check_resolution(resolution)
 
 
-def test_linear_index_outside_the_lattice_is_refused():
+def test_linear_index_outside_lattice():
     """Coordinates beyond the last vertex do not wrap around."""
     with pytest.raises(ValueError, match="invalid entry"):
         lattice.linear_index(np.array([[0, 0, 5]]), 4)
 
 
-def test_band_width_is_measured_in_cells():
+def test_band_width_in_cells():
     """Three cells of a lattice of 64 cells per axis are 3 * 2 / 64 wide."""
     assert lattice.band_width(64, 3.0) == 3 * lattice.cell_size(64) == 0.09375

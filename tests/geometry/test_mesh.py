@@ -91,7 +91,7 @@ def test_coordinate_precision_limits() -> None:
         require_coordinate_precision("chair", points * 1e13)
 
 
-def test_failed_save_keeps_existing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_file_after_failed_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupted export leaves the earlier file and no temporary file."""
     path = tmp_path / "box.ply"
     save(trimesh.creation.box((1, 1, 1)), path)
@@ -127,8 +127,8 @@ BROKEN = {
     "nan_vertices.ply": r"\d\.\d% of the faces have vertices that are not finite",
     "not_a_mesh.obj": "has no faces",
     "one_triangle.obj": "1 faces cannot enclose a volume",
-    "truncated.obj": "the last line is cut off",
-    "truncated_binary.ply": "damaged or cut off",
+    "truncated.obj": "the last line is truncated",
+    "truncated_binary.ply": "damaged or truncated",
     "zero_faces.ply": "has no faces",
 }
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 import trimesh
-from helpers import REPOSITORY
+from helpers.paths import REPOSITORY
 
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.reconstruction import FieldLossConfig
@@ -34,7 +34,7 @@ def test_training_step_matches_grid_sample_with_dense_adam() -> None:
     model = LatentSDF(ModelConfig(1, BranchConfig(width=0), branch, branch, GridConfig(12, 1), residual=False))
     torch.nn.init.normal_(model.require_grid().table)
     codes = torch.randn(6, 1)
-    reference, ours = training.ReferenceWay(model, codes), training.OurWay(model, codes)
+    reference, ours = training.ReferenceTrainer(model, codes), training.RowTrainer(model, codes)
     before = model.require_grid().table.detach().clone()
     (batch,) = training.batches(1, shapes=4, points=50, known=6)
     assert ours.step(batch) == pytest.approx(reference.step(batch), rel=1e-5)
@@ -53,22 +53,22 @@ def test_training_losses_match_with_many_channels() -> None:
     torch.nn.init.normal_(model.require_grid().table)
     codes = torch.randn(6, 32)
     (batch,) = training.batches(1, shapes=4, points=50, known=6)
-    expected = training.ReferenceWay(model, codes).loss(batch).item()
+    expected = training.ReferenceTrainer(model, codes).loss(batch).item()
     rows, points, distance = batch
     found = data_term(model.decode_general(points, codes[rows]), distance)
     found = (
         found + data_term(model.decode_overfit(points, codes[rows]), distance) + 1e-4 * codes[rows].norm(dim=1).mean()
     )
     assert found.item() == pytest.approx(expected, rel=1e-5)
-    errors = [way(model, codes).error(batch) for way in (training.ReferenceWay, training.OurWay)]
+    errors = [trainer(model, codes).error(batch) for trainer in (training.ReferenceTrainer, training.RowTrainer)]
     assert errors[0] == pytest.approx(errors[1], rel=1e-5)
 
 
-def test_seconds_to_error_counts_steps() -> None:
+def test_step_count_of_seconds_to_error() -> None:
     """The number of steps to an error follows from a known gain per step; a method that never improves times out."""
     training = _benchmark("training")
 
-    class Way:
+    class GeometricError:
         def __init__(self, gain: float) -> None:
             self.left, self.gain = 1.0, gain
 
@@ -78,16 +78,18 @@ def test_seconds_to_error_counts_steps() -> None:
         def error(self, _: object) -> float:
             return self.left
 
-    found = training.seconds_to_error({"slow": Way(0.9), "fast": Way(0.5)}, lambda step: step, None, 0.01, 1.0, every=1)
+    found = training.seconds_to_error(
+        {"slow": GeometricError(0.9), "fast": GeometricError(0.5)}, lambda step: step, None, 0.01, 1.0, every=1
+    )
     assert [steps for _, steps, _ in found.values()] == [44, 7]
     assert all(error <= 0.01 and seconds > 0 for seconds, _, error in found.values())
-    stuck = training.seconds_to_error({"stuck": Way(1.0)}, lambda step: step, None, 0.01, 1e-6, every=1)
+    stuck = training.seconds_to_error({"stuck": GeometricError(1.0)}, lambda step: step, None, 0.01, 1e-6, every=1)
     assert stuck["stuck"][2] == 1.0
 
 
 @pytest.fixture
 def regularizers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module benchmarks/regularizers.py, with its siblings importable."""
+    """The module benchmarks/regularizers.py, which can import quality.py."""
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     return _benchmark("regularizers")
 
@@ -101,7 +103,7 @@ def _sphere_samples() -> torch.Tensor:
     return torch.cat((points, distance[:, None]), dim=1)
 
 
-def test_far_field_of_a_sphere(regularizers: ModuleType) -> None:
+def test_far_field_of_sphere(regularizers: ModuleType) -> None:
     """Far-field errors of an exact and of a scaled, shifted sphere equal their closed forms."""
     samples = _sphere_samples()
     far = samples[samples[:, 3].abs() > 0.1]
@@ -115,7 +117,7 @@ def test_far_field_of_a_sphere(regularizers: ModuleType) -> None:
     assert found["error"] == pytest.approx(float((3 * (radius - 0.7) - far[:, 3]).abs().mean()), rel=1e-5)
 
 
-def test_debris_is_the_area_outside_the_largest_piece(regularizers: ModuleType) -> None:
+def test_debris_share_of_area(regularizers: ModuleType) -> None:
     """Debris is the share of the area outside the largest piece; specks count as area and not as pieces."""
     parts = [trimesh.creation.icosphere(2, radius) for radius in (1.0, 0.5, 0.05)]
     for place, part in enumerate(parts):
@@ -127,7 +129,7 @@ def test_debris_is_the_area_outside_the_largest_piece(regularizers: ModuleType) 
     assert regularizers.debris(parts[0]) == {"pieces": 1, "debris": pytest.approx(0, abs=1e-12)}
 
 
-def test_regularizer_variants_are_valid_and_distinct(regularizers: ModuleType) -> None:
+def test_valid_and_distinct_regularizer_variants(regularizers: ModuleType) -> None:
     """Every variant is a valid configuration, no two are equal, and all have the same time budget."""
     configs = {regularizers.timed_config(regularizers.BASE, 1.0, changed) for changed in regularizers.VARIANTS.values()}
     assert len(configs) == len(regularizers.VARIANTS)
@@ -135,7 +137,7 @@ def test_regularizer_variants_are_valid_and_distinct(regularizers: ModuleType) -
     assert all({*pair} <= regularizers.VARIANTS.keys() for pair in regularizers.REFERENCES)
 
 
-def test_ablation_variants_differ_only_in_loss_terms() -> None:
+def test_loss_terms_of_ablation_variants() -> None:
     """The variants of HotSpot's ablation share all settings but the loss, each with its documented terms."""
     pointcloud = _benchmark("pointcloud")
     lines = {

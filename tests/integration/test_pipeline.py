@@ -14,7 +14,8 @@ import pytest
 import torch
 import trimesh
 import yaml
-from helpers import new_trainer, small_config
+from helpers.settings import small_config
+from helpers.training import new_trainer
 
 import latentsdf as ls
 from latentsdf import cli
@@ -40,7 +41,7 @@ def space(space_path: Path) -> ShapeSpace:
     return ls.load(space_path, device="cpu")
 
 
-def test_training_reaches_error_bounds(space: ShapeSpace, space_path: Path) -> None:
+def test_training_error_bounds(space: ShapeSpace, space_path: Path) -> None:
     """The overfit term falls below 15 % of its start, and meshes are close to their references."""
     lines = read_metrics(space_path)
     assert lines[-1]["overfit"] < 0.15 * lines[0]["overfit"]
@@ -52,7 +53,7 @@ def test_training_reaches_error_bounds(space: ShapeSpace, space_path: Path) -> N
     assert summary["f_score_002"]["median"] > 0.9
 
 
-def test_fit_folder_is_in_the_user_frame(space_path: Path, tmp_path: Path) -> None:
+def test_user_frame_of_fit_folder(space_path: Path, tmp_path: Path) -> None:
     """A folder written by `invert` restores the shape in the frame of the user."""
     mesh = furniture("table", 2)
     mesh.apply_translation((5.0, 0.0, 0.0))
@@ -71,7 +72,7 @@ def test_fit_folder_is_in_the_user_frame(space_path: Path, tmp_path: Path) -> No
     assert plain.shape != written.shape or not np.allclose(plain, written)
 
 
-def test_evaluation_survives_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_with_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Evaluation names shapes by id and lists those that failed."""
     for name in ("a", "b"):
         save(furniture("table", 9), tmp_path / "table" / name / "models" / "model_normalized.obj")
@@ -95,7 +96,7 @@ def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pyt
     assert cli.main(["invert", str(space_path), *paths, "--out", str(fits), "--steps", "5", *small]) == 0
     shutil.copytree(fits / "a", fits / "damaged")
     (fits / "damaged" / "code.npy").write_bytes(b"")
-    (fits / "b").rename(fits / "renamed")  # still b: its target says so
+    (fits / "b").rename(fits / "renamed")  # still the fit of b, according to its report
     capsys.readouterr()
     save(furniture("table", 3), meshes / "without_fit.ply")
     command = ["evaluate", str(space_path), "--meshes", str(meshes), "--points", "500", "--json", *small]
@@ -104,8 +105,8 @@ def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pyt
     assert set(found["shapes"]) == {"a", "b"} and set(found["failed"]) == {"damaged"}
     assert (found["field_points"], found["reference"]) == (20_000, "samples")
     mesh = load(fits / "a" / "mesh.ply")
-    way = json.loads((fits / "a" / "report.json").read_text())["similarity"]
-    to_model = Similarity(tuple(way["center"]), way["scale"]).to_model
+    similarity = json.loads((fits / "a" / "report.json").read_text())["similarity"]
+    to_model = Similarity(tuple(similarity["center"]), similarity["scale"]).to_model
     both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
     expected = compare_surfaces(*both, count=500).as_dict()
     assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)
@@ -117,7 +118,7 @@ def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pyt
     for words, message in (
         (["--fits", str(meshes)], "holds no fit; write some with `latentsdf invert"),
         (["--fits", str(fits), "--invert"], "leave out --invert"),
-        (["--one-code"], "--one-code goes with --invert"),
+        (["--one-code"], "--one-code requires --invert"),
         (["--taus", "0.5", "2"], "thresholds of the F-score must be above 0 and below 1, got 2"),
     ):
         assert cli.main([*command, *words]) == 2
@@ -147,8 +148,8 @@ def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch:
     assert [config.by_layer for config in asked] == [True, False]
 
 
-def test_interrupted_move_is_finished(space_path: Path, tmp_path: Path) -> None:
-    """A checkpoint that was complete before a crash is moved up by the next reader."""
+def test_completion_of_interrupted_move(space_path: Path, tmp_path: Path) -> None:
+    """The next reader moves a checkpoint that was complete before a crash into place."""
     shutil.copytree(space_path, tmp_path / "space")
     aside = tmp_path / "space" / ".next"
     aside.mkdir()
@@ -161,9 +162,7 @@ def test_interrupted_move_is_finished(space_path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moved", range(6))
-def test_crash_leaves_no_stale_state(
-    moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_state_after_crash(moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a crash at any file, a state is never combined with other weights."""
     folder = tmp_path / "space"
     shutil.copytree(space_path, folder)
@@ -183,7 +182,7 @@ def test_crash_leaves_no_stale_state(
         patch.setattr(os, "replace", crash_after_some)
         with suppress(KeyboardInterrupt):
             checkpoint.save(folder, *new, None, steps=1)
-    # Whoever looks at the folder before a reader repairs it finds no state that is not of these weights.
+    # Before a reader repairs the folder, it contains no state that belongs to other weights.
     assert not (folder / "state.pt").is_file()
     torch.testing.assert_close(checkpoint.load(folder).codes, old.codes + 1)
     with pytest.raises(ls.CheckpointError, match="state.pt is missing"):
@@ -192,7 +191,7 @@ def test_crash_leaves_no_stale_state(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_training_and_extraction_on_a_gpu(store_path: Path, tmp_path: Path) -> None:
+def test_training_and_extraction_on_gpu(store_path: Path, tmp_path: Path) -> None:
     """Training, extraction and inversion run on a GPU."""
     training.train(store_path, tmp_path / "space", small_config(), device="cuda")
     space = ls.load(tmp_path / "space", "cuda")
@@ -218,7 +217,7 @@ def test_reproducible_losses_and_resume(store_path: Path, tmp_path: Path) -> Non
         assert torch.equal(value, stopped.model.state_dict()[name]), name
 
 
-def test_interrupt_leaves_loadable_space(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loadable_space_after_interrupt(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C writes a checkpoint that loads and resumes."""
     step = training.Trainer.train_step
 
@@ -234,8 +233,8 @@ def test_interrupt_leaves_loadable_space(store_path: Path, tmp_path: Path, monke
     assert checkpoint.load_state(tmp_path / "space")["step"] == 10
 
 
-def test_nonfinite_loss_keeps_checkpoint(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loss that is not finite names term and shapes, and keeps the checkpoint."""
+def test_checkpoint_after_nonfinite_loss(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error for a loss that is not finite names term and shapes, and the checkpoint is kept."""
     config = replace(small_config(steps=5), loss=replace(small_config().loss, code=1e-4))
     training.train(store_path, tmp_path / "space", config)
     before = (tmp_path / "space" / "model.safetensors").read_bytes()
@@ -246,8 +245,8 @@ def test_nonfinite_loss_keeps_checkpoint(store_path: Path, tmp_path: Path, monke
     assert (tmp_path / "space" / "model.safetensors").read_bytes() == before
 
 
-def test_inconsistent_checkpoints_are_refused(space_path: Path, store_path: Path, tmp_path: Path) -> None:
-    """Missing, damaged and mismatched files of a checkpoint are named."""
+def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: Path) -> None:
+    """Errors name missing, damaged and mismatched files of a checkpoint."""
     with pytest.raises(FileNotFoundError, match="no such checkpoint folder; train one"):
         checkpoint.load(tmp_path / "none")
     copy = tmp_path / "copy"
@@ -259,7 +258,7 @@ def test_inconsistent_checkpoints_are_refused(space_path: Path, store_path: Path
         training.train(store_path, copy, other, resume=True)
     config = yaml.safe_load((copy / "config.yaml").read_text())
     (copy / "config.yaml").write_text(yaml.safe_dump(loader.merge(config, {"model.code_dim": 9})))
-    with pytest.raises(ls.CheckpointError, match="model.safetensors does not fit config.yaml .preset 'small'."):
+    with pytest.raises(ls.CheckpointError, match="model.safetensors does not match config.yaml .preset 'small'."):
         checkpoint.load(copy)
     (copy / "shapes.json").write_text((copy / "shapes.json").read_text().replace('"format": 2', '"format": 1', 1))
     with pytest.raises(ls.CheckpointError, match="checkpoint format 1, this version reads 2; train the space again"):
@@ -322,39 +321,42 @@ def test_commands_from_training_to_evaluation(
     ("command", "message"),
     [
         (["extract", "SPACE", "--id", "tabel_0000", "--out", "x.ply"], "no training shape 'tabel_0000'"),
-        (["extract", "SPACE", "--out", "x.ply"], "name a shape: --id ID"),
+        (["extract", "SPACE", "--out", "x.ply"], "no shape is given: pass --id ID"),
         (["extract", "nowhere", "--id", "a", "--out", "x.ply"], "no such checkpoint folder"),
         (["extract", "SPACE", "--id", "table_0000", "--out", "x.xyz", "--resolution", "32"], "cannot write '.xyz'"),
         (["invert", "SPACE", "nothing.obj", "--out", "x"], "no such file"),
         (["train", "--data", "nowhere.zarr", "--out", "x"], "no such sample store"),
-        (["train", "--data", "STORE", "--out", "x", "--train.stps", "3"], "did you mean 'train.steps'?"),
-        (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "did you mean 'train.steps'"),
+        (["train", "--data", "STORE", "--out", "x", "--train.stps", "3"], "did you mean --train.steps?"),
+        (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "did you mean --steps"),
         (
             ["extract", "SPACE", "--id", "table_0000", "--out", "x.stl", "--normals"],
-            "normals are written to .ply, .obj, .glb files",
+            "normals can only be stored in .ply, .obj, .glb files",
         ),
         (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
         (["train", "--data", "STORE", "--out", "x", "--steps", "0"], "train.steps must be at least 1, got 0"),
-        (["render", "SPACE", "--id", "table_0000", "--out", "x"], "a picture is written as .png"),
+        (["render", "SPACE", "--id", "table_0000", "--out", "x"], "images are written as .png"),
         (["render", "SPACE", "--id", "table_0000", "--out", "x.png", "--device", "gpu"], "unknown device 'gpu'"),
         (["retrieve", "SPACE", "--id", "table_0000", "--steps", "3", "--align"], "--steps and --align would have no"),
         (["retrieve", "SPACE", "--id", "table_0000", "--prior", "0"], "--prior would have no effect"),
-        (["extract", "SPACE", "--id", "table_0000", "--out", "file/x.ply"], "file: cannot be made a folder"),
-        (["render", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
-        (["retrieve", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be made a folder"),
+        (["extract", "SPACE", "--id", "table_0000", "--out", "file/x.ply"], "file: cannot be created as a folder"),
+        (["render", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be created as a folder"),
+        (["retrieve", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be created as a folder"),
         (["retrieve", "SPACE"], "or --mesh FILE"),
-        (["sample", "SPACE", "--sum", "nan*table_0000", "--out", "x.png"], "a weight is a finite number, got nan"),
+        (
+            ["sample", "SPACE", "--sum", "nan*table_0000", "--out", "x.png"],
+            "the weight must be a finite number, got nan",
+        ),
         (["info", "nowhere"], "nowhere: no such folder; info reads a sample store or a checkpoint"),
-        (["train", "--data", "STORE", "--out", "x", "--config", "file"], "file: not YAML"),
+        (["train", "--data", "STORE", "--out", "x", "--config", "./file"], "file: not YAML"),
         (["evaluate", "SPACE", "--meshes", ".", "--split", "file"], "expected a DeepSDF split"),
         (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
-def test_wrong_use_exits_with_2_and_message(
+def test_exit_code_and_message_for_wrong_use(
     command: list[str], message: str, space_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Wrong use exits with code 2 and a message in the terms of the user."""
+    """Invalid use exits with code 2 and a message about the arguments of the user."""
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"\x89\xff\x00")
     places = {"SPACE": str(space_path), "STORE": str(store_path)}

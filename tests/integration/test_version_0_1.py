@@ -33,7 +33,7 @@ def expected() -> Mapping[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the data, which training may write to."""
+    """Copy of the data that training may modify."""
     shutil.copytree(DATA, tmp_path / "data")
     return tmp_path / "data"
 
@@ -43,14 +43,14 @@ def _terms(space: Path, names: list[str]) -> np.ndarray:
     return np.array([[line.get(name, line.get(RENAMED.get(name))) for name in names] for line in lines])
 
 
-def test_configuration_is_migrated() -> None:
+def test_configuration_migration() -> None:
     """The configuration of the space loads with the current names."""
     config = checkpoint.load_config(DATA / "space")
     assert config.loss.directional_divergence == (1e-4,) and config.loss.regularizer_branch == "general"
     assert config.train.halve_epochs == 4 and config.loss.heat_lambda == (4.0, 0.2, 4.0, 30.0)
 
 
-def test_distances_and_mesh_are_unchanged(expected: Mapping[str, Any]) -> None:
+def test_unchanged_distances_and_mesh(expected: Mapping[str, Any]) -> None:
     """Both branches and the extracted mesh equal those of 0.1."""
     space = ls.load(DATA / "space", device="cpu")
     np.testing.assert_array_equal(space.codes.numpy(), expected["codes"])
@@ -64,7 +64,7 @@ def test_distances_and_mesh_are_unchanged(expected: Mapping[str, Any]) -> None:
     np.testing.assert_array_equal(mesh.faces, expected["faces"])
 
 
-def test_losses_of_a_new_run_are_unchanged(expected: Mapping[str, Any], tmp_path: Path) -> None:
+def test_unchanged_losses_of_new_run(expected: Mapping[str, Any], tmp_path: Path) -> None:
     """The same configuration, samples and seed give the loss terms of 0.1, up to the rounding of other CPUs."""
     config: Config = checkpoint.load_config(DATA / "space")
     train(DATA / "store", tmp_path / "space", config, device="cpu")
@@ -72,8 +72,8 @@ def test_losses_of_a_new_run_are_unchanged(expected: Mapping[str, Any], tmp_path
     np.testing.assert_allclose(_terms(tmp_path / "space", names), expected["losses"], rtol=1e-6, atol=1e-9)
 
 
-def test_losses_of_a_resumed_run_are_unchanged(expected: Mapping[str, Any], folder: Path) -> None:
-    """A run that 0.1 began is continued with the loss terms of 0.1."""
+def test_unchanged_losses_of_resumed_run(expected: Mapping[str, Any], folder: Path) -> None:
+    """A run started by 0.1 continues with the loss terms of 0.1."""
     config = checkpoint.load_config(folder / "space")
     config = replace(config, train=replace(config.train, steps=8))
     train(folder / "store", folder / "space", config, resume=True, device="cpu")
@@ -81,7 +81,7 @@ def test_losses_of_a_resumed_run_are_unchanged(expected: Mapping[str, Any], fold
     np.testing.assert_allclose(found[5:], expected["resumed"], rtol=1e-6, atol=1e-9)
 
 
-def test_sample_store_is_readable() -> None:
+def test_readable_sample_store() -> None:
     """The samples of 0.1 pass their checks."""
     store = SampleStore.open(DATA / "store")
     assert len(store) == 2

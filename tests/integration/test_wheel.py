@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY
+from helpers.paths import REPOSITORY
 
 import latentsdf
 
@@ -75,7 +75,7 @@ def test_commands(installed: Path, tmp_path: Path) -> None:
 
 
 def test_training(installed: Path, tmp_path: Path) -> None:
-    """A store is made, and a space is trained on it for one step and described."""
+    """A store is created, and a space is trained on it for one step and described."""
     sampling = ["--resolution", "64", "--band-voxels", "3", "--near", "500", "--uniform", "500", "--surface", "500"]
     chosen = ["--source", "procedural", "--category", "table", "--count", "2", "--workers", "1"]
     _command(installed, tmp_path, "latentsdf-preprocess", *chosen, *sampling, "--out", "tables.zarr")

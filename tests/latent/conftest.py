@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import trimesh
-from fit_helpers import FIT, REFINEMENT
+from helpers.settings import FIT, REFINEMENT
 
 import latentsdf as ls
 from latentsdf.data.furniture import furniture
@@ -14,23 +14,23 @@ from latentsdf.space import ShapeSpace
 
 @pytest.fixture(scope="session")
 def space(space_path: Path) -> ShapeSpace:
-    """The space of the four tables."""
+    """Space trained on the four tables."""
     return ls.load(space_path, device="cpu")
 
 
 @pytest.fixture(scope="session")
 def unseen() -> trimesh.Trimesh:
-    """A table that the space was not trained on."""
+    """Table that is not a training shape."""
     return furniture("table", 50)
 
 
 @pytest.fixture(scope="session")
 def fit(space: ShapeSpace, unseen: trimesh.Trimesh) -> Inversion:
-    """The fit of the unseen table."""
+    """Fit of the unseen table."""
     return space.invert(unseen, FIT)
 
 
 @pytest.fixture(scope="session")
 def refined(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh) -> Inversion:
-    """The fit of the unseen table with its detail."""
+    """Fit of the unseen table with refined detail."""
     return space.refine(fit, unseen, REFINEMENT)

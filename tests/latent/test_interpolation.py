@@ -22,7 +22,7 @@ def test_spherical_path() -> None:
         with pytest.raises(ls.ConfigError, match="opposite directions.*use linear"):
             interpolate(np.concatenate((code, other)), 5, "spherical")
         np.testing.assert_allclose(interpolate(np.concatenate((code, other)), 3)[1], (code + other)[0] / 2, atol=1e-6)
-    # Nearly so, the arc is still the one that the codes span.
+    # For nearly opposite directions the path is still the arc spanned by the codes.
     aside = np.array([[1, 0], [-1, 0.01]], dtype=np.float32)
     middle = interpolate(aside, 3, "spherical")[1]
     np.testing.assert_allclose(middle, (0.005, 1), atol=1e-4)

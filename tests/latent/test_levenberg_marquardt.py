@@ -41,8 +41,8 @@ def _minimize(problems: Rosenbrock, start: Tensor, **changes: float) -> tuple[Te
     return minimize(problems, start, cost, **options)  # type: ignore[arg-type]
 
 
-def test_minima_of_a_batch() -> None:
-    """Every problem of a batch reaches its own minimum, with costs that never rise."""
+def test_minima_of_batch() -> None:
+    """Every problem of a batch reaches its minimum, with costs that never rise."""
     found, history = _minimize(Rosenbrock(MINIMA), START)
     torch.testing.assert_close(found, torch.stack((MINIMA, MINIMA**2), dim=1), atol=1e-6, rtol=0)
     assert (torch.stack(history).diff(dim=0) <= 0).all()
@@ -71,7 +71,7 @@ def test_limits() -> None:
     assert int((torch.stack(history).diff(dim=0) < 0).sum()) == 1
 
 
-def test_damping_limit_at_a_minimum() -> None:
+def test_damping_limit_at_minimum() -> None:
     """Started at its minimum, a problem ends when no damping lowers the cost, and stays there."""
     start = torch.stack((MINIMA, MINIMA**2), dim=1)
     found, history = _minimize(Rosenbrock(MINIMA), start)

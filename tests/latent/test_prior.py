@@ -29,7 +29,7 @@ def test_mahalanobis_distance() -> None:
     torch.testing.assert_close(prior.decode(coordinates), CODES, atol=1e-4, rtol=1e-4)
 
 
-def test_directions_that_no_code_spans() -> None:
+def test_directions_outside_code_span() -> None:
     """Fewer codes than dimensions leave a basis of full rank."""
     prior = CodePrior.fit(CODES[:2])
     assert torch.linalg.matrix_rank(prior.basis) == 4

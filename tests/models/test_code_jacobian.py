@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from fit_helpers import small_latent_model
-from helpers import SMALL_MODEL
+from helpers.models import small_latent_model
+from helpers.settings import SMALL_MODEL
 
 from latentsdf.config.model import Branch, BranchConfig, Conditioning, GridConfig, ModelConfig, Recipe
 from latentsdf.models.code_jacobian import linearize
@@ -41,7 +41,7 @@ def _check_derivatives(model: LatentSDF) -> None:
     points, codes = torch.rand(2, 700, 3) * 2 - 1, torch.randn(2, SMALL_MODEL.code_dim) * 0.3
     found = linearize(model, ("general", "overfit"), points, codes)
     for branch, linearized in zip(("general", "overfit"), found, strict=True):
-        # A shape a point: slow, and plain autograd.
+        # Slow reference: autograd with one shape per point.
         alone = codes.repeat_interleave(700, 0).requires_grad_()
         where = points.reshape(-1, 1, 3).clone().requires_grad_()
         distance = model.branch(branch, where, alone)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def test_linearization_by_layer(conditioning: Conditioning, recipe: Recipe, warp
     same = codes[:, :1].expand_as(codes)
     for alike, alone in zip(model(points, same), model(points, codes[:, 0]), strict=True):
         torch.testing.assert_close(alike, alone)
-    # What reaches a layer, seen by the layer itself.
+    # Record the code that each layer receives.
     read = {}
     hooks = [layer.register_forward_hook(lambda part, given, _: read.update({part: given[1]})) for layer in layers]
     model(points, codes)

@@ -55,7 +55,7 @@ def test_equal_codes_per_layer_match_one_code(conditioning: str) -> None:
     assert torch.equal(decoder(points, per_layer), decoder(points, codes))
 
 
-def test_published_recipes_require_concatenation() -> None:
+def test_conditioning_of_published_recipes() -> None:
     """The error names the recipe and the setting that is needed."""
     with pytest.raises(ConfigError, match="recipe 'igr' concatenates codes; set conditioning: concat"):
         Decoder(BranchConfig(recipe="igr", conditioning="film"), code_dim=8)

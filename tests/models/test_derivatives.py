@@ -20,7 +20,7 @@ def _points(dim: int, count: int = 64) -> torch.Tensor:
     return torch.rand(count, dim, dtype=torch.float64) * 2 - 1
 
 
-def test_derivatives_match_the_explicit_hessian(network: SineNetwork) -> None:
+def test_derivatives_match_explicit_hessian(network: SineNetwork) -> None:
     """Hessian, Hessian times gradient, Laplacian and the loss terms built on them equal vmapped Hessians."""
     dim = network.layers[0].linear.in_features
     points = _points(dim)
@@ -53,8 +53,8 @@ def test_function_transform_gradient_matches_jet() -> None:
     torch.testing.assert_close(gradient(lambda x: (x**3).sum(-1), points).flatten(0, 1), found.gradient)
 
 
-def test_jet_slices_and_prefers_the_own_method_of_a_field() -> None:
-    """Slicing selects points, and a field with a `jet` method computes its own."""
+def test_jet_slices_and_custom_jets() -> None:
+    """Slicing selects points, and the `jet` method of a field is used if it has one."""
 
     class Constant:
         def __call__(self, _: torch.Tensor) -> torch.Tensor:

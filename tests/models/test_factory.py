@@ -8,7 +8,7 @@ from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils.errors import ConfigError
 
 
-def test_initial_slope_follows_the_configuration() -> None:
+def test_configured_initial_slope() -> None:
     """A slope of 0.1 scales the initial field by 0.1."""
     fields = []
     for slope in (1.0, 0.1):
@@ -19,7 +19,7 @@ def test_initial_slope_follows_the_configuration() -> None:
     assert torch.allclose(fields[1](points), 0.1 * fields[0](points), atol=1e-6)
 
 
-def test_spread_start_of_sine_networks_is_refused() -> None:
+def test_spread_start_of_sine_networks() -> None:
     """The error names the kinds of network that have the start."""
     with pytest.raises(ConfigError, match="spread is for softplus"):
         build_network(NetworkConfig(kind="sine", start="spread"), 2, 1.1)
@@ -27,7 +27,7 @@ def test_spread_start_of_sine_networks_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["softplus", "sine", "quadratic", "pyramid"])
 @pytest.mark.parametrize("dim", [2, 3])
-def test_every_kind_maps_points_to_distances(kind: str, dim: int) -> None:
+def test_distances_of_every_network_kind(kind: str, dim: int) -> None:
     """Each kind of network returns one finite value per point."""
     network = build_network(NetworkConfig(kind=kind, width=16, depth=2), dim, 1.1)  # type: ignore[arg-type]
     distance = network(torch.rand(10, dim))
@@ -35,13 +35,13 @@ def test_every_kind_maps_points_to_distances(kind: str, dim: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("width", 1), ("depth", 1), ("channels", 0)])
-def test_too_small_networks_are_refused(name: str, value: int) -> None:
+def test_too_small_networks(name: str, value: int) -> None:
     """The error names the setting, its minimum and its value."""
     with pytest.raises(ConfigError, match=f"{name}.* at least .*{value}"):
         build_network(NetworkConfig(**{name: value}), 3, 1.1)  # type: ignore[arg-type]
 
 
-def test_phase_field_has_the_configured_size() -> None:
+def test_configured_size_of_phase_field() -> None:
     """Width and number of blocks follow the configuration."""
     config = MedialConfig()
     field = build_phase_field(config, 2)

@@ -28,7 +28,7 @@ def _random_grid(resolution: int, channels: int) -> FeatureGrid:
     return grid
 
 
-def test_constant_grid_interpolates_to_the_constant() -> None:
+def test_interpolation_of_constant_grid() -> None:
     """Weights sum to 1 everywhere inside and on the box."""
     grid = FeatureGrid(5, 2)
     torch.nn.init.constant_(grid.table, 0.7)
@@ -36,7 +36,7 @@ def test_constant_grid_interpolates_to_the_constant() -> None:
     torch.testing.assert_close(grid(points), torch.full((104, 2), 0.7))
 
 
-def test_linear_function_is_reproduced() -> None:
+def test_interpolation_of_linear_function() -> None:
     """Interpolation of a linear function's vertex values is that function."""
     resolution = 6
     axis = torch.linspace(-1, 1, resolution + 1)
@@ -93,13 +93,13 @@ def test_function_transform_gradients_match_backward() -> None:
     torch.testing.assert_close(transformed, tracked.grad)
 
 
-def test_selected_rows_are_the_distinct_corners_and_receive_the_whole_gradient() -> None:
+def test_selected_rows_and_their_gradient() -> None:
     """Rows are the unique corners, and their gradient equals the dense one, also after other selections."""
     grid = _random_grid(9, 3)
     points = _points(500)
     grid(points).square().sum().backward()
     assert grid.table.grad is not None
-    for _ in range(2):  # The second time other points have left their marks.
+    for _ in range(2):  # The second selection follows a selection of other points.
         selected = grid.select_rows(points)
         features = selected(points)
         torch.testing.assert_close(features, grid(points))
@@ -111,7 +111,7 @@ def test_selected_rows_are_the_distinct_corners_and_receive_the_whole_gradient()
         grid.select_rows(-points[:77])
 
 
-def test_selected_rows_keep_the_cells_of_their_points() -> None:
+def test_cells_of_selected_rows() -> None:
     """A point that rounding moved across a cell face still reads rows of the selection."""
     grid = _random_grid(4, 2)
     on_face = torch.tensor([[0.5, 0.1, 0.1]])

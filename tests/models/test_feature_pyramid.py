@@ -39,11 +39,11 @@ def test_gradients_match_central_differences(pyramid: FeaturePyramid) -> None:
     assert torch.allclose(found.distance, pyramid(points), atol=1e-6)
     step = 1e-3 * torch.eye(pyramid.dim)
     slopes = torch.stack([(pyramid(points + s) - pyramid(points - s)) / 2e-3 for s in step], dim=1)
-    # A difference that straddles a cell face is no slope.
+    # A difference across a cell face does not approximate the gradient.
     assert (found.gradient - slopes).abs().median() < 5e-3
 
 
-def test_features_reproduce_a_linear_function_and_its_gradient() -> None:
+def test_features_and_gradient_of_linear_function() -> None:
     """Multilinear interpolation is exact for linear functions."""
     pyramid = FeaturePyramid(3, (4,), channels=1, width=4, depth=1, extent=1.0)
     axis = torch.linspace(-1, 1, 5)
@@ -56,7 +56,7 @@ def test_features_reproduce_a_linear_function_and_its_gradient() -> None:
     assert torch.allclose(features[:, 1:], slope.expand(50, 3), atol=1e-5)
 
 
-def test_loss_decreases_along_row_and_network_gradients(pyramid: FeaturePyramid) -> None:
+def test_loss_decrease_along_row_and_network_gradients(pyramid: FeaturePyramid) -> None:
     """A small step decreases the loss by the squared gradient norm."""
     points = torch.rand(100, pyramid.dim) * 2 - 1
 

@@ -27,7 +27,7 @@ def test_forward_matches_single_branches() -> None:
     assert not torch.allclose(both.general, both.overfit)
 
 
-def test_residual_overfit_branch_is_a_sum() -> None:
+def test_residual_overfit_branch() -> None:
     """s_o = s_g + h with `residual`, s_o = h without it, and s_o = s_g where h = 0."""
     points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
     adding, whole = _model(residual=True), _model(residual=False)
@@ -49,7 +49,7 @@ def test_spatial_gradient_matches_central_differences() -> None:
         torch.testing.assert_close(slope[..., axis], (ahead - behind) / 2e-6, atol=1e-5, rtol=1e-4)
 
 
-def test_warp_starts_as_the_identity_and_moves_both_branches() -> None:
+def test_initial_identity_and_effect_of_warp() -> None:
     """x_c = x at initialization; with another warp both branches are evaluated at the moved points."""
     model = _model()
     points, codes = torch.rand(2, 6, 3) * 2 - 1, torch.randn(2, 8)
@@ -65,7 +65,7 @@ def test_warp_starts_as_the_identity_and_moves_both_branches() -> None:
     torch.testing.assert_close(after.general, model.general(canonical, codes).squeeze(-1))
 
 
-def test_model_without_warp_has_no_warp_weights() -> None:
+def test_weights_of_model_without_warp() -> None:
     """Canonical points are the points, and the state dict has no warp entries."""
     model = _model(warp=BranchConfig(width=0))
     points, codes = torch.rand(2, 6, 3), torch.randn(2, 8)
@@ -73,7 +73,7 @@ def test_model_without_warp_has_no_warp_weights() -> None:
     assert not any(name.startswith("warp") for name in model.state_dict())
 
 
-def test_latent_codes_have_the_requested_spread() -> None:
+def test_spread_of_latent_codes() -> None:
     """The table has one row per shape and the given standard deviation."""
     torch.manual_seed(0)
     table = LatentCodes(2000, 16, 0.1).table

@@ -6,7 +6,7 @@ from torch import nn
 from latentsdf.models.phase_field import PhaseField
 
 
-def test_phase_field_starts_constant_and_stays_in_0_to_1() -> None:
+def test_initial_value_and_range_of_phase_field() -> None:
     """The initial field is constant near 0.88; with other weights it takes values over the whole range."""
     field = PhaseField(2, 32, 3, omega=10.0)
     points = torch.randn(100, 2)

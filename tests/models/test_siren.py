@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from spheres import on_spheres
+from helpers.models import on_spheres
 from torch import nn
 
 from latentsdf.config.reconstruction import NetworkStart
@@ -13,7 +13,7 @@ from latentsdf.models.siren import QuadraticLinear, SineNetwork
 @pytest.mark.parametrize("quadratic", [False, True])
 @pytest.mark.parametrize("start", ["sphere", "multifrequency"])
 @pytest.mark.parametrize("dim", [2, 3])
-def test_sphere_starts_are_close_to_the_distance_of_a_sphere(dim: int, start: NetworkStart, quadratic: bool) -> None:
+def test_distance_of_sphere_starts(dim: int, start: NetworkStart, quadratic: bool) -> None:
     """Values on spheres are |x| - r, and the gradient norm is close to 1."""
     torch.manual_seed(0)
     network = SineNetwork(dim, 128, 5, start=start, quadratic=quadratic, radius=0.5)
@@ -23,7 +23,7 @@ def test_sphere_starts_are_close_to_the_distance_of_a_sphere(dim: int, start: Ne
     assert (found.gradient.norm(dim=1) - 1).abs().mean() < 0.1
 
 
-def test_multifrequency_start_has_high_frequencies() -> None:
+def test_high_frequencies_of_multifrequency_start() -> None:
     """The first layer reaches frequencies above 15; that of the sphere start stays below 1."""
     torch.manual_seed(0)
     plain, rich = (SineNetwork(2, 128, 4, start=start) for start in ("sphere", "multifrequency"))
@@ -31,7 +31,7 @@ def test_multifrequency_start_has_high_frequencies() -> None:
     assert highest[0] < 1 < 15 < highest[1]
 
 
-def test_siren_start_has_the_published_bounds() -> None:
+def test_weight_bounds_of_siren_start() -> None:
     """The first layer is bounded by 1 / in, the others by sqrt(6 / in) / omega."""
     torch.manual_seed(0)
     network = SineNetwork(3, 256, 4, start="siren")
@@ -39,7 +39,7 @@ def test_siren_start_has_the_published_bounds() -> None:
     assert bounds == pytest.approx([1 / 3, *3 * [(6 / 256) ** 0.5 / 30]], rel=0.01)
 
 
-def test_quadratic_layer_starts_linear_and_matches_its_formula() -> None:
+def test_initial_and_general_quadratic_layer() -> None:
     """The initial layer is linear; with random weights it equals (W1 x + b1) (W2 x + b2) + W3 x^2 + b3."""
     layer = QuadraticLinear(3, 2)
     x = torch.randn(10, 3)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from spheres import on_spheres
+from helpers.models import on_spheres
 from torch import nn
 
 from latentsdf.config.reconstruction import NetworkConfig
@@ -10,7 +10,7 @@ from latentsdf.models.factory import build_network
 from latentsdf.models.softplus_mlp import SoftplusMLP
 
 
-def test_sphere_start_is_a_sphere() -> None:
+def test_sphere_start() -> None:
     """Mean values on three spheres are negative, zero and positive, with little spread on each."""
     torch.manual_seed(0)
     for dim, width, skip in ((2, 128, 0), (3, 512, 0), (3, 512, 4)):
@@ -22,7 +22,7 @@ def test_sphere_start_is_a_sphere() -> None:
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_spread_start_is_a_sphere_with_bends_all_over_the_box(dim: int) -> None:
+def test_sphere_and_bends_of_spread_start(dim: int) -> None:
     """The field is close to |x| - r, units bend across the box, and activations have the intended size."""
     torch.manual_seed(0)
     network = build_network(NetworkConfig(width=128, depth=6, radius=0.5, start="spread"), dim, 1.1).requires_grad_(

@@ -10,7 +10,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers import SMALL_SAMPLING, files_of
+from helpers.files import files_of
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.utils.errors import ConfigError, LatentSDFError, MissingExtraError, StoreError
 from preprocessing import __main__ as command
@@ -34,7 +35,7 @@ def dask_address() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_dask_and_local_stores_are_equal(dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equality_of_dask_and_local_stores(dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Dask cluster produces the same shapes and previews as local processes."""
     monkeypatch.chdir(tmp_path)
     words = ["--source", "procedural", "--category", "lamp", "--count", "3", "--preview", *SMALL_FLAGS]
@@ -103,7 +104,7 @@ class _FailingExecutor(Executor):
         (StoreError("the disk is full"), "the disk is full"),
     ],
 )
-def test_waiting_tasks_are_canceled(error: Exception | None, message: str, tmp_path: Path) -> None:
+def test_cancellation_of_waiting_tasks(error: Exception | None, message: str, tmp_path: Path) -> None:
     """An error that ends the run cancels the waiting tasks and saves the report."""
     executor = _FailingExecutor(error)
     with pytest.raises(LatentSDFError, match=message):

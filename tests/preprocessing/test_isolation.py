@@ -38,15 +38,15 @@ def test_results_errors_and_reuse(processes: IsolatedProcesses) -> None:
     assert processes.run(LIMITS, os.getpid) == first != os.getpid()
 
 
-def test_workers_compute_on_one_thread_and_ignore_sigint(processes: IsolatedProcesses) -> None:
+def test_threads_and_signals_of_workers(processes: IsolatedProcesses) -> None:
     """A worker has one thread and ignores SIGINT; the environment of the parent is restored."""
     before = dict(os.environ)
     assert processes.run(LIMITS, _environment_of_worker) == ("1", True)
     assert dict(os.environ) == before
 
 
-def test_dead_process_is_replaced(processes: IsolatedProcesses) -> None:
-    """A dying process fails its own call only."""
+def test_replacement_of_dead_process(processes: IsolatedProcesses) -> None:
+    """A process that dies fails only its own call."""
     with pytest.raises(BrokenProcessPool, match="the worker process died"):
         processes.run(LIMITS, _die)
     assert processes.run(LIMITS, abs, -3) == 3
@@ -61,7 +61,7 @@ def test_limits(processes: IsolatedProcesses) -> None:
     assert processes.run(LIMITS, abs, -3) == 3
 
 
-def test_killed_processes_refuse_calls(processes: IsolatedProcesses) -> None:
+def test_calls_after_kill(processes: IsolatedProcesses) -> None:
     """After `kill`, no further call is accepted."""
     processes.run(LIMITS, abs, -3)
     processes.kill()
@@ -69,7 +69,7 @@ def test_killed_processes_refuse_calls(processes: IsolatedProcesses) -> None:
         processes.run(LIMITS, abs, -3)
 
 
-def test_local_processes_are_closed() -> None:
+def test_shutdown_of_local_processes() -> None:
     """`run_isolated` keeps its process until `close_local_processes`, and starts another one afterwards."""
     first = run_isolated(LIMITS, os.getpid)
     assert run_isolated(LIMITS, os.getpid) == first

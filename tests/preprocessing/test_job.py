@@ -13,7 +13,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from helpers import SMALL_SAMPLING, files_of
+from helpers.files import files_of
+from helpers.settings import SMALL_SAMPLING
 from PIL import Image
 
 from latentsdf.config.sampling import SamplingConfig
@@ -33,7 +34,7 @@ OUTCOME = Outcome(2.0, 1000, 2500, 9000, "pseudonormal", 1.0, True, 0.0)
 
 @pytest.mark.slow
 def test_failures_and_continuation(folder: Path, tmp_path: Path) -> None:
-    """A failure is reported and does not stop the run, and a second run leaves finished shapes alone."""
+    """A failure is reported and does not stop the run, and a second run does not repeat finished shapes."""
     out = tmp_path / "s.zarr"
     arguments = ["--source", str(folder), "--out", str(out), "--workers", "2", *SMALL_FLAGS]
     assert command.main(arguments) == 0
@@ -139,10 +140,10 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"resolution": 8}, "resolution must be 16 to 1024 cells per axis, got 8"),
+        ({"resolution": 8}, "resolution must be at least 16, got 8"),
         ({"sparse_resolution": 48}, "sparse_resolution must divide resolution, got 48 and 64; set it to 32"),
-        ({"band_voxels": 0.0}, "band_voxels must be positive, got 0.0"),
-        ({"near": -1}, "near must not be negative, got -1"),
+        ({"band_voxels": 0.0}, "band_voxels must be above 0, got 0.0"),
+        ({"near": -1}, "near must be at least 0, got -1"),
     ],
 )
 def test_settings_out_of_range(change: dict[str, int], message: str, tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_default_sparse_resolution() -> None:
 def test_resolution_without_sparse_resolution(
     resolution: str, sparse: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A resolution alone is a valid setting; a poor divisor causes a note."""
+    """A resolution is valid without a sparse resolution; an unsuitable divisor causes a note."""
     words = ["--source", "procedural", "--category", "lamp", "--count", "1", "--resolution", resolution]
     few = ["--band-voxels", "2", "--near", "200", "--uniform", "200", "--surface", "200", "--workers", "1"]
     assert command.main([*words, *few, "--out", str(tmp_path / "s.zarr")]) == 0
@@ -212,7 +213,7 @@ def _group_exists(group: int) -> bool:
 
 @pytest.mark.slow
 def test_dfaust_frames(registrations: Path, tmp_path: Path) -> None:
-    """D-FAUST frames are normalized, and keep their similarity and their own hash."""
+    """D-FAUST frames are normalized, and keep their similarity and the hash of the frame."""
     out = tmp_path / "s.zarr"
     words = ["--source", str(registrations), "--out", str(out), "--workers", "1", *SMALL_FLAGS]
     assert command.main([*words, "--glob", "50002_*"]) == 0

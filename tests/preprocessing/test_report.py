@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import SMALL_SAMPLING, files_of
+from helpers.files import files_of
+from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.errors import StoreError

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import REPOSITORY, SMALL_SAMPLING, files_of
+from helpers.files import files_of
+from helpers.paths import REPOSITORY
+from helpers.settings import SMALL_SAMPLING
 from PIL import Image
 
 from latentsdf.config.sampling import SamplingConfig
@@ -21,7 +23,7 @@ from preprocessing.shape import make_record, preprocess, shape_seed, thin_share
 from preprocessing.sources import procedural
 
 
-def test_workers_do_not_import_torch() -> None:
+def test_imports_of_workers() -> None:
     """Modules that run in worker processes import neither torch nor a graphical library."""
     modules = "cluster, isolation, job, pool, preview, report, resume, shape, sources"
     code = f"import sys\nfrom preprocessing import {modules}\nprint(*({{'torch', 'OpenGL'}} & set(sys.modules)))"
@@ -29,7 +31,7 @@ def test_workers_do_not_import_torch() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_record_is_reproducible() -> None:
+def test_reproducible_record() -> None:
     """A record depends on the source and the seed of the run only, and its mesh fits the unit ball."""
     source, other = procedural(["lamp"], count=2)
     one, two = (make_record(source, SMALL_SAMPLING, 3) for _ in range(2))
@@ -40,7 +42,7 @@ def test_record_is_reproducible() -> None:
 
 def test_invisible_store(tmp_path: Path) -> None:
     """A worker that does not see the store reports it and creates nothing."""
-    with pytest.raises(StoreError, match=r"a worker on .* does not see the store; .* file system that all machines"):
+    with pytest.raises(StoreError, match=r"a worker on .* cannot find the store; .* file system that all machines"):
         preprocess(procedural(["lamp"], count=1)[0], tmp_path / "s.zarr", SMALL_SAMPLING, 0)
     assert not (tmp_path / "s.zarr").exists()
 

@@ -73,7 +73,7 @@ def test_foreign_hdf5_files(registrations: Path, tmp_path: Path) -> None:
 
 
 def test_digest_of_file_and_mesh(folder: Path) -> None:
-    """A mesh file is hashed as it is; a procedural shape by its mesh, with the same result if that is passed."""
+    """The digest of a file is that of its bytes; the digest of a procedural shape is that of its mesh."""
     path = folder / "box" / "a.obj"
     assert Source("box", "a", path).digest() == hashlib.sha256(path.read_bytes()).hexdigest()
     lamps = procedural(["lamp"], count=2)

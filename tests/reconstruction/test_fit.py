@@ -5,7 +5,8 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from helpers import circle_points, short_preset, with_train
+from helpers.points import circle_points
+from helpers.settings import short_preset, with_train
 
 import latentsdf as ls
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import with_train
+from helpers.settings import with_train
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import ReconstructConfig
@@ -84,7 +84,7 @@ def test_phase_sequence(dim: int) -> None:
     assert [found - always for found in terms] == 2 * [set()] + 2 * [{"phase"}] + 4 * [{"second_order_on"}]
 
 
-def test_dense_points_of_the_cloud() -> None:
+def test_dense_points_of_cloud() -> None:
     """Points in dense parts of a cloud are drawn less often."""
     cluster = np.array([1, 0]) + np.random.default_rng(0).normal(0, 0.01, (1200, 2))
     points = np.concatenate((_square_points(), cluster))
@@ -104,5 +104,5 @@ def test_saved_phase_field(square: ls.Reconstruction, tmp_path: Path) -> None:
     assert np.array_equal(loaded.distance(probes), square.distance(probes))
     image = np.asarray(draw_phase(loaded, size=64))
     assert image.shape == (64, 64) and image[32, 32] < 100 < 200 < image[32, 2]
-    with pytest.raises(ConfigError, match="learns no phase field"):
+    with pytest.raises(ConfigError, match="has no phase field"):
         replace(square, phase_field=None).phase(probes)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import circle_points, short_preset
+from helpers.points import circle_points
+from helpers.settings import short_preset
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldLossConfig
@@ -26,7 +27,7 @@ class _Circle(torch.nn.Module):
         return self.slope * (points.norm(dim=1) - self.radius)
 
 
-def test_terms_of_a_circle() -> None:
+def test_terms_of_circle() -> None:
     """Terms of s (|x| - r) at the points of a circle of radius 1 / 1.03 equal their closed forms."""
     loss = FieldLossConfig(
         surface=(3.0,), eikonal=(0.5,), normals=(1.0,), sign_agnostic_normals=(1.0,), directional_divergence=(1.0,)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import short_preset
+from helpers.settings import short_preset
 
 from latentsdf.models.factory import build_network
 from latentsdf.reconstruction.optimizer import FieldOptimizer

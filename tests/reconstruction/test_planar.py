@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import write_disk_truth
+from helpers.points import write_disk_truth
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.similarity import Similarity
@@ -43,7 +43,7 @@ def test_larger_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"sdf_grid": None}, "is an .npz with"),
+        ({"sdf_grid": None}, "must be an .npz with"),
         ({"sdf_grid": np.zeros((3, 128))}, "expected grid_axis"),
         ({"sdf_grid": np.ones((128, 128))}, "an inside and an outside"),
         ({"grid_axis": np.linspace(1, -1, 128)}, "must rise"),

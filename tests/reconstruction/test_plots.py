@@ -33,7 +33,7 @@ class _HalfPlane(torch.nn.Module):
 
 @pytest.mark.parametrize("dim", [2, 3])
 def test_distance_image(dim: int) -> None:
-    """A disk is blue, its outside orange, and its border a black ring, whatever the user's frame."""
+    """A disk is blue, its outside orange, and its border a black ring, in any user frame."""
     similarity = Similarity((7.0,) * dim, 0.1)
     image = np.asarray(draw_distance(Reconstruction(_Disk(), similarity, ReconstructConfig()), size=220))
     assert image.shape == (220, 220, 3)
@@ -49,5 +49,5 @@ def test_phase_image() -> None:
     field = Reconstruction(_Disk(), Similarity((0.0, 0.0), 1.0), ReconstructConfig(), phase_field=_HalfPlane())
     image = np.asarray(draw_phase(field, size=16))
     assert (image[:8] == 255).all() and (image[8:] == 0).all()
-    with pytest.raises(ConfigError, match="learns no phase field"):
+    with pytest.raises(ConfigError, match="has no phase field"):
         draw_phase(replace(field, phase_field=None))

@@ -9,7 +9,7 @@ from latentsdf.utils.errors import ConfigError
 @pytest.mark.parametrize("dim", [2, 3])
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_presets_of_both_sizes(method: str, dim: int) -> None:
-    """Every method has a preset that carries its name, and published settings except for the library's own."""
+    """Every method has a preset with its name, and all but the method of the library have published settings."""
     assert preset(method, dim).method == method
     if method != "latentsdf":
         published = preset(method, dim, paper=True)
@@ -18,7 +18,7 @@ def test_presets_of_both_sizes(method: str, dim: int) -> None:
 
 
 def test_unknown_method() -> None:
-    """Unknown names, and published settings where there are none, are refused."""
+    """Unknown names are rejected, and so are published settings of methods without them."""
     with pytest.raises(ConfigError, match="method must be one of"):
         preset("poisson", 3)
     with pytest.raises(ConfigError, match="no published settings"):

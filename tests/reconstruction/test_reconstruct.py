@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers import circle_points, short_preset, with_train
+from helpers.points import circle_points
+from helpers.settings import short_preset, with_train
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldLossConfig
@@ -119,7 +120,7 @@ def test_resumed_run(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         patch.setattr(FieldTrainer, "train_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ls.reconstruct(points, config=config, checkpoint=state)
-    with pytest.raises(CheckpointError, match="a stopped run on other points or with other settings"):
+    with pytest.raises(CheckpointError, match="an unfinished run with other points or other settings"):
         ls.reconstruct(2 * points[:400], config=config, checkpoint=state)
     resumed = ls.reconstruct(points, config=config, checkpoint=state)
     probes = np.random.default_rng(0).uniform(-1, 1, (200, 2))

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from helpers import circle_points, files_of, short_preset, write_disk_truth
+from helpers.files import files_of
+from helpers.points import circle_points, write_disk_truth
+from helpers.settings import short_preset
 
 import latentsdf as ls
 from latentsdf.cli.main import main
@@ -35,7 +37,7 @@ def _solid(radius: float = 0.6) -> Reconstruction:
 
 
 @pytest.mark.slow
-def test_files_of_a_solid(tmp_path: Path) -> None:
+def test_files_of_solid(tmp_path: Path) -> None:
     """A 3D field has a closed mesh, three slices, a tracing image and a report with its accuracy."""
     truth = trimesh.creation.icosphere(4, 0.6)
     report = write_results(_solid(), tmp_path / "out", resolution=64, truth=truth, source="ball")
@@ -53,7 +55,7 @@ def test_files_of_a_solid(tmp_path: Path) -> None:
     assert trimesh.load(tmp_path / "out" / "mesh.ply").is_watertight
 
 
-def test_files_of_a_curve(tmp_path: Path) -> None:
+def test_files_of_curve(tmp_path: Path) -> None:
     """A 2D field has contours, a slice and a report with its accuracy."""
     truth = load_truth(write_disk_truth(tmp_path / "disk.npz"))
     disk = Reconstruction(_Ball(0.5), Similarity((0.3, 0.0), 1.0), ReconstructConfig(extent=3.0))
@@ -85,7 +87,7 @@ def test_removed_results(tmp_path: Path) -> None:
     assert set(files_of(tmp_path)) == {"notes.txt", "model.safetensors"}
 
 
-def test_exchange_with_the_command(tmp_path: Path) -> None:
+def test_exchange_with_command(tmp_path: Path) -> None:
     """Python reads what the command wrote; the command takes the configuration of a field that Python saved.
 
     With the same points and settings, both write the same files.

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import circle_points, short_preset
+from helpers.points import circle_points
+from helpers.settings import short_preset
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import ReconstructConfig
@@ -28,12 +29,12 @@ class _Ball(torch.nn.Module):
         return points.norm(dim=1) - self.radius
 
 
-def test_frame_of_the_user() -> None:
+def test_frame_of_user() -> None:
     """Distances, mesh and contours are in the user's frame, also outside the fitted box."""
     ball = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
     probes = np.array([[3.0, 0, 0], [3, 1.2, 0], [3, 0, 2]])
     assert ball.distance(probes) == pytest.approx([-1.2, 0.0, 0.8], abs=1e-5)
-    # Outside of the box of half side 1.1 / 0.5 = 2.2: the distance to the box, and the field on it.
+    # Outside the box of half side 1.1 / 0.5 = 2.2: the distance to the box, and the field on it.
     assert ball.distance([[3.0, 0, 5]]) == pytest.approx([2.2 - 1.2 + 2.8], abs=1e-5)
     assert torch.allclose(ball.model_space_distance(torch.eye(3)), torch.full((3,), 0.4))
     vertices = np.asarray(ball.mesh(32).vertices) - [3, 0, 0]
@@ -44,14 +45,14 @@ def test_frame_of_the_user() -> None:
 
 
 def test_dimension_errors() -> None:
-    """A 2D field has no mesh, a 3D one no contours, and a field without zeros neither."""
+    """A 2D field has no mesh, a 3D one no contours, and a field without zeros has neither."""
     solid = Reconstruction(_Ball(0.6), Similarity((0.0, 0.0, 0.0), 1.0), ReconstructConfig())
     planar = Reconstruction(_Ball(-0.6), Similarity((0.0, 0.0), 1.0), ReconstructConfig())
     with pytest.raises(ConfigError, match="a 3D field has no contours"):
         solid.contours()
     with pytest.raises(ConfigError, match="a 2D field has no mesh"):
         planar.mesh()
-    with pytest.raises(EmptyLevelSetError, match="no zero between"):
+    with pytest.raises(EmptyLevelSetError, match="no zero level set"):
         planar.contours(32)
 
 

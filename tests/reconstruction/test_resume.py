@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import circle_points, short_preset, with_train
+from helpers.points import circle_points
+from helpers.settings import short_preset, with_train
 
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.resume import FitCheckpoint
@@ -33,7 +34,7 @@ def test_refused_states(tmp_path: Path) -> None:
         FitCheckpoint(path, cloud, with_train(config, seed=1)),
         FitCheckpoint(path, cloud, replace(config, extent=2.0)),
     ):
-        with pytest.raises(CheckpointError, match="a stopped run on other points or with other settings"):
+        with pytest.raises(CheckpointError, match="an unfinished run with other points or other settings"):
             checkpoint.load()
     checkpoint = FitCheckpoint(path, cloud, config)
     torch.save({"of": "0", "step": 3}, path)  # as version 0.1 wrote it

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers import circle_points, short_preset, with_train
+from helpers.points import circle_points
+from helpers.settings import short_preset, with_train
 
 from latentsdf.config.reconstruction import OffsurfaceSampling
 from latentsdf.data.mixture import Mixture
@@ -31,7 +32,7 @@ def test_offsurface_distribution(sampling: OffsurfaceSampling, near: float) -> N
     assert (central > 0.5) == (sampling == "gaussian")
 
 
-def test_nearest_point_of_the_cloud() -> None:
+def test_nearest_point_of_cloud() -> None:
     """Distances and directions at points inside and outside a circle equal their closed forms."""
     sampler = CloudSampler(prepare_point_cloud(circle_points(20_000, 0.5)), short_preset("siren"), torch.device("cpu"))
     distance, away = sampler.nearest(torch.tensor([[0.5, 0.0], [0.0, -1.5]]))
@@ -39,7 +40,7 @@ def test_nearest_point_of_the_cloud() -> None:
     torch.testing.assert_close(away, torch.tensor([[-1.0, 0.0], [0.0, -1.0]]), atol=2e-3, rtol=0)
 
 
-def test_guide_of_a_circle() -> None:
+def test_guide_of_circle() -> None:
     """The guide of a circle is its signed distance; unguided batches have no guide points."""
     sampler = CloudSampler(prepare_point_cloud(circle_points(2000, 0.5)), short_preset("hotspot"), torch.device("cpu"))
     batch = sampler.draw()

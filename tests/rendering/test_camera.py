@@ -7,7 +7,7 @@ from latentsdf.rendering.camera import Camera
 
 
 @pytest.mark.parametrize(("azimuth", "elevation"), [(0, 0), (35, 20), (-120, 75), (270, -10)])
-def test_orbit_axes_are_orthonormal_and_right_handed(azimuth: float, elevation: float) -> None:
+def test_orthonormal_right_handed_orbit_axes(azimuth: float, elevation: float) -> None:
     """Right, up and backward form a right-handed orthonormal frame, and the image stays upright."""
     camera = Camera.orbit(azimuth, elevation, np.zeros(3), 1.0)
     frame = np.stack((camera.right, camera.up, -camera.forward))
@@ -19,15 +19,13 @@ def test_orbit_axes_are_orthonormal_and_right_handed(azimuth: float, elevation: 
 @pytest.mark.parametrize(
     ("azimuth", "elevation", "forward"), [(0, 0, (0, 0, -1)), (90, 0, (-1, 0, 0)), (0, 90, (0, -1, 0))]
 )
-def test_orbit_viewing_directions_follow_the_convention(
-    azimuth: float, elevation: float, forward: tuple[float, float, float]
-) -> None:
+def test_orbit_viewing_directions(azimuth: float, elevation: float, forward: tuple[float, float, float]) -> None:
     """Azimuth 0 views the +z side, azimuth 90 the +x side, and elevation 90 the top."""
     np.testing.assert_allclose(Camera.orbit(azimuth, elevation, np.zeros(3), 1.0).forward, forward, atol=1e-12)
 
 
-def test_rays_start_at_the_top_left_pixel_centre() -> None:
-    """Rays are parallel, in scanline order, and start in front of the centre."""
+def test_order_and_origin_of_rays() -> None:
+    """Rays are parallel, in scanline order, and start in front of the center."""
     center = np.array([0.1, 0.2, 0.3])
     origins, directions = Camera.orbit(0, 0, center, 2.0).rays(4)
     assert origins.shape == directions.shape == (16, 3)
@@ -37,7 +35,7 @@ def test_rays_start_at_the_top_left_pixel_centre() -> None:
     assert (directions == directions[0]).all()
 
 
-def test_projection_inverts_rays() -> None:
+def test_projection_of_ray_points() -> None:
     """Every point of a ray projects to the pixel of the ray, at its depth in extents."""
     camera, size = Camera.orbit(35, 20, np.array([0.1, -0.2, 0.05]), 1.5), 7
     origins, directions = camera.rays(size)

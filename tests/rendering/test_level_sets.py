@@ -1,4 +1,4 @@
-"""Slice geometry and level set colours against closed forms."""
+"""Slice geometry and level set colors against closed forms."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from latentsdf.utils.errors import ConfigError
         ("z", (-0.75, 0.75, 0.3), (0.5, 0, 0)),
     ],
 )
-def test_slice_points_start_at_the_top_left(
+def test_order_of_slice_points(
     axis: Axis, top_left: tuple[float, float, float], right: tuple[float, float, float]
 ) -> None:
     """The first pixel and the step to the next one follow the documented orientation of each axis."""
@@ -26,26 +26,26 @@ def test_slice_points_start_at_the_top_left(
     np.testing.assert_allclose(slice_points(axis, 0.3, 4, 2.0)[0, np.abs(right).argmax()], -1.5)
 
 
-def test_colours_fade_with_distance_and_encode_the_sign() -> None:
-    """Inside is blue, outside is orange, and at 0.4 the colour is halfway to white."""
+def test_colors_by_sign_and_distance() -> None:
+    """Inside is blue, outside is orange, and at 0.4 the color is halfway to white."""
     inside, outside, half, far = distance_colors(np.array([-1e-9, 0.0, 0.4, 50.0]))
     assert inside[2] > inside[0] and outside[0] > outside[2]
     np.testing.assert_allclose(half, (outside + 1) / 2)
     np.testing.assert_allclose(far, 1)
 
 
-def test_lines_are_at_multiples_of_the_spacing() -> None:
-    """On a ramp, the zero set is black, other multiples of the spacing are grey, and other pixels have no line."""
+def test_lines_at_multiples_of_spacing() -> None:
+    """On a ramp, the zero set is black, other multiples of the spacing are gray, and other pixels have no line."""
     distance = np.tile((np.arange(40) - 20 + 0.5) / 40, (3, 1))
     picture = np.asarray(draw_level_sets(distance, 0.25))
     black = (picture == 0).all(-1)
-    grey = (picture == 140).all(-1)
+    gray = (picture == 140).all(-1)
     assert np.flatnonzero(black[1]).tolist() == [19]
-    assert np.flatnonzero(grey[1]).tolist() == [9, 29]
+    assert np.flatnonzero(gray[1]).tolist() == [9, 29]
 
 
-def test_band_is_tinted() -> None:
-    """Pixels of the band mix 35 % of the band colour into the fill colour; others are unchanged."""
+def test_tint_of_band() -> None:
+    """Pixels of the band mix 35 % of the band color into the fill color; others are unchanged."""
     distance = np.full((2, 2), 0.1)
     band = np.array([[True, False], [False, False]])
     picture = np.asarray(draw_level_sets(distance, 1.0, band)) / 255
@@ -54,7 +54,7 @@ def test_band_is_tinted() -> None:
     np.testing.assert_allclose(picture[1, 1], fill, atol=0.003)
 
 
-def test_invalid_slices_are_refused() -> None:
+def test_invalid_slices() -> None:
     """Errors name the accepted range and the value."""
     with pytest.raises(ConfigError, match="an offset of -1 to 1 on axis x, y or z, got 2.0 on 'z'"):
         slice_points("z", 2.0, 8)

@@ -12,19 +12,19 @@ from latentsdf.rendering.sheets import _truncate_start, comparison_sheet, contac
 from latentsdf.utils.errors import ConfigError
 
 
-def _plain(colour: str) -> Image.Image:
-    return Image.new("RGB", (40, 30), colour)
+def _plain(color: str) -> Image.Image:
+    return Image.new("RGB", (40, 30), color)
 
 
-def test_contact_sheet_places_pictures_in_reading_order() -> None:
+def test_picture_order_on_contact_sheet() -> None:
     """Each picture fills its cell, and a short row leaves white space at the right."""
     sheet = np.asarray(contact_sheet([[_plain("red"), _plain("lime")], [_plain("blue")]]))
     assert sheet.shape == (60, 80, 3)
-    for row, column, colour in ((0, 0, (255, 0, 0)), (0, 1, (0, 255, 0)), (1, 0, (0, 0, 255)), (1, 1, (255, 255, 255))):
-        assert (sheet[30 * row : 30 * row + 30, 40 * column : 40 * column + 40] == colour).all()
+    for row, column, color in ((0, 0, (255, 0, 0)), (0, 1, (0, 255, 0)), (1, 0, (0, 0, 255)), (1, 1, (255, 255, 255))):
+        assert (sheet[30 * row : 30 * row + 30, 40 * column : 40 * column + 40] == color).all()
 
 
-def test_captions_are_drawn_below_their_pictures_only() -> None:
+def test_position_of_captions() -> None:
     """A row with captions has dark pixels in its caption strip; a row with an empty caption list has none."""
     sheet = np.asarray(contact_sheet([[_plain("red")], [_plain("red")]], captions=[["name"], []]).convert("L"))
     strip = int(1.6 * 12)
@@ -33,7 +33,7 @@ def test_captions_are_drawn_below_their_pictures_only() -> None:
     assert sheet[60 + strip :].min() == 255
 
 
-def test_long_captions_keep_their_end() -> None:
+def test_truncation_of_long_captions() -> None:
     """A truncated caption fits, starts with an ellipsis and ends like the original."""
     font = ImageFont.load_default(size=12)
     text = _truncate_start("chair/1006be65e7bc937e9141f9b58470d646", font, 80)
@@ -41,7 +41,7 @@ def test_long_captions_keep_their_end() -> None:
     assert _truncate_start("chair", font, 80) == "chair"
 
 
-def test_comparison_sheet_shows_reconstructions_below_normalized_originals() -> None:
+def test_rows_of_comparison_sheet() -> None:
     """Equal shapes in different frames give equal pictures; an original without a reconstruction is left out."""
     box = trimesh.creation.box((1, 0.5, 0.2))
     moved = box.copy().apply_scale(7).apply_translation((3, 2, 1))
@@ -52,7 +52,7 @@ def test_comparison_sheet_shows_reconstructions_below_normalized_originals() -> 
     assert (above != 255).any() and (np.abs(above - below).max(-1) > 8).mean() < 0.02
 
 
-def test_gif_holds_every_turntable_frame(tmp_path: Path) -> None:
+def test_gif_of_turntable(tmp_path: Path) -> None:
     """A turntable of four azimuths becomes a GIF of four frames with the given duration, and nothing else is left."""
     box = trimesh.creation.box((1, 0.5, 0.2))
     pictures = render_turntable(lambda azimuth: render_mesh(box, azimuth=azimuth, size=32, fit=False), 4)
@@ -63,7 +63,7 @@ def test_gif_holds_every_turntable_frame(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["turn.gif"]
 
 
-def test_turntable_azimuths_are_equally_spaced() -> None:
+def test_turntable_azimuths() -> None:
     """The frames cover one turn without repeating its start, and a single frame is refused."""
     azimuths: list[float] = []
     render_turntable(lambda azimuth: azimuths.append(azimuth) or _plain("red"), 5)  # type: ignore[func-returns-value]

@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import small_config
+from helpers.settings import small_config
 
 import latentsdf as ls
 from latentsdf.training import checkpoint, train
 
 
-def test_full_disk_keeps_previous_checkpoint(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_previous_checkpoint_after_full_disk(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is reported before anything is written, and the previous checkpoint stays intact."""
     out = tmp_path / "space"
     train.train(store_path, out, small_config(steps=2), device="cpu")
@@ -24,7 +24,7 @@ def test_full_disk_keeps_previous_checkpoint(store_path: Path, tmp_path: Path, m
     assert checkpoint.load_state(out)["step"] == 2 and (out / "model.safetensors").read_bytes() == weights
 
 
-def test_state_has_no_weights_or_codes(space_path: Path) -> None:
+def test_contents_of_state(space_path: Path) -> None:
     """The state has moments and counters only."""
     model = sum(value.nbytes for value in checkpoint.load(space_path).model.state_dict().values())
     state = checkpoint.load_state(space_path)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import small_config, subprocess_environment, train_command
+from helpers.settings import small_config
+from helpers.training import subprocess_environment, train_command
 
 import latentsdf as ls
 from latentsdf.training import checkpoint, distributed, train
@@ -42,7 +43,9 @@ def test_device_of_local_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [distributed.local_device(name) for name in ("cpu", "cuda", "auto")] == ["cpu", "cuda:3", "cuda:3"]
-    with pytest.raises(ls.ConfigError, match="4 processes cannot share cuda:1; with --device cuda each takes"):
+    with pytest.raises(
+        ls.ConfigError, match="4 processes cannot share cuda:1; with --device cuda each uses its own GPU"
+    ):
         distributed.local_device("cuda:1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     assert distributed.local_device("cuda:1") == "cuda:1"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import files_of
+from helpers.files import files_of
 
 import latentsdf as ls
 from latentsdf import cli
@@ -24,8 +24,8 @@ def more_tables(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> P
     return path
 
 
-def test_extension_keeps_networks_grid_and_codes(space_path: Path, more_tables: Path, tmp_path: Path) -> None:
-    """Extending trains codes of new shapes and leaves all else unchanged bit for bit."""
+def test_unchanged_parts_of_extended_space(space_path: Path, more_tables: Path, tmp_path: Path) -> None:
+    """Extending trains codes of new shapes and leaves everything else unchanged bit for bit."""
     before = files_of(space_path)
     command = ["train", "--extend", str(space_path), "--data", str(more_tables), "--out", str(tmp_path / "more")]
     assert cli.main([*command, "--steps", "100", "--device", "cpu", "--train.lr_code", "0.05"]) == 0
@@ -39,10 +39,10 @@ def test_extension_keeps_networks_grid_and_codes(space_path: Path, more_tables: 
     assert new.similarities[5] == SampleStore.open(more_tables).info("table/table_0005").similarity
     with pytest.raises(ls.CheckpointError, match="state.pt is missing"):
         checkpoint.load_state(tmp_path / "more")
-    assert cli.main(command) == 2  # There is a space in --out already.
+    assert cli.main(command) == 2  # --out already contains a space.
 
 
-def test_fine_tuning_trains_networks(
+def test_parts_trained_by_fine_tuning(
     space_path: Path, more_tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With fine-tuning, networks and the codes of shapes in the store are trained too."""
@@ -54,7 +54,7 @@ def test_fine_tuning_trains_networks(
     assert not torch.equal(new.model.general.last.weight, old.model.general.last.weight)
 
 
-def test_invalid_extensions_are_refused(
+def test_invalid_extensions(
     space_path: Path,
     store_path: Path,
     more_tables: Path,
@@ -65,10 +65,10 @@ def test_invalid_extensions_are_refused(
     """Nothing to add, another model, and several processes are errors."""
     extend = ["train", "--extend", str(space_path), "--out", str(tmp_path / "x"), "--data"]
     for command, message in (
-        ([*extend, str(store_path)], "all of its 4 shapes are in"),
-        ([*extend, str(more_tables), "--model.code_dim", "4"], "extending keeps the model as it is"),
-        ([*extend, str(more_tables), "--resume"], "--extend takes the settings of its space"),
-        (["train", "--data", str(store_path), "--out", "x", "--fine-tune"], "--fine-tune goes with --extend"),
+        ([*extend, str(store_path)], "all of its 4 shapes are already in"),
+        ([*extend, str(more_tables), "--model.code_dim", "4"], "extending does not change the model"),
+        ([*extend, str(more_tables), "--resume"], "--extend uses the settings of the space"),
+        (["train", "--data", str(store_path), "--out", "x", "--fine-tune"], "--fine-tune requires --extend"),
     ):
         assert cli.main(command) == 2
         assert message in " ".join(capsys.readouterr().err.split())
@@ -87,4 +87,6 @@ def test_budget_of_extension(space_path: Path, more_tables: Path, tmp_path: Path
     command = ["train", "--extend", str(tmp_path / "space"), "--data", str(more_tables), "--steps", "20"]
     assert cli.main([*command, "--out", str(tmp_path / "more"), "--device", "cpu"]) == 0
     assert checkpoint.read_metrics(tmp_path / "more")[-1]["step"] == 20
-    assert len({path.stat().st_mode for path in (tmp_path / "more").glob("*.*")}) == 1  # who reads one reads all
+    assert (
+        len({path.stat().st_mode for path in (tmp_path / "more").glob("*.*")}) == 1
+    )  # all files have the same permissions

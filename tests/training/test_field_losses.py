@@ -62,7 +62,7 @@ def test_second_order_gradient_matches_finite_difference(network: SineNetwork) -
 
 
 @pytest.mark.parametrize("dim", [2, 3])
-def test_second_order_terms_of_a_sphere_match_closed_form(dim: int) -> None:
+def test_second_order_terms_of_sphere_match_closed_form(dim: int) -> None:
     """The Laplacian is (d - 1) / |x|, and terms along the gradient vanish."""
     points = 0.5 + torch.rand(50, dim, dtype=torch.float64)
     found = jet(lambda x: x.norm(dim=-1) - 0.4, points)
@@ -72,7 +72,7 @@ def test_second_order_terms_of_a_sphere_match_closed_form(dim: int) -> None:
     assert math.isclose(laplacian_term(found).item(), ((dim - 1) / points.norm(dim=1)).mean().item())
 
 
-def test_second_order_terms_of_a_quadratic_match_closed_form() -> None:
+def test_second_order_terms_of_quadratic_match_closed_form() -> None:
     """Terms equal hand-computed values and the Laplacian term is clamped to [0.1, 50]."""
     found = jet(lambda x: 0.5 * (x[:, 0] ** 2 + 3 * x[:, 1] ** 2), torch.tensor([[1.0, 1.0], [2.0, 0.0]]))
     # gradients (1, 3) and (2, 0), Hessian diag(1, 3): g.Hg = 28 and 4 over |g|^2 = 10 and 4
@@ -93,7 +93,7 @@ def test_surface_and_off_surface_terms_match_closed_form() -> None:
     assert math.isclose(sign_agnostic_term(distance, torch.tensor([0.2, 0.1])).item(), 0.15, rel_tol=1e-6)
 
 
-def test_normal_terms_depend_on_the_sign_only_if_oriented() -> None:
+def test_sign_dependence_of_normal_terms() -> None:
     """Oriented terms penalize a flipped normal; the sign-agnostic one does not."""
     up = torch.tensor([[0.0, 0.0, 1.0]])
     for term in (lambda g: normal_term(g, up), lambda g: normal_term(g, up, cosine=True)):
@@ -103,7 +103,7 @@ def test_normal_terms_depend_on_the_sign_only_if_oriented() -> None:
     assert normal_term(2 * up, up, cosine=True) == 0
 
 
-def test_linear_field_converges_to_the_plane_of_its_points() -> None:
+def test_convergence_of_linear_field_to_plane() -> None:
     """Plane reproduction (Gropp et al. 2020): w converges to plus or minus the normal."""
     torch.manual_seed(0)
     normal = torch.nn.functional.normalize(torch.tensor([1.0, 2.0, -2.0]), dim=0)
@@ -122,7 +122,7 @@ def test_linear_field_converges_to_the_plane_of_its_points() -> None:
         assert min((slope - normal).norm(), (slope + normal).norm()) < 0.05
 
 
-def test_ambrosio_tortorelli_energy_of_an_axis_is_its_length() -> None:
+def test_ambrosio_tortorelli_energy_of_axis() -> None:
     """The recovery profile of a single point has energy 1."""
     axis = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
     volume = torch.full_like(axis, 2 / len(axis))
@@ -134,7 +134,7 @@ def test_ambrosio_tortorelli_energy_of_an_axis_is_its_length() -> None:
     assert recovery_profile(torch.tensor([0.0, 0.1]), 0.1, 0.01).tolist() == [0, 0]
 
 
-def test_phase_field_masks_the_jump_of_the_gradient() -> None:
+def test_masking_of_gradient_jump_by_phase_field() -> None:
     """The second-order term is 1000 times smaller where v = 0 at the kink."""
     points = torch.linspace(-1, 1, 2001, dtype=torch.float64)[:, None]
     volume = torch.full((2001,), 1e-3, dtype=torch.float64)
@@ -156,16 +156,16 @@ def test_scaled_medial_terms_match_closed_form() -> None:
     assert math.isclose(weighted_surface_term(torch.tensor([0.2, 0.1]), weights, 0.1).item(), 1.75, rel_tol=1e-5)
 
 
-def test_density_weights_are_robust_to_an_outlier() -> None:
+def test_density_weights_with_outlier() -> None:
     """An outlier gets no dominant weight and changes the others little."""
     angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 20_000)
     circle = np.stack((np.cos(angle), np.sin(angle)), axis=1)
     alone, with_stray = density_weights(circle), density_weights(np.concatenate((circle, [[3.0, 3.0]])))
     assert with_stray[-1] <= 1.01 * alone.max()
-    assert np.abs(with_stray[:-1] - alone).mean() < 0.15 * alone.mean()  # by balls of another size
+    assert np.abs(with_stray[:-1] - alone).mean() < 0.15 * alone.mean()  # because the balls have another size
 
 
-def test_density_weights_compensate_uneven_sampling() -> None:
+def test_density_weights_of_uneven_sampling() -> None:
     """Both halves of an unevenly sampled circle have total weight one half."""
     rng = np.random.default_rng(0)
     angle = np.concatenate((rng.uniform(0, math.pi, 4000), rng.uniform(math.pi, 2 * math.pi, 1000)))
@@ -174,7 +174,7 @@ def test_density_weights_compensate_uneven_sampling() -> None:
     assert abs(weights[:4000].sum() - 0.5) < 0.02
 
 
-def test_schedule_is_linear_between_its_knots() -> None:
+def test_linear_interpolation_between_knots() -> None:
     """Values between knots are interpolated, and a configuration refuses malformed schedules."""
     assert [schedule_value((20, 0.8, 20, 0.1), t) for t in (0.0, 0.5, 0.9, 1.0)] == pytest.approx([20, 20, 10.05, 0.1])
     assert [schedule_value((8, 1), t) for t in (0.0, 0.5, 1.0)] == pytest.approx([8, 4.5, 1])

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import new_trainer, small_config
+from helpers.settings import small_config
+from helpers.training import new_trainer
 from PIL import Image
 
 import latentsdf as ls

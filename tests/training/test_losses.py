@@ -12,7 +12,7 @@ from latentsdf.training.losses.first_order import eikonal_term, heat_term
 from latentsdf.utils.errors import ConfigError
 
 
-def test_data_term_is_clamped_mean_absolute_error() -> None:
+def test_clamped_mean_absolute_error_of_data_term() -> None:
     """The data term is the mean absolute error, with both distances clamped."""
     predicted, distance = torch.tensor([0.05, 0.5, -0.3]), torch.tensor([0.0, 0.2, -0.05])
     assert math.isclose(data_term(predicted, distance).item(), (0.05 + 0.3 + 0.25) / 3, rel_tol=1e-6)
@@ -27,7 +27,7 @@ def test_eikonal_term_of_scaled_sphere_distance() -> None:
     assert math.isclose(doubled.item(), 1.0, rel_tol=1e-5)
 
 
-def test_heat_term_is_unbiased_under_a_mixture() -> None:
+def test_unbiased_heat_term_under_mixture() -> None:
     """Uniform points and points of a mixture estimate the same heat energy."""
     generator = torch.Generator().manual_seed(0)
     absorption, std, count = 4.0, 0.4, 400_000
@@ -48,7 +48,7 @@ def test_heat_term_is_unbiased_under_a_mixture() -> None:
     assert math.isclose(box.item(), mixture.item(), rel_tol=0.01)
 
 
-def test_norm_term_has_finite_gradient_at_zero() -> None:
+def test_finite_gradient_of_norm_term_at_zero() -> None:
     """The norm term is the mean norm, with a finite gradient at 0."""
     vectors = torch.zeros(4, 3, requires_grad=True)
     norm_term(vectors).backward()
@@ -76,5 +76,5 @@ def test_code_priors_match_closed_forms() -> None:
     expected = torch.distributions.kl_divergence(fitted, start).mean().item()
     assert math.isclose(code_prior_term(codes, "kl", 2.0).item(), expected, rel_tol=1e-5)
     for few, std in ((codes[:1], 1.0), (codes, 0.0)):
-        with pytest.raises(ConfigError, match="it needs 2 shapes a batch or more and a code_std above 0"):
+        with pytest.raises(ConfigError, match="it needs at least 2 shapes per batch and a code_std above 0"):
             code_prior_term(few, "kl", std)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from helpers import new_trainer, small_config
+from helpers.settings import small_config
+from helpers.training import new_trainer
 
 from latentsdf.training import memory_estimate
 

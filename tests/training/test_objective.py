@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import new_trainer, small_config
+from helpers.settings import small_config
+from helpers.training import new_trainer
 
 import latentsdf as ls
 from latentsdf.config.model import BranchConfig, ModelConfig
@@ -38,7 +39,7 @@ def test_heat_term_equals_integral_over_box(points: bool, store_path: Path) -> N
 
 
 @pytest.mark.parametrize("branch", ["general", "overfit"])
-def test_regularizers_train_on_either_branch(branch: str, store_path: Path) -> None:
+def test_regularizers_on_either_branch(branch: str, store_path: Path) -> None:
     """Every regularizer is finite and trains on the general and on the overfit branch."""
     smooth = BranchConfig(width=24, depth=2, activation="softplus", frequencies=2)
     config = small_config(points_per_shape=64, bf16=False)
@@ -57,7 +58,7 @@ def test_regularizers_train_on_either_branch(branch: str, store_path: Path) -> N
         run.train_step()
 
 
-def test_residual_does_not_train_general_branch(store_path: Path) -> None:
+def test_general_branch_without_residual_gradient(store_path: Path) -> None:
     """Without its data term, the general branch receives no gradient from the overfit branch."""
     config = small_config(free_share=0.25, code_decay=0.0)
     run = new_trainer(store_path, replace(config, loss=LossConfig(general=0, code=0)))
@@ -68,7 +69,7 @@ def test_residual_does_not_train_general_branch(store_path: Path) -> None:
     assert {name.split(".")[0] for name in moved} == {"overfit", "grid", "warp"}
 
 
-def test_agreement_trains_the_overfit_network_only(store_path: Path) -> None:
+def test_parameters_trained_by_agreement(store_path: Path) -> None:
     """The agreement term falls, while grid and codes stay unchanged."""
     config = small_config(points_per_shape=512, bf16=False, code_std=0.3)
     run = new_trainer(store_path, replace(config, loss=LossConfig(general=0, overfit=0, code=0, agreement=1)))
@@ -89,7 +90,7 @@ def test_bfloat16_products_by_device(native: bool, store_path: Path, monkeypatch
     assert found == pytest.approx(exact, rel=0.05) and (found == exact) is not native
 
 
-def test_terms_of_one_branch_are_independent(store_path: Path) -> None:
+def test_independence_of_terms_of_one_branch(store_path: Path) -> None:
     """Terms that share one evaluation of a branch have the values of separate evaluations."""
     config = small_config(points_per_shape=64, bf16=False)
     weights = {"heat": 0.3, "eikonal": 0.7}
@@ -103,7 +104,7 @@ def test_terms_of_one_branch_are_independent(store_path: Path) -> None:
 
 
 @pytest.mark.parametrize("branch", ["general", "overfit"])
-def test_eikonal_and_heat_train_on_either_branch(branch: str, store_path: Path) -> None:
+def test_eikonal_and_heat_on_either_branch(branch: str, store_path: Path) -> None:
     """Eikonal and heat terms fall on the general and on the overfit branch."""
     loss = replace(small_config().loss, eikonal=0.1, heat=0.1, regularizer_points=64)
     loss = replace(loss, regularizer_branch=branch)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ def test_one_channel_with_all_rows_equals_adam() -> None:
     torch.testing.assert_close(table, reference.detach(), atol=1e-5, rtol=1e-5)
 
 
-def test_rows_without_gradient_are_unchanged() -> None:
+def test_rows_without_gradient() -> None:
     """Rows that are not given keep their values and step counts."""
     table = torch.zeros(5, 3)
     adam = RowAdam(table, lr=0.1)

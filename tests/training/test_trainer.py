@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import new_trainer, small_config
+from helpers.settings import small_config
+from helpers.training import new_trainer
 
 import latentsdf as ls
 from latentsdf.config.model import Branch
@@ -37,7 +38,7 @@ def test_code_decay_of_conditioning_weights(store_path: Path) -> None:
     assert len(by_code) == 2 * len(decayed.model.conditioned_layers())
 
 
-def test_shape_with_nonfinite_samples_is_named(store_path: Path) -> None:
+def test_shape_with_nonfinite_samples(store_path: Path) -> None:
     """The error names the one shape whose samples are not finite."""
     run = new_trainer(store_path, small_config())
     run.train_step()
@@ -47,7 +48,7 @@ def test_shape_with_nonfinite_samples_is_named(store_path: Path) -> None:
 
 
 @pytest.mark.parametrize("branch", ["general", "overfit"])
-def test_shape_with_nonfinite_code_is_named(branch: Branch, store_path: Path) -> None:
+def test_shape_with_nonfinite_code(branch: Branch, store_path: Path) -> None:
     """The error names the one shape whose code is not finite."""
     loss = LossConfig(code=1e-4, feature=1e-4, eikonal=0.01, regularizer_branch=branch, agreement=0.1)
     run = new_trainer(store_path, replace(small_config(), loss=loss))
@@ -59,7 +60,7 @@ def test_shape_with_nonfinite_code_is_named(branch: Branch, store_path: Path) ->
         run.train_step()
 
 
-def test_nonfinite_network_affects_every_shape(store_path: Path) -> None:
+def test_shapes_affected_by_nonfinite_network(store_path: Path) -> None:
     """A weight that is not finite makes the terms of every shape not finite."""
     run = new_trainer(store_path, small_config())
     run.train_step()

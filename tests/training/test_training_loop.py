@@ -38,7 +38,7 @@ def _run(counter: Counter, should_continue: Callable[[], bool], save_seconds: fl
     return losses, saved
 
 
-def test_loop_ends_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_of_loop_by_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop takes the steps of the budget, adds up their time, and saves at intervals."""
     clock = iter(range(1000))
     monkeypatch.setattr(training_loop.time, "monotonic", lambda: float(next(clock)))
@@ -49,7 +49,7 @@ def test_loop_ends_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 <= len(saved) <= 5 and saved == sorted(set(saved))
 
 
-def test_loop_stops_on_request() -> None:
+def test_stop_of_loop_on_request() -> None:
     """`should_continue` is evaluated before each step."""
     counter = Counter()
     losses, saved = _run(counter, lambda: counter.step < 4, save_seconds=1e9)

@@ -39,7 +39,7 @@ def test_disk_full(code: int) -> None:
         raise OSError(code, "full")
 
 
-def test_other_errors_pass() -> None:
+def test_other_errors() -> None:
     """Other errors pass unchanged."""
     with pytest.raises(PermissionError), disk_full_as_store_error(Path("s.zarr")):
         raise PermissionError(errno.EACCES, "denied")

@@ -29,7 +29,7 @@ def test_map_chunks_matches_single_call(count: int) -> None:
 
 
 def test_map_chunks_tuple_results() -> None:
-    """Each member of a tuple is concatenated on its own."""
+    """Each member of a tuple is concatenated separately."""
     points = torch.arange(10.0).reshape(5, 2)
     total, doubled = map_chunks(lambda rows: (rows.sum(1), 2 * rows), points, 2)
     assert torch.equal(total, points.sum(1)) and torch.equal(doubled, 2 * points)

@@ -9,7 +9,7 @@ from latentsdf.utils.errors import ConfigError
 from latentsdf.utils.finite import require_finite
 
 
-def test_points_that_are_not_finite_are_counted() -> None:
+def test_count_of_nonfinite_points() -> None:
     """A point with several bad coordinates counts once."""
     points = torch.zeros(1200, 3)
     require_finite(points)

@@ -8,7 +8,7 @@ import pytest
 from latentsdf.utils.interrupts import defer_interrupts
 
 
-def test_first_interrupt_sets_event(capsys: pytest.CaptureFixture[str]) -> None:
+def test_event_of_first_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
     """The first Ctrl-C sets the event, the second raises, and the previous handler is restored."""
     previous = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), defer_interrupts() as interrupted:
@@ -20,7 +20,7 @@ def test_first_interrupt_sets_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert "stopping after this step" in capsys.readouterr().err
 
 
-def test_handler_restored() -> None:
+def test_restored_handler() -> None:
     """The previous handler is restored without an interrupt, too."""
     previous = signal.getsignal(signal.SIGINT)
     with defer_interrupts():

@@ -16,16 +16,16 @@ def test_vertex_positions_match_definition_rounded_once(resolution: int) -> None
     assert positions[0] == -1 and positions[-1] == 1
 
 
-def test_lattice_coordinates_invert_vertex_positions() -> None:
+def test_lattice_coordinates_of_vertex_positions() -> None:
     """The lattice coordinate of a vertex position is its index."""
     index = torch.randint(0, 65, (200, 3), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(lattice_coordinates(vertex_positions(index, 64), 64), index.float())
 
 
-def test_containing_cells_are_found_for_inner_outer_and_nan_points() -> None:
-    """Cell centres belong to their cell, points outside the box to the nearest cell, NaN to cell 0."""
+def test_cells_of_inner_outer_and_nan_points() -> None:
+    """Cell centers belong to their cell, points outside the box to the nearest cell, NaN to cell 0."""
     index = torch.tensor(list(np.ndindex(4, 4, 4)))
-    centres = (index + 0.5) / 2 - 1
-    assert torch.equal(containing_cells(centres, 4), index)
+    centers = (index + 0.5) / 2 - 1
+    assert torch.equal(containing_cells(centers, 4), index)
     outside = torch.tensor([[-3.0, 0.1, 1.0], [2.0, torch.nan, -1.0]])
     assert containing_cells(outside, 4).tolist() == [[0, 2, 3], [3, 0, 0]]

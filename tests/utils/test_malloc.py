@@ -22,7 +22,7 @@ def test_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("error", [OSError, AttributeError])
 def test_other_libraries(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Systems without glibc or without mallopt are left as they are."""
+    """Systems without glibc or without mallopt are left unchanged."""
 
     def missing(_: str) -> None:
         raise error

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import files_of, save_untrained, small_config
+from helpers.files import files_of
+from helpers.settings import small_config
+from helpers.training import save_untrained
 
 import latentsdf as ls
 from latentsdf import cli
@@ -64,7 +66,7 @@ def test_occupied_folders(kind: OutputKind, mark: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "mark"), OTHERS)
-def test_commands_keep_other_outputs(name: str, mark: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_outputs_after_commands(name: str, mark: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Commands refuse a folder with an output of another kind, even with --overwrite, and leave it unchanged."""
     (out / mark).touch()
     before = files_of(out)
@@ -75,7 +77,7 @@ def test_commands_keep_other_outputs(name: str, mark: str, out: Path, capsys: py
 
 
 @pytest.mark.parametrize("name", ["train", "reconstruct"])
-def test_commands_keep_earlier_results(name: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_earlier_results_after_commands(name: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Commands replace an output of their own kind only with --overwrite."""
     own, words = WRITERS[name]
     (out / own).touch()
@@ -83,7 +85,7 @@ def test_commands_keep_earlier_results(name: str, out: Path, capsys: pytest.Capt
     assert f"holds {MARKS[own]} already; pass" in " ".join(capsys.readouterr().err.split())
 
 
-def test_functions_keep_other_outputs(out: Path) -> None:
+def test_other_outputs_after_functions(out: Path) -> None:
     """`train`, `extend` and `Reconstruction.save` refuse a folder with an output of another kind."""
     (out / "field.json").touch()
     for write in (train, lambda *words: extend("nowhere", *words)):
@@ -98,9 +100,7 @@ def test_functions_keep_other_outputs(out: Path) -> None:
     assert files_of(out) == before
 
 
-def test_demo_replaces_own_space_only(
-    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_space_replaced_by_demo(out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo replaces a space that it trained itself, but no other."""
 
     def begin(*_: object) -> None:

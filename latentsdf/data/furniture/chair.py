@@ -42,7 +42,7 @@ class Chair(Parameters):
     leg_taper: Annotated[float, Range(0.832, 1.0)]
     """Width of a leg at the floor, relative to its width at the seat."""
     leg_splay: Annotated[float, Range(3.6, 8.4)]
-    """Outward tilt of round legs; square legs are tilted by a fifth of it."""
+    """Outward tilt of round legs; square legs are tilted by a fifth of this angle."""
     back_height: Annotated[float, Range(0.392, 0.488)]
     back_lean: Annotated[float, Range(6.0, 12.0)]
     back_curve: Annotated[float, Range(0.0, 0.021)]

@@ -52,8 +52,8 @@ class Parameters(ABC):
     """
 
     STYLES: ClassVar[tuple[dict[str, Any], ...]]
-    """Combinations of choices that are drawn, as field values by name. Every other combination can be built, too; few
-    are drawn, so that a small training set has several shapes of each."""
+    """Combinations of choices that are drawn, as field values by name. All other combinations are valid, too. The list
+    is short, so that a small training set has several shapes per combination."""
 
     def __post_init__(self) -> None:
         """Validate the values."""

@@ -1,7 +1,7 @@
 """Primitive solids for furniture, in meters with y up.
 
 An outline is a convex polygon (N, 2) in (x, z) around the origin. Edges of boards and boxes are beveled. Parts must
-overlap to be joined: `union` keeps parts that only touch separate.
+overlap to be joined: `union` does not join parts that only touch.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """Edges of a triangle mesh, the faces incident to each edge and the neighbors of each vertex.
 
-The directed edges are bucketed by their smaller vertex (counting sort) and each bucket is sorted on its own, which is
+The directed edges are bucketed by their smaller vertex (counting sort) and each bucket is sorted separately, which is
 faster than one global sort.
 """
 

@@ -71,7 +71,7 @@ def face_frames(v: Floats, faces: Ints) -> Any:
     Returns:
         normal: (F, 3).
         outward: (F, 3, 3).
-        valid: (F,) False for slivers, which have neither.
+        valid: (F,) False for slivers, for which neither is defined.
     """
     normal = np.zeros((len(faces), 3))
     outward = np.zeros((len(faces), 3, 3))

@@ -6,9 +6,9 @@ the block, c0 a point of the mesh, c a point of another triangle. The difference
 
     |p - c|^2 - |p - c0|^2 = |b - c|^2 - |b - c0|^2 - 2 (p - b) . (c - c0)
 
-is linear in p. With a disc of center m and radius r around the triangle, and l a lower bound of the squared distance
-from
-b to the disc, the triangle is discarded if the difference is positive for all p of the block and all c of the disc:
+is linear in p. With a disc of center m and radius r around the triangle, and a lower bound l of the squared distance
+from b to the disc, the triangle is discarded if the difference is positive for all p of the block and all c of the
+disc:
 
     l - 2 (sum over axes a of h_a |m_a - c0_a| + |h| r) > |b - c0|^2
 
@@ -30,14 +30,14 @@ from latentsdf.geometry.mesh_sdf.narrow_band import vertices_in_lattice_units
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
 from latentsdf.utils.numba_cache import compiled
 
-_MAX_EDGE = 16.0  # cells, of a piece; 4 slows down meshes of needles, and no bisection slows down plates, fourfold
+_MAX_EDGE = 16.0  # cells per piece; 4 makes meshes of needles, and no bisection makes plates, four times slower
 _MAX_PIECES = 200_000  # approximate, in addition to the faces themselves
 _BLOCK_SIDE = 4  # vertices per axis of a smallest block
 _BLOCK_VERTICES = _BLOCK_SIDE**3
 _TASKS_PER_AXIS = 4
 _SLIVER_RATIO = 1e-5  # height over longest edge; a flatter triangle is replaced by its longest edge
-_LARGE = np.float32(3e38)  # finite, because fastmath assumes so
-_ROUNDING = 1e-5  # error of the float32 comparisons, relative to squared distances and absolute
+_LARGE = np.float32(3e38)  # finite, because fastmath assumes finite values
+_ROUNDING = 1e-5  # relative and absolute error of squared distances in the float32 comparisons
 _ROW_FLOATS = 31  # per triangle in the table of planes; see `_plane_table`
 
 Floats = NDArray[np.float64]
@@ -53,7 +53,7 @@ def full_lattice_distance(
     Args:
         mesh: Mesh in model space.
         resolution: Cells per axis, R.
-        threads: Number of threads; they do not change the distances.
+        threads: Number of threads, which does not affect the distances.
 
     Returns:
         Unsigned distance in model space, exact up to float32 rounding (5e-7 in the box), and closest face, both of
@@ -127,10 +127,10 @@ def _bounding_discs(corners: Floats) -> Float32:
 def _plane_table(corners: Floats) -> Float32:
     """Planes of each triangle for `_update_block`, flat (F * 31,).
 
-    A plane is a unit normal and an offset (4 floats). A triangle has its own plane, and for each side s the plane
-    through the side with outward normal o_s, the plane through the start of the side with normal t_s along it, and the
-    length L_s (9 floats). A sliver is replaced by its longest side, entered with both outward normals so that no point
-    is between its sides.
+    A plane is a unit normal and an offset (4 floats). A triangle has the plane that contains it, and for each side s
+    the plane through the side with outward normal o_s, the plane through the start of the side with normal t_s along
+    it, and the length L_s (9 floats). A sliver is replaced by its longest side, entered with both outward normals so
+    that no point is between its sides.
     """
     table = np.empty((len(corners), _ROW_FLOATS))
     for f in range(len(corners)):
@@ -238,8 +238,8 @@ def _subtract_thresholds(
 def _update_block(f: np.int32, points: Float32, table: Float32, squared: Float32, closest: Any) -> None:
     """Update the squared distances and closest triangles of the vertices of a block by triangle f.
 
-    With h the signed distance to the plane of the triangle, a_s the signed distance beyond side s and p_s the position
-    along side s, beyond its ends: p_s = t_s - clamp(t_s, 0, L_s),
+    With h the signed distance to the plane of the triangle, a_s the signed distance beyond side s and t_s the position
+    along side s, with the excess beyond its ends p_s = t_s - clamp(t_s, 0, L_s),
 
         d^2 = h^2 + (min over s of a_s^2 + p_s^2   if max over s of a_s > 0, else 0)
 

@@ -4,8 +4,8 @@ Two adjacent vertices a and b with unsigned distances d_a and d_b have the same 
 surface cannot pass between them. The connected components of this relation, within blocks of the lattice, share a sign:
 the winding number is evaluated at up to 64 vertices of each component and the majority decides. At holes in the mesh
 the winding number varies smoothly, and a component may contain both signs. Components whose votes disagree or come
-close to 1/2 are therefore divided into smaller blocks that vote again, and every vertex of a component that remains in
-doubt is evaluated by itself.
+close to 1/2 are therefore divided into smaller blocks that vote again, and every vertex of a component that remains
+uncertain is evaluated separately.
 """
 
 from typing import Any

@@ -93,7 +93,7 @@ def _as_points(points: NDArray[np.floating[Any]]) -> Floats:
 
 
 def _missing_extra(extra: str, name: str, error: ImportError) -> MissingExtraError:
-    """Error that names the extra and the cause: an installed package may fail to load a system library."""
+    """Create an error with the extra to install and the cause, since an installed package can lack a system library."""
     return MissingExtraError(
         f"the backend needs {name}: pip install 'latentsdf[{extra}]'; importing it failed with: {error}"
     )

@@ -42,7 +42,7 @@ class NarrowBand:
 
 
 class LatticeMesh(NamedTuple):
-    """Mesh in lattice units with everything that the closest point transform needs.
+    """Mesh in lattice units, with the inputs of the closest point transform.
 
     `normal`, `outward` and `valid` come from `face_frames`, the edges and neighbors from `build_adjacency`.
     """
@@ -81,7 +81,7 @@ def narrow_band(mesh: trimesh.Trimesh, resolution: int, band_voxels: float) -> N
     """Find all lattice vertices within a distance of a mesh, with distances exact up to float32 rounding.
 
     Args:
-        mesh: Mesh in model space; parts outside [-1, 1]^3 count as well.
+        mesh: Mesh in model space; parts outside [-1, 1]^3 are included.
         resolution: Cells per axis.
         band_voxels: Half width of the band in cells.
 
@@ -107,7 +107,7 @@ def narrow_band_in_slabs(
         slabs: Number of slabs.
 
     Returns:
-        The narrow band, whatever the number of slabs.
+        The narrow band, which does not depend on the number of slabs.
 
     Raises:
         ConfigError: The band width is not positive.
@@ -118,7 +118,7 @@ def narrow_band_in_slabs(
     def slab(begin: int, end: int) -> Any:
         return scan_convert_mesh(*mesh, resolution, band_voxels, begin, end)
 
-    cuts = _slab_boundaries(mesh.vertices, mesh.faces, resolution, slabs)
+    cuts: list[int] = _slab_boundaries(mesh.vertices, mesh.faces, resolution, slabs).tolist()
     index, distance, face = (np.concatenate(arrays) for arrays in zip(*mapped(slab, cuts[:-1], cuts[1:]), strict=True))
     return NarrowBand(index, distance * np.float32(cell_size(resolution)), face)
 

@@ -35,7 +35,7 @@ class SdfSamples:
     band_index: NDArray[np.uint32]
     """(B,) sorted linear indices of all dense lattice vertices within the band."""
     band_distance: Float32
-    """(B,) their signed distances."""
+    """(B,) signed distances of these vertices."""
     sparse_resolution: int
     """Cells per axis of the sparse lattice, r."""
     sparse_distance: Float32
@@ -169,8 +169,8 @@ def _sample_body(solid: Solid, count: int, step: float, rng: np.random.Generator
     """Points on the body and outward normals (M, 6).
 
     A face normal is reversed if the side in front of the face is inside and the side behind it is not. Both sides are
-    tested at distance `step`, where the lattices usually determine the sign, and if that is inconclusive (walls thinner
-    than `step`) close to the surface.
+    tested at distance `step`, where the lattices usually determine the sign, and, if that is inconclusive (walls
+    thinner than `step`), close to the surface.
     """
     points, face = _sample_mesh(solid.body, count, rng)
     normal = np.asarray(solid.body.face_normals)[face]

@@ -6,7 +6,7 @@ to
     k <= (b_q - a_q0 i - a_q1 j) / a_q2   if a_q2 > 0,      k >= (b_q - a_q0 i - a_q1 j) / a_q2   if a_q2 < 0,
 
 so the row meets the region in one interval. The store is a table of blocks of 8^3 vertices that are allocated on first
-use; each vertex keeps its smallest squared distance and the face it belongs to.
+use; each vertex keeps its smallest squared distance and the face at this distance.
 """
 
 from typing import Any, NamedTuple
@@ -46,7 +46,8 @@ def empty_block_store(resolution: int) -> Any:
 class Region(NamedTuple):
     """Region around a vertex, edge or face, in arrays that are reused for all regions.
 
-    The region consists of the points c + l r of the feature's points c, unit rays r and lengths 0 <= l <= w (for a face
+    The region consists of the points c + l r for points c of the feature, unit rays r and lengths 0 <= l <= w (for a
+    face
     |l| <= w), intersected with the half-spaces.
     """
 

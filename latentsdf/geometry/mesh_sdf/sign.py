@@ -2,7 +2,7 @@
 
 The methods are
 
-`pseudonormal`  angle-weighted pseudonormals (`pseudonormals`). They need the closest face only, and are exact on a
+`pseudonormal`  angle-weighted pseudonormals (`pseudonormals`). They need only the closest face and are exact on a
                 closed, consistently oriented mesh.
 `winding`       generalized winding number w > 1/2 (`winding_number`), faces oriented as in the file.
 `visibility`    generalized winding number w > 1/2 after each face has been oriented by the rays that escape from its
@@ -158,8 +158,8 @@ def _unless_small(chosen: Inside, area: Floats) -> Inside:
 def _visibility_confidence(winding: WindingNumberRule, vertices: Floats, faces: Ints, depth: float, seed: int) -> float:
     """Share of probes near the faces that bound the solid at which pseudonormals and winding number agree.
 
-    The faces are oriented by the winding number on their two sides; only faces with a vertex of some closest face are
-    tested.
+    The faces are oriented by the winding number on their two sides; only faces that share a vertex
+    with the closest face of a probe are tested.
     """
     area = triangle_areas(vertices[faces])
     if not area.sum() > 0:
@@ -199,7 +199,7 @@ def _outside_on_both_sides(
 def _inside_at_sides(
     winding: WindingNumberRule, vertices: Floats, faces: Ints, depth: float, seed: int
 ) -> tuple[Inside, Inside]:
-    """Whether the majority of sample points in front of, and behind, each face (F,) is inside."""
+    """Whether the majority of the sample points is inside, in front of each face (F,) and behind it."""
     points, step, owner = _side_samples(vertices, faces, depth, seed)
     front, back = (np.bincount(owner, weights=winding.inside(p)) for p in (points + step, points - step))
     count = np.bincount(owner)

@@ -1,7 +1,7 @@
 """Signed distance of the solid that a mesh bounds, in which sheets are given a thickness.
 
 A sheet is surface that bounds no volume, such as single-layer cloth or a single-sided chair back (see `sign`). The
-solid is the union of the body, which the other faces bound, and of the sheets thickened by t / 2 to both sides, with
+solid is the union of the body, bounded by the other faces, and the sheets, thickened by t / 2 on both sides with
 rounded edges and corners:
 
     s(x) = min(s_body(x), d_sheets(x) - t / 2)
@@ -51,7 +51,7 @@ class SignedLattice:
 def signed_narrow_band(
     mesh: trimesh.Trimesh, resolution: int, voxels: float, sign: SignMethod = "auto", threads: int = 1
 ) -> SignedLattice:
-    """Signed distance of a mesh in a narrow band; sheets get no thickness.
+    """Signed distance of a mesh in a narrow band; sheets are not thickened.
 
     The sign rule is built concurrently with the distances if there are several threads.
 
@@ -63,7 +63,7 @@ def signed_narrow_band(
         threads: Number of threads.
 
     Returns:
-        All vertices within the band, whatever the number of threads.
+        All vertices within the band; the number of threads does not affect them.
 
     Raises:
         ConfigError: The resolution is outside 1..1624, or the band width is not positive.
@@ -113,8 +113,8 @@ class _SignLookup:
 class Solid:
     """Signed distance function of a mesh with thickened sheets: `Solid(mesh, thickness)(points)`.
 
-    `full_lattice` and `narrow_band` keep their signs, which makes later queries at points cheaper without changing
-    them.
+    `full_lattice` and `narrow_band` cache the signs of the body, which accelerates later point queries without changing
+    their results.
 
     Attributes:
         radius: Half the thickness of the sheets.
@@ -130,7 +130,7 @@ class Solid:
 
         Args:
             mesh: Mesh in model space.
-            thickness: Thickness of the sheets; with 0 they are not distinguished from other surface.
+            thickness: Thickness of the sheets; with 0, sheets are not distinguished from other faces.
             sign: Method that determines the sign; see `sign`.
         """
         self.radius = thickness / 2
@@ -233,7 +233,7 @@ class Solid:
 
 
 def _union(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Sorted union of two sorted sets. `np.union1d` hashes the values, which took half of the time of a shape."""
+    """Sorted union of two sorted sets. `np.union1d` hashes the values, which took half of the preprocessing time."""
     both = np.sort(np.concatenate([one, other]), kind="stable")
     return both[np.append(True, both[1:] != both[:-1])[: len(both)]]
 

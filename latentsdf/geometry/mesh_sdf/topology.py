@@ -18,7 +18,9 @@ def weld(mesh: trimesh.Trimesh) -> tuple[Floats, Ints]:
     Returns:
         Distinct vertices (V, 3) and the faces (F, 3) that index them.
     """
-    vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 0.0  # turns -0.0 into 0.0, which hash alike
+    vertices = (
+        np.ascontiguousarray(mesh.vertices, dtype=np.float64) + 0.0
+    )  # turns -0.0 into 0.0, so that equal coordinates have equal hashes
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
     hashes = np.sort(_hash_rows(vertices.view(np.uint64)))
     if (hashes[1:] != hashes[:-1]).all():  # distinct hashes imply distinct vertices, without sorting rows

@@ -3,7 +3,7 @@
 The hierarchy is an implicit complete binary tree of axis-aligned boxes. Node k of level l is row 2^l - 1 + k and covers
 the faces from n k / 2^l to n (k + 1) / 2^l of an order in which each node is split at its median centroid, along the
 longest axis of its centroids. Queries are answered in the order of a Morton curve; each starts with the distance to the
-face that the previous query closest_point as an upper bound, which prunes most of the tree.
+closest face of the previous query as an upper bound, which prunes most of the tree.
 """
 
 from typing import Any

@@ -84,7 +84,7 @@ def sample_triangles(corners: Floats, per_face: int, by_area: int, rng: np.rando
 
     Args:
         corners: Triangles (F, 3, 3).
-        per_face: Points on each triangle, whatever its area.
+        per_face: Points on each triangle, independent of its area.
         by_area: Approximate number of additional points, distributed by area.
         rng: Source of the barycentric coordinates, which follow a Dirichlet distribution (1.5, 1.5, 1.5).
 

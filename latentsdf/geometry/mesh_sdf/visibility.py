@@ -26,9 +26,9 @@ _MIN_POINTS = 4096
 _MAX_POINTS = 62_500
 _POINTS_PER_BATCH = 15_625
 RAY_OFFSET = 1e-4
-"""Distance of ray origins from their face, in bounding-box diagonals; float32 rays must not hit their own face."""
+"""Distance of ray origins from their face, in bounding-box diagonals, so that float32 rays do not hit this face."""
 _SHEET_RATIO = 0.5
-_UNANIMITY = 0.9  # |sum of votes| over sum of |votes|, above which a patch decides for all its faces
+_UNANIMITY = 0.9  # of |sum of votes| / sum of |votes|; above it the whole patch is oriented by its majority
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,10 +47,10 @@ class FaceOrientation:
 def orient_by_visibility(vertices: Floats, faces: Ints, seed: int = 0) -> FaceOrientation:
     """Orient faces so that the side from which more rays escape is in front.
 
-    Duplicate faces count once. If the votes of a patch nearly all agree, the patch decides for each of its faces,
-    because in a narrow cavity more rays may escape through holes in the wall than through its opening. Otherwise each
-    face decides for itself, and a face that no ray escapes from follows its patch. Patches that consist of such faces
-    only are inner walls.
+    Duplicate faces count once. If nearly all votes of a patch agree, all of its faces follow the majority, because
+    in a narrow cavity more rays may escape through holes in the wall than through its opening. Otherwise each face is
+    oriented by its own vote, and a face from which no ray escapes follows the majority. Patches that consist only of
+    such faces are inner walls.
 
     Args:
         vertices: Welded vertices (V, 3).

@@ -24,7 +24,7 @@ NEAR_DISTANCE = 0.1
 
 @dataclass(frozen=True)
 class FieldErrors:
-    """Errors of a signed distance; the module defines them."""
+    """Errors of a signed distance, as defined in the module docstring."""
 
     iou: float
     """Intersection over union of the insides, in [0, 1]; 1 if both are empty."""

@@ -47,7 +47,7 @@ Reference = Literal["samples", "vertices"]
 
 @dataclass(frozen=True)
 class NearestDistances:
-    """Statistics of the nearest distances a and b between two point sets; the module defines them."""
+    """Statistics of the nearest distances a and b between two point sets, as defined in the module docstring."""
 
     to_reference: float
     """Mean of a."""
@@ -83,7 +83,7 @@ class NearestDistances:
         return self.cd_l1_sum / 2
 
     def as_dict(self) -> dict[str, float]:
-        """Return the metrics by the names in the table of the module."""
+        """Return the metrics by their names in the module docstring."""
         return {
             "cd_sq_sum": self.cd_sq_sum,
             "cd_sq_half": self.cd_sq_half,
@@ -98,7 +98,7 @@ class NearestDistances:
 
 @dataclass(frozen=True)
 class SurfaceComparison:
-    """Metrics of one reconstruction, in the units of the meshes; the module defines them."""
+    """Metrics of one reconstruction, in the units of the meshes, as defined in the module docstring."""
 
     nearest: NearestDistances
     """Point-to-point distances."""
@@ -121,7 +121,7 @@ class SurfaceComparison:
         return self.nearest.cd_sq_sum / self.floor.cd_sq_sum
 
     def as_dict(self) -> dict[str, float]:
-        """Return all metrics by the names in the table of the module."""
+        """Return all metrics by their names in the module docstring."""
         floors = {f"floor_{name}": value for name, value in self.floor.as_dict().items()}
         return {
             **self.nearest.as_dict(),
@@ -198,7 +198,7 @@ def compare_surfaces(
         against: Reference points: `samples` of the surface, or its `vertices`.
 
     Returns:
-        All metrics of the module.
+        All metrics in the module docstring.
 
     Raises:
         ConfigError: If a threshold is not between 0 and 1.

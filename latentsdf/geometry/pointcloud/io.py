@@ -1,4 +1,4 @@
-"""Reading of point clouds and signed samples from files, and of meshes where a file holds faces.
+"""Reading of point clouds, signed samples and meshes from files.
 
 A table has one point per row: planar points (N, 2), points (N, 3), signed samples x, y, z, d (N, 4), or points with
 normals (N, 6).
@@ -6,10 +6,10 @@ normals (N, 6).
 | suffix | contents |
 |---|---|
 | .npy | one table |
-| .npz | one table of any name, or `points` (`surface_points`) and, optional, `normals` (`surface_normals`) |
+| .npz | one table with any name, or `points` (`surface_points`) and optionally `normals` (`surface_normals`) |
 | .txt, .xyz, .pts | numbers separated by spaces; a first line with a single number, the count, is skipped |
 | .csv | numbers separated by commas |
-| .ply | vertices with normals, if listed; faces make it a mesh for `load_mesh_or_points` |
+| .ply | vertices with normals, if listed; with faces, a mesh for `load_mesh_or_points` |
 | .obj | vertices; always a mesh for `load_mesh_or_points` |
 """
 
@@ -40,11 +40,11 @@ def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | Floats:
         path: File with a suffix of `mesh.SUFFIXES` or `SUFFIXES`.
 
     Returns:
-        Mesh as of `latentsdf.geometry.mesh.load`, or table as of `load_points`.
+        Mesh as returned by `latentsdf.geometry.mesh.load`, or table as returned by `load_points`.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        MeshError: If the format is not supported, or as `latentsdf.geometry.mesh.load` and `load_points` do.
+        MeshError: If the format is not supported, or `latentsdf.geometry.mesh.load` or `load_points` rejects the file.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -58,7 +58,7 @@ def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | Floats:
 
 
 def load_points(path: Path | str) -> Floats:
-    """Read a table of points; of a mesh file, its vertices.
+    """Read a table of points, or the vertices of a mesh file.
 
     Args:
         path: File with one of `SUFFIXES`; the module describes the formats.
@@ -99,7 +99,7 @@ def _read(path: Path) -> NDArray[np.generic]:
     # numpy's and trimesh's readers raise exceptions of many types for damaged files.
     except Exception as error:
         raise MeshError(
-            f"{path.name}: cannot be read, the file is damaged, cut off or not a table of numbers ({error!r:.120})"
+            f"{path.name}: cannot be read, the file is damaged, truncated or not a table of numbers ({error!r:.120})"
         ) from error
 
 

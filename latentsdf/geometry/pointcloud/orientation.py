@@ -31,8 +31,9 @@ EXTENT = 1.25
 _NEIGHBOURS = 12
 _INDICATOR_RESOLUTION = {2: 512, 3: 128}  # by dimension
 _MAX_FLIP_ITERATIONS = 8
-_DILATION = 0.7  # of the radius of the neighbourhood, which holds half the neighbours on either side along a curve:
-# closes gaps of up to 8 spacings
+# Dilation radius relative to the distance of the 12th neighbour, about 6 spacings along a curve; closes gaps of up to
+# 8 spacings.
+_DILATION = 0.7
 _MAX_PROBES = 64
 _PLANE_RANGE = 3.0  # spacings within which the distance to tangent planes is used
 _MIN_EDGE_WEIGHT = 1e-6  # scipy treats a weight of 0 as no edge
@@ -55,7 +56,7 @@ class OrientedPointCloud:
         """Orient a point cloud.
 
         Args:
-            points: Points (N, 2) or (N, 3) in model space, more than 12.
+            points: At least 13 points (N, 2) or (N, 3) in model space.
             normals: Outward unit normals (N, d), which are kept; None to estimate them.
         """
         self.points = points

@@ -89,7 +89,7 @@ class _ParityMap:
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
         contact = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(count + 1, count + 1)).tocsr()
         contact = contact + contact.T
-        contact.data = 1 / contact.data  # the spanning tree is minimal, so long contacts get small weights
+        contact.data = 1 / contact.data  # a minimum spanning tree prefers small weights, hence long contacts
         order, parent = breadth_first_order(minimum_spanning_tree(contact), int(region[0, 0]), directed=False)
         crossings = np.zeros(count + 1, dtype=np.int64)
         for number in order[1:].tolist():

@@ -1,1 +1,1 @@
-"""Fit of codes, and of refined detail, to observations of a shape."""
+"""Fitting of codes and of refined detail to observations of a shape."""

@@ -4,9 +4,9 @@ With the canonical point x_c, the feature grid G and the general branch s_g, a d
 
     G(x_c) -> G(x_c) + dG(x_c),    s_g(x) -> s_g(x) + c(x)
 
-dG adds features to some rows of the grid, so it is interpolated in canonical space. c interpolates values on a
-lattice in model space of R cells per axis: vertex (i, j, k) has linear index (i (R + 1) + j) (R + 1) + k and position
--1 + 2 (i, j, k) / R. A delta is valid for one code of one space.
+dG adds features to some rows of the grid and is interpolated like the grid, in canonical space. c is interpolated from
+values on a lattice in model space with R cells per axis: vertex (i, j, k) has linear index (i (R + 1) + j) (R + 1) + k
+and position -1 + 2 (i, j, k) / R. A delta is valid for one code of one space.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class Delta:
     """Distances added to the general branch at these vertices; 0 at all others."""
 
     def save(self, path: Path) -> None:
-        """Write one compressed file (.npz); an interrupted write leaves an older file as it was."""
+        """Write one compressed file (.npz); if writing is interrupted, an older file is unchanged."""
         with atomic_write(path) as aside, aside.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -90,7 +90,7 @@ class Delta:
 
 
 def fingerprint(model: LatentSDF, code: Float[Tensor, "*N L"]) -> str:
-    """Hash of a code (L,) or (N, L) and the networks that decode it, which every training step changes."""
+    """Hash a code (L,) or (N, L) and the networks that decode it. Every training step changes the result."""
     digest = hashlib.sha256(code.detach().cpu().numpy().tobytes())
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
@@ -117,14 +117,14 @@ class Correction:
         self._table[torch.from_numpy(index).to(device), 0] = torch.from_numpy(values.astype(np.float32)).to(device)
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
-        """Correction (N,) at points (N, 3)."""
+        """Evaluate the correction (N,) at points (N, 3)."""
         lower = containing_cells(points, self._resolution)
         weights = trilinear_weights(points, lower, self._resolution)
         return interpolate_rows(self._table, corner_rows(lower, self._resolution), weights).squeeze(1)
 
 
 class AppliedDelta:
-    """A delta on its model: lookup of grid features, and correction of the general branch.
+    """A delta applied to its model: lookup of grid features, and correction of the general branch.
 
     Args:
         delta: Refined detail.
@@ -138,8 +138,8 @@ class AppliedDelta:
     def __init__(self, delta: Delta, model: LatentSDF, code: Float[Tensor, "*N L"]) -> None:
         if delta.made_for != fingerprint(model, code):
             raise CheckpointError(
-                "the delta was refined for another space or another code, so it does not fit; "
-                "use the space and the code it was written with, or refine again"
+                "the delta was refined for another space or another code; use it with its original space and code, or "
+                "refine again"
             )
         self._grid = grid = model.require_grid()
         device = code.device
@@ -149,7 +149,7 @@ class AppliedDelta:
         self.correction = Correction(delta.index, delta.correction, delta.resolution, device)
 
     def lookup(self, canonical: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
-        """Features G + dG (N, C) at canonical points (N, 3)."""
+        """Look up the features G + dG (N, C) at canonical points (N, 3)."""
         lower = containing_cells(canonical, self._grid.resolution)
         rows = corner_rows(lower, self._grid.resolution)
         weights = trilinear_weights(canonical, lower, self._grid.resolution)
@@ -159,7 +159,7 @@ class AppliedDelta:
 
 
 def row_slots(rows: Int[Tensor, " U"], count: int) -> Int[Tensor, " V"]:
-    """Inverse of an index: the position in `rows` of each of `count` grid rows, U for rows that are not in it."""
+    """Invert an index: return the position in `rows` of each of `count` grid rows, U for rows that are absent."""
     slot = torch.full((count,), len(rows), dtype=torch.long, device=rows.device)
     slot[rows] = torch.arange(len(rows), device=rows.device)
     return slot

@@ -4,9 +4,9 @@ A fit folder holds
 
 - `report.json`: residual, convergence history, similarity to the user's frame and the fingerprint of the space,
 - `code.npy`: the code (L,),
-- `layers.npy`: codes by layer (N, L), when the fit has them,
-- `delta.npz`: refined detail, when the fit has it (`Delta`),
-- `mesh.ply`: the extracted surface in the user's frame, when one was given to `Inversion.save`.
+- `layers.npy`: codes by layer (N, L), if the fit has them,
+- `delta.npz`: refined detail (`Delta`), if the fit has been refined,
+- `mesh.ply`: the extracted surface in the user's frame, if one was passed to `Inversion.save`.
 """
 
 import dataclasses
@@ -36,22 +36,22 @@ class Inversion:
     """A latent code fitted to an observation."""
 
     code: Float[NDArray[np.float32], " L"]
-    """The code (L,), used by retrieval and interpolation, and decoded where `layers` is None."""
+    """The code (L,), used by retrieval and interpolation, and for decoding if `layers` is None."""
     history: Float[NDArray[np.float32], " S"]
-    """Cost after each step, about the sum of both branches' mean absolute errors. The first entries are measured on
-    the smaller sample on which starts are compared."""
+    """Cost after each step: about the sum of the mean absolute errors of both branches. The first entries are costs on
+    the smaller set of samples on which initial codes are compared."""
     residual: float
     """Final mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space."""
     ok: bool
-    """False when the residual is too large for the space to represent this shape."""
+    """False if the residual is so large that the space does not represent this shape."""
     similarity: Similarity
-    """Similarity between model space and the frame of the observation."""
+    """Similarity transform between the frame of the target and model space."""
     delta: Delta | None = None
     """Detail added by `ShapeSpace.refine`; None for a fit that was not refined."""
     layers: Float[NDArray[np.float32], "N L"] | None = None
     """One code per layer of `LatentSDF.conditioned_layers`, (N, L), decoded instead of `code`; or None."""
     space: str = ""
-    """Fingerprint of the space to which the code belongs; empty when unknown."""
+    """Fingerprint of the space to which the code belongs; empty if unknown."""
 
     def save(
         self,
@@ -61,12 +61,12 @@ class Inversion:
         target: Path | str | None = None,
         nearest: Hits | None = None,
     ) -> dict[str, Any]:
-        """Write the fit into a folder, from which `load_fit` reads it. An older fit in the folder is replaced.
+        """Write the fit to a folder from which `load_fit` reads it. An older fit in the folder is replaced.
 
         Args:
-            folder: Output folder; created when missing.
-            mesh: Surface to store as `mesh.ply`, in the user's frame, e.g. `space.extract(fit)`.
-            target: Name of the fitted file, recorded in the report. `load_fits` names a fit by it.
+            folder: Output folder; created if missing.
+            mesh: Surface to store as `mesh.ply`, in the user's frame, such as `space.extract(fit)`.
+            target: Name of the fitted file, recorded in the report; `load_fits` uses it as the name of the fit.
             nearest: Nearest training shapes, recorded in the report.
 
         Returns:
@@ -76,6 +76,8 @@ class Inversion:
             CheckpointError: The folder holds outputs of another kind.
 
         Example:
+            >>> import latentsdf as ls
+            >>> space = ls.load("checkpoints/chairs")
             >>> fit = space.invert("chair.ply")
             >>> fit.save("fit", mesh=space.extract(fit), target="chair.ply")
             >>> space.extract(ls.load_fit("fit"))
@@ -109,7 +111,7 @@ class Inversion:
 
 
 def is_fit_folder(folder: Path) -> bool:
-    """True for a folder written by `Inversion.save`."""
+    """Return True if a folder was written by `Inversion.save`."""
     return (folder / _REPORT).is_file()
 
 
@@ -117,12 +119,12 @@ def load_fit(folder: Path | str, space: str | None = None) -> Inversion:
     """Read a fit written by `latentsdf invert` or `Inversion.save`.
 
     Args:
-        folder: The fit's folder.
-        space: Fingerprint (`ShapeSpace.fingerprint`) of the space that is going to decode the fit; None accepts a fit
-            of any space. A `ShapeSpace` refuses fits of other spaces by itself.
+        folder: Folder of the fit.
+        space: Fingerprint (`ShapeSpace.fingerprint`) that the space of the fit must have; None accepts a fit of any
+            space. The methods of `ShapeSpace` reject fits of other spaces in any case.
 
     Returns:
-        The fit; its code, codes by layer and detail are as they were saved.
+        The fit, with its code, codes by layer and detail as saved.
 
     Raises:
         CheckpointError: The folder holds no fit, a damaged one, or a fit of another space.
@@ -131,14 +133,16 @@ def load_fit(folder: Path | str, space: str | None = None) -> Inversion:
     folder = Path(folder)
     missing = [name for name in (_REPORT, _CODE) if not (folder / name).is_file()]
     if missing:
-        raise CheckpointError(f"{folder}: not a folder of latentsdf invert, {' and '.join(missing)} is missing")
+        raise CheckpointError(f"{folder}: not a folder written by latentsdf invert; missing {' and '.join(missing)}")
     try:
         report = json.loads((folder / _REPORT).read_text())
         placement, residual, ok = report["similarity"], report["residual"], report["ok"]
         similarity = Similarity(tuple(placement["center"]), placement["scale"], placement.get("yaw", 0.0))
         history = np.array(report["history"], dtype=np.float32)
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: not a folder of latentsdf invert, or a damaged one; invert again") from error
+        raise CheckpointError(
+            f"{folder}: not a folder written by latentsdf invert, or damaged; invert the shape again"
+        ) from error
     fitted_in: str = report.get("space", "")
     if space is not None:
         require_same_space(fitted_in, space, str(folder))
@@ -154,12 +158,12 @@ def load_fits(
 
     Args:
         folder: A fit folder, or the output folder of `latentsdf invert` for several targets.
-        names: Known names of shapes. A fit is named after its folder when that is one of them, otherwise after the
-            file that it was fitted to.
+        names: Known names of shapes. A fit is named after its folder if the name of the folder is known, otherwise
+            after the file to which it was fitted.
         space: As for `load_fit`.
 
     Returns:
-        The fits by name, and for each folder that cannot be read the reason.
+        The fits by name, and the reasons for folders that cannot be read, by name of the folder.
 
     Raises:
         ConfigError: There is no fit in the folder.
@@ -181,25 +185,38 @@ def load_fits(
 
 
 def load_code(path: Path, space: str | None = None) -> Inversion | NDArray[Any]:
-    """Read a fit folder (`load_fit`), or the bare code in a `.npy` file.
+    """Read a fit folder (`load_fit`), or a code from a `.npy` file.
+
+    Args:
+        path: The folder or file.
+        space: As for `load_fit`; not checked for a file.
+
+    Returns:
+        The fit, or the code as an array.
 
     Raises:
         FileNotFoundError: There is no such folder or file.
-        CheckpointError, ConfigError: As for `load_fit`; ConfigError for a file that holds no array of real numbers.
+        CheckpointError, ConfigError: As for `load_fit`; ConfigError if the file holds no array of real numbers.
     """
     if path.is_dir():
         return load_fit(path, space)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such code file, nor a folder of latentsdf invert")
+        raise FileNotFoundError(f"{path}: no such code file or folder of latentsdf invert")
     return _load_array(path)
 
 
 def require_same_space(fitted_in: str, space: str, source: str) -> None:
-    """Raise CheckpointError for the fit of a known other space; `source` names the fit in the message."""
+    """Raise CheckpointError if a fit is known to belong to another space.
+
+    Args:
+        fitted_in: Fingerprint of the space of the fit; empty if unknown.
+        space: Fingerprint of the space that uses the fit.
+        source: Name of the fit in the error message.
+    """
     if fitted_in and fitted_in != space:
         raise CheckpointError(
-            f"{source}: fitted in another space, or in this one before it was trained on, so its code means something "
-            "else here; invert the shape again"
+            f"{source}: fitted in another space, or in this one before further training, so its code is not valid "
+            "here; invert the shape again"
         )
 
 

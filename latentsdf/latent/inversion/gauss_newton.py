@@ -1,4 +1,4 @@
-"""Fit of codes, and optionally placements, to bounds on the signed distance; the model is frozen.
+"""Fitting of codes, and optionally placements, to bounds on the signed distance; the model is frozen.
 
 Symbols, for one fit with P samples x_i in model space and bounds [a_i, b_i] on their signed distances:
 
@@ -20,7 +20,7 @@ With one code for each of N conditioned layers, u = (u_1, ..., u_N) and v . Q v 
 |mean(u)|^2 + sum_n |u_n - mean(u)|^2 + |q|^2.
 
 E is minimized by iteratively reweighted least squares: with weights omega_i = 1 / sqrt(r_i^2 + e^2) (0 where r_i is 0
-or clipped) and the Jacobian J of s by v, the Gauss-Newton normal equations of `levenberg_marquardt` are
+or clipped) and the Jacobian J of s with respect to v, the Gauss-Newton normal equations of `levenberg_marquardt` are
 
     H = J^T W J + 2 w Q,    g = J^T W r + 2 w Q v,    W = diag(omega_i / number of samples)
 """
@@ -43,7 +43,7 @@ from latentsdf.utils.devices import matmul_dtype
 PLACEMENT_SIZE = 5
 _BRANCHES: tuple[Branch, Branch] = ("general", "overfit")
 _CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be trained
-_MAX_RESIDUAL = 2 * _CLAMP  # larger residuals have no gradient: the sample is an outlier, or no surface is near it
+_MAX_RESIDUAL = 2 * _CLAMP  # larger residuals have no gradient: the sample is an outlier, or far from any surface
 _SMOOTHING = 2e-3
 _MAX_DAMPING = 1e3
 
@@ -60,7 +60,7 @@ class Samples:
 
     @staticmethod
     def truncated(points: Tensor, low: Tensor, high: Tensor, near: Tensor) -> "Samples":
-        """Samples whose bounds are truncated like the branches' distances; any value beyond 0.1 is accepted."""
+        """Create samples with truncated bounds: beyond 0.1, any distance with the right sign is accepted."""
         low = torch.where(low <= -_CLAMP, -torch.inf, low.clamp(max=_CLAMP))
         high = torch.where(high >= _CLAMP, torch.inf, high.clamp(min=-_CLAMP))
         return Samples(points, low, high, near)
@@ -91,30 +91,30 @@ class Solver:
     prior_weight: float
     """Weight w of the prior."""
     placement_std: Float[Tensor, " 5"]
-    """Standard deviations sigma of the placement; 0 for parameters that keep their initial value."""
+    """Standard deviations sigma of the placement; 0 for parameters that are not fitted."""
     layers: int = 1
     """Number of codes N per fit: 1, or the number of conditioned layers."""
 
     def initialize(self, codes: Float[Tensor, "K L"], placements: Float[Tensor, "K 5"], samples: Samples) -> Fits:
-        """Fits before the first step; every layer starts from the same code."""
+        """Create fits with the given codes and placements; all layers of a fit start with the same code."""
         single = self.prior.encode(codes)
         coordinates = single.repeat(1, self.layers)
         errors = self.errors(coordinates, placements, samples)
         return Fits(coordinates, placements, errors + self.prior_weight * single.square().sum(1))
 
     def with_samples(self, fits: Fits, samples: Samples) -> Fits:
-        """The same fits with the cost on other samples."""
+        """Return the fits with their cost on other samples."""
         parameters = torch.cat((fits.coordinates, torch.zeros_like(fits.placements)), dim=1)
         return replace(fits, cost=_FitProblems(self, fits.placements, samples).cost(parameters))
 
     def codes(self, coordinates: Float[Tensor, "K D"]) -> Float[Tensor, "K *N L"]:
-        """Codes that the model decodes: (K, L), or (K, N, L) with one code per layer."""
+        """Convert prior coordinates to the codes that are decoded: (K, L), or (K, N, L) with one code per layer."""
         return self.prior.decode(coordinates if self.layers == 1 else coordinates.unflatten(1, (self.layers, -1)))
 
     def errors(
         self, coordinates: Float[Tensor, "K D"], placements: Float[Tensor, "K 5"], samples: Samples
     ) -> Float[Tensor, " K"]:
-        """The cost without the prior."""
+        """Evaluate the cost without the prior."""
         with torch.no_grad():
             points, scale = apply_placement(samples.points, placements)
             predicted = self.model(points, self.codes(coordinates))
@@ -153,13 +153,13 @@ class Solver:
 
     @cached_property
     def product_dtype(self) -> torch.dtype:
-        """Precision of the products in the Jacobian. Three digits suffice: each step is tried before it is accepted."""
+        """Data type of the matrix products in the Jacobian. Low precision suffices: each step is tested on the cost."""
         like = self.prior.mean
         return matmul_dtype(like.device) if like.dtype == torch.float32 else like.dtype
 
     @cached_property
     def precision(self) -> Float[Tensor, "D D"]:
-        """Matrix w Q of the prior, of all parameters."""
+        """Matrix w Q of the prior over all parameters."""
         like = self.prior.mean
         mean = like.new_full((self.layers, self.layers), 1 / self.layers)
         by_layer = mean / self.layers + like.new_ones(self.layers).diag() - mean
@@ -211,7 +211,11 @@ class _FitProblems:
 def apply_placement(
     points: Float[Tensor, "K P 3"], placements: Float[Tensor, "K 5"]
 ) -> tuple[Float[Tensor, "K P 3"], Float[Tensor, "K 1"]]:
-    """Points in the frame of the code, y = exp(p0) R(p1) x + (p2, p3, p4), and the scale exp(p0)."""
+    """Transform points to the frame of the code, y = exp(p0) R(p1) x + (p2, p3, p4).
+
+    Returns:
+        Points (K, P, 3) and scales exp(p0) (K, 1).
+    """
     scale, cosine, sine = placements[:, :1].exp(), placements[:, 1:2].cos(), placements[:, 1:2].sin()
     x, y, z = points.unbind(-1)
     rotated = torch.stack((cosine * x + sine * z, y, cosine * z - sine * x), dim=-1)
@@ -219,7 +223,7 @@ def apply_placement(
 
 
 def _split(parameters: Float[Tensor, "K D"]) -> tuple[Tensor, Tensor]:
-    """Coordinates u and placement offsets q."""
+    """Split parameters v into coordinates u and placement offsets q."""
     coordinates, offset = parameters.split((parameters.shape[1] - PLACEMENT_SIZE, PLACEMENT_SIZE), dim=1)
     return coordinates, offset
 
@@ -227,7 +231,10 @@ def _split(parameters: Float[Tensor, "K D"]) -> tuple[Tensor, Tensor]:
 def _by_placement(
     rotated: Float[Tensor, "K P 3"], by_point: Float[Tensor, "K P 3"], distance: Float[Tensor, "K P"]
 ) -> Float[Tensor, "K P 5"]:
-    """Derivative of a predicted distance by the placement, times the scale; `rotated` is y without its translation."""
+    """Derivative of the predicted distance with respect to the placement, times the scale.
+
+    `rotated` is y without its translation.
+    """
     by_rotation = rotated[..., 2] * by_point[..., 0] - rotated[..., 0] * by_point[..., 2]
     by_log_scale = (by_point * rotated).sum(-1) - distance
     return torch.cat((by_log_scale[..., None], by_rotation[..., None], by_point), dim=-1)

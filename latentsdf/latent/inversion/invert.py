@@ -1,13 +1,13 @@
-"""Inversion: fit of codes to observations, many at once, with the networks and the feature grid frozen.
+"""Inversion: fitting of codes to batches of observations, with the networks and the feature grid frozen.
 
 1. All training codes and their mean are ranked by their cost on each observation, for several rotations about the
-   vertical axis when the placement is unknown. The best ones and the mean are the starts.
+   vertical axis if the placement is unknown. The best ones and the mean are the starts (initial codes).
 2. A few Levenberg-Marquardt steps on few samples select the best start, which is continued on more samples
    (`gauss_newton`).
 3. For a point cloud without normals, the gradient of the fit orients the points, and the fit is continued with these
    signs (`unoriented_points`).
-4. A whole shape is then fitted with one code per conditioned layer, initialized with the shared code and drawn to
-   their mean by the prior. A single code converges early, with a remaining error for unseen shapes.
+4. A complete shape is then fitted with one code per conditioned layer. The codes are initialized with the shared code,
+   and the prior keeps them near their mean. A single code leaves a larger error for unseen shapes.
 
 DeepSDF (Park et al. 2019, Eq. 10) fits one code by Adam from one random start.
 """
@@ -42,7 +42,7 @@ _SELECTION_STEPS = 8
 _TOLERANCE = 2e-3
 _TOLERANCE_BEFORE_LAYERS = 1e-2  # codes by layer correct the remaining error of the shared code
 _STEPS_BY_LAYER = 6
-_ORIENTATION_ROUNDS = 2  # a better fit orients a cloud better: error of s_o 0.0049; 2 more rounds 0.0044, 4 0.0043
+_ORIENTATION_ROUNDS = 2  # error of s_o after 0, 2 and 4 additional rounds: 0.0049, 0.0044 and 0.0043
 _YAWS = 12
 _SCALES = (1.0, 0.8)
 _PARTIAL_PLACEMENT_STD = (0.3, 0.3, 0.3, 0.3, 0.3)
@@ -62,11 +62,11 @@ def invert(
         model: Frozen model.
         training_codes: Codes (T, L) of the training shapes, which define the prior and the starts.
         observations: Bounds on the signed distances of the shapes.
-        config: Defaults to `InvertConfig()`.
+        config: Settings; defaults to `InvertConfig()`.
 
     Returns:
-        A fit for each observation, in order. They depend on which other observations share a batch of 16, through
-        the random samples.
+        A fit for each observation, in order. The random samples, and so the fits, depend on which other observations
+        are in the same batch of 16.
     """
     config = config or InvertConfig()
     keep_freed_memory()
@@ -139,12 +139,12 @@ def _invert_batch(
 
 
 def _needs_orientation(observations: Sequence[Observation], config: InvertConfig) -> bool:
-    """True if one of the observations is a whole point cloud without normals."""
+    """Return True if an observation is a complete point cloud without normals."""
     return not config.partial and any(o.cloud is not None for o in observations)
 
 
 def _orient(solver: Solver, fits: Fits, observations: Sequence[Observation]) -> list[Observation]:
-    """The observations; clouds without normals have signs from the gradient of the fits."""
+    """Return the observations, with signs from the gradients of the fits for clouds without normals."""
     codes = solver.codes(fits.coordinates)
     oriented = list(observations)
     for i, observation in enumerate(observations):
@@ -178,7 +178,7 @@ def _select_starts(
     config: InvertConfig,
     rng: np.random.Generator,
 ) -> tuple[Float[Tensor, "K L"], Float[Tensor, "K 5"]]:
-    """Initial codes and placements, `config.starts` per observation: the best-ranked ones, and the mean code."""
+    """Select `config.starts` initial codes and placements per observation: the best-ranked ones and the mean code."""
     mean = training.mean(0, keepdim=True)
     candidates = torch.cat((training, mean))
     initial_placements = _initial_placements(config, training)
@@ -200,7 +200,7 @@ def _initial_placements(config: InvertConfig, like: Tensor) -> Float[Tensor, "M 
     """Placements at which the training codes are ranked."""
     if not config.align:
         return torch.zeros(1, PLACEMENT_SIZE, device=like.device)
-    # A partial observation is normalized as if it were the whole, so it can be too large.
+    # A partial observation is normalized like a complete shape, so it can be too large.
     scales = _SCALES if config.partial else _SCALES[:1]
     yaws = np.arange(_YAWS) * (2 * np.pi / _YAWS)
     rows = [(np.log(scale), yaw, 0, 0, 0) for scale in scales for yaw in yaws]
@@ -210,7 +210,7 @@ def _initial_placements(config: InvertConfig, like: Tensor) -> Float[Tensor, "M 
 def _rank(
     solver: Solver, candidates: Float[Tensor, "C L"], placement: Float[Tensor, " 5"], samples: Samples
 ) -> Float[Tensor, " C"]:
-    """Errors of the candidate codes on the samples of one observation."""
+    """Evaluate the errors of candidate codes on the samples of one observation."""
 
     def errors(codes: Tensor) -> Tensor:
         same = torch.zeros(len(codes), dtype=torch.long, device=codes.device)
@@ -222,7 +222,7 @@ def _rank(
 def _draw_samples(
     observations: Sequence[Observation], count: int, device: torch.device, rng: np.random.Generator
 ) -> Samples:
-    """`count` random samples of each observation, with replacement."""
+    """Draw `count` random samples of each observation, with replacement."""
     picks = [(o, rng.integers(len(o.points), size=count)) for o in observations]
     columns = zip(*((o.points[p], o.low[p], o.high[p], o.near[p]) for o, p in picks), strict=True)
     return Samples.truncated(*(torch.from_numpy(np.stack(column)).to(device) for column in columns))
@@ -253,7 +253,7 @@ def _result(
 
 
 def _compose(similarity: Similarity, placement: Float[NDArray[np.float64], " 5"]) -> Similarity:
-    """Similarity between the code's frame and the user's: the observation's normalization, then the placement."""
+    """Compose the normalization of an observation with a placement: user's frame to the frame of the code."""
     scale, yaw = similarity.scale * float(np.exp(placement[0])), float(placement[1])
     offset = Similarity((0.0, 0.0, 0.0), scale, yaw).to_user(placement[None, 2:])[0]
     x, y, z = (float(v) for v in np.asarray(similarity.center) - offset)

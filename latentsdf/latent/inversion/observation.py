@@ -3,8 +3,8 @@
 - A mesh becomes signed samples near the surface and in the box; as a partial observation, points with normals.
 - An array (N, 3) holds points, (N, 6) points with normals, (N, 4) points with signed distances.
 
-Meshes and points are in the user's frame and normalized like training shapes, or in model space already. Signed samples
-must be in model space, because their bounding box does not determine that of the surface.
+Meshes and points are in the user's frame and are normalized like training shapes, or are already in model space. Signed
+samples must be in model space, because their bounding box does not determine the bounding box of the surface.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.utils.errors import MeshError
 
 NEAR = 0.05
-"""Samples closer to the surface than this, in model space, measure how well a code fits."""
+"""Maximum distance to the surface, in model space, of the samples on which the residual of a fit is measured."""
 _NEAR_STDS = (0.05, 0.01, 0.0025)
 _MAX_POINTS = 20_000
 _MAX_COORDINATE = 1.1
@@ -40,12 +40,13 @@ class Observation:
 
     points: Float[NDArray[np.float32], "N 3"]
     low: Float[NDArray[np.float32], " N"]
-    """Lower bounds; equal to the upper ones where the distance is known."""
+    """Lower bounds; equal to the upper bounds where the distance is known."""
     high: Float[NDArray[np.float32], " N"]
+    """Upper bounds."""
     similarity: Similarity
     """Similarity between the user's frame and model space."""
     cloud: UnorientedPointCloud | None = None
-    """Points of a whole surface without normals, from which `orient_observation` derives signs; otherwise None."""
+    """Points of a complete surface without normals, which `orient_observation` orients; otherwise None."""
 
     @property
     def near(self) -> Bool[NDArray[np.bool_], " N"]:
@@ -54,7 +55,7 @@ class Observation:
 
 
 def orient_observation(observation: Observation, outward: Float[NDArray[np.float32], "M 3"]) -> Observation:
-    """The observation with signs from a fit.
+    """Return an observation with the signs that follow from a fit.
 
     Args:
         observation: Observation of a cloud without normals (`cloud` is not None).
@@ -80,12 +81,15 @@ def observe(
         normalization: The space's normalization, which maps meshes and points from the user's frame to model space.
         samples: Number of samples of a mesh.
         seed: Seed of the samples.
-        partial: The target covers only part of the surface; nothing follows from where it has no surface.
-        frame: `user`, or `model` for a target in model space already.
+        partial: The target covers only part of the surface; regions without points are unknown, not empty.
+        frame: `user`, or `model` for a target that is already in model space.
+
+    Returns:
+        Bounds on the signed distance at points in model space.
 
     Raises:
-        MeshError: The target does not determine a surface: unusable meshes, too few or non-finite points, signed
-            samples outside model space or away from the surface.
+        MeshError: The target does not determine a surface: the mesh is unusable, points are too few or not finite, or
+            signed samples are outside model space or far from the surface.
     """
     if isinstance(target, str | Path):
         target = load_mesh_or_points(target)
@@ -100,7 +104,7 @@ def observe(
     if table.shape[1] == 4:
         return _observation(_from_signed(table), IDENTITY)
     if table.shape[1] == 2:
-        raise MeshError(f"a space holds solids, got points in the plane, shape {table.shape}; see `reconstruct`")
+        raise MeshError(f"a shape space needs points in 3D, got planar points {table.shape}; use `reconstruct`")
     cloud = prepare_point_cloud(table, normalization=normalization)
     points, normals = cloud.points, cloud.normals
     if len(points) > _MAX_POINTS:

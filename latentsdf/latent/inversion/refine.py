@@ -1,13 +1,13 @@
-"""Refinement of a fit: detail of one unseen shape on top of its code, stored as a small `Delta`.
+"""Refinement of a fit: detail of one unseen shape that its code does not represent, stored as a small `Delta`.
 
-By its code alone the general branch s_g can miss the surface of an unseen shape by more than the fusion band, and the
-feature grid holds the detail of training shapes only. Refinement therefore
+Decoded from the code alone, the general branch s_g can miss the surface of an unseen shape by more than the fusion
+band, and the feature grid holds the detail of training shapes only. Refinement therefore
 
 1. corrects s_g on a lattice, by the difference between the observed distances and s_g at its vertices, and
 2. optimizes the grid rows that the samples of the shape's narrow band read, by lazy Adam on the mean absolute error
    of s_o. An overfit branch that is a residual of s_g adds to the corrected s_g.
 
-The networks and the space's own grid are not changed.
+The networks and the feature grid of the space are not changed.
 """
 
 import time
@@ -44,15 +44,15 @@ _FINAL_LEARNING_RATE = 0.01  # share of the initial one
 
 @dataclass(frozen=True)
 class Detail:
-    """Observed signed distances of a shape in model space, dense enough to learn detail from."""
+    """Observed signed distances of a shape in model space, dense enough for learning its detail."""
 
     points: Float[NDArray[np.float32], "N 3"]
     """Points near the surface."""
     distance: Float[NDArray[np.float32], " N"]
     """Signed distances at the points."""
     lattice: Float[NDArray[np.float32], "V V V"]
-    """Signed distances at the (R + 1)^3 vertices of a lattice over the box: correct in sign everywhere, in value up
-    to 0.1."""
+    """Signed distances at the (R + 1)^3 vertices of a lattice over the box. The sign is correct everywhere, the value
+    up to a distance of 0.1."""
 
     @property
     def resolution(self) -> int:
@@ -61,11 +61,11 @@ class Detail:
 
 
 def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: RefineConfig) -> Detail:
-    """Sample a mesh like preprocessing does: the narrow band of the dense lattice, and the sparse lattice.
+    """Sample a mesh as preprocessing does: the narrow band of the dense lattice, and the sparse lattice.
 
     Args:
-        mesh: Whole mesh in the user's frame.
-        similarity: Similarity of the fit, between model space and the user's frame.
+        mesh: Complete mesh in the user's frame.
+        similarity: Similarity transform of the fit, between the user's frame and model space.
         config: Resolutions of the lattices and width of the band.
 
     Raises:
@@ -81,7 +81,7 @@ def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: Refine
 
 
 def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config: RefineConfig | None = None) -> Delta:
-    """Learn the delta between the decoded and the observed shape; model and code are not changed.
+    """Learn the delta between the decoded and the observed shape. The model and the code are not changed.
 
     Args:
         model: Model with a feature grid.
@@ -120,7 +120,7 @@ def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config
 def _correct_general_branch(
     model: LatentSDF, code: Tensor, detail: Detail
 ) -> tuple[Int[NDArray[np.int64], " K"], Float[NDArray[np.float32], " K"]]:
-    """Lattice vertices near either surface or with a wrong sign, and observed minus decoded distance there."""
+    """Return lattice vertices near either surface or with a wrong sign, and observed minus decoded distances there."""
     observed = _resolve_thin_parts(detail).reshape(-1).clip(-_CLAMP, _CLAMP)
     vertices = torch.from_numpy(lattice_points(np.arange(len(observed)), detail.resolution))
 
@@ -135,7 +135,7 @@ def _correct_general_branch(
 
 
 def _resolve_thin_parts(detail: Detail) -> Float[NDArray[np.float32], "V V V"]:
-    """Lattice in which cells crossed by a thin wall or gap have a sign change.
+    """Return the lattice with a sign change in every cell that a thin wall or gap crosses.
 
     The fused surface is extracted only around sign changes of the general branch. In each cell whose corners agree in
     sign while one of its samples has the other sign, the corner nearest to the surface is negated.
@@ -144,8 +144,8 @@ def _resolve_thin_parts(detail: Detail) -> Float[NDArray[np.float32], "V V V"]:
     resolution = detail.resolution
     cell = ((detail.points + 1) * (resolution / 2)).astype(np.int64).clip(0, resolution - 1)
     linear = np.ravel_multi_index(tuple(cell.T), (resolution,) * 3)
-    min_magnitude = 2 / resolution / 4  # negating a corner on the surface would change nothing
-    for side in (1, -1):  # walls first, so that a gap between two of them stays open
+    min_magnitude = 2 / resolution / 4  # negating a distance of 0 would change nothing
+    for side in (1, -1):  # walls first, so that gaps between walls stay open
         sampled = np.zeros(resolution**3, dtype=bool)
         sampled[linear[side * detail.distance < 0]] = True
         lower = np.stack(np.unravel_index(np.flatnonzero(sampled), (resolution,) * 3), axis=1)
@@ -158,7 +158,7 @@ def _resolve_thin_parts(detail: Detail) -> Float[NDArray[np.float32], "V V V"]:
 
 
 class _FeatureOptimizer:
-    """Lazy Adam on the grid rows that the samples read. Implements `training_loop.Steps`."""
+    """Lazy Adam on the grid rows that the samples read; implements `training_loop.Trainable`."""
 
     def __init__(
         self,
@@ -189,13 +189,13 @@ class _FeatureOptimizer:
         self.seconds = 0.0
 
     def progress(self) -> float:
-        """Spent share of the budget, in steps or in wall-clock time, which includes the correction's."""
+        """Return the share of the budget spent, in steps or in wall-clock time, which includes the correction."""
         by_steps = self._step / self._config.steps
         budget = self._config.seconds
         return max(by_steps, (time.monotonic() - self._started) / budget) if budget > 0 else by_steps
 
     def train_step(self) -> dict[str, float]:
-        """One step on random samples; returns the mean absolute error of the overfit branch."""
+        """Take one step on random samples; returns the mean absolute error of the overfit branch."""
         self._adam.lr = _LEARNING_RATE * cosine(self.progress(), _FINAL_LEARNING_RATE)
         device = self._canonical.device
         pick = torch.randint(len(self._canonical), (self._config.points,), generator=self._generator).to(device)
@@ -219,12 +219,12 @@ class _FeatureOptimizer:
         return {"overfit": float(loss.detach())}
 
     def result(self) -> tuple[Int[NDArray[np.int64], " U"], Float[NDArray[np.float32], "U C"]]:
-        """Sorted grid rows (U,) and the features (U, C) added to them."""
+        """Return the sorted grid rows (U,) and the features (U, C) added to them."""
         return self._rows.cpu().numpy(), (self._table.detach() - self._initial).cpu().numpy()
 
 
 def _rows_read(canonical: Float[Tensor, "N 3"], resolution: int) -> Int[Tensor, " U"]:
-    """Sorted grid rows that trilinear lookups at canonical points read."""
+    """Return the sorted grid rows that trilinear lookups at canonical points read."""
     read = torch.zeros((resolution + 1) ** 3, dtype=torch.bool, device=canonical.device)
     for chunk in split_chunks(canonical):
         read[corner_rows(containing_cells(chunk, resolution), resolution)] = True

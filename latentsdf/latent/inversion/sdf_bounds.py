@@ -1,16 +1,16 @@
 """Bounds on the signed distance implied by points on a surface, valid for any surface between the points.
 
-With h(x) the distance from x to the nearest surface point, and the gap g an estimate of how far surface can be from its
-nearest point:
+Let h(x) be the distance from x to the nearest surface point, and the gap g an estimate of the largest distance from the
+surface to its nearest point:
 
-    |s(x)| <= h(x)                                   always
-    |s(x)| >= sqrt(max(h(x)^2 - g^2, 0))             whole surface, no normals (exact for flat surface)
-    |s(x)| >= min_i |(a_i, max(t_i - g_i, 0))|       normals; distance to discs of radius g_i across the normals, with
+    |s(x)| <= h(x)                                   always |s(x)| >= sqrt(max(h(x)^2 - g^2, 0))             complete
+    surface, no normals (exact if flat) |s(x)| >= min_i |(a_i, max(t_i - g_i, 0))|       normals; distance to discs of
+    radius g_i perpendicular to them, with
                                                      offset a_i of x along normal i and t_i perpendicular to it
 
-The sign (negative inside) follows from the normals if the nearest points agree, or without normals from a flood fill:
-space that a ball of radius g reaches from the faces of the box is outside. Points are in model space, the box
-[-1, 1]^3.
+The sign (negative inside) follows from the normals if those of the nearest points agree, or without normals from a
+flood fill: space that a ball of radius g reaches from the faces of the box is outside. Points are in model space, the
+box [-1, 1]^3.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def distance_bounds(
     Args:
         surface: Points (N, 3) on the surface.
         normals: Outward unit normals (N, 3), or None.
-        partial: The points cover only a part of the surface; nothing follows from where there are none.
+        partial: The points cover only part of the surface; regions without points are unknown, not empty.
         rng: Random numbers.
 
     Returns:
@@ -59,7 +59,7 @@ def distance_bounds(
     if normals is not None:
         parts.append(offset_samples(tree, surface, normals))
     count = max(len(surface), _MIN_NEAR_SAMPLES)
-    if partial:  # for a whole shape, more samples exclude surface where there is none
+    if partial:  # for a complete shape, more samples exclude spurious surfaces
         count //= len(_NEAR_STDS) + 1
     near = [surface[rng.integers(len(surface), size=count)] + rng.normal(0, std, (count, 3)) for std in _NEAR_STDS]
     points = np.concatenate((*near, rng.uniform(-1, 1, (count, 3)))).clip(-1, 1)
@@ -80,7 +80,7 @@ def distance_bounds(
 
 
 def disc_bounds(tree: cKDTree, surface: Array, normals: Array, points: Array) -> tuple[Array, Array]:
-    """Signs and lower bounds on |s| from discs across the normals, as wide as gaps between surface points can be.
+    """Compute signs and lower bounds on |s| from discs perpendicular to the normals, with the gaps as radii.
 
     Args:
         tree: k-d tree of the surface points.
@@ -103,7 +103,7 @@ def disc_bounds(tree: cKDTree, surface: Array, normals: Array, points: Array) ->
 def offset_samples(
     tree: cKDTree, surface: Array, normals: Array, offsets: tuple[float, ...] = _NORMAL_OFFSETS
 ) -> DistanceBounds:
-    """Exact distances at small offsets along both directions of the normals, where no other tree point is nearer."""
+    """Sample exact distances at small offsets along both directions of the normals, unless another point is nearer."""
     parts = []
     for offset in (*offsets, *(-x for x in offsets)):
         points = surface + offset * normals
@@ -114,12 +114,12 @@ def offset_samples(
 
 
 def concatenate(parts: Sequence[DistanceBounds]) -> DistanceBounds:
-    """Bounds at the points of all parts, in order."""
+    """Concatenate bounds in order."""
     return DistanceBounds(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _gaps(tree: cKDTree, surface: Array) -> Array:
-    """Gap g_i (N,) of each surface point: how far surface can be from it, for points drawn at random."""
+    """Gap g_i (N,) of each surface point: the largest distance to surface that is nearest to it, for random points."""
     return np.asarray(_GAP * tree.query(surface, k=7)[0][:, -1])
 
 

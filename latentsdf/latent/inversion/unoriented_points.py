@@ -2,13 +2,13 @@
 
 Where a surface is convex on the scale of the k nearest neighbours, at edges and along rods, a point lies outward of
 their mean: with the PCA normal n and the height t = n . (x - mean), the outward direction is sign(t) n. This also
-orients boards that are thin for the spacing of the points, whose neighbourhoods include the opposite face. Points with
+orients boards that are thin relative to the point spacing, where neighbourhoods include the opposite face. Points with
 |t| above a tenth of the neighbourhood's radius count as protruding; the others take the sign of their normal from the
 gradient of a fitted shape.
 
 Measured on 2,000 points of 21 unseen chairs, tables, planes and bodies: two thirds protrude, and 95 % of those are
-oriented correctly. (The height's sign at all points is right for 90 %, a fit alone for 79 %, propagation along a
-minimum spanning tree for 69 %.)
+oriented correctly. (Over all points, the sign of the height is correct for 90 %, a fit alone for 79 %, and propagation
+along a minimum spanning tree for 69 %.)
 """
 
 import numpy as np
@@ -28,15 +28,15 @@ from latentsdf.latent.inversion.sdf_bounds import (
 Floats = NDArray[np.float64]
 
 _OFFSETS = (0.01,)
-_NEIGHBOURS, _SUBSAMPLE = 40, 2_000  # neighbours among that many points: few enough to include both faces of a board
+_NEIGHBOURS, _SUBSAMPLE = 40, 2_000  # neighbours among so few points that both faces of a board are included
 _MIN_HEIGHT = 0.1  # share of the neighbourhood's radius
-_TANGENT, _NEARBY = 8, 24  # points of a tangent plane, out of so many neighbours
+_TANGENT, _NEARBY = 8, 24  # points of a tangent plane, selected from this many neighbours
 _SAME_SIDE = 0.5  # cosine
 _AGREED = 0.8  # cosine
 
 
 class UnorientedPointCloud:
-    """Points that cover a whole surface, without normals.
+    """Points that cover a complete surface, without normals.
 
     Args:
         points: Points (N, 3) in model space.
@@ -51,14 +51,14 @@ class UnorientedPointCloud:
         self._unsigned = distance_bounds(points, None, partial=False, rng=rng)
 
     def bounds(self, outward: Float[NDArray[np.floating], "N 3"] | None = None) -> DistanceBounds:
-        """Bounds on the signed distance, with signs from the protruding points and a fit.
+        """Compute bounds on the signed distance, with signs from the protruding points and a fit.
 
-        A tangent plane is fitted to the nearest points on the same side, which separates the faces at an edge and of a
-        board. Its normal is used where it agrees with the point's outward direction up to sign; the direction decides
-        the sign. Exact distances at small offsets along these normals are included.
+        A tangent plane is fitted to the nearest points with similar outward directions, which separates the faces at an
+        edge and of a board. Its normal is used where it agrees with the outward direction of the point up to sign, and
+        is then given the sign of this direction. Exact distances at small offsets along these normals are included.
 
         Args:
-            outward: Outward directions (N, 3) of a fit, used for points that do not protrude; None for no fit.
+            outward: Outward directions (N, 3) of a fit, used at points that do not protrude; None without a fit.
         """
         outward = np.where(self._protrudes[:, None], self._outward, 0 if outward is None else outward)
         other_side = (outward[self._nearby] * outward[:, None]).sum(-1) < _SAME_SIDE

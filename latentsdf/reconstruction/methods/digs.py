@@ -1,7 +1,7 @@
 """DiGS: divergence-guided shape implicits for unoriented points (Ben-Shabat et al. 2022, Sec. 3).
 
 Loss: 3000 mean |u| + 100 mean exp(-100 |u|) + 50 mean | |grad u| - 1 | + w mean clamp(|lap u|, 0.1, 50). The clamp is
-that of the release; the paper's formula has none.
+taken from the release; the formula in the paper has none.
 """
 
 from dataclasses import replace

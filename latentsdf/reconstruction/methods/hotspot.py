@@ -5,13 +5,13 @@ exp(-lambda |u|) solves the screened Poisson equation, so that -ln / lambda appr
 
 Differences from the release:
 
-- E is estimated without bias, dividing by the density of the sampling mixture. The release divides by each sample's own
-  component and counts the integral twice, times 2/3 in 3D. Published w_h are therefore doubled in 2D and multiplied by
-  4/3 in 3D.
-- Planar shapes are on average 1.13 times as large in model space as in the release: its lambda of 60 becomes 53, its
-  box of 1.5 becomes 1.7 and its standard deviation of 0.5 becomes 0.57. Lengths in 3D are not converted.
-- The release's covariance std^d I gives a standard deviation of 0.354 in 3D.
-- The planar network starts as a sphere; the release's start has no zero set.
+- E is estimated without bias, dividing by the density of the sampling mixture. The release divides by the density of
+  each sample's component, which counts the integral twice, times 2/3 in 3D. Published w_h are therefore doubled in 2D
+  and multiplied by 4/3 in 3D.
+- Planar shapes are on average 1.13 times as large in model space as in the release. Its lambda of 60 is therefore
+  converted to 53, its box of 1.5 to 1.7 and its standard deviation of 0.5 to 0.57. Lengths in 3D are not converted.
+- The release uses the covariance std^d I, hence a standard deviation of 0.354 in 3D.
+- The planar network is initialized as a sphere; the initialization of the release has no zero set.
 """
 
 from dataclasses import replace
@@ -23,9 +23,10 @@ from latentsdf.reconstruction.methods.shared import hold_then_vanish, published_
 def small(dim: int) -> ReconstructConfig:
     """Settings sized for two CPU cores.
 
-    2D: the published network, weights and schedules with a twentieth of the points per step. In batches this small the
-    noise of the boundary term exceeds the heat term, and Adam fits no details from the published start: hidden units
-    are spread over the box, matrices are optimized by Muon, and a guide finds the signs of nested curves.
+    2D: the published network, weights and schedules with a twentieth of the points per step. With such small
+    batches, the noise of the boundary term exceeds the heat term, and Adam does not fit details from the published
+    initialization. Therefore hidden units are spread over the box, weight matrices are optimized by Muon, and a guide
+    determines the signs of nested curves.
     """
     if dim == 2:
         return ReconstructConfig(

@@ -1,4 +1,4 @@
-"""The library's own method: a feature pyramid fitted to the cloud and to the signed distance to the oriented cloud.
+"""The default method: a feature pyramid fitted to the cloud and to the signed distance to the oriented cloud.
 
 Loss: 10 mean |u| + 0.1 eikonal (L1) + 0.1 |grad u - n| + w_h E_heat + w_g mean |u - d|, where d is the signed distance
 to the oriented cloud (`guide`) and E_heat is HotSpot's screened-Poisson energy. Normals are estimated if the cloud has

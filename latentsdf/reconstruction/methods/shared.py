@@ -7,10 +7,10 @@ from latentsdf.config.reconstruction import FieldTrainConfig, NetworkConfig, Rec
 
 
 def sine_preset(method: str, kind: Literal["sine", "quadratic"]) -> ReconstructConfig:
-    """Small sine network that starts as a nearly flat sphere around the cloud, as SIREN, DiGS and StEik publish.
+    """Return settings of a small sine network, initialized as a sphere of small slope around the cloud as published.
 
-    Fields without a guide that started from a smaller sphere of slope 1 went to 0 and lost their sign, probably because
-    u = 0 costs less than any distance while the second-order term is active.
+    Without a guide, fields initialized as a smaller sphere of slope 1 went to 0 and lost their sign, probably because
+    u = 0 has a lower loss than any distance while the second-order term is active.
     """
     return ReconstructConfig(
         method=method,
@@ -29,8 +29,9 @@ def sine_preset(method: str, kind: Literal["sine", "quadratic"]) -> ReconstructC
 def with_guide(config: ReconstructConfig) -> ReconstructConfig:
     """Add a guide for the first 60 % of the run, starting from a sphere of slope 1.
 
-    In batches of a few hundred points the losses alone do not find the signs of several or nested curves. From a flat
-    sphere, the interior of wide shapes has not reached the guide when its weight falls to 0.
+    With batches of a few hundred points, the losses alone do not determine the signs of several or nested curves. With
+    an initial sphere of small slope, the interior of wide shapes has not converged to the guide when its weight falls
+    to 0.
     """
     return replace(
         config,
@@ -40,25 +41,25 @@ def with_guide(config: ReconstructConfig) -> ReconstructConfig:
 
 
 def published_sphere(model: NetworkConfig) -> NetworkConfig:
-    """DiGS' geometric initialization 0.1 (sqrt(y) - 1.6), where sqrt(y) is approximately 1.11 |x|."""
+    """Set DiGS' geometric initialization 0.1 (sqrt(y) - 1.6), where sqrt(y) is approximately 1.11 |x|."""
     return replace(model, radius=1.44, slope=0.11)
 
 
 def published_training(train: FieldTrainConfig) -> FieldTrainConfig:
-    """Adam's default second moments and no warm-up, as every release has them."""
+    """Set Adam's default decay of second moments and no warm-up, as in all releases."""
     return replace(train, warmup_steps=0, beta2=0.999)
 
 
 def hold_then_vanish(weight: float, share: float) -> tuple[float, ...]:
-    """Schedule that holds a weight for a share of the run, then falls to 0 over the next tenth."""
+    """Return a schedule that holds a weight for a share of the run, then falls to 0 over the next tenth."""
     return (weight, share, weight, share + 0.1, 0.0, 0.0)
 
 
 def relaxed(weight: float) -> tuple[float, ...]:
-    """Schedule of the second-order terms of DiGS and StEik: constant until 20 % of the run, 0 from 40 % on."""
+    """Return the schedule of DiGS' and StEik's second-order terms: constant until 20 % of the run, 0 from 40 % on."""
     return (weight, 0.2, weight, 0.4, 0.0, 0.0)
 
 
 def ramp(first: float, last: float, start: float, end: float) -> tuple[float, ...]:
-    """Schedule that changes from one weight to another between two shares of the run."""
+    """Return a schedule that changes from one weight to another between two shares of the run."""
     return (first, start, first, end, last, last)

@@ -1,8 +1,8 @@
 """SIREN: sine networks fitted to oriented points (Sitzmann et al. 2020, Eq. 6).
 
 Loss: 1500 mean |u| + 50 mean exp(-100 |u|) + 50 mean | |grad u| - 1 | + 50 mean (1 - cos(grad u, n)). The weights are
-those of the release, halved where it averages over surface and off-surface points together and the term is taken on one
-of the two.
+those of the release, halved for terms that the release averages over all points although they apply only to surface or
+only to off-surface points.
 """
 
 from dataclasses import replace

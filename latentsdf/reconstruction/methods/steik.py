@@ -1,7 +1,7 @@
 """StEik: a stabilized eikonal loss and quadratic sine layers (Yang et al. 2023, Sec. 3 and 4).
 
 Loss: 2000 mean |u| + 100 mean exp(-100 |u|) + 50 mean | |grad u| - 1 | + w mean |grad u^T H grad u| / |grad u|^2. The
-division by |grad u|^2 is that of the release; the paper's formula has none.
+division by |grad u|^2 is taken from the release; the formula in the paper has none.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ _LOSS = FieldLossConfig(surface=(2000.0,), off_surface=(100.0,), eikonal=(50.0,)
 def small(dim: int) -> ReconstructConfig:
     """Settings sized for two CPU cores; guided in 2D.
 
-    The published second-order weight of 100 makes the field constant at a few hundred points per step; it is 10 here.
+    With a few hundred points per step, the published second-order weight of 100 makes the field constant, so it is 10.
     """
     loss = replace(_LOSS, directional_divergence=relaxed(10.0))
     config = replace(sine_preset("steik", "quadratic"), loss=loss)

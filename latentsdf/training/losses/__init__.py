@@ -1,1 +1,1 @@
-"""Loss terms as pure functions of tensors, grouped by the quantities they need."""
+"""Loss terms as pure functions of tensors, grouped by the quantities that they depend on."""

@@ -33,11 +33,11 @@ def code_prior_term(codes: Float[Tensor, "S L"], prior: CodePenalty, std: float)
         return codes.square().sum(-1).mean()
     if len(codes) < 2 or std <= 0:
         raise ConfigError(
-            f"the code prior 'kl' compares the variance of a batch's codes with train.code_std: it needs 2 shapes a "
-            f"batch or more and a code_std above 0, got {len(codes)} and {std}"
+            f"the code prior 'kl' compares the variance of a batch's codes with train.code_std: it needs at least 2 "
+            f"shapes per batch and a code_std above 0, got {len(codes)} and {std}"
         )
     variance = codes.var(0, unbiased=False) / std**2
-    # Equal codes have variance 0, where the logarithm is not finite.
+    # Equal codes have variance 0, at which the logarithm is not finite.
     return 0.5 * (variance + (codes.mean(0) / std).square() - 1 - (variance + 1e-12).log()).mean()
 
 

@@ -16,5 +16,5 @@ def data_term(predicted: Tensor, distance: Tensor, clamp: float = 0.0) -> Tensor
 
 def norm_term(vectors: Float[Tensor, "... L"]) -> Tensor:
     """Mean Euclidean norm: penalty on codes and grid features, as in the code of Compact-SDF (Bai et al. 2026)."""
-    # The norm has no gradient at 0, where the features of a new grid are.
+    # The norm has no gradient at 0, the initial value of the grid features.
     return (vectors.square().sum(-1) + 1e-12).sqrt().mean()

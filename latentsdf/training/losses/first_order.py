@@ -1,4 +1,4 @@
-"""Loss terms in values and first derivatives of a field u, whose zero set is to pass through a point cloud.
+"""Loss terms in the values and first derivatives of a field u whose zero set should pass through a point cloud.
 
 Sources: IGR (Gropp et al. 2020), SIREN (Sitzmann et al. 2020), SAL (Atzmon & Lipman 2020), SALD (Atzmon & Lipman 2021),
 HotSpot (Wang et al. 2025).
@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def surface_term(distance: Float[Tensor, " N"]) -> Tensor:
+def surface_term(distance: Float[Tensor, "*N"]) -> Tensor:
     """Mean |u| at points of the cloud (IGR)."""
     return distance.abs().mean()
 
 
-def off_surface_term(distance: Float[Tensor, " N"], sharpness: float = 100.0) -> Tensor:
+def off_surface_term(distance: Float[Tensor, "*N"], sharpness: float = 100.0) -> Tensor:
     """Mean exp(-sharpness |u|) off the cloud: penalizes zeros away from it (SIREN)."""
     return torch.exp(-sharpness * distance.abs()).mean()
 
@@ -29,20 +29,20 @@ def eikonal_squared_term(gradients: Float[Tensor, "... d"]) -> Tensor:
     return (_norm(gradients) - 1).square().mean()
 
 
-def normal_term(gradients: Float[Tensor, "N d"], normals: Float[Tensor, "N d"], *, cosine: bool = False) -> Tensor:
+def normal_term(gradients: Float[Tensor, "*N d"], normals: Float[Tensor, "*N d"], *, cosine: bool = False) -> Tensor:
     """Mean |grad u - n| (IGR), or 1 - cos of their angle (SIREN); normals are outward unit vectors."""
     if cosine:
         return (1 - torch.nn.functional.cosine_similarity(gradients, normals, dim=-1)).mean()
     return _norm(gradients - normals).mean()
 
 
-def sign_agnostic_term(distance: Float[Tensor, " N"], unsigned: Float[Tensor, " N"]) -> Tensor:
-    """Mean | |u| - h | with h >= 0 the distance to the cloud (SAL)."""
+def sign_agnostic_term(distance: Float[Tensor, "*N"], unsigned: Float[Tensor, "*N"]) -> Tensor:
+    """Mean | |u| - h |, where h >= 0 is the distance to the cloud (SAL)."""
     return (distance.abs() - unsigned).abs().mean()
 
 
-def sign_agnostic_normal_term(gradients: Float[Tensor, "N d"], directions: Float[Tensor, "N d"]) -> Tensor:
-    """Mean of the smaller of |grad u - g| and |grad u + g|, where the sign of g is unknown (SALD)."""
+def sign_agnostic_normal_term(gradients: Float[Tensor, "*N d"], directions: Float[Tensor, "*N d"]) -> Tensor:
+    """Mean of min(|grad u - g|, |grad u + g|) for a gradient direction g whose sign is unknown (SALD)."""
     return torch.minimum(_norm(gradients - directions), _norm(gradients + directions)).mean()
 
 
@@ -55,9 +55,8 @@ def heat_term(
         distance: u at the points.
         gradients: grad u at the points.
         absorption: lambda, in 1 / length.
-        density: Probability density, at each point, of the whole mixture from which the points were drawn. Dividing by
-            the density of the component that drew a point, as HotSpot's code does, counts the integral once per
-            component.
+        density: Probability density of the whole sampling mixture at each point. Dividing by the density of only the
+            component from which a point was drawn, as HotSpot's code does, counts the integral once per component.
     """
     energy = 0.5 * torch.exp(-2 * absorption * distance.abs()) * (gradients.square().sum(-1) + 1)
     return (energy / density).mean()

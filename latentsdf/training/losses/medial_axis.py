@@ -22,30 +22,30 @@ _EXPANSION = (100.0, 100.0, 10.0)
 """Factors a_p of the expansion term."""
 
 
-def second_order_term(at: Jet, phase: Float[Tensor, " N"], volume: Float[Tensor, " N"]) -> Tensor:
-    """Integral int v^2 |H grad u|^2: 0 for a signed distance whose medial axis lies in {v = 0}."""
+def second_order_term(at: Jet, phase: Float[Tensor, "*N"], volume: Float[Tensor, "*N"]) -> Tensor:
+    """Integral of v^2 |H grad u|^2: 0 for a signed distance whose medial axis lies in {v = 0}."""
     return (volume * phase.square() * hessian_along_gradient(at).square().sum(-1)).sum()
 
 
 def ambrosio_tortorelli_term(
-    phase: Float[Tensor, " N"], phase_gradient: Float[Tensor, "N d"], volume: Float[Tensor, " N"], width: float
+    phase: Float[Tensor, "*N"], phase_gradient: Float[Tensor, "*N d"], volume: Float[Tensor, "*N"], width: float
 ) -> Tensor:
-    """Integral int width |grad v|^2 + (v - 1)^2 / (4 width): the measure of the set {v = 0} as width -> 0."""
+    """Integral of width |grad v|^2 + (v - 1)^2 / (4 width): the measure of the set {v = 0} as width -> 0."""
     energy = width * phase_gradient.square().sum(-1) + (phase - 1).square() / (4 * width)
     return (volume * energy).sum()
 
 
-def scaled_eikonal_term(gradients: Float[Tensor, "N d"], volume: Float[Tensor, " N"], width: float) -> Tensor:
+def scaled_eikonal_term(gradients: Float[Tensor, "*N d"], volume: Float[Tensor, "*N"], width: float) -> Tensor:
     """(1 / width) int (|grad u|^2 - 1)^2; the squared norm is differentiable at grad u = 0."""
     return (volume * (gradients.square().sum(-1) - 1).square()).sum() / width
 
 
-def weighted_surface_term(distance: Float[Tensor, " N"], weights: Float[Tensor, " N"], width: float) -> Tensor:
+def weighted_surface_term(distance: Float[Tensor, "*N"], weights: Float[Tensor, "*N"], width: float) -> Tensor:
     """(1 / width^2) int_S u^2, where `weights` are the `density_weights` of the cloud."""
     return (weights * distance.square()).sum() / width**2
 
 
-def expansion_term(distance: Float[Tensor, " N"], volume: Float[Tensor, " N"]) -> Tensor:
+def expansion_term(distance: Float[Tensor, "*N"], volume: Float[Tensor, "*N"]) -> Tensor:
     """sum_p int exp(-a_p |u|^p), p = 1, 2, 3, a = (100, 100, 10): penalizes zeros away from the cloud."""
     magnitude = distance.abs()
     parts = [torch.exp(-factor * magnitude**power) for power, factor in enumerate(_EXPANSION, start=1)]
@@ -60,9 +60,12 @@ def recovery_profile(distance: Tensor, core: float, width: float) -> Tensor:
 def density_weights(points: Float[NDArray[np.floating], "N d"]) -> NDArray[np.float64]:
     """Quadrature weights of the points of a cloud of varying density.
 
-    A weight is the inverse of a smooth count of neighbours in a ball. The radius of the balls doubles until each holds
-    12 points, but is limited to about twice the radius that 99 % of the points need; outliers beyond it get the largest
-    weight of the other points.
+    A weight is the inverse of a smooth count of neighbours in a ball. The common radius of the balls is doubled until
+    each holds 12 points, but not beyond about twice the radius that suffices for 99 % of the points. The remaining
+    outliers get the largest weight of the other points.
+
+    Args:
+        points: Points (N, d) of the cloud.
 
     Returns:
         Weights (N,) that sum to 1.

@@ -1,4 +1,4 @@
-"""Loss terms in second derivatives of a field u with gradient grad u and Hessian H.
+"""Loss terms in the second derivatives of a field u with gradient grad u and Hessian H.
 
 Sources: StEik (Yang et al. 2023), DiGS (Ben-Shabat et al. 2022), Neural-Singular-Hessian (Wang et al. 2023).
 """
@@ -9,7 +9,7 @@ from torch import Tensor
 from latentsdf.models.derivatives import Jet, hessian, hessian_along_gradient, laplacian
 
 _LAPLACIAN_RANGE = (0.1, 50.0)
-"""Range to which DiGS' code clamps |lap u|; below it, there is no gradient."""
+"""Range to which DiGS' code clamps |lap u|; outside it, the gradient is zero."""
 
 
 def directional_divergence_term(at: Jet) -> Tensor:

@@ -17,7 +17,7 @@ def test_open_front_and_closed_back_of_shelves() -> None:
     assert solid.slice(member.depth / 2 + 0.023).is_empty()  # No doors, no handles.
 
 
-def test_doors_cover_lower_part() -> None:
+def test_doors_of_lower_part() -> None:
     """Doors cover the part below the open compartments."""
     member = replace(parameters("cabinet", 0), front="doors")
     assert isinstance(member, Cabinet)

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 import trimesh
-from helpers import REPOSITORY
+from helpers.paths import REPOSITORY
 
 from latentsdf.data.furniture import FAMILIES, furniture, parameters
 from latentsdf.data.furniture.parameters import Parameters, Range, domains
@@ -179,6 +179,7 @@ def test_negative_seed() -> None:
         furniture("chair", -1)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_non_integer_seed() -> None:
     """A seed that is not an integer is rejected."""
     with pytest.raises(ConfigError, match=r"must be an integer >= 0, got 1\.5"):

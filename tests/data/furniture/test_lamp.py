@@ -9,7 +9,7 @@ from latentsdf.data.furniture import parameters
 from latentsdf.data.furniture.lamp import Lamp
 
 
-def test_shade_is_open_shell() -> None:
+def test_open_shell_of_shade() -> None:
     """At half its height the shade is a ring of the stated wall thickness around the pole; its cavity is open."""
     lamp = replace(parameters("lamp", 1), stand="pole", open_top=False)
     assert isinstance(lamp, Lamp)

@@ -10,7 +10,7 @@ from latentsdf.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_draws_cover_ranges(family: str) -> None:
+def test_coverage_of_ranges(family: str) -> None:
     """Draws stay within their ranges, cover them, and use all choices."""
     members = [parameters(family, seed) for seed in range(200)]
     fields = domains(type(members[0]))
@@ -24,6 +24,7 @@ def test_draws_cover_ranges(family: str) -> None:
             assert set(values) == set(domain)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_invalid_values() -> None:
     """Values outside their range or choices are rejected with the name of the parameter."""
     member = parameters("chair", 0)

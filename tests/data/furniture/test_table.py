@@ -9,7 +9,7 @@ from latentsdf.data.furniture import parameters
 from latentsdf.data.furniture.table import Table
 
 
-def test_round_top_is_disc_of_mean_diameter() -> None:
+def test_diameter_of_round_top() -> None:
     """A slice through the middle of a round top has the area of a disc of diameter (width + depth) / 2."""
     table = replace(parameters("table", 0), top="round", base="pedestal", shelf=False)
     assert isinstance(table, Table)
@@ -19,7 +19,7 @@ def test_round_top_is_disc_of_mean_diameter() -> None:
     assert area == pytest.approx(np.pi * diameter**2 / 4, rel=0.01)
 
 
-def test_shelf_adds_board_between_legs() -> None:
+def test_board_between_legs() -> None:
     """A shelf adds material at its height and none above the middle of the table."""
     table = replace(parameters("table", 0), top="rectangle", base="legs", shelf=True)
     assert isinstance(table, Table)

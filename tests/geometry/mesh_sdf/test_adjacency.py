@@ -1,4 +1,4 @@
-"""Adjacency against dictionaries."""
+"""Adjacency of a mesh against dictionaries."""
 
 from collections import defaultdict
 

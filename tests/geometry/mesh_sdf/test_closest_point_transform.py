@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import MESHES, brute_force_distance
+from helpers.meshes import MESHES, brute_force_distance
 
 from latentsdf.geometry.mesh_sdf.closest_point_transform import face_frames, scan_convert_mesh
 from latentsdf.geometry.mesh_sdf.narrow_band import LatticeMesh
 
 
-def test_face_frames_are_orthonormal_and_point_outward():
+def test_orthonormal_outward_face_frames():
     """Outward vectors are unit, orthogonal to the normal and the edge, and point away from the opposite corner."""
     mesh = MESHES["torus"]()
     v, faces = np.array(mesh.vertices), np.array(mesh.faces)
@@ -25,7 +25,7 @@ def test_face_frames_are_orthonormal_and_point_outward():
     assert (np.einsum("fsx,fsx->fs", outward, opposite) < 0).all()
 
 
-def test_sliver_has_no_frame():
+def test_sliver_without_frame():
     """A triangle whose height is below the limit is marked invalid."""
     v = np.array([[0.0, 0, 0], [5, 0, 0], [2, 1e-7, 0], [2, 1, 0]])
     assert face_frames(v, np.array([[0, 1, 2], [0, 1, 3]]))[2].tolist() == [False, True]
@@ -44,7 +44,7 @@ def test_band_of_one_triangle_matches_brute_force(seed):
     assert (face == 0).all()
 
 
-def test_slabs_together_equal_the_whole_band():
+def test_concatenated_slabs():
     """Concatenated slabs have the same vertices and distances as one slab."""
     mesh = LatticeMesh.from_mesh(MESHES["soup"](), 24)
     whole = scan_convert_mesh(*mesh, 24, 2.5, 0, 25)

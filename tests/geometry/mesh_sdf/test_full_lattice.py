@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import MESHES, brute_force_distance, vertex_positions
+from helpers.meshes import MESHES, brute_force_distance, vertex_positions
 
 from latentsdf.geometry.mesh_sdf import full_lattice
 from latentsdf.geometry.mesh_sdf.full_lattice import full_lattice_distance
@@ -43,7 +43,7 @@ def test_lattice_distance_with_bisected_triangles(shape):
     np.testing.assert_allclose(at_face, truth[:200], atol=3e-7)
 
 
-def test_lattice_distance_of_a_sphere_around_the_center():
+def test_lattice_distance_of_sphere_around_center():
     """All faces are equally far from the center of the first block, so none can be discarded there."""
     mesh, resolution = trimesh.creation.icosphere(4, radius=0.75), 24
     distance, _ = full_lattice_distance(mesh, resolution)
@@ -52,14 +52,14 @@ def test_lattice_distance_of_a_sphere_around_the_center():
 
 
 @pytest.mark.parametrize("shape", ["torus", "soup"])
-def test_lattice_distance_is_independent_of_threads(shape):
+def test_lattice_distance_by_thread_count(shape):
     """Three threads compute the same distances as one."""
     mesh = MESHES[shape]()
     one, three = full_lattice_distance(mesh, 20)[0], full_lattice_distance(mesh, 20, threads=3)[0]
     np.testing.assert_allclose(one, three, atol=1e-7)
 
 
-def test_lattice_distance_of_a_mesh_outside_the_box():
+def test_lattice_distance_of_mesh_outside_box():
     """The mesh does not have to intersect the lattice."""
     mesh = trimesh.creation.icosphere(1, radius=0.1)
     mesh.apply_translation([3, 0, 0])
@@ -67,7 +67,7 @@ def test_lattice_distance_of_a_mesh_outside_the_box():
     assert distance[8, 4, 4] == pytest.approx(1.9, abs=0.01)
 
 
-def test_bisected_triangles_cover_the_same_area():
+def test_area_of_bisected_triangles():
     """Pieces have short edges, refer to their triangle, and add up to its area."""
     corners = np.array([[[0.0, 0, 0], [100, 0, 0], [0, 30, 0]], [[0, 0, 0], [1, 0, 0], [0, 1, 0]]])
     pieces, owner = full_lattice._bisect_long_triangles(corners)
@@ -76,7 +76,7 @@ def test_bisected_triangles_cover_the_same_area():
     np.testing.assert_allclose(np.bincount(owner, weights=area), [1500, 0.5])
 
 
-def test_bounding_discs_contain_their_triangles():
+def test_triangles_in_bounding_discs():
     """Corners lie in the plane and within the radius of the disc; the disc of an acute triangle is its circumcircle."""
     corners = np.random.default_rng(0).normal(size=(200, 3, 3))
     disc = full_lattice._bounding_discs(corners).astype(np.float64)
@@ -91,7 +91,7 @@ def test_bounding_discs_contain_their_triangles():
     np.testing.assert_allclose(2 * radius[obtuse], np.sqrt(squared.max(1)[obtuse]), rtol=1e-5)
 
 
-def test_resolution_outside_the_index_range_is_refused():
+def test_resolution_outside_index_range():
     """Lattices whose linear indices exceed uint32 raise an error that names the limit."""
     with pytest.raises(ConfigError, match="resolution must be 1 to 1624 cells per axis, got 0"):
         full_lattice_distance(trimesh.creation.box(), 0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import flipped_torus, torus, vertex_positions, with_faces
+from helpers.meshes import flipped_torus, torus, vertex_positions, with_faces
 
 from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
@@ -14,7 +14,7 @@ from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
     [(torus(), 0), (flipped_torus(0.3), 0), (with_faces(torus(), torus().faces[200:]), 5e-4)],
     ids=["closed", "flipped", "open"],
 )
-def test_component_signs_match_the_sign_of_every_vertex(mesh, allowed):
+def test_component_signs_match_sign_of_every_vertex(mesh, allowed):
     """Voting by component equals the sign rule at each vertex; holes may change a few signs."""
     distance, resolution = MeshDistance(mesh), 48
     index = np.arange(49**3, dtype=np.uint32)
@@ -25,7 +25,7 @@ def test_component_signs_match_the_sign_of_every_vertex(mesh, allowed):
 
 
 @pytest.mark.slow
-def test_votes_near_a_hole_find_a_small_body(monkeypatch):
+def test_small_body_near_hole(monkeypatch):
     """A hole joins a small body and the outside into one component; few vertices are evaluated."""
     mesh = trimesh.creation.icosphere(4, radius=0.27)
     leaking = MeshDistance(with_faces(mesh, mesh.faces[mesh.triangles_center[:, 2] < 0.24]))
@@ -39,7 +39,7 @@ def test_votes_near_a_hole_find_a_small_body(monkeypatch):
     assert sum(evaluated) < 0.1 * len(index)
 
 
-def test_sign_of_selected_vertices_is_independent_of_the_others():
+def test_sign_of_selected_vertices():
     """A sorted subset of the lattice has the signs that the whole lattice gives its vertices."""
     distance, resolution = MeshDistance(flipped_torus(0.3)), 32
     index = np.arange(33**3, dtype=np.uint32)

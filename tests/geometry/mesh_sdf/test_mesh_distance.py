@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import box_distance, flipped_torus, torus, with_faces
+from helpers.meshes import box_distance, flipped_torus, torus, with_faces
 
 from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS, MeshDistance
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
@@ -18,7 +18,7 @@ def points(count=4000, seed=0):
 
 
 @pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
-def test_sphere_and_box_match_the_closed_form(sign):
+def test_sphere_and_box_match_closed_form(sign):
     """Every sign method gives the analytic distance of closed meshes, with high confidence."""
     x = points()
     ball = MeshDistance(trimesh.creation.icosphere(4, radius=0.7), sign)
@@ -29,7 +29,7 @@ def test_sphere_and_box_match_the_closed_form(sign):
 
 
 @pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
-def test_inverted_mesh_has_the_same_sign(sign):
+def test_sign_of_inverted_mesh(sign):
     """A mesh that is inside out as a whole is reversed."""
     mesh = torus()
     inverted = with_faces(mesh, mesh.faces[:, ::-1])
@@ -45,7 +45,7 @@ def test_sign_method_chosen_by_auto():
 
 
 @pytest.mark.parametrize("damage", ["flipped", "half flipped", "doubled", "holes", "wall", "unwelded"])
-def test_sign_of_a_damaged_torus_matches_the_clean_one(damage):
+def test_sign_of_damaged_torus_matches_clean_one(damage):
     """Automatic signs are those of the undamaged mesh, up to 0.2 % of the points if faces are missing."""
     mesh = torus()
     faces = np.array(mesh.faces)
@@ -63,7 +63,7 @@ def test_sign_of_a_damaged_torus_matches_the_clean_one(damage):
     assert wrong.mean() <= (0.002 if damage == "holes" else 0)
 
 
-def test_sign_of_overlapping_parts_is_their_union():
+def test_sign_of_overlapping_parts():
     """A point is inside two intersecting closed parts if it is inside either."""
     a, b = trimesh.creation.icosphere(3, radius=0.5), trimesh.creation.box((0.4, 0.4, 1.6))
     x = points()
@@ -71,7 +71,7 @@ def test_sign_of_overlapping_parts_is_their_union():
     np.testing.assert_array_equal(MeshDistance(trimesh.util.concatenate([a, b]))(x) < 0, either)
 
 
-def test_distance_commutes_with_rigid_motions():
+def test_distance_after_rigid_motion():
     """The distance of a moved mesh at moved points is the original distance."""
     motion = trimesh.transformations.random_rotation_matrix(np.array([0.1, 0.7, 0.4]))
     motion[:3, 3] = [3, -2, 5]
@@ -82,7 +82,7 @@ def test_distance_commutes_with_rigid_motions():
     np.testing.assert_allclose(MeshDistance(moved)(there), MeshDistance(torus())(x), atol=1e-9)
 
 
-def test_closest_point_is_on_its_face_at_the_distance():
+def test_closest_point_on_its_face():
     """The closest point is at the unsigned distance, in the plane of the closest face."""
     mesh = torus()
     distance, face, closest = MeshDistance(mesh).unsigned(points())
@@ -92,7 +92,7 @@ def test_closest_point_is_on_its_face_at_the_distance():
 
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @pytest.mark.parametrize("mesh", [trimesh.creation.box((1, 0.6, 1.3)), torus()], ids=["box", "torus"])
-def test_backend_matches_every_face_tried(backend, mesh):
+def test_backend_matches_brute_force(backend, mesh):
     """Distance, face, closest point and sign equal the minimum over all faces, up to the accuracy of the backend."""
     try:
         distance = MeshDistance(mesh, backend=backend)
@@ -117,7 +117,7 @@ def test_backend_matches_every_face_tried(backend, mesh):
     ("backend", "package", "extra"),
     [("open3d", "open3d", "open3d"), ("mesh_to_sdf", "mesh_to_sdf.surface_point_cloud", "mesh-to-sdf")],
 )
-def test_missing_backend_error_names_extra_and_cause(monkeypatch, backend, package, extra):
+def test_message_for_missing_backend(monkeypatch, backend, package, extra):
     """The error of a backend that cannot be imported names the extra to install and the reason."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
@@ -126,7 +126,7 @@ def test_missing_backend_error_names_extra_and_cause(monkeypatch, backend, packa
         MeshDistance(torus(), backend=backend)
 
 
-def test_invalid_input_is_refused():
+def test_invalid_input():
     """A mesh without faces, an unknown backend and points of the wrong shape raise errors that name the problem."""
     with pytest.raises(MeshError, match="no faces"):
         MeshDistance(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), int)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import MESHES, box_distance, brute_force_distance, vertex_positions
+from helpers.meshes import MESHES, box_distance, brute_force_distance, vertex_positions
 
 from latentsdf.geometry.mesh_sdf.narrow_band import LatticeMesh, narrow_band, narrow_band_in_slabs
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
@@ -12,7 +12,7 @@ from latentsdf.utils.errors import ConfigError
 
 @pytest.mark.parametrize("shape", MESHES)
 @pytest.mark.parametrize("band", [0.7, 3.0])
-def test_band_is_complete_and_exact(shape, band):
+def test_complete_and_exact_band(shape, band):
     """The band has all vertices within its width, and no others, in sorted order with exact distances."""
     mesh, resolution = MESHES[shape](), 20
     everything = np.arange((resolution + 1) ** 3)
@@ -26,7 +26,7 @@ def test_band_is_complete_and_exact(shape, band):
     assert (found.index.dtype, found.distance.dtype, found.face.dtype) == (np.uint32, np.float32, np.int32)
 
 
-def test_closest_face_attains_the_distance():
+def test_distance_to_closest_face():
     """The distance to the stored face equals the stored distance."""
     mesh = MESHES["torus"]()
     found = narrow_band(mesh, 32, 4.0)
@@ -36,7 +36,7 @@ def test_closest_face_attains_the_distance():
         assert np.sqrt(closest_point_on_triangle(*point, corners, face)[0]) == pytest.approx(distance, abs=1e-6)
 
 
-def test_band_of_a_box_matches_the_closed_form():
+def test_band_of_box_matches_closed_form():
     """Twelve large triangles give exactly the analytic band."""
     resolution, half = 64, np.array([0.52, 0.31, 0.66])
     signed = box_distance(vertex_positions(np.arange((resolution + 1) ** 3), resolution), half)
@@ -45,7 +45,7 @@ def test_band_of_a_box_matches_the_closed_form():
     np.testing.assert_allclose(found.distance, np.abs(signed)[found.index], atol=1e-7)
 
 
-def test_band_of_a_cube_that_seeding_from_vertices_misses():
+def test_band_of_cube_between_distant_vertices():
     """A band seeded from lattice vertices around mesh vertices would lack the large faces of the cube."""
     resolution, width, half = 128, 1.5 * 2 / 128, 0.5
     found = narrow_band(trimesh.creation.box((2 * half,) * 3), resolution, 1.5)
@@ -64,7 +64,7 @@ def cube_band_size(half, width, resolution):
     return sum(np.count_nonzero(np.abs(part) <= width * (1 + 1e-9)) for part in signed)
 
 
-def test_band_commutes_with_lattice_motions():
+def test_band_after_lattice_motion():
     """A rotation by 90 degrees and a translation by whole cells permute the vertices of the band."""
     mesh, resolution, cell = MESHES["torus"](), 40, 2 / 40
     found = narrow_band(mesh, resolution, 2.0)
@@ -82,7 +82,7 @@ def test_band_commutes_with_lattice_motions():
 
 
 @pytest.mark.parametrize("slabs", [2, 5, 40])
-def test_band_is_independent_of_the_number_of_slabs(slabs):
+def test_band_by_number_of_slabs(slabs):
     """Slabs, including empty ones, have the same vertices and distances as the undivided band."""
     mesh = MESHES["soup"]()
     whole = narrow_band(mesh, 30, 2.0)
@@ -91,14 +91,14 @@ def test_band_is_independent_of_the_number_of_slabs(slabs):
     np.testing.assert_array_equal(divided.distance, whole.distance)
 
 
-def test_band_of_a_mesh_outside_the_box_is_empty():
+def test_band_of_mesh_outside_box():
     """No lattice vertex is close to a mesh outside the box."""
     mesh = trimesh.creation.icosphere(1, radius=0.1)
     mesh.apply_translation([3, 0, 0])
     assert len(narrow_band(mesh, 16, 2.0).index) == 0
 
 
-def test_invalid_settings_are_refused():
+def test_invalid_settings():
     """Resolutions beyond uint32 indices and bands without width raise errors that name the value."""
     mesh = trimesh.creation.box()
     with pytest.raises(ConfigError, match="resolution must be 1 to 1624 cells per axis, got 2000"):

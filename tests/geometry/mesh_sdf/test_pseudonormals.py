@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import box_distance
+from helpers.meshes import box_distance
 
 from latentsdf.geometry.mesh_sdf.pseudonormals import PseudonormalRule
 from latentsdf.geometry.mesh_sdf.triangle_bvh import TriangleBVH
@@ -17,8 +17,8 @@ def unit(vectors):
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def test_pseudonormals_of_a_cube():
-    """Vertices point along the diagonals whatever the triangulation, edges along the mean of their two faces."""
+def test_pseudonormals_of_cube():
+    """Vertex pseudonormals are diagonals for any triangulation, edge pseudonormals the mean of two face normals."""
     cube = trimesh.creation.box((2.0, 2.0, 2.0))
     vertices, faces = np.array(cube.vertices), np.array(cube.faces)
     of_face, of_edge, of_vertex = PseudonormalRule(vertices, faces).normals
@@ -30,7 +30,7 @@ def test_pseudonormals_of_a_cube():
         np.testing.assert_allclose(unit(of_edge[f, s]), unit(expected), atol=1e-12)
 
 
-def test_inside_a_box_matches_the_closed_form():
+def test_inside_box_matches_closed_form():
     """Inside equals the sign of the analytic distance, also beyond edges and corners."""
     half = np.array([0.5, 0.3, 0.65])
     box = trimesh.creation.box(2 * half)
@@ -41,7 +41,7 @@ def test_inside_a_box_matches_the_closed_form():
 
 
 @pytest.mark.parametrize("face", [0, 1, 2])
-def test_side_beyond_the_tip_of_a_spike(face):
+def test_side_beyond_tip_of_spike(face):
     """All queries are closest to the tip and outside, also those behind the plane of the face that is passed."""
     ring = np.array([[0.3 * np.cos(a), 0.3 * np.sin(a), 0] for a in 2 * np.pi * np.arange(3) / 3])
     vertices = np.vstack([ring, [[0, 0, 2.0]]])

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import box_distance
+from helpers.meshes import box_distance
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.geometry.lattice import lattice_points
@@ -19,7 +19,7 @@ CONFIG = SamplingConfig(
 )
 
 
-def test_samples_of_a_box_match_the_closed_form():
+def test_samples_of_box_match_closed_form():
     """Lattice values, random points, surface points and normals of a box agree with its analytic distance."""
     half = np.array([0.52, 0.31, 0.66])
     samples = sample(trimesh.creation.box(2 * half), CONFIG, seed=3)
@@ -39,7 +39,7 @@ def test_samples_of_a_box_match_the_closed_form():
 
 
 @pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
-def test_samples_have_the_sign_of_the_rule(sign):
+def test_signs_of_samples(sign):
     """Signs derived from lattices and components equal the sign rule evaluated at every point."""
     mesh = trimesh.util.concatenate([trimesh.creation.torus(0.6, 0.02), trimesh.creation.icosphere(3, radius=0.3)])
     samples = sample(mesh, dataclasses.replace(CONFIG, sign=sign), seed=0)
@@ -50,7 +50,7 @@ def test_samples_have_the_sign_of_the_rule(sign):
     np.testing.assert_allclose(samples.band_distance, lattice, atol=1e-6)
 
 
-def test_surface_normals_of_flipped_faces_point_outward():
+def test_outward_normals_of_flipped_faces():
     """Normals of surface samples point outward although a third of the faces is reversed."""
     mesh = trimesh.creation.icosphere(3, radius=0.6)
     faces = np.array(mesh.faces)
@@ -62,7 +62,7 @@ def test_surface_normals_of_flipped_faces_point_outward():
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
 
 
-def test_samples_are_determined_by_the_seed():
+def test_samples_by_seed():
     """Equal seeds give equal samples, and different seeds different random points."""
     mesh = trimesh.creation.icosphere(2, radius=0.5)
     a, b, c = (sample(mesh, CONFIG, seed=s) for s in (1, 1, 2))
@@ -71,7 +71,7 @@ def test_samples_are_determined_by_the_seed():
     assert (a.near != c.near).any() and (a.uniform != c.uniform).any() and (a.surface != c.surface).any()
 
 
-def test_samples_without_lattices_keep_points_and_settings():
+def test_samples_without_lattices():
     """Scattered points are stored as given, and everything else is empty."""
     near, surface = np.ones((5, 4), np.float32), np.zeros((2, 3), np.float32)
     samples = samples_without_lattices(CONFIG, "imported", near=near, surface=surface)
@@ -82,7 +82,7 @@ def test_samples_without_lattices_keep_points_and_settings():
     assert samples_without_lattices(CONFIG, "none").surface.shape == (0, 6)
 
 
-def test_solid_from_config_uses_sheet_thickness_and_sign_method():
+def test_solid_from_config():
     """The sheet thickness is given in cells of the dense lattice."""
     square = trimesh.Trimesh(
         [[0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0]], [[0, 1, 2], [0, 2, 3]], process=False
@@ -93,19 +93,19 @@ def test_solid_from_config_uses_sheet_thickness_and_sign_method():
     assert solid_from_config(square, dataclasses.replace(CONFIG, sign="winding")).report.method == "winding"
 
 
-def test_resolutions_that_do_not_nest_are_refused():
+def test_non_nested_resolutions():
     """The sparse lattice must be a subset of the dense one."""
     with pytest.raises(ConfigError, match="sparse_resolution must divide resolution, got 24 and 64"):
         sample(trimesh.creation.box((1, 1, 1)), dataclasses.replace(CONFIG, sparse_resolution=24), seed=0)
 
 
-def test_mesh_without_faces_is_refused():
-    """The error says that there is no surface."""
+def test_mesh_without_faces():
+    """The error states that there is no surface."""
     with pytest.raises(MeshError, match="no faces"):
         sample(trimesh.Trimesh(np.zeros((3, 3)), np.zeros((0, 3), int)), CONFIG)
 
 
-def test_samples_of_a_real_chair(real_data):
+def test_samples_of_real_chair(real_data):
     """A third-party mesh gets a plausible sign with high confidence."""
     from latentsdf.geometry.mesh import clean, load, normalize
 

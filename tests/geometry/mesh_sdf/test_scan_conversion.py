@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mesh_helpers import vertex_positions
+from helpers.meshes import vertex_positions
 
 from latentsdf.geometry.mesh_sdf.scan_conversion import (
     Region,
@@ -35,7 +35,7 @@ def lattice_vertices():
     [np.zeros((0, 4)), np.array([[*DIAGONAL, DIAGONAL @ APEX]]), np.hstack([np.eye(3), APEX[:, None]])],
     ids=["ball", "half ball", "octant"],
 )
-def test_cone_region_contains_exactly_its_vertices(planes):
+def test_vertices_of_cone_region(planes):
     """A ball, a half ball and an octant have all their vertices, with the distance to the apex."""
     store = scan_convert_region(
         ball_region(planes), 1, len(planes), (0.0, 0.0, 0.0), 7, Slab(RESOLUTION, BAND, 0, 21), empty_block_store(20)
@@ -48,7 +48,7 @@ def test_cone_region_contains_exactly_its_vertices(planes):
     assert (face == 7).all()
 
 
-def test_slab_limits_the_updated_planes():
+def test_planes_updated_in_slab():
     """Only planes begin <= i < end are updated, and an earlier smaller distance is kept."""
     region = ball_region(np.zeros((0, 4)))
     store = scan_convert_region(region, 1, 0, (0.0, 0.0, 0.0), 1, Slab(RESOLUTION, BAND, 8, 11), empty_block_store(20))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import torus, with_faces
+from helpers.meshes import torus, with_faces
 
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import clean, load, normalize
@@ -51,7 +51,7 @@ def share_wrong(mesh, damage, count=4000):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_sign_of_a_damaged_rocker_arm(damage, real_data):
+def test_sign_of_damaged_rocker_arm(damage, real_data):
     """At most 0.1 % of the signs of a scanned part are wrong."""
     mesh, _ = normalize(clean(load(real_data / "meshes/single/single/rocker_arm.ply"))[0])
     assert share_wrong(mesh, damage) <= 1e-3
@@ -72,7 +72,7 @@ def test_sign_of_damaged_furniture(family, damage):
     assert share_wrong(mesh, damage, 1000) <= 1e-3
 
 
-def test_cloth_beside_a_solid_is_a_sheet():
+def test_cloth_beside_solid():
     """A single-sided square is a sheet and does not change the sign of the solid beside it."""
     frame = trimesh.creation.box((0.1, 0.1, 1.2)).apply_translation((0.8, 0, 0))
     square = [[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]]
@@ -86,7 +86,7 @@ def test_cloth_beside_a_solid_is_a_sheet():
     np.testing.assert_array_equal(found.rule(points, nowhere), MeshDistance(frame)(points) < 0)
 
 
-def test_faces_that_cancel_keep_the_winding_method():
+def test_winding_method_for_canceling_faces():
     """A frame written as a plate minus its hole, as some exporters do for faces with holes, keeps its orientation."""
     plate = trimesh.creation.box((1.6, 1.6, 0.3))
     ring = trimesh.creation.annulus(r_min=0.3, r_max=0.6, height=0.3, sections=24)
@@ -109,7 +109,7 @@ def shallow_bowl():
     return bowl
 
 
-def test_curved_sheet_has_no_inside():
+def test_curved_sheet_without_inside():
     """On the hollow side of a shallow bowl the winding number exceeds 1/2, but the bowl is a sheet."""
     bowl = shallow_bowl()
     hollow = bowl.triangles_center * 0.99
@@ -119,7 +119,7 @@ def test_curved_sheet_has_no_inside():
     assert not found.rule(hollow, np.arange(len(hollow))).any()
 
 
-def test_inverted_part_beside_a_larger_one_is_solid():
+def test_inverted_part_beside_larger_part():
     """A smaller closed part with winding number -1 is solid although the signed volume of the pair is positive."""
     ball = trimesh.creation.icosphere(3, radius=0.6).apply_translation((0.35, 0, 0))
     box = trimesh.creation.box((0.3, 0.3, 0.3)).apply_translation((-0.7, 0, 0))
@@ -130,8 +130,8 @@ def test_inverted_part_beside_a_larger_one_is_solid():
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_curved_wall_inside_a_solid_is_no_sheet(order):
-    """Both sides of a wall inside a solid are inside, whatever the orientation of the wall."""
+def test_curved_wall_inside_solid(order):
+    """Both sides of a wall inside a solid are inside for either orientation of the wall."""
     bowl, box = shallow_bowl(), trimesh.creation.box((2, 2, 2))
     mesh = trimesh.util.concatenate([box, with_faces(bowl, bowl.faces[:, ::order])])
     beside = np.concatenate([0.99 * bowl.triangles_center, 1.01 * bowl.triangles_center])
@@ -139,7 +139,7 @@ def test_curved_wall_inside_a_solid_is_no_sheet(order):
     assert found.rule(beside, np.zeros(len(beside), int)).all() and not found.is_sheet.any()
 
 
-def test_negligible_open_faces_are_no_sheets():
+def test_negligible_open_faces():
     """Open faces with less than a thousandth of the area are ignored."""
     speck = trimesh.Trimesh([[1.3, 0, 0], [1.32, 0, 0], [1.3, 0.02, 0]], [[0, 1, 2]], process=False)
     mesh = trimesh.util.concatenate([trimesh.creation.box((2, 2, 2)), speck])
@@ -147,7 +147,7 @@ def test_negligible_open_faces_are_no_sheets():
     assert not found.is_sheet.any() and found.report.sheet == 0
 
 
-def test_sign_rule_reports_its_confidence():
+def test_confidence_of_sign_rule():
     """A clean torus has confidence 1; with holes the probes near them disagree."""
     mesh = torus()
     _, clean = sign_rule(mesh)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import MESHES, box_distance, flipped_torus
+from helpers.meshes import MESHES, box_distance, flipped_torus
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.geometry.lattice import band_width, lattice_points
@@ -49,7 +49,7 @@ def sheet_and_box_truth(points):
     [(sheet(), sheet_truth), (sheet_and_box(), sheet_and_box_truth)],
     ids=["sheet", "sheet and box"],
 )
-def test_samples_of_sheets_match_the_closed_form(mesh, expected):
+def test_samples_of_sheets_match_closed_form(mesh, expected):
     """Lattice values, random points, surface points and normals agree with the thickened sheet, alone or with a box."""
     samples = sample(mesh, CONFIG, seed=1)
     dense = lattice_points(np.arange(65**3), 64)
@@ -67,7 +67,7 @@ def test_samples_of_sheets_match_the_closed_form(mesh, expected):
     assert samples.sign.sheet == pytest.approx(4 * SHEET.prod() / mesh.area)
 
 
-def test_sheet_thickness_follows_the_configuration():
+def test_configured_sheet_thickness():
     """The boundary of a sheet moves with the thickness; with thickness zero the distance is that of the mesh."""
     thick = sample(sheet_and_box(), dataclasses.replace(CONFIG, sheet_thickness=2.0), seed=1)
     on_sheet = np.ravel_multi_index((32, 32, 41), (65,) * 3)
@@ -79,7 +79,7 @@ def test_sheet_thickness_follows_the_configuration():
     assert np.abs(off.band_distance[np.searchsorted(off.band_index, on_sheet)]) == pytest.approx(gap, abs=1e-6)
 
 
-def test_closed_mesh_is_independent_of_the_sheet_thickness():
+def test_closed_mesh_by_sheet_thickness():
     """Samples of a mesh without sheets are bit-identical with and without the sheet rule."""
     mesh = trimesh.creation.torus(0.6, 0.2)
     with_sheets, without = (sample(mesh, dataclasses.replace(CONFIG, sheet_thickness=t), seed=2) for t in (3.0, 0.0))
@@ -87,7 +87,7 @@ def test_closed_mesh_is_independent_of_the_sheet_thickness():
         np.testing.assert_array_equal(getattr(with_sheets, field), getattr(without, field))
 
 
-def test_surface_samples_avoid_covered_surface():
+def test_surface_samples_outside_covered_surface():
     """Of a sheet through a box, surface of either part inside the other one is not boundary of the solid."""
     mesh = trimesh.util.concatenate([sheet(), trimesh.creation.box((0.4, 0.4, 0.4)).apply_translation((0, 0, 0.3))])
     samples = sample(mesh, CONFIG, seed=0)
@@ -98,7 +98,7 @@ def test_surface_samples_avoid_covered_surface():
 
 
 @pytest.mark.parametrize("shape", ["torus", "soup"])
-def test_signed_band_is_independent_of_threads(shape):
+def test_signed_band_by_thread_count(shape):
     """Three threads give the same signed band as one, with the distances of the unsigned band."""
     mesh = MESHES[shape]()
     one, three = signed_narrow_band(mesh, 40, 3.0), signed_narrow_band(mesh, 40, 3.0, threads=3)
@@ -108,7 +108,7 @@ def test_signed_band_is_independent_of_threads(shape):
 
 
 @pytest.mark.parametrize("mesh", [sheet_and_box(), flipped_torus(0.3)], ids=["sheet and box", "flipped torus"])
-def test_lattices_do_not_change_distances_at_points(mesh):
+def test_point_distances_after_lattices(mesh):
     """Signs taken from lattices computed before equal those of the sign rule."""
     points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
     plain, prepared = Solid(mesh, 2 * RADIUS), Solid(mesh, 2 * RADIUS)

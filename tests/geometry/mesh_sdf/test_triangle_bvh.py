@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from mesh_helpers import MESHES
+from helpers.meshes import MESHES
 
 from latentsdf.geometry.mesh_sdf.triangle_bvh import TriangleBVH
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
 
 
 @pytest.mark.parametrize("shape", MESHES)
-def test_closest_points_match_every_face_tried(shape):
+def test_closest_points_match_brute_force(shape):
     """Distance and closest point equal the minimum over all faces, inside the mesh and far outside."""
     corners = np.ascontiguousarray(MESHES[shape]().triangles, dtype=np.float64)
     points = np.random.default_rng(3).uniform(-3, 3, (150, 3))

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import triangle_soup
+from helpers.meshes import triangle_soup
 
 from latentsdf.geometry.mesh_sdf import triangles
 
@@ -21,7 +21,7 @@ def test_areas_and_normals_match_trimesh():
 
 
 @pytest.mark.parametrize("center", [(0.0, 0.0, 0.0), (3.0, -1.0, 2.0)])
-def test_signed_volume_of_a_box(center):
+def test_signed_volume_of_box(center):
     """The volume does not depend on the center, and changes its sign with the orientation."""
     box = trimesh.creation.box((1.0, 0.6, 1.3))
     faces = np.array(box.faces)
@@ -34,7 +34,7 @@ def test_signed_volume_of_a_box(center):
 
 
 @pytest.mark.parametrize("vertex_count", [50, 2**21])
-def test_corner_set_ids_ignore_the_order_of_corners(vertex_count):
+def test_corner_set_ids_by_corner_order(vertex_count):
     """Identifiers are equal exactly for faces with the same corners, by packing and by sorting rows."""
     faces = np.array([*itertools.permutations((3, 7, 5)), (3, 7, 6), (0, 1, 2), (2, 1, 0), (1, 1, 2)])
     ids = triangles.corner_set_ids(faces, vertex_count)
@@ -43,7 +43,7 @@ def test_corner_set_ids_ignore_the_order_of_corners(vertex_count):
         assert (a == b) == (one == two)
 
 
-def test_triangle_samples_lie_on_their_triangles():
+def test_samples_on_triangles():
     """Each triangle has its minimum number of samples, large ones have more, and samples lie on their triangle."""
     corners = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 0, 1], [3, 0, 1], [0, 3, 1]]])
     points, owner = triangles.sample_triangles(corners, 2, 1000, np.random.default_rng(0))

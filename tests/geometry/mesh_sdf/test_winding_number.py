@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
-from mesh_helpers import torus, with_faces
+from helpers.meshes import torus, with_faces
 
 from latentsdf.geometry.mesh_sdf.winding_number import WindingNumberRule
 
@@ -18,7 +18,7 @@ def exact_winding_number(mesh, points):
 
 
 @pytest.mark.parametrize("removed", [0, 300])
-def test_winding_number_matches_the_sum_of_solid_angles(removed):
+def test_winding_number_matches_sum_of_solid_angles(removed):
     """The approximation is within 0.05 of the exact number for a closed torus and for one with a large hole."""
     mesh = torus()
     mesh = with_faces(mesh, mesh.faces[removed:])
@@ -27,7 +27,7 @@ def test_winding_number_matches_the_sum_of_solid_angles(removed):
     np.testing.assert_allclose(number, exact_winding_number(mesh, points), atol=0.05)
 
 
-def test_winding_number_of_a_hemisphere_at_its_center():
+def test_winding_number_of_hemisphere_at_its_center():
     """Half a sphere covers half of the full solid angle."""
     ball = trimesh.creation.icosphere(4)
     faces = np.array(ball.faces[ball.triangles_center[:, 2] > 0])
@@ -36,7 +36,7 @@ def test_winding_number_of_a_hemisphere_at_its_center():
     assert number[0] == pytest.approx(0.5, abs=0.03)
 
 
-def test_winding_number_changes_sign_with_the_orientation():
+def test_winding_number_of_reversed_mesh():
     """Inside a reversed closed mesh the number is -1, so nothing is inside."""
     mesh = torus()
     center_line = np.array([[0.6, 0.0, 0.0], [0.0, -0.6, 0.0]])
@@ -47,7 +47,7 @@ def test_winding_number_changes_sign_with_the_orientation():
     assert outward.inside(center_line).all() and not inward.inside(center_line).any()
 
 
-def test_mesh_without_faces_has_no_inside():
+def test_winding_number_without_faces():
     """Without faces the winding number is zero everywhere."""
     rule = WindingNumberRule(np.zeros((3, 3)), np.zeros((0, 3), np.int64))
     assert (rule.winding_number(np.ones((4, 3))) == 0).all()

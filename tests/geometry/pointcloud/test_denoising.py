@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import sphere_points
+from helpers.points import sphere_points
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.pointcloud.denoising import denoise, select_neighbour_count
@@ -14,7 +14,7 @@ def _error(points: np.ndarray, radius: float = 0.8) -> np.ndarray:
 
 
 def test_clean_clouds_unchanged() -> None:
-    """Clouds with noise narrower than their spacing are returned as they are."""
+    """Clouds with noise narrower than their spacing are returned unchanged."""
     lines = np.stack(np.meshgrid(np.linspace(-1, 1, 2000), (-1, 1), (-1, 1)), axis=-1).reshape(-1, 3)
     for points in (
         sphere_points(3000, noise=0),
@@ -55,7 +55,7 @@ def test_noisy_circle() -> None:
     assert _error(denoise(points)).mean() < 0.5 * _error(points).mean()
 
 
-def test_neighbour_count_increases_with_noise() -> None:
+def test_neighbor_count_by_noise() -> None:
     """More noise needs more neighbours, from none to 96."""
     counts = []
     for noise in (0, 0.005, 0.01, 0.03):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import circle_points, sphere_points
+from helpers.points import circle_points, sphere_points
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.pointcloud.normals import estimate_normals
@@ -16,7 +16,7 @@ def test_radial_normals(points: np.ndarray) -> None:
     assert (np.abs((normals * points).sum(1)) / 0.8 > 0.98).mean() > 0.99
 
 
-def test_plane_normals_rotate_with_points() -> None:
+def test_plane_normals_after_rotation() -> None:
     """Normals of coplanar points are exact in any frame."""
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import trimesh
-from helpers import circle_points, sphere_points
+from helpers.points import circle_points, sphere_points
 
 from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from helpers import circle_points
+from helpers.points import circle_points
 
 from latentsdf.geometry.pointcloud.planar_parity import orient_planar_normals
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_concentric_circles(sign: float) -> None:
-    """Normals alternate between nested circles, whatever their initial signs."""
+    """Normals alternate between nested circles for all initial signs."""
     radii = (0.9, 0.6, 0.3)
     circles = [circle_points(round(3000 * radius), radius, seed) for seed, radius in enumerate(radii)]
     points = np.concatenate(circles)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import circle_points, sphere_points
+from helpers.points import circle_points, sphere_points
 
 from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
 from latentsdf.utils.errors import MeshError

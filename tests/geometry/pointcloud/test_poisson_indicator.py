@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import circle_points, sphere_points
+from helpers.points import circle_points, sphere_points
 
 from latentsdf.geometry.pointcloud.poisson_indicator import PoissonIndicator
 

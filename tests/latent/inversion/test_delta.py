@@ -57,7 +57,7 @@ def test_delta_of_another_space_or_code(space: ShapeSpace, space_path: Path, ref
 
 
 def test_zero_delta(space: ShapeSpace, fit: Inversion) -> None:
-    """A delta of zeros, or of no rows, leaves the surface as it is."""
+    """A delta of zeros or without rows does not change the surface."""
     code = space.decoded_code(fit)
     rows, index = np.array([5, 7, 30_000]), np.array([0, 100])
     zero = Delta(fingerprint(space.model, code), rows, np.zeros((3, 8), np.float16), 16, index, np.zeros(2, np.float16))

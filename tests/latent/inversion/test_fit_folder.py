@@ -56,7 +56,7 @@ def test_round_trip(tmp_path: Path) -> None:
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_replacement_of_an_older_fit(tmp_path: Path) -> None:
+def test_replacement_of_older_fit(tmp_path: Path) -> None:
     """Files that the new fit does not have are removed."""
     FIT.save(tmp_path, mesh=trimesh.creation.box())
     plain = replace(FIT, delta=None, layers=None)
@@ -87,7 +87,7 @@ def test_fit_of_another_space(tmp_path: Path) -> None:
 
 def test_damaged_folders(tmp_path: Path) -> None:
     """Missing and damaged files raise errors that name them."""
-    with pytest.raises(ls.CheckpointError, match="report.json and code.npy is missing"):
+    with pytest.raises(ls.CheckpointError, match="missing report.json and code.npy"):
         ls.load_fit(tmp_path)
     FIT.save(tmp_path)
     (tmp_path / "delta.npz").unlink()
@@ -99,7 +99,7 @@ def test_damaged_folders(tmp_path: Path) -> None:
         ls.load_fit(tmp_path)
     for text in ("not JSON", "{}"):
         (tmp_path / "report.json").write_text(text)
-        with pytest.raises(ls.CheckpointError, match="damaged one; invert again"):
+        with pytest.raises(ls.CheckpointError, match="or damaged; invert the shape again"):
             ls.load_fit(tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_bare_codes(tmp_path: Path) -> None:
     code = load_code(tmp_path / "fit" / "code.npy")
     assert isinstance(code, np.ndarray) and np.array_equal(code, FIT.code)
     assert isinstance(load_code(tmp_path / "fit"), Inversion)
-    with pytest.raises(FileNotFoundError, match="no such code file, nor a folder"):
+    with pytest.raises(FileNotFoundError, match="no such code file or folder"):
         load_code(tmp_path / "none.npy")
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from fit_helpers import small_latent_model
-from helpers import SMALL_MODEL
+from helpers.models import small_latent_model
+from helpers.settings import SMALL_MODEL
 
 from latentsdf.latent.inversion.gauss_newton import PLACEMENT_SIZE, Samples, Solver, _FitProblems
 from latentsdf.latent.prior import CodePrior

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from fit_helpers import FAST, FIT, sphere_points
+from helpers.points import sphere_points
+from helpers.settings import FAST, FIT
 
 import latentsdf as ls
 from latentsdf.data.furniture import furniture
@@ -49,13 +50,13 @@ def test_codes_by_layer(space: ShapeSpace) -> None:
     assert part.layers is None
     with pytest.raises(ls.ConfigError, match="codes by layer of shape"):
         space.field(replace(apart, layers=apart.layers[:-1]))
-    with pytest.raises(ls.ConfigError, match="finite codes by layer"):
+    with pytest.raises(ls.ConfigError, match="codes by layer must be finite"):
         space.field(replace(apart, layers=np.full_like(apart.layers, np.nan)))
 
 
 @pytest.mark.slow
 def test_half_shapes(space: ShapeSpace) -> None:
-    """Half of a training shape is fitted by a code nearest to its own."""
+    """The code fitted to half of a training shape is nearest to the code of this shape."""
     for seed in range(4):
         mesh = normalize(furniture("table", seed))[0]
         points, face = trimesh.sample.sample_surface(mesh, 4000, seed=0)
@@ -129,24 +130,24 @@ def test_convergence(space: ShapeSpace) -> None:
 
 def test_invalid_observations(space: ShapeSpace) -> None:
     """Unusable observations and settings raise errors that state the reason."""
-    oriented = np.concatenate((sphere_points(200), np.zeros((200, 3))), axis=1)
+    oriented = np.concatenate((sphere_points(200, 0.6), np.zeros((200, 3))), axis=1)
     with pytest.raises(ls.MeshError, match="200 of 200 normals are not finite or have length 0"):
         space.invert(oriented)
     with pytest.raises(ls.MeshError, match="outside .-1, 1."):
-        space.invert(5 * sphere_points(200), replace(FAST, frame="model"))
+        space.invert(5 * sphere_points(200, 0.6), replace(FAST, frame="model"))
     with pytest.raises(ls.MeshError, match="has no faces|no face"):
         space.invert(trimesh.Trimesh())
-    with pytest.raises(ls.MeshError, match="refining needs distances all around"):
+    with pytest.raises(ls.MeshError, match="refinement needs distances all around"):
         space.invert(furniture("table", 0), replace(FAST, partial=True), refinement=ls.RefineConfig())
     with pytest.raises(ls.ConfigError, match="prior must be at least 0, got -1"):
-        space.invert(sphere_points(200), replace(FAST, prior=-1.0))
+        space.invert(sphere_points(200, 0.6), replace(FAST, prior=-1.0))
     with pytest.raises(ls.ConfigError, match="points must be at least 1, got 0"):
-        space.invert(sphere_points(200), replace(FAST, points=0))
+        space.invert(sphere_points(200, 0.6), replace(FAST, points=0))
 
 
 @pytest.mark.slow
 def test_training_shape_retrieval(space: ShapeSpace) -> None:
-    """The code fitted to a training shape, as mesh or points, is nearest to its own code."""
+    """The code fitted to a training shape, as mesh or points, is nearest to the code of this shape."""
     for seed in range(4):
         fit = space.invert(furniture("table", seed), FIT)
         assert space.nearest(fit, k=2).ids[0] == f"table_{seed:04d}"
@@ -165,7 +166,7 @@ def test_batch_residuals(space: ShapeSpace) -> None:
 
 
 @pytest.mark.slow
-def test_prior_weight_in_a_batch(space: ShapeSpace) -> None:
+def test_prior_weight_in_batch(space: ShapeSpace) -> None:
     """The prior has the same weight for one observation and in a batch."""
     strong = replace(FIT, prior=1.0)
     targets = [furniture("table", seed) for seed in (0, 1, 2, 3)]

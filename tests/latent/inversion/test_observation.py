@@ -21,7 +21,7 @@ def test_sheet_distances() -> None:
 
 
 @pytest.mark.slow
-def test_orientation_of_a_sphere() -> None:
+def test_orientation_of_sphere_points() -> None:
     """Outward directions of a fit add exact distances on both sides of a sphere."""
     ball = np.asarray(trimesh.sample.sample_surface(trimesh.creation.icosphere(5, 0.6), 2000, seed=0)[0])
     seen = observe(ball, "none")
@@ -34,7 +34,7 @@ def test_orientation_of_a_sphere() -> None:
     for found, sign in ((known, 1), (turned, -1)):
         exact = np.linalg.norm(found.points[fresh], axis=1) - 0.6
         assert np.abs(sign * found.low[fresh] - exact).max() < 2e-3
-    # Where the fit's normal and the tangent plane disagree, nothing is concluded.
+    # Where the fit's normal and the tangent plane disagree, no distances are added.
     tangent = np.cross(radial, [0.0, 0.0, 1.0]).astype(np.float32)
     assert len(orient_observation(seen, tangent).points) < len(seen.points) + 100
     for given in (np.hstack((ball, radial)), trimesh.creation.icosphere(3, 0.6)):

@@ -1,4 +1,4 @@
-"""Refining a fitted code: detail of an unseen table on a frozen space, and the small file it is kept in."""
+"""Refinement of a fitted code: detail of an unseen table on a frozen space, and the file of the delta."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from fit_helpers import FIT, REFINEMENT
-from helpers import SMALL_MODEL, files_of
+from helpers.files import files_of
+from helpers.settings import FIT, REFINEMENT, SMALL_MODEL
 
 import latentsdf as ls
 from latentsdf import cli
@@ -50,7 +50,7 @@ def test_space_after_refinement(space: ShapeSpace, fit: Inversion, unseen: trime
 
 
 @pytest.mark.slow
-def test_fields_of_a_refined_fit(space: ShapeSpace, fit: Inversion, refined: Inversion) -> None:
+def test_fields_of_refined_fit(space: ShapeSpace, fit: Inversion, refined: Inversion) -> None:
     """Branches, band and fused distance include the delta."""
     points = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for branch in ("general", "overfit"):
@@ -74,7 +74,7 @@ def test_corrected_general_branch(space: ShapeSpace, refined: Inversion, unseen:
     assert np.array_equal(found[clear] < 0, observed[clear] < 0)
 
 
-def test_wall_thinner_than_a_cell() -> None:
+def test_wall_thinner_than_cell() -> None:
     """A wall between two layers of lattice vertices gives the general branch a sign change."""
     torch.manual_seed(0)
     model, code = LatentSDF(SMALL_MODEL).requires_grad_(False), torch.zeros(8)
@@ -114,9 +114,9 @@ def test_time_budget(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh)
 
 def test_invalid_refinements(space: ShapeSpace, unseen: trimesh.Trimesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """Targets, settings and models that cannot be refined are refused before any fit."""
-    with pytest.raises(ls.MeshError, match="refining needs distances all around a surface"):
+    with pytest.raises(ls.MeshError, match="refinement needs distances all around a surface"):
         space.invert(unseen.sample(500), FIT, refinement=REFINEMENT)
-    with pytest.raises(ls.ConfigError, match="the lattice of 48 must divide the band's resolution 128"):
+    with pytest.raises(ls.ConfigError, match="lattice must divide resolution, got 48 and 128"):
         space.invert(unseen, FIT, refinement=replace(REFINEMENT, lattice=48))
     with pytest.raises(ls.ConfigError, match="steps must be at least 1, got 0"):
         space.invert(unseen, FIT, refinement=replace(REFINEMENT, steps=0))
@@ -127,10 +127,10 @@ def test_invalid_refinements(space: ShapeSpace, unseen: trimesh.Trimesh, monkeyp
 
 
 @pytest.mark.slow
-def test_commands_with_a_refined_fit(
+def test_commands_with_refined_fit(
     space_path: Path, unseen: trimesh.Trimesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commands decode the delta of a fit folder, refuse one without its delta, and remove an outdated one."""
+    """Commands decode the delta of a fit folder, reject one without its delta, and remove an outdated one."""
     monkeypatch.setattr(
         "latentsdf.config.inversion.RefineConfig", lambda **given: replace(REFINEMENT, steps=20, seed=given["seed"])
     )

@@ -10,7 +10,7 @@ from latentsdf.latent.inversion.observation import observe, orient_observation
 from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 
 
-def test_faces_of_a_thin_board() -> None:
+def test_faces_of_thin_board() -> None:
     """Tangent planes separate the two faces of a thin board."""
     board = trimesh.creation.box((1.2, 0.8, 0.03))
     points, face = trimesh.sample.sample_surface(board, 2000, seed=0)
@@ -20,7 +20,7 @@ def test_faces_of_a_thin_board() -> None:
     fresh = (known.low == known.high) & (known.low != 0)
     beyond = np.abs(known.points[fresh]) - np.array([0.6, 0.4, 0.015])
     exact = np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(1), 0)
-    # Neighbours are 0.03 apart, as the faces are: planes through both would stand across.
+    # Neighbors are as far apart as the faces, 0.03, so planes through both faces would be perpendicular to them.
     assert len(exact) > 3800 and (np.abs(known.low[fresh] - exact) > 1e-4).mean() < 0.06
 
 
@@ -34,7 +34,7 @@ def test_faces_of_a_thin_board() -> None:
     ids=["board", "rod", "cube"],
 )
 def test_protruding_points(mesh: trimesh.Trimesh, share: float) -> None:
-    """Without any fit: both faces of a board and all of a rod, and of a cube what lies near its edges."""
+    """Both faces of a board, all of a rod, and the points near the edges of a cube are oriented without a fit."""
     points = np.asarray(trimesh.sample.sample_surface(mesh, 2000, seed=0)[0])
     known = UnorientedPointCloud(points, np.random.default_rng(0)).bounds()
     exact = (known.low == known.high) & (known.low != 0)

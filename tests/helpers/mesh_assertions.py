@@ -1,4 +1,4 @@
-"""Assertions about meshes, and dense reference lattices, that tests of several modules share."""
+"""Assertions about meshes, and dense reference lattices."""
 
 import numpy as np
 import torch

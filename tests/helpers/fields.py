@@ -1,4 +1,4 @@
-"""Analytic signed distance fields in model space, negative inside, that tests of several packages share."""
+"""Analytic signed distance fields in model space, negative inside, shared by several test packages."""
 
 import torch
 from torch import Tensor

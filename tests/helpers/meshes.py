@@ -1,4 +1,4 @@
-"""Analytic and damaged meshes, and slow reference distances, for the tests of signed distances of meshes."""
+"""Analytic and damaged meshes, and slow reference distances to meshes."""
 
 import numpy as np
 import trimesh
@@ -11,7 +11,7 @@ def box_distance(points, half):
 
 
 def with_faces(mesh, faces):
-    """The vertices of a mesh with other faces, unprocessed."""
+    """Create an unprocessed mesh with the vertices of another mesh and the given faces."""
     return trimesh.Trimesh(np.array(mesh.vertices), faces, process=False)
 
 

@@ -1,0 +1,1 @@
+"""Shared helpers of the tests: paths, settings, trainers, point sets, meshes, fields and assertions."""
