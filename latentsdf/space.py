@@ -436,7 +436,7 @@ class ShapeSpace:
         detail = observe_detail(mesh, fit.similarity, config)
         return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
 
-    def _evaluate(self, field: SignedDistance, points: Float[NDArray[np.floating], "N 3"]) -> NDArray[np.float32]:
+    def _evaluate(self, field: SignedDistance, points: NDArray[np.floating]) -> NDArray[np.float32]:
         if np.ndim(points) != 2 or np.shape(points)[1] != 3:
             raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
         xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
