@@ -295,7 +295,7 @@ class ShapeSpace:
         rotated = mesh.vertex_normals @ similarity.rotation() if normals else None
         return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=rotated, process=False)
 
-    def distance(self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]) -> Float[NDArray[np.float32], " N"]:
+    def distance(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
         """Evaluate the fused signed distance, negative inside.
 
         Args:
@@ -311,9 +311,7 @@ class ShapeSpace:
         """
         return self._evaluate(self.fused(shape), points)
 
-    def gradient_norm(
-        self, shape: CodeLike, points: Float[NDArray[np.floating], "N 3"]
-    ) -> Float[NDArray[np.float32], " N"]:
+    def gradient_norm(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
         """Evaluate the gradient norm |grad s| of the fused signed distance; 1 for an exact distance.
 
         Args:

@@ -35,9 +35,9 @@ _OPPOSITE = 1e-3  # radians from pi; if closer, float32 rounding of the codes wo
 class Smoothness:
     """Motion of the surface along a path of N meshes."""
 
-    travel: Float[NDArray[np.float64], " N-1"]
-    """Distance between consecutive surfaces: (mean a + mean b) / 2 with nearest distances a, b between 5,000 samples
-    of each (CD-L1-half)."""
+    travel: Float[NDArray[np.float64], " steps"]
+    """Distances (N - 1,) between consecutive surfaces: (mean a + mean b) / 2 with nearest distances a, b between 5,000
+    samples of each (CD-L1-half)."""
     pieces: list[int]
     """Number of connected components of each mesh."""
 
@@ -116,7 +116,7 @@ def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
 
 def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: CodePrior) -> NDArray[np.float32]:
     """Shortest path, computed between each pair of neighbouring codes; the given codes are kept at rounded steps."""
-    cuts = np.linspace(0, steps - 1, len(codes)).round().astype(int)
+    cuts = np.linspace(0, steps - 1, len(codes)).round().astype(int).tolist()
     if (np.diff(cuts) < 1).any():
         raise ConfigError(f"the shortest path through {len(codes)} codes needs at least as many steps, got {steps}")
     path = np.empty((steps, codes.shape[1]), dtype=np.float32)

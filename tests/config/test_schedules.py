@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from latentsdf.config.schedules import is_used, schedule_value, schedule_values
+from latentsdf.config.training import LossConfig
+from latentsdf.utils.errors import ConfigError
 
 
 def test_linear_interpolation_of_schedule() -> None:
@@ -25,3 +27,10 @@ def test_use_of_scheduled_weight() -> None:
     assert not is_used((0.0,)) and not is_used((0.0, 0.5, 0.0, 0.0))
     assert is_used((0.0, 0.5, 0.0, 1.0)) and is_used((0.0, 0.5, 1.0, 0.0)) and is_used((1e-9,))
     assert schedule_values((4.0, 0.2, 5.0, 6.0)) == [4.0, 5.0, 6.0]
+
+
+@pytest.mark.parametrize("wrong", [(1, 0.5, 2), (1, 0.8, 2, 0.3, 4, 5)], ids=["no end", "falling times"])
+def test_malformed_schedules(wrong: tuple[float, ...]) -> None:
+    """A configuration refuses schedules without an end and times that do not rise."""
+    with pytest.raises(ConfigError, match="times rising"):
+        LossConfig(code=wrong)

@@ -149,16 +149,18 @@ def _orient(solver: Solver, fits: Fits, observations: Sequence[Observation]) -> 
     oriented = list(observations)
     for i, observation in enumerate(observations):
         if observation.cloud is not None:
-            points = torch.from_numpy(observation.cloud.points).to(codes)[None]
+            points = torch.from_numpy(observation.cloud.points).to(codes)
             one = slice(i, i + 1)
             field = partial(_general_branch, solver.model, fits.placements[one], codes[one])
-            outward = torch.nn.functional.normalize(jet(field, points).gradient[0].detach(), dim=1)
+            outward = torch.nn.functional.normalize(jet(field, points).gradient.detach(), dim=1)
             oriented[i] = orient_observation(observation, outward.cpu().numpy())
     return oriented
 
 
-def _general_branch(model: LatentSDF, placements: Tensor, codes: Tensor, points: Tensor) -> Tensor:
-    return model.branch("general", apply_placement(points, placements)[0], codes)
+def _general_branch(
+    model: LatentSDF, placement: Float[Tensor, "1 5"], code: Float[Tensor, "1 *N L"], points: Float[Tensor, "P 3"]
+) -> Float[Tensor, " P"]:
+    return model.branch("general", apply_placement(points[None], placement)[0], code)[0]
 
 
 def _rounds_by_layer(observations: Sequence[Observation], config: InvertConfig) -> int:
