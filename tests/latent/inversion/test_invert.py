@@ -48,7 +48,7 @@ def test_codes_by_layer(space: ShapeSpace) -> None:
     assert error(apart) < 0.8 * error(one) and apart.residual < 0.8 * one.residual
     part = space.invert(seen, replace(FAST, partial=True))
     assert part.layers is None
-    with pytest.raises(ls.ConfigError, match="codes by layer of shape"):
+    with pytest.raises(ls.ConfigError, match="codes by layer must be finite and have shape"):
         space.field(replace(apart, layers=apart.layers[:-1]))
     with pytest.raises(ls.ConfigError, match="codes by layer must be finite"):
         space.field(replace(apart, layers=np.full_like(apart.layers, np.nan)))
