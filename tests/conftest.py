@@ -1,7 +1,9 @@
 """Fixtures shared by several test packages."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import jaxtyping
@@ -10,6 +12,10 @@ import pytest
 import trimesh
 from helpers.paths import REAL_DATA
 from helpers.settings import SMALL_SAMPLING, small_config
+
+if TYPE_CHECKING:
+    from latentsdf.data.records import ShapeRecord
+    from latentsdf.data.store import SampleStore
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +46,39 @@ def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     path = tmp_path_factory.mktemp("spaces") / "tables"
     train(store_path, path, small_config())
     return path
+
+
+@pytest.fixture(scope="session")
+def record() -> "ShapeRecord":
+    """Record of a procedural lamp, lamp/a.b-1."""
+    from latentsdf.data.furniture import furniture
+    from latentsdf.data.records import ShapeRecord
+    from latentsdf.geometry.mesh import normalize
+    from latentsdf.geometry.mesh_sdf.sampling import sample
+
+    mesh, similarity = normalize(furniture("lamp", 0))
+    return ShapeRecord(
+        category="lamp",
+        id="a.b-1",
+        samples=sample(mesh, SMALL_SAMPLING, 0),
+        similarity=similarity,
+        source="a.obj",
+        source_sha256="0f",
+        watertight=True,
+        area=float(mesh.area),
+        seed=7,
+    )
+
+
+@pytest.fixture(scope="session")
+def lamp_store(record: "ShapeRecord", tmp_path_factory: pytest.TempPathFactory) -> "SampleStore":
+    """Store of one lamp under three keys, two of which have the same id; not to be modified."""
+    from latentsdf.data.store import SampleStore
+
+    store = SampleStore.create(tmp_path_factory.mktemp("data") / "s.zarr", SMALL_SAMPLING)
+    for category, id in (("lamp", "a"), ("lamp", "b.1"), ("стул", "a")):
+        store.write(replace(record, category=category, id=id))
+    return store
 
 
 @pytest.fixture

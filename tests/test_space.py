@@ -79,6 +79,7 @@ def test_vertex_normals(space: ShapeSpace, tmp_path: Path) -> None:
     assert "vertex_normals" not in space.extract(fit, 32)._cache
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_gradient_norm(space: ShapeSpace) -> None:
     """The gradient norm equals central differences of the fused distance."""
     points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))

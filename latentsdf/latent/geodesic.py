@@ -67,7 +67,7 @@ def shorten_path(
     return shortest
 
 
-def step_lengths(model: LatentSDF, path: Float[Tensor, "N L"], seed: int = 0) -> Float[Tensor, " N-1"]:
+def step_lengths(model: LatentSDF, path: Float[Tensor, "N L"], seed: int = 0) -> Float[Tensor, " M"]:
     """Compute the root mean square change of the decoded distances along each step of a path.
 
     Args:

@@ -1,17 +1,14 @@
 """Tests of export and import: round trip, selection, continuation, failures and the commands."""
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from helpers.settings import SMALL_SAMPLING
 from numpy.typing import NDArray
 
-from latentsdf import cli
 from latentsdf.data import hdf5
 from latentsdf.data.import_export import export_samples, import_samples
 from latentsdf.data.store import SampleStore
@@ -84,30 +81,3 @@ def test_failed_export(
     empty = SampleStore.create(tmp_path / "e.zarr", SMALL_SAMPLING)
     with pytest.raises(StoreError, match="the store has no shapes to export"):
         export_samples(empty, tmp_path / "e.h5")
-
-
-def test_commands(lamp_store: SampleStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The commands export, import and info accept their options and report failures by exit code."""
-    path, out = tmp_path / "s.h5", tmp_path / "t.zarr"
-    words = [
-        "export",
-        str(lamp_store.path),
-        str(path),
-        "--id",
-        "b.1",
-        "--id",
-        "lamp/a",
-        "--compression",
-        "lzf",
-        "--json",
-    ]
-    assert cli.main(words) == 0
-    assert json.loads(capsys.readouterr().out)["shapes"] == ["lamp/b.1", "lamp/a"]
-    assert cli.main(["import", str(path), str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["imported"] == ["lamp/a", "lamp/b.1"]
-    with h5py.File(path, "a") as file:
-        for name in ("a", "b.1"):
-            del file["lamp"][name]["near"]
-    assert cli.main(["import", str(path), str(tmp_path / "u.zarr")]) == 2
-    assert cli.main(["info", str(out), "--verify"]) == 0
-    assert cli.main(["export", str(lamp_store.path), str(path), "--id", "zz"]) == 2

@@ -25,8 +25,6 @@ from latentsdf.config.training import Config
 from latentsdf.data.furniture import furniture
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.geometry.mesh import load, save
-from latentsdf.geometry.metrics.surface import compare_surfaces
-from latentsdf.geometry.similarity import Similarity
 from latentsdf.space import ShapeSpace
 from latentsdf.training import checkpoint, objective
 from latentsdf.training import train as training
@@ -70,82 +68,6 @@ def test_user_frame_of_fit_folder(space_path: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "fit" / "layers.npy").exists()
     plain = load(tmp_path / "fit" / "mesh.ply").vertices
     assert plain.shape != written.shape or not np.allclose(plain, written)
-
-
-def test_evaluation_with_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Evaluation names shapes by id and lists those that failed."""
-    for name in ("a", "b"):
-        save(furniture("table", 9), tmp_path / "table" / name / "models" / "model_normalized.obj")
-    lines = "".join(f"v {x} 0 0\n" for x in range(12)) + "".join(f"f {i} {i + 1} {i + 2}\n" for i in range(1, 11))
-    (tmp_path / "table" / "c" / "models").mkdir(parents=True)
-    (tmp_path / "table" / "c" / "models" / "model_normalized.obj").write_text(lines)
-    command = ["evaluate", str(space_path), "--meshes", str(tmp_path), "--json", "--device", "cpu"]
-    assert cli.main([*command, "--invert", "--resolution", "32", "--points", "500"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert set(result["shapes"]) == {"a", "b"} and set(result["failed"]) == {"c"}
-    assert cli.main(command) == 1  # None of them is a training shape.
-
-
-def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Folders of inversions are evaluated against reference meshes."""
-    meshes, fits = tmp_path / "meshes", tmp_path / "fits"
-    for name, number in (("a", 1), ("b", 2)):
-        save(furniture("table", number), meshes / f"{name}.ply")
-    paths = [str(meshes / "a.ply"), str(meshes / "b.ply")]
-    small = ["--resolution", "32", "--device", "cpu"]
-    assert cli.main(["invert", str(space_path), *paths, "--out", str(fits), "--steps", "5", *small]) == 0
-    shutil.copytree(fits / "a", fits / "damaged")
-    (fits / "damaged" / "code.npy").write_bytes(b"")
-    (fits / "b").rename(fits / "renamed")  # still the fit of b, according to its report
-    capsys.readouterr()
-    save(furniture("table", 3), meshes / "without_fit.ply")
-    command = ["evaluate", str(space_path), "--meshes", str(meshes), "--points", "500", "--json", *small]
-    assert cli.main([*command, "--fits", str(fits)]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert set(found["shapes"]) == {"a", "b"} and set(found["failed"]) == {"damaged"}
-    assert (found["field_points"], found["reference"]) == (20_000, "samples")
-    mesh = load(fits / "a" / "mesh.ply")
-    similarity = json.loads((fits / "a" / "report.json").read_text())["similarity"]
-    to_model = Similarity(tuple(similarity["center"]), similarity["scale"]).to_model
-    both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
-    expected = compare_surfaces(*both, count=500).as_dict()
-    assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)
-    assert cli.main([*command, "--fits", str(fits / "renamed")]) == 0
-    assert set(json.loads(capsys.readouterr().out)["shapes"]) == {"b"}
-    (meshes / "b.ply").unlink()
-    assert cli.main([*command, "--fits", str(fits / "renamed")]) == 1
-    assert "no reference mesh of this name" in json.loads(capsys.readouterr().out)["failed"]["b"]
-    for words, message in (
-        (["--fits", str(meshes)], "holds no fit; write some with `latentsdf invert"),
-        (["--fits", str(fits), "--invert"], "leave out --invert"),
-        (["--one-code"], "--one-code requires --invert"),
-        (["--taus", "0.5", "2"], "thresholds of the F-score must be above 0 and below 1, got 2"),
-    ):
-        assert cli.main([*command, *words]) == 2
-        assert message in " ".join(capsys.readouterr().err.split())
-
-
-def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unseen shapes can be evaluated by one shared code."""
-    save(furniture("table", 9), tmp_path / "a.ply")
-    asked: list[InvertConfig] = []
-    monkeypatch.setattr(
-        ShapeSpace, "invert_many", lambda _, seen, config: asked.append(config) or [np.zeros(8)] * len(seen)
-    )
-    command = [
-        "evaluate",
-        str(space_path),
-        "--meshes",
-        str(tmp_path),
-        "--invert",
-        "--resolution",
-        "16",
-        "--points",
-        "9",
-    ]
-    for words in ([], ["--one-code"]):
-        cli.main([*command, *words, "--device", "cpu"])
-    assert [config.by_layer for config in asked] == [True, False]
 
 
 def test_completion_of_interrupted_move(space_path: Path, tmp_path: Path) -> None:
@@ -320,36 +242,18 @@ def test_commands_from_training_to_evaluation(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["extract", "SPACE", "--id", "tabel_0000", "--out", "x.ply"], "no training shape 'tabel_0000'"),
-        (["extract", "SPACE", "--out", "x.ply"], "no shape is given: pass --id ID"),
-        (["extract", "nowhere", "--id", "a", "--out", "x.ply"], "no such checkpoint folder"),
         (["extract", "SPACE", "--id", "table_0000", "--out", "x.xyz", "--resolution", "32"], "cannot write '.xyz'"),
         (["invert", "SPACE", "nothing.obj", "--out", "x"], "no such file"),
-        (["train", "--data", "nowhere.zarr", "--out", "x"], "no such sample store"),
-        (["train", "--data", "STORE", "--out", "x", "--train.stps", "3"], "did you mean --train.steps?"),
-        (["train", "--data", "STORE", "--out", "x", "--stps", "3"], "did you mean --steps"),
         (
             ["extract", "SPACE", "--id", "table_0000", "--out", "x.stl", "--normals"],
             "normals can only be stored in .ply, .obj, .glb files",
         ),
         (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
-        (["train", "--data", "STORE", "--out", "x", "--steps", "0"], "train.steps must be at least 1, got 0"),
-        (["render", "SPACE", "--id", "table_0000", "--out", "x"], "images are written as .png"),
-        (["render", "SPACE", "--id", "table_0000", "--out", "x.png", "--device", "gpu"], "unknown device 'gpu'"),
-        (["retrieve", "SPACE", "--id", "table_0000", "--steps", "3", "--align"], "--steps and --align would have no"),
-        (["retrieve", "SPACE", "--id", "table_0000", "--prior", "0"], "--prior would have no effect"),
-        (["extract", "SPACE", "--id", "table_0000", "--out", "file/x.ply"], "file: cannot be created as a folder"),
-        (["render", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be created as a folder"),
-        (["retrieve", "SPACE", "--id", "table_0000", "--out", "file/x.png"], "file: cannot be created as a folder"),
-        (["retrieve", "SPACE"], "or --mesh FILE"),
         (
             ["sample", "SPACE", "--sum", "nan*table_0000", "--out", "x.png"],
             "the weight must be a finite number, got nan",
         ),
         (["info", "nowhere"], "nowhere: no such folder; info reads a sample store or a checkpoint"),
-        (["train", "--data", "STORE", "--out", "x", "--config", "./file"], "file: not YAML"),
-        (["evaluate", "SPACE", "--meshes", ".", "--split", "file"], "expected a DeepSDF split"),
-        (["extract", "SPACE", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
 def test_exit_code_and_message_for_wrong_use(

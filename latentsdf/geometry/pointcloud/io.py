@@ -15,6 +15,7 @@ normals (N, 6).
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -130,7 +131,7 @@ def _read_obj(path: Path) -> Floats:
     return np.asarray(trimesh.load(path, process=False).vertices, dtype=np.float64)  # type: ignore[union-attr]
 
 
-def _read_ply(path: Path) -> Floats:
+def _read_ply(path: Path) -> NDArray[np.floating[Any]]:
     """Return vertices (N, 3), or (N, 6) if the file lists normals."""
     with path.open("rb") as file:
         contents = load_ply(file, fix_texture=False, skip_materials=True)

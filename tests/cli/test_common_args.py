@@ -1,0 +1,92 @@
+"""Argument groups shared by several commands, and checks of output paths."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.settings import small_config
+from helpers.training import save_untrained
+
+from latentsdf import cli
+from latentsdf.cli.common_args import require_folder, require_png
+from latentsdf.cli.evaluate import Evaluate
+from latentsdf.cli.invert import Invert
+from latentsdf.cli.parser import parse
+from latentsdf.config.inversion import InvertConfig, RefineConfig
+from latentsdf.utils.errors import ConfigError
+
+
+def _invert(*words: str) -> Invert:
+    return parse(Invert, ["space", "a.obj", "--out", "x", *words], "latentsdf invert")
+
+
+def test_settings_of_inversion() -> None:
+    """Arguments that are given replace the default settings of the inversion."""
+    assert _invert().inversion() == InvertConfig(by_layer=False)
+    words = ["--steps", "7", "--starts", "3", "--points", "99", "--prior", "0", "--partial", "--align"]
+    expected = InvertConfig(
+        steps=7, starts=3, points=99, prior=0.0, partial=True, align=True, frame="model", seed=4, by_layer=True
+    )
+    assert _invert(*words, "--frame", "model", "--seed", "4").inversion(by_layer=True) == expected
+
+
+def test_settings_of_refinement() -> None:
+    """A refinement is requested by --refine, or by its time budget alone."""
+    evaluate = ["space", "--meshes", "m"]
+    for words, expected in (
+        ([], None),
+        (["--refine"], RefineConfig(seed=5)),
+        (["--refine-seconds", "2.5"], RefineConfig(seconds=2.5, seed=5)),
+    ):
+        assert parse(Evaluate, [*evaluate, *words], "latentsdf evaluate").refinement(5) == expected
+
+
+def test_arguments_without_inversion() -> None:
+    """The error names all arguments of the inversion that would have no effect."""
+    _invert().refuse_inverting()
+    with pytest.raises(ConfigError, match="^--points and --partial and --seed would have no effect"):
+        _invert("--points", "9", "--partial", "--seed", "1").refuse_inverting()
+
+
+def test_image_suffixes() -> None:
+    """Images are written as .png, in lower or upper case."""
+    require_png(None)
+    require_png(Path("a.PNG"))
+    with pytest.raises(ConfigError, match="images are written as .png, got a.jpg"):
+        require_png(Path("a.jpg"))
+
+
+def test_creation_of_output_folder(tmp_path: Path) -> None:
+    """Missing parents of an output folder are created, and an existing folder is accepted."""
+    require_folder(None)
+    for _ in range(2):
+        require_folder(tmp_path / "a" / "b")
+        assert (tmp_path / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["extract", "nowhere", "--id", "a", "--out", "x.ply"], "no such checkpoint folder"),
+        (["render", "space", "--id", "a", "--out", "x"], "images are written as .png"),
+        (["render", "space", "--id", "a", "--out", "x.png", "--device", "gpu"], "unknown device 'gpu'"),
+        (["retrieve", "space", "--id", "a", "--steps", "3", "--align"], "--steps and --align would have no"),
+        (["retrieve", "space", "--id", "a", "--prior", "0"], "--prior would have no effect"),
+        (["extract", "space", "--id", "a", "--out", "file/x.ply"], "file: cannot be created as a folder"),
+        (["render", "space", "--id", "a", "--out", "file/x.png"], "file: cannot be created as a folder"),
+        (["retrieve", "space", "--id", "a", "--out", "file/x.png"], "file: cannot be created as a folder"),
+    ],
+)
+def test_wrong_arguments(
+    command: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: Callable[[], str],
+) -> None:
+    """Shared arguments with invalid values cause exit code 2 and a message about them."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_bytes(b"\x89\xff\x00")
+    save_untrained(Path("space"), small_config())
+    assert cli.main(command) == 2
+    assert message in messages()

@@ -1,0 +1,137 @@
+"""`latentsdf evaluate`: training shapes, unseen shapes and folders of fits."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from helpers.settings import small_config
+from helpers.training import save_untrained
+
+from latentsdf import cli
+from latentsdf.config.inversion import InvertConfig
+from latentsdf.data.furniture import furniture
+from latentsdf.geometry.mesh import load, save
+from latentsdf.geometry.metrics.surface import compare_surfaces
+from latentsdf.geometry.similarity import Similarity
+from latentsdf.space import ShapeSpace
+
+
+def test_evaluation_with_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Evaluation names shapes by id and lists those that failed."""
+    for name in ("a", "b"):
+        save(furniture("table", 9), tmp_path / "table" / name / "models" / "model_normalized.obj")
+    lines = "".join(f"v {x} 0 0\n" for x in range(12)) + "".join(f"f {i} {i + 1} {i + 2}\n" for i in range(1, 11))
+    (tmp_path / "table" / "c" / "models").mkdir(parents=True)
+    (tmp_path / "table" / "c" / "models" / "model_normalized.obj").write_text(lines)
+    command = ["evaluate", str(space_path), "--meshes", str(tmp_path), "--json", "--device", "cpu"]
+    assert cli.main([*command, "--invert", "--resolution", "32", "--points", "500"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["shapes"]) == {"a", "b"} and set(result["failed"]) == {"c"}
+    assert cli.main(command) == 1  # None of them is a training shape.
+
+
+def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders of inversions are evaluated against reference meshes."""
+    meshes, fits = tmp_path / "meshes", tmp_path / "fits"
+    for name, number in (("a", 1), ("b", 2)):
+        save(furniture("table", number), meshes / f"{name}.ply")
+    paths = [str(meshes / "a.ply"), str(meshes / "b.ply")]
+    small = ["--resolution", "32", "--device", "cpu"]
+    assert cli.main(["invert", str(space_path), *paths, "--out", str(fits), "--steps", "5", *small]) == 0
+    shutil.copytree(fits / "a", fits / "damaged")
+    (fits / "damaged" / "code.npy").write_bytes(b"")
+    (fits / "b").rename(fits / "renamed")  # still the fit of b, according to its report
+    capsys.readouterr()
+    save(furniture("table", 3), meshes / "without_fit.ply")
+    command = ["evaluate", str(space_path), "--meshes", str(meshes), "--points", "500", "--json", *small]
+    assert cli.main([*command, "--fits", str(fits)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["shapes"]) == {"a", "b"} and set(found["failed"]) == {"damaged"}
+    assert (found["field_points"], found["reference"]) == (20_000, "samples")
+    mesh = load(fits / "a" / "mesh.ply")
+    similarity = json.loads((fits / "a" / "report.json").read_text())["similarity"]
+    to_model = Similarity(tuple(similarity["center"]), similarity["scale"]).to_model
+    both = [trimesh.Trimesh(to_model(m.vertices), m.faces, process=False) for m in (mesh, load(meshes / "a.ply"))]
+    expected = compare_surfaces(*both, count=500).as_dict()
+    assert {n: found["shapes"]["a"][n] for n in expected} == pytest.approx(expected, rel=1e-3)
+    assert cli.main([*command, "--fits", str(fits / "renamed")]) == 0
+    assert set(json.loads(capsys.readouterr().out)["shapes"]) == {"b"}
+    (meshes / "b.ply").unlink()
+    assert cli.main([*command, "--fits", str(fits / "renamed")]) == 1
+    assert "no reference mesh of this name" in json.loads(capsys.readouterr().out)["failed"]["b"]
+    for words, message in (
+        (["--fits", str(meshes)], "holds no fit; write some with `latentsdf invert"),
+        (["--fits", str(fits), "--invert"], "leave out --invert"),
+        (["--one-code"], "--one-code requires --invert"),
+        (["--taus", "0.5", "2"], "thresholds of the F-score must be above 0 and below 1, got 2"),
+    ):
+        assert cli.main([*command, *words]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unseen shapes can be evaluated by one shared code."""
+    save(furniture("table", 9), tmp_path / "a.ply")
+    asked: list[InvertConfig] = []
+    monkeypatch.setattr(
+        ShapeSpace, "invert_many", lambda _, seen, config: asked.append(config) or [np.zeros(8)] * len(seen)
+    )
+    command = [
+        "evaluate",
+        str(space_path),
+        "--meshes",
+        str(tmp_path),
+        "--invert",
+        "--resolution",
+        "16",
+        "--points",
+        "9",
+    ]
+    for words in ([], ["--one-code"]):
+        cli.main([*command, *words, "--device", "cpu"])
+    assert [config.by_layer for config in asked] == [True, False]
+
+
+def test_unwritable_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: Callable[[], str]) -> None:
+    """An unusable output folder is rejected before the evaluation starts."""
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("latentsdf.evaluation.evaluate.evaluate", work)
+    save_untrained(tmp_path / "space", small_config())
+    taken, space = tmp_path / "taken", [str(tmp_path / "space"), "--device", "cpu"]
+    taken.write_text("a file")
+    assert cli.main(["evaluate", *space, "--meshes", str(tmp_path), "--out", str(taken)]) == 2
+    assert "cannot be created as a folder" in messages()
+
+
+def test_refinement_without_inversion(messages: Callable[[], str]) -> None:
+    """A refinement requires an inversion."""
+    assert cli.main(["evaluate", "nowhere", "--meshes", ".", "--refine"]) == 2
+    assert "--refine requires --invert" in messages()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["evaluate", "space", "--meshes", ".", "--split", "file"], "expected a DeepSDF split"),
+    ],
+)
+def test_malformed_split(
+    command: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: Callable[[], str],
+) -> None:
+    """A file that is not a DeepSDF split is rejected."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_bytes(b"\x89\xff\x00")
+    save_untrained(Path("space"), small_config())
+    assert cli.main(command) == 2
+    assert message in messages()

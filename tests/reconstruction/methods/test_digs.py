@@ -1,0 +1,37 @@
+"""Settings of DiGS."""
+
+import pytest
+from helpers.presets import initial_field, network_size
+
+from latentsdf.config.schedules import is_used, schedule_value
+from latentsdf.reconstruction.methods import digs
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_published_loss_and_batch(dim: int) -> None:
+    """The published settings have the weights (3000, 100, 50, 100), batches and box of the release, and no guide."""
+    config = digs.published(dim)
+    loss, train = config.loss, config.train
+    assert (loss.surface, loss.off_surface, loss.eikonal) == ((3000.0,), (100.0,), (50.0,))
+    assert [schedule_value(loss.laplacian, t) for t in (0.0, 0.2, 0.3, 0.4, 1.0)] == pytest.approx([100, 100, 50, 0, 0])
+    assert not is_used(loss.guide) and not is_used(loss.normals)
+    assert (train.steps, train.lr_network, train.lr_final, train.clip) == (10_000, 5e-5, 1.0, 10.0)
+    assert (train.surface_points, train.offsurface_points) == (15_000, 15_000)
+    assert train.offsurface_sampling == "uniform" and config.extent == 1.1
+
+
+def test_published_network_size() -> None:
+    """The published network has the 0.26 M parameters that the StEik paper reports for DiGS."""
+    assert round(network_size(digs.published(3), 3) / 1e6, 2) == 0.26
+
+
+def test_guided_planar_start() -> None:
+    """The guided field in 2D starts with slope 1 and has no guide at the end; the field in 3D has none."""
+    config = digs.small(2)
+    for radius in (0.3, 0.7):
+        value, slope = initial_field(config, 2, radius)
+        # Sines of 64 units flatten the field away from the origin: the slope is 0.98 at 0.3 and 0.91 at 0.7.
+        assert slope.mean().item() == pytest.approx(1, abs=0.12)
+        assert value.mean().item() == pytest.approx(radius - 0.7, abs=0.03)
+    assert schedule_value(config.loss.guide, 0.6) == 3000 and schedule_value(config.loss.guide, 1.0) == 0
+    assert not is_used(digs.small(3).loss.guide)
