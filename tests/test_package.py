@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import jaxtyping
 import pytest
+import torch
 
 import latentsdf
+from latentsdf.training.losses.data import norm_term
 
 
 def test_import_without_heavy_modules() -> None:
@@ -30,3 +33,9 @@ def test_unknown_name() -> None:
     """A name that does not exist is an AttributeError that mentions it."""
     with pytest.raises(AttributeError, match="No latentsdf attribute nonsense"):
         _ = latentsdf.nonsense
+
+
+def test_shape_checks_are_active() -> None:
+    """Tests run with jaxtyping's shape checks, so an argument of a wrong type is refused."""
+    with pytest.raises(jaxtyping.TypeCheckError):
+        norm_term(torch.ones(3, dtype=torch.int64))
