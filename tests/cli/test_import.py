@@ -30,7 +30,7 @@ def test_exported_file(exported: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert cli.main(["info", str(out), "--verify"]) == 0
     capsys.readouterr()
     assert cli.main(["import", str(exported), str(out), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"imported": [], "present": 2, "failed": {}}
+    assert json.loads(capsys.readouterr().out) == {"store": str(out), "imported": [], "present": 2, "failed": {}}
 
 
 def test_damaged_shapes(exported: Path, tmp_path: Path, messages: Callable[[], str]) -> None:
