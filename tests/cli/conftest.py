@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.settings import small_config
+from helpers.training import save_untrained
 
 import latentsdf as ls
 from latentsdf.space import ShapeSpace
@@ -19,3 +21,12 @@ def messages(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 def space(space_path: Path) -> ShapeSpace:
     """Space trained on the four tables."""
     return ls.load(space_path, device="cpu")
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working directory with an untrained space, `space`, and a binary file, `file`."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_bytes(b"\x89\xff\x00")
+    save_untrained(Path("space"), small_config())
+    return tmp_path

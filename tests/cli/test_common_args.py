@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.settings import small_config
-from helpers.training import save_untrained
 
 from latentsdf import cli
 from latentsdf.cli.common_args import require_folder, require_png
@@ -64,6 +62,7 @@ def test_creation_of_output_folder(tmp_path: Path) -> None:
         assert (tmp_path / "a" / "b").is_dir()
 
 
+@pytest.mark.usefixtures("working_folder")
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -77,16 +76,7 @@ def test_creation_of_output_folder(tmp_path: Path) -> None:
         (["retrieve", "space", "--id", "a", "--out", "file/x.png"], "file: cannot be created as a folder"),
     ],
 )
-def test_wrong_arguments(
-    command: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    messages: Callable[[], str],
-) -> None:
+def test_wrong_arguments(command: list[str], message: str, messages: Callable[[], str]) -> None:
     """Shared arguments with invalid values cause exit code 2 and a message about them."""
-    monkeypatch.chdir(tmp_path)
-    Path("file").write_bytes(b"\x89\xff\x00")
-    save_untrained(Path("space"), small_config())
     assert cli.main(command) == 2
     assert message in messages()

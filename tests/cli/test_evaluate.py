@@ -116,22 +116,14 @@ def test_refinement_without_inversion(messages: Callable[[], str]) -> None:
     assert "--refine requires --invert" in messages()
 
 
+@pytest.mark.usefixtures("working_folder")
 @pytest.mark.parametrize(
     ("command", "message"),
     [
         (["evaluate", "space", "--meshes", ".", "--split", "file"], "expected a DeepSDF split"),
     ],
 )
-def test_malformed_split(
-    command: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    messages: Callable[[], str],
-) -> None:
+def test_malformed_split(command: list[str], message: str, messages: Callable[[], str]) -> None:
     """A file that is not a DeepSDF split is rejected."""
-    monkeypatch.chdir(tmp_path)
-    Path("file").write_bytes(b"\x89\xff\x00")
-    save_untrained(Path("space"), small_config())
     assert cli.main(command) == 2
     assert message in messages()

@@ -75,6 +75,7 @@ def test_unreadable_codes(
     assert message in messages()
 
 
+@pytest.mark.usefixtures("working_folder")
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -84,16 +85,7 @@ def test_unreadable_codes(
         (["extract", "space", "--id", "[cpu]", "--out", "x.ply"], "no training shape '[cpu]'"),
     ],
 )
-def test_wrong_shapes(
-    command: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    messages: Callable[[], str],
-) -> None:
+def test_wrong_shapes(command: list[str], message: str, messages: Callable[[], str]) -> None:
     """An unknown id and a missing shape cause exit code 2 and a message about them."""
-    monkeypatch.chdir(tmp_path)
-    Path("file").write_bytes(b"\x89\xff\x00")
-    save_untrained(Path("space"), small_config())
     assert cli.main(command) == 2
     assert message in messages()
