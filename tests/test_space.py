@@ -178,9 +178,10 @@ def test_index_shared_by_command_and_python(space_path: Path, tmp_path: Path) ->
     assert cli.main([*command, "--add", str(tmp_path / "lamp.npy")]) == 0
     space = ls.load(folder, "cpu")
     assert space.nearest(code, 1).ids == ["lamp"]
-    index = space.update_index(add={"stool": code + 1e-3}, remove=["lamp"])
+    stool = code + 1e-3
+    index = space.update_index(add={"stool": stool}, remove=["lamp"])
     assert index.ids == [*space.ids, "stool"]
-    assert ls.load(folder, "cpu").nearest(code, 1).ids == ["stool"]
+    assert ls.load(folder, "cpu").nearest(stool, 1).ids == ["stool"]
     assert cli.main([*command, "--remove", "stool"]) == 0
     assert ls.load(folder, "cpu").index().ids == space.ids
 
