@@ -1,5 +1,6 @@
 """Fixtures shared by several test packages."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,15 @@ import trimesh
 from helpers.paths import REAL_DATA
 from helpers.settings import SMALL_SAMPLING, small_config
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Parallel test processes share the cores; torch and numba read these variables when they are imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
 if TYPE_CHECKING:
     from latentsdf.data.records import ShapeRecord
     from latentsdf.data.store import SampleStore
+    from latentsdf.space import ShapeSpace
 
 
 @pytest.fixture(scope="session")
@@ -29,23 +36,51 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sample store of four tables."""
-    from preprocessing.job import run
+    from latentsdf.data.store import SampleStore
+    from preprocessing.shape import make_record
     from preprocessing.sources import procedural
 
     path = tmp_path_factory.mktemp("data") / "tables.zarr"
-    report = run(procedural(["table"], count=4), path, SMALL_SAMPLING, workers=2)
-    assert not report.failed
+    store = SampleStore.create(path, SMALL_SAMPLING)
+    for source in procedural(["table"], count=4):
+        store.write(make_record(source, SMALL_SAMPLING, seed=0))
     return path
 
 
 @pytest.fixture(scope="session")
 def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Space trained on the four tables."""
+    """Space of the four tables after a few training steps, for tests in which its accuracy does not matter."""
     from latentsdf.training.train import train
 
     path = tmp_path_factory.mktemp("spaces") / "tables"
+    train(store_path, path, small_config(steps=20))
+    return path
+
+
+@pytest.fixture(scope="session")
+def space(space_path: Path) -> "ShapeSpace":
+    """The space in `space_path`."""
+    import latentsdf as ls
+
+    return ls.load(space_path, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def trained_space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Space trained on the four tables, as accurate as its size allows; for slow tests."""
+    from latentsdf.training.train import train
+
+    path = tmp_path_factory.mktemp("trained_spaces") / "tables"
     train(store_path, path, small_config())
     return path
+
+
+@pytest.fixture(scope="session")
+def trained_space(trained_space_path: Path) -> "ShapeSpace":
+    """The space in `trained_space_path`."""
+    import latentsdf as ls
+
+    return ls.load(trained_space_path, device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,6 @@ from latentsdf.latent.inversion.observation import observe
 from latentsdf.space import ShapeSpace
 
 
-@pytest.fixture(scope="module")
-def space(space_path: Path) -> ShapeSpace:
-    """Space trained on the four tables."""
-    return ls.load(space_path, device="cpu")
-
-
 def test_samples_and_directions_match_code_distribution(space: ShapeSpace) -> None:
     """Mean, principal directions, samples and code arithmetic agree with the training codes."""
     codes = space.codes.numpy()
@@ -40,18 +34,20 @@ def test_samples_and_directions_match_code_distribution(space: ShapeSpace) -> No
     np.testing.assert_allclose(space.combine(*terms), space.code("table_0001").numpy(), atol=1e-5)
 
 
-def test_band_cache_of_modified_array(space: ShapeSpace) -> None:
+@pytest.mark.slow
+def test_band_cache_of_modified_array(trained_space: ShapeSpace) -> None:
     """The band is cached by value: an array changed in place has another band."""
-    code = space.code("table_0000").numpy().copy()
-    first, again = space.band(code), space.band(code)
-    code[:] = space.code("table_0001")
-    assert again is first and space.band(code).cells.shape != first.cells.shape
+    code = trained_space.code("table_0000").numpy().copy()
+    first, again = trained_space.band(code), trained_space.band(code)
+    code[:] = trained_space.code("table_0001")
+    assert again is first and trained_space.band(code).cells.shape != first.cells.shape
 
 
-def test_extracted_mesh_frame(space: ShapeSpace) -> None:
+@pytest.mark.slow
+def test_extracted_mesh_frame(trained_space: ShapeSpace) -> None:
     """Training shapes are extracted in the frame of their original mesh."""
     original = furniture("table", 1)
-    assert np.allclose(space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
+    assert np.allclose(trained_space.extract("table_0001", 64).bounds, original.bounds, atol=0.04 * original.scale)
 
 
 @pytest.mark.slow
@@ -79,16 +75,17 @@ def test_vertex_normals(space: ShapeSpace, tmp_path: Path) -> None:
     assert "vertex_normals" not in space.extract(fit, 32)._cache
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_shape_checks")
-def test_gradient_norm(space: ShapeSpace) -> None:
+def test_gradient_norm(trained_space: ShapeSpace) -> None:
     """The gradient norm equals central differences of the fused distance."""
     points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
-    ends = [space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
+    ends = [trained_space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
     differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
-    wrong = np.abs(np.linalg.norm(differences, axis=0) - space.gradient_norm("table_0000", points))
+    wrong = np.abs(np.linalg.norm(differences, axis=0) - trained_space.gradient_norm("table_0000", points))
     assert np.quantile(wrong, 0.9) < 0.02  # the difference may cross a kink or the boundary of the band
     with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
-        space.gradient_norm("table_0000", np.zeros(3))
+        trained_space.gradient_norm("table_0000", np.zeros(3))
 
 
 def test_saved_index(space: ShapeSpace, space_path: Path) -> None:
@@ -110,6 +107,7 @@ def test_interpolation_ends(space: ShapeSpace) -> None:
             assert np.allclose(path[step], space.code(name), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fused_distance(space: ShapeSpace) -> None:
     """The fused distance is s_o in the band and s_g elsewhere."""
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -150,6 +148,7 @@ def test_missing_faiss(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> No
         space.nearest("table_0000")
 
 
+@pytest.mark.slow
 def test_saved_fit(space: ShapeSpace, space_path: Path, tmp_path: Path) -> None:
     """A fit that Python saves is decoded by Python and by the command, and one of another space is refused."""
     fit = space.invert(furniture("table", 1), ls.InvertConfig(steps=3, starts=1, points=256))

@@ -40,14 +40,14 @@ def test_failed_preprocessing(
 
 
 @pytest.mark.slow
-def test_retrieval_of_training_shapes(space: ShapeSpace) -> None:
+def test_retrieval_of_training_shapes(trained_space: ShapeSpace) -> None:
     """Every table of the small space retrieves itself by its mesh."""
-    assert demo_pipeline._retrieve_training_shapes(space) == (1.0, {})
+    assert demo_pipeline._retrieve_training_shapes(trained_space) == (1.0, {})
 
 
 @pytest.mark.slow
-def test_frames_of_interpolation(space: ShapeSpace) -> None:
+def test_frames_of_interpolation(trained_space: ShapeSpace) -> None:
     """The strip has one image per step, and its ends show different shapes."""
-    strip = demo_pipeline._interpolation_strip(space, "table_0000", steps=2)
+    strip = demo_pipeline._interpolation_strip(trained_space, "table_0000", steps=2)
     assert [image.size for image in strip] == [(160, 160)] * 2
     assert strip[0].tobytes() != strip[1].tobytes()

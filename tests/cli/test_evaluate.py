@@ -20,34 +20,40 @@ from latentsdf.geometry.similarity import Similarity
 from latentsdf.space import ShapeSpace
 
 
-def test_evaluation_with_bad_shapes(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_evaluation_with_bad_shapes(
+    trained_space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Evaluation names shapes by id and lists those that failed."""
     for name in ("a", "b"):
         save(furniture("table", 9), tmp_path / "table" / name / "models" / "model_normalized.obj")
     lines = "".join(f"v {x} 0 0\n" for x in range(12)) + "".join(f"f {i} {i + 1} {i + 2}\n" for i in range(1, 11))
     (tmp_path / "table" / "c" / "models").mkdir(parents=True)
     (tmp_path / "table" / "c" / "models" / "model_normalized.obj").write_text(lines)
-    command = ["evaluate", str(space_path), "--meshes", str(tmp_path), "--json", "--device", "cpu"]
+    command = ["evaluate", str(trained_space_path), "--meshes", str(tmp_path), "--json", "--device", "cpu"]
     assert cli.main([*command, "--invert", "--resolution", "32", "--points", "500"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result["shapes"]) == {"a", "b"} and set(result["failed"]) == {"c"}
     assert cli.main(command) == 1  # None of them is a training shape.
 
 
-def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_evaluation_of_fit_folders(
+    trained_space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Folders of inversions are evaluated against reference meshes."""
     meshes, fits = tmp_path / "meshes", tmp_path / "fits"
     for name, number in (("a", 1), ("b", 2)):
         save(furniture("table", number), meshes / f"{name}.ply")
     paths = [str(meshes / "a.ply"), str(meshes / "b.ply")]
     small = ["--resolution", "32", "--device", "cpu"]
-    assert cli.main(["invert", str(space_path), *paths, "--out", str(fits), "--steps", "5", *small]) == 0
+    assert cli.main(["invert", str(trained_space_path), *paths, "--out", str(fits), "--steps", "5", *small]) == 0
     shutil.copytree(fits / "a", fits / "damaged")
     (fits / "damaged" / "code.npy").write_bytes(b"")
     (fits / "b").rename(fits / "renamed")  # still the fit of b, according to its report
     capsys.readouterr()
     save(furniture("table", 3), meshes / "without_fit.ply")
-    command = ["evaluate", str(space_path), "--meshes", str(meshes), "--points", "500", "--json", *small]
+    command = ["evaluate", str(trained_space_path), "--meshes", str(meshes), "--points", "500", "--json", *small]
     assert cli.main([*command, "--fits", str(fits)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["shapes"]) == {"a", "b"} and set(found["failed"]) == {"damaged"}
@@ -73,7 +79,8 @@ def test_evaluation_of_fit_folders(space_path: Path, tmp_path: Path, capsys: pyt
         assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_evaluation_with_one_code(trained_space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unseen shapes can be evaluated by one shared code."""
     save(furniture("table", 9), tmp_path / "a.ply")
     asked: list[InvertConfig] = []
@@ -82,7 +89,7 @@ def test_evaluation_with_one_code(space_path: Path, tmp_path: Path, monkeypatch:
     )
     command = [
         "evaluate",
-        str(space_path),
+        str(trained_space_path),
         "--meshes",
         str(tmp_path),
         "--invert",

@@ -12,6 +12,7 @@ from latentsdf import cli
 from latentsdf.space import ShapeSpace
 
 
+@pytest.mark.slow
 def test_several_shapes(
     space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from latentsdf import cli
 SMALL = ["--steps", "3", "--resolution", "32", "--device", "cpu"]
 
 
+@pytest.mark.slow
 def test_animation_of_shortest_path(space_path: Path, tmp_path: Path) -> None:
     """Three steps become a loop of four frames; other suffixes are refused."""
     words = ["interpolate", str(space_path), "--id", "table_0000", "table_0001", *SMALL]
@@ -22,6 +23,7 @@ def test_animation_of_shortest_path(space_path: Path, tmp_path: Path) -> None:
     assert cli.main([*words, "--out", str(tmp_path / "strip.txt")]) == 2
 
 
+@pytest.mark.slow
 def test_old_name_of_flag(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--ids` is accepted with a note, and only JSON is printed on standard output."""
     np.save(tmp_path / "code.npy", ls.load(space_path, "cpu").code("table_0001"))

@@ -17,7 +17,8 @@ from latentsdf.space import ShapeSpace
 QUICK = ["--steps", "3", "--starts", "2", "--points", "256", "--resolution", "32", "--device", "cpu", "--json"]
 
 
-def test_several_targets(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_several_targets(trained_space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Several targets are fitted together; a fit of another space is rejected."""
     names = ("table_0000", "table_0002")
     for seed, name in zip((0, 2), names, strict=True):
@@ -25,24 +26,34 @@ def test_several_targets(space_path: Path, tmp_path: Path, capsys: pytest.Captur
         np.save(tmp_path / f"{name}.npy", points)
     files = [str(tmp_path / f"{name}.npy") for name in names]
     few = ["--steps", "8", "--starts", "2", "--points", "512", "--resolution", "32", "--device", "cpu"]
-    assert cli.main(["invert", str(space_path), *files, "--out", str(tmp_path / "fits"), *few, "--json"]) == 0
+    assert cli.main(["invert", str(trained_space_path), *files, "--out", str(tmp_path / "fits"), *few, "--json"]) == 0
     reports = json.loads(capsys.readouterr().out)
     assert [reports[name]["nearest"]["ids"][0] for name in names] == list(names)
     np.save(tmp_path / "line.npy", np.linspace(0, 1, 100)[:, None] * np.ones(3))
     line = str(tmp_path / "line.npy")
-    some = ["invert", str(space_path), line, files[1], "--out", str(tmp_path / "some"), *few, "--json"]
+    some = ["invert", str(trained_space_path), line, files[1], "--out", str(tmp_path / "some"), *few, "--json"]
     assert cli.main(some) == 0
     reports = json.loads(capsys.readouterr().out)
     assert "line" in reports["line"]["failed"] and reports[names[1]]["ok"]
-    assert cli.main(["invert", str(space_path), line, "--out", str(tmp_path / "none"), *few]) == 2
+    assert cli.main(["invert", str(trained_space_path), line, "--out", str(tmp_path / "none"), *few]) == 2
     fit = tmp_path / "fits" / names[0]
     listing = json.loads((fit / "report.json").read_text())
     (fit / "report.json").write_text(json.dumps({**listing, "space": "elsewhere"}))
-    extract = ["extract", str(space_path), "--code", str(fit), "--out", str(tmp_path / "x.ply"), "--device", "cpu"]
+    extract = [
+        "extract",
+        str(trained_space_path),
+        "--code",
+        str(fit),
+        "--out",
+        str(tmp_path / "x.ply"),
+        "--device",
+        "cpu",
+    ]
     assert cli.main(extract) == 2 and "fitted in another space" in " ".join(capsys.readouterr().err.split())
-    assert cli.main(["invert", str(space_path), files[0], files[0], "--out", str(tmp_path / "y"), *few]) == 2
+    assert cli.main(["invert", str(trained_space_path), files[0], files[0], "--out", str(tmp_path / "y"), *few]) == 2
 
 
+@pytest.mark.slow
 def test_failed_targets(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Targets that fail are reported, and the others are written."""
     good, other, line = tmp_path / "good.npy", tmp_path / "other.npy", tmp_path / "line.npy"
@@ -67,6 +78,7 @@ def test_failed_targets(space_path: Path, tmp_path: Path, capsys: pytest.Capture
     assert {tuple(report) for report in json.loads(capsys.readouterr().out).values()} == {("failed",)}
 
 
+@pytest.mark.slow
 def test_failed_refinements(
     space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +103,7 @@ def test_failed_refinements(
     assert (tmp_path / "fits" / "table" / "mesh.ply").is_file() and "nearest" in reports["table"]
 
 
+@pytest.mark.slow
 def test_older_fit_in_folder(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older fit stays until the new one is complete."""
     np.save(tmp_path / "cloud.npy", furniture("table", 0).sample(500))

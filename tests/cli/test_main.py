@@ -141,6 +141,7 @@ def test_incomplete_command_lines(words: list[str], message: str, messages: Call
     assert message in text and text.endswith(f"see latentsdf {words[0]} --help") and "Traceback" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["--help"], ["train", "--help"], ["reconstruct", "--help"], ["--print-completion", "bash"]], ids=" ".join
 )
@@ -152,6 +153,7 @@ def test_help_without_torch(words: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_contents_of_completion_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The completion script contains commands, flags and settings."""
@@ -160,6 +162,7 @@ def test_contents_of_completion_script(shell: str, capsys: pytest.CaptureFixture
     assert all(word in script for word in (*COMMANDS, "--smallest-piece", "--train.lr-grid", "--loss.heat-lambda"))
 
 
+@pytest.mark.slow
 def test_bash_completion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Bash completes a command after loading the script."""
     assert cli.main(["--print-completion", "bash"]) == 0
@@ -180,6 +183,7 @@ def test_equivalence_of_module_and_command(word: str, tmp_path: Path) -> None:
     assert (done.returncode, "no such folder" in done.stderr) == ((0, False) if word == "--help" else (2, True))
 
 
+@pytest.mark.slow
 def test_user_files_with_package_names(tmp_path: Path) -> None:
     """Modules of the user and of the package do not replace each other, even if they have the same names."""
     (tmp_path / "preprocessing.py").write_text("MINE = True\n")

@@ -36,6 +36,7 @@ def test_solid(tmp_path: Path) -> None:
     assert ls.load_field(tmp_path / "out").dim == 3
 
 
+@pytest.mark.slow
 def test_field_without_surface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The field, the images and the report of a failed fit are kept."""
 
@@ -92,6 +93,7 @@ def test_resumption_and_configuration_file(
         assert f"'{method}' does not use {useless[2:]}" in printed()
 
 
+@pytest.mark.slow
 def test_configuration_of_version_0_1(tmp_path: Path) -> None:
     """A configuration file that version 0.1 wrote is accepted."""
     np.save(tmp_path / "points.npy", circle_points(300, 1.0))
@@ -101,6 +103,7 @@ def test_configuration_of_version_0_1(tmp_path: Path) -> None:
     assert ls.load_field(tmp_path / "out").config.train.lr_network == 2e-3
 
 
+@pytest.mark.slow
 def test_normals_of_file(tmp_path: Path) -> None:
     """Normals in a file of points are used."""
     points = np.random.default_rng(0).normal(size=(300, 3))
@@ -113,6 +116,7 @@ def test_normals_of_file(tmp_path: Path) -> None:
     assert report["last"][0]["normals"] > 0
 
 
+@pytest.mark.slow
 def test_planar_points(tmp_path: Path) -> None:
     """Planar points yield contours, a slice and an accuracy; files without a table are rejected."""
     np.savetxt(tmp_path / "points.csv", circle_points(300, 1.0), delimiter=",")
@@ -127,6 +131,7 @@ def test_planar_points(tmp_path: Path) -> None:
     assert main(["reconstruct", str(tmp_path / "words.csv"), "--out", str(tmp_path / "out")]) == 2
 
 
+@pytest.mark.slow
 def test_phase_image(tmp_path: Path) -> None:
     """The method `medial_axis` yields an image of its phase field."""
     points = circle_points(300, 1.0)

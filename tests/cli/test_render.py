@@ -16,6 +16,7 @@ def _size(picture: Path) -> tuple[int, int]:
         return opened.size
 
 
+@pytest.mark.slow
 def test_traced_and_cast_mesh(space_path: Path, tmp_path: Path) -> None:
     """Sphere tracing and ray casting of a mesh give nearly the same picture."""
     save(trimesh.creation.torus(0.6, 0.25), tmp_path / "torus.ply")
@@ -28,6 +29,7 @@ def test_traced_and_cast_mesh(space_path: Path, tmp_path: Path) -> None:
     assert (np.abs(one - other).max(axis=-1) > 60).mean() < 0.05 and (one != 255).any(axis=-1).mean() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["normals", "slice"])
 @pytest.mark.parametrize("source", ["--id", "--mesh"])
 def test_styles(source: str, style: str, space_path: Path, tmp_path: Path) -> None:
@@ -38,11 +40,12 @@ def test_styles(source: str, style: str, space_path: Path, tmp_path: Path) -> No
     assert cli.main([*words, "--device", "cpu"]) == 0 and _size(out) == (32, 32)
 
 
-def test_sheets(space_path: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_sheets(trained_space_path: Path, tmp_path: Path) -> None:
     """Several shapes are arranged on a sheet with captions."""
     picture = [
         "render",
-        str(space_path),
+        str(trained_space_path),
         "--size",
         "32",
         "--device",

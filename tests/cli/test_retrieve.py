@@ -17,6 +17,7 @@ def _size(picture: Path) -> tuple[int, int]:
         return opened.size
 
 
+@pytest.mark.slow
 def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fits are added to the saved index, found, and removed."""
     folder = tmp_path / "copy"
@@ -47,6 +48,7 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
     assert "lamp" not in retrieve(*query)["ids"]  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_reranked_picture(space_path: Path, tmp_path: Path) -> None:
     """The picture shows the query and two hits."""
     rows = ["retrieve", str(space_path), "--id", "table_0000", "-k", "2", "--rerank", "3", "--device", "cpu"]

@@ -10,6 +10,7 @@ from latentsdf import cli
 SMALL = ["--resolution", "32", "--device", "cpu"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "count"),
     [
@@ -29,6 +30,7 @@ def test_codes(
     assert json.loads(capsys.readouterr().out)["shapes"] == count
 
 
+@pytest.mark.slow
 def test_meshes(space_path: Path, tmp_path: Path) -> None:
     """Samples are written as meshes into a folder."""
     assert cli.main(["sample", str(space_path), "--random", "2", "--out", str(tmp_path / "new"), *SMALL]) == 0

@@ -146,6 +146,7 @@ def test_preset_defaults_in_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "(default: compact_sdf)" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", CONFIGS, ids=lambda path: path.stem)
 def test_completeness_of_printed_configuration(
     preset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

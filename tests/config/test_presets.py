@@ -47,6 +47,7 @@ def test_parameter_counts_of_published_presets() -> None:
     assert _sizes("igr") == {"general": joined + 7 * 512 + 253 + 513}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_training_of_each_preset(path: Path, store_path: Path) -> None:
     """Each preset, with smaller networks, lowers its data term in 25 steps."""

@@ -27,6 +27,7 @@ def _sort_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows[np.lexsort(rows.T)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["gzip", "lzf"])
 def test_hdf5_round_trip(lamp_store: SampleStore, tmp_path: Path, compression: hdf5.Compression) -> None:
     """A store that is exported and imported again is equal, and no temporary file remains."""
@@ -47,6 +48,7 @@ def test_hdf5_round_trip(lamp_store: SampleStore, tmp_path: Path, compression: h
     assert os.listdir(path.parent) == ["s.h5"]
 
 
+@pytest.mark.slow
 def test_selection_and_continuation(lamp_store: SampleStore, exported: Path, tmp_path: Path) -> None:
     """Shapes are selected by id or key, and an import continues a store with the same settings."""
     assert export_samples(lamp_store, tmp_path / "one.h5", ["b.1", "lamp/a", "b.1"]) == ["lamp/b.1", "lamp/a"]

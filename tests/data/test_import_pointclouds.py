@@ -29,6 +29,7 @@ def test_files_found_by_suffix(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_clouds_in_model_space(sphere_stores: dict[bool, Path], tmp_path: Path) -> None:
     """Points and unit normals are stored unchanged or normalized, and survive export and import."""
     for oriented, path in sphere_stores.items():

@@ -67,6 +67,7 @@ def test_replacement_of_oldest_part(store: SampleStore, streaming: TrainConfig) 
     pool.close()
 
 
+@pytest.mark.slow
 def test_batches_of_resumed_run(store: SampleStore, streaming: TrainConfig) -> None:
     """A pool that starts at a later step draws the batches of an uninterrupted one; another seed draws others."""
     first = ShapeSamplePool(store, store.keys(), streaming, LossConfig())

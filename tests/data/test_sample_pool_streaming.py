@@ -19,6 +19,8 @@ from latentsdf.geometry.lattice import lattice_points
 from preprocessing.job import run as preprocess
 from preprocessing.sources import procedural
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:

@@ -16,15 +16,15 @@ from latentsdf.space import ShapeSpace
 
 
 @pytest.mark.slow
-def test_field_errors(space: ShapeSpace) -> None:
+def test_field_errors(trained_space: ShapeSpace) -> None:
     """Field errors equal those against exact mesh distances; metrics, floors and the table follow the options."""
     references = {"table_0001": furniture("table", 1), "other": furniture("table", 9)}
-    evaluation, _ = evaluate(space, references, resolution=32, points=2000, taus=(0.05,), against="vertices")
+    evaluation, _ = evaluate(trained_space, references, resolution=32, points=2000, taus=(0.05,), against="vertices")
     errors, figures = evaluation.fields["table_0001"], evaluation.figures()["table_0001"]
-    reference = normalize(references["table_0001"], space.normalization)[0]
+    reference = normalize(references["table_0001"], trained_space.normalization)[0]
     points = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
     exact = MeshDistance(reference)(points)
-    near, found = np.abs(exact) <= 0.1, space.distance("table_0001", points)
+    near, found = np.abs(exact) <= 0.1, trained_space.distance("table_0001", points)
     assert errors.mae == pytest.approx(np.abs(found - exact).mean(), rel=0.02)
     assert errors.near_mae == pytest.approx(np.abs(found - exact)[near].mean(), rel=0.02)
     assert errors.iou > 0.8 and errors.near_mae < 0.01
@@ -34,7 +34,7 @@ def test_field_errors(space: ShapeSpace) -> None:
     assert columns["cd_l1_half (floor)"][0] == f"{figures['cd_l1_half']:.3g} ({figures['floor_cd_l1_half']:.2g})"
     assert columns["shape"][1] == "[bold]mean[/] of 1, 1 failed" and "f_score_005" in columns
     assert "against vertices" in str(evaluation.table().title)
-    plain, _ = evaluate(space, references, resolution=32, points=2000, field_points=0)
+    plain, _ = evaluate(trained_space, references, resolution=32, points=2000, field_points=0)
     assert not plain.fields and "iou" not in plain.summary()
 
 
@@ -45,7 +45,7 @@ def test_too_few_points(space: ShapeSpace) -> None:
 
 
 @pytest.mark.slow
-def test_failed_refinement(space: ShapeSpace, unseen: trimesh.Trimesh, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_refinement(trained_space: ShapeSpace, unseen: trimesh.Trimesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refinement that fails is recorded with its reason; other shapes are measured."""
 
     def fail(fit: Inversion, mesh: trimesh.Trimesh, _: RefineConfig) -> Inversion:
@@ -53,9 +53,9 @@ def test_failed_refinement(space: ShapeSpace, unseen: trimesh.Trimesh, monkeypat
             raise ls.MeshError("no band")
         return fit
 
-    monkeypatch.setattr(space, "refine", fail)
+    monkeypatch.setattr(trained_space, "refine", fail)
     references = {"bad": unseen, "good": trimesh.creation.box((1, 1, 1))}
     result, _ = evaluate(
-        space, references, unseen=True, resolution=32, points=500, inversion=FIT, refinement=REFINEMENT
+        trained_space, references, unseen=True, resolution=32, points=500, inversion=FIT, refinement=REFINEMENT
     )
     assert result.failed == {"bad": "refining: no band"} and set(result.shapes) == {"good"}

@@ -97,6 +97,7 @@ def test_general_mode_matches_dense_lattice(field, resolution, lipschitz):
     assert_same_points(mesh.vertices, dense_vertices(dense(field, resolution)), 2.1e-4 / resolution + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("resolution", "voxels", "cells"), [(64, 3, 2), (128, 3, 2), (128, 12, 3), (64, 1, 1)])
 @pytest.mark.parametrize("overfit", [detailed, noise])
 def test_fused_mode_matches_dense_fusion(resolution, voxels, cells, overfit):
@@ -184,6 +185,7 @@ def test_overfit_evaluations_at_band_vertices():
     assert_same_points(points.numpy(), expected / 32 - 1, 1e-6)
 
 
+@pytest.mark.slow
 def test_growth_of_evaluation_count():
     """Doubling the resolution takes about four times the evaluations, a small fraction of the dense lattice."""
 
@@ -315,6 +317,7 @@ def test_continuation_of_steep_field():
     assert mesh.euler_number == 0
 
 
+@pytest.mark.slow
 def test_empty_level_sets():
     """The error names the field, the range of its values and the side of the level."""
     with pytest.raises(EmptyLevelSetError, match=r"general field takes values from 0\.5 to .*outside of level 0"):

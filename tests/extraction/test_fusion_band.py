@@ -1,6 +1,7 @@
 """Membership in the fusion band and sphere tracing through it, on spheres."""
 
 import numpy as np
+import pytest
 import torch
 from helpers.fields import sphere
 from PIL import Image
@@ -51,6 +52,7 @@ def test_empty_band_without_surface() -> None:
     assert not band.contains(points(100)).any()
 
 
+@pytest.mark.slow
 def test_thin_parts_of_overestimating_field() -> None:
     """A field that overestimates far from the surface loses a rod in plain tracing, but not through its band."""
     exact = render_field(lambda x: torch.where(clamped(x).abs() < 0.1, clamped(x), clamped(x) / 5), size=64)

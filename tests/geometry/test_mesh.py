@@ -145,6 +145,7 @@ def test_damaged_file_coverage(real_data: Path) -> None:
     assert {p.name for p in (real_data / "meshes" / "broken" / "broken").iterdir()} == set(BROKEN)
 
 
+@pytest.mark.slow
 def test_repairable_meshes(real_data: Path) -> None:
     """Meshes with repairable defects load and can be cleaned."""
     for path in sorted((real_data / "meshes" / "dirty" / "dirty").iterdir()):

@@ -33,24 +33,20 @@ from latentsdf.training.checkpoint import read_metrics
 FAST = InvertConfig(steps=60, starts=2, points=1024)
 
 
-@pytest.fixture(scope="module")
-def space(space_path: Path) -> ShapeSpace:
-    """The space trained on four tables."""
-    return ls.load(space_path, device="cpu")
-
-
-def test_training_error_bounds(space: ShapeSpace, space_path: Path) -> None:
+@pytest.mark.slow
+def test_training_error_bounds(trained_space: ShapeSpace, trained_space_path: Path) -> None:
     """The overfit term falls below 15 % of its start, and meshes are close to their references."""
-    lines = read_metrics(space_path)
+    lines = read_metrics(trained_space_path)
     assert lines[-1]["overfit"] < 0.15 * lines[0]["overfit"]
-    references = {name: furniture("table", int(name[-4:])) for name in space.ids}
-    evaluation, _ = evaluate(space, references, resolution=64, points=20_000)
+    references = {name: furniture("table", int(name[-4:])) for name in trained_space.ids}
+    evaluation, _ = evaluate(trained_space, references, resolution=64, points=20_000)
     summary = evaluation.summary()
     assert not evaluation.failed and len(evaluation.shapes) == 4
     assert summary["to_reference_mean"]["median"] < 0.008
     assert summary["f_score_002"]["median"] > 0.9
 
 
+@pytest.mark.slow
 def test_user_frame_of_fit_folder(space_path: Path, tmp_path: Path) -> None:
     """A folder written by `invert` restores the shape in the frame of the user."""
     mesh = furniture("table", 2)
@@ -123,6 +119,7 @@ def test_training_and_extraction_on_gpu(store_path: Path, tmp_path: Path) -> Non
     assert space.extract(space.codes[1], 64).is_watertight
 
 
+@pytest.mark.slow
 def test_reproducible_losses_and_resume(store_path: Path, tmp_path: Path) -> None:
     """The same seed gives the same losses, and a resumed run equals an uninterrupted one."""
     config = small_config(steps=60)
@@ -139,6 +136,7 @@ def test_reproducible_losses_and_resume(store_path: Path, tmp_path: Path) -> Non
         assert torch.equal(value, stopped.model.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_loadable_space_after_interrupt(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C writes a checkpoint that loads and resumes."""
     step = training.Trainer.train_step
@@ -155,6 +153,7 @@ def test_loadable_space_after_interrupt(store_path: Path, tmp_path: Path, monkey
     assert checkpoint.load_state(tmp_path / "space")["step"] == 10
 
 
+@pytest.mark.slow
 def test_checkpoint_after_nonfinite_loss(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error for a loss that is not finite names term and shapes, and the checkpoint is kept."""
     config = replace(small_config(steps=5), loss=replace(small_config().loss, code=1e-4))
@@ -190,6 +189,7 @@ def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: 
         checkpoint.load(copy)
 
 
+@pytest.mark.slow
 def test_commands_from_training_to_evaluation(
     store_path: Path, space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,21 +1,12 @@
 """Fixtures of the tests of latent codes."""
 
-from pathlib import Path
-
 import pytest
 import trimesh
 from helpers.settings import FIT, REFINEMENT
 
-import latentsdf as ls
 from latentsdf.data.furniture import furniture
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.space import ShapeSpace
-
-
-@pytest.fixture(scope="session")
-def space(space_path: Path) -> ShapeSpace:
-    """Space trained on the four tables."""
-    return ls.load(space_path, device="cpu")
 
 
 @pytest.fixture(scope="session")

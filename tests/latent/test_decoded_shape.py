@@ -8,6 +8,7 @@ import latentsdf as ls
 from latentsdf.space import ShapeSpace
 
 
+@pytest.mark.slow
 def test_extension_beyond_box(space: ShapeSpace) -> None:
     """Outside the box the distance to the box is added to the field at its closest point."""
     points = np.random.default_rng(0).normal(size=(300, 3)) * 3
@@ -22,6 +23,7 @@ def test_extension_beyond_box(space: ShapeSpace) -> None:
         np.testing.assert_allclose(outer, inner + apart, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_shape_checks")
 def test_non_finite_points(space: ShapeSpace) -> None:
     """Points that are not finite are counted in the error; empty arrays are accepted."""

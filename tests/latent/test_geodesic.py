@@ -9,14 +9,14 @@ from latentsdf.space import ShapeSpace
 
 
 @pytest.mark.slow
-def test_shortest_path_energy(space: ShapeSpace) -> None:
+def test_shortest_path_energy(trained_space: ShapeSpace) -> None:
     """The shortest path keeps its ends, has less energy than the straight one, and steps of nearly equal length."""
     ends = ("table_0000", "table_0001", "table_0002")
-    straight = space.interpolate(*ends, steps=9)
-    shortest = space.interpolate(*ends, steps=9, method="shortest")
+    straight = trained_space.interpolate(*ends, steps=9)
+    shortest = trained_space.interpolate(*ends, steps=9, method="shortest")
     for step, name in zip((0, 4, 8), ends, strict=True):
-        np.testing.assert_allclose(shortest[step], space.code(name).numpy(), atol=1e-6)
+        np.testing.assert_allclose(shortest[step], trained_space.code(name).numpy(), atol=1e-6)
     for leg in (slice(0, 5), slice(4, 9)):
-        plain, short = (step_lengths(space.model, torch.from_numpy(path[leg])) for path in (straight, shortest))
+        plain, short = (step_lengths(trained_space.model, torch.from_numpy(path[leg])) for path in (straight, shortest))
         assert short.square().sum() < plain.square().sum()
         assert short.std() / short.mean() < 0.2

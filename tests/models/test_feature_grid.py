@@ -1,5 +1,6 @@
 """Feature grid: exact reproduction of trilinear functions, derivatives, agreement with reference lookups."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -72,6 +73,7 @@ def test_compiled_lookup_matches_reference_in_value_and_gradients() -> None:
         torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_first_second_and_forward_derivatives_match_finite_differences() -> None:
     """Reverse, double reverse and forward mode pass gradcheck in rows and points."""
     rows = torch.randn(64, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()

@@ -113,6 +113,7 @@ def test_cancellation_of_waiting_tasks(error: Exception | None, message: str, tm
     assert json.loads((tmp_path / "s.zarr" / "report.json").read_text())["made"] == []
 
 
+@pytest.mark.slow
 def test_unusable_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing scheduler, a missing Dask and contradicting options are reported."""
     monkeypatch.setattr(cluster, "_CONNECT_TIMEOUT", 0.5)

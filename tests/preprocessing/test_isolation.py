@@ -52,6 +52,7 @@ def test_replacement_of_dead_process(processes: IsolatedProcesses) -> None:
     assert processes.run(LIMITS, abs, -3) == 3
 
 
+@pytest.mark.slow
 def test_limits(processes: IsolatedProcesses) -> None:
     """A call that exceeds a limit is stopped, and the next call gets another process."""
     with pytest.raises(TimeoutError, match=r"took longer than 0.3 s and was stopped"):

@@ -117,6 +117,7 @@ def test_dying_worker_among_others(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sorted(report.made) == ["x/a", "x/c", "x/d"]
 
 
+@pytest.mark.slow
 def test_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape that exceeds the time limit is recorded as failed."""
     monkeypatch.setattr(job, "preprocess", _sleep)
@@ -129,6 +130,7 @@ def _full(*_: object) -> None:
     raise StoreError("the disk is full")
 
 
+@pytest.mark.slow
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk ends the run and saves the report."""
     monkeypatch.setattr(job, "preprocess", _full)

@@ -118,6 +118,7 @@ def test_near_samples() -> None:
     assert (image[image.sum(2) < 700].argmax(1) == 2).all()
 
 
+@pytest.mark.slow
 def test_surface_shading() -> None:
     """The surface has no holes, is lit from the upper left, and is red where normals are flipped."""
     surface = _ball().surface
@@ -134,6 +135,7 @@ def test_surface_shading() -> None:
     assert (turned[:, 0] > turned[:, 2] + 50).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_incomplete_records(tmp_path: Path) -> None:
     """Previews can be drawn without samples, with a coarse lattice and with any name."""
     whole = _ball()

@@ -23,6 +23,7 @@ from preprocessing.shape import make_record, preprocess, shape_seed, thin_share
 from preprocessing.sources import procedural
 
 
+@pytest.mark.slow
 def test_imports_of_workers() -> None:
     """Modules that run in worker processes import neither torch nor a graphical library."""
     modules = "cluster, isolation, job, pool, preview, report, resume, shape, sources"
@@ -53,6 +54,7 @@ def _fill_disk(path: Path) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
+@pytest.mark.slow
 def test_full_disk_during_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full when the preview is written fails the shape, which succeeds when there is space."""
     out, previews, source = tmp_path / "s.zarr", tmp_path / "p", procedural(["lamp"], count=1)[0]

@@ -15,6 +15,7 @@ from latentsdf.reconstruction.presets import preset
 from latentsdf.utils.errors import TrainingError
 
 
+@pytest.mark.slow
 def test_wall_clock_budget() -> None:
     """`minutes` ends a run before `steps`; preparing the cloud does not count."""
     points = circle_points(500, 1.0)
@@ -43,6 +44,7 @@ def test_learning_rate_scale() -> None:
     assert trainer._learning_rate_scale(1.0) == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_state_dict_round_trip() -> None:
     """A trainer that loads the state of another makes the same next step."""
     cloud, config = prepare_point_cloud(circle_points(200, 1.0)), short_preset("hotspot", steps=10)
@@ -55,6 +57,7 @@ def test_state_dict_round_trip() -> None:
     assert torch.equal(first.network(points), second.network(points))
 
 
+@pytest.mark.slow
 def test_nonfinite_loss() -> None:
     """A loss that is not finite raises an error with the step, the term and the settings to lower."""
     config = with_train(short_preset("hotspot"), lr_network=1e30, clip=0.0)

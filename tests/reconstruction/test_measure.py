@@ -22,6 +22,7 @@ class _Sphere(torch.nn.Module):
         return self.slope * (points.norm(dim=1) - 0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", [1.0, 2.0, -1.0])
 def test_sphere_with_slope(slope: float) -> None:
     """Errors of the distance to a sphere, times a slope, equal their closed forms."""

@@ -66,6 +66,7 @@ def test_square_distance_and_diagonals(square: ls.Reconstruction) -> None:
     assert found.min() >= 0 and found.max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [2, 3])
 def test_phase_sequence(dim: int) -> None:
     """The phase field is trained only between `phase_start` and `phase_freeze`, with the terms of each phase."""

@@ -71,6 +71,7 @@ def test_sign_agnostic_training() -> None:
     assert last["sign_agnostic"] < first["sign_agnostic"] and "sign_agnostic_normals" in last
 
 
+@pytest.mark.slow
 def test_normals_term() -> None:
     """The normals term is active only if the cloud has normals."""
     points = circle_points(500, 0.5)

@@ -91,6 +91,7 @@ def test_circle_by_each_published_method(method: str) -> None:
         assert center < -0.1 and corner > 0.02
 
 
+@pytest.mark.slow
 def test_reproducibility_by_seed() -> None:
     """The same seed gives the same field bit for bit, another seed another field."""
     points = circle_points(500, 3.0)

@@ -87,6 +87,7 @@ def test_removed_results(tmp_path: Path) -> None:
     assert set(files_of(tmp_path)) == {"notes.txt", "model.safetensors"}
 
 
+@pytest.mark.slow
 def test_exchange_with_command(tmp_path: Path) -> None:
     """Python reads what the command wrote; the command takes the configuration of a field that Python saved.
 

@@ -65,6 +65,7 @@ def test_invalid_points() -> None:
         field.distance([[0.0, 1, 2]])
 
 
+@pytest.mark.slow
 def test_saved_field(tmp_path: Path) -> None:
     """A saved field has the distances, configuration and history of the original."""
     first = ls.reconstruct(circle_points(500, 3.0), config=short_preset("hotspot", steps=20))
@@ -77,6 +78,7 @@ def test_saved_field(tmp_path: Path) -> None:
     assert len({path.stat().st_mode for path in (tmp_path / "field").iterdir()}) == 1  # the same permissions
 
 
+@pytest.mark.slow
 def test_incomplete_folder(tmp_path: Path) -> None:
     """Missing, damaged and inconsistent files are refused by name."""
     with pytest.raises(FileNotFoundError, match="no such folder"):

@@ -40,6 +40,7 @@ def test_nearest_point_of_cloud() -> None:
     torch.testing.assert_close(away, torch.tensor([[-1.0, 0.0], [0.0, -1.0]]), atol=2e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_guide_of_circle() -> None:
     """The guide of a circle is its signed distance; unguided batches have no guide points."""
     sampler = CloudSampler(prepare_point_cloud(circle_points(2000, 0.5)), short_preset("hotspot"), torch.device("cpu"))

@@ -10,6 +10,7 @@ import latentsdf as ls
 from latentsdf.training import checkpoint, train
 
 
+@pytest.mark.slow
 def test_previous_checkpoint_after_full_disk(store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is reported before anything is written, and the previous checkpoint stays intact."""
     out = tmp_path / "space"

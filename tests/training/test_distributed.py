@@ -15,6 +15,7 @@ import latentsdf as ls
 from latentsdf.training import checkpoint, distributed, train
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_doubled_batch(store_path: Path, tmp_path: Path) -> None:
     """Two processes reach the parameters and losses of one process with twice the batch."""
     config = small_config(steps=12, shapes_per_batch=1, points_per_shape=128, bf16=False, log_every=1)

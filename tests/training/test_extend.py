@@ -14,6 +14,8 @@ from latentsdf.training import checkpoint
 from preprocessing.job import run as preprocess
 from preprocessing.sources import procedural
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def more_tables(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> Path:
@@ -24,14 +26,22 @@ def more_tables(tmp_path_factory: pytest.TempPathFactory, store_path: Path) -> P
     return path
 
 
-def test_unchanged_parts_of_extended_space(space_path: Path, more_tables: Path, tmp_path: Path) -> None:
+def test_unchanged_parts_of_extended_space(trained_space_path: Path, more_tables: Path, tmp_path: Path) -> None:
     """Extending trains codes of new shapes and leaves everything else unchanged bit for bit."""
-    before = files_of(space_path)
-    command = ["train", "--extend", str(space_path), "--data", str(more_tables), "--out", str(tmp_path / "more")]
+    before = files_of(trained_space_path)
+    command = [
+        "train",
+        "--extend",
+        str(trained_space_path),
+        "--data",
+        str(more_tables),
+        "--out",
+        str(tmp_path / "more"),
+    ]
     assert cli.main([*command, "--steps", "100", "--device", "cpu", "--train.lr_code", "0.05"]) == 0
-    assert files_of(space_path) == before
+    assert files_of(trained_space_path) == before
     assert (tmp_path / "more" / "model.safetensors").read_bytes() == before["model.safetensors"]
-    old, new = checkpoint.load(space_path), checkpoint.load(tmp_path / "more")
+    old, new = checkpoint.load(trained_space_path), checkpoint.load(tmp_path / "more")
     assert new.keys == [*old.keys, "table/table_0004", "table/table_0005"]
     assert torch.equal(new.codes[:4], old.codes)
     losses = [line["loss"] for line in checkpoint.read_metrics(tmp_path / "more")]
@@ -39,7 +49,7 @@ def test_unchanged_parts_of_extended_space(space_path: Path, more_tables: Path, 
     assert new.similarities[5] == SampleStore.open(more_tables).info("table/table_0005").similarity
     with pytest.raises(ls.CheckpointError, match="state.pt is missing"):
         checkpoint.load_state(tmp_path / "more")
-    assert cli.main(command) == 2  # --out already contains a space.
+    assert cli.main(command) == 2  # --out already contains a trained_space.
 
 
 def test_parts_trained_by_fine_tuning(

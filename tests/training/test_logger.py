@@ -17,6 +17,7 @@ from latentsdf.config.training import TrainConfig
 from latentsdf.training.logger import open_training_logger, reconstructions
 
 
+@pytest.mark.slow
 def test_pictures_of_both_branches(store_path: Path, tmp_path: Path) -> None:
     """A picture shows both branches of the first shapes and does not change the model."""
     run = new_trainer(store_path, small_config(picture_minutes=1e-9))
@@ -36,6 +37,7 @@ def test_pictures_of_both_branches(store_path: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "pictures").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_picture_of_field_without_surface(store_path: Path) -> None:
     """A field without a surface is drawn as an empty image."""
     run = new_trainer(store_path, small_config())

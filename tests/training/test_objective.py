@@ -38,6 +38,7 @@ def test_heat_term_equals_integral_over_box(points: bool, store_path: Path) -> N
         assert terms["eikonal"].item() == pytest.approx(0.5, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", ["general", "overfit"])
 def test_regularizers_on_either_branch(branch: str, store_path: Path) -> None:
     """Every regularizer is finite and trains on the general and on the overfit branch."""
@@ -69,6 +70,7 @@ def test_general_branch_without_residual_gradient(store_path: Path) -> None:
     assert {name.split(".")[0] for name in moved} == {"overfit", "grid", "warp"}
 
 
+@pytest.mark.slow
 def test_parameters_trained_by_agreement(store_path: Path) -> None:
     """The agreement term falls, while grid and codes stay unchanged."""
     config = small_config(points_per_shape=512, bf16=False, code_std=0.3)
@@ -103,6 +105,7 @@ def test_independence_of_terms_of_one_branch(store_path: Path) -> None:
     assert {name: together[name] for name in weights} == pytest.approx(alone, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", ["general", "overfit"])
 def test_eikonal_and_heat_on_either_branch(branch: str, store_path: Path) -> None:
     """Eikonal and heat terms fall on the general and on the overfit branch."""

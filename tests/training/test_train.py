@@ -5,18 +5,21 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from helpers.settings import small_config
 from helpers.training import subprocess_environment, train_command
 
 from latentsdf.training import checkpoint, train
 
 
+@pytest.mark.slow
 def test_end_of_run_by_epochs(store_path: Path, tmp_path: Path) -> None:
     """A run ends after `train.epochs` passes."""
     train.train(store_path, tmp_path, small_config(steps=1000, epochs=3, shapes_per_batch=2, log_every=1), device="cpu")
     assert checkpoint.load_state(tmp_path)["step"] == 6
 
 
+@pytest.mark.slow
 def test_resumption_of_killed_run(store_path: Path, tmp_path: Path) -> None:
     """A run killed between steps and resumed equals an uninterrupted one, bit for bit."""
     config = small_config(steps=120, checkpoint_minutes=1e-6, points_per_shape=64, log_every=10)

@@ -47,6 +47,7 @@ def test_shape_with_nonfinite_samples(store_path: Path) -> None:
         run.train_step()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", ["general", "overfit"])
 def test_shape_with_nonfinite_code(branch: Branch, store_path: Path) -> None:
     """The error names the one shape whose code is not finite."""
@@ -60,6 +61,7 @@ def test_shape_with_nonfinite_code(branch: Branch, store_path: Path) -> None:
         run.train_step()
 
 
+@pytest.mark.slow
 def test_shapes_affected_by_nonfinite_network(store_path: Path) -> None:
     """A weight that is not finite makes the terms of every shape not finite."""
     run = new_trainer(store_path, small_config())

@@ -72,6 +72,7 @@ def thickness(mesh: trimesh.Trimesh, count: int) -> np.ndarray:
     return np.asarray(lengths)
 
 
+@pytest.mark.slow
 @every_family
 def test_closed_connected_surface(family: str) -> None:
     """Random shapes are closed and connected."""
@@ -119,6 +120,7 @@ def test_wall_thickness(family: str) -> None:
         assert walls.min() >= THINNEST * mesh.extents.max() / 2
 
 
+@pytest.mark.slow
 @every_family
 def test_determinism(family: str) -> None:
     """A seed determines the mesh, and different seeds give different meshes."""
@@ -128,6 +130,7 @@ def test_determinism(family: str) -> None:
     assert digest(family, 2**70) == digest(family, 2**70)
 
 
+@pytest.mark.slow
 def test_determinism_across_processes() -> None:
     """Another process generates the same meshes."""
     code = """

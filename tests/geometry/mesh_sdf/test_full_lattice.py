@@ -12,6 +12,7 @@ from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
 from latentsdf.utils.errors import ConfigError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", MESHES)
 def test_lattice_distance_matches_brute_force(shape):
     """Distances are exact at every vertex, and the closest face attains the distance."""

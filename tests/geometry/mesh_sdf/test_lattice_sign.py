@@ -9,6 +9,7 @@ from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mesh", "allowed"),
     [(torus(), 0), (flipped_torus(0.3), 0), (with_faces(torus(), torus().faces[200:]), 5e-4)],
@@ -39,6 +40,7 @@ def test_small_body_near_hole(monkeypatch):
     assert sum(evaluated) < 0.1 * len(index)
 
 
+@pytest.mark.slow
 def test_sign_of_selected_vertices():
     """A sorted subset of the lattice has the signs that the whole lattice gives its vertices."""
     distance, resolution = MeshDistance(flipped_torus(0.3)), 32

@@ -17,6 +17,7 @@ def points(count=4000, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (count, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
 def test_sphere_and_box_match_closed_form(sign):
     """Every sign method gives the analytic distance of closed meshes, with high confidence."""
@@ -28,6 +29,7 @@ def test_sphere_and_box_match_closed_form(sign):
     assert ball.report.confidence > 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
 def test_sign_of_inverted_mesh(sign):
     """A mesh that is inside out as a whole is reversed."""
@@ -36,6 +38,7 @@ def test_sign_of_inverted_mesh(sign):
     np.testing.assert_array_equal(MeshDistance(inverted, sign)(points()) < 0, MeshDistance(mesh)(points()) < 0)
 
 
+@pytest.mark.slow
 def test_sign_method_chosen_by_auto():
     """A clean mesh uses pseudonormals, one with flipped faces visibility, intersecting closed parts winding numbers."""
     assert MeshDistance(torus()).report.method == "pseudonormal"
@@ -44,6 +47,7 @@ def test_sign_method_chosen_by_auto():
     assert MeshDistance(pair).report.method == "winding"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flipped", "half flipped", "doubled", "holes", "wall", "unwelded"])
 def test_sign_of_damaged_torus_matches_clean_one(damage):
     """Automatic signs are those of the undamaged mesh, up to 0.2 % of the points if faces are missing."""
@@ -90,6 +94,7 @@ def test_closest_point_on_its_face():
     np.testing.assert_allclose(((closest - mesh.triangles_center[face]) * mesh.face_normals[face]).sum(1), 0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 @pytest.mark.parametrize("mesh", [trimesh.creation.box((1, 0.6, 1.3)), torus()], ids=["box", "torus"])
 def test_backend_matches_brute_force(backend, mesh):

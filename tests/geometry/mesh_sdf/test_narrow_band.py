@@ -10,6 +10,7 @@ from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
 from latentsdf.utils.errors import ConfigError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", MESHES)
 @pytest.mark.parametrize("band", [0.7, 3.0])
 def test_complete_and_exact_band(shape, band):

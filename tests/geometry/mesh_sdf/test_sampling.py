@@ -38,6 +38,7 @@ def test_samples_of_box_match_closed_form():
     np.testing.assert_allclose(box_distance(points + 0.01 * normals, half), 0.01, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", ["auto", "pseudonormal", "winding", "visibility"])
 def test_signs_of_samples(sign):
     """Signs derived from lattices and components equal the sign rule evaluated at every point."""

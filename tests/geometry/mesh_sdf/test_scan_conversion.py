@@ -30,6 +30,7 @@ def lattice_vertices():
     return np.rint((vertex_positions(np.arange((RESOLUTION + 1) ** 3), RESOLUTION) + 1) * (RESOLUTION / 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "planes",
     [np.zeros((0, 4)), np.array([[*DIAGONAL, DIAGONAL @ APEX]]), np.hstack([np.eye(3), APEX[:, None]])],

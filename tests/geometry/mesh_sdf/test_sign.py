@@ -50,6 +50,7 @@ def share_wrong(mesh, damage, count=4000):
     return float(np.mean((MeshDistance(broken)(points) < 0) != truth))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_sign_of_damaged_rocker_arm(damage, real_data):
     """At most 0.1 % of the signs of a scanned part are wrong."""
@@ -57,6 +58,7 @@ def test_sign_of_damaged_rocker_arm(damage, real_data):
     assert share_wrong(mesh, damage) <= 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "damage"),
     [("chair", damage) for damage in DAMAGES]

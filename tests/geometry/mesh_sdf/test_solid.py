@@ -107,6 +107,7 @@ def test_signed_band_by_thread_count(shape):
     np.testing.assert_array_equal(np.abs(one.distance), narrow_band(mesh, 40, 3.0).distance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mesh", [sheet_and_box(), flipped_torus(0.3)], ids=["sheet and box", "flipped torus"])
 def test_point_distances_after_lattices(mesh):
     """Signs taken from lattices computed before equal those of the sign rule."""

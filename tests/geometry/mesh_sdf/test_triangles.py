@@ -64,6 +64,7 @@ def test_closest_point_matches_dense_sampling():
         assert squared <= sampled + 1e-12 and np.sqrt(sampled) - np.sqrt(squared) < 0.02
 
 
+@pytest.mark.slow
 def test_closest_feature_by_region():
     """Corners are numbered 0 to 2, edges 3 to 5 from their first corner, the interior is 6."""
     corners = np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])

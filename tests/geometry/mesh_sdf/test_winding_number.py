@@ -17,6 +17,7 @@ def exact_winding_number(mesh, points):
     return 2 * np.arctan2(numerator, denominator).sum(1) / (4 * np.pi)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("removed", [0, 300])
 def test_winding_number_matches_sum_of_solid_angles(removed):
     """The approximation is within 0.05 of the exact number for a closed torus and for one with a large hole."""

@@ -38,6 +38,7 @@ def test_thin_parts_unchanged(shape: str) -> None:
     assert denoise(points) is points
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.01, 0.02])
 def test_noisy_sphere(noise: float) -> None:
     """Denoising halves the error of a sphere without shrinking it, as planes would."""
@@ -64,6 +65,7 @@ def test_neighbor_count_by_noise() -> None:
     assert counts == sorted(counts) and counts[0] == 0 and counts[-1] == 96
 
 
+@pytest.mark.slow
 def test_quadric_reproduction() -> None:
     """Offsets that are symmetric about a quadric surface cancel exactly in the fit."""
     # Each point twice, equally far above and below the surface.

@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pytest
 import trimesh
 from helpers.points import circle_points, sphere_points
 
 from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
 
 
+@pytest.mark.slow
 def test_nested_circles() -> None:
     """Nested circles alternate in orientation, and the signed distance between them matches the closed form."""
     radii = (0.9, 0.6, 0.3)
@@ -23,6 +25,7 @@ def test_nested_circles() -> None:
     assert np.abs(cloud.signed_distance(along) - exact).max() < 5e-3
 
 
+@pytest.mark.slow
 def test_star_with_sharp_corners() -> None:
     """Sharp corners do not invert the orientation of the curve behind them."""
     rng = np.random.default_rng(0)

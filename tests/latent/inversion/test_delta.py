@@ -56,6 +56,7 @@ def test_delta_of_another_space_or_code(space: ShapeSpace, space_path: Path, ref
         space.extract(replace(refined, layers=None), 32)
 
 
+@pytest.mark.slow
 def test_zero_delta(space: ShapeSpace, fit: Inversion) -> None:
     """A delta of zeros or without rows does not change the surface."""
     code = space.decoded_code(fit)

@@ -22,6 +22,7 @@ def test_prior_of_codes_by_layer() -> None:
     torch.testing.assert_close(solver.codes(by_layer.flatten()[None])[0], prior.decode(by_layer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_layer", [False, True])
 def test_gradient_matches_differences(by_layer: bool) -> None:
     """The gradient of the normal equations equals central differences of the cost."""

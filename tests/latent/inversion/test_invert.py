@@ -19,51 +19,51 @@ from latentsdf.space import ShapeSpace
 
 
 @pytest.mark.slow
-def test_alignment(space: ShapeSpace) -> None:
+def test_alignment(trained_space: ShapeSpace) -> None:
     """A moved, rotated and scaled shape is fitted with its placement."""
     original = normalize(furniture("table", 1))[0]
     motion = Similarity((0.05, -0.1, 0.07), 0.85, 0.6)
     moved = trimesh.Trimesh(motion.to_model(original.vertices), original.faces, process=False)
     config = replace(FAST, frame="model", starts=6, steps=40)
-    stiff, aligned = space.invert(moved, config), space.invert(moved, replace(config, align=True))
+    stiff, aligned = trained_space.invert(moved, config), trained_space.invert(moved, replace(config, align=True))
     assert aligned.residual < 0.6 * stiff.residual
-    found = compare_surfaces(space.extract(aligned, 64), moved, count=5000)
+    found = compare_surfaces(trained_space.extract(aligned, 64), moved, count=5000)
     assert found.to_reference_mean < 0.01 * 0.85 * 2 and aligned.similarity.scale == pytest.approx(1 / 0.85, rel=0.05)
 
 
 @pytest.mark.slow
-def test_codes_by_layer(space: ShapeSpace) -> None:
+def test_codes_by_layer(trained_space: ShapeSpace) -> None:
     """Codes by layer lower the held-out error of an unseen shape; invalid ones are refused."""
     mesh = normalize(furniture("chair", 77))[0]
     seen, unseen = observe(mesh, seed=0), observe(mesh, seed=1)
-    one, apart = (space.invert(seen, replace(FAST, by_layer=by_layer)) for by_layer in (False, True))
+    one, apart = (trained_space.invert(seen, replace(FAST, by_layer=by_layer)) for by_layer in (False, True))
     assert one.layers is None and apart.layers is not None
-    assert apart.layers.shape == (len(space.model.conditioned_layers()), len(apart.code))
+    assert apart.layers.shape == (len(trained_space.model.conditioned_layers()), len(apart.code))
     assert np.linalg.norm(one.code - apart.code) < 0.3 * np.linalg.norm(one.code)
     points, near = torch.from_numpy(unseen.points), unseen.near
 
     def error(fit: ls.Inversion) -> float:
-        return float(np.abs(space.field(fit, "overfit")(points).numpy() - unseen.low)[near].mean())
+        return float(np.abs(trained_space.field(fit, "overfit")(points).numpy() - unseen.low)[near].mean())
 
     assert error(apart) < 0.8 * error(one) and apart.residual < 0.8 * one.residual
-    part = space.invert(seen, replace(FAST, partial=True))
+    part = trained_space.invert(seen, replace(FAST, partial=True))
     assert part.layers is None
     with pytest.raises(ls.ConfigError, match="codes by layer must be finite and have shape"):
-        space.field(replace(apart, layers=apart.layers[:-1]))
+        trained_space.field(replace(apart, layers=apart.layers[:-1]))
     with pytest.raises(ls.ConfigError, match="codes by layer must be finite"):
-        space.field(replace(apart, layers=np.full_like(apart.layers, np.nan)))
+        trained_space.field(replace(apart, layers=np.full_like(apart.layers, np.nan)))
 
 
 @pytest.mark.slow
-def test_half_shapes(space: ShapeSpace) -> None:
+def test_half_shapes(trained_space: ShapeSpace) -> None:
     """The code fitted to half of a training shape is nearest to the code of this shape."""
     for seed in range(4):
         mesh = normalize(furniture("table", seed))[0]
         points, face = trimesh.sample.sample_surface(mesh, 4000, seed=0)
         oriented = np.concatenate((points, mesh.face_normals[face]), axis=1)[points[:, 0] > 0]
         for columns in (3, 6):
-            fit = space.invert(oriented[:, :columns], replace(FAST, partial=True, frame="model"))
-            assert space.nearest(fit, k=1).ids == [f"table_{seed:04d}"]
+            fit = trained_space.invert(oriented[:, :columns], replace(FAST, partial=True, frame="model"))
+            assert trained_space.nearest(fit, k=1).ids == [f"table_{seed:04d}"]
 
 
 def _seen(mesh: trimesh.Trimesh, view: tuple[float, float, float], count: int) -> np.ndarray:
@@ -77,20 +77,20 @@ def _seen(mesh: trimesh.Trimesh, view: tuple[float, float, float], count: int) -
 
 
 @pytest.mark.slow
-def test_single_view(space: ShapeSpace) -> None:
+def test_single_view(trained_space: ShapeSpace) -> None:
     """The points visible from one view determine the whole shape."""
     for seed in (0, 3):
         mesh = normalize(furniture("table", seed))[0]
         seen = _seen(mesh, (1, 1.2, 0.7), 6000)
         assert 500 < len(seen) < 3600  # no back, no underside
-        fit = space.invert(seen, replace(FAST, partial=True, frame="model"))
-        assert space.nearest(fit, k=1).ids == [f"table_{seed:04d}"]
+        fit = trained_space.invert(seen, replace(FAST, partial=True, frame="model"))
+        assert trained_space.nearest(fit, k=1).ids == [f"table_{seed:04d}"]
         points = torch.from_numpy(trimesh.sample.sample_surface(mesh, 3000, seed=1)[0]).float()
-        assert float(space.field(fit, "overfit")(points).abs().mean()) < 0.02  # of the hidden side too
+        assert float(trained_space.field(fit, "overfit")(points).abs().mean()) < 0.02  # of the hidden side too
 
 
 @pytest.mark.slow
-def test_noisy_points(space: ShapeSpace) -> None:
+def test_noisy_points(trained_space: ShapeSpace) -> None:
     """Noisy points are fitted by the clean surface."""
     mesh = normalize(furniture("table", 2))[0]
     points = trimesh.sample.sample_surface(mesh, 3000, seed=0)[0]
@@ -98,14 +98,14 @@ def test_noisy_points(space: ShapeSpace) -> None:
     rng = np.random.default_rng(0)
     off = {}
     for sigma in (0.0, 0.005, 0.01):
-        fit = space.invert(points + sigma * rng.normal(size=points.shape), replace(FAST, frame="model"))
-        assert space.nearest(fit, k=1).ids == ["table_0002"]
-        off[sigma] = float(space.field(fit, "overfit")(truth).abs().mean())
+        fit = trained_space.invert(points + sigma * rng.normal(size=points.shape), replace(FAST, frame="model"))
+        assert trained_space.nearest(fit, k=1).ids == ["table_0002"]
+        off[sigma] = float(trained_space.field(fit, "overfit")(truth).abs().mean())
     assert off[0.005] < 1.5 * off[0.0] + 1e-3 and off[0.01] < 0.01
 
 
 @pytest.mark.slow
-def test_points_without_normals(space: ShapeSpace) -> None:
+def test_points_without_normals(trained_space: ShapeSpace) -> None:
     """Points without normals are fitted nearly as well as the mesh."""
     mesh = normalize(furniture("table", 3))[0]
     truth = observe(mesh, seed=9)
@@ -113,18 +113,18 @@ def test_points_without_normals(space: ShapeSpace) -> None:
 
     def error(fit: ls.Inversion) -> float:
         with torch.no_grad():
-            predicted = space.model.branch("overfit", points, torch.from_numpy(fit.code)[None])[0]
+            predicted = trained_space.model.branch("overfit", points, torch.from_numpy(fit.code)[None])[0]
         return float((predicted - torch.from_numpy(truth.low[truth.near])).abs().mean())
 
-    whole = error(space.invert(mesh, replace(FAST, frame="model")))
+    whole = error(trained_space.invert(mesh, replace(FAST, frame="model")))
     cloud = trimesh.sample.sample_surface(mesh, 2000, seed=0)[0]
-    assert error(space.invert(cloud, replace(FAST, frame="model"))) < 1.5 * whole
+    assert error(trained_space.invert(cloud, replace(FAST, frame="model"))) < 1.5 * whole
 
 
 @pytest.mark.slow
-def test_convergence(space: ShapeSpace) -> None:
+def test_convergence(trained_space: ShapeSpace) -> None:
     """A fit ends when it no longer improves, with falling cost."""
-    fit = space.invert(furniture("table", 0), replace(FAST, steps=200))
+    fit = trained_space.invert(furniture("table", 0), replace(FAST, steps=200))
     assert len(fit.history) < 100 and (np.diff(fit.history[-3:]) <= 0).all()
 
 
@@ -146,32 +146,32 @@ def test_invalid_observations(space: ShapeSpace) -> None:
 
 
 @pytest.mark.slow
-def test_training_shape_retrieval(space: ShapeSpace) -> None:
+def test_training_shape_retrieval(trained_space: ShapeSpace) -> None:
     """The code fitted to a training shape, as mesh or points, is nearest to the code of this shape."""
     for seed in range(4):
-        fit = space.invert(furniture("table", seed), FIT)
-        assert space.nearest(fit, k=2).ids[0] == f"table_{seed:04d}"
+        fit = trained_space.invert(furniture("table", seed), FIT)
+        assert trained_space.nearest(fit, k=2).ids[0] == f"table_{seed:04d}"
         assert fit.history[-5:].mean() < fit.history[:3].mean() * 1.5
     cloud = furniture("table", 2).sample(3000)
-    assert space.nearest(space.invert(cloud, FIT), k=1).ids == ["table_0002"]
+    assert trained_space.nearest(trained_space.invert(cloud, FIT), k=1).ids == ["table_0002"]
 
 
 @pytest.mark.slow
-def test_batch_residuals(space: ShapeSpace) -> None:
+def test_batch_residuals(trained_space: ShapeSpace) -> None:
     """Fits in a batch have residuals like single fits."""
     targets = [furniture("table", seed) for seed in (0, 3)]
-    together = space.invert_many(targets, FIT)
+    together = trained_space.invert_many(targets, FIT)
     for target, fit in zip(targets, together, strict=True):
-        assert fit.residual < 2 * space.invert(target, FIT).residual + 1e-3
+        assert fit.residual < 2 * trained_space.invert(target, FIT).residual + 1e-3
 
 
 @pytest.mark.slow
-def test_prior_weight_in_batch(space: ShapeSpace) -> None:
+def test_prior_weight_in_batch(trained_space: ShapeSpace) -> None:
     """The prior has the same weight for one observation and in a batch."""
     strong = replace(FIT, prior=1.0)
     targets = [furniture("table", seed) for seed in (0, 1, 2, 3)]
-    mean = space.codes.mean(0).numpy()
-    alone = np.linalg.norm(space.invert(targets[0], strong).code - mean)
-    together = np.linalg.norm(space.invert_many(targets, strong)[0].code - mean)
-    free = np.linalg.norm(space.invert(targets[0], FIT).code - mean)
+    mean = trained_space.codes.mean(0).numpy()
+    alone = np.linalg.norm(trained_space.invert(targets[0], strong).code - mean)
+    together = np.linalg.norm(trained_space.invert_many(targets, strong)[0].code - mean)
+    free = np.linalg.norm(trained_space.invert(targets[0], FIT).code - mean)
     assert abs(together - alone) < 0.1 * free and alone < 0.5 * free

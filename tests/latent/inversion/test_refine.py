@@ -24,11 +24,11 @@ from latentsdf.space import ShapeSpace
 
 
 @pytest.mark.slow
-def test_unseen_shape(space: ShapeSpace, unseen: trimesh.Trimesh) -> None:
+def test_unseen_shape(trained_space: ShapeSpace, unseen: trimesh.Trimesh) -> None:
     """Refinement reduces the Chamfer distance of an unseen shape to less than 30 %."""
-    before, _ = evaluate(space, {"x": unseen}, unseen=True, resolution=64, points=20_000, inversion=FIT)
+    before, _ = evaluate(trained_space, {"x": unseen}, unseen=True, resolution=64, points=20_000, inversion=FIT)
     after, _ = evaluate(
-        space, {"x": unseen}, unseen=True, resolution=64, points=20_000, inversion=FIT, refinement=REFINEMENT
+        trained_space, {"x": unseen}, unseen=True, resolution=64, points=20_000, inversion=FIT, refinement=REFINEMENT
     )
     was, now = before.shapes["x"], after.shapes["x"]
     assert now.to_reference_mean < 0.3 * was.to_reference_mean and now.to_reference_mean < 0.004
@@ -74,6 +74,7 @@ def test_corrected_general_branch(space: ShapeSpace, refined: Inversion, unseen:
     assert np.array_equal(found[clear] < 0, observed[clear] < 0)
 
 
+@pytest.mark.slow
 def test_wall_thinner_than_cell() -> None:
     """A wall between two layers of lattice vertices gives the general branch a sign change."""
     torch.manual_seed(0)
@@ -106,6 +107,7 @@ def test_determinism(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh)
     assert np.array_equal(one.features, two.features) and not np.array_equal(one.features, other.features)
 
 
+@pytest.mark.slow
 def test_time_budget(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh) -> None:
     """The wall-clock budget ends the optimization."""
     endless = replace(REFINEMENT, steps=10**9, seconds=0.2)

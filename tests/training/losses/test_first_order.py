@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from latentsdf.models.derivatives import gradient, jet
@@ -66,6 +67,7 @@ def test_sign_dependence_of_normal_terms() -> None:
     assert normal_term(2 * up, up, cosine=True) == 0
 
 
+@pytest.mark.slow
 def test_convergence_of_linear_field_to_plane() -> None:
     """Plane reproduction (Gropp et al. 2020): w converges to plus or minus the normal."""
     torch.manual_seed(0)
