@@ -11,6 +11,7 @@ from latentsdf.cli.arg_types import UNSET, OptionalPath, paths, texts, whole
 from latentsdf.cli.common_args import Inverting, OnSpace, require_folder, require_png
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
+from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentsdf.latent.retrieval import Hits
@@ -79,18 +80,14 @@ class Retrieve(Inverting, OnSpace):
 
     def _change_index(self, space: "ShapeSpace") -> dict[str, Any] | None:
         """Remove ids from the saved index and add fits; returns its kind and size, or None if nothing is requested."""
-        import numpy as np
-
         if not self.add and not self.remove:
             return None
         require_folder(space.folder)
-        codes = [space.code(shape_args.read_code(space, path)).cpu().numpy() for path in self.add]
-        index = space.index(self.metric, self.kind)
-        if self.remove:
-            index.remove(list(self.remove))
-        if codes:
-            index.add(np.stack(codes), [path.name if path.is_dir() else path.stem for path in self.add])
-        index.save(space.folder)
+        fits = [(path.name if path.is_dir() else path.stem, shape_args.read_code(space, path)) for path in self.add]
+        added = dict(fits)
+        if len(added) < len(fits):
+            raise ConfigError(f"the fits to add need distinct names, got {', '.join(name for name, _ in fits)}")
+        index = space.update_index(add=added, remove=self.remove, metric=self.metric, kind=self.kind)
         console.print(f"the {self.metric} index holds {len(index.ids)} codes")
         return {"kind": index.kind, "codes": len(index.ids)}
 

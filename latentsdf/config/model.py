@@ -24,7 +24,7 @@ class BranchConfig:
     depth: NonNegativeInt = 4
     """Number of hidden layers."""
     skip: NonNegativeInt = 0
-    """Hidden layer (counted from 1) that receives the network's input again; 0 for none."""
+    """Hidden layer (counted from 1, so at least 2) that receives the network's input again; 0 for none."""
     activation: Activation = "relu"
     """Activation of the hidden layers. Losses with second derivatives need `softplus`."""
     conditioning: Conditioning = "hyper"
@@ -81,5 +81,8 @@ class ModelConfig:
                 raise ConfigError(f"model.{name}.depth must be at least 1, got {depth}")
         for name in ("warp", "general", "overfit"):
             branch: BranchConfig = getattr(self, name)
-            if branch.width > 0 and branch.skip > branch.depth:
-                raise ConfigError(f"model.{name}.skip must be a hidden layer, 0 to {branch.depth}, got {branch.skip}")
+            if branch.width > 0 and (branch.skip == 1 or branch.skip > branch.depth):
+                raise ConfigError(
+                    f"model.{name}.skip must be 0 or a hidden layer after the first, 2 to {branch.depth}, got "
+                    f"{branch.skip}"
+                )

@@ -39,6 +39,7 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
     for words, message in (
         ([*command, "--remove", "lamp"], "codes cannot be removed from an hnsw index"),
         ([*command, *add], "ids must be distinct"),
+        ([*command, *add, add[1]], "need distinct names, got lamp, lamp"),
         ([*command, "--add", "nothing.npy"], "no such code file"),
         ([*command, *query, "--kind", "ivf"], "'ivf' needs at least 1,000 codes"),
     ):

@@ -21,8 +21,9 @@ from latentsdf.utils.errors import ConfigError
         ({"general": {"width": 0}}, r"^model\.general\.width must be at least 1, got 0$"),
         ({"general": {"depth": 0}}, r"^model\.general\.depth must be at least 1, got 0$"),
         ({"overfit": {"depth": 0}}, r"^model\.overfit\.depth must be at least 1, got 0$"),
-        ({"warp": {"depth": 2, "skip": 3}}, r"^model\.warp\.skip must be a hidden layer, 0 to 2, got 3$"),
-        ({"general": {"depth": 4, "skip": 5}}, r"^model\.general\.skip must be a hidden layer, 0 to 4, got 5$"),
+        ({"warp": {"depth": 2, "skip": 3}}, r"^model\.warp\.skip must be 0 or .*, 2 to 2, got 3$"),
+        ({"general": {"depth": 4, "skip": 5}}, r"^model\.general\.skip must be 0 or .*, 2 to 4, got 5$"),
+        ({"general": {"depth": 4, "skip": 1}}, r"^model\.general\.skip must be 0 or .*, 2 to 4, got 1$"),
     ],
 )
 def test_values_out_of_range(values: dict[str, object], message: str) -> None:

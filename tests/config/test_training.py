@@ -41,7 +41,7 @@ def test_negative_and_nonfinite_numbers(name: str) -> None:
         ("model.band_voxels", 0.0, "model.band_voxels must be above 0, got 0.0"),
         ("model.general.width", 0, "model.general.width must be at least 1, got 0"),
         ("model.overfit.depth", 0, "model.overfit.depth must be at least 1, got 0"),
-        ("model.overfit.skip", 4, "model.overfit.skip must be a hidden layer, 0 to 3, got 4"),
+        ("model.overfit.skip", 4, "model.overfit.skip must be 0 or a hidden layer after the first, 2 to 3, got 4"),
     ],
 )
 def test_numbers_out_of_range(name: str, value: float, message: str) -> None:
