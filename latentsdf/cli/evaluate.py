@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @command
 class Evaluate(Decoding, Refining, OnSpace):
-    """Compare reconstructions with reference meshes: Chamfer distance, F-score, normal consistency, IoU."""
+    """Compare reconstructions with reference meshes: distances, F-scores, missing parts, loose pieces, IoU."""
 
     examples: ClassVar[tuple[str, ...]] = (
         "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json",
@@ -38,7 +38,7 @@ class Evaluate(Decoding, Refining, OnSpace):
     points: Annotated[int, whole(1)] = 100_000
     """Number of surface samples per mesh."""
     taus: Annotated[tuple[float, ...], positives(), UNSET] = ()
-    """Thresholds of the F-score, below 1 (default: 0.01 0.02)."""
+    """Thresholds of the F-score, below 1 (default: 0.005 0.01)."""
     reference: Literal["samples", "vertices"] = "samples"
     """Points of the reference meshes to compare with: surface samples, or the vertices as in Compact-SDF."""
     seed: Annotated[int, whole(0)] = 0

@@ -13,8 +13,20 @@ from rich.table import Table
 from latentsdf.geometry.metrics.field import FieldErrors
 from latentsdf.geometry.metrics.surface import Reference, SurfaceComparison
 
-_SHOWN = ("cd_sq_sum", "cd_l1_half", "hausdorff", "f_score", "normal_consistency", "iou", "mae", "eikonal")
-"""Metrics in the table, by name or by the start of their names; each is followed by its sampling floor."""
+_SHOWN = (
+    "triangle_mean",
+    "f_score",
+    "missing",
+    "debris",
+    "pieces",
+    "reference_pieces",
+    "normal_consistency",
+    "cd_sq_sum",
+    "iou",
+    "mae",
+    "eikonal",
+)
+"""Metrics in the table, by name or by the start of their names; each is followed by its sampling floor, if any."""
 _HIGHER_IS_BETTER = ("f_score", "normal_consistency", "iou")
 
 
@@ -104,12 +116,12 @@ class Evaluation:
         return table
 
     def worst(self, count: int) -> list[str]:
-        """Return the shapes with the largest ratio of Chamfer distance to sampling floor, worst first.
+        """Return the shapes with the largest mean distance to triangles, worst first.
 
         Args:
             count: Maximum number of shapes.
         """
-        return sorted(self.shapes, key=lambda name: -self.shapes[name].over_floor)[:count]
+        return sorted(self.shapes, key=lambda name: -self.shapes[name].triangle_mean)[:count]
 
     def save(self, folder: Path) -> None:
         """Write `metrics.json` and `metrics.csv`.

@@ -33,7 +33,7 @@ def test_summary() -> None:
     assert summary["cd_l1_half"]["mean"] == pytest.approx(sum(distances) / 3)
     assert summary["cd_l1_half"]["median"] == rows["middle"]["cd_l1_half"]
     assert summary["cd_l1_half"]["worst"] == rows["far"]["cd_l1_half"]
-    assert summary["f_score_002"]["worst"] == min(row["f_score_002"] for row in rows.values())
+    assert summary["f_score_001"]["worst"] == min(row["f_score_001"] for row in rows.values())
     assert replace(evaluation, shapes={}).summary() == {}
 
 
@@ -62,7 +62,7 @@ def test_table() -> None:
     columns = {str(column.header): [str(cell) for cell in column.cells] for column in _evaluation().table().columns}
     assert columns["shape"][:3] == ["near", "far", "middle"]
     assert columns["shape"][3] == "[bold]mean[/] of 3, 1 failed" and len(columns["shape"]) == 6
-    assert "(" in columns["cd_l1_half (floor)"][0] and "iou" not in columns
+    assert "(" in columns["cd_sq_sum (floor)"][0] and "iou" not in columns
 
 
 def test_field_columns() -> None:

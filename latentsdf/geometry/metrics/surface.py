@@ -14,11 +14,15 @@ vertices of the reference (as in the Stanford table of Compact-SDF).
 | `nearest_to_reconstruction` | mean b | DiGS and StEik on scans |
 | `hausdorff` | max(max a, max b) | |
 | `hausdorff_95` | max(95th percentile of a, 95th percentile of b) | |
-| `f_score_<tau>` | 2 P R / (P + R), P = share of a < tau, R = share of b < tau | |
 | `normal_consistency` | mean abs(n_p . n_nearest), averaged over both directions | Occupancy Networks, IF-Net |
 | `to_reference_mean` | mean distance of reconstruction samples to the reference triangles | |
 | `to_reconstruction_mean` | mean distance of reference points to the reconstruction triangles | |
+| `triangle_mean` | (`to_reference_mean` + `to_reconstruction_mean`) / 2 | |
 | `triangle_max` | largest of the distances to triangles, in both directions | |
+| `f_score_<tau>` | 2 P R / (P + R), the shares P, R of either samples closer than tau to the other triangles | |
+| `missing` | share of reference samples farther than 0.02 from the triangles of the reconstruction | |
+| `pieces`, `reference_pieces` | number of separate pieces (`geometry.metrics.pieces`) | |
+| `debris` | share of the reconstruction's area in pieces that the reference does not have | |
 
 Point-to-point metrics have a sampling floor: two independent sample sets of the same surface already differ. The prefix
 `floor_` marks the same metric of a second sample set of the reference. In expectation the floor is 2 A / (pi n) for
@@ -33,14 +37,17 @@ from typing import Literal
 import igl
 import numpy as np
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from latentsdf.geometry.metrics.pieces import debris_share, face_components, label_pieces
 from latentsdf.utils.errors import ConfigError
 
-F_SCORE_THRESHOLDS = (0.01, 0.02)
+F_SCORE_THRESHOLDS = (0.005, 0.01)
 """Default distances tau of the F-score."""
+MISSING_DISTANCE = 0.02
+"""Distance from which a part of the reference counts as missing."""
 Reference = Literal["samples", "vertices"]
 """Points of the reference mesh used in the comparison: surface samples, or its vertices."""
 
@@ -114,6 +121,19 @@ class SurfaceComparison:
     """Mean distance of reference points to the reconstruction triangles."""
     triangle_max: float
     """Largest distance to triangles, in both directions."""
+    missing: float
+    """Share of the reference farther than `MISSING_DISTANCE` from the reconstruction, in [0, 1]."""
+    pieces: int
+    """Number of separate pieces of the reconstruction."""
+    reference_pieces: int
+    """Number of separate pieces of the reference."""
+    debris: float
+    """Share of the reconstruction's area in pieces that the reference does not have, in [0, 1]."""
+
+    @property
+    def triangle_mean(self) -> float:
+        """Mean distance to triangles over both directions."""
+        return (self.to_reference_mean + self.to_reconstruction_mean) / 2
 
     @property
     def over_floor(self) -> float:
@@ -124,10 +144,15 @@ class SurfaceComparison:
         """Return all metrics by their names in the module docstring."""
         floors = {f"floor_{name}": value for name, value in self.floor.as_dict().items()}
         return {
+            "triangle_mean": self.triangle_mean,
+            **{f_score_name(tau): value for tau, value in self.f_scores.items()},
+            "missing": self.missing,
+            "debris": self.debris,
+            "pieces": self.pieces,
+            "reference_pieces": self.reference_pieces,
+            "normal_consistency": self.normal_consistency,
             **self.nearest.as_dict(),
             **floors,
-            **{f_score_name(tau): value for tau, value in self.f_scores.items()},
-            "normal_consistency": self.normal_consistency,
             "to_reference_mean": self.to_reference_mean,
             "to_reconstruction_mean": self.to_reconstruction_mean,
             "triangle_max": self.triangle_max,
@@ -142,6 +167,8 @@ class SurfaceSamples:
     """Points (N, 3)."""
     normals: Float[NDArray[np.float64], "N 3"]
     """Unit normals (N, 3)."""
+    components: Int[NDArray[np.int32], " N"]
+    """Connected component of the surface (N,)."""
 
 
 def sample_surface(mesh: trimesh.Trimesh, count: int, seed: int) -> SurfaceSamples:
@@ -156,7 +183,8 @@ def sample_surface(mesh: trimesh.Trimesh, count: int, seed: int) -> SurfaceSampl
         Samples with the normals of their faces.
     """
     points, face = trimesh.sample.sample_surface(mesh, count, seed=seed)
-    return SurfaceSamples(np.asarray(points, dtype=np.float64), np.asarray(mesh.face_normals)[face])
+    components = face_components(np.asarray(mesh.faces), len(mesh.vertices))
+    return SurfaceSamples(np.asarray(points, dtype=np.float64), np.asarray(mesh.face_normals)[face], components[face])
 
 
 def require_valid_thresholds(taus: tuple[float, ...]) -> None:
@@ -216,14 +244,23 @@ def compare_surfaces(
     to_reconstruction = _triangle_distance(targets.points, reconstruction)
     forward = _mean_normal_agreement(samples.normals, targets.normals[nearest_target])
     backward = _mean_normal_agreement(targets.normals, samples.normals[nearest_sample])
+    pieces = label_pieces(samples.points, samples.components)
+    on_surface = floor_samples if against == "vertices" else targets  # vertices can be farther apart than parts
+    reference_pieces = label_pieces(on_surface.points, on_surface.components)
+    if against == "vertices":
+        nearest_sample = cKDTree(samples.points).query(on_surface.points, workers=-1)[1]
     return SurfaceComparison(
         nearest=nearest_distances(a, b),
         floor=nearest_distances(floor_a, floor_b),
-        f_scores={tau: f_score(a, b, tau) for tau in taus},
+        f_scores={tau: f_score(to_reference, to_reconstruction, tau) for tau in taus},
         normal_consistency=float((forward + backward) / 2),
         to_reference_mean=float(to_reference.mean()),
         to_reconstruction_mean=float(to_reconstruction.mean()),
         triangle_max=float(max(to_reference.max(), to_reconstruction.max())),
+        missing=float((to_reconstruction > MISSING_DISTANCE).mean()),
+        pieces=int(pieces.max()) + 1,
+        reference_pieces=int(reference_pieces.max()) + 1,
+        debris=debris_share(pieces, nearest_sample, reference_pieces),
     )
 
 
@@ -260,7 +297,10 @@ def f_score(a: NDArray[np.float64], b: NDArray[np.float64], tau: float) -> float
 
 def _used_vertices(mesh: trimesh.Trimesh) -> SurfaceSamples:
     used = np.unique(mesh.faces)
-    return SurfaceSamples(np.asarray(mesh.vertices, dtype=np.float64)[used], np.asarray(mesh.vertex_normals)[used])
+    components = np.zeros(len(mesh.vertices), dtype=np.int32)
+    components[mesh.faces] = face_components(np.asarray(mesh.faces), len(mesh.vertices))[:, None]
+    points, normals = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.vertex_normals)
+    return SurfaceSamples(points[used], normals[used], components[used])
 
 
 def _mean_normal_agreement(normals: NDArray[np.float64], nearest_normals: NDArray[np.float64]) -> np.float64:

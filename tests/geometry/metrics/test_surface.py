@@ -52,7 +52,7 @@ def test_parallel_plates() -> None:
     assert math.isclose(result.nearest.cd_l1_half, t, rel_tol=5e-3)
     assert math.isclose(result.nearest.cd_sq_sum, 2 * t * t, rel_tol=5e-3)
     assert math.isclose(result.nearest.hausdorff, t, rel_tol=2e-2)
-    assert result.f_scores[0.02] == 0.0 and math.isclose(result.normal_consistency, 1.0)
+    assert result.f_scores[0.01] == 0.0 and math.isclose(result.normal_consistency, 1.0)
 
 
 def test_sampling_floor() -> None:
@@ -69,7 +69,7 @@ def test_sampling_floor() -> None:
     assert {name: figures[f"floor_{name}"] for name in expected} == pytest.approx(expected, rel=0.03)
     assert {name: figures[name] for name in expected} == pytest.approx(expected, rel=0.03)
     assert expected["hausdorff_95"] < figures["floor_hausdorff"] < 3 * expected["hausdorff_95"]
-    assert result.to_reference_mean < 1e-9 and result.f_scores[0.02] > 0.99
+    assert result.to_reference_mean < 1e-9 and result.f_scores[0.005] == 1.0
 
 
 @pytest.mark.parametrize("radius", [0.5, 0.6])
@@ -121,6 +121,7 @@ def test_report_names() -> None:
     assert [f_score_name(tau) for tau in (0.02, 0.005, 1e-5)] == ["f_score_002", "f_score_0005", "f_score_000001"]
     result = compare_surfaces(_plate(0.0), _plate(0.0), 100, taus=(0.5,))
     nearest = result.nearest.as_dict()
-    others = {"f_score_05", "normal_consistency", "to_reference_mean", "to_reconstruction_mean", "triangle_max"}
+    others = {"f_score_05", "missing", "debris", "pieces", "reference_pieces", "normal_consistency", "triangle_mean"}
+    others |= {"to_reference_mean", "to_reconstruction_mean", "triangle_max"}
     assert set(result.as_dict()) == set(nearest) | {f"floor_{name}" for name in nearest} | others
     assert result.over_floor == result.nearest.cd_sq_sum / result.floor.cd_sq_sum
