@@ -40,7 +40,7 @@ class InvertConfig:
     """Also estimate the scale, rotation about the vertical axis and translation of the observation."""
     frame: Frame = "user"
     """`user`: the observation is normalized like a training shape; `model`: it is already in model space."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the random samples."""
 
 
@@ -63,7 +63,7 @@ class RefineConfig:
     """Cells per axis of the lattice that corrects the general branch; must divide `resolution`."""
     sheet_thickness: NonNegativeFloat = 3.0
     """Thickness assigned to surfaces that enclose no volume, in cells of the dense lattice; see `SamplingConfig`."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the random samples."""
 
     def __post_init__(self) -> None:

@@ -183,7 +183,7 @@ class FieldTrainConfig:
     """Share of off-surface points drawn by `offsurface_sampling`."""
     offsurface_std: PositiveFloat = 0.5
     """Standard deviation per axis of the normal distribution around the origin."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the initialization and of all random samples."""
 
 
