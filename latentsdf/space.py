@@ -2,44 +2,53 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 from torch import Tensor
 
+from latentsdf.config.frames import Frame
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
 from latentsdf.extraction.extract import Mode, extract
-from latentsdf.extraction.field import SignedDistance
+from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
 from latentsdf.extraction.fusion_band import FusionBand
+from latentsdf.geometry.mesh import to_user_frame
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points
-from latentsdf.geometry.similarity import IDENTITY, Similarity
+from latentsdf.geometry.similarity import IDENTITY, Similarity, combine_similarities, in_frame
 from latentsdf.latent import retrieval
+from latentsdf.latent.code import Code, Codes, combine_codes
 from latentsdf.latent.decoded_shape import DecodedShape
-from latentsdf.latent.interpolation import Method, interpolate
+from latentsdf.latent.interpolation import Method, interpolate, positions_on_path
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
 from latentsdf.latent.inversion.invert import invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.prior import CodePrior
+from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION
+from latentsdf.rendering.render import Style, render_field
+from latentsdf.rendering.viewer import show_mesh
 from latentsdf.training import checkpoint
 from latentsdf.utils import devices
 from latentsdf.utils.errors import ConfigError, MeshError
+from latentsdf.utils.notebook import html_table
+from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
     from latentsdf.models.latent_sdf import LatentSDF
 
-CodeLike = str | ArrayLike | Tensor | Inversion
-"""A shape of a space: the id of a training shape, a code (L,), or an `Inversion`."""
+CodeLike = str | ArrayLike | Tensor | Inversion | Code
+"""A shape of a space: the id of a training shape, a bare code (L,), a `Code`, or an `Inversion`."""
 
 Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
 """A shape to fit: a mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of one of these, or
@@ -77,11 +86,13 @@ class ShapeSpace:
     """A trained space: decodes, fits, interpolates, samples and retrieves shapes.
 
     T is the number of training shapes, L the length of a code. Methods accept a shape as the id of a training shape, a
-    code (L,), or an `Inversion` (`CodeLike`).
+    code (L,), a `Code` or an `Inversion` (`CodeLike`).
 
-    Two frames are used. Fields, bands and distances are in model space, the box [-1, 1]^3. Extracted meshes are in the
-    shape's frame: the frame of the original mesh for training shapes, the frame of the target for inversions, and model
-    space for codes.
+    Positions and distances are in the shape's own frame, unless `frame="model"` is passed; `latentsdf.config.frames`
+    defines both. Networks (`model`) and bands are always in model space.
+
+    A space is also a collection of its training shapes: `len(space)` counts them, iteration yields their ids,
+    `"chair_a" in space` looks one up, and `space["chair_a"]` returns its `Code`.
 
     Args:
         loaded: Content of a checkpoint.
@@ -107,6 +118,43 @@ class ShapeSpace:
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Ids of the training shapes, without the category if they are unique, otherwise category/id."""
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __contains__(self, shape: object) -> bool:
+        return shape in self.ids or shape in self.keys
+
+    def __getitem__(self, shape: str) -> Code:
+        """Return the code of a training shape with the similarity of its mesh.
+
+        Args:
+            shape: id or category/id.
+
+        Raises:
+            ConfigError: There is no such training shape; the message suggests similar ids.
+        """
+        row = self.row(shape)
+        return Code(self.codes[row].cpu().numpy(), self._similarities[row], space=self.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"<ShapeSpace: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        return html_table("ShapeSpace", self._summary())
+
+    def _summary(self) -> dict[str, object]:
+        return {
+            "folder": self.folder,
+            "shapes": len(self),
+            "code length": self.codes.shape[1],
+            "preset": self.config.preset,
+            "device": self.device,
+        }
+
     def row(self, shape: str) -> int:
         """Return the row of a training shape in `codes`.
 
@@ -126,13 +174,13 @@ class ShapeSpace:
         raise ConfigError(f"no training shape '{shape}' in {self.folder}; did you mean {', '.join(close)}?")
 
     def code(self, shape: CodeLike) -> Float[Tensor, " L"]:
-        """Return the code of a shape.
+        """Return the bare code of a shape, as a tensor; `space[id]` also carries its place and size.
 
         Args:
             shape: Id, code or inversion.
 
         Returns:
-            Code (L,), float32, on the device of the space.
+            Code (L,), float32, on the device of the space. It has no frame: it is decoded in model space.
 
         Raises:
             ConfigError: The id is unknown, or the code has another length or values that are not finite.
@@ -140,8 +188,9 @@ class ShapeSpace:
         """
         if isinstance(shape, str):
             return self.codes[self.row(shape)]
-        if isinstance(shape, Inversion):
-            require_same_space(shape.space, self.fingerprint, "the fit")
+        if isinstance(shape, Inversion | Code):
+            name = "the fit" if isinstance(shape, Inversion) else "the code"
+            require_same_space(shape.space, self.fingerprint, name)
             shape = shape.code
         array = shape.detach() if isinstance(shape, Tensor) else np.asarray(shape)
         code = torch.as_tensor(array, dtype=torch.float32, device=self.device)
@@ -165,7 +214,7 @@ class ShapeSpace:
                 values that are not finite.
         """
         code = self.code(shape)
-        if not isinstance(shape, Inversion) or shape.layers is None:
+        if not isinstance(shape, Inversion | Code) or shape.layers is None:
             return code
         layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
         expected = (len(self.model.conditioned_layers()), len(code))
@@ -182,40 +231,42 @@ class ShapeSpace:
             shape: Id, code or inversion.
 
         Returns:
-            The transform; the identity for a code.
+            The transform; the identity for a bare code.
 
         Raises:
             ConfigError: The id is unknown.
         """
         if isinstance(shape, str):
             return self._similarities[self.row(shape)]
-        return shape.similarity if isinstance(shape, Inversion) else IDENTITY
+        return shape.similarity if isinstance(shape, Inversion | Code) else IDENTITY
 
-    def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
-        """Return the signed distance function of one branch, negative inside, in model space.
+    def field(self, shape: CodeLike, branch: Branch = "general", *, frame: Frame = "shape") -> Field:
+        """Return the signed distance function of one branch, negative inside.
 
         Args:
             shape: Id, code or inversion.
             branch: `general` (s_g) or `overfit` (s_o).
+            frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
             Differentiable function from points (N, 3) on the device of the space to distances (N,). Outside the box
-            [-1, 1]^3, its value is the distance to the box plus the value at the closest point of the box. The
+            of model space, its value is the distance to the box plus the value at the closest point of the box. The
             function raises ConfigError for points that are not finite.
 
         Raises:
             ConfigError, CheckpointError: As for `decoded_code`; CheckpointError if the refined
                 detail belongs to another code.
         """
-        return self._decode(shape).field(branch)
+        return self._in_frame(self._decode(shape).field(branch), shape, frame)
 
-    def fused(self, shape: CodeLike) -> SignedDistance:
+    def fused(self, shape: CodeLike, *, frame: Frame = "shape") -> Field:
         """Return the fused signed distance function: s_o in the band, s_g elsewhere.
 
         The band is the one that `extract` uses at a resolution of 256.
 
         Args:
             shape: Id, code or inversion.
+            frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
             Differentiable function from points (N, 3) to distances (N,), as for `field`.
@@ -223,7 +274,7 @@ class ShapeSpace:
         Raises:
             ConfigError, CheckpointError: As for `field`.
         """
-        return self._decode(shape).fused()
+        return self._in_frame(self._decode(shape).fused(), shape, frame)
 
     def band(self, shape: CodeLike) -> FusionBand:
         """Return the region around the surface in which `fused` uses the overfit branch.
@@ -232,7 +283,7 @@ class ShapeSpace:
             shape: Id, code or inversion.
 
         Returns:
-            The band, in model space.
+            The band, always in model space.
 
         Raises:
             ConfigError, CheckpointError: As for `field`.
@@ -241,12 +292,15 @@ class ShapeSpace:
 
     def _decode(self, shape: CodeLike) -> DecodedShape:
         """Decode a shape. The last result is cached, because computing its band and checking its delta takes long."""
-        code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion) else None
+        code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion | Code) else None
         last = self._last_decoded
         if last is None or last.delta is not delta or not torch.equal(last.code, code):
             band_voxels = self.config.model.band_voxels
             self._last_decoded = last = DecodedShape(self.model, code, delta, band_voxels=band_voxels)
         return last
+
+    def _in_frame(self, field: SignedDistance, shape: CodeLike, frame: Frame) -> Field:
+        return in_frame_of(field, in_frame(self.similarity(shape), frame), self.device)
 
     def extract(
         self,
@@ -254,6 +308,7 @@ class ShapeSpace:
         resolution: int = 256,
         mode: Mode = "fused",
         *,
+        frame: Frame = "shape",
         largest_component: bool = False,
         smallest_piece: float = 5e-3,
         faces: int | None = None,
@@ -265,20 +320,23 @@ class ShapeSpace:
             shape: Id, code or inversion.
             resolution: Cells per axis of model space.
             mode: `fused` (overfit branch in the band), `general`, `overfit`, or `smooth` (blended in the band).
+            frame: Frame of the mesh, `shape` or `model`.
             largest_component: Keep only the connected component with the largest area.
             smallest_piece: Remove components with less than this share of the largest component's area; 0 keeps all.
             faces: Simplify to about this number of faces; None for no simplification.
             normals: Store the normalized gradient of the field as `vertex_normals`.
 
         Returns:
-            Mesh in the shape's frame.
+            Mesh in the frame.
 
         Raises:
             ConfigError, CheckpointError: As for `field`; ConfigError if an option is out of range.
             EmptyLevelSetError: The field has no surface in the box.
         """
-        general = self.field(shape, "general")
-        overfit = None if mode == "general" else self.field(shape, "overfit")
+        similarity = in_frame(self.similarity(shape), frame)
+        decoded = self._decode(shape)
+        general = decoded.field("general")
+        overfit = None if mode == "general" else decoded.field("overfit")
         mesh = extract(
             general,
             overfit,
@@ -291,32 +349,37 @@ class ShapeSpace:
             normals=normals,
             device=self.device,
         )
-        similarity = self.similarity(shape)
-        rotated = mesh.vertex_normals @ similarity.rotation() if normals else None
-        return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=rotated, process=False)
+        return to_user_frame(mesh, similarity, normals=normals)
 
-    def distance(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
+    def distance(
+        self, shape: CodeLike, points: NDArray[np.floating], *, frame: Frame = "shape"
+    ) -> Float[NDArray[np.float32], " N"]:
         """Evaluate the fused signed distance, negative inside.
 
         Args:
             shape: Id, code or inversion.
-            points: Points (N, 3) in model space. See `field` for points outside the box.
+            points: Points (N, 3) in the frame. See `field` for points outside the box of model space.
+            frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
-            Distances (N,) in model space.
+            Distances (N,) in the unit of the frame.
 
         Raises:
             ConfigError, CheckpointError: As for `field`; ConfigError if the points have another shape or are not
                 finite.
         """
-        return self._evaluate(self.fused(shape), points)
+        similarity = in_frame(self.similarity(shape), frame)
+        return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
 
-    def gradient_norm(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
+    def gradient_norm(
+        self, shape: CodeLike, points: NDArray[np.floating], *, frame: Frame = "shape"
+    ) -> Float[NDArray[np.float32], " N"]:
         """Evaluate the gradient norm |grad s| of the fused signed distance; 1 for an exact distance.
 
         Args:
             shape: Id, code or inversion.
-            points: Points (N, 3) in model space.
+            points: Points (N, 3) in the frame.
+            frame: Frame of the points, `shape` or `model`; the norm is the same in both.
 
         Returns:
             Norms (N,). The jump of the distance at the border of the band does not contribute.
@@ -324,7 +387,76 @@ class ShapeSpace:
         Raises:
             ConfigError, CheckpointError: As for `distance`.
         """
-        return self._evaluate(self._decode(shape).gradient_norm(), points)
+        return self._evaluate(self._decode(shape).gradient_norm(), points, in_frame(self.similarity(shape), frame))
+
+    def render(
+        self,
+        shape: CodeLike,
+        *,
+        mode: Literal["general", "fused"] = "fused",
+        style: Style = "shaded",
+        size: int = 384,
+        azimuth: float = DEFAULT_AZIMUTH,
+        elevation: float = DEFAULT_ELEVATION,
+    ) -> Image.Image:
+        """Render a shape by sphere tracing, without OpenGL.
+
+        Args:
+            shape: Id, code or inversion.
+            mode: `fused`, or `general` for the general branch alone.
+            style: `shaded`, `normals` or `depth`.
+            size: Pixels per side; the picture shows [-1, 1]^2 of model space, so pictures of different shapes compare.
+            azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
+            elevation: Degrees above the xz plane.
+
+        Returns:
+            The picture, in RGB on white. `latentsdf.render` renders meshes and any other field.
+
+        Raises:
+            ConfigError, CheckpointError: As for `field`; ConfigError if `size` or `style` is invalid.
+            EmptyLevelSetError: No ray hits a surface.
+        """
+        decoded = self._decode(shape)
+        traced = decoded.band.tracing_field(decoded.field("general" if mode == "general" else "overfit"))
+        view: dict[str, Any] = {"size": size, "azimuth": azimuth, "elevation": elevation}
+        return render_field(traced, style=style, device=self.device, **view)
+
+    def show(self, shape: CodeLike, resolution: int = 128, mode: Mode = "fused") -> Any:
+        """Show the surface of a shape in an interactive viewer: in the notebook, or in a window.
+
+        Args:
+            shape: Id, code or inversion.
+            resolution: Cells per axis of the extraction.
+            mode: Extraction mode.
+
+        Returns:
+            The viewer of trimesh; in a notebook, as the last value of a cell, it is displayed.
+
+        Raises:
+            MissingExtraError: The package of the viewer is not installed: pyglet, or IPython in a notebook.
+            ConfigError, CheckpointError, EmptyLevelSetError: As for `extract`.
+        """
+        return show_mesh(self.extract(shape, resolution, mode))
+
+    def save(self, folder: Path | str) -> None:
+        """Write the space to another folder, from which `load` reads it.
+
+        The copy has no state of the optimizer, so that `latentsdf train --resume` cannot continue it, and no retrieval
+        index, which `index` builds again.
+
+        Args:
+            folder: Output folder; created if missing. A space in it is replaced.
+
+        Raises:
+            CheckpointError: The folder holds outputs of another kind, or the disk is full.
+            ConfigError: The folder is that of this space.
+        """
+        folder = Path(folder)
+        if folder.resolve() == self.folder.resolve():
+            raise ConfigError(f"{folder}: is the folder of this space; name another one")
+        require_writable_output(folder, "space", overwrite=True)
+        content = (self.model, self.codes.detach(), self.keys, self._similarities, self.normalization, self.config)
+        checkpoint.save(folder, *content, None, steps=None)
 
     def invert(
         self, target: Target, config: InvertConfig | None = None, *, refinement: RefineConfig | None = None
@@ -436,10 +568,13 @@ class ShapeSpace:
         detail = observe_detail(mesh, fit.similarity, config)
         return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
 
-    def _evaluate(self, field: SignedDistance, points: NDArray[np.floating]) -> NDArray[np.float32]:
+    def _evaluate(
+        self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
+    ) -> NDArray[np.float32]:
+        """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
         if np.ndim(points) != 2 or np.shape(points)[1] != 3:
             raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
-        xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
+        xyz = torch.as_tensor(similarity.to_model(points), dtype=torch.float32, device=self.device)
         return field(xyz).cpu().numpy()
 
     @cached_property
@@ -452,10 +587,12 @@ class ShapeSpace:
         """Gaussian prior of the training codes."""
         return CodePrior.fit(self.codes)
 
-    def interpolate(
-        self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"
-    ) -> Float[NDArray[np.float32], "N L"]:
-        """Interpolate codes along a path through two or more shapes.
+    def interpolate(self, *shapes: CodeLike, steps: int = 9, method: Method = "linear") -> Codes:
+        """Interpolate along a path through two or more shapes.
+
+        The path starts and ends exactly at the shapes that `extract` shows for its ends, and passes through the others
+        where a step falls on them: with codes by layer, refined detail, place and size. `latent.code` defines how these
+        change in between.
 
         Args:
             *shapes: Ids, codes or inversions, in the order of the path.
@@ -463,47 +600,53 @@ class ShapeSpace:
             method: `linear`, `spherical`, or `shortest` (see `latent.interpolation`).
 
         Returns:
-            Codes (N, L).
+            The N shapes of the path; as an array, their codes (N, L).
 
         Raises:
             ConfigError, CheckpointError: As for `code`; ConfigError if there are too few shapes or steps, the method is
                 unknown, or `spherical` joins codes of opposite directions.
         """
-        codes = torch.stack([self.code(shape) for shape in shapes]).cpu().numpy()
-        return interpolate(codes, steps, method, self.model, self.prior)
+        given = [self._with_parts(shape) for shape in shapes]
+        codes = np.array([one.code for one in given], dtype=np.float32)
+        path = interpolate(codes, steps, method, self.model, self.prior)
+        starts, shares = positions_on_path(len(given), steps, method)
+        return Codes(
+            [
+                self._combined(given[start : start + 2], (1 - share, share), code)
+                for start, share, code in zip(starts, shares, path, strict=True)
+            ]
+        )
 
-    def mean(self) -> Float[NDArray[np.float32], " L"]:
-        """Return the mean (L,) of the training codes."""
-        return self.prior.mean.cpu().numpy()
+    def mean(self) -> Code:
+        """Return the mean of the training shapes: the mean (L,) of their codes, in their mean place and size."""
+        return Code(self.prior.mean.cpu().numpy(), self._mean_similarity, space=self.fingerprint)
 
-    def sample(self, count: int, seed: int = 0) -> Float[NDArray[np.float32], "N L"]:
-        """Draw codes of new shapes from a Gaussian fitted to the training codes.
+    def sample(self, count: int, seed: int = 0) -> Codes:
+        """Draw new shapes: codes from a Gaussian fitted to the training codes, in the mean place and size.
 
         Args:
             count: Number of codes N >= 1.
             seed: Seed; the codes do not depend on the device.
 
         Returns:
-            Codes (N, L).
+            N shapes; as an array, their codes (N, L).
 
         Raises:
             ConfigError: `count` is less than 1.
         """
         if count < 1:
             raise ConfigError(f"count must be at least 1, got {count}")
-        return self.prior.sample(count, seed).cpu().numpy()
+        return self._in_mean_place(self.prior.sample(count, seed))
 
-    def direction(
-        self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)
-    ) -> Float[NDArray[np.float32], "N L"]:
-        """Return codes along a principal direction of the training codes, through their mean.
+    def direction(self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)) -> Codes:
+        """Return shapes along a principal direction of the training codes, through their mean, in its place and size.
 
         Args:
             number: Principal direction, 0 to L - 1, in order of decreasing variance.
             deviations: N signed distances from the mean, in standard deviations.
 
         Returns:
-            Codes (N, L).
+            N shapes; as an array, their codes (N, L).
 
         Raises:
             ConfigError: There is no such direction.
@@ -511,22 +654,50 @@ class ShapeSpace:
         if not 0 <= number < self.codes.shape[1]:
             raise ConfigError(f"this space has principal directions 0 to {self.codes.shape[1] - 1}, got {number}")
         amounts = torch.tensor(deviations, dtype=torch.float32, device=self.device)
-        return self.prior.along(number, amounts).cpu().numpy()
+        return self._in_mean_place(self.prior.along(number, amounts))
 
-    def combine(self, *terms: tuple[float, CodeLike]) -> Float[NDArray[np.float32], " L"]:
-        """Add weighted codes relative to the mean m of the training codes: m + sum_i w_i (z_i - m).
+    def combine(self, *terms: tuple[float, CodeLike]) -> Code:
+        """Add weighted shapes relative to the mean m of the training shapes: m + sum_i w_i (z_i - m).
+
+        Codes by layer, refined detail, place and size are combined with the same weights (`latent.code`).
 
         Args:
             *terms: Pairs of a weight w_i and a shape with code z_i.
 
         Returns:
-            Code (L,).
+            The combined shape; exactly z_i for the only term (1, z_i).
 
         Raises:
-            ConfigError, CheckpointError: As for `code`.
+            ConfigError, CheckpointError: As for `code`; ConfigError if there are no terms.
         """
+        if not terms:
+            raise ConfigError("expected one or more pairs of a weight and a shape, got none")
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
-        return (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
+        code = (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
+        weights = [weight for weight, _ in terms]
+        shapes = [self.mean(), *(self._with_parts(shape) for _, shape in terms)]
+        return self._combined(shapes, (1 - sum(weights), *weights), code)
+
+    @cached_property
+    def _mean_similarity(self) -> Similarity:
+        share = [1 / len(self)] * len(self)
+        return combine_similarities(self._similarities, share)
+
+    def _in_mean_place(self, codes: Float[Tensor, "N L"]) -> Codes:
+        space = self.fingerprint
+        return Codes([Code(code, self._mean_similarity, space=space) for code in codes.cpu().numpy()])
+
+    def _with_parts(self, shape: CodeLike) -> Code:
+        """Return a shape as a valid `Code` with everything that decoding it needs."""
+        code = self.code(shape).cpu().numpy()
+        layers = self.decoded_code(shape).cpu().numpy()
+        delta = shape.delta if isinstance(shape, Inversion | Code) else None
+        if delta is not None:
+            self._decode(shape)  # checks that the delta belongs to the code
+        return Code(code, self.similarity(shape), layers if layers.ndim == 2 else None, delta, self.fingerprint)
+
+    def _combined(self, shapes: Sequence[Code], weights: Sequence[float], code: NDArray[np.float32]) -> Code:
+        return combine_codes(shapes, weights, code, self.model, self.fingerprint)
 
     def nearest(
         self,

@@ -140,8 +140,7 @@ def measure(
         for name, code in codes.items():
             try:
                 to_model = space.similarity(code).to_model
-                mesh = space.extract(code, resolution, mode)
-                mesh.vertices = to_model(mesh.vertices)
+                mesh = space.extract(code, resolution, mode, frame="model")
                 reference = trimesh.Trimesh(to_model(references[name].vertices), references[name].faces, process=False)
                 if field_points > 0:
                     fields[name] = _field_errors(space, code, reference, field_points, seed)
@@ -157,7 +156,8 @@ def measure(
 def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:
     points = np.random.default_rng(seed).uniform(-1, 1, (count, 3))
     exact = solid_from_config(reference, SamplingConfig())(points)
-    return compare_fields(space.distance(code, points), exact, space.gradient_norm(code, points))
+    predicted = space.distance(code, points, frame="model")
+    return compare_fields(predicted, exact, space.gradient_norm(code, points, frame="model"))
 
 
 def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
