@@ -67,7 +67,9 @@ def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
-def with_options(cls: type[T], config: T | None, options: Mapping[str, Any], default: Callable[[], T] | None = None) -> T:
+def with_options(
+    cls: type[T], config: T | None, options: Mapping[str, Any], default: Callable[[], T] | None = None
+) -> T:
     """Return a configuration with some settings replaced by keyword arguments.
 
     Args:

@@ -18,6 +18,7 @@ from latentsdf.config.validation import (
     PositiveInt,
     PositiveSchedule,
     Schedule,
+    Seed,
     Share,
     config_dataclass,
 )

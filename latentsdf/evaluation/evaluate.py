@@ -27,6 +27,7 @@ from latentsdf.geometry.metrics.surface import (
     compare_surfaces,
     require_valid_thresholds,
 )
+from latentsdf.geometry.targets import read_mesh
 from latentsdf.latent.inversion.observation import Observation
 from latentsdf.space import CodeLike, ShapeSpace
 from latentsdf.utils.console import track
@@ -187,7 +188,7 @@ def _clean_references(references: dict[str, trimesh.Trimesh]) -> tuple[dict[str,
     failed: dict[str, str] = {}
     for name, mesh in references.items():
         try:
-            cleaned[name] = meshes.clean(mesh)[0]
+            cleaned[name] = meshes.clean(read_mesh(mesh, "evaluation"))[0]
         except LatentSDFError as error:
             failed[name] = str(error)
     return cleaned, failed

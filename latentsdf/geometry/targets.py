@@ -57,17 +57,12 @@ def read_target(target: Any, normals: ArrayLike | None = None) -> trimesh.Trimes
         FileNotFoundError: There is no such file.
         MeshError: The target has another type or shape, or its mesh is unusable.
     """
-    if isinstance(target, os.PathLike | str):
-        found = load_mesh_or_points(Path(target))
-    else:
-        found = _read_object(target)
-    if normals is None:
-        return found
-    if isinstance(found, trimesh.Trimesh):
+    found = load_mesh_or_points(Path(target)) if isinstance(target, os.PathLike | str) else _read_object(target)
+    if not isinstance(found, trimesh.Trimesh):
+        return _with_normals(found, normals)
+    if normals is not None:
         raise MeshError(f"normals belong to points, but the target is a mesh ({describe(target)}); leave them out")
-    if found.normals is not None:
-        raise MeshError("the points already include normals; pass either these, or points without normals and normals")
-    return point_table("", found.points, normals, found.distances)
+    return found
 
 
 def read_mesh(target: Any, purpose: str) -> trimesh.Trimesh:
@@ -98,12 +93,18 @@ def read_points(target: Any, normals: ArrayLike | None = None) -> PointTable:
         FileNotFoundError: There is no such file.
         MeshError: As for `read_target`.
     """
-    if isinstance(target, os.PathLike | str):
-        target = load_points(Path(target))
-    found = read_target(target, None if _is_mesh(target) else normals)
+    found = load_points(Path(target)) if isinstance(target, os.PathLike | str) else _read_object(target)
     if isinstance(found, trimesh.Trimesh):
-        return point_table("", np.asarray(found.vertices), normals)
-    return found
+        found = PointTable(np.asarray(found.vertices, dtype=np.float64))
+    return _with_normals(found, normals)
+
+
+def _with_normals(table: PointTable, normals: ArrayLike | None) -> PointTable:
+    if normals is None:
+        return table
+    if table.normals is not None:
+        raise MeshError("the points already include normals; pass either these, or points without normals and normals")
+    return point_table("", table.points, normals, table.distances)
 
 
 def is_pair(target: Any) -> bool:
@@ -120,10 +121,6 @@ def _or_none(part: Any) -> Any:
         return as_array(part)
     except Exception:
         return None
-
-
-def _is_mesh(target: Any) -> bool:
-    return isinstance(target, trimesh.Trimesh | trimesh.Scene)
 
 
 def _read_object(target: Any) -> trimesh.Trimesh | PointTable:
@@ -151,7 +148,8 @@ def _read_object(target: Any) -> trimesh.Trimesh | PointTable:
 
 def _holds_objects(target: Any) -> bool:
     """Return whether a collection holds meshes, paths or other objects in place of numbers."""
-    return any(_is_mesh(part) or isinstance(part, os.PathLike | str | bytes) or part is None for part in target)
+    objects = trimesh.Trimesh | trimesh.Scene | trimesh.PointCloud | os.PathLike | str | bytes | None
+    return any(isinstance(part, objects) for part in target)
 
 
 def _read_scene(scene: trimesh.Scene) -> trimesh.Trimesh | PointTable:
@@ -189,7 +187,7 @@ def _read_pair(first: Any, second: Any) -> trimesh.Trimesh | PointTable:
     points = as_array(first, "first of the pair", error=MeshError)
     if points.shape != table.shape:
         raise MeshError(
-            "expected (vertices, faces) with faces (F, 3) of whole numbers, or (points, normals) of the same shape; got "
+            "expected (vertices, faces), faces (F, 3) being whole numbers, or (points, normals) of the same shape; got "
             f"shapes {points.shape} and {table.shape} of {table.dtype}"
         )
     require_unit_normals("", "the second array of the pair", table.astype(np.float64))
@@ -206,8 +204,9 @@ def _read_tensor_geometry(target: Any) -> trimesh.Trimesh | PointTable | None:
             triangles = target.triangle
             faces = triangles["indices"] if "indices" in triangles else np.empty((0, 3), dtype=np.int64)
             return _build_mesh(attributes["positions"], faces)
-        normals = attributes["normals"] if "normals" in attributes else None
-        return point_table("", attributes["positions"], normals)
+        return point_table(
+            "", attributes["positions"], *(attributes[name] for name in ("normals",) if name in attributes)
+        )
     return None
 
 
@@ -225,10 +224,14 @@ def _read_cloud_like(target: Any) -> PointTable | None:
         if not hasattr(target, points) or callable(getattr(target, points)):
             continue
         if any(hasattr(target, name) for name in ("faces", "cells", "entities")):
-            raise MeshError(f"expected {_EXPECTED}; got {describe(target)}, whose cells or curves are not triangles here")
+            raise MeshError(
+                f"expected {_EXPECTED}; got {describe(target)}, whose cells or curves are not triangles here"
+            )
         directions = getattr(target, normals, None)
         absent = directions is None or callable(directions) or len(directions) == 0
-        return point_table("", _without_vector_type(getattr(target, points)), None if absent else np.asarray(directions))
+        return point_table(
+            "", _without_vector_type(getattr(target, points)), None if absent else np.asarray(directions)
+        )
     return None
 
 

@@ -4,23 +4,27 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field as Range
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from skimage.measure import find_contours
 from torch import Tensor, nn
 
 from latentsdf.config import loader
+from latentsdf.config.arguments import check_arguments
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.extraction.extract import extract
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
+from latentsdf.utils.arrays import as_points
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.finite import require_finite
@@ -32,6 +36,7 @@ FIELD_FILES = ("field.json", "config.yaml", "field.safetensors")
 """Files that `Reconstruction.save` writes."""
 _PHASE_PREFIX = "phase."
 _CONTOUR_HALF_SIDE = 1.1  # model space
+ContourResolution = Annotated[int, Range(strict=True, ge=2, le=16_384)]
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Reconstruction:
             raise ConfigError(f"'{self.config.method}' has no phase field; use 'medial_axis'")
         return np.asarray(self._evaluate(self.phase_field, self._clamp_to_box(self._to_model_space(points))).numpy())
 
+    @check_arguments
     def mesh(self, resolution: int = 256) -> trimesh.Trimesh:
         """Extract the zero level set of a 3D field.
 
@@ -130,7 +136,8 @@ class Reconstruction:
         mesh = extract(network, resolution=resolution, mode="general", device=self.device)
         return trimesh.Trimesh(self.similarity.to_user(mesh.vertices), mesh.faces, process=False)
 
-    def contours(self, resolution: int = 1024) -> list[NDArray[np.float64]]:
+    @check_arguments
+    def contours(self, resolution: ContourResolution = 1024) -> list[NDArray[np.float64]]:
         """Extract the zero level set of a 2D field.
 
         Args:
@@ -156,6 +163,7 @@ class Reconstruction:
         spacing = 2 * _CONTOUR_HALF_SIDE / resolution
         return [self.similarity.to_user(-_CONTOUR_HALF_SIDE + line * spacing) for line in lines]
 
+    @check_arguments
     def save(self, folder: Path | str) -> None:
         """Write the field to a folder that `load_field` reads; an earlier field in it is replaced.
 
@@ -192,14 +200,13 @@ class Reconstruction:
         return points.clamp(-self.config.extent, self.config.extent)
 
     def _to_model_space(self, points: ArrayLike) -> Float[Tensor, "N d"]:
-        array = np.asarray(points, dtype=np.float64)
-        if array.ndim != 2 or array.shape[1] != self.dim:
-            raise ConfigError(f"expected points (N, {self.dim}), got shape {array.shape}")
+        array = as_points(points, self.dim)
         model_points = torch.as_tensor(self.similarity.to_model(array), dtype=torch.float32)
         require_finite(model_points)
         return model_points
 
 
+@check_arguments
 def load_field(folder: Path | str, device: torch.device | str = "auto") -> Reconstruction:
     """Read a field that `Reconstruction.save` or `latentsdf reconstruct` wrote.
 

@@ -35,7 +35,11 @@ def describe(value: object) -> str:
 
 
 def as_array(
-    values: Any, name: str = "", *, expected: str = "an array of real numbers", error: type[LatentSDFError] = ConfigError
+    values: Any,
+    name: str = "",
+    *,
+    expected: str = "an array of real numbers",
+    error: type[LatentSDFError] = ConfigError,
 ) -> NDArray[Any]:
     """Convert an array-like or a tensor, of any device and with or without gradients, to an array of real numbers.
 
@@ -94,5 +98,5 @@ def _to_numpy(values: Any) -> NDArray[Any]:
     if callable(getattr(values, "numpy", None)):
         values = values.numpy()
     if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(np.float64).filled(np.nan)
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     return np.asarray(values)

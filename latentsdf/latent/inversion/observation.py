@@ -1,8 +1,8 @@
 """Conversion of meshes, point clouds and signed samples to bounds on signed distances, to which codes are fitted.
 
 - A mesh becomes signed samples near the surface and in the box; as a partial observation, points with normals.
-- An array (N, 3) holds points, (N, 6) points with normals, (N, 4) points with signed distances; `geometry.targets` lists
-  all other forms.
+- An array (N, 3) holds points, (N, 6) points with normals, (N, 4) points with signed distances. `geometry.targets`
+  lists all other forms.
 
 Meshes and points are in the user's frame and are normalized like training shapes, or are already in model space. Signed
 samples must be in model space, because their bounding box does not determine the bounding box of the surface.
