@@ -91,8 +91,8 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
 
 
 def _split_config(
-    normals: ArrayLike | InvertConfig | None, config: InvertConfig | None
-) -> tuple[InvertConfig | None, ArrayLike | None]:
+    normals: Any, config: InvertConfig | None
+) -> tuple[InvertConfig | None, Any]:
     """Separate the two meanings of the second argument of `invert`."""
     if not isinstance(normals, InvertConfig):
         return config, normals
@@ -502,7 +502,7 @@ class ShapeSpace:
     def invert(
         self,
         target: Target,
-        normals: ArrayLike | InvertConfig | None = None,
+        normals: Any = None,
         config: InvertConfig | None = None,
         *,
         refinement: RefineConfig | None = None,
@@ -578,7 +578,7 @@ class ShapeSpace:
     def observe(
         self,
         target: Target,
-        normals: ArrayLike | InvertConfig | None = None,
+        normals: Any = None,
         config: InvertConfig | None = None,
         **options: Any,
     ) -> Observation:
@@ -603,7 +603,7 @@ class ShapeSpace:
             return target
         return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
 
-    def _read(self, target: Target, normals: ArrayLike | None = None) -> Any:
+    def _read(self, target: Target, normals: Any = None) -> Any:
         """Return a mesh, a table of points, or an observation unchanged."""
         if not isinstance(target, Observation):
             return read_target(target, normals)

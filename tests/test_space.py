@@ -130,9 +130,10 @@ def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
         (np.zeros((3, 3)), "3 points are too few for a shape; at least 100"),
         (np.zeros((200, 3)), "only 1 of 200 points are different"),
         (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
-        (np.zeros((200, 5)), r"got shape \(200, 5\)"),
+        (np.zeros((200, 5)), r"of shape \(200, 5\) is not clear"),
         (np.random.default_rng(0).normal(size=(200, 2)), "a shape space needs points in 3D, got planar points"),
-        (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
+        (np.random.default_rng(0).normal(size=(200, 4)), "column 3 .* should be a signed distance"),
+        (np.random.default_rng(0).normal(size=(200, 3)) @ np.eye(3, 4) + 1e-3 * np.eye(200, 4), "signed samples must be"),
     ):
         with pytest.raises(ls.MeshError, match=message):
             observe(array)

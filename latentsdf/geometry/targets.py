@@ -7,7 +7,7 @@
 | `trimesh.Scene` | its meshes, transformed and joined; or its point clouds, transformed and joined |
 | pair (vertices, faces) of real numbers (V, 3) and whole numbers (F, 3) | mesh |
 | `trimesh.PointCloud`, Open3D `PointCloud` (legacy or tensor) | points, with normals if it has them |
-| pair (points, unit normals) of the same shape, real numbers | points with normals |
+| pair (points, normals) of the same shape, real numbers, normals of equal length | points with normals |
 | dictionary or .npz archive with `vertices` and `faces`, or with `points` | mesh or points |
 | structured array, data frame | points in named columns (`pointcloud.point_table`) |
 | array, nested lists, tensor on any device, with or without gradients | table of points (`pointcloud.point_table`) |
@@ -22,14 +22,13 @@ from typing import Any
 
 import numpy as np
 import trimesh
-from numpy.typing import ArrayLike
 
 from latentsdf.geometry.mesh import require_usable_mesh
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points, load_points
 from latentsdf.geometry.pointcloud.point_table import (
     PointTable,
     point_table,
-    require_unit_normals,
+    require_normals,
     table_from_arrays,
     table_from_columns,
 )
@@ -42,7 +41,7 @@ _EXPECTED = (
 )
 
 
-def read_target(target: Any, normals: ArrayLike | None = None) -> trimesh.Trimesh | PointTable:
+def read_target(target: Any, normals: Any = None) -> trimesh.Trimesh | PointTable:
     """Read a shape in any of the forms that the module docstring lists.
 
     Args:
@@ -82,7 +81,7 @@ def read_mesh(target: Any, purpose: str) -> trimesh.Trimesh:
     raise MeshError(f"{purpose} needs a mesh with faces, got points ({describe(target)})")
 
 
-def read_points(target: Any, normals: ArrayLike | None = None) -> PointTable:
+def read_points(target: Any, normals: Any = None) -> PointTable:
     """Read points in any of the forms that the module docstring lists; of a mesh, its vertices.
 
     Args:
@@ -99,7 +98,7 @@ def read_points(target: Any, normals: ArrayLike | None = None) -> PointTable:
     return _with_normals(found, normals)
 
 
-def _with_normals(table: PointTable, normals: ArrayLike | None) -> PointTable:
+def _with_normals(table: PointTable, normals: Any) -> PointTable:
     if normals is None:
         return table
     if table.normals is not None:
@@ -142,8 +141,10 @@ def _read_object(target: Any) -> trimesh.Trimesh | PointTable:
     if isinstance(target, bytes) or (isinstance(target, list | tuple | set) and _holds_objects(target)):
         several = "; fit several shapes with `invert_many`" if not isinstance(target, bytes) else ""
         raise MeshError(f"expected {_EXPECTED}; got {describe(target)}{several}")
-    as_array(target, expected=_EXPECTED, error=MeshError)
-    return point_table("", target)
+    table = as_array(target, expected=_EXPECTED, error=MeshError)
+    if table.ndim != 2:
+        raise MeshError(f"expected {_EXPECTED}; got {describe(target)} with {table.ndim} axes")
+    return point_table("", table)
 
 
 def _holds_objects(target: Any) -> bool:
@@ -190,7 +191,7 @@ def _read_pair(first: Any, second: Any) -> trimesh.Trimesh | PointTable:
             "expected (vertices, faces), faces (F, 3) being whole numbers, or (points, normals) of the same shape; got "
             f"shapes {points.shape} and {table.shape} of {table.dtype}"
         )
-    require_unit_normals("", "the second array of the pair", table.astype(np.float64))
+    require_normals("", "the second array of the pair", table.astype(np.float64))
     return point_table("", points, table)
 
 
@@ -223,7 +224,7 @@ def _read_cloud_like(target: Any) -> PointTable | None:
     for points, normals in (("vertices", "vertex_normals"), ("points", "normals")):
         if not hasattr(target, points) or callable(getattr(target, points)):
             continue
-        if any(hasattr(target, name) for name in ("faces", "cells", "entities")):
+        if any(hasattr(target, name) for name in ("faces", "cells", "entities", "lines", "tetras")):
             raise MeshError(
                 f"expected {_EXPECTED}; got {describe(target)}, whose cells or curves are not triangles here"
             )

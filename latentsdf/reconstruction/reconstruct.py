@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 
 from latentsdf.config.arguments import check_arguments
 from latentsdf.config.reconstruction import ReconstructConfig, with_field_options
@@ -21,7 +20,7 @@ from latentsdf.utils import devices
 @check_arguments
 def reconstruct(
     points: Any,
-    normals: ArrayLike | None = None,
+    normals: Any = None,
     method: str = "latentsdf",
     *,
     config: ReconstructConfig | None = None,

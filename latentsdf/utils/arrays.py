@@ -63,7 +63,7 @@ def as_array(
         why = "rows that differ in length" if ragged else f"it cannot be converted to numpy ({reason!s:.120})"
         raise error(f"{prefix}expected {expected}, got {describe(values)}: {why}") from reason
     if array.dtype.kind not in "fiu":
-        of = f" with values of type {array.dtype}" if array.ndim else ""
+        of = f" with values of type {array.dtype}" if array.ndim and not isinstance(values, np.ndarray) else ""
         raise error(f"{prefix}expected {expected}, got {describe(values)}{of}")
     return array
 

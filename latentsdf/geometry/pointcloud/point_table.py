@@ -7,7 +7,7 @@ Columns without names have a meaning by their number:
 | 2 | points in the plane |
 | 3 | points |
 | 4 | signed samples: points and signed distances |
-| 6 | points and normals of unit length |
+| 6 | points and normals, all of about the same length |
 | 5, 7 and more | points, and the only three consecutive columns of unit length as normals; the others are ignored |
 
 Values that contradict the meaning (intensities in place of distances, colours in place of normals) are refused, because
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from latentsdf.utils.arrays import as_array
@@ -59,7 +59,7 @@ class PointTable:
         return int(self.points.shape[1])
 
 
-def as_table(name: str, values: ArrayLike) -> Floats:
+def as_table(name: str, values: Any) -> Floats:
     """Convert values to a two-dimensional array of float64.
 
     Args:
@@ -80,7 +80,7 @@ def as_table(name: str, values: ArrayLike) -> Floats:
 
 
 def point_table(
-    name: str, points: ArrayLike, normals: ArrayLike | None = None, distances: ArrayLike | None = None
+    name: str, points: Any, normals: Any = None, distances: Any = None
 ) -> PointTable:
     """Interpret a table without column names, or combine points with their normals or distances.
 
@@ -122,7 +122,7 @@ def point_table(
     return PointTable(table, distances=signed.reshape(-1).astype(np.float64))
 
 
-def table_from_columns(name: str, columns: Mapping[str, ArrayLike]) -> PointTable:
+def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
     """Interpret columns with names.
 
     Args:
@@ -151,7 +151,7 @@ def table_from_columns(name: str, columns: Mapping[str, ArrayLike]) -> PointTabl
     )
 
 
-def table_from_arrays(name: str, arrays: Mapping[str, ArrayLike]) -> PointTable:
+def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:
     """Interpret the arrays of an archive or a dictionary.
 
     Args:
@@ -190,7 +190,7 @@ def lengths(vectors: Floats) -> Floats:
         return np.asarray(np.linalg.norm(vectors, axis=1))
 
 
-def _stack(name: str, columns: Mapping[str, ArrayLike], keys: Sequence[str]) -> NDArray[Any]:
+def _stack(name: str, columns: Mapping[str, Any], keys: Sequence[str]) -> NDArray[Any]:
     arrays = [as_array(columns[key], f"{prefix(name)}column {key}", error=MeshError).reshape(-1) for key in keys]
     if len({len(array) for array in arrays}) > 1:
         raise MeshError(f"{prefix(name)}columns {', '.join(keys)} differ in length")
@@ -210,7 +210,7 @@ def _interpret(name: str, table: Floats) -> PointTable:
         _require_distances(name, table)
         return PointTable(table[:, :3], distances=table[:, 3])
     if columns == 6:
-        require_unit_normals(name, "columns 3 to 5", table[:, 3:])
+        require_normals(name, "columns 3 to 5", table[:, 3:])
         return PointTable(table[:, :3], table[:, 3:])
     unit = [first for first in range(3, columns - 2) if _are_unit(table[:, first : first + 3])]
     if len(unit) != 1:
@@ -229,21 +229,24 @@ def _are_unit(vectors: Floats) -> bool:
     return bool(len(length)) and float(np.mean(np.abs(length - 1) < _UNIT_TOLERANCE)) >= _UNIT_SHARE
 
 
-def require_unit_normals(name: str, what: str, normals: Floats) -> None:
-    """Raise MeshError for vectors that are not unit normals, such as colours. Vectors of length 0 do not count.
+def require_normals(name: str, what: str, vectors: Floats) -> None:
+    """Raise MeshError for vectors that are not normals, such as colours, because their lengths differ.
 
     Args:
         name: Name of the table, with which the error message starts; may be empty.
         what: Name of the vectors in the error message.
-        normals: Vectors (N, d).
+        vectors: Vectors (N, d); those of length 0 do not count.
     """
-    length = lengths(normals)
-    usable = normals[np.isfinite(length) & (length > 0)]
-    if len(usable) and not _are_unit(usable):
-        low, high = np.nanmin(length), np.nanmax(length)
+    length = lengths(vectors)
+    usable = vectors[np.isfinite(length) & (length > 0)]
+    if not len(usable) or _are_unit(usable):
+        return
+    low, high = lengths(usable).min(), lengths(usable).max()
+    if not np.ptp(usable, axis=0).any() or not _are_unit(usable / np.median(lengths(usable))):
+        fault = "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
         raise MeshError(
-            f"{prefix(name)}{what} should be normals, but their lengths range from {low:.3g} to {high:.3g}; leave them "
-            "out if they are colours, or scale normals to length 1"
+            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale normals "
+            "to length 1"
         )
 
 
