@@ -24,7 +24,7 @@ from latentsdf.extraction.extract import extract
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
-from latentsdf.utils.arrays import as_points
+from latentsdf.utils.arrays import as_points, describe
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.finite import require_finite
@@ -97,8 +97,10 @@ class Reconstruction:
         Returns:
             Signed distances (N,) in units of model space.
         """
+        if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != self.dim:
+            raise ConfigError(f"points must be a tensor of shape (N, {self.dim}), got {describe(points)}")
         with torch.no_grad():
-            return map_chunks(self.network, points)
+            return map_chunks(self.network, points.float())
 
     def phase(self, points: ArrayLike) -> NDArray[np.float32]:
         """Evaluate the phase field of the method `medial_axis`.

@@ -75,7 +75,7 @@ WRONG: dict[str, Callable[[], Any]] = {
     "namespace": lambda: SimpleNamespace(code=3, vertices=None, faces=3, points="x"),
     "function": lambda: len,
     "class": lambda: dict,
-    "folder": lambda: Path("/"),
+    "folder": lambda: Path("space"),
     "missing file": lambda: Path("nowhere.ply"),
     "array of nothing": lambda: np.empty((0, 3)),
     "scalar array": lambda: np.array(3.0),
