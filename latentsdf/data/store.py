@@ -37,6 +37,7 @@ from latentsdf.data import zarr_layout
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
+from latentsdf.utils.notebook import html_table
 
 FORMAT = "latentsdf-samples"
 VERSION = 1
@@ -159,6 +160,18 @@ class SampleStore:
 
     def __len__(self) -> int:
         return len(self.keys())
+
+    def __repr__(self) -> str:
+        return f"<SampleStore: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        return html_table("SampleStore", self._summary())
+
+    def _summary(self) -> dict[str, object]:
+        config = self.config
+        band = f"{config.band_voxels:g} cells of {config.resolution}^3"
+        return {"folder": self.path, "shapes": len(self), "band": band, "normalization": config.normalization}
 
     def write(self, record: ShapeRecord) -> None:
         """Add or replace a shape atomically.

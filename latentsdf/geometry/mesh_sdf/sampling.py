@@ -90,7 +90,7 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
         The samples, exact up to float32 rounding.
 
     Raises:
-        MeshError: The mesh has no faces.
+        MeshError: The mesh has no faces, or leaves the box.
         ConfigError: The sparse resolution does not divide the dense one.
     """
     if config.sparse_resolution < 1 or config.resolution % config.sparse_resolution:
@@ -100,6 +100,12 @@ def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfS
         )
     if not len(mesh.faces):
         raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
+    reach = float(np.abs(mesh.bounds).max())
+    if not reach <= 1:
+        raise MeshError(
+            f"the mesh reaches {reach:.4g}, outside the box [-1, 1]^3 of model space, in which it is sampled; pass the "
+            "mesh that `latentsdf.geometry.mesh.normalize(mesh)` returns."
+        )
     rng = np.random.default_rng(seed)
     solid = solid_from_config(mesh, config)
     sparse = solid.full_lattice(config.sparse_resolution)
