@@ -44,8 +44,8 @@ def metrics(
         >>> space = ls.load("checkpoints/chairs")
         >>> ls.metrics(space.fused("chair_a"), space.fused("chair_b")).triangle_mean
     """
-    compared = [_surface(shape, resolution) for shape in (result, reference)]
-    return compare_surfaces(*compared, count=points, seed=seed, taus=taus, against=against)
+    first, second = _surface(result, resolution), _surface(reference, resolution)
+    return compare_surfaces(first, second, count=points, seed=seed, taus=taus, against=against)
 
 
 def _surface(shape: Operand, resolution: int) -> trimesh.Trimesh:
