@@ -137,7 +137,7 @@ class ShapeSpace:
             ConfigError: There is no such training shape; the message suggests similar ids.
         """
         row = self.row(shape)
-        return Code(self.codes[row].cpu().numpy(), self._similarities[row], space=self.fingerprint)
+        return Code(self.codes[row].numpy(force=True), self._similarities[row], space=self.fingerprint)
 
     def __repr__(self) -> str:
         return f"<ShapeSpace: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
@@ -619,7 +619,7 @@ class ShapeSpace:
 
     def mean(self) -> Code:
         """Return the mean of the training shapes: the mean (L,) of their codes, in their mean place and size."""
-        return Code(self.prior.mean.cpu().numpy(), self._mean_similarity, space=self.fingerprint)
+        return Code(self.prior.mean.numpy(force=True), self._mean_similarity, space=self.fingerprint)
 
     def sample(self, count: int, seed: int = 0) -> Codes:
         """Draw new shapes: codes from a Gaussian fitted to the training codes, in the mean place and size.
@@ -673,7 +673,7 @@ class ShapeSpace:
         if not terms:
             raise ConfigError("expected one or more pairs of a weight and a shape, got none")
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
-        code = (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
+        code = (self.prior.mean + torch.stack(offsets).sum(0)).numpy(force=True)
         weights = [weight for weight, _ in terms]
         shapes = [self.mean(), *(self._with_parts(shape) for _, shape in terms)]
         return self._combined(shapes, (1 - sum(weights), *weights), code)
@@ -685,12 +685,12 @@ class ShapeSpace:
 
     def _in_mean_place(self, codes: Float[Tensor, "N L"]) -> Codes:
         space = self.fingerprint
-        return Codes([Code(code, self._mean_similarity, space=space) for code in codes.cpu().numpy()])
+        return Codes([Code(code, self._mean_similarity, space=space) for code in codes.numpy(force=True)])
 
     def _with_parts(self, shape: CodeLike) -> Code:
         """Return a shape as a valid `Code` with everything that decoding it needs."""
-        code = self.code(shape).cpu().numpy()
-        layers = self.decoded_code(shape).cpu().numpy()
+        code = self.code(shape).numpy(force=True)
+        layers = self.decoded_code(shape).numpy(force=True)
         delta = shape.delta if isinstance(shape, Inversion | Code) else None
         if delta is not None:
             self._decode(shape)  # checks that the delta belongs to the code

@@ -72,7 +72,7 @@ def test_frames_related_by_similarity(trained_space: ShapeSpace, shapes: dict[st
     model = trained_space.distance(shape, points, frame="model")
     np.testing.assert_allclose(trained_space.distance(shape, moved), model / 0.02, atol=2e-3)
     for field in (trained_space.fused, trained_space.field):
-        placed = field(shape)(torch.from_numpy(moved)).numpy()  # type: ignore[operator]
+        placed = field(shape)(torch.from_numpy(moved).float()).numpy()  # type: ignore[operator]
         plain = field(shape, frame="model")(torch.from_numpy(points).float()).numpy()  # type: ignore[operator]
         np.testing.assert_allclose(placed, plain / 0.02, atol=2e-3)
     slope = trained_space.gradient_norm(shape, points, frame="model")
@@ -86,7 +86,7 @@ def test_frames_related_by_similarity(trained_space: ShapeSpace, shapes: dict[st
 def test_gradient_in_frame_of_shape(trained_space: ShapeSpace, shapes: dict[str, CodeLike]) -> None:
     """A field in the frame of a shape is differentiable there, with the rotated gradient of model space."""
     points = torch.rand(100, 3, generator=torch.Generator().manual_seed(0)) - 0.5
-    moved = torch.from_numpy(PLACE.to_user(points.numpy())).requires_grad_()
+    moved = torch.from_numpy(PLACE.to_user(points.numpy())).float().requires_grad_()
     gradients = []
     for at, frame in ((moved, "shape"), (points.requires_grad_(), "model")):
         trained_space.field(shapes["rotated fit"], frame=frame)(at).sum().backward()  # type: ignore[arg-type]
