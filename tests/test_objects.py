@@ -125,5 +125,12 @@ def test_metrics_and_pictures_of_any_shape() -> None:
     far = ls.union(sphere, lambda points: (points - torch.tensor([9.0, 0, 0])).norm(dim=1) - 0.5)
     box = replace(far, domain=Similarity((4.5, 0.0, 0.0), 1 / 5.5))
     assert ls.metrics(box, box, resolution=64, points=500).pieces == 2
-    with pytest.raises(ls.ConfigError, match="got int"):
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_picture_of_something_else() -> None:
+    """Anything but a mesh or a function is refused with its type."""
+    with pytest.raises(ls.ConfigError, match="expected a mesh, a field .* got int"):
         ls.render(3)  # type: ignore[arg-type]
+    with pytest.raises(ls.ConfigError, match="got str"):
+        ls.metrics("chair.ply", trimesh.creation.icosphere(1))  # type: ignore[arg-type]

@@ -69,6 +69,7 @@ def test_blend() -> None:
     assert (union(_left, _right)(middle) - blend(_left, _right, width)(middle)).item() == pytest.approx(width / 4)
 
 
+@pytest.mark.slow
 def test_fields_in_different_frames() -> None:
     """Fields with boxes of their own are combined in one frame, and the result is extracted completely."""
     near, far = _placed_ball(0.0, 2.0), _placed_ball(50.0, 3.0)
@@ -85,7 +86,7 @@ def test_fields_in_different_frames() -> None:
 def test_gradient_of_union() -> None:
     """The gradient is that of the nearer shape."""
     points = torch.tensor([[-0.9, 0.2, 0.1]], requires_grad=True)
-    union(_left, sphere)(points).sum().backward()
+    union(_left, lambda at: sphere(at, 0.2))(points).sum().backward()
     expected = points.detach() + torch.tensor([CENTER, 0, 0])
     torch.testing.assert_close(points.grad, expected / expected.norm())
 
@@ -99,6 +100,7 @@ def test_mesh_as_operand() -> None:
     torch.testing.assert_close(hollow(inner), torch.tensor([0.5, 0.0, 1.0]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_invalid_operands() -> None:
     """Other types, missing shapes and impossible widths are refused."""
     with pytest.raises(ConfigError, match="expected a mesh, a field .* got str"):

@@ -73,6 +73,7 @@ def test_combination_of_differences() -> None:
     )
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_frames() -> None:
     """The frame `shape` is that of the transform, `model` that of model space, in the same dimension."""
     planar = Similarity((1.0, 2.0), 0.5)

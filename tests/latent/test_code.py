@@ -174,6 +174,7 @@ def test_code_of_another_space(space: ShapeSpace) -> None:
         space.extract(replace(space["table_0000"], space="another"))
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 @pytest.mark.parametrize(
     "call",
     [

@@ -61,8 +61,21 @@ def test_model_space() -> None:
     disk = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0), 0.5), ReconstructConfig())
     (line,) = disk.contours(128, frame="model")
     assert np.abs(np.linalg.norm(line, axis=1) - 0.6).max() < 0.005
-    with pytest.raises(ConfigError, match="frame must be 'shape'"):
-        disk.contours(128, frame="user")  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_unknown_frame() -> None:
+    """A frame that does not exist is refused by every method, and a 2D field is no field in space."""
+    disk = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0), 0.5), ReconstructConfig())
+    ball = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
+    for call in (
+        lambda: disk.contours(128, frame="user"),  # type: ignore[arg-type]
+        lambda: disk.distance([[0.0, 0.0]], frame="user"),  # type: ignore[arg-type]
+        lambda: ball.mesh(16, frame="user"),  # type: ignore[arg-type]
+        lambda: ball.field(frame="user"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ConfigError, match="frame must be 'shape'"):
+            call()
     with pytest.raises(ConfigError, match="a 2D field has no surface in space"):
         disk.field()
 
