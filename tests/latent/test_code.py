@@ -56,11 +56,11 @@ def shapes(trained_space: ShapeSpace, moved: trimesh.Trimesh) -> dict[str, CodeL
 def test_distance_at_extracted_vertices(trained_space: ShapeSpace, shapes: dict[str, CodeLike], frame: Frame) -> None:
     """Extracted vertices are within 2 voxels of the zero set in both frames, for every kind of shape."""
     for name, shape in shapes.items():
-        mesh = trained_space.extract(shape, 128, frame=frame)
+        mesh = trained_space.extract(shape, 64, frame=frame)
         unit = 1 if frame == "model" else 1 / trained_space.similarity(shape).scale
         found = np.abs(trained_space.distance(shape, mesh.vertices, frame=frame))
-        assert found.max() <= 2 * (2 / 128) * unit, name
-        assert found.mean() <= 0.1 * (2 / 128) * unit, name
+        assert found.max() <= 2 * (2 / 64) * unit, name
+        assert found.mean() <= 0.1 * (2 / 64) * unit, name
 
 
 @pytest.mark.slow
