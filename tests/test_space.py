@@ -58,8 +58,8 @@ def test_vertex_normals(space: ShapeSpace, tmp_path: Path) -> None:
     mesh = space.extract(fit, 32, normals=True)
     slope = np.stack(
         [
-            space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices + step)).float()).numpy()
-            - space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices - step)).float()).numpy()
+            space.field(fit, "overfit")(torch.from_numpy(mesh.vertices + step).float()).numpy()
+            - space.field(fit, "overfit")(torch.from_numpy(mesh.vertices - step).float()).numpy()
             for step in 2e-3 * np.eye(3)
         ],
         axis=1,
@@ -80,9 +80,11 @@ def test_vertex_normals(space: ShapeSpace, tmp_path: Path) -> None:
 def test_gradient_norm(trained_space: ShapeSpace) -> None:
     """The gradient norm equals central differences of the fused distance."""
     points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
-    ends = [trained_space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
+    steps = [step * axis for axis in np.eye(3) for step in (1e-3, -1e-3)]
+    ends = [trained_space.distance("table_0000", points + step, frame="model") for step in steps]
     differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
-    wrong = np.abs(np.linalg.norm(differences, axis=0) - trained_space.gradient_norm("table_0000", points))
+    found = trained_space.gradient_norm("table_0000", points, frame="model")
+    wrong = np.abs(np.linalg.norm(differences, axis=0) - found)
     assert np.quantile(wrong, 0.9) < 0.02  # the difference may cross a kink or the boundary of the band
     with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
         trained_space.gradient_norm("table_0000", np.zeros(3))
@@ -111,11 +113,12 @@ def test_interpolation_ends(space: ShapeSpace) -> None:
 def test_fused_distance(space: ShapeSpace) -> None:
     """The fused distance is s_o in the band and s_g elsewhere."""
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
+    general, overfit = (space.field("table_0000", branch, frame="model")(points) for branch in ("general", "overfit"))
     held = space.band("table_0000").contains(points)
     assert 0.01 < held.float().mean() < 0.3
     expected = torch.where(held, overfit, general).numpy()
-    np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
+    found = space.distance("table_0000", points.numpy(), frame="model")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:

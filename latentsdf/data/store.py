@@ -40,6 +40,7 @@ from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
 from latentsdf.utils.arrays import as_array
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
+from latentsdf.utils.notebook import html_table
 
 PositiveShare = Annotated[float, Field(strict=True, gt=0, le=1)]
 
@@ -166,6 +167,18 @@ class SampleStore:
 
     def __len__(self) -> int:
         return len(self.keys())
+
+    def __repr__(self) -> str:
+        return f"<SampleStore: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        return html_table("SampleStore", self._summary())
+
+    def _summary(self) -> dict[str, object]:
+        config = self.config
+        band = f"{config.band_voxels:g} cells of {config.resolution}^3"
+        return {"folder": self.path, "shapes": len(self), "band": band, "normalization": config.normalization}
 
     @check_arguments
     def write(self, record: ShapeRecord) -> None:

@@ -15,6 +15,7 @@ exact outside, max inside. Operands are meshes, functions from points (N, 3) to 
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from latentsdf.extraction.field import Field, SignedDistance, as_field
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.utils.errors import ConfigError
 
-Operand = SignedDistance | trimesh.Trimesh
+Operand: TypeAlias = SignedDistance | trimesh.Trimesh
 """A mesh, a function from points to distances, or a `Field`."""
 
 

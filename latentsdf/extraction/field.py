@@ -8,7 +8,6 @@ box [-1, 1]^3, or, for a `Field`, in the box that the field names.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
 from typing import Any
 
 import numpy as np
@@ -44,6 +43,7 @@ class Field:
     """Device of the points and the distances."""
 
     def __call__(self, points: Tensor) -> Tensor:
+        """Evaluate the signed distance (N,) at points (N, 3)."""
         return self.function(points)
 
     def __repr__(self) -> str:
