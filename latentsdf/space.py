@@ -22,7 +22,7 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.config.validation import NonNegativeInt, PositiveInt, Seed
+from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
 from latentsdf.extraction.extract import Mode, extract
 from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
 from latentsdf.extraction.fusion_band import FusionBand
@@ -433,7 +433,7 @@ class ShapeSpace:
         *,
         mode: Literal["general", "fused"] = "fused",
         style: Style = "shaded",
-        size: int = 384,
+        size: Pixels = 384,
         azimuth: float = DEFAULT_AZIMUTH,
         elevation: float = DEFAULT_ELEVATION,
     ) -> Image.Image:
