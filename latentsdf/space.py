@@ -90,9 +90,7 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
     return ShapeSpace(checkpoint.load(folder, where), Path(folder), where)
 
 
-def _split_config(
-    normals: Any, config: InvertConfig | None
-) -> tuple[InvertConfig | None, Any]:
+def _split_config(normals: Any, config: InvertConfig | None) -> tuple[InvertConfig | None, Any]:
     """Separate the two meanings of the second argument of `invert`."""
     if not isinstance(normals, InvertConfig):
         return config, normals

@@ -220,13 +220,15 @@ def _public_functions(owners: dict[str, object]) -> Iterator[tuple[str, Callable
 
 def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """Call a function with arguments by name; those of a `*parameter` are a tuple."""
-    positional = []
-    parameters = inspect.signature(function).parameters
-    variable = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    positional: list[Any] = []
     arguments = dict(arguments)
-    if variable is not None:
-        values = arguments.pop(variable, ())
-        positional = list(values) if isinstance(values, tuple) else [values]
+    names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        before = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+        values = arguments.pop(names[before], ())
+        positional = [arguments.pop(name) for name in names[:before]]
+        positional += list(values) if isinstance(values, tuple) else [values]
     return function(*positional, **arguments)
 
 
