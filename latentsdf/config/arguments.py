@@ -113,7 +113,7 @@ def _is_simple(annotation: Any) -> bool:
 
 def _is_class(annotation: Any) -> bool:
     """Return whether an annotation is a class without type parameters or shapes."""
-    plain = isinstance(annotation, type) and get_origin(annotation) is None and annotation not in (Any, object)
+    plain = isinstance(annotation, type) and get_origin(annotation) is None and annotation not in (Any, object, inspect.Parameter.empty)
     return plain and not annotation.__module__.startswith("jaxtyping")
 
 
