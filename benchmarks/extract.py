@@ -53,7 +53,7 @@ def dense(space: ShapeSpace, shape: str, resolution: int, blocks: int) -> float:
     """Extrapolate the seconds of both branches on the whole lattice from random blocks."""
     axis = torch.linspace(-1, 1, resolution + 1)
     draw = torch.Generator().manual_seed(0)
-    fields = [space.field(shape, "general"), space.field(shape, "overfit")]
+    fields = [space.field(shape, branch, frame="model") for branch in ("general", "overfit")]
     seconds = 0.0
     for _ in range(blocks):
         corner = torch.randint(0, resolution + 1 - BLOCK, (3,), generator=draw).tolist()
@@ -69,7 +69,7 @@ def whole(space: ShapeSpace, shape: str, resolution: int) -> dict[str, float]:
     """Compare sparse and dense extraction: seconds, mesh sizes, largest vertex distance, faces in only one mesh."""
     started = time.perf_counter()
     axis = torch.linspace(-1, 1, resolution + 1)
-    branches = (space.field(shape, "general"), space.field(shape, "overfit"))
+    branches = (space.field(shape, "general", frame="model"), space.field(shape, "overfit", frame="model"))
     general, values = (_lattice(field, axis) for field in branches)
     voxels = space.config.model.band_voxels
     grow = max(2, round(voxels * resolution / BAND_RESOLUTION))

@@ -166,8 +166,8 @@ def measure_paths(space: ShapeSpace, pairs: Sequence[tuple[str, str]], resolutio
             name = f"{first} to {second}"
             try:
                 codes = space.interpolate(first, second, steps=PATH_STEPS)
-                smooth = smoothness([space.extract(code, resolution) for code in codes])
-                middle = debris(space.extract(codes[PATH_STEPS // 2], resolution, smallest_piece=0.0))
+                smooth = smoothness([space.extract(code, resolution, frame="model") for code in codes])
+                middle = debris(space.extract(codes[PATH_STEPS // 2], resolution, frame="model", smallest_piece=0.0))
                 each[name] = {"travel": float(smooth.travel.mean()), "variation": smooth.variation} | middle
             except LatentSDFError as error:
                 broken[name] = str(error)

@@ -2,52 +2,69 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from pydantic import Field as Range
 from torch import Tensor
 
+from latentsdf.config.arguments import check_arguments, with_options
+from latentsdf.config.frames import Frame
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
+from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
 from latentsdf.extraction.extract import Mode, extract
-from latentsdf.extraction.field import SignedDistance
+from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
 from latentsdf.extraction.fusion_band import FusionBand
-from latentsdf.geometry.pointcloud.io import load_mesh_or_points
-from latentsdf.geometry.similarity import IDENTITY, Similarity
+from latentsdf.geometry.mesh import to_user_frame
+from latentsdf.geometry.similarity import IDENTITY, Similarity, combine_similarities, in_frame
+from latentsdf.geometry.targets import is_pair, read_mesh, read_target
 from latentsdf.latent import retrieval
+from latentsdf.latent.code import Code, Codes, as_bare_code, combine_codes, is_row, split_shapes
 from latentsdf.latent.decoded_shape import DecodedShape
-from latentsdf.latent.interpolation import Method, interpolate
+from latentsdf.latent.interpolation import Method, interpolate, positions_on_path
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
 from latentsdf.latent.inversion.invert import invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.prior import CodePrior
+from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION
+from latentsdf.rendering.render import Style, render_field
+from latentsdf.rendering.viewer import show_mesh
 from latentsdf.training import checkpoint
 from latentsdf.utils import devices
+from latentsdf.utils.arrays import as_array, as_points, describe
 from latentsdf.utils.errors import ConfigError, MeshError
+from latentsdf.utils.notebook import html_table
+from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
     from latentsdf.models.latent_sdf import LatentSDF
 
-CodeLike = str | ArrayLike | Tensor | Inversion
-"""A shape of a space: the id of a training shape, a code (L,), or an `Inversion`."""
+CodeLike = str | int | ArrayLike | Tensor | Inversion | Code
+"""A shape of a space: the id of a training shape or its row, a bare code (L,) or (1, L), a `Code` or an `Inversion`."""
 
-Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
-"""A shape to fit: a mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of one of these, or
-an `Observation`."""
+Target: TypeAlias = Any
+"""A shape to fit: a mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of one of these, any
+other form that `geometry.targets` lists, or an `Observation`."""
+
+CodeCount = Annotated[int, Range(strict=True, ge=1, le=1_000_000)]
+PathLength = Annotated[int, Range(strict=True, le=100_000)]
 
 _RERANK_RESOLUTION = 64
 
 
+@check_arguments
 def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
     """Open a trained space.
 
@@ -73,15 +90,36 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
     return ShapeSpace(checkpoint.load(folder, where), Path(folder), where)
 
 
+def _split_config(normals: Any, config: InvertConfig | None) -> tuple[InvertConfig | None, Any]:
+    """Separate the two meanings of the second argument of `invert`."""
+    if not isinstance(normals, InvertConfig):
+        return config, normals
+    if config is not None:
+        raise ConfigError("got two configurations; pass one as config=, and normals of the points as normals=")
+    return normals, None
+
+
+def _require_several(targets: Iterable[Target]) -> list[Target]:
+    """Return the targets as a list; refuse a single target, whose rows or characters are no targets."""
+    one = isinstance(targets, str | bytes | Mapping | trimesh.Trimesh | Observation) or is_pair(targets)
+    table = getattr(targets, "ndim", 3) < 3
+    if one or table or not isinstance(targets, Iterable):
+        raise MeshError(f"expected a list of targets, got {describe(targets)}; fit a single target with `invert`")
+    return list(targets)
+
+
 class ShapeSpace:
     """A trained space: decodes, fits, interpolates, samples and retrieves shapes.
 
-    T is the number of training shapes, L the length of a code. Methods accept a shape as the id of a training shape, a
-    code (L,), or an `Inversion` (`CodeLike`).
+    T is the number of training shapes, L the length of a code. Methods accept a shape as the id of a training shape,
+    its row in `codes` (0 to T - 1), a code (L,) or (1, L), a `Code` or an `Inversion` (`CodeLike`). `interpolate` also
+    accepts a list of shapes or codes (N, L); elsewhere pass one shape at a time.
 
-    Two frames are used. Fields, bands and distances are in model space, the box [-1, 1]^3. Extracted meshes are in the
-    shape's frame: the frame of the original mesh for training shapes, the frame of the target for inversions, and model
-    space for codes.
+    Positions and distances are in the shape's own frame, unless `frame="model"` is passed; `latentsdf.config.frames`
+    defines both. Networks (`model`) and bands are always in model space.
+
+    A space is also a collection of its training shapes: `len(space)` counts them, iteration yields their ids,
+    `"chair_a" in space` looks one up, and `space["chair_a"]` returns its `Code`.
 
     Args:
         loaded: Content of a checkpoint.
@@ -107,11 +145,48 @@ class ShapeSpace:
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Ids of the training shapes, without the category if they are unique, otherwise category/id."""
 
-    def row(self, shape: str) -> int:
-        """Return the row of a training shape in `codes`.
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __contains__(self, shape: object) -> bool:
+        return shape in self.ids or shape in self.keys
+
+    def __getitem__(self, shape: str) -> Code:
+        """Return the code of a training shape with the similarity of its mesh.
 
         Args:
             shape: id or category/id.
+
+        Raises:
+            ConfigError: There is no such training shape; the message suggests similar ids.
+        """
+        row = self.row(shape)
+        return Code(self.codes[row].numpy(force=True), self._similarities[row], space=self.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"<ShapeSpace: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        return html_table("ShapeSpace", self._summary())
+
+    def _summary(self) -> dict[str, object]:
+        return {
+            "folder": self.folder,
+            "shapes": len(self),
+            "code length": self.codes.shape[1],
+            "preset": self.config.preset,
+            "device": self.device,
+        }
+
+    def row(self, shape: str | int) -> int:
+        """Return the row of a training shape in `codes`.
+
+        Args:
+            shape: id or category/id, or the row itself.
 
         Returns:
             Row index, 0 to T - 1.
@@ -119,6 +194,12 @@ class ShapeSpace:
         Raises:
             ConfigError: There is no such training shape; the message suggests similar ids.
         """
+        if is_row(shape):
+            if not 0 <= int(shape) < len(self.ids):
+                raise ConfigError(f"rows of training shapes are 0 to {len(self.ids) - 1}, got {shape}")
+            return int(shape)
+        if not isinstance(shape, str):
+            raise ConfigError(f"expected the id or the row of a training shape, got {describe(shape)}")
         for names in (self.ids, self.keys):
             if shape in names:
                 return names.index(shape)
@@ -126,30 +207,25 @@ class ShapeSpace:
         raise ConfigError(f"no training shape '{shape}' in {self.folder}; did you mean {', '.join(close)}?")
 
     def code(self, shape: CodeLike) -> Float[Tensor, " L"]:
-        """Return the code of a shape.
+        """Return the bare code of a shape, as a tensor; `space[id]` also carries its place and size.
 
         Args:
-            shape: Id, code or inversion.
+            shape: Id, row, code or inversion.
 
         Returns:
-            Code (L,), float32, on the device of the space.
+            Code (L,), float32, on the device of the space. It has no frame: it is decoded in model space.
 
         Raises:
             ConfigError: The id is unknown, or the code has another length or values that are not finite.
             CheckpointError: The inversion belongs to another space.
         """
-        if isinstance(shape, str):
+        if isinstance(shape, str) or is_row(shape):
             return self.codes[self.row(shape)]
-        if isinstance(shape, Inversion):
-            require_same_space(shape.space, self.fingerprint, "the fit")
+        if isinstance(shape, Inversion | Code):
+            name = "the fit" if isinstance(shape, Inversion) else "the code"
+            require_same_space(shape.space, self.fingerprint, name)
             shape = shape.code
-        array = shape.detach() if isinstance(shape, Tensor) else np.asarray(shape)
-        code = torch.as_tensor(array, dtype=torch.float32, device=self.device)
-        if code.shape != self.codes.shape[1:]:
-            raise ConfigError(f"this space has codes of length {self.codes.shape[1]}, got shape {tuple(code.shape)}")
-        if not torch.isfinite(code).all():
-            raise ConfigError("the code has values that are not finite")
-        return code
+        return torch.as_tensor(as_bare_code(shape, self.codes.shape[1]), device=self.device)
 
     def decoded_code(self, shape: CodeLike) -> Float[Tensor, "*N L"]:
         """Return the code, or the codes by layer, from which a shape is decoded.
@@ -165,7 +241,7 @@ class ShapeSpace:
                 values that are not finite.
         """
         code = self.code(shape)
-        if not isinstance(shape, Inversion) or shape.layers is None:
+        if not isinstance(shape, Inversion | Code) or shape.layers is None:
             return code
         layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
         expected = (len(self.model.conditioned_layers()), len(code))
@@ -182,40 +258,47 @@ class ShapeSpace:
             shape: Id, code or inversion.
 
         Returns:
-            The transform; the identity for a code.
+            The transform; the identity for a bare code.
 
         Raises:
             ConfigError: The id is unknown.
         """
-        if isinstance(shape, str):
+        if isinstance(shape, str) or is_row(shape):
             return self._similarities[self.row(shape)]
-        return shape.similarity if isinstance(shape, Inversion) else IDENTITY
+        if isinstance(shape, Inversion | Code):
+            return shape.similarity
+        self.code(shape)  # raises an error for anything that is not a code
+        return IDENTITY
 
-    def field(self, shape: CodeLike, branch: Branch = "general") -> SignedDistance:
-        """Return the signed distance function of one branch, negative inside, in model space.
+    @check_arguments
+    def field(self, shape: CodeLike, branch: Branch = "general", *, frame: Frame = "shape") -> Field:
+        """Return the signed distance function of one branch, negative inside.
 
         Args:
             shape: Id, code or inversion.
             branch: `general` (s_g) or `overfit` (s_o).
+            frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
             Differentiable function from points (N, 3) on the device of the space to distances (N,). Outside the box
-            [-1, 1]^3, its value is the distance to the box plus the value at the closest point of the box. The
+            of model space, its value is the distance to the box plus the value at the closest point of the box. The
             function raises ConfigError for points that are not finite.
 
         Raises:
             ConfigError, CheckpointError: As for `decoded_code`; CheckpointError if the refined
                 detail belongs to another code.
         """
-        return self._decode(shape).field(branch)
+        return self._in_frame(self._decode(shape).field(branch), shape, frame)
 
-    def fused(self, shape: CodeLike) -> SignedDistance:
+    @check_arguments
+    def fused(self, shape: CodeLike, *, frame: Frame = "shape") -> Field:
         """Return the fused signed distance function: s_o in the band, s_g elsewhere.
 
         The band is the one that `extract` uses at a resolution of 256.
 
         Args:
             shape: Id, code or inversion.
+            frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
             Differentiable function from points (N, 3) to distances (N,), as for `field`.
@@ -223,7 +306,7 @@ class ShapeSpace:
         Raises:
             ConfigError, CheckpointError: As for `field`.
         """
-        return self._decode(shape).fused()
+        return self._in_frame(self._decode(shape).fused(), shape, frame)
 
     def band(self, shape: CodeLike) -> FusionBand:
         """Return the region around the surface in which `fused` uses the overfit branch.
@@ -232,7 +315,7 @@ class ShapeSpace:
             shape: Id, code or inversion.
 
         Returns:
-            The band, in model space.
+            The band, always in model space.
 
         Raises:
             ConfigError, CheckpointError: As for `field`.
@@ -241,19 +324,24 @@ class ShapeSpace:
 
     def _decode(self, shape: CodeLike) -> DecodedShape:
         """Decode a shape. The last result is cached, because computing its band and checking its delta takes long."""
-        code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion) else None
+        code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion | Code) else None
         last = self._last_decoded
         if last is None or last.delta is not delta or not torch.equal(last.code, code):
             band_voxels = self.config.model.band_voxels
             self._last_decoded = last = DecodedShape(self.model, code, delta, band_voxels=band_voxels)
         return last
 
+    def _in_frame(self, field: SignedDistance, shape: CodeLike, frame: Frame) -> Field:
+        return in_frame_of(field, in_frame(self.similarity(shape), frame), self.device)
+
+    @check_arguments
     def extract(
         self,
         shape: CodeLike,
         resolution: int = 256,
         mode: Mode = "fused",
         *,
+        frame: Frame = "shape",
         largest_component: bool = False,
         smallest_piece: float = 5e-3,
         faces: int | None = None,
@@ -265,20 +353,23 @@ class ShapeSpace:
             shape: Id, code or inversion.
             resolution: Cells per axis of model space.
             mode: `fused` (overfit branch in the band), `general`, `overfit`, or `smooth` (blended in the band).
+            frame: Frame of the mesh, `shape` or `model`.
             largest_component: Keep only the connected component with the largest area.
             smallest_piece: Remove components with less than this share of the largest component's area; 0 keeps all.
             faces: Simplify to about this number of faces; None for no simplification.
             normals: Store the normalized gradient of the field as `vertex_normals`.
 
         Returns:
-            Mesh in the shape's frame.
+            Mesh in the frame.
 
         Raises:
             ConfigError, CheckpointError: As for `field`; ConfigError if an option is out of range.
             EmptyLevelSetError: The field has no surface in the box.
         """
-        general = self.field(shape, "general")
-        overfit = None if mode == "general" else self.field(shape, "overfit")
+        similarity = in_frame(self.similarity(shape), frame)
+        decoded = self._decode(shape)
+        general = decoded.field("general")
+        overfit = None if mode == "general" else decoded.field("overfit")
         mesh = extract(
             general,
             overfit,
@@ -291,32 +382,39 @@ class ShapeSpace:
             normals=normals,
             device=self.device,
         )
-        similarity = self.similarity(shape)
-        rotated = mesh.vertex_normals @ similarity.rotation() if normals else None
-        return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=rotated, process=False)
+        return to_user_frame(mesh, similarity, normals=normals)
 
-    def distance(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
+    @check_arguments
+    def distance(
+        self, shape: CodeLike, points: NDArray[np.floating], *, frame: Frame = "shape"
+    ) -> Float[NDArray[np.float32], " N"]:
         """Evaluate the fused signed distance, negative inside.
 
         Args:
             shape: Id, code or inversion.
-            points: Points (N, 3) in model space. See `field` for points outside the box.
+            points: Points (N, 3) in the frame. See `field` for points outside the box of model space.
+            frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
-            Distances (N,) in model space.
+            Distances (N,) in the unit of the frame.
 
         Raises:
             ConfigError, CheckpointError: As for `field`; ConfigError if the points have another shape or are not
                 finite.
         """
-        return self._evaluate(self.fused(shape), points)
+        similarity = in_frame(self.similarity(shape), frame)
+        return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
 
-    def gradient_norm(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
+    @check_arguments
+    def gradient_norm(
+        self, shape: CodeLike, points: NDArray[np.floating], *, frame: Frame = "shape"
+    ) -> Float[NDArray[np.float32], " N"]:
         """Evaluate the gradient norm |grad s| of the fused signed distance; 1 for an exact distance.
 
         Args:
             shape: Id, code or inversion.
-            points: Points (N, 3) in model space.
+            points: Points (N, 3) in the frame.
+            frame: Frame of the points, `shape` or `model`; the norm is the same in both.
 
         Returns:
             Norms (N,). The jump of the distance at the border of the band does not contribute.
@@ -324,19 +422,101 @@ class ShapeSpace:
         Raises:
             ConfigError, CheckpointError: As for `distance`.
         """
-        return self._evaluate(self._decode(shape).gradient_norm(), points)
+        return self._evaluate(self._decode(shape).gradient_norm(), points, in_frame(self.similarity(shape), frame))
 
+    @check_arguments
+    def render(
+        self,
+        shape: CodeLike,
+        *,
+        mode: Literal["general", "fused"] = "fused",
+        style: Style = "shaded",
+        size: Pixels = 384,
+        azimuth: float = DEFAULT_AZIMUTH,
+        elevation: float = DEFAULT_ELEVATION,
+    ) -> Image.Image:
+        """Render a shape by sphere tracing, without OpenGL.
+
+        Args:
+            shape: Id, code or inversion.
+            mode: `fused`, or `general` for the general branch alone.
+            style: `shaded`, `normals` or `depth`.
+            size: Pixels per side; the picture shows [-1, 1]^2 of model space, so pictures of different shapes compare.
+            azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
+            elevation: Degrees above the xz plane.
+
+        Returns:
+            The picture, in RGB on white. `latentsdf.render` renders meshes and any other field.
+
+        Raises:
+            ConfigError, CheckpointError: As for `field`; ConfigError if `size` or `style` is invalid.
+            EmptyLevelSetError: No ray hits a surface.
+        """
+        decoded = self._decode(shape)
+        traced = decoded.band.tracing_field(decoded.field("general" if mode == "general" else "overfit"))
+        view: dict[str, Any] = {"size": size, "azimuth": azimuth, "elevation": elevation}
+        return render_field(traced, style=style, device=self.device, **view)
+
+    @check_arguments
+    def show(self, shape: CodeLike, resolution: int = 128, mode: Mode = "fused") -> Any:
+        """Show the surface of a shape in an interactive viewer: in the notebook, or in a window.
+
+        Args:
+            shape: Id, code or inversion.
+            resolution: Cells per axis of the extraction.
+            mode: Extraction mode.
+
+        Returns:
+            The viewer of trimesh; in a notebook, as the last value of a cell, it is displayed.
+
+        Raises:
+            MissingExtraError: The package of the viewer is not installed: pyglet, or IPython in a notebook.
+            ConfigError, CheckpointError, EmptyLevelSetError: As for `extract`.
+        """
+        return show_mesh(self.extract(shape, resolution, mode))
+
+    @check_arguments
+    def save(self, folder: Path | str) -> None:
+        """Write the space to another folder, from which `load` reads it.
+
+        The copy has no state of the optimizer, so that `latentsdf train --resume` cannot continue it, and no retrieval
+        index, which `index` builds again.
+
+        Args:
+            folder: Output folder; created if missing. A space in it is replaced.
+
+        Raises:
+            CheckpointError: The folder holds outputs of another kind, or the disk is full.
+            ConfigError: The folder is that of this space.
+        """
+        folder = Path(folder)
+        if folder.resolve() == self.folder.resolve():
+            raise ConfigError(f"{folder}: is the folder of this space; name another one")
+        require_writable_output(folder, "space", overwrite=True)
+        content = (self.model, self.codes.detach(), self.keys, self._similarities, self.normalization, self.config)
+        checkpoint.save(folder, *content, None, steps=None)
+
+    @check_arguments
     def invert(
-        self, target: Target, config: InvertConfig | None = None, *, refinement: RefineConfig | None = None
+        self,
+        target: Target,
+        normals: Any = None,
+        config: InvertConfig | None = None,
+        *,
+        refinement: RefineConfig | None = None,
+        **options: Any,
     ) -> Inversion:
         """Fit a code to a shape.
 
         Args:
             target: Mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), which are points in model
-                space with their signed distances, a file of one of these, or an `Observation`.
+                space with their signed distances, a file of one of these, an `Observation`, or any other form that
+                `geometry.targets` lists.
+            normals: Normals (N, 3) of points (N, 3), of any length. An `InvertConfig` in this place is the `config`.
             config: Settings of the fit; defaults to `InvertConfig()`.
             refinement: Settings for also learning the detail that the code cannot represent (`refine`), for complete
                 meshes only; None for no refinement.
+            **options: Single settings of `InvertConfig`, which replace those of `config`.
 
         Returns:
             The fit; `extract` returns its surface in the frame of the target.
@@ -344,25 +524,36 @@ class ShapeSpace:
         Raises:
             FileNotFoundError: There is no such file.
             MeshError: The target is unusable, or `refinement` is given and the target is not a complete mesh.
-            ConfigError: `refinement` is given and the model has no feature grid.
-        """
-        return self.invert_many([target], config, refinement=refinement)[0]
+            ConfigError: A setting is unknown or out of range, or `refinement` is given and the model has no feature
+                grid.
 
+        Example:
+            >>> import latentsdf as ls
+            >>> space = ls.load("checkpoints/chairs")
+            >>> fit = space.invert("scan.ply", partial=True, align=True)
+        """
+        config, normals = _split_config(normals, config)
+        target = self._read(target, normals)
+        return self.invert_many([target], config, refinement=refinement, **options)[0]
+
+    @check_arguments
     def invert_many(
         self,
-        targets: Sequence[Target],
+        targets: Iterable[Target],
         config: InvertConfig | None = None,
         *,
         refinement: RefineConfig | None = None,
+        **options: Any,
     ) -> list[Inversion]:
         """Fit codes to several shapes in batches of 16, then refine the fits one by one if requested.
 
         All targets are checked before the first one is fitted.
 
         Args:
-            targets: As for `invert`.
+            targets: Targets, each as for `invert`; points with normals of another length than 1 are refused.
             config: As for `invert`.
             refinement: As for `invert`.
+            **options: As for `invert`.
 
         Returns:
             A fit for each target, in order.
@@ -370,8 +561,8 @@ class ShapeSpace:
         Raises:
             FileNotFoundError, MeshError, ConfigError: As for `invert`, for any target.
         """
-        config = config or InvertConfig()
-        targets = [load_mesh_or_points(target) if isinstance(target, str | Path) else target for target in targets]
+        config = with_options(InvertConfig, config, options)
+        targets = [self._read(target) for target in _require_several(targets)]
         if refinement is not None:
             for target in targets:
                 self.require_refinable(target, config)
@@ -381,24 +572,44 @@ class ShapeSpace:
             return fits
         return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
 
-    def observe(self, target: Target, config: InvertConfig | None = None) -> Observation:
+    @check_arguments
+    def observe(
+        self,
+        target: Target,
+        normals: Any = None,
+        config: InvertConfig | None = None,
+        **options: Any,
+    ) -> Observation:
         """Convert a target to an `Observation`, which `invert` also accepts as a target.
 
         Args:
             target: As for `invert`.
+            normals: As for `invert`.
             config: Settings, of which `seed`, `partial` and `frame` are used; defaults to `InvertConfig()`.
+            **options: As for `invert`.
 
         Returns:
             Bounds on the signed distance at points in model space.
 
         Raises:
-            FileNotFoundError, MeshError: As for `invert`.
+            FileNotFoundError, MeshError, ConfigError: As for `invert`.
         """
-        config = config or InvertConfig()
+        config, normals = _split_config(normals, config)
+        config = with_options(InvertConfig, config, options)
+        target = self._read(target, normals)
         if isinstance(target, Observation):
             return target
         return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
 
+    def _read(self, target: Target, normals: Any = None) -> Any:
+        """Return a mesh, a table of points, or an observation unchanged."""
+        if not isinstance(target, Observation):
+            return read_target(target, normals)
+        if normals is not None:
+            raise MeshError("normals belong to points, but the target is an Observation; leave them out")
+        return target
+
+    @check_arguments
     def require_refinable(self, target: Target, config: InvertConfig) -> None:
         """Check that a fit to a target can be refined.
 
@@ -411,35 +622,41 @@ class ShapeSpace:
             ConfigError: The model has no feature grid.
         """
         self.model.require_grid()
-        if config.partial or not isinstance(target, trimesh.Trimesh):
+        if config.partial or not isinstance(self._read(target), trimesh.Trimesh):
             raise MeshError(
                 "refinement needs distances all around a surface: pass a complete mesh, or leave out refinement"
             )
 
-    def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
+    @check_arguments
+    def refine(self, fit: Inversion, mesh: Target, config: RefineConfig | None = None, **options: Any) -> Inversion:
         """Learn the detail of a mesh on top of the code that was fitted to it.
 
         Args:
             fit: Inversion of the mesh. Its code is not changed.
-            mesh: The mesh, in the frame in which it was fitted.
+            mesh: The mesh or its file, in the frame in which it was fitted, in any form that `geometry.targets` lists.
             config: Settings; defaults to `RefineConfig()`.
+            **options: Single settings of `RefineConfig`, which replace those of `config`.
 
         Returns:
             The fit with the detail as `delta`.
 
         Raises:
-            MeshError: The mesh is unusable.
-            ConfigError: The model has no feature grid.
+            FileNotFoundError: There is no such file.
+            MeshError: The mesh is unusable, or the target consists of points.
+            ConfigError: A setting is unknown or out of range, or the model has no feature grid.
             CheckpointError: The fit belongs to another space.
         """
-        config = config or RefineConfig()
-        detail = observe_detail(mesh, fit.similarity, config)
-        return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
+        config = with_options(RefineConfig, config, options)
+        self.model.require_grid()
+        code = self.decoded_code(fit)
+        detail = observe_detail(read_mesh(mesh, "refinement"), fit.similarity, config)
+        return dataclasses.replace(fit, delta=refine(self.model, code, detail, config))
 
-    def _evaluate(self, field: SignedDistance, points: NDArray[np.floating]) -> NDArray[np.float32]:
-        if np.ndim(points) != 2 or np.shape(points)[1] != 3:
-            raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
-        xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
+    def _evaluate(
+        self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
+    ) -> NDArray[np.float32]:
+        """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
+        xyz = torch.as_tensor(similarity.to_model(as_points(points)), dtype=torch.float32, device=self.device)
         return field(xyz).cpu().numpy()
 
     @cached_property
@@ -452,89 +669,136 @@ class ShapeSpace:
         """Gaussian prior of the training codes."""
         return CodePrior.fit(self.codes)
 
-    def interpolate(
-        self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"
-    ) -> Float[NDArray[np.float32], "N L"]:
-        """Interpolate codes along a path through two or more shapes.
+    @check_arguments
+    def interpolate(self, *shapes: CodeLike, steps: PathLength = 9, method: Method = "linear") -> Codes:
+        """Interpolate along a path through two or more shapes.
+
+        The path starts and ends exactly at the shapes that `extract` shows for its ends, and passes through the others
+        where a step falls on them: with codes by layer, refined detail, place and size. `latent.code` defines how these
+        change in between.
 
         Args:
-            *shapes: Ids, codes or inversions, in the order of the path.
+            *shapes: Ids, codes or inversions, in the order of the path; or one list of these, or codes (K, L).
             steps: Number of codes N >= 2, including both ends.
             method: `linear`, `spherical`, or `shortest` (see `latent.interpolation`).
 
         Returns:
-            Codes (N, L).
+            The N shapes of the path; as an array, their codes (N, L).
 
         Raises:
             ConfigError, CheckpointError: As for `code`; ConfigError if there are too few shapes or steps, the method is
                 unknown, or `spherical` joins codes of opposite directions.
         """
-        codes = torch.stack([self.code(shape) for shape in shapes]).cpu().numpy()
-        return interpolate(codes, steps, method, self.model, self.prior)
+        given = [self._with_parts(shape) for shape in split_shapes(shapes)]
+        codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), -1)
+        path = interpolate(codes, steps, method, self.model, self.prior)
+        starts, shares = positions_on_path(len(given), steps, method)
+        return Codes(
+            [
+                self._combined(given[start : start + 2], (1 - share, share), code)
+                for start, share, code in zip(starts, shares, path, strict=True)
+            ]
+        )
 
-    def mean(self) -> Float[NDArray[np.float32], " L"]:
-        """Return the mean (L,) of the training codes."""
-        return self.prior.mean.cpu().numpy()
+    def mean(self) -> Code:
+        """Return the mean of the training shapes: the mean (L,) of their codes, in their mean place and size."""
+        return Code(self.prior.mean.numpy(force=True), self._mean_similarity, space=self.fingerprint)
 
-    def sample(self, count: int, seed: int = 0) -> Float[NDArray[np.float32], "N L"]:
-        """Draw codes of new shapes from a Gaussian fitted to the training codes.
+    @check_arguments
+    def sample(self, count: CodeCount, seed: Seed = 0) -> Codes:
+        """Draw new shapes: codes from a Gaussian fitted to the training codes, in the mean place and size.
 
         Args:
             count: Number of codes N >= 1.
             seed: Seed; the codes do not depend on the device.
 
         Returns:
-            Codes (N, L).
+            N shapes; as an array, their codes (N, L).
 
         Raises:
             ConfigError: `count` is less than 1.
         """
-        if count < 1:
-            raise ConfigError(f"count must be at least 1, got {count}")
-        return self.prior.sample(count, seed).cpu().numpy()
+        return self._in_mean_place(self.prior.sample(count, seed))
 
-    def direction(
-        self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)
-    ) -> Float[NDArray[np.float32], "N L"]:
-        """Return codes along a principal direction of the training codes, through their mean.
+    @check_arguments
+    def direction(self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)) -> Codes:
+        """Return shapes along a principal direction of the training codes, through their mean, in its place and size.
 
         Args:
             number: Principal direction, 0 to L - 1, in order of decreasing variance.
             deviations: N signed distances from the mean, in standard deviations.
 
         Returns:
-            Codes (N, L).
+            N shapes; as an array, their codes (N, L).
 
         Raises:
             ConfigError: There is no such direction.
         """
         if not 0 <= number < self.codes.shape[1]:
             raise ConfigError(f"this space has principal directions 0 to {self.codes.shape[1] - 1}, got {number}")
-        amounts = torch.tensor(deviations, dtype=torch.float32, device=self.device)
-        return self.prior.along(number, amounts).cpu().numpy()
+        array = as_array(deviations, "deviations", expected="numbers of standard deviations (N,)")
+        if array.ndim != 1 or not np.isfinite(array).all():
+            raise ConfigError(f"deviations must be finite numbers (N,), got {describe(deviations)}")
+        amounts = torch.as_tensor(array, dtype=torch.float32, device=self.device)
+        return self._in_mean_place(self.prior.along(number, amounts))
 
-    def combine(self, *terms: tuple[float, CodeLike]) -> Float[NDArray[np.float32], " L"]:
-        """Add weighted codes relative to the mean m of the training codes: m + sum_i w_i (z_i - m).
+    def combine(self, *terms: tuple[float, CodeLike]) -> Code:
+        """Add weighted shapes relative to the mean m of the training shapes: m + sum_i w_i (z_i - m).
+
+        Codes by layer, refined detail, place and size are combined with the same weights (`latent.code`).
 
         Args:
             *terms: Pairs of a weight w_i and a shape with code z_i.
 
         Returns:
-            Code (L,).
+            The combined shape; exactly z_i for the only term (1, z_i).
 
         Raises:
-            ConfigError, CheckpointError: As for `code`.
+            ConfigError, CheckpointError: As for `code`; ConfigError if there are no terms.
         """
+        if not terms:
+            raise ConfigError("expected one or more pairs of a weight and a shape, got none")
+        for term in terms:
+            if not isinstance(term, tuple | list) or len(term) != 2:
+                raise ConfigError(f"combine needs pairs (weight, shape), got {describe(term)}")
+            weight = as_array(term[0], "weight", expected="a number")
+            if weight.ndim or not np.isfinite(weight):
+                raise ConfigError(f"a weight must be a finite number, got {describe(term[0])}")
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
-        return (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
+        code = (self.prior.mean + torch.stack(offsets).sum(0)).numpy(force=True)
+        weights = [weight for weight, _ in terms]
+        shapes = [self.mean(), *(self._with_parts(shape) for _, shape in terms)]
+        return self._combined(shapes, (1 - sum(weights), *weights), code)
 
+    @cached_property
+    def _mean_similarity(self) -> Similarity:
+        share = [1 / len(self)] * len(self)
+        return combine_similarities(self._similarities, share)
+
+    def _in_mean_place(self, codes: Float[Tensor, "N L"]) -> Codes:
+        space = self.fingerprint
+        return Codes([Code(code, self._mean_similarity, space=space) for code in codes.numpy(force=True)])
+
+    def _with_parts(self, shape: CodeLike) -> Code:
+        """Return a shape as a valid `Code` with everything that decoding it needs."""
+        code = self.code(shape).numpy(force=True)
+        layers = self.decoded_code(shape).numpy(force=True)
+        delta = shape.delta if isinstance(shape, Inversion | Code) else None
+        if delta is not None:
+            self._decode(shape)  # checks that the delta belongs to the code
+        return Code(code, self.similarity(shape), layers if layers.ndim == 2 else None, delta, self.fingerprint)
+
+    def _combined(self, shapes: Sequence[Code], weights: Sequence[float], code: NDArray[np.float32]) -> Code:
+        return combine_codes(shapes, weights, code, self.model, self.fingerprint)
+
+    @check_arguments
     def nearest(
         self,
         shape: CodeLike,
-        k: int = 5,
+        k: PositiveInt = 5,
         *,
         metric: retrieval.Metric = "l2",
-        rerank: int = 0,
+        rerank: NonNegativeInt = 0,
         kind: retrieval.Kind | None = None,
     ) -> retrieval.Hits:
         """Find the training shapes with the nearest codes.
@@ -566,6 +830,7 @@ class ShapeSpace:
             k,
         )
 
+    @check_arguments
     def index(self, metric: retrieval.Metric = "l2", kind: retrieval.Kind | None = None) -> retrieval.CodeIndex:
         """Return the retrieval index of the space: loaded from its folder, or built and saved there.
 
@@ -588,6 +853,7 @@ class ShapeSpace:
             self._indices[metric] = retrieval.change_kind(self._indices[metric], kind, self.folder)
         return self._indices[metric]
 
+    @check_arguments
     def update_index(
         self,
         *,
@@ -613,6 +879,14 @@ class ShapeSpace:
                 unchanged.
             OSError, RuntimeError: The folder of the space cannot be written to.
         """
+        if add is not None and not (isinstance(add, Mapping) and all(isinstance(name, str) for name in add)):
+            raise ConfigError(f"add must be shapes by id, such as {{'new': code}}, got {describe(add)}")
+        if (
+            isinstance(remove, str)
+            or not isinstance(remove, Sequence)
+            or not all(isinstance(name, str) for name in remove)
+        ):
+            raise ConfigError(f"remove must be a list of ids, got {describe(remove)}")
         codes = {name: self.code(shape).cpu().numpy() for name, shape in (add or {}).items()}
         index = self.index(metric, kind)
         try:

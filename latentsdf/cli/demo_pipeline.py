@@ -186,7 +186,7 @@ def _interpolation_strip(space: ShapeSpace, first: str, steps: int = 7) -> list[
     family, _ = _family_and_seed(first)
     last = next(name for name in space.nearest(first, k=len(space.ids)).ids[1:] if name.startswith(family))
     codes = space.interpolate(first, last, steps=steps)
-    return [render_mesh(space.extract(code, 128), size=160) for code in codes]
+    return [render_mesh(space.extract(code, 128, frame="model"), size=160) for code in codes]
 
 
 def _retrieve_training_shapes(space: ShapeSpace) -> tuple[float, dict[str, str]]:

@@ -7,10 +7,10 @@ from latentsdf.cli import common_args
 from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
     import trimesh
 
     from latentsdf.extraction.extract import Mode
+    from latentsdf.latent.code import Codes
     from latentsdf.space import ShapeSpace
 
 _SIZE = 256
@@ -28,12 +28,12 @@ def require_writable(out: Path) -> None:
     common_args.require_folder(out.parent if out.suffix else out)
 
 
-def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mode") -> "list[trimesh.Trimesh]":
+def decode(space: "ShapeSpace", codes: "Codes", resolution: int, mode: "Mode") -> "list[trimesh.Trimesh]":
     """Extract a mesh in model space for each code.
 
     Args:
         space: The space that decodes the codes.
-        codes: Codes (N, L).
+        codes: N shapes.
         resolution: Cells per axis.
         mode: Extraction mode.
 
@@ -45,17 +45,17 @@ def decode(space: "ShapeSpace", codes: "np.ndarray", resolution: int, mode: "Mod
     meshes = []
     with track("decoding", total=len(codes), unit="frame") as advance:
         for code in codes:
-            meshes.append(space.extract(code, resolution, mode))
+            meshes.append(space.extract(code, resolution, mode, frame="model"))
             advance()
     return meshes
 
 
-def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> None:
+def write(out: Path, codes: "Codes", meshes: "list[trimesh.Trimesh]") -> None:
     """Write frames in the format that the suffix of the path selects; an animation plays forward, then backward.
 
     Args:
         out: A .png file, a .gif file, or a folder.
-        codes: Codes (N, L), saved in a folder only.
+        codes: The N shapes, whose codes (N, L) are saved in a folder only.
         meshes: Their N meshes.
     """
     import numpy as np
@@ -68,7 +68,7 @@ def write(out: Path, codes: "np.ndarray", meshes: "list[trimesh.Trimesh]") -> No
     if not suffix:
         for older in out.glob("frame_*.glb"):
             older.unlink()  # frames of an earlier, longer path would remain
-        np.save(out / "codes.npy", codes)
+        np.save(out / "codes.npy", np.asarray(codes))
         for number, mesh in enumerate(meshes):
             save(mesh, out / f"frame_{number:03d}.glb")
         return

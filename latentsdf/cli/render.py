@@ -98,12 +98,12 @@ class Render(OnSpace):
 
         general = self.mode == "general"
         if self.style == "slice":
-            field = space.field(shape, "general") if general else space.fused(shape)
+            field = space.field(shape, frame="model") if general else space.fused(shape, frame="model")
             band = None if general else space.band(shape)
             return lambda _: render_slice(
                 field, band=band, device=space.device, axis=self.axis, offset=self.offset, size=self.size
             )
-        traced = space.band(shape).tracing_field(space.field(shape, "general" if general else "overfit"))
+        traced = space.band(shape).tracing_field(space.field(shape, "general" if general else "overfit", frame="model"))
         look: dict[str, Any] = {"size": self.size, "elevation": self.elevation, "style": self.style}
         return lambda azimuth: render_field(traced, azimuth=azimuth, device=space.device, **look)
 

@@ -46,16 +46,18 @@ class Sample(Decoding, OnSpace):
 
     def run(self) -> dict[str, Any]:
         """Extract the meshes and write them; returns the codes."""
+        from latentsdf.latent.code import Codes
+
         frame_output.require_writable(self.out)
         space = self.load_space()
         if self.mean:
-            codes = space.mean()[None]
+            codes = Codes([space.mean()])
         elif self.random is not None:
             codes = space.sample(self.random, self.seed)
         elif self.direction is not None:
             codes = space.direction(self.direction)
         else:
-            codes = space.combine(*(_parse_term(space, word) for word in self.sum or ()))[None]
+            codes = Codes([space.combine(*(_parse_term(space, word) for word in self.sum or ()))])
         frame_output.write(self.out, codes, frame_output.decode(space, codes, self.resolution, self.mode))
         console.print(f"{self.out}: {len(codes)} shapes")
         return {"out": str(self.out), "shapes": len(codes), "codes": codes.tolist()}

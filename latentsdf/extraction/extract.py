@@ -15,7 +15,7 @@ can be missed. In a band that is many cells thick, s_o is searched in the same w
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -33,12 +33,14 @@ from latentsdf.extraction.coarse_to_fine import (
     refine_around_zero_set,
     sign_bounds,
 )
-from latentsdf.extraction.field import FieldSampler, SignedDistance
+from latentsdf.extraction.field import FieldSampler, SignedDistance, as_field
 from latentsdf.extraction.marching_cubes import marching_cubes
 from latentsdf.extraction.normals import surface_normals
 from latentsdf.extraction.octree import crossing_cells
 from latentsdf.extraction.simplify import simplify
 from latentsdf.extraction.sparse_lattice import Mask, SparseLattice
+from latentsdf.geometry.mesh import to_user_frame
+from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.utils.errors import ConfigError
 
 Mode = Literal["general", "overfit", "fused", "smooth"]
@@ -53,7 +55,7 @@ _THICK_BAND_CELLS = 6  # smallest dilation for which searching at half resolutio
 
 
 def extract(
-    general: SignedDistance,
+    general: SignedDistance | trimesh.Trimesh,
     overfit: SignedDistance | None = None,
     *,
     resolution: int = 256,
@@ -65,16 +67,18 @@ def extract(
     faces: int | None = None,
     normals: bool = False,
     chunk: int = _CHUNK,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     lipschitz: float = _LIPSCHITZ,
 ) -> trimesh.Trimesh:
-    """Extract a level set as a watertight triangle mesh in model space.
+    """Extract a level set as a watertight triangle mesh in the frame of the field.
 
-    Faces are oriented outward. A surface that leaves the box is closed by a cap on the side of the box.
+    The box is [-1, 1]^3, or, if `general` is a `Field`, the box that it names. Faces are oriented outward. A surface
+    that leaves the box is closed by a cap on the side of the box.
 
     Args:
-        general: Signed distance of the general branch, (N, 3) to (N,).
-        overfit: Signed distance of the overfit branch, or None for a single field.
+        general: Signed distance of the general branch, or a single field: any function from points (N, 3) to distances
+            (N,), as a tensor or array; a `Field`, such as `ShapeSpace.field` or `union` return; or a mesh.
+        overfit: Signed distance of the overfit branch in the same frame, or None for a single field.
         resolution: Cells per axis of [-1, 1]^3, 16 to 1024. Halving it repeatedly must give a whole number of at most
             128.
         band_voxels: Dilation of the band, in cells of a 512^3 lattice. At other resolutions the band keeps its width in
@@ -92,14 +96,14 @@ def extract(
         normals: Whether to set the mesh's `vertex_normals` from the gradient of the field (central differences for a
             field that is not differentiable). Files of type .ply, .obj and .glb store them.
         chunk: Points per evaluation of a field.
-        device: Device on which the fields are evaluated.
+        device: Device on which the fields are evaluated; by default that of a `Field`, and the CPU otherwise.
         lipschitz: Assumed Lipschitz constant of the fields.
 
     Returns:
         The mesh.
 
     Raises:
-        ConfigError: A setting is invalid.
+        ConfigError: A setting is invalid, or a field is not callable.
         EmptyLevelSetError: The field does not cross the level.
         LatentSDFError: A field returns a value that is not finite.
         ValueError: A field returns the wrong shape.
@@ -112,6 +116,11 @@ def extract(
     _validate_arguments(overfit, resolution, band_voxels, mode, chunk, lipschitz)
     if not 0 <= smallest_piece <= 1:
         raise ConfigError(f"smallest_piece is a share of an area, 0 to 1, got {smallest_piece}.")
+    field = as_field(general)
+    domain, device = field.domain, field.device if device is None else device
+    general, level = field.in_model_space(), level * domain.scale
+    if overfit is not None:
+        overfit = replace(field, function=as_field(overfit).function).in_model_space()
     general_sampler = FieldSampler("general", general, level, chunk, device)
     levels = refine_around_zero_set(general_sampler, resolution, lipschitz)
     fuse = overfit is not None and mode != "general"
@@ -134,12 +143,12 @@ def extract(
     if faces is not None:
         mesh = simplify(mesh, faces)
     if normals:
-        field = general
+        shown = general
         if overfit is not None and fuse:
             width = _band_width(_band_growth(band_voxels, resolution), resolution)
-            field = _smooth_blend(general, overfit, width) if mode == "smooth" else overfit
-        mesh.vertex_normals = surface_normals(field, mesh, device)
-    return mesh
+            shown = _smooth_blend(general, overfit, width) if mode == "smooth" else overfit
+        mesh.vertex_normals = surface_normals(shown, mesh, device)
+    return mesh if domain == IDENTITY else to_user_frame(mesh, domain, normals=normals)
 
 
 class CellMask(NamedTuple):

@@ -1,23 +1,133 @@
 """Signed distance fields as callables, and their validated evaluation on lattice vertices.
 
 Every consumer of a field (extraction, rendering, metrics) takes any callable from points to signed distances: an
-analytic shape, a mesh distance, one branch of a decoder, or a combination of fields.
+analytic shape, a mesh distance, one branch of a decoder, or a combination of fields. It searches for the surface in the
+box [-1, 1]^3, or, for a `Field`, in the box that the field names.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentsdf.config.sampling import SamplingConfig
 from latentsdf.extraction.sparse_lattice import Ints, Mask, SparseLattice
-from latentsdf.utils.errors import EmptyLevelSetError, LatentSDFError
+from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
+from latentsdf.geometry.similarity import IDENTITY, Similarity
+from latentsdf.geometry.targets import read_mesh
+from latentsdf.utils.arrays import describe
+from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError
 from latentsdf.utils.lattice import vertex_positions
 
 SignedDistance = Callable[[Tensor], Tensor]
 """Points (N, 3) float32 in model space to signed distances (N,), negative inside."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A signed distance function in any frame, with the box that contains its surface.
+
+    Calling it evaluates `function`: points (N, 3) to distances (N,), both as tensors on `device`.
+    """
+
+    function: SignedDistance
+    """The signed distance, negative inside, in the frame of the points."""
+    domain: Similarity = IDENTITY
+    """Similarity transform that maps the box with the surface to [-1, 1]^3."""
+    device: torch.device | str = "cpu"
+    """Device of the points and the distances."""
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Evaluate the signed distance (N,) at points (N, 3)."""
+        return self.function(points)
+
+    def __repr__(self) -> str:
+        low, high = self.domain.to_user(np.array([[-1.0] * 3, [1.0] * 3])).round(4).tolist()
+        return f"<Field in a box around {low} and {high}, {self.device}>"
+
+    def in_model_space(self) -> SignedDistance:
+        """Return the field as seen from the box [-1, 1]^3: s(x) = scale * function(x in the frame of the field)."""
+        if self.domain == IDENTITY:
+            return self.function
+        return lambda points: self.domain.scale * self.function(_to_user(self.domain, points))
+
+
+def in_frame_of(field: SignedDistance, similarity: Similarity, device: torch.device | str) -> Field:
+    """Transform a signed distance from model space to the frame of a shape.
+
+    Args:
+        field: Signed distance in model space.
+        similarity: Similarity transform between the frame of the shape and model space.
+        device: Device of the points and the distances.
+
+    Returns:
+        The field, differentiable if `field` is, with distances in units of the frame of the shape.
+    """
+    if similarity == IDENTITY:
+        return Field(field, IDENTITY, device)
+    return Field(lambda points: field(_to_model(similarity, points)) / similarity.scale, similarity, device)
+
+
+def as_field(shape: "trimesh.Trimesh | SignedDistance | Field") -> Field:
+    """Convert a mesh or a callable to a `Field`.
+
+    Args:
+        shape: Mesh, in any form that `geometry.targets` lists, whose inside is determined as in preprocessing, callable
+            from points (N, 3), a float32 tensor, to distances (N,) as a tensor or array, or `Field`.
+
+    Returns:
+        The field. A mesh lies in the box around it; the surface of a callable is searched in [-1, 1]^3.
+
+    Raises:
+        MeshError: The mesh has no surface.
+        ConfigError: The argument is of another type.
+    """
+    if isinstance(shape, Field):
+        return shape
+    if callable(shape):
+        return Field(_torch_field(shape))
+    try:
+        mesh = read_mesh(shape, "a field")
+    except MeshError as error:
+        if isinstance(shape, trimesh.Trimesh | trimesh.Scene):
+            raise
+        raise ConfigError(
+            "expected a mesh, a field such as `space.field(id)`, or a function from points (N, 3) to distances (N,), "
+            f"got {describe(shape)} ({error})"
+        ) from error
+    model_mesh, similarity = meshes.normalize(meshes.clean(mesh)[0])
+    solid = solid_from_config(model_mesh, SamplingConfig())
+    return in_frame_of(_torch_field(lambda points: solid(points.double().numpy(force=True))), similarity, "cpu")
+
+
+def _torch_field(function: Callable[[Tensor], Any]) -> SignedDistance:
+    """Convert the distances of a function that may return NumPy arrays to tensors like the points."""
+    return lambda points: torch.as_tensor(function(points), dtype=points.dtype, device=points.device)
+
+
+def _to_model(similarity: Similarity, points: Tensor) -> Tensor:
+    """`Similarity.to_model` of a tensor, computed in float64 because large centers cancel."""
+    center = torch.tensor(similarity.center, dtype=torch.float64, device=points.device)
+    scaled = (points.double() - center) * similarity.scale
+    return _rotate(scaled, similarity.rotation().T, similarity.yaw).to(points.dtype)
+
+
+def _to_user(similarity: Similarity, points: Tensor) -> Tensor:
+    """`Similarity.to_user` of a tensor, computed in float64."""
+    center = torch.tensor(similarity.center, dtype=torch.float64, device=points.device)
+    rotated = _rotate(points.double(), similarity.rotation(), similarity.yaw)
+    return (rotated / similarity.scale + center).to(points.dtype)
+
+
+def _rotate(points: Tensor, rotation: NDArray[np.float64], yaw: float) -> Tensor:
+    return points @ torch.from_numpy(np.ascontiguousarray(rotation)).to(points.device) if yaw else points
 
 
 class FieldSampler:

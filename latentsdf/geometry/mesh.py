@@ -205,6 +205,21 @@ def normalize(mesh: trimesh.Trimesh, mode: Normalization = "sphere") -> tuple[tr
     return trimesh.Trimesh(similarity.to_model(mesh.vertices), mesh.faces, process=False), similarity
 
 
+def to_user_frame(mesh: trimesh.Trimesh, similarity: Similarity, *, normals: bool = False) -> trimesh.Trimesh:
+    """Transform a mesh from model space to the user's frame.
+
+    Args:
+        mesh: Mesh in model space; it is not modified.
+        similarity: Transform between the user's frame and model space.
+        normals: Whether to rotate and keep the mesh's `vertex_normals`; otherwise they are not set.
+
+    Returns:
+        A mesh with the same faces.
+    """
+    rotated = mesh.vertex_normals @ similarity.rotation() if normals else None
+    return trimesh.Trimesh(similarity.to_user(mesh.vertices), mesh.faces, vertex_normals=rotated, process=False)
+
+
 def require_writable(path: Path) -> None:
     """Raise an error for a suffix that `save` does not support.
 

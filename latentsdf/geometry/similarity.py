@@ -10,11 +10,14 @@ Model space is the box [-1, 1]^3, or [-1, 1]^2 for planar points. Normalized sha
 boundary of the unit ball or the box, as in DeepSDF (Park et al. 2019).
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsdf.config.frames import Frame, require_frame
 from latentsdf.config.sampling import Normalization
 from latentsdf.utils.errors import MeshError
 
@@ -64,6 +67,43 @@ class Similarity:
 
 IDENTITY = Similarity((0.0, 0.0, 0.0), 1.0)
 """Transform of shapes that are already in model space."""
+
+
+def in_frame(similarity: Similarity, frame: Frame) -> Similarity:
+    """Return the transform between a frame and model space: that of the shape, or the identity for `model`.
+
+    Args:
+        similarity: Transform between the shape's own frame and model space, of points (N, d).
+        frame: `shape` or `model` (`config.frames`).
+
+    Raises:
+        ConfigError: The frame is unknown.
+    """
+    require_frame(frame)
+    return similarity if frame == "shape" else Similarity((0.0,) * len(similarity.center), 1.0)
+
+
+def combine_similarities(similarities: Sequence[Similarity], weights: Sequence[float]) -> Similarity:
+    """Return the affine combination of similarity transforms.
+
+    With weights w_i that sum to 1,
+
+        log s = sum_i w_i log s_i,    c = sum_i w_i c_i,    yaw = yaw_0 + sum_i w_i (yaw_i - yaw_0)
+
+    where each difference of angles is the shorter way round, in [-pi, pi). For two transforms this interpolates the
+    rotation at constant angular speed (slerp; both rotate about the same axis), the scale at a constant ratio, and the
+    center along a line.
+
+    Args:
+        similarities: Transforms of points of the same dimension.
+        weights: A weight for each of them.
+    """
+    first = similarities[0]
+    share = np.array(weights, dtype=np.float64)
+    turns = np.array([(one.yaw - first.yaw + math.pi) % (2 * math.pi) - math.pi for one in similarities])
+    center = share @ np.array([one.center for one in similarities])
+    scale = math.exp(share @ np.log([one.scale for one in similarities]))
+    return Similarity(tuple(center.tolist()), scale, first.yaw + float(share @ turns))
 
 
 def compute_normalization(points: NDArray[np.float64], mode: Normalization = "sphere") -> Similarity:

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -28,6 +28,7 @@ Method = Literal["linear", "spherical", "shortest"]
 
 _POINTS = 5_000
 _PARALLEL = 1e-4  # radians
+_ON_CODE = 1e-9  # rounding errors of positions along the path
 _OPPOSITE = 1e-3  # radians from pi; if closer, float32 rounding of the codes would determine the arc
 
 
@@ -87,9 +88,8 @@ def interpolate(
         raise ConfigError(f"a path needs at least 2 codes and 2 steps, got {len(codes)} codes and {steps} steps")
     if method not in get_args(Method):
         raise ConfigError(f"method must be one of {', '.join(get_args(Method))}, got '{method}'")
-    position = np.linspace(0, len(codes) - 1, steps)
-    start = np.minimum(position.astype(int), len(codes) - 2)
-    fraction = (position - start)[:, None].astype(np.float32)
+    start, share = positions_on_path(len(codes), steps, "linear")
+    fraction = share[:, None].astype(np.float32)
     first, second = codes[start], codes[start + 1]
     if method == "linear":
         return first + fraction * (second - first)
@@ -98,6 +98,33 @@ def interpolate(
     if model is None or prior is None:
         raise ConfigError("the shortest path depends on the decoder: pass model and prior")
     return _shortest(codes, steps, model, prior)
+
+
+def positions_on_path(
+    count: int, steps: int, method: Method
+) -> tuple[Int[NDArray[np.int64], " N"], Float[NDArray[np.float64], " N"]]:
+    """Return where the steps of a path lie: step n is between the given codes i_n and i_n + 1.
+
+    Args:
+        count: Number of given codes K >= 2.
+        steps: Number of steps N >= 2.
+        method: As for `interpolate`.
+
+    Returns:
+        The numbers i_n (N,), 0 to K - 2, and the shares (N,) of the way from code i_n to the next, 0 to 1; exactly 0 or
+        1 where the path contains a given code.
+
+    Raises:
+        ConfigError: `shortest` has fewer steps than codes.
+    """
+    if method == "shortest":
+        position = np.interp(np.arange(steps), _shortest_cuts(count, steps), np.arange(count))
+    else:
+        position = np.linspace(0, count - 1, steps)
+    nearest = position.round()
+    position = np.where(np.abs(position - nearest) < _ON_CODE, nearest, position)
+    start = np.minimum(position.astype(np.int64), count - 2)
+    return start, position - start
 
 
 def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
@@ -116,15 +143,21 @@ def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
 
 def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: CodePrior) -> NDArray[np.float32]:
     """Shortest path, computed between each pair of neighbouring codes; the given codes are kept at rounded steps."""
-    cuts = np.linspace(0, steps - 1, len(codes)).round().astype(int).tolist()
-    if (np.diff(cuts) < 1).any():
-        raise ConfigError(f"the shortest path through {len(codes)} codes needs at least as many steps, got {steps}")
+    cuts = _shortest_cuts(len(codes), steps)
     path = np.empty((steps, codes.shape[1]), dtype=np.float32)
     for leg in range(len(codes) - 1):
         straight = interpolate(codes[leg : leg + 2], cuts[leg + 1] - cuts[leg] + 1)
         found = shorten_path(model, prior, torch.from_numpy(straight).to(prior.mean.device))
         path[cuts[leg] : cuts[leg + 1] + 1] = found.cpu().numpy()
     return path
+
+
+def _shortest_cuts(count: int, steps: int) -> list[int]:
+    """Steps at which the shortest path passes through its given codes."""
+    cuts = np.linspace(0, steps - 1, count).round().astype(int)
+    if (np.diff(cuts) < 1).any():
+        raise ConfigError(f"the shortest path through {count} codes needs at least as many steps, got {steps}")
+    return list(cuts.tolist())
 
 
 def _spherical(first: NDArray[np.float32], second: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.float32]:

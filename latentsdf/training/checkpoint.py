@@ -79,7 +79,7 @@ def save(
     config: Config,
     state: Mapping[str, Any] | None,
     *,
-    steps: int,
+    steps: int | None,
 ) -> None:
     """Replace the checkpoint in a folder; after a crash the previous one can be loaded.
 
@@ -92,7 +92,7 @@ def save(
         normalization: Normalization that maps new shapes to model space.
         config: Configuration of the run.
         state: State for resuming, of tensors and plain values; None for a checkpoint that cannot be resumed.
-        steps: Number of completed steps, for the model card.
+        steps: Number of completed steps, for the model card; None if unknown.
 
     Raises:
         CheckpointError: The disk has no space for the new checkpoint besides the previous one.
@@ -237,11 +237,12 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return lines
 
 
-def _model_card(config: Config, shapes: int, steps: int) -> str:
+def _model_card(config: Config, shapes: int, steps: int | None) -> str:
+    trained = "" if steps is None else f", {steps:,} steps"
     return (
         "---\nlibrary_name: latentsdf\ntags: [signed-distance-function, shape-space]\n---\n"
         f"# latentsdf shape space, preset `{config.preset}`\n\n"
-        f"{shapes} shapes, {config.model.code_dim} values a code, {steps:,} steps.\n\n"
+        f"{shapes} shapes, {config.model.code_dim} values a code{trained}.\n\n"
         "```python\nimport latentsdf as ls\nspace = ls.load('path/to/this/folder')\n"
         "mesh = space.extract(space.ids[0], resolution=256)\n```\n"
     )

@@ -11,6 +11,7 @@ and position -1 + 2 (i, j, k) / R. A delta is valid for one code of one space.
 
 import hashlib
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentsdf.geometry.lattice import lattice_points
 from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError
 from latentsdf.utils.lattice import containing_cells
 
@@ -87,6 +90,47 @@ class Delta:
         if len(delta.rows) != len(delta.features) or len(delta.index) != len(delta.correction):
             raise CheckpointError(f"{path}: damaged delta (arrays of different lengths); refine the shape again")
         return delta
+
+
+def combine_deltas(terms: Sequence[tuple[float, Delta]], made_for: str) -> Delta:
+    """Return the weighted sum of deltas of one model.
+
+    Both parts of a delta are additive: features at the same grid row, that is at the same canonical point, and
+    corrections at the same point of model space are added.
+
+    Args:
+        terms: One or more pairs of a weight and a delta. Corrections on different lattices are interpolated to the
+            finest one, exactly if the coarser resolutions divide it.
+        made_for: Fingerprint of the model and of the code that the result refines.
+    """
+    deltas = [delta for _, delta in terms]
+    rows, features = _weighted_sum([(w, delta.rows, delta.features) for w, delta in terms])
+    finest = max(delta.resolution for delta in deltas)
+    corrections = [(w, *_correction_on_lattice(delta, finest)) for w, delta in terms]
+    index, correction = _weighted_sum([(w, i, values[:, None]) for w, i, values in corrections])
+    return Delta(made_for, rows, features, finest, index, correction[:, 0])
+
+
+def _weighted_sum(
+    terms: Sequence[tuple[float, NDArray[np.int64], NDArray[np.floating]]],
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Add sparse arrays, each a weight, sorted indices (K,) and values (K, C); returns sorted indices and values."""
+    index = np.unique(np.concatenate([one for _, one, _ in terms]))
+    total = np.zeros((len(index), terms[0][2].shape[1]), dtype=np.float32)
+    for weight, one, values in terms:
+        total[np.searchsorted(index, one)] += np.float32(weight) * values.astype(np.float32)
+    return index, total.astype(np.float16)
+
+
+def _correction_on_lattice(delta: Delta, resolution: int) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Return the sorted indices and values of a delta's correction on a lattice at least as fine as its own."""
+    if delta.resolution == resolution:
+        return delta.index, delta.correction
+    correction = Correction(delta.index, delta.correction, delta.resolution, torch.device("cpu"))
+    vertices = torch.from_numpy(lattice_points(np.arange((resolution + 1) ** 3), resolution))
+    values = map_chunks(correction, vertices).numpy()
+    index = np.flatnonzero(values)
+    return index, values[index]
 
 
 def fingerprint(model: LatentSDF, code: Float[Tensor, "*N L"]) -> str:
