@@ -37,7 +37,7 @@ from latentsdf.config.arguments import check_arguments
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
-from latentsdf.utils.arrays import as_array
+from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from latentsdf.utils.notebook import html_table
@@ -370,7 +370,8 @@ class SampleStore:
     def _shape(self, key: str) -> Iterator[Path]:
         """Yield the folder of a shape; read errors within the block become a StoreError with the key of the shape."""
         if key not in self:
-            raise StoreError(f"{self.path}: has no shape '{key!s:.100}'; `keys` lists its shapes, category/id")
+            name = f"'{key}'" if isinstance(key, str) else describe(key)
+            raise StoreError(f"{self.path}: has no shape {name}; `keys` lists its shapes, category/id")
         try:
             yield self._folder(key)
         except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
