@@ -149,7 +149,8 @@ class Reconstruction:
             raise ConfigError(f"points must be a tensor of shape (N, {self.dim}), got {describe(points)}")
         if points.device.type != self.device.type or points.layout is not torch.strided or points.is_complex():
             raise ConfigError(
-                f"points must be a dense real tensor on {self.device}, got {points.layout}, {points.dtype}, {points.device}"
+                f"points must be a dense real tensor on {self.device}, got {points.layout} of {points.dtype} on "
+                f"{points.device}"
             )
         with torch.no_grad():
             return map_chunks(self.network, points.float())
