@@ -338,11 +338,11 @@ class SampleStore:
         Raises:
             StoreError: The store has no such shape, or it is damaged.
         """
-        category, _, name = key.partition("/")
         lattices = self.config.resolution, self.config.band_voxels, self.config.sparse_resolution
         with self._shape(key) as folder:
             provenance = provenance_fields(zarr_layout.read_attributes(folder))
             samples = zarr_layout.read_samples(folder, *lattices)
+            category, _, name = key.partition("/")
             return ShapeRecord(category=category, id=name, samples=samples, **provenance)
 
     def verify(self, key: str) -> None:
