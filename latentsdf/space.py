@@ -62,6 +62,7 @@ CodeCount = Annotated[int, Range(strict=True, ge=1, le=1_000_000)]
 PathLength = Annotated[int, Range(strict=True, le=100_000)]
 
 _RERANK_RESOLUTION = 64
+_MAX_FACTOR = 1e9  # far beyond it, the coordinates of codes would overflow
 
 
 @check_arguments
@@ -690,7 +691,7 @@ class ShapeSpace:
                 unknown, or `spherical` joins codes of opposite directions.
         """
         given = [self._with_parts(shape) for shape in split_shapes(shapes)]
-        codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), -1)
+        codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), self.codes.shape[1])
         path = interpolate(codes, steps, method, self.model, self.prior)
         starts, shares = positions_on_path(len(given), steps, method)
         return Codes(
@@ -737,8 +738,8 @@ class ShapeSpace:
         if not 0 <= number < self.codes.shape[1]:
             raise ConfigError(f"this space has principal directions 0 to {self.codes.shape[1] - 1}, got {number}")
         array = as_array(deviations, "deviations", expected="numbers of standard deviations (N,)")
-        if array.ndim != 1 or not np.isfinite(array).all():
-            raise ConfigError(f"deviations must be finite numbers (N,), got {describe(deviations)}")
+        if array.ndim != 1 or not (np.abs(array) < _MAX_FACTOR).all():
+            raise ConfigError(f"deviations must be numbers (N,) below {_MAX_FACTOR:g}, got {describe(deviations)}")
         amounts = torch.as_tensor(array, dtype=torch.float32, device=self.device)
         return self._in_mean_place(self.prior.along(number, amounts))
 
@@ -762,8 +763,8 @@ class ShapeSpace:
             if not isinstance(term, tuple | list) or len(term) != 2:
                 raise ConfigError(f"combine needs pairs (weight, shape), got {describe(term)}")
             weight = as_array(term[0], "weight", expected="a number")
-            if weight.ndim or not np.isfinite(weight):
-                raise ConfigError(f"a weight must be a finite number, got {describe(term[0])}")
+            if weight.ndim or not abs(weight) < _MAX_FACTOR:
+                raise ConfigError(f"a weight must be a number below {_MAX_FACTOR:g}, got {describe(term[0])}")
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
         code = (self.prior.mean + torch.stack(offsets).sum(0)).numpy(force=True)
         weights = [weight for weight, _ in terms]

@@ -198,7 +198,8 @@ def split_shapes(shapes: Sequence[Any]) -> Sequence[Any]:
     if len(shapes) != 1:
         return shapes
     (given,) = shapes
-    several = isinstance(given, Codes) or getattr(given, "ndim", 0) == 2
+    if isinstance(given, Codes):
+        return given
     if isinstance(given, list | tuple):
-        several = not any(isinstance(part, float) for part in given)  # numbers are the values of one code
-    return list(given) if several else shapes
+        return shapes if any(isinstance(part, float) for part in given) else given  # numbers are the values of one code
+    return list(as_array(given, expected="codes (K, L)")) if getattr(given, "ndim", 0) == 2 else shapes

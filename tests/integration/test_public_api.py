@@ -129,7 +129,7 @@ WRONG: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture(scope="module")
 def calls(
-    space_path: Path, lamp_store: ls.SampleStore, record: ls.ShapeRecord, tmp_path_factory: pytest.TempPathFactory
+    space_path: Path, record: ls.ShapeRecord, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, tuple[Callable[..., Any], dict[str, Any]]]]:
     """A valid call of every public function: the function and its arguments by name."""
     folder = tmp_path_factory.mktemp("api")

@@ -243,8 +243,8 @@ def require_normals(name: str, what: str, vectors: Floats) -> None:
     if not np.ptp(usable, axis=0).any() or not _are_unit(usable / np.median(lengths(usable))):
         fault = "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
         raise MeshError(
-            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale normals "
-            "to length 1"
+            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale "
+            "normals to length 1"
         )
 
 
