@@ -13,23 +13,32 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "config.inversion": ["InvertConfig", "RefineConfig"],
+        "config.model": ["BranchConfig", "GridConfig", "ModelConfig"],
         "config.reconstruction": ["ReconstructConfig"],
         "config.sampling": ["SamplingConfig"],
-        "config.training": ["Config"],
+        "config.training": ["Config", "LossConfig", "TrainConfig"],
+        "data.custom_source": ["BatchSource", "SourceBatch"],
+        "data.preprocess": ["preprocess"],
         "data.records": ["ShapeRecord"],
         "data.store": ["SampleStore"],
         "evaluation.evaluate": ["evaluate"],
         "evaluation.metrics": ["metrics"],
         "evaluation.result": ["Evaluation"],
         "extraction.csg": ["blend", "difference", "intersection", "offset", "union"],
+        "extraction.extract": ["extract"],
         "extraction.field": ["Field"],
         "geometry.mesh_sdf.sampling": ["sample"],
+        "geometry.similarity": ["Similarity"],
         "latent.code": ["Code", "Codes"],
         "latent.inversion.fit_folder": ["Inversion", "load_fit"],
+        "models.latent_sdf": ["LatentSDF"],
         "reconstruction.reconstruct": ["reconstruct"],
         "reconstruction.result": ["Reconstruction", "load_field"],
         "rendering.render": ["render"],
         "space": ["ShapeSpace", "load"],
+        "train_space": ["train"],
+        "training.callbacks": ["Callback"],
+        "training.custom_losses": ["TrainStep"],
         "utils.errors": [
             "CheckpointError",
             "ConfigError",
@@ -47,9 +56,17 @@ __all__ += ["__version__"]
 if TYPE_CHECKING:
     from latentsdf.config.inversion import InvertConfig as InvertConfig
     from latentsdf.config.inversion import RefineConfig as RefineConfig
+    from latentsdf.config.model import BranchConfig as BranchConfig
+    from latentsdf.config.model import GridConfig as GridConfig
+    from latentsdf.config.model import ModelConfig as ModelConfig
     from latentsdf.config.reconstruction import ReconstructConfig as ReconstructConfig
     from latentsdf.config.sampling import SamplingConfig as SamplingConfig
     from latentsdf.config.training import Config as Config
+    from latentsdf.config.training import LossConfig as LossConfig
+    from latentsdf.config.training import TrainConfig as TrainConfig
+    from latentsdf.data.custom_source import BatchSource as BatchSource
+    from latentsdf.data.custom_source import SourceBatch as SourceBatch
+    from latentsdf.data.preprocess import preprocess as preprocess
     from latentsdf.data.records import ShapeRecord as ShapeRecord
     from latentsdf.data.store import SampleStore as SampleStore
     from latentsdf.evaluation.evaluate import evaluate as evaluate
@@ -60,18 +77,24 @@ if TYPE_CHECKING:
     from latentsdf.extraction.csg import intersection as intersection
     from latentsdf.extraction.csg import offset as offset
     from latentsdf.extraction.csg import union as union
+    from latentsdf.extraction.extract import extract as extract
     from latentsdf.extraction.field import Field as Field
     from latentsdf.geometry.mesh_sdf.sampling import sample as sample
+    from latentsdf.geometry.similarity import Similarity as Similarity
     from latentsdf.latent.code import Code as Code
     from latentsdf.latent.code import Codes as Codes
     from latentsdf.latent.inversion.fit_folder import Inversion as Inversion
     from latentsdf.latent.inversion.fit_folder import load_fit as load_fit
+    from latentsdf.models.latent_sdf import LatentSDF as LatentSDF
     from latentsdf.reconstruction.reconstruct import reconstruct as reconstruct
     from latentsdf.reconstruction.result import Reconstruction as Reconstruction
     from latentsdf.reconstruction.result import load_field as load_field
     from latentsdf.rendering.render import render as render
     from latentsdf.space import ShapeSpace as ShapeSpace
     from latentsdf.space import load as load
+    from latentsdf.train_space import train as train
+    from latentsdf.training.callbacks import Callback as Callback
+    from latentsdf.training.custom_losses import TrainStep as TrainStep
     from latentsdf.utils.errors import CheckpointError as CheckpointError
     from latentsdf.utils.errors import ConfigError as ConfigError
     from latentsdf.utils.errors import EmptyLevelSetError as EmptyLevelSetError

@@ -23,7 +23,7 @@ from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
 from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
-from latentsdf.extraction.extract import Mode, extract
+from latentsdf.extraction.extract import MarchingCubes, Mode, extract
 from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
 from latentsdf.extraction.fusion_band import FusionBand
 from latentsdf.geometry.mesh import to_user_frame
@@ -38,6 +38,7 @@ from latentsdf.latent.inversion.invert import invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.prior import CodePrior
+from latentsdf.models.custom_model import ModelLike
 from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION
 from latentsdf.rendering.render import Style, render_field
 from latentsdf.rendering.viewer import show_mesh
@@ -66,19 +67,22 @@ _MAX_FACTOR = 1e9  # far beyond it, the coordinates of codes would overflow
 
 
 @check_arguments
-def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
+def load(folder: Path | str, device: str = "auto", *, model: ModelLike | None = None) -> "ShapeSpace":
     """Open a trained space.
 
     Args:
         folder: Checkpoint folder written by training.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        model: For a space that was trained with a model of your own: the module, whose copy gets the trained weights,
+            or the function that builds it.
 
     Returns:
         The space, with its model on the device.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        CheckpointError: The checkpoint is incomplete, damaged or of another format.
+        CheckpointError: The checkpoint is incomplete, damaged or of another format, or `model` is missing, not needed
+            or has other weights.
         ConfigError: The device is unknown or not available.
 
     Example:
@@ -88,7 +92,7 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
         >>> space.extract(fit).export("reconstruction.ply")
     """
     where = devices.resolve(device)
-    return ShapeSpace(checkpoint.load(folder, where), Path(folder), where)
+    return ShapeSpace(checkpoint.load(folder, where, model), Path(folder), where)
 
 
 def _split_config(normals: Any, config: InvertConfig | None) -> tuple[InvertConfig | None, Any]:
@@ -347,6 +351,7 @@ class ShapeSpace:
         smallest_piece: float = 5e-3,
         faces: int | None = None,
         normals: bool = False,
+        method: MarchingCubes = "sparse",
     ) -> trimesh.Trimesh:
         """Extract the surface of a shape by marching cubes.
 
@@ -359,6 +364,8 @@ class ShapeSpace:
             smallest_piece: Remove components with less than this share of the largest component's area; 0 keeps all.
             faces: Simplify to about this number of faces; None for no simplification.
             normals: Store the normalized gradient of the field as `vertex_normals`.
+            method: `sparse`, or `skimage` for scikit-image's marching cubes on the whole lattice, the reference, which
+                evaluates all (resolution + 1)^3 vertices.
 
         Returns:
             Mesh in the frame.
@@ -382,6 +389,7 @@ class ShapeSpace:
             faces=faces,
             normals=normals,
             device=self.device,
+            method=method,
         )
         return to_user_frame(mesh, similarity, normals=normals)
 
@@ -816,7 +824,7 @@ class ShapeSpace:
 
         Raises:
             ConfigError, CheckpointError: As for `code` and `index`; ConfigError if `k` is less than 1.
-            MissingExtraError: FAISS is not installed.
+            MissingExtraError: The kind of index needs FAISS, which is not installed.
         """
         code = self.code(shape)
         hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
@@ -845,7 +853,7 @@ class ShapeSpace:
 
         Raises:
             ConfigError: There are too few codes for the kind, or the present index does not store the codes.
-            MissingExtraError: FAISS is not installed.
+            MissingExtraError: The kind needs FAISS, which is not installed.
         """
         if metric not in self._indices:
             codes = self.codes.cpu().numpy()

@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.store import SampleStore
+from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS
 from latentsdf.utils.console import console, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from preprocessing.isolation import ResourceLimits
@@ -103,9 +105,12 @@ def require_valid(config: SamplingConfig) -> None:
 
     Raises:
         ConfigError: The sparse lattice has no cells.
+        MissingExtraError: The package that measures distances is not installed.
     """
     if config.sparse_resolution < 1:
         raise ConfigError(f"sparse_resolution must be at least 1, got {config.sparse_resolution}")
+    if config.distance != "latentsdf":
+        BACKENDS[config.distance](trimesh.creation.box())
 
 
 def _run_tasks(

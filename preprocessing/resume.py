@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from latentsdf.data.shape_records import shape_seed
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import LatentSDFError, StoreError
-from preprocessing.shape import shape_seed
 from preprocessing.sources import Source
 
 
@@ -56,4 +56,4 @@ def _compare(source: Source, store: SampleStore, seed: int) -> tuple[str, bool]:
             return f"{source.key}: {source.name} has changed since the shape was sampled", True
     except (LatentSDFError, OSError) as error:
         return f"{source.key}: {source.name} can no longer be read ({error})", True
-    return "", stored_seed == shape_seed(source, seed)
+    return "", stored_seed == shape_seed(source.key, seed)

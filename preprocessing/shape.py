@@ -3,7 +3,6 @@
 These functions run in worker processes, which must not import torch.
 """
 
-import hashlib
 import socket
 import time
 from pathlib import Path
@@ -12,20 +11,15 @@ import numpy as np
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeRecord
+from latentsdf.data.shape_records import mesh_record
 from latentsdf.data.store import SampleStore
-from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.lattice import linear_index, to_lattice_units
-from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.errors import StoreError
 from preprocessing import preview
 from preprocessing.report import Outcome
 from preprocessing.sources import Source
-
-
-def shape_seed(source: Source, seed: int) -> int:
-    """Derive the seed of a shape from the seed of the run and the key of the shape."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{source.key}".encode()).digest()[:4], "big")
 
 
 def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecord:
@@ -34,21 +28,7 @@ def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecor
     The result depends only on the mesh, the settings, the key and the seed.
     """
     raw = source.load()
-    digest = source.digest(raw)
-    cleaned, _ = meshes.clean(raw)
-    mesh, similarity = meshes.normalize(cleaned, config.normalization)
-    own_seed = shape_seed(source, seed)
-    return ShapeRecord(
-        category=source.category,
-        id=source.id,
-        samples=sample(mesh, config, own_seed),
-        similarity=similarity,
-        source=source.name,
-        source_sha256=digest,
-        watertight=bool(mesh.is_watertight),
-        area=float(mesh.area),
-        seed=own_seed,
-    )
+    return mesh_record(raw, source.key, config, seed, source.name, source.digest(raw))
 
 
 def preprocess(

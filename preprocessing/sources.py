@@ -1,6 +1,5 @@
 """Sources of shapes: mesh files on disk, frames of D-FAUST registrations, and procedural furniture."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import trimesh
 from latentsdf.data import dfaust
 from latentsdf.data.furniture import FAMILIES, furniture
 from latentsdf.data.mesh_datasets import Layout, find_frames, find_meshes, matches_pattern
+from latentsdf.data.shape_records import digest_of, file_digest
 from latentsdf.geometry import mesh as meshes
 from latentsdf.utils.errors import ConfigError
 
@@ -55,10 +55,8 @@ class Source:
             mesh: The mesh, if it is already loaded.
         """
         if self.path is not None and not is_registrations(self.path):
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        mesh = self.load() if mesh is None else mesh
-        return hashlib.sha256(mesh.vertices.tobytes() + mesh.faces.tobytes()).hexdigest()
+            return file_digest(self.path)
+        return digest_of(self.load() if mesh is None else mesh)
 
 
 def is_registrations(path: Path) -> bool:

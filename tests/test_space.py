@@ -146,13 +146,14 @@ def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
 
 
 def test_missing_faiss(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without FAISS the error names the extra that installs it."""
+    """Without FAISS, flat indices work, and the error of other kinds names the extra that installs it."""
     import sys
 
     monkeypatch.setitem(sys.modules, "faiss", None)
     monkeypatch.setattr(space, "_indices", {})
+    assert space.nearest("table_0000", 1).ids == ["table_0000"]
     with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[cpu\]'"):
-        space.nearest("table_0000")
+        space.nearest("table_0000", kind="hnsw")
 
 
 @pytest.mark.slow

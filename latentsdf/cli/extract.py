@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -46,6 +46,9 @@ class Extract(Decoding, OnSpace):
     """Simplify to about this many faces."""
     normals: bool = False
     """Store vertex normals, computed from the field's gradient."""
+    method: Literal["sparse", "skimage"] = "sparse"
+    """Marching cubes: sparse evaluates the field near the surface only; skimage is scikit-image's, the
+    reference, on all (resolution + 1)^3 lattice vertices, at the default resolution about 60 times as many."""
     out: Path
     """Mesh file (.ply .obj .stl .glb .off), or a folder for several shapes."""
     suffix: str = ".ply"
@@ -116,6 +119,7 @@ class Extract(Decoding, OnSpace):
             smallest_piece=self.smallest_piece,
             faces=self.faces,
             normals=self.normals,
+            method=self.method,
         )
 
 

@@ -168,6 +168,8 @@ def _metavar(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         one = _metavar(typing.get_args(kind)[0])
         return f"{one} [{one} ...]"
+    if typing.get_origin(kind) is dict:
+        return "{NAME: VALUE, ...}"
     return {bool: "{true,false}", int: "INT", float: "FLOAT", Path: "PATH"}.get(kind, "TEXT")
 
 
@@ -176,6 +178,8 @@ def _words(value: Any) -> tuple[str, ...]:
         return tuple(word for one in value for word in _words(one))
     if isinstance(value, bool):
         return (str(value).lower(),)
+    if isinstance(value, dict):
+        return ("{" + ", ".join(f"{name}: [{', '.join(_words(one))}]" for name, one in value.items()) + "}",)
     return (f"{value:g}" if isinstance(value, float) else str(value),)
 
 

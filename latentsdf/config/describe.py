@@ -73,6 +73,8 @@ def _accepted(schema: dict[str, Any]) -> str:
     """Describe the accepted values of a setting, from its JSON schema."""
     if "enum" in schema:
         return f"One of {', '.join(map(str, schema['enum']))}."
+    if schema["type"] == "object":
+        return f"Names, each with a value: {_accepted(schema['additionalProperties'])}"
     if schema["type"] == "array":
         kind = "whole numbers" if schema["items"]["type"] == "integer" else "numbers"
         name = "Number or schedule" if "minItems" in schema else f"List of {kind}"

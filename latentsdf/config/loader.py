@@ -93,12 +93,17 @@ def to_dict(config: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            value = to_dict(value)
-        elif isinstance(value, tuple):
-            value = value[0] if len(value) == 1 else list(value)
-        values[field.name] = value
+        values[field.name] = to_dict(value) if dataclasses.is_dataclass(value) else _plain(value)
     return values
+
+
+def _plain(value: Any) -> Any:
+    """Convert the tuples in the value of a setting; a tuple of one becomes a number."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, tuple):
+        return value[0] if len(value) == 1 else list(value)
+    return value
 
 
 def to_yaml(config: Any) -> str:
@@ -186,6 +191,8 @@ def _with_defaults(cls: type, values: dict[str, Any], default: Any = None) -> di
 def _as_number(value: Any) -> Any:
     if isinstance(value, list):
         return [_as_number(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _as_number(part) for name, part in value.items()}
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 

@@ -11,6 +11,7 @@ from latentsdf.config.validation import NonNegativeFloat, NonNegativeInt, Positi
 from latentsdf.utils.errors import ConfigError
 
 SignMethod = Literal["auto", "pseudonormal", "winding", "visibility"]
+DistanceBackend = Literal["latentsdf", "igl", "open3d", "mesh_to_sdf"]
 Normalization = Literal["sphere", "cube", "none"]
 
 
@@ -42,6 +43,11 @@ class SamplingConfig:
     margin, or none."""
     sign: SignMethod = "auto"
     """Method that determines inside and outside; see `geometry.mesh_sdf.sign`."""
+    distance: DistanceBackend = "latentsdf"
+    """Package that measures unsigned distances; the signs are the same with each. Mean and maximum error within 0.03 of
+    the surface of a chair: `latentsdf` and `igl` 1e-16 (before rounding to float32), `open3d` 6e-9 and 3e-6,
+    `mesh_to_sdf` 7e-4 and 8e-3 (nearest of 200,000 surface samples). `open3d` and `mesh_to_sdf` need the extras of
+    these names. Only `latentsdf` uses the fast algorithms for lattices."""
     sheet_thickness: NonNegativeFloat = 3.0
     """Thickness assigned to surfaces that enclose no volume, in cells of the dense lattice; 0 drops such surfaces. See
     `geometry.mesh_sdf.solid`."""

@@ -4,6 +4,7 @@ Notation: s is the signed distance (negative inside), s_g that of the general br
 n the outward unit normal. Lengths are in model space, the box [-1, 1]^3.
 """
 
+import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from latentsdf.config.validation import (
     PositiveInt,
     PositiveSchedule,
     Schedule,
+    Schedules,
     Seed,
     Share,
     config_dataclass,
@@ -83,6 +85,19 @@ class LossConfig:
     term is also evaluated at every surface point, displaced by Gaussian noise of standard deviation 0.01 (IGR)."""
     ramp_epochs: NonNegativeInt = 0
     """Epochs over which the code and feature terms rise from zero to their weights."""
+    extra: Schedules = Field(default_factory=dict)
+    """Weights of losses of your own, by name: `{mine: 0.1}`. The functions come from `ls.train(losses=...)` or from an
+    installed package (entry points of the group `latentsdf.losses`)."""
+
+    def __post_init__(self) -> None:
+        """Check the names of `extra`, which are logged beside the other terms."""
+        taken = {field.name for field in dataclasses.fields(self)} | {"loss", "step", "seconds"}
+        for name in self.extra:
+            if name in taken or not name.isidentifier():
+                raise ConfigError(
+                    f"loss.extra: '{name}' cannot name a loss; expected letters, digits and _, and none of the names "
+                    "of settings of loss"
+                )
 
 
 @config_dataclass
@@ -105,6 +120,12 @@ class TrainConfig:
     free_share: NonNegativeFloat = 0.5
     """Number of free-space samples per band sample. The general branch is trained on as many band samples as free-space
     samples."""
+    source: str = ""
+    """Name of a source of batches in an installed package (entry points of the group `latentsdf.sources`), which then
+    reads the data; empty for a sample store."""
+    sampler: str = ""
+    """Name of a sampler in an installed package (entry points of the group `latentsdf.samplers`), which then replaces
+    `draw`; empty for `draw`."""
     draw: Draw = "even"
     """Distribution of the drawn samples. `even`: uniform over the stored samples. `signs`: half inside, half outside
     (DeepSDF). `near`: half within 0.1 of the surface, a quarter inside and a quarter outside (Compact-SDF). `surface`:
@@ -165,6 +186,11 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check the rules that involve several sections."""
+        if self.train.sampler and (self.train.samples == "points" or self.train.source):
+            raise ConfigError(
+                "train.sampler draws from the signed samples of a store; leave it out with train.samples: points and "
+                "with train.source"
+            )
         if self.train.samples == "sdf":
             if is_used(self.loss.normals):
                 raise ConfigError("loss.normals needs points of the surface; also set train.samples: points")

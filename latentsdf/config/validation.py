@@ -59,6 +59,9 @@ PositiveSchedule = Annotated[
 ]
 """A `Schedule` with values above 0."""
 
+Schedules = dict[str, Schedule]
+"""Schedules by name."""
+
 PositiveInts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_tuple)]
 
 
@@ -92,6 +95,7 @@ _EXPECTED = {
     "tuple_type": "a list of numbers, such as '[1.0, 0.5]'",
     "too_short": "at least one number",
     "dataclass_type": "keys and values",
+    "dict_type": "names and weights, such as '{mine: 0.1}'",
 }
 
 

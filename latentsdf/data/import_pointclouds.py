@@ -5,18 +5,15 @@ are normalized to model space like meshes. Such a shape can be used for training
 that need signed distances raise an error.
 """
 
-import hashlib
 from pathlib import Path
 
-import numpy as np
 import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.data.records import ShapeRecord
-from latentsdf.geometry.mesh_sdf.sampling import samples_without_lattices
+from latentsdf.data.shape_records import file_digest, points_record
 from latentsdf.geometry.pointcloud.io import SUFFIXES, load_mesh_or_points
-from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.utils.errors import MeshError, StoreError
 
 SETTINGS = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0, sheet_thickness=0.0)
@@ -49,19 +46,6 @@ def read_record(file: ShapeFile, config: SamplingConfig) -> ShapeRecord:
         if table.dim != 3 or table.distances is not None:
             found = "planar points" if table.dim == 2 else "signed samples (N, 4)"
             raise MeshError(f"{file.path.name}: expected points (N, 3) or with normals (N, 6), got {found}")
-        cloud = prepare_point_cloud(table, normalization=config.normalization)
+        return points_record(table, file.key, config, file.path.name, file_digest(file.path))
     except MeshError as error:
         raise StoreError(str(error)) from error
-    columns = [cloud.points] if cloud.normals is None else [cloud.points, cloud.normals]
-    digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
-    return ShapeRecord(
-        category=file.category,
-        id=file.id,
-        samples=samples_without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32)),
-        similarity=cloud.similarity,
-        source=file.path.name,
-        source_sha256=digest,
-        watertight=False,
-        area=0.0,
-        seed=int(digest[:8], 16),
-    )

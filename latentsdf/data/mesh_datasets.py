@@ -104,6 +104,11 @@ class ShapeFile:
     path: Path
     """File that contains the shape, and possibly other shapes."""
 
+    @property
+    def key(self) -> str:
+        """Key of the shape in a store, category/id."""
+        return f"{self.category}/{self.id}"
+
 
 def find_meshes(
     root: Path,

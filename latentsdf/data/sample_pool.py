@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data.point_batches import PointBatch, PointSource
 from latentsdf.data.sdf_batches import SdfBatch, SdfSource
+from latentsdf.data.sdf_samples import Sampler
 from latentsdf.data.shape_batch import SampleSource
 from latentsdf.data.store import SampleStore
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.utils.console import track
 from latentsdf.utils.devices import free_gpu_memory
 from latentsdf.utils.errors import StoreError
@@ -63,6 +66,7 @@ class ShapeSamplePool:
         device: torch.device | None = None,
         rank: int = 0,
         world: int = 1,
+        sampler: Sampler | None = None,
     ) -> None:
         """Plan the memory; samples are read by `fill` or the first `batch`.
 
@@ -74,8 +78,10 @@ class ShapeSamplePool:
             device: Device of the run, which holds the samples if they fit; None for system memory.
             rank: Rank of this process.
             world: Number of processes.
+            sampler: Draws the samples of a shape instead of `train.draw`; for `train.samples: sdf`.
 
         Raises:
+            ConfigError: The sampler that the settings name is not installed.
             StoreError: There are fewer shapes than processes, or a shape lacks the samples that training needs.
         """
         if len(keys) < world:
@@ -85,8 +91,9 @@ class ShapeSamplePool:
             )
         self.store, self.keys, self._settings = store, list(keys), train
         self._rank, self._world = rank, world
-        source_type = PointSource if train.samples == "points" else SdfSource
-        self._source: SampleSource = source_type(store, train, loss)
+        self._source: SampleSource = (
+            PointSource(store, train, loss) if train.samples == "points" else SdfSource(store, train, loss, sampler)
+        )
         sizes = [self._source.nbytes(key) for key in keys]
         budget = train.memory_gb * 1e9
         total = sum(sizes)
@@ -107,6 +114,16 @@ class ShapeSamplePool:
         self._first_part = 0
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="samples")
         self._pending: dict[int, Future[Any]] = {}
+
+    @property
+    def normalization(self) -> Normalization:
+        """Normalization that maps new shapes to model space."""
+        return self.store.config.normalization
+
+    @property
+    def similarities(self) -> list[Similarity]:
+        """Similarity from the frame of each shape to model space."""
+        return [self.store.info(key).similarity for key in self.keys]
 
     @property
     def streams(self) -> bool:

@@ -10,9 +10,10 @@ from torch import Tensor
 from latentsdf.config.schedules import is_used
 from latentsdf.config.training import Draw, LossConfig, TrainConfig
 from latentsdf.data.mixture import draw_heat_points, heat_point_count
-from latentsdf.data.sdf_samples import ShapeSamples, load_samples, samples_nbytes
+from latentsdf.data.sdf_samples import Sampler, ShapeSamples, load_samples, samples_nbytes
 from latentsdf.data.shape_batch import ShapeBatch
 from latentsdf.data.store import SampleStore
+from latentsdf.utils.entry_points import load_entry_point
 from latentsdf.utils.errors import StoreError
 from latentsdf.utils.lattice import vertex_positions
 
@@ -50,17 +51,17 @@ def draw_batch(
     rows: Sequence[int],
     sizes: BatchSizes,
     resolution: int,
-    how: Draw,
+    how: Draw | Sampler,
     generators: Sequence[np.random.Generator],
 ) -> SdfBatch:
-    """Draw a batch, the points of each shape with replacement.
+    """Draw a batch, the points of each shape with replacement unless a sampler draws otherwise.
 
     Args:
         shapes: Samples of S shapes.
         rows: Row of each shape in the table of latent codes.
         sizes: Number of points per shape.
         resolution: Cells per axis of the dense lattice.
-        how: Allocation of the draws to strata, see `SampleStrata.draw`.
+        how: Allocation of the draws to strata, see `SampleStrata.draw`, or a sampler.
         generators: One random generator per shape.
 
     Returns:
@@ -93,18 +94,38 @@ def draw_batch(
     )
 
 
+def box_point_count(loss: LossConfig) -> int:
+    """Number of uniform points per shape that the regularizers of the general branch need."""
+    weights = (loss.eikonal, loss.directional_divergence, loss.lipschitz)
+    regularized = loss.regularizer_branch == "general" and any(map(is_used, weights))
+    return loss.regularizer_points if regularized else 0
+
+
 class SdfSource:
     """Source of signed distance samples (`train.samples: sdf`); implements `shape_batch.SampleSource`."""
 
-    def __init__(self, store: SampleStore, train: TrainConfig, loss: LossConfig) -> None:
-        """Determine the batch sizes from the terms of the loss that are enabled."""
+    def __init__(
+        self, store: SampleStore, train: TrainConfig, loss: LossConfig, sampler: Sampler | None = None
+    ) -> None:
+        """Determine the batch sizes from the terms of the loss that are enabled.
+
+        Args:
+            store: The sample store.
+            train: Batch sizes and allocation of the draws.
+            loss: Weights of the terms.
+            sampler: Draws the samples instead of `train.draw` and `train.sampler`.
+
+        Raises:
+            ConfigError: No installed package offers the sampler `train.sampler`.
+        """
         self._store, self._train = store, train
-        weights = (loss.eikonal, loss.directional_divergence, loss.lipschitz)
-        regularized = loss.regularizer_branch == "general" and any(map(is_used, weights))
+        if sampler is None and train.sampler:
+            sampler = load_entry_point("latentsdf.samplers", train.sampler, "pass ls.train(sampler=...)")
+        self._how: Draw | Sampler = train.draw if sampler is None else sampler
         self._sizes = BatchSizes(
             band=train.points_per_shape,
             offsurface=max(1, round(train.points_per_shape * train.free_share)),
-            box=loss.regularizer_points if regularized else 0,
+            box=box_point_count(loss),
             heat=heat_point_count(loss),
         )
 
@@ -124,13 +145,13 @@ class SdfSource:
 
     def read(self, key: str, share: float, rng: np.random.Generator) -> ShapeSamples:
         """Read a random fraction `share` in (0, 1] of a shape's samples."""
-        return load_samples(self._store, key, share, self._train.draw, rng, lattice=self._train.lattice)
+        return load_samples(self._store, key, share, self._how, rng, lattice=self._train.lattice)
 
     def draw(
         self, shapes: Sequence[ShapeSamples], rows: Sequence[int], generators: Sequence[np.random.Generator]
     ) -> SdfBatch:
         """Draw a batch, see `draw_batch`."""
-        return draw_batch(shapes, rows, self._sizes, self._store.config.resolution, self._train.draw, generators)
+        return draw_batch(shapes, rows, self._sizes, self._store.config.resolution, self._how, generators)
 
 
 def _lattice_points(index: Tensor, resolution: int) -> Tensor:

@@ -11,6 +11,7 @@ samples) uses the off-surface samples within the band width as its band samples.
 Signed distances are negative inside; lengths are in model space, the box [-1, 1]^3.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor
 from latentsdf.config.training import Draw
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.lattice import band_width
-from latentsdf.utils.errors import StoreError
+from latentsdf.utils.errors import ConfigError, StoreError
 
 NEAR_DISTANCE = 0.1
 """With `train.draw` 'near', half of the samples have |d| <= this distance, as in the code of Compact-SDF (Bai et al.
@@ -35,6 +36,13 @@ These include both ends of every lattice edge that crosses the surface.
 """
 
 Float32 = NDArray[np.float32]
+
+Sampler = Callable[[Tensor, int, np.random.Generator], NDArray[np.integer[Any]] | Tensor]
+"""Chooses the samples of a shape in a batch, instead of `train.draw`: `sampler(distance, count, rng)`.
+
+Maps the signed distances (N,) of the samples in memory, band samples or off-surface samples, to `count` of their
+indices. If it takes all random numbers from `rng`, resumed runs equal uninterrupted ones.
+"""
 
 
 @dataclass(frozen=True)
@@ -111,23 +119,55 @@ class ShapeSamples:
             near_rows=self.near_rows.to(device),
         )
 
-    def draw_band(self, count: int, how: Draw, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Draw band samples with replacement.
+    def draw_band(self, count: int, how: Draw | Sampler, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Draw band samples, with replacement unless a sampler draws otherwise.
 
         Returns:
             Positions and signed distances (count,). The positions are linear lattice indices (count,), or points
             (count, 3) for a shape without a band.
         """
+        device = self.offsurface.device
         if len(self.band_index):
-            pick = self.band_strata.draw(count, how, rng).to(self.offsurface.device)
+            if callable(how):
+                pick = _draw_by(how, self.band_distance, count, rng)
+            else:
+                pick = self.band_strata.draw(count, how, rng).to(device)
             return self.band_index[pick], self.band_distance[pick]
-        pick = torch.from_numpy(rng.integers(len(self.near_rows), size=count)).to(self.offsurface.device)
+        if callable(how):
+            pick = _draw_by(how, self.offsurface[self.near_rows, 3], count, rng)
+        else:
+            pick = torch.from_numpy(rng.integers(len(self.near_rows), size=count)).to(device)
         rows = self.offsurface[self.near_rows[pick]]
         return rows[:, :3], rows[:, 3]
 
-    def draw_offsurface(self, count: int, how: Draw, rng: np.random.Generator) -> Tensor:
-        """Draw off-surface samples (count, 4) with replacement."""
+    def draw_offsurface(self, count: int, how: Draw | Sampler, rng: np.random.Generator) -> Tensor:
+        """Draw off-surface samples (count, 4), with replacement unless a sampler draws otherwise."""
+        if callable(how):
+            return self.offsurface[_draw_by(how, self.offsurface[:, 3], count, rng)]
         return self.offsurface[self.offsurface_strata.draw(count, how, rng).to(self.offsurface.device)]
+
+
+def _draw_by(sampler: Sampler, distance: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    """Draw sample indices (count,) by a sampler.
+
+    Raises:
+        ConfigError: The sampler fails, or does not return `count` indices of the samples.
+    """
+    name = getattr(sampler, "__name__", type(sampler).__name__)
+    try:
+        pick = torch.as_tensor(sampler(distance, count, rng), device=distance.device)
+    except Exception as error:
+        raise ConfigError(f"the sampler '{name}' failed: {type(error).__name__}: {error}") from error
+    if pick.shape != (count,) or pick.is_floating_point() or pick.dtype == torch.bool:
+        raise ConfigError(
+            f"the sampler '{name}' must return {count} integer indices, got {pick.dtype} {tuple(pick.shape)}"
+        )
+    if count and not 0 <= int(pick.min()) <= int(pick.max()) < len(distance):
+        raise ConfigError(
+            f"the sampler '{name}' must return indices from 0 to {len(distance) - 1}, got {int(pick.min())} to "
+            f"{int(pick.max())}"
+        )
+    return pick.long()
 
 
 def samples_nbytes(store: SampleStore, key: str, *, lattice: bool) -> int:
@@ -138,7 +178,13 @@ def samples_nbytes(store: SampleStore, key: str, *, lattice: bool) -> int:
 
 
 def load_samples(
-    store: SampleStore, key: str, share: float, how: Draw, rng: np.random.Generator, *, lattice: bool = False
+    store: SampleStore,
+    key: str,
+    share: float,
+    how: Draw | Sampler,
+    rng: np.random.Generator,
+    *,
+    lattice: bool = False,
 ) -> ShapeSamples:
     """Load a random subset of a shape's samples into memory.
 
@@ -153,6 +199,8 @@ def load_samples(
     Raises:
         StoreError: The shape has neither a band nor off-surface samples within the band width.
     """
+    if callable(how):
+        how = "even"  # a sampler reads the distances, in any order
     offsurface = np.concatenate(
         store.offsurface_samples(key) if share == 1 else store.offsurface_subset(key, share, rng)
     )

@@ -37,6 +37,7 @@ from latentsdf.config.arguments import check_arguments
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
+from latentsdf.data.shape_records import make_record
 from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
@@ -73,14 +74,14 @@ class SampleStore:
 
     @classmethod
     @check_arguments
-    def create(cls, path: Path | str, config: SamplingConfig) -> "SampleStore":
+    def create(cls, path: Path | str, config: SamplingConfig | None = None) -> "SampleStore":
         """Create a store, or open an existing one with the same settings to continue it.
 
         Temporary files of processes that were killed are removed.
 
         Args:
             path: Folder of the store.
-            config: Sampling settings.
+            config: Sampling settings; by default those of an existing store, or else `SamplingConfig()`.
 
         Returns:
             The store, ready to be written.
@@ -93,6 +94,7 @@ class SampleStore:
             raise StoreError(f"{path}: is a file; name a folder for the sample store")
         if path.exists() and any(path.iterdir()):
             store = cls.open(path)
+            config = config or store.config
             old, new = asdict(store.config), asdict(config)
             changed = [
                 f"{name} ({old[name]} in the store, {new[name]} requested)" for name in new if old[name] != new[name]
@@ -106,6 +108,7 @@ class SampleStore:
                 if _is_abandoned(folder):
                     shutil.rmtree(folder, ignore_errors=True)
             return store
+        config = config or SamplingConfig()
         attributes = {
             "format": FORMAT,
             "version": VERSION,
@@ -207,6 +210,52 @@ class SampleStore:
                 os.replace(temporary / "new", final)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+
+    def add(
+        self,
+        name: str,
+        shape: Any,
+        *,
+        seed: int = 0,
+        overwrite: bool = False,
+    ) -> ShapeInfo:
+        """Sample a shape with the settings of the store and write it; the store is created if it does not exist.
+
+        The shape is written atomically: after a crash, the store has it completely or not at all. Several processes may
+        add different shapes.
+
+        Args:
+            name: `id`, which gets the category `shape`, or `category/id`.
+            shape: One of
+
+                - a mesh in any frame, or a mesh file: sampled as by `latentsdf-preprocess`;
+                - signed samples (N, 4), points in model space [-1, 1]^3 and their signed distances, negative inside,
+                  some of them within the band width of the surface: kept as they are;
+                - points (N, 3), or with outward normals (N, 6), in any frame: for `train.samples: points` only;
+                - a file of points or samples, or another form that `geometry.targets` lists.
+
+            seed: Seed of the samples; the shape's own seed also depends on its name.
+            overwrite: Replace a shape of this name.
+
+        Returns:
+            Metadata of the stored shape.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ConfigError: The name is not valid, or a mesh is added to a store without a sparse lattice.
+            MeshError: The shape is unusable.
+            StoreError: The store has a shape of this name, or the disk is full.
+
+        Example:
+            >>> store = SampleStore.create("furniture.zarr", SamplingConfig(resolution=256, sparse_resolution=64))
+            >>> store.add("chair/mine", trimesh.load_mesh("chair.obj"))
+        """
+        key = complete_key(name)
+        if key in self and not overwrite:
+            raise StoreError(f"{self.path}: already has a shape '{key}'; pass overwrite=True to replace it")
+        record = make_record(shape, key, self.config, seed)
+        self.create(self.path, self.config).write(record)
+        return self.info(key)
 
     def info(self, key: str) -> ShapeInfo:
         """Return the metadata of a shape without reading its arrays.
@@ -399,6 +448,21 @@ def _hash_of(sampling: dict[str, Any]) -> str:
 def _is_key(key: object) -> TypeGuard[str]:
     """Return whether category/id is a valid shape key."""
     return isinstance(key, str) and _KEY.fullmatch(key) is not None
+
+
+def complete_key(name: str) -> str:
+    """Return the key category/id of a shape; an id without a category gets the category `shape`.
+
+    Raises:
+        ConfigError: The name is not a valid key.
+    """
+    key = name if "/" in str(name) else f"shape/{name}"
+    if not _is_key(key):
+        raise ConfigError(
+            f"{name!r} is not a valid name of a shape; expected id or category/id of letters, digits, blanks and "
+            "._-+=,@()"
+        )
+    return key
 
 
 def _library_version() -> str:

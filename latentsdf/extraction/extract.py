@@ -33,6 +33,7 @@ from latentsdf.extraction.coarse_to_fine import (
     refine_around_zero_set,
     sign_bounds,
 )
+from latentsdf.extraction.dense import extract_dense
 from latentsdf.extraction.field import FieldSampler, SignedDistance, as_field
 from latentsdf.extraction.marching_cubes import marching_cubes
 from latentsdf.extraction.normals import surface_normals
@@ -45,6 +46,9 @@ from latentsdf.utils.errors import ConfigError
 
 Mode = Literal["general", "overfit", "fused", "smooth"]
 """How the two branches are combined; see `extract`."""
+
+MarchingCubes = Literal["sparse", "skimage"]
+"""Which marching cubes: ours on the lattice cells near the surface, or scikit-image's on all cells."""
 
 BAND_RESOLUTION = 512
 """`band_voxels` counts cells of this lattice; the band keeps its width in model space at other resolutions."""
@@ -69,6 +73,7 @@ def extract(
     chunk: int = _CHUNK,
     device: torch.device | str | None = None,
     lipschitz: float = _LIPSCHITZ,
+    method: MarchingCubes = "sparse",
 ) -> trimesh.Trimesh:
     """Extract a level set as a watertight triangle mesh in the frame of the field.
 
@@ -98,6 +103,8 @@ def extract(
         chunk: Points per evaluation of a field.
         device: Device on which the fields are evaluated; by default that of a `Field`, and the CPU otherwise.
         lipschitz: Assumed Lipschitz constant of the fields.
+        method: "sparse" evaluates the field near the surface only. "skimage" evaluates it at all lattice vertices and
+            triangulates by `skimage.measure.marching_cubes`, the reference; `lipschitz` has no effect.
 
     Returns:
         The mesh.
@@ -116,26 +123,26 @@ def extract(
     _validate_arguments(overfit, resolution, band_voxels, mode, chunk, lipschitz)
     if not 0 <= smallest_piece <= 1:
         raise ConfigError(f"smallest_piece is a share of an area, 0 to 1, got {smallest_piece}.")
+    if method not in get_args(MarchingCubes):
+        raise ConfigError(f"method must be one of {', '.join(get_args(MarchingCubes))}, got '{method}'.")
     field = as_field(general)
     domain, device = field.domain, field.device if device is None else device
     general, level = field.in_model_space(), level * domain.scale
     if overfit is not None:
         overfit = replace(field, function=as_field(overfit).function).in_model_space()
     general_sampler = FieldSampler("general", general, level, chunk, device)
-    levels = refine_around_zero_set(general_sampler, resolution, lipschitz)
     fuse = overfit is not None and mode != "general"
-    lattice = complete_surface_cells(levels[-1], general_sampler, exact=not fuse)
-    cells = crossing_cells(lattice)
-    if not cells.any():
-        raise general_sampler.empty_level_set_error()
+    overfit_sampler = None
     if overfit is not None and fuse:
         overfit_sampler = FieldSampler("overfit", overfit, level, chunk, device)
-        growth = _band_growth(band_voxels, resolution)
-        fused = _fuse_branches(lattice, cells, growth, levels, general_sampler, overfit_sampler, mode, lipschitz)
-        lattice = complete_surface_cells(fused.lattice, fused)
-        if not crossing_cells(lattice).any():
-            raise overfit_sampler.empty_level_set_error()
-    vertices, triangles = marching_cubes(lattice)
+    growth = _band_growth(band_voxels, resolution)
+    if method == "skimage":
+        width = _band_width(growth, resolution)
+        vertices, triangles = extract_dense(
+            general_sampler, overfit_sampler, resolution, growth=growth, width=width, mode=mode
+        )
+    else:
+        vertices, triangles = _extract_sparse(general_sampler, overfit_sampler, resolution, growth, mode, lipschitz)
     if largest_component or smallest_piece > 0:
         min_share = 1.0 if largest_component else smallest_piece
         vertices, triangles = _remove_small_components(vertices, triangles, min_share)
@@ -145,10 +152,32 @@ def extract(
     if normals:
         shown = general
         if overfit is not None and fuse:
-            width = _band_width(_band_growth(band_voxels, resolution), resolution)
+            width = _band_width(growth, resolution)
             shown = _smooth_blend(general, overfit, width) if mode == "smooth" else overfit
         mesh.vertex_normals = surface_normals(shown, mesh, device)
     return mesh if domain == IDENTITY else to_user_frame(mesh, domain, normals=normals)
+
+
+def _extract_sparse(
+    general_sampler: FieldSampler,
+    overfit_sampler: FieldSampler | None,
+    resolution: int,
+    growth: int,
+    mode: Mode,
+    lipschitz: float,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Find the cells of the surface coarse to fine and triangulate them; returns vertices and faces."""
+    levels = refine_around_zero_set(general_sampler, resolution, lipschitz)
+    lattice = complete_surface_cells(levels[-1], general_sampler, exact=overfit_sampler is None)
+    cells = crossing_cells(lattice)
+    if not cells.any():
+        raise general_sampler.empty_level_set_error()
+    if overfit_sampler is not None:
+        fused = _fuse_branches(lattice, cells, growth, levels, general_sampler, overfit_sampler, mode, lipschitz)
+        lattice = complete_surface_cells(fused.lattice, fused)
+        if not crossing_cells(lattice).any():
+            raise overfit_sampler.empty_level_set_error()
+    return marching_cubes(lattice)
 
 
 class CellMask(NamedTuple):

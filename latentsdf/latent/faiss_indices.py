@@ -1,10 +1,12 @@
 """FAISS indices of codes, by kind: construction, calibration of the search width, removal of codes.
 
+Without FAISS, an index of kind flat is a `FlatIndex`, with the same results.
+
 Each index stores codes under integers chosen by the caller (`add_with_ids`), which searches return.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
+from latentsdf.latent.flat_index import FlatIndex
 from latentsdf.utils.errors import ConfigError, MissingExtraError
 
 Kind = Literal["flat", "ivf", "hnsw", "pq"]
@@ -25,29 +28,41 @@ _CALIBRATION_QUERIES = 200
 _TRAINING_CODES = 64  # per cell; more codes take longer without better cells
 
 
-def build_index(codes: Float[NDArray[np.float32], "T L"], kind: Kind, *, inner_product: bool) -> Any:
-    """Build an index of the codes under the numbers 0 to T - 1.
+def build_index(
+    codes: Float[NDArray[np.float32], "T L"],
+    kind: Kind,
+    *,
+    inner_product: bool,
+    numbers: Sequence[int] | None = None,
+) -> Any:
+    """Build an index of codes.
 
     Args:
         codes: Codes (T, L), float32 and contiguous.
         kind: Kind of index.
         inner_product: Measure similarity by inner products instead of squared Euclidean distances.
+        numbers: Distinct numbers (T,) of the codes; 0 to T - 1 by default.
 
     Returns:
-        A trained and calibrated FAISS index.
+        A trained and calibrated FAISS index, or a `FlatIndex`.
 
     Raises:
         ConfigError: There are too few codes for the kind, or their length is odd for pq.
-        MissingExtraError: FAISS is not installed.
+        MissingExtraError: FAISS is not installed, and the kind is not flat.
     """
-    lib = faiss()
     count, dim = codes.shape
+    under = np.arange(count) if numbers is None else np.asarray(numbers, dtype=np.int64)
     if count < MIN_CODES[kind] or (kind == "pq" and dim % 2):
         wanted = f"{MIN_CODES[kind]:,} codes" + (" of even length" if kind == "pq" else "")
         raise ConfigError(f"kind '{kind}' needs at least {wanted}, got {count:,} of length {dim}; use flat")
+    if kind == "flat" and not is_installed():
+        flat = FlatIndex(dim, inner_product=inner_product)
+        flat.add_with_ids(codes, under)
+        return flat
+    lib = faiss()
     measure = lib.METRIC_INNER_PRODUCT if inner_product else lib.METRIC_L2
     index = {"flat": _flat, "ivf": _ivf, "hnsw": _hnsw, "pq": _pq}[kind](codes, measure)
-    index.add_with_ids(codes, np.arange(count))
+    index.add_with_ids(codes, under)
     if kind == "ivf":
         cells = lib.extract_index_ivf(index)
         _calibrate(index, codes, measure, lambda width: setattr(cells, "nprobe", width), 1, cells.nlist)
@@ -70,9 +85,8 @@ def remove_codes(index: Any, kind: Kind, numbers: Int[NDArray[np.int64], " M"]) 
     """
     if kind == "hnsw":
         raise ConfigError("codes cannot be removed from an hnsw index; rebuild it without them, or use ivf")
-    lib = faiss()
     # ivf indices saved by version 0.1 store uncompressed codes and have no shortlist.
-    if kind != "ivf" or not isinstance(index, lib.IndexIDMap2):
+    if kind != "ivf" or not isinstance(index, faiss().IndexIDMap2):
         index.remove_ids(numbers)
         return
     # FAISS cannot remove codes from an index that re-ranks; refilling the trained cells takes seconds per million.
@@ -88,6 +102,8 @@ def stored_codes(index: Any, kind: Kind) -> tuple[Int[NDArray[np.int64], " T"], 
     Raises:
         ConfigError: The index stores only compressed codes.
     """
+    if isinstance(index, FlatIndex):
+        return index.numbers, index.codes
     lib = faiss()
     if kind == "pq" or not isinstance(index, lib.IndexIDMap2):
         raise ConfigError(f"this {kind} index does not store uncompressed codes; delete its files to rebuild it")
@@ -98,6 +114,8 @@ def stored_codes(index: Any, kind: Kind) -> tuple[Int[NDArray[np.int64], " T"], 
 
 def to_search_device(index: Any, kind: Kind) -> Any:
     """Return a copy of the index on the first GPU if FAISS supports this, otherwise the index itself."""
+    if isinstance(index, FlatIndex):
+        return index
     lib = faiss()
     if kind in ("ivf", "hnsw") or not hasattr(lib, "StandardGpuResources") or lib.get_num_gpus() == 0:
         return index
@@ -114,10 +132,20 @@ def faiss() -> ModuleType:
         import faiss as module
     except ImportError as error:
         raise MissingExtraError(
-            "retrieval needs FAISS: pip install 'latentsdf[cpu]' (or 'latentsdf[gpu]' on Linux with CUDA)"
+            "retrieval by an index of kind ivf, hnsw or pq needs FAISS: pip install 'latentsdf[cpu]' (or "
+            "'latentsdf[gpu]' on Linux with CUDA); kind flat, which is exact, does not"
         ) from error
     found: ModuleType = module
     return found
+
+
+def is_installed() -> bool:
+    """Return True if FAISS can be imported."""
+    try:
+        faiss()
+    except MissingExtraError:
+        return False
+    return True
 
 
 def _flat(codes: NDArray[np.float32], measure: int) -> Any:

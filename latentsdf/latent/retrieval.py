@@ -2,13 +2,16 @@
 
 The index of a space is saved in its folder: `index.faiss` and `index.json` (ids and the fingerprint of the space) for
 Euclidean distance, `index_cosine.faiss` and `index_cosine.json` for cosine distance. It is built when it is first
-opened. An index that is damaged, or of other codes because the space was trained further, is renamed to
+opened. Without FAISS, an index of kind flat is built in memory whenever it is opened; only changes of it are saved, as
+`index.npz`, which replaces the other two files and which a machine with FAISS reads, too. An index that is damaged, or
+of other codes because the space was trained further, is renamed to
 `index.faiss.old` and `index.json.old`, and a new one is built.
 """
 
 import hashlib
 import itertools
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,9 +26,10 @@ from scipy.spatial import cKDTree
 
 from latentsdf.geometry.metrics.surface import cd_l1_half, sample_surface
 from latentsdf.latent import faiss_indices
+from latentsdf.latent.flat_index import FlatIndex
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.console import show_note
-from latentsdf.utils.errors import CheckpointError, ConfigError
+from latentsdf.utils.errors import CheckpointError, ConfigError, MissingExtraError
 
 Metric = Literal["l2", "cosine"]
 Kind = Literal["auto", faiss_indices.Kind]
@@ -51,13 +55,14 @@ class CodeIndex:
 
     Kinds:
 
-    - flat: exact search.
+    - flat: exact search; does not need FAISS.
     - ivf: inverted file. A search visits enough cells for recall@10 = 0.97, and ranks a shortlist found among 4-bit
       codes by exact distance. Removing codes takes seconds per million. At least 1,000 codes.
     - hnsw: neighbourhood graph, with the same recall. Takes minutes per million codes to build; codes cannot be
       removed.
     - pq: inverted file that stores only compressed codes, one byte per 2 values, which limits the recall. At least
-    10,000 codes. - auto: flat up to 100,000 codes, ivf up to 10 million, then pq.
+      10,000 codes.
+    - auto: flat up to 100,000 codes, ivf up to 10 million, then pq; without FAISS, always flat.
 
     flat and pq are searched on a GPU if FAISS supports it.
 
@@ -70,8 +75,11 @@ class CodeIndex:
 
     Raises:
         ConfigError: Codes are not finite or too few, ids repeat, or the kind or metric is unknown.
-        MissingExtraError: FAISS is not installed.
+        MissingExtraError: FAISS is not installed, and the kind needs it.
     """
+
+    unread: Sequence[str] = ()
+    """Ids that were added to a saved index that cannot be read, because FAISS is not installed."""
 
     def __init__(
         self,
@@ -197,8 +205,9 @@ class CodeIndex:
 
         Raises:
             OSError, RuntimeError: The folder is not writable; an older index is unchanged.
+            MissingExtraError: FAISS is not installed, and codes that were added to the saved index would be lost.
         """
-        index, listing = _files(folder, self.metric)
+        index, listing, flat = _files(folder, self.metric)
         about = {
             "metric": self.metric,
             "kind": self.kind,
@@ -206,11 +215,24 @@ class CodeIndex:
             "numbers": list(self._names),
             "ids": self.ids,
         }
+        if isinstance(self._index, FlatIndex):
+            if self.unread:
+                raise MissingExtraError(
+                    f"{index} holds codes that were added to it ({', '.join(self.unread[:3])}) and that only FAISS can "
+                    f"read; pip install 'latentsdf[cpu]', or delete {index.name} and {listing.name} to go on without "
+                    "them"
+                )
+            with atomic_write(flat) as aside, aside.open("wb") as file:
+                np.savez(file, codes=self._index.codes, about=np.array(json.dumps(about)))
+            for stale in (listing, index):
+                stale.unlink(missing_ok=True)
+            return
         with atomic_write(index) as aside:
             faiss_indices.faiss().write_index(self._index, str(aside))
             # Inside the block: if the listing cannot be written, both old files are kept.
             with atomic_write(listing) as listing_aside:
                 listing_aside.write_text(json.dumps(about))
+        flat.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: Path, metric: Metric = "l2", space: str | None = None) -> "CodeIndex":
@@ -224,19 +246,39 @@ class CodeIndex:
         Raises:
             FileNotFoundError: There is no index of this metric.
             CheckpointError: The index is damaged or belongs to another space.
+            MissingExtraError: The index was written by FAISS, which is not installed.
         """
-        path, listing = _files(folder, metric)
-        for file in (path, listing):
+        path, listing, flat = _files(folder, metric)
+        for file in (flat,) if flat.is_file() else (path, listing):
             if not file.is_file():
                 raise FileNotFoundError(f"{file}: no such index")
-        faiss = faiss_indices.faiss()
         index = cls.__new__(cls)
         try:
-            about = json.loads(listing.read_text())
+            if flat.is_file():
+                path = flat
+                with np.load(flat) as arrays:
+                    about, codes = json.loads(str(arrays["about"])), arrays["codes"]
+            else:
+                about = json.loads(listing.read_text())
             index.metric, index.kind, index.space = about["metric"], about["kind"], about["space"]
             index._names = dict(zip(about["numbers"], about["ids"], strict=True))
-            index._index = faiss.read_index(str(path))
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if path == flat:
+                index._index = faiss_indices.build_index(
+                    codes, "flat", inner_product=metric == "cosine", numbers=list(index._names)
+                )
+            else:
+                index._index = faiss_indices.faiss().read_index(str(path))
+        except MissingExtraError:
+            raise
+        except (
+            json.JSONDecodeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as error:
             raise CheckpointError(f"{path}: damaged index ({error!s:.80}); delete it to rebuild it") from error
         if index._index.ntotal != len(index._names):
             raise CheckpointError(
@@ -275,7 +317,8 @@ def open_index(
 ) -> CodeIndex:
     """Load the index of a space from its folder, or build it from the codes of the space and save it.
 
-    An index that cannot be used is renamed. If the folder is not writable, the new index is not saved.
+    An index that cannot be used is renamed. If the folder is not writable, the new index is not saved. Without FAISS,
+    an index that needs it is left as it is, and a new one is built in memory.
 
     Args:
         folder: Folder of the space.
@@ -283,12 +326,16 @@ def open_index(
         ids: Their ids.
         metric: `l2` or `cosine`.
         space: Fingerprint of the space.
-
-    Raises:
-        MissingExtraError: FAISS is not installed.
     """
     try:
         return CodeIndex.load(folder, metric, space)
+    except MissingExtraError:
+        index = CodeIndex(codes, ids, metric, "flat", space)
+        index.unread = _added_ids(folder, metric, space, ids)
+        if index.unread:
+            names = ", ".join(index.unread[:3]) + (", ..." if len(index.unread) > 3 else "")
+            show_note("not searched", f"{names}: codes added to an index that only FAISS can read")
+        return index
     except (FileNotFoundError, CheckpointError) as error:
         index = CodeIndex(codes, ids, metric, space=space)
         with suppress(OSError, RuntimeError):
@@ -296,7 +343,8 @@ def open_index(
             if renamed:
                 names = " and ".join(file.name for file in renamed)
                 show_note("index rebuilt", f"{error}. The old files are kept as {names}")
-            index.save(folder)
+            if faiss_indices.is_installed():
+                index.save(folder)
         return index
 
 
@@ -335,6 +383,15 @@ def update_index(
     index.save(folder)
 
 
+def _added_ids(folder: Path, metric: Metric, space: str, ids: Sequence[str]) -> list[str]:
+    """Ids of an index written by FAISS that are not among those of its space; none if the index is not usable."""
+    try:
+        about = json.loads(_files(folder, metric)[1].read_text())
+        return [name for name in about["ids"] if name not in set(ids)] if about["space"] == space else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def _keep_old_files(folder: Path, metric: Metric) -> list[Path]:
     """Rename the files of an index, if there are any, to unused names; returns the new paths."""
     files = [file for file in _files(folder, metric) if file.is_file()]
@@ -355,9 +412,11 @@ def fingerprint(codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str]) ->
 
 
 def resolve_kind(kind: Kind, count: int) -> faiss_indices.Kind:
-    """Return the kind itself, or for `auto` the kind that suits this number of codes."""
+    """Return the kind itself, or for `auto` the kind that suits this number of codes; without FAISS, flat."""
     if kind != "auto":
         return kind
+    if not faiss_indices.is_installed():
+        return "flat"
     return "flat" if count <= _EXACT_UP_TO else "ivf" if count < _COMPRESSED_FROM else "pq"
 
 
@@ -385,6 +444,7 @@ def rerank(
     return Hits([candidates[i] for i in order], [float(distances[i]) for i in order])
 
 
-def _files(folder: Path, metric: Metric) -> tuple[Path, Path]:
+def _files(folder: Path, metric: Metric) -> tuple[Path, Path, Path]:
+    """Files of an index: that of FAISS, its listing, and the one written without FAISS."""
     stem = "index" if metric == "l2" else f"index_{metric}"
-    return folder / f"{stem}.faiss", folder / f"{stem}.json"
+    return folder / f"{stem}.faiss", folder / f"{stem}.json", folder / f"{stem}.npz"

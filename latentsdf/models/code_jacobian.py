@@ -6,7 +6,8 @@ layer's input h_l the derivative by the code follows from matrix products over a
 
     ds/dz = sum_l (ds/da_l) (da_l/dz),    da_l/dz = B + diag(W h_l) A (film),  B + [A_k h_l]_k (hyper).
 
-This replaces one reverse pass per point.
+This replaces one reverse pass per point. A model without conditioned layers, one of the user's own, is evaluated with a
+copy of the code for every point instead, so that one reverse pass gives the derivatives of each point by its own copy.
 """
 
 import itertools
@@ -57,6 +58,8 @@ def linearize(
     Returns:
         One linearization per branch.
     """
+    if not model.conditioned_layers():
+        return [_linearize_with_copies(model, branch, points, codes) for branch in branches]
     calls: list[tuple[ConditionedLinear, Tensor, Tensor]] = []
 
     def record(layer: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -93,6 +96,17 @@ def linearize(
         for hook in hooks:
             hook.remove()
     return results
+
+
+def _linearize_with_copies(model: LatentSDF, branch: Branch, points: Tensor, codes: Tensor) -> Linearization:
+    """Evaluate a branch and its derivatives with one copy of the code per point."""
+    shape = points.shape[:2]
+    single = points.detach().reshape(-1, 1, 3).requires_grad_()
+    copies = codes.detach().repeat_interleave(shape[1], dim=0).requires_grad_()
+    with torch.enable_grad():
+        distance = model.branch(branch, single, copies)
+        by_code, by_point = torch.autograd.grad(distance.sum(), (copies, single))
+    return Linearization(distance.detach().reshape(shape), by_code.reshape(*shape, -1), by_point.reshape(*shape, 3))
 
 
 def _layer_code_gradient(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, product_dtype: torch.dtype) -> Tensor:

@@ -4,7 +4,7 @@
 |---|---|
 | `model.safetensors` | networks and feature grid |
 | `codes.safetensors` | one latent code per training shape |
-| `shapes.json` | for each row of the codes: key of the shape and its similarity to the user's frame |
+| `shapes.json` | key and similarity to the user's frame of each row of the codes; class of a model of the user's own |
 | `config.yaml` | the whole configuration |
 | `state.pt` | step, elapsed time and optimizer moments, needed only for resuming; read with `weights_only` |
 | `metrics.jsonl` | one line per logged step |
@@ -33,6 +33,7 @@ from latentsdf.config import loader
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
 from latentsdf.geometry.similarity import Similarity
+from latentsdf.models.custom_model import ModelLike, build_model, custom_name
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
@@ -103,7 +104,9 @@ def save(
     staging.mkdir(parents=True)
     _require_disk_space(folder, _nbytes((codes, model.state_dict(), state)))
     shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
-    listing = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
+    listing: dict[str, Any] = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
+    if custom_name(model) is not None:
+        listing["model"] = custom_name(model)
     (staging / "shapes.json").write_text(json.dumps(listing, indent=1))
     (staging / "config.yaml").write_text(loader.to_yaml(config))
     (staging / "README.md").write_text(_model_card(config, len(keys), steps))
@@ -149,19 +152,21 @@ def _move_staged(folder: Path) -> None:
         shutil.rmtree(staging)
 
 
-def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
+def load(folder: Path | str, device: torch.device | str = "cpu", model: ModelLike | None = None) -> Checkpoint:
     """Load a checkpoint folder.
 
     Args:
         folder: Checkpoint folder.
         device: Device of the model and the codes.
+        model: The model of the user's own with which the space was trained, or a function that builds it.
 
     Returns:
         The checkpoint.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        CheckpointError: Files are missing, damaged, of another format, or of different runs.
+        CheckpointError: Files are missing, damaged, of another format, or of different runs; or the space was trained
+            with a model of the user's own and `model` is missing, or the other way round.
     """
     folder = Path(folder)
     config = load_config(folder)
@@ -176,25 +181,38 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
         raise CheckpointError(
             f"{folder}: checkpoint format {listing.get('format')}, this version reads {FORMAT}; train the space again"
         )
-    model = LatentSDF(config.model).to(device)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    trained = _build_trained(folder, listing.get("model"), config, model).to(device)
+    expected = {name: tuple(value.shape) for name, value in trained.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != found:
         names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        origin = f"config.yaml (preset '{config.preset}')" if model is None else "the given model"
         raise CheckpointError(
-            f"{folder}: model.safetensors does not match config.yaml (preset '{config.preset}'): {names[0]} is "
-            f"{found.get(names[0])} but the configuration needs {expected.get(names[0])}; "
-            "the files come from different runs"
+            f"{folder}: model.safetensors does not match {origin}: {names[0]} is {found.get(names[0])} but "
+            f"{'the configuration' if model is None else 'the model'} needs {expected.get(names[0])}; "
+            + ("the files come from different runs" if model is None else "pass the model that was trained")
         )
-    model.load_state_dict(weights)
-    model.eval().requires_grad_(False)
+    trained.load_state_dict(weights)
+    trained.eval().requires_grad_(False)
     if codes.shape != (len(shapes), config.model.code_dim):
         raise CheckpointError(
             f"{folder}: {len(shapes)} shapes with codes of {config.model.code_dim} are expected, "
             f"but codes.safetensors has {tuple(codes.shape)}; the files come from different runs"
         )
     similarities = [Similarity(tuple(s["center"]), s["scale"]) for s in shapes]
-    return Checkpoint(model, codes, [s["key"] for s in shapes], similarities, normalization, config)
+    return Checkpoint(trained, codes, [s["key"] for s in shapes], similarities, normalization, config)
+
+
+def _build_trained(folder: Path, name: str | None, config: Config, model: ModelLike | None) -> LatentSDF:
+    """Build the model of a checkpoint, in which `name` is the class of a model of the user's own."""
+    if name is not None and model is None:
+        raise CheckpointError(
+            f"{folder}: was trained with a model of your own, {name}, which the files do not contain; pass it: "
+            "latentsdf.load(folder, model=...)"
+        )
+    if name is None and model is not None:
+        raise CheckpointError(f"{folder}: was not trained with a model of your own; leave model out")
+    return build_model(config.model, model)
 
 
 def load_config(folder: Path) -> Config:

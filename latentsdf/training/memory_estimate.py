@@ -11,8 +11,10 @@ import psutil
 import torch
 
 from latentsdf.config.training import Config
+from latentsdf.data.custom_source import SourcePool
 from latentsdf.data.mixture import heat_point_count
 from latentsdf.data.sample_pool import ShapeSamplePool
+from latentsdf.models.custom_model import ModelLike
 from latentsdf.models.latent_sdf import LatentSDF
 
 
@@ -32,7 +34,7 @@ class MemoryEstimate:
         return self.networks + self.grid + self.codes + self.samples + self.step
 
 
-def estimate_memory(config: Config, pool: ShapeSamplePool) -> MemoryEstimate:
+def estimate_memory(config: Config, pool: ShapeSamplePool | SourcePool) -> MemoryEstimate:
     """Estimate the memory of a run.
 
     The activations are the outputs of all layers at all points of a batch, which the backward pass needs.
@@ -67,9 +69,15 @@ def estimate_memory(config: Config, pool: ShapeSamplePool) -> MemoryEstimate:
     )
 
 
-def describe_run(config: Config, pool: ShapeSamplePool) -> str:
-    """Return a line with the size of the run, its estimated memory by part, and the free memory."""
-    estimate, shapes = estimate_memory(config, pool), len(pool.keys)
+def describe_run(config: Config, pool: ShapeSamplePool | SourcePool, model: ModelLike | None = None) -> str:
+    """Return a line with the size of the run, its estimated memory by part, and the free memory.
+
+    The memory of a model of the user's own is not estimated.
+    """
+    shapes = len(pool.keys)
+    if model is not None:
+        return f"preset {config.preset}: {shapes} shapes, codes of {config.model.code_dim}, a model of your own"
+    estimate = estimate_memory(config, pool)
     names = ("networks", "grid", "codes", "samples", "step")
     parts = ", ".join(f"{name} {getattr(estimate, name) / 1e9:.2f}" for name in names)
     available = psutil.virtual_memory().available

@@ -12,8 +12,11 @@ overfit branch, d the stored signed distance, F(x_c) the interpolated grid featu
 | `agreement` | mean \\|s_o - s_g\\| at codes between shapes | |
 | `feature` | mean \\|F\\| | |
 | `code`, `eikonal`, `heat`, `directional_divergence`, `lipschitz` | see `training.losses` | see `training.losses` |
+
+Losses of the user's own (`loss.extra`) are added under their names; see `training.custom_losses`.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -28,6 +31,7 @@ from latentsdf.data.sdf_batches import SdfBatch
 from latentsdf.models.derivatives import Jet, jet
 from latentsdf.models.feature_grid import FeatureGrid, SparseGridRows
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.training.custom_losses import LossFunction, TrainStep, custom_terms
 from latentsdf.training.losses.codes import code_prior_term, lipschitz_term
 from latentsdf.training.losses.data import data_term, norm_term
 from latentsdf.training.losses.first_order import (
@@ -72,9 +76,19 @@ class Objective:
         model: The model that is trained.
         loss: Weights and variants of the terms.
         train: Training settings, of which `lattice`, `bf16` and `code_std` are used.
+        losses: Functions of the losses in `loss.extra`.
+        keys: Keys of all training shapes.
     """
 
-    def __init__(self, model: LatentSDF, loss: LossConfig, train: TrainConfig) -> None:
+    def __init__(
+        self,
+        model: LatentSDF,
+        loss: LossConfig,
+        train: TrainConfig,
+        losses: Mapping[str, LossFunction] | None = None,
+        keys: Sequence[str] = (),
+    ) -> None:
+        self.losses, self.keys = losses or {}, keys
         self.model, self.loss, self.train = model, loss, train
         device = next(model.parameters()).device
         self.bf16 = train.bf16 and matmul_dtype(device) == torch.bfloat16
@@ -103,7 +117,12 @@ class Objective:
         if weights["code"] > 0:
             prior = code_prior_term(codes, self.loss.code_prior, self.train.code_std)
             terms["code"] = ramp * weights["code"] * prior
-        return terms | self._regularizers(batch, codes, grid_rows, weights), grid_rows
+        terms |= self._regularizers(batch, codes, grid_rows, weights)
+        if self.losses:
+            # Last, so that random numbers that they draw do not change those of the other terms.
+            step = TrainStep(self.model, batch, codes, self.keys, progress, grid_rows)
+            terms |= custom_terms(self.losses, self.loss.extra, step)
+        return terms, grid_rows
 
     def _distance_terms(
         self, batch: SdfBatch, codes: Tensor, weights: Weights, ramp: float

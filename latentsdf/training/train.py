@@ -3,99 +3,155 @@
 `trainer` and `objective` implement a single step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import torch
+
 from latentsdf.config.loader import to_dict
 from latentsdf.config.training import Config
+from latentsdf.data.custom_source import BatchSource, SourcePool
 from latentsdf.data.sample_pool import ShapeSamplePool
+from latentsdf.data.sdf_samples import Sampler
 from latentsdf.data.store import SampleStore
+from latentsdf.models.custom_model import ModelLike
 from latentsdf.training import checkpoint, distributed, memory_estimate
+from latentsdf.training.callbacks import CallbackLike, Callbacks
+from latentsdf.training.custom_losses import LossFunction
 from latentsdf.training.logger import TrainingLogger, open_training_logger
 from latentsdf.training.trainer import Trainer
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils import devices
 from latentsdf.utils.console import console
-from latentsdf.utils.errors import CheckpointError
+from latentsdf.utils.entry_points import load_entry_point
+from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.interrupts import defer_interrupts
 from latentsdf.utils.malloc import keep_freed_memory
 from latentsdf.utils.output_folders import require_writable_output
 
 
 def train(
-    data: Path | str,
+    data: SampleStore | Path | str | None,
     out: Path | str,
     config: Config | None = None,
     *,
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
+    source: BatchSource | None = None,
+    sampler: Sampler | None = None,
+    losses: Mapping[str, LossFunction] | None = None,
+    callbacks: Sequence[CallbackLike] = (),
+    model: ModelLike | None = None,
 ) -> dict[str, float]:
-    """Train a shape space on a sample store and write its checkpoint folder.
+    """Train a shape space and write its checkpoint folder.
 
     Under `torchrun`, each process trains on `shapes_per_batch` shapes per step, and rank 0 writes. Ctrl-C finishes the
     step, writes a checkpoint and raises KeyboardInterrupt.
 
     Args:
-        data: Sample store.
+        data: Sample store; with `train.source`, what this source reads; None if `source` is given.
         out: Checkpoint folder.
         config: Configuration; the defaults if None.
         resume: Continue the run in `out`; only the budget (steps, epochs, minutes) may differ.
         overwrite: Replace the space in `out`.
         device: `cpu`, `cuda`, `cuda:N`, or `auto` for a GPU if there is one.
+        source: Source of batches instead of a sample store.
+        sampler: Draws the samples of a store instead of `train.draw`.
+        losses: Functions of the losses in `loss.extra` that no installed package provides.
+        callbacks: Called during the run, see `training.callbacks.Callback`.
+        model: Model of the user's own, see `models.custom_model`; None for `LatentSDF`.
 
     Returns:
         Loss terms of the last step, with its number (`step`) and the training time (`seconds`).
 
     Raises:
+        ConfigError: A source, sampler, loss, callback or model cannot be used.
         CheckpointError: `out` holds a space or other files, or the run to resume has another configuration.
         StoreError: `data` is not a sample store, or lacks samples that the configuration needs.
-        TrainingError: A loss or parameter is not finite; the last checkpoint is kept. The message names the loss term
-            and the shapes.
+        TrainingError: A loss or parameter is not finite, or a source, loss or callback raises an exception; the last
+            checkpoint is kept. The message names the loss term and the shapes.
     """
     config = config or Config()
     out = Path(out)
+    calls = Callbacks(callbacks)
     keep_freed_memory()
     _check_output(out, config, resume=resume, overwrite=overwrite)
-    store = SampleStore.open(data)
     where = devices.resolve(distributed.local_device(device))
     with distributed.distributed_context(where) as context:
-        pool = ShapeSamplePool(
-            store, store.keys(), config.train, config.loss, device=where, rank=context.rank, world=context.world_size
-        )
+        pool = _open_pool(data, config, where, context, source, sampler)
         if context.is_main_process:
-            console.print(memory_estimate.describe_run(config, pool))
-        trainer = Trainer(pool, config, where, context)
+            console.print(memory_estimate.describe_run(config, pool, model))
+        trainer = Trainer(pool, config, where, context, losses=losses, model=model)
         if resume:
-            trainer.load(checkpoint.load(out), checkpoint.load_state(out))
-        return fit(trainer, out, lambda: save(trainer, out))
+            trainer.load(checkpoint.load(out, model=model), checkpoint.load_state(out))
+        return fit(trainer, out, lambda: save(trainer, out), calls)
 
 
-def fit(trainer: Trainer, out: Path, write: Callable[[], None]) -> dict[str, float]:
+def _open_pool(
+    data: SampleStore | Path | str | None,
+    config: Config,
+    device: torch.device,
+    context: distributed.DistributedContext,
+    source: BatchSource | None,
+    sampler: Sampler | None,
+) -> ShapeSamplePool | SourcePool:
+    if source is None and config.train.source:
+        factory = load_entry_point("latentsdf.sources", config.train.source, "pass ls.train(source=...)")
+        source = factory(data, config)
+    if source is not None:
+        if sampler is not None:
+            raise ConfigError("a sampler draws from a sample store; with a source of your own, leave it out")
+        return SourcePool(source, config.train, config.loss, rank=context.rank, world=context.world_size)
+    if data is None:
+        raise ConfigError("there is nothing to train on; pass a sample store as data, or a source")
+    store = data if isinstance(data, SampleStore) else SampleStore.open(data)
+    return ShapeSamplePool(
+        store,
+        store.keys(),
+        config.train,
+        config.loss,
+        device=device,
+        rank=context.rank,
+        world=context.world_size,
+        sampler=sampler,
+    )
+
+
+def fit(trainer: Trainer, out: Path, write: Callable[[], None], callbacks: Callbacks | None = None) -> dict[str, float]:
     """Run the training loop until the budget is spent, with logs and regular checkpoints.
 
     Args:
         trainer: The trainer; its sample pool is closed at the end.
         out: Folder for metrics and pictures.
         write: Writes a checkpoint; called on rank 0, regularly and at the end.
+        callbacks: Called on rank 0.
 
     Returns:
         Loss terms of the last step, with its number (`step`) and the training time (`seconds`).
 
     Raises:
         KeyboardInterrupt: The run was interrupted; a checkpoint has been written.
-        TrainingError: A loss or parameter is not finite.
+        TrainingError: A loss or parameter is not finite, or a loss or callback raises an exception.
     """
+    calls = callbacks or Callbacks()
+
+    def write_checkpoint() -> None:
+        write()
+        calls("on_checkpoint", trainer, out)
+
     out.mkdir(parents=True, exist_ok=True)
     with trainer, defer_interrupts() as stopped:
         # Before the first step, so that reading does not count towards the wall-clock budget.
         trainer.pool.fill(trainer.step)
         if trainer.context.is_main_process:
             with open_training_logger(out, trainer.config.train, trainer.step) as logger:
-                metrics = _run_loop(trainer, stopped, logger, write)
-            write()
+                calls("on_start", trainer)
+                metrics = _run_loop(trainer, stopped, logger, write_checkpoint, calls)
+            write_checkpoint()
+            calls("on_end", trainer, dict(metrics))
         else:
             metrics = _run_loop(trainer, stopped)
         trainer.context.barrier()
@@ -121,15 +177,22 @@ def save(trainer: Trainer, out: Path) -> None:
 
 
 def _run_loop(
-    trainer: Trainer, stopped: Event, logger: TrainingLogger | None = None, write: Callable[[], None] | None = None
+    trainer: Trainer,
+    stopped: Event,
+    logger: TrainingLogger | None = None,
+    write: Callable[[], None] | None = None,
+    callbacks: Callbacks | None = None,
 ) -> dict[str, float]:
-    """Take steps until the budget is spent or `stopped` is set. `logger` and `write` are None on ranks other than 0."""
+    """Take steps until the budget is spent or the run is stopped; the optional arguments are given on rank 0 only."""
     settings = trainer.config.train
     samples_per_step = trainer.pool.batch_shapes * trainer.context.world_size * settings.points_per_shape
     metrics: dict[str, float] = {}
 
     def on_step(terms: dict[str, float], seconds: float) -> str | None:
+        metrics.clear()  # a term whose weight has fallen to 0 is not evaluated any more
         metrics.update({"step": trainer.step, "seconds": round(trainer.seconds, 3)} | terms)
+        if callbacks is not None:
+            callbacks("on_step", trainer, dict(metrics))
         if logger is None:
             return None
         logger.save_picture_if_due(trainer)
@@ -151,11 +214,15 @@ def _run_loop(
 
 
 def _synchronized_stop(trainer: Trainer, stopped: Event) -> bool:
-    """Return True if rank 0 was interrupted, and synchronize the elapsed time, on which schedules and budget depend."""
-    trainer.seconds, stop = trainer.context.broadcast([trainer.seconds, float(stopped.is_set())], trainer.device)
-    if stop:
+    """Return True if rank 0 was interrupted or a callback stopped the run.
+
+    Synchronizes the elapsed time, on which schedules and budget depend.
+    """
+    here = [trainer.seconds, float(stopped.is_set()), float(trainer.stopped)]
+    trainer.seconds, interrupted, ended = trainer.context.broadcast(here, trainer.device)
+    if interrupted:
         stopped.set()
-    return bool(stop)
+    return bool(interrupted or ended)
 
 
 def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
@@ -179,7 +246,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> 
     changed: list[str] = []
     for name, value in new.items():
         if isinstance(value, dict):
-            changed += _differences(old[name], value, f"{prefix}{name}.")
-        elif value != old[name] and name not in ("steps", "epochs", "minutes"):
-            changed.append(f"{prefix}{name} ({old[name]} -> {value})")
+            gone = dict.fromkeys(old[name].keys() - value.keys())
+            changed += _differences(old[name], value | gone, f"{prefix}{name}.")
+        elif value != old.get(name) and name not in ("steps", "epochs", "minutes"):
+            changed.append(f"{prefix}{name} ({old.get(name)} -> {value})")
     return changed

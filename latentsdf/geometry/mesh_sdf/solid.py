@@ -210,14 +210,14 @@ class Solid:
             index, total = index[within], total[within]
         return SignedLattice(resolution, index, total)
 
-    def inside_body(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside:
+    def inside_body(self, points: Floats, face: NDArray[np.integer[Any]] | None = None) -> Inside:
         """Inside test of the body.
 
         Uses the signs of the lattices computed so far where they determine the sign, and the sign rule elsewhere.
 
         Args:
             points: Points (N, 3).
-            face: Closest faces (N,) of the body.
+            face: Closest faces (N,) of the body, if they are known.
 
         Returns:
             Inside (N,).
@@ -228,7 +228,11 @@ class Solid:
             determined, sign = lookup.query(points[remaining])
             inside[remaining[determined]] = sign[determined]
             remaining = remaining[~determined]
-        inside[remaining] = self.rule(points[remaining], face[remaining])
+        if face is None:
+            assert self._body_query is not None
+            inside[remaining] = self.rule(points[remaining], self._body_query(points[remaining])[1])
+        else:
+            inside[remaining] = self.rule(points[remaining], face[remaining])
         return inside
 
 

@@ -69,6 +69,8 @@ def invert(
         are in the same batch of 16.
     """
     config = config or InvertConfig()
+    if not model.conditioned_layers():
+        config = replace(config, by_layer=False)
     keep_freed_memory()
     prior = CodePrior.fit(training_codes)
     placement_std = torch.tensor(
