@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,18 +12,19 @@ import torch
 import trimesh
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.extraction.extract import Mode, extract
+from latentsdf.extraction.extract import Mode, extract, mean_band_half_width
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.latent import retrieval
+from latentsdf.latent.batched_sdf import SDFBranch, signed_distance
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
@@ -73,7 +74,7 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
     return ShapeSpace(checkpoint.load(folder, where), Path(folder), where)
 
 
-class ShapeSpace:
+class ShapeSpace(nn.Module):
     """A trained space: decodes, fits, interpolates, samples and retrieves shapes.
 
     T is the number of training shapes, L the length of a code. Methods accept a shape as the id of a training shape, a
@@ -83,21 +84,29 @@ class ShapeSpace:
     shape's frame: the frame of the original mesh for training shapes, the frame of the target for inversions, and model
     space for codes.
 
+    A space is a torch module with the signature of `sdf`, which can be part of a larger model. Its parameters are the
+    networks and the feature grid. They are frozen after loading; `requires_grad_()` makes them trainable. The codes of
+    the training shapes are a buffer, not a parameter: they are saved and moved with the module, but no optimizer changes
+    them. To train codes, pass a parameter of your own to `sdf`. A space is loaded in evaluation mode; in training mode,
+    spaces of the recipe `deepsdf` apply dropout.
+
     Args:
         loaded: Content of a checkpoint.
         folder: Folder of the checkpoint, in which the retrieval index is stored.
         device: Device of the model and the codes.
     """
 
+    codes: Float[Tensor, "T L"]
+    """Codes (T, L) of the training shapes."""
+
     def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, device: torch.device) -> None:
-        self.model: LatentSDF = loaded.model
-        self.codes: Float[Tensor, "T L"] = loaded.codes
-        """Codes (T, L) of the training shapes."""
+        super().__init__()
+        self.model: LatentSDF = loaded.model.to(device)
+        self.register_buffer("codes", loaded.codes.to(device))
         self.keys = loaded.keys
         """category/id of the training shapes."""
         self.config: Config = loaded.config
         self.folder = folder
-        self.device = device
         self.normalization: Normalization = loaded.normalization
         """Normalization that maps meshes to model space."""
         self._similarities = loaded.similarities
@@ -106,6 +115,22 @@ class ShapeSpace:
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Ids of the training shapes, without the category if they are unique, otherwise category/id."""
+        self.train(loaded.model.training)
+        self.register_load_state_dict_post_hook(_forget_codes)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model and the codes."""
+        return self.codes.device
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ShapeSpace":
+        """Apply a conversion, as of `to`, and forget what was computed from the previous tensors."""
+        # The fingerprint names the codes of the checkpoint, which a conversion to half precision would round.
+        fingerprint = self.fingerprint
+        super()._apply(fn, recurse)
+        _forget_codes(self)
+        self.__dict__["fingerprint"] = fingerprint
+        return self
 
     def row(self, shape: str) -> int:
         """Return the row of a training shape in `codes`.
@@ -132,7 +157,7 @@ class ShapeSpace:
             shape: Id, code or inversion.
 
         Returns:
-            Code (L,), float32, on the device of the space.
+            Code (L,), of the type and on the device of the space. A tensor on an autograd graph remains on it.
 
         Raises:
             ConfigError: The id is unknown, or the code has another length or values that are not finite.
@@ -143,8 +168,8 @@ class ShapeSpace:
         if isinstance(shape, Inversion):
             require_same_space(shape.space, self.fingerprint, "the fit")
             shape = shape.code
-        array = shape.detach() if isinstance(shape, Tensor) else np.asarray(shape)
-        code = torch.as_tensor(array, dtype=torch.float32, device=self.device)
+        array = shape if isinstance(shape, Tensor) else np.asarray(shape)
+        code = torch.as_tensor(array, dtype=self.codes.dtype, device=self.device)
         if code.shape != self.codes.shape[1:]:
             raise ConfigError(f"this space has codes of length {self.codes.shape[1]}, got shape {tuple(code.shape)}")
         if not torch.isfinite(code).all():
@@ -167,7 +192,7 @@ class ShapeSpace:
         code = self.code(shape)
         if not isinstance(shape, Inversion) or shape.layers is None:
             return code
-        layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
+        layers = torch.as_tensor(shape.layers, dtype=code.dtype, device=self.device)
         expected = (len(self.model.conditioned_layers()), len(code))
         if layers.shape != expected or not torch.isfinite(layers).all():
             raise ConfigError(
@@ -199,9 +224,9 @@ class ShapeSpace:
             branch: `general` (s_g) or `overfit` (s_o).
 
         Returns:
-            Differentiable function from points (N, 3) on the device of the space to distances (N,). Outside the box
-            [-1, 1]^3, its value is the distance to the box plus the value at the closest point of the box. The
-            function raises ConfigError for points that are not finite.
+            Function from points (N, 3) to distances (N,), differentiable any number of times by the points and by a
+            code that requires gradients. Outside the box [-1, 1]^3, its value is the distance to the box plus the value
+            at the closest point of the box. The function raises ConfigError for points that are not finite.
 
         Raises:
             ConfigError, CheckpointError: As for `decoded_code`; CheckpointError if the refined
@@ -242,11 +267,55 @@ class ShapeSpace:
     def _decode(self, shape: CodeLike) -> DecodedShape:
         """Decode a shape. The last result is cached, because computing its band and checking its delta takes long."""
         code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion) else None
+        band_voxels = self.config.model.band_voxels
+        if isinstance(shape, Tensor) and shape.requires_grad:
+            # A cached shape would keep the graph of its code. The tensor itself is passed on, not its conversion to the
+            # type of the space, so that the fields follow it when an optimizer changes it.
+            return DecodedShape(self.model, shape, band_voxels=band_voxels)
         last = self._last_decoded
         if last is None or last.delta is not delta or not torch.equal(last.code, code):
-            band_voxels = self.config.model.band_voxels
             self._last_decoded = last = DecodedShape(self.model, code, delta, band_voxels=band_voxels)
         return last
+
+    def sdf(
+        self, codes: Tensor, points: Tensor, branch: SDFBranch = "fused", *, by_layer: bool = False
+    ) -> Float[Tensor, "*S P"]:
+        """Evaluate the signed distance for batches of codes and points, as part of a differentiable computation.
+
+        The result has derivatives of every order by codes, points and weights, and supports `torch.func` transforms,
+        `torch.compile` and `torch.export`. For arrays, ids and fits, use `distance`.
+
+        The fused distance is s_o where |s_g| is less than the mean half width of the band, and s_g elsewhere. Near the
+        edge of the band it can differ from `fused` and `distance`, whose band consists of lattice cells (see
+        `latent.batched_sdf`). Membership in the band has no gradient.
+
+        Args:
+            codes: Codes (..., L).
+            points: Points (..., P, 3) in model space. The leading dimensions of codes and points are broadcast. See
+                `field` for points outside the box; on its faces, derivatives by the points are those from inside.
+            branch: `fused`, `general` (s_g) or `overfit` (s_o).
+            by_layer: Whether `codes` are codes by layer (..., N, L), such as `decoded_code` of a fit.
+
+        Returns:
+            Signed distances (..., P), of the type and on the device of the points; NaN for points that are not numbers.
+            They are computed in the type and on the device of the space.
+
+        Raises:
+            ConfigError: An argument is no tensor of floating-point numbers or has the wrong shape, or the branch is
+                unknown.
+
+        Example:
+            >>> codes = encoder(clouds)                              # (B, L), with gradients
+            >>> loss = space.sdf(codes, clouds).abs().mean()         # clouds (B, P, 3)
+        """
+        half_width = mean_band_half_width(self.config.model.band_voxels)
+        return signed_distance(self.model, codes, points, branch, half_width=half_width, by_layer=by_layer)
+
+    def forward(
+        self, codes: Tensor, points: Tensor, branch: SDFBranch = "fused", *, by_layer: bool = False
+    ) -> Float[Tensor, "*S P"]:
+        """Evaluate `sdf`."""
+        return self.sdf(codes, points, branch, by_layer=by_layer)
 
     def extract(
         self,
@@ -309,7 +378,8 @@ class ShapeSpace:
             ConfigError, CheckpointError: As for `field`; ConfigError if the points have another shape or are not
                 finite.
         """
-        return self._evaluate(self.fused(shape), points)
+        with torch.no_grad():
+            return self._evaluate(self.fused(shape), points)
 
     def gradient_norm(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
         """Evaluate the gradient norm |grad s| of the fused signed distance; 1 for an exact distance.
@@ -440,12 +510,12 @@ class ShapeSpace:
         if np.ndim(points) != 2 or np.shape(points)[1] != 3:
             raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
         xyz = torch.as_tensor(np.asarray(points), dtype=torch.float32, device=self.device)
-        return field(xyz).cpu().numpy()
+        return field(xyz).numpy(force=True)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the training codes and ids. It identifies the space and changes with every training step."""
-        return retrieval.fingerprint(self.codes.cpu().numpy(), self.ids)
+        return retrieval.fingerprint(self.codes.float().numpy(force=True), self.ids)
 
     @cached_property
     def prior(self) -> CodePrior:
@@ -469,7 +539,7 @@ class ShapeSpace:
             ConfigError, CheckpointError: As for `code`; ConfigError if there are too few shapes or steps, the method is
                 unknown, or `spherical` joins codes of opposite directions.
         """
-        codes = torch.stack([self.code(shape) for shape in shapes]).cpu().numpy()
+        codes = torch.stack([self.code(shape) for shape in shapes]).numpy(force=True)
         return interpolate(codes, steps, method, self.model, self.prior)
 
     def mean(self) -> Float[NDArray[np.float32], " L"]:
@@ -526,7 +596,7 @@ class ShapeSpace:
             ConfigError, CheckpointError: As for `code`.
         """
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
-        return (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
+        return (self.prior.mean + torch.stack(offsets).sum(0)).numpy(force=True)
 
     def nearest(
         self,
@@ -554,7 +624,7 @@ class ShapeSpace:
             MissingExtraError: FAISS is not installed.
         """
         code = self.code(shape)
-        hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
+        hits = self.index(metric, kind).nearest(code.numpy(force=True), max(k, rerank))
         if rerank == 0:
             return hits
         # Decode codes only, so that query and hits are in model space and without refined detail.
@@ -613,7 +683,7 @@ class ShapeSpace:
                 unchanged.
             OSError, RuntimeError: The folder of the space cannot be written to.
         """
-        codes = {name: self.code(shape).cpu().numpy() for name, shape in (add or {}).items()}
+        codes = {name: self.code(shape).numpy(force=True) for name, shape in (add or {}).items()}
         index = self.index(metric, kind)
         try:
             retrieval.update_index(index, self.folder, codes, remove)
@@ -621,3 +691,11 @@ class ShapeSpace:
             del self._indices[metric]  # partly changed, in memory only
             raise
         return index
+
+
+def _forget_codes(space: ShapeSpace, _: object = None) -> None:
+    """Forget what was computed from codes that have been replaced."""
+    space._last_decoded = None
+    space._indices = {}
+    for name in ("prior", "fingerprint"):
+        space.__dict__.pop(name, None)

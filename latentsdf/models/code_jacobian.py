@@ -95,6 +95,7 @@ def linearize(
     return results
 
 
+@torch.no_grad()
 def _layer_code_gradient(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, product_dtype: torch.dtype) -> Tensor:
     """Contribution (K, P, L) of one layer to ds/dz, from its inputs (K, P, F) and ds/da (K, P, O)."""
     derivative = slope @ layer.shift.weight
