@@ -73,7 +73,7 @@ def signed_distance(
 
 
 def fuse(branches: BranchDistances, half_width: float) -> Tensor:
-    """Combine both branches to s; see the module docstring."""
+    """Combine the branches at points of the box to s; see the module docstring."""
     return torch.where(branches.general.abs() < half_width, branches.overfit, branches.general)
 
 

@@ -20,7 +20,7 @@ from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand, find_band
 from latentsdf.latent.inversion.delta import AppliedDelta, Delta
 from latentsdf.models.derivatives import jet, norm
-from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.models.latent_sdf import BranchDistances, LatentSDF
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.finite import require_finite
 
@@ -63,6 +63,15 @@ class DecodedShape:
             return fused.index_put((near,), self._decode("overfit", points[near]))
 
         return self._extend_beyond_box(distance)
+
+    def branches(self, points: Float[Tensor, "N 3"]) -> BranchDistances:
+        """Evaluate both branches, each (N,), at points of the box; unlike the fields, also while a graph is recorded."""
+        return BranchDistances(self._decode("general", points), self._decode("overfit", points))
+
+    def on(self, model: LatentSDF) -> "DecodedShape":
+        """Return the same shape decoded by a copy of its model."""
+        code = model.like_weights(self.code.detach())
+        return DecodedShape(model, code, self.delta, band_voxels=self.band_voxels)
 
     def gradient_norm(self) -> SignedDistance:
         """Return |grad s| of the fused field as a function of points, without the jump of s at the edge of the band."""
