@@ -18,12 +18,14 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
+from latentsdf.extraction import volume
 from latentsdf.extraction.extract import Mode, extract, mean_band_half_width
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand
+from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity
-from latentsdf.latent import retrieval
+from latentsdf.latent import network_export, retrieval
 from latentsdf.latent.batched_sdf import SDFBranch, signed_distance
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate
@@ -380,6 +382,46 @@ class ShapeSpace(nn.Module):
         """
         with torch.no_grad():
             return self._evaluate(self.fused(shape), points)
+
+    def export(self, file: Path | str, shape: CodeLike | None = None, *, resolution: int = 128) -> None:
+        """Write the space or one shape for other programs, in the format that the suffix of the file selects.
+
+        `.onnx` and `.pt2` files compute distances in model space from points, and from a code unless a shape is given
+        (see `latent.network_export`). A `.npz` file holds distances on a lattice (see `extraction.volume`), any other
+        file the extracted mesh, both in the frame of the shape.
+
+        Args:
+            file: Path of the file; missing parent folders are created.
+            shape: Id, code or inversion; None for a network file whose input is the code.
+            resolution: Cells per axis of model space, for volumes and meshes.
+
+        Raises:
+            ConfigError, CheckpointError: As for `field`; ConfigError if the suffix is unknown, or the file needs a shape
+                and none is given.
+            EmptyLevelSetError: The file is a mesh and the field has no surface in the box.
+            MissingExtraError: The format needs an extra that is not installed.
+        """
+        file = Path(file)
+        suffix = file.suffix.lower()
+        is_network = suffix in network_export.SUFFIXES
+        if not is_network and suffix not in volume.SUFFIXES:
+            meshes.require_writable(file)
+        if shape is None and not is_network:
+            raise ConfigError(
+                f"{file.name}: a '{suffix}' file holds one shape; pass its id, code or fit as well, or write a space as "
+                + " or ".join(network_export.SUFFIXES)
+            )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if is_network:
+            half_width = mean_band_half_width(self.config.model.band_voxels)
+            decoded = None if shape is None else self._decode(shape)
+            similarity = None if shape is None else self.similarity(shape)
+            network_export.save_network(self.model, file, decoded, similarity, half_width=half_width)
+        elif shape is not None and suffix in volume.SUFFIXES:
+            field = self.fused(shape)
+            volume.sample_volume(field, self.similarity(shape), resolution, self.device).save(file)
+        elif shape is not None:
+            meshes.save(self.extract(shape, resolution), file)
 
     def gradient_norm(self, shape: CodeLike, points: NDArray[np.floating]) -> Float[NDArray[np.float32], " N"]:
         """Evaluate the gradient norm |grad s| of the fused signed distance; 1 for an exact distance.

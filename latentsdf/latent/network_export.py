@@ -13,6 +13,7 @@ file `latentsdf.json`.
 
 import copy
 import json
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,7 @@ def _require_onnx() -> None:
 
 
 def _save_onnx(program: Any, inputs: list[str], information: dict[str, Any], path: Path) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is not installed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converter about its own parts
         onnx_program = torch.onnx.export(

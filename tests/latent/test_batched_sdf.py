@@ -88,11 +88,11 @@ def test_types(space: ShapeSpace) -> None:
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_first_and_second_derivatives(model: LatentSDF, branch: SDFBranch, scale: float) -> None:
     """Gradients and second derivatives by codes and points match finite differences, inside and outside the box."""
-    codes = _codes(2, dtype=torch.float64).requires_grad_()
-    points = _points(6, scale=scale, dtype=torch.float64).requires_grad_()
+    codes = _codes(1, dtype=torch.float64).requires_grad_()
+    points = _points(3, scale=scale, dtype=torch.float64).requires_grad_()
     assert (points.abs() > 1).any() == (scale > 1)
     assert torch.autograd.gradcheck(_sdf(model, branch), (codes, points))
-    assert torch.autograd.gradgradcheck(_sdf(model, branch), (codes, points))
+    assert torch.autograd.gradgradcheck(_sdf(model, branch), (codes, points), fast_mode=True)
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
@@ -100,13 +100,13 @@ def test_derivatives_on_faces_of_the_box(model: LatentSDF, branch: SDFBranch) ->
     """On a face, derivatives by the code and along the face match differences, those across it are taken from inside."""
     sdf = _sdf(model, branch)
     code = _codes(dtype=torch.float64).requires_grad_()
-    along = _points(5, dtype=torch.float64)[:, :2].clone().requires_grad_()
+    along = _points(2, dtype=torch.float64)[:, :2].clone().requires_grad_()
 
     def on_face(z: Tensor, yz: Tensor) -> Tensor:
         return sdf(z, torch.cat((torch.ones_like(yz[:, :1]), yz), dim=1))
 
     assert torch.autograd.gradcheck(on_face, (code, along))
-    assert torch.autograd.gradgradcheck(on_face, (code, along))
+    assert torch.autograd.gradgradcheck(on_face, (code, along), fast_mode=True)
     corner = torch.ones(1, 3, dtype=torch.float64)
     for points in (torch.cat((torch.ones_like(along[:, :1]), along), dim=1).detach(), corner):
         (slope,) = torch.autograd.grad(sdf(code, tracked := points.clone().requires_grad_()).sum(), tracked)
