@@ -84,6 +84,7 @@ def test_types(space: ShapeSpace) -> None:
     torch.testing.assert_close(double.sdf(_codes(2), _points(9)), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_first_and_second_derivatives(model: LatentSDF, branch: SDFBranch, scale: float) -> None:
@@ -95,6 +96,7 @@ def test_first_and_second_derivatives(model: LatentSDF, branch: SDFBranch, scale
     assert torch.autograd.gradgradcheck(_sdf(model, branch), (codes, points), fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_derivatives_on_faces_of_the_box(model: LatentSDF, branch: SDFBranch) -> None:
     """On a face, derivatives by the code and along the face match differences, those across it are taken from inside."""
@@ -114,6 +116,7 @@ def test_derivatives_on_faces_of_the_box(model: LatentSDF, branch: SDFBranch) ->
         torch.testing.assert_close(slope[:, 0], (sdf(code, points) - sdf(code, points - step)) / 1e-6, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_vmap_and_jacrev(model: LatentSDF) -> None:
     """vmap equals a loop, in values and in derivatives, and jacrev equals one backward pass per distance."""
     sdf = _sdf(model)
@@ -160,6 +163,7 @@ def test_points_that_are_not_numbers(space: ShapeSpace) -> None:
         assert space.sdf(_codes(2), points, branch).isnan().tolist() == [[False, True, False, False]] * 2
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_invalid_arguments(space: ShapeSpace) -> None:
     """Errors state the shape or type that was expected and the one found."""
     z, x = _codes(2), _points(5)
