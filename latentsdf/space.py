@@ -88,9 +88,9 @@ class ShapeSpace(nn.Module):
 
     A space is a torch module with the signature of `sdf`, which can be part of a larger model. Its parameters are the
     networks and the feature grid. They are frozen after loading; `requires_grad_()` makes them trainable. The codes of
-    the training shapes are a buffer, not a parameter: they are saved and moved with the module, but no optimizer changes
-    them. To train codes, pass a parameter of your own to `sdf`. A space is loaded in evaluation mode; in training mode,
-    spaces of the recipe `deepsdf` apply dropout.
+    the training shapes are a buffer, not a parameter: they are saved and moved with the module, but not changed by an
+    optimizer. To train codes, pass a parameter of your own to `sdf`. A space is loaded in evaluation mode; in training
+    mode, spaces of the recipe `deepsdf` apply dropout.
 
     Args:
         loaded: Content of a checkpoint.
@@ -396,8 +396,8 @@ class ShapeSpace(nn.Module):
             resolution: Cells per axis of model space, for volumes and meshes.
 
         Raises:
-            ConfigError, CheckpointError: As for `field`; ConfigError if the suffix is unknown, or the file needs a shape
-                and none is given.
+            ConfigError, CheckpointError: As for `field`; ConfigError if the suffix is unknown, or no shape is given for
+                a volume or a mesh.
             EmptyLevelSetError: The file is a mesh and the field has no surface in the box.
             MissingExtraError: The format needs an extra that is not installed.
         """
@@ -408,8 +408,8 @@ class ShapeSpace(nn.Module):
             meshes.require_writable(file)
         if shape is None and not is_network:
             raise ConfigError(
-                f"{file.name}: a '{suffix}' file holds one shape; pass its id, code or fit as well, or write a space as "
-                + " or ".join(network_export.SUFFIXES)
+                f"{file.name}: a '{suffix}' file holds one shape; pass its id, code or fit as well, or write the "
+                f"space as {' or '.join(network_export.SUFFIXES)}"
             )
         file.parent.mkdir(parents=True, exist_ok=True)
         if is_network:

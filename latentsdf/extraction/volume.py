@@ -57,8 +57,8 @@ def sample_volume(
 
     Args:
         field: Signed distance in model space, (N, 3) to (N,), which is also defined outside the box.
-        similarity: Transform from the shape's frame to model space. If it has a rotation, the lattice covers the rotated
-            box and therefore has more vertices.
+        similarity: Transform from the shape's frame to model space. If it rotates, the lattice covers the rotated box
+            and therefore has more vertices.
         resolution: Cells per side of the box, 2 to 1024.
         device: Device on which the field is evaluated.
 

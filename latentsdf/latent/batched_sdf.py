@@ -94,7 +94,9 @@ def _require_valid(model: LatentSDF, codes: Tensor, points: Tensor, branch: str,
         hint = "" if by_layer or codes.ndim < 2 else "; pass by_layer=True for codes by layer"
         raise ConfigError(f"codes must have shape (..., {form}), got {tuple(codes.shape)}{hint}")
     if points.ndim < 2 or points.shape[-1] != 3:
-        raise ConfigError(f"points must have shape (..., P, 3), got {tuple(points.shape)}; x[None] makes one point a list")
+        raise ConfigError(
+            f"points must have shape (..., P, 3), got {tuple(points.shape)}; x[None] makes one point a list"
+        )
 
 
 def _broadcast(codes: torch.Size, points: torch.Size) -> torch.Size:

@@ -65,7 +65,7 @@ class DecodedShape:
         return self._extend_beyond_box(distance)
 
     def branches(self, points: Float[Tensor, "N 3"]) -> BranchDistances:
-        """Evaluate both branches, each (N,), at points of the box; unlike the fields, also while a graph is recorded."""
+        """Evaluate both branches, each (N,), at points of the box; unlike fields, also while a graph is recorded."""
         return BranchDistances(self._decode("general", points), self._decode("overfit", points))
 
     def on(self, model: LatentSDF) -> "DecodedShape":

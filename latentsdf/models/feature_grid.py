@@ -5,7 +5,8 @@ The grid covers [-1, 1]^3 with R cells per axis. Vertex (i, j, k) is at -1 + 2 (
 
     G(x) = sum_{a, b, c in {0, 1}} w_a(t_1) w_b(t_2) w_c(t_3) g[i + a, j + b, k + c],   w_0(t) = 1 - t,  w_1(t) = t.
 
-A lookup reads eight contiguous rows per point. It has derivatives of every order in the points and in the rows. G is piecewise trilinear: its gradient jumps at cell faces, and its pure second derivatives are zero.
+A lookup reads eight contiguous rows per point. It has derivatives of every order in the points and in the rows. G is
+piecewise trilinear: its gradient jumps at cell faces, and its pure second derivatives are zero.
 """
 
 from collections.abc import Callable

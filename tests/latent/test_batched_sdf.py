@@ -99,7 +99,7 @@ def test_first_and_second_derivatives(model: LatentSDF, branch: SDFBranch, scale
 @pytest.mark.slow
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_derivatives_on_faces_of_the_box(model: LatentSDF, branch: SDFBranch) -> None:
-    """On a face, derivatives by the code and along the face match differences, those across it are taken from inside."""
+    """On a face, derivatives by the code and along the face match differences; those across it are from inside."""
     sdf = _sdf(model, branch)
     code = _codes(dtype=torch.float64).requires_grad_()
     along = _points(2, dtype=torch.float64)[:, :2].clone().requires_grad_()
@@ -113,12 +113,14 @@ def test_derivatives_on_faces_of_the_box(model: LatentSDF, branch: SDFBranch) ->
     for points in (torch.cat((torch.ones_like(along[:, :1]), along), dim=1).detach(), corner):
         (slope,) = torch.autograd.grad(sdf(code, tracked := points.clone().requires_grad_()).sum(), tracked)
         step = 1e-6 * torch.tensor([1.0, 0, 0], dtype=torch.float64)
-        torch.testing.assert_close(slope[:, 0], (sdf(code, points) - sdf(code, points - step)) / 1e-6, atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            slope[:, 0], (sdf(code, points) - sdf(code, points - step)) / 1e-6, atol=1e-4, rtol=0
+        )
 
 
 @pytest.mark.slow
 def test_vmap_and_jacrev(model: LatentSDF) -> None:
-    """vmap equals a loop, in values and in derivatives, and jacrev equals one backward pass per distance."""
+    """Vmap equals a loop, in values and in derivatives, and jacrev equals one backward pass per distance."""
     sdf = _sdf(model)
     codes, points = _codes(4, dtype=torch.float64), _points(4, 6, dtype=torch.float64)
     pairs = list(zip(codes, points, strict=True))
@@ -132,9 +134,7 @@ def test_vmap_and_jacrev(model: LatentSDF) -> None:
 
     jacobian = torch.func.jacrev(sdf)
     torch.testing.assert_close(jacobian(*pairs[0]), rows(*pairs[0]))
-    torch.testing.assert_close(
-        torch.func.vmap(jacobian)(codes, points), torch.stack([rows(z, x) for z, x in pairs])
-    )
+    torch.testing.assert_close(torch.func.vmap(jacobian)(codes, points), torch.stack([rows(z, x) for z, x in pairs]))
     torch.testing.assert_close(torch.func.jacfwd(sdf)(*pairs[0]), rows(*pairs[0]))
     hessian = torch.func.hessian(lambda z: sdf(z, points[0]).square().sum())(codes[0])
     torch.testing.assert_close(hessian, hessian.mT)

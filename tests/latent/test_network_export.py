@@ -22,7 +22,9 @@ def _run(path: Path, inputs: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor
         session = onnxruntime.InferenceSession(path)
         assert [output.name for output in session.get_outputs()] == ["sdf", "general", "overfit"]
         found = session.run(None, {name: value.numpy() for name, value in inputs.items()})
-        return [torch.from_numpy(x) for x in found], json.loads(session.get_modelmeta().custom_metadata_map["latentsdf"])
+        return [torch.from_numpy(x) for x in found], json.loads(
+            session.get_modelmeta().custom_metadata_map["latentsdf"]
+        )
     extra = {"latentsdf.json": ""}
     program = torch.export.load(path, extra_files=extra)
     return list(program.module()(**inputs)), json.loads(extra["latentsdf.json"])

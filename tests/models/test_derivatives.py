@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentsdf.models.derivatives import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
+from latentsdf.models.derivatives import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian, norm
 from latentsdf.models.siren import SineNetwork
 from latentsdf.training.losses.second_order import directional_divergence_term, singular_hessian_term
 

@@ -123,7 +123,7 @@ def test_cells_of_selected_rows() -> None:
 
 @pytest.mark.parametrize("dims", [(None, 0, 0), (0, None, None), (0, 0, 0), (None, None, 1)])
 def test_vmap_of_lookup(dims: tuple[int | None, ...]) -> None:
-    """vmap over any of table, rows and weights equals a loop, in values, gradients and second derivatives."""
+    """Vmap over any of table, rows and weights equals a loop, in values, gradients and second derivatives."""
     generator = torch.Generator().manual_seed(4)
     table = torch.randn(3, 27, 2, generator=generator, dtype=torch.float64)
     rows = torch.randint(27, (3, 5, 8), generator=generator)

@@ -12,7 +12,6 @@ The networks and the feature grid of the space are not changed.
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
