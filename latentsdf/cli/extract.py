@@ -49,7 +49,7 @@ class Extract(Decoding, OnSpace):
     normals: bool = False
     """Store vertex normals, computed from the field's gradient."""
     out: Path
-    """Mesh file (.ply .obj .stl .glb .off .usda .usdc), or a folder for several shapes. A .npz file holds the distances on
+    """Mesh file (.ply .obj .stl .glb .off .usda .usdc), or a folder for several shapes. A .npz file holds distances on
     a lattice; an .onnx or .pt2 file computes distances from points, and from codes if no shape is given."""
     suffix: str = ".ply"
     """File suffix for several shapes; it selects the format."""
