@@ -50,11 +50,11 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         if step in (0, arguments.steps - 1):
-            print(f"step {step}: squared error of the silhouette {loss:.6f}")
+            print(f"step {step}: squared error of the silhouette {loss.item():.6f}")
 
     found, wanted = silhouette(space, code, points) > 0.5, target > 0.5
     overlap = (found & wanted).sum() / (found | wanted).sum().clamp(min=1)
-    print(f"overlap of the silhouettes (IoU): {overlap:.3f}")
+    print(f"overlap of the silhouettes (IoU): {overlap.item():.3f}")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         if step in (0, arguments.steps - 1):
-            print(f"step {step}: mean |sdf| at the points {loss:.4f}")
+            print(f"step {step}: mean |sdf| at the points {loss.item():.4f}")
 
     with torch.no_grad():
         code = model.encode(clouds[:1])[0]

@@ -166,7 +166,7 @@ class ShapeSpace(nn.Module):
             CheckpointError: The inversion belongs to another space.
         """
         if isinstance(shape, str):
-            return self.codes[self.row(shape)]
+            return self.codes[self.row(shape)].clone()  # an optimizer may change it in place
         if isinstance(shape, Inversion):
             require_same_space(shape.space, self.fingerprint, "the fit")
             shape = shape.code

@@ -117,6 +117,8 @@ def test_arrays_of_codes_on_a_graph(space: ShapeSpace) -> None:
     """Functions that return arrays accept codes that require gradients."""
     code = space.code("table_0000").clone().requires_grad_()
     assert space.code(code).requires_grad
+    space.code("table_0000")[:] = 0  # a copy
+    assert torch.equal(space.code("table_0000"), code)
     assert space.nearest(code, k=1).ids == ["table_0000"]
     assert space.interpolate(code, "table_0001", steps=2)[0] == pytest.approx(space.code("table_0000").numpy())
     assert space.combine((1.0, code)) == pytest.approx(space.code("table_0000").numpy(), abs=1e-6)

@@ -146,14 +146,3 @@ def test_vmap_of_lookup(dims: tuple[int | None, ...]) -> None:
     plain = torch.func.vmap(slopes(interpolate_rows_reference), in_dims=dims)(*inputs)  # type: ignore[arg-type]
     for a, b in zip(fast, plain, strict=True):
         torch.testing.assert_close(a, b)
-
-
-def test_vmap_of_backward_pass() -> None:
-    """A Jacobian from one vectorized backward pass equals the Jacobian row by row."""
-    rows, weights = _corners(_points(5), 3)
-    table = torch.randn(64, 2, generator=torch.Generator().manual_seed(5))
-    found = [
-        torch.autograd.functional.jacobian(lambda t, w: interpolate_rows(t, rows, w), (table, weights), vectorize=fast)
-        for fast in (True, False)
-    ]
-    torch.testing.assert_close(*found)
