@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from pydantic import Field as Range
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentsdf.config.arguments import check_arguments, with_options
 from latentsdf.config.frames import Frame
@@ -23,13 +23,16 @@ from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
 from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
-from latentsdf.extraction.extract import MarchingCubes, Mode, extract
+from latentsdf.extraction import volume
+from latentsdf.extraction.extract import MarchingCubes, Mode, extract, mean_band_half_width
 from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
 from latentsdf.extraction.fusion_band import FusionBand
+from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh import to_user_frame
 from latentsdf.geometry.similarity import IDENTITY, Similarity, combine_similarities, in_frame
 from latentsdf.geometry.targets import is_pair, read_mesh, read_target
-from latentsdf.latent import retrieval
+from latentsdf.latent import network_export, retrieval
+from latentsdf.latent.batched_sdf import SDFBranch, signed_distance
 from latentsdf.latent.code import Code, Codes, as_bare_code, combine_codes, is_row, split_shapes
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate, positions_on_path
@@ -113,7 +116,7 @@ def _require_several(targets: Iterable[Target]) -> list[Target]:
     return list(targets)
 
 
-class ShapeSpace:
+class ShapeSpace(nn.Module):
     """A trained space: decodes, fits, interpolates, samples and retrieves shapes.
 
     T is the number of training shapes, L the length of a code. Methods accept a shape as the id of a training shape,
@@ -126,21 +129,29 @@ class ShapeSpace:
     A space is also a collection of its training shapes: `len(space)` counts them, iteration yields their ids,
     `"chair_a" in space` looks one up, and `space["chair_a"]` returns its `Code`.
 
+    A space is a torch module with the signature of `sdf`, which can be part of a larger model. Its parameters are the
+    networks and the feature grid. They are frozen after loading; `requires_grad_()` makes them trainable. The codes of
+    the training shapes are a buffer, not a parameter: they are saved and moved with the module, but not changed by an
+    optimizer. To train codes, pass a parameter of your own to `sdf`. A space is loaded in evaluation mode; in training
+    mode, spaces of the recipe `deepsdf` apply dropout.
+
     Args:
         loaded: Content of a checkpoint.
         folder: Folder of the checkpoint, in which the retrieval index is stored.
         device: Device of the model and the codes.
     """
 
+    codes: Float[Tensor, "T L"]
+    """Codes (T, L) of the training shapes."""
+
     def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, device: torch.device) -> None:
-        self.model: LatentSDF = loaded.model
-        self.codes: Float[Tensor, "T L"] = loaded.codes
-        """Codes (T, L) of the training shapes."""
+        super().__init__()
+        self.model: LatentSDF = loaded.model.to(device)
+        self.register_buffer("codes", loaded.codes.to(device))
         self.keys = loaded.keys
         """category/id of the training shapes."""
         self.config: Config = loaded.config
         self.folder = folder
-        self.device = device
         self.normalization: Normalization = loaded.normalization
         """Normalization that maps meshes to model space."""
         self._similarities = loaded.similarities
@@ -149,6 +160,22 @@ class ShapeSpace:
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Ids of the training shapes, without the category if they are unique, otherwise category/id."""
+        self.train(loaded.model.training)
+        self.register_load_state_dict_post_hook(_forget_codes)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model and the codes."""
+        return self.codes.device
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ShapeSpace":
+        """Apply a conversion, as of `to`, and forget what was computed from the previous tensors."""
+        # The fingerprint names the codes of the checkpoint, which a conversion to half precision would round.
+        fingerprint = self.fingerprint
+        super()._apply(fn, recurse)
+        _forget_codes(self)
+        self.__dict__["fingerprint"] = fingerprint
+        return self
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -218,19 +245,21 @@ class ShapeSpace:
             shape: Id, row, code or inversion.
 
         Returns:
-            Code (L,), float32, on the device of the space. It has no frame: it is decoded in model space.
+            Code (L,), of the type and on the device of the space. It has no frame: it is decoded in model space. A
+            tensor on an autograd graph remains on it.
 
         Raises:
             ConfigError: The id is unknown, or the code has another length or values that are not finite.
             CheckpointError: The inversion belongs to another space.
         """
         if isinstance(shape, str) or is_row(shape):
-            return self.codes[self.row(shape)]
+            return self.codes[self.row(shape)].clone()  # an optimizer may change it in place
         if isinstance(shape, Inversion | Code):
             name = "the fit" if isinstance(shape, Inversion) else "the code"
             require_same_space(shape.space, self.fingerprint, name)
             shape = shape.code
-        return torch.as_tensor(as_bare_code(shape, self.codes.shape[1]), device=self.device)
+        code = torch.as_tensor(as_bare_code(shape, self.codes.shape[1]))
+        return (shape.reshape(-1) if isinstance(shape, Tensor) else code).to(self.codes)
 
     def decoded_code(self, shape: CodeLike) -> Float[Tensor, "*N L"]:
         """Return the code, or the codes by layer, from which a shape is decoded.
@@ -248,7 +277,7 @@ class ShapeSpace:
         code = self.code(shape)
         if not isinstance(shape, Inversion | Code) or shape.layers is None:
             return code
-        layers = torch.as_tensor(shape.layers, dtype=torch.float32, device=self.device)
+        layers = torch.as_tensor(shape.layers, dtype=code.dtype, device=self.device)
         expected = (len(self.model.conditioned_layers()), len(code))
         if layers.shape != expected or not torch.isfinite(layers).all():
             raise ConfigError(
@@ -285,9 +314,9 @@ class ShapeSpace:
             frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
-            Differentiable function from points (N, 3) on the device of the space to distances (N,). Outside the box
-            of model space, its value is the distance to the box plus the value at the closest point of the box. The
-            function raises ConfigError for points that are not finite.
+            Function from points (N, 3) to distances (N,), differentiable any number of times by the points and by a
+            code that requires gradients. Outside the box of model space, its value is the distance to the box plus the
+            value at the closest point of the box. The function raises ConfigError for points that are not finite.
 
         Raises:
             ConfigError, CheckpointError: As for `decoded_code`; CheckpointError if the refined
@@ -330,11 +359,55 @@ class ShapeSpace:
     def _decode(self, shape: CodeLike) -> DecodedShape:
         """Decode a shape. The last result is cached, because computing its band and checking its delta takes long."""
         code, delta = self.decoded_code(shape), shape.delta if isinstance(shape, Inversion | Code) else None
+        band_voxels = self.config.model.band_voxels
+        if isinstance(shape, Tensor) and shape.requires_grad:
+            # A cached shape would keep the graph of its code. The tensor itself is passed on, not its conversion to the
+            # type of the space, so that the fields follow it when an optimizer changes it.
+            return DecodedShape(self.model, shape.reshape(-1), band_voxels=band_voxels)
         last = self._last_decoded
         if last is None or last.delta is not delta or not torch.equal(last.code, code):
-            band_voxels = self.config.model.band_voxels
             self._last_decoded = last = DecodedShape(self.model, code, delta, band_voxels=band_voxels)
         return last
+
+    def sdf(
+        self, codes: Tensor, points: Tensor, branch: SDFBranch = "fused", *, by_layer: bool = False
+    ) -> Float[Tensor, "*S P"]:
+        """Evaluate the signed distance for batches of codes and points, as part of a differentiable computation.
+
+        The result has derivatives of every order by codes, points and weights, and supports `torch.func` transforms,
+        `torch.compile` and `torch.export`. For arrays, ids and fits, use `distance`.
+
+        The fused distance is s_o where |s_g| is less than the mean half width of the band, and s_g elsewhere. Near the
+        edge of the band it can differ from `fused` and `distance`, whose band consists of lattice cells (see
+        `latent.batched_sdf`). Membership in the band has no gradient.
+
+        Args:
+            codes: Codes (..., L).
+            points: Points (..., P, 3) in model space. The leading dimensions of codes and points are broadcast. See
+                `field` for points outside the box; on its faces, derivatives by the points are those from inside.
+            branch: `fused`, `general` (s_g) or `overfit` (s_o).
+            by_layer: Whether `codes` are codes by layer (..., N, L), such as `decoded_code` of a fit.
+
+        Returns:
+            Signed distances (..., P), of the type and on the device of the points; NaN for points that are not numbers.
+            They are computed in the type and on the device of the space.
+
+        Raises:
+            ConfigError: An argument is no tensor of floating-point numbers or has the wrong shape, or the branch is
+                unknown.
+
+        Example:
+            >>> codes = encoder(clouds)                              # (B, L), with gradients
+            >>> loss = space.sdf(codes, clouds).abs().mean()         # clouds (B, P, 3)
+        """
+        half_width = mean_band_half_width(self.config.model.band_voxels)
+        return signed_distance(self.model, codes, points, branch, half_width=half_width, by_layer=by_layer)
+
+    def forward(
+        self, codes: Tensor, points: Tensor, branch: SDFBranch = "fused", *, by_layer: bool = False
+    ) -> Float[Tensor, "*S P"]:
+        """Evaluate `sdf`."""
+        return self.sdf(codes, points, branch, by_layer=by_layer)
 
     def _in_frame(self, field: SignedDistance, shape: CodeLike, frame: Frame) -> Field:
         return in_frame_of(field, in_frame(self.similarity(shape), frame), self.device)
@@ -412,7 +485,49 @@ class ShapeSpace:
                 finite.
         """
         similarity = in_frame(self.similarity(shape), frame)
-        return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
+        with torch.no_grad():
+            return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
+
+    @check_arguments
+    def export(self, file: Path | str, shape: CodeLike | None = None, *, resolution: int = 128) -> None:
+        """Write the space or one shape for other programs, in the format that the suffix of the file selects.
+
+        `.onnx` and `.pt2` files compute distances in model space from points, and from a code unless a shape is given
+        (see `latent.network_export`). A `.npz` file holds distances on a lattice (see `extraction.volume`), any other
+        file the extracted mesh, both in the frame of the shape.
+
+        Args:
+            file: Path of the file; missing parent folders are created.
+            shape: Id, code or inversion; None for a network file whose input is the code.
+            resolution: Cells per axis of model space, for volumes and meshes.
+
+        Raises:
+            ConfigError, CheckpointError: As for `field`; ConfigError if the suffix is unknown, or no shape is given for
+                a volume or a mesh.
+            EmptyLevelSetError: The file is a mesh and the field has no surface in the box.
+            MissingExtraError: The format needs an extra that is not installed.
+        """
+        file = Path(file)
+        suffix = file.suffix.lower()
+        is_network = suffix in network_export.SUFFIXES
+        if not is_network and suffix not in volume.SUFFIXES:
+            meshes.require_writable(file)
+        if shape is None and not is_network:
+            raise ConfigError(
+                f"{file.name}: a '{suffix}' file holds one shape; pass its id, code or fit as well, or write the "
+                f"space as {' or '.join(network_export.SUFFIXES)}"
+            )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if is_network:
+            half_width = mean_band_half_width(self.config.model.band_voxels)
+            decoded = None if shape is None else self._decode(shape)
+            similarity = None if shape is None else self.similarity(shape)
+            network_export.save_network(self.model, file, decoded, similarity, half_width=half_width)
+        elif shape is not None and suffix in volume.SUFFIXES:
+            field = self._decode(shape).fused()
+            volume.sample_volume(field, self.similarity(shape), resolution, self.device).save(file)
+        elif shape is not None:
+            meshes.save(self.extract(shape, resolution), file)
 
     @check_arguments
     def gradient_norm(
@@ -666,12 +781,12 @@ class ShapeSpace:
     ) -> NDArray[np.float32]:
         """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
         xyz = torch.as_tensor(similarity.to_model(as_points(points)), dtype=torch.float32, device=self.device)
-        return field(xyz).cpu().numpy()
+        return field(xyz).numpy(force=True)
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the training codes and ids. It identifies the space and changes with every training step."""
-        return retrieval.fingerprint(self.codes.cpu().numpy(), self.ids)
+        return retrieval.fingerprint(self.codes.float().numpy(force=True), self.ids)
 
     @cached_property
     def prior(self) -> CodePrior:
@@ -827,7 +942,7 @@ class ShapeSpace:
             MissingExtraError: The kind of index needs FAISS, which is not installed.
         """
         code = self.code(shape)
-        hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
+        hits = self.index(metric, kind).nearest(code.numpy(force=True), max(k, rerank))
         if rerank == 0:
             return hits
         # Decode codes only, so that query and hits are in model space and without refined detail.
@@ -896,7 +1011,7 @@ class ShapeSpace:
             or not all(isinstance(name, str) for name in remove)
         ):
             raise ConfigError(f"remove must be a list of ids, got {describe(remove)}")
-        codes = {name: self.code(shape).cpu().numpy() for name, shape in (add or {}).items()}
+        codes = {name: self.code(shape).numpy(force=True) for name, shape in (add or {}).items()}
         index = self.index(metric, kind)
         try:
             retrieval.update_index(index, self.folder, codes, remove)
@@ -904,3 +1019,11 @@ class ShapeSpace:
             del self._indices[metric]  # partly changed, in memory only
             raise
         return index
+
+
+def _forget_codes(space: ShapeSpace, _: object = None) -> None:
+    """Forget what was computed from codes that have been replaced."""
+    space._last_decoded = None
+    space._indices = {}
+    for name in ("prior", "fingerprint", "_mean_similarity"):
+        space.__dict__.pop(name, None)

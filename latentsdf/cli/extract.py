@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from latentsdf.space import CodeLike, ShapeSpace
 
+_OTHER_SUFFIXES = (".npz", ".onnx", ".pt2")
 _SHAPES = tyro.conf.create_mutex_group(required=False, title="shapes")
 
 
@@ -30,6 +31,7 @@ class Extract(Decoding, OnSpace):
         "latentsdf extract checkpoints/chairs --id A B C --out meshes/ --suffix .glb",
         "latentsdf extract checkpoints/chairs --all --out meshes/ --resume",
         "latentsdf extract checkpoints/chairs --code fit/ --normals --out chair.ply",
+        "latentsdf extract checkpoints/chairs --id kenney_chair --resolution 128 --out chair.npz",
     )
 
     id: Annotated[tuple[str, ...] | None, texts("ID"), _SHAPES, UNSET] = None
@@ -50,7 +52,8 @@ class Extract(Decoding, OnSpace):
     """Marching cubes: sparse evaluates the field near the surface only; skimage is scikit-image's, the
     reference, on all (resolution + 1)^3 lattice vertices, at the default resolution about 60 times as many."""
     out: Path
-    """Mesh file (.ply .obj .stl .glb .off), or a folder for several shapes."""
+    """Mesh file (.ply .obj .stl .glb .off .usda .usdc), or a folder for several shapes. A .npz file holds distances on
+    a lattice; an .onnx or .pt2 file computes distances from points, and from codes if no shape is given."""
     suffix: str = ".ply"
     """File suffix for several shapes; it selects the format."""
     resume: bool = False
@@ -61,6 +64,8 @@ class Extract(Decoding, OnSpace):
         from latentsdf.geometry import mesh as meshes
 
         several = self.all or len(self.id or ()) > 1
+        if self.out.suffix.lower() in _OTHER_SUFFIXES and not several:
+            return self._export()
         if self.resume and not several:
             raise ConfigError("--resume requires several shapes: pass --all or several ids, or leave it out")
         file = Path(f"shape{self.suffix}") if several else self.out
@@ -83,6 +88,21 @@ class Extract(Decoding, OnSpace):
         meshes.save(mesh, self.out)
         console.print(f"{self.out}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces")
         return {"meshes": {str(self.out): _size(mesh)}, "failed": {}}
+
+    def _export(self) -> dict[str, Any]:
+        """Write a volume or a network file; returns its size in bytes."""
+        if self.resume or self.normals or self.largest_component or self.faces is not None or self.mode != "fused":
+            raise ConfigError(
+                f"{self.out.name}: --mode, --faces, --normals, --largest-component and --resume apply to meshes only"
+            )
+        require_folder(self.out.parent)
+        space = self.load_space()
+        is_given = self.id is not None or self.code is not None
+        shape = shape_args.query(space, self.id[0] if self.id else None, self.code) if is_given else None
+        space.export(self.out, shape, resolution=self.resolution)
+        size = self.out.stat().st_size
+        console.print(f"{self.out}: {size / 1e6:.1f} MB")
+        return {"file": str(self.out), "bytes": size, "meshes": {}, "failed": {}}
 
     def exit_code(self, result: dict[str, Any] | None) -> int:
         """Return 1 if every shape failed."""

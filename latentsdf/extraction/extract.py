@@ -214,6 +214,19 @@ def _band_growth(band_voxels: float, resolution: int) -> int:
     return max(min(2, math.ceil(band_voxels)), round(band_voxels * resolution / BAND_RESOLUTION))
 
 
+def mean_band_half_width(band_voxels: float, resolution: int = 256) -> float:
+    """Mean distance from a plane to the edge of its band, in model space.
+
+    Args:
+        band_voxels: Dilation of the band, in cells of a 512^3 lattice.
+        resolution: Cells per axis of the lattice of the band.
+
+    Returns:
+        The dilation, plus half a cell for the layer of sign-changing cells.
+    """
+    return _band_width(_band_growth(band_voxels, resolution), resolution) + 1 / resolution
+
+
 def _band_width(growth: int, resolution: int) -> float:
     """Width of a dilation by `growth` cells, in model space."""
     return growth * 2 / resolution

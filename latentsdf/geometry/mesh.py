@@ -10,13 +10,14 @@ import trimesh
 from numpy.typing import NDArray
 
 from latentsdf.config.sampling import Normalization
+from latentsdf.geometry import usd
 from latentsdf.geometry.similarity import Similarity, compute_normalization
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import ConfigError, MeshError
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 """Suffixes of supported mesh files; .gltf is read-only."""
-SUFFIXES_WITH_NORMALS = (".ply", ".obj", ".glb")
+SUFFIXES_WITH_NORMALS = (".ply", ".obj", ".glb", *usd.SUFFIXES)
 """Suffixes of files that store the vertex normals of meshes that have them."""
 
 _MIN_FACES = 4
@@ -227,9 +228,9 @@ def require_writable(path: Path) -> None:
         path: Path of the mesh file, which need not exist.
 
     Raises:
-        ConfigError: If the suffix is not one of `SUFFIXES`, or is .gltf.
+        ConfigError: If the suffix is neither one of `SUFFIXES` except .gltf, nor one of a USD file.
     """
-    writable = [suffix for suffix in SUFFIXES if suffix != ".gltf"]
+    writable = [suffix for suffix in (*SUFFIXES, *usd.SUFFIXES) if suffix != ".gltf"]
     if path.suffix.lower() not in writable:
         raise ConfigError(f"{path.name}: cannot write '{path.suffix}'; use one of {', '.join(writable)}")
 
@@ -243,9 +244,13 @@ def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
 
     Raises:
         ConfigError: If the suffix is not supported.
+        MissingExtraError: The file is a USD file and the extra `usd` is not installed.
     """
     path = Path(path)
     require_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() in usd.SUFFIXES:
+        usd.save_usd(mesh, path)
+        return
     with atomic_write(path) as temporary:
         mesh.export(temporary, file_type=path.suffix[1:].lower())

@@ -7,10 +7,9 @@ with the general branch s_g, the overfit branch s_o and the band of `extraction.
 
     s(x) = s(c) + |x - c|,    c = closest point of the box to x
 
-All fields are differentiable with respect to the points, and raise ConfigError for points that are not finite.
+All fields are differentiable by the points, and by the code and the weights if these require gradients, any number of
+times. They raise ConfigError for points that are not finite.
 """
-
-from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -20,8 +19,8 @@ from latentsdf.config.model import Branch
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand, find_band
 from latentsdf.latent.inversion.delta import AppliedDelta, Delta
-from latentsdf.models.derivatives import jet
-from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.models.derivatives import jet, norm
+from latentsdf.models.latent_sdf import BranchDistances, LatentSDF
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.finite import require_finite
 
@@ -31,7 +30,8 @@ class DecodedShape:
 
     Args:
         model: Networks and feature grid.
-        code: Code (L,), or one code for each conditioned layer (N, L).
+        code: Code (L,), or one code for each conditioned layer (N, L). The fields follow a code that requires gradients
+            when it is changed in place, for example by an optimizer.
         delta: Refined detail for this model and code, or None.
         band_voxels: Half width of the fusion band, in cells of a 512^3 lattice.
 
@@ -43,52 +43,76 @@ class DecodedShape:
         self, model: LatentSDF, code: Float[Tensor, "*N L"], delta: Delta | None = None, *, band_voxels: float
     ) -> None:
         self.model, self.delta, self.band_voxels = model, delta, band_voxels
-        self.code = code.clone()  # the caller may change its array while the band is cached
+        # A caller may change its array in place later; a code on an autograd graph must remain on it.
+        self.code = code if code.requires_grad else code.clone()
+        self._band: tuple[Tensor, list[int], FusionBand] | None = None
         self._refined = None if delta is None else AppliedDelta(delta, model, self.code)
 
     def field(self, branch: Branch) -> SignedDistance:
         """Return the signed distance function of one branch, from points (N, 3) to distances (N,)."""
-        return _extend_beyond_box(lambda points: self._decode(branch, points))
+        return self._extend_beyond_box(lambda points: self._decode(branch, points))
 
     def fused(self) -> SignedDistance:
         """Return the fused signed distance function: s_o in the band, s_g elsewhere."""
-        band = self.band
 
         def distance(points: Tensor) -> Tensor:
             fused = self._decode("general", points)
-            near = band.contains(points)
-            if near.any():
-                fused[near] = self._decode("overfit", points[near])
-            return fused
+            near = self.band.contains(points)
+            if not near.any():
+                return fused
+            return fused.index_put((near,), self._decode("overfit", points[near]))
 
-        return _extend_beyond_box(distance)
+        return self._extend_beyond_box(distance)
+
+    def branches(self, points: Float[Tensor, "N 3"]) -> BranchDistances:
+        """Evaluate both branches, each (N,), at points of the box; unlike fields, also while a graph is recorded."""
+        return BranchDistances(self._decode("general", points), self._decode("overfit", points))
+
+    def on(self, model: LatentSDF) -> "DecodedShape":
+        """Return the same shape decoded by a copy of its model."""
+        code = model.like_weights(self.code.detach())
+        return DecodedShape(model, code, self.delta, band_voxels=self.band_voxels)
 
     def gradient_norm(self) -> SignedDistance:
         """Return |grad s| of the fused field as a function of points, without the jump of s at the edge of the band."""
         field = self.fused()
-        return lambda points: map_chunks(lambda chunk: jet(field, chunk).gradient.norm(dim=1).detach(), points)
 
-    @cached_property
+        def slope(points: Tensor) -> Tensor:
+            with torch.enable_grad():
+                return jet(field, points).gradient.detach().norm(dim=1)
+
+        return lambda points: map_chunks(slope, points)
+
+    @property
     def band(self) -> FusionBand:
         """Region in which s_o is used: the band of `extract` at a resolution of 256."""
-        return find_band(self.field("general"), band_voxels=self.band_voxels, device=self.code.device)
+        code, versions = self.code.detach(), _versions(self.model)
+        if self._band is None or not torch.equal(self._band[0], code) or self._band[1] != versions:
+            device = self.model.general.last.weight.device
+            found = find_band(self.field("general"), band_voxels=self.band_voxels, device=device)
+            self._band = code.clone(), versions, found
+        return self._band[2]
 
     def _decode(self, branch: Branch, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
         refined = self._refined
         lookup = refined.lookup if refined else None
-        distance = self.model.branch(branch, points[None], self.code[None], lookup)[0]
+        code = self.model.like_weights(self.code)
+        distance = self.model.branch(branch, points[None], code[None], lookup)[0]
         corrected = branch == "general" or self.model.is_residual
         return distance + refined.correction(points) if refined and corrected else distance
 
+    def _extend_beyond_box(self, field: SignedDistance) -> SignedDistance:
+        """Extend a field beyond the box, and evaluate it in chunks to bound the memory."""
 
-def _extend_beyond_box(field: SignedDistance) -> SignedDistance:
-    """Extend a field beyond the box, and evaluate it in chunks to bound the memory."""
+        def distance(points: Tensor) -> Tensor:
+            converted = self.model.like_weights(points)
+            require_finite(converted)
+            inside = converted.clamp(-1, 1)
+            return (map_chunks(field, inside) + norm(converted - inside)).to(points)
 
-    def distance(points: Tensor) -> Tensor:
-        require_finite(points)
-        inside = points.clamp(-1, 1)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and points.requires_grad):
-            # In float32 the squares of large coordinates overflow.
-            return map_chunks(field, inside) + (points - inside).double().norm(dim=1).float()
+        return distance
 
-    return distance
+
+def _versions(model: LatentSDF) -> list[int]:
+    """Counters of changes in place to the weights, for example by an optimizer."""
+    return [0 if weight.is_inference() else weight._version for weight in model.parameters()]

@@ -109,6 +109,7 @@ def _linearize_with_copies(model: LatentSDF, branch: Branch, points: Tensor, cod
     return Linearization(distance.detach().reshape(shape), by_code.reshape(*shape, -1), by_point.reshape(*shape, 3))
 
 
+@torch.no_grad()
 def _layer_code_gradient(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, product_dtype: torch.dtype) -> Tensor:
     """Contribution (K, P, L) of one layer to ds/dz, from its inputs (K, P, F) and ds/da (K, P, O)."""
     derivative = slope @ layer.shift.weight

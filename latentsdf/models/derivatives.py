@@ -68,6 +68,17 @@ def laplacian(at: Jet) -> Float[Tensor, "*N"]:
     return torch.stack([_derivative(at.gradient[:, axis], at.points)[:, axis] for axis in axes]).sum(0)
 
 
+def norm(vectors: Float[Tensor, "*N d"]) -> Float[Tensor, "*N"]:
+    """Euclidean norm, computed in float64, all of whose derivatives are 0 where the vector is 0.
+
+    The derivatives of `Tensor.norm` of second and higher order are NaN there.
+    """
+    squares = vectors.double().square().sum(-1)  # in float32 the squares of large coordinates overflow
+    positive = squares > 0
+    # The inner `where` keeps the infinite slope of the root at 0 out of the gradient: 0 times infinity is NaN.
+    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0).to(vectors.dtype)
+
+
 def _derivative(values: Float[Tensor, "*N"], points: Float[Tensor, "*N d"]) -> Float[Tensor, "*N d"]:
     (derivative,) = torch.autograd.grad(values.sum(), points, create_graph=True)
     return derivative

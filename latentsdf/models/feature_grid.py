@@ -5,10 +5,11 @@ The grid covers [-1, 1]^3 with R cells per axis. Vertex (i, j, k) is at -1 + 2 (
 
     G(x) = sum_{a, b, c in {0, 1}} w_a(t_1) w_b(t_2) w_c(t_3) g[i + a, j + b, k + c],   w_0(t) = 1 - t,  w_1(t) = t.
 
-A lookup reads eight contiguous rows per point. It has first, second and forward-mode derivatives in the points and in
-the rows. G is piecewise trilinear: its gradient jumps at cell faces, and its pure second derivatives are zero.
+A lookup reads eight contiguous rows per point. It has derivatives of every order in the points and in the rows. G is
+piecewise trilinear: its gradient jumps at cell faces, and its pure second derivatives are zero.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +46,14 @@ def trilinear_weights(points: Float[Tensor, "N 3"], lower: Int[Tensor, "N 3"], r
 def interpolate_rows(
     table: Float[Tensor, "V C"], rows: Int[Tensor, "N 8"], weights: Float[Tensor, "N 8"]
 ) -> Float[Tensor, "N C"]:
-    """Features (N, C) as weighted sums of eight table rows per point."""
-    features: Tensor = _InterpolateRows.apply(table, rows, weights)  # type: ignore[no-untyped-call]
+    """Features (N, C) as weighted sums of eight table rows per point.
+
+    The result has derivatives of every order in table and weights, and supports `torch.func` transforms. While
+    `torch.compile`, `torch.export` or `torch.jit.trace` records a graph, the operations of torch are used.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return interpolate_rows_reference(table, rows, weights)
+    features: Tensor = _WeightedSum.apply(table, rows, weights)  # type: ignore[no-untyped-call]
     return features
 
 
@@ -57,14 +64,20 @@ def interpolate_rows_reference(
     return (table[rows] * weights[..., None]).sum(1)
 
 
-class _InterpolateRows(torch.autograd.Function):
-    """Compiled kernels on the CPU; torch operations on other devices and for higher derivatives."""
+# With table T, rows r, weights w and an upstream gradient g, all derivatives of the interpolation are derivatives of
+#     sum_{n, c, k} w[n, c] T[r[n, c], k] g[n, k],
+# which is linear in each of T, w and g. The next three functions are its gradients by g, T and w, so each of them is
+# differentiated by the other two. They run compiled kernels on the CPU and torch operations elsewhere.
+
+
+class _WeightedSum(torch.autograd.Function):
+    """Features (N, C): sum_c w[n, c] T[r[n, c]]."""
 
     @staticmethod
     def forward(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-        if table.device.type != "cpu":
+        if not _has_kernels(table, weights):
             return interpolate_rows_reference(table, rows, weights)
-        return torch.from_numpy(_weighted_sum(table.detach().numpy(), rows.numpy(), weights.detach().numpy()))
+        return torch.from_numpy(_weighted_sum(*_arrays(table, rows, weights)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], _: Tensor) -> None:
@@ -72,31 +85,168 @@ class _InterpolateRows(torch.autograd.Function):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def jvp(ctx: Any, table: Tensor, _: None, weights: Tensor) -> Tensor:
-        old_table, rows, old_weights = ctx.saved_tensors
-        return interpolate_rows_reference(table, rows, old_weights) + interpolate_rows_reference(
-            old_table, rows, weights
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        table, rows, weights = ctx.saved_tensors
+        of_table, _, of_weights = ctx.needs_input_grad
+        return (
+            _ScatterAdd.apply(rows, weights, gradient, len(table)) if of_table else None,  # type: ignore[no-untyped-call]
+            None,
+            _RowProducts.apply(table, rows, gradient) if of_weights else None,  # type: ignore[no-untyped-call]
         )
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+    def jvp(ctx: Any, table_rate: Tensor | None, _: None, weights_rate: Tensor | None) -> Tensor:
         table, rows, weights = ctx.saved_tensors
-        needs_table, _, needs_weights = ctx.needs_input_grad
-        table_gradient = weight_gradient = None
-        if table.device.type == "cpu" and not torch.is_grad_enabled():
-            upstream = gradient.detach().contiguous().numpy()
-            if needs_table:
-                scattered = _scatter_add(len(table), rows.numpy(), weights.detach().numpy(), upstream)
-                table_gradient = torch.from_numpy(scattered)
-            if needs_weights:
-                weight_gradient = torch.from_numpy(_row_products(table.detach().numpy(), rows.numpy(), upstream))
-            return table_gradient, None, weight_gradient
-        if needs_table:
+        return _product_rule(
+            lambda t, w: _WeightedSum.apply(t, rows, w),  # type: ignore[no-untyped-call]
+            (table, table_rate),
+            (weights, weights_rate),
+        )
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[int | None, ...], table: Tensor, rows: Tensor, weights: Tensor) -> Any:
+        size = info.batch_size
+        table, rows = _fold_table(size, (table, dims[0]), (rows, dims[1]))
+        features = _WeightedSum.apply(table, rows, _fold(size, weights, dims[2]))  # type: ignore[no-untyped-call]
+        return features.unflatten(0, (size, len(features) // size)), 0
+
+
+class _ScatterAdd(torch.autograd.Function):
+    """Gradient (V, C) by the table: weights times g, added up by row."""
+
+    @staticmethod
+    def forward(rows: Tensor, weights: Tensor, gradient: Tensor, count: int) -> Tensor:
+        if not _has_kernels(weights, gradient):
             parts = (weights[..., None] * gradient[:, None]).flatten(0, 1)
-            table_gradient = torch.zeros_like(table).index_add(0, rows.flatten(), parts)
-        if needs_weights:
-            weight_gradient = (table[rows] * gradient[:, None]).sum(-1)
-        return table_gradient, None, weight_gradient
+            return parts.new_zeros(count, gradient.shape[1]).index_add(0, rows.flatten(), parts)
+        return torch.from_numpy(_scatter_add(count, *_arrays(rows, weights, gradient)))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], _: Tensor) -> None:
+        ctx.count = inputs[3]
+        ctx.save_for_backward(*inputs[:3])
+        ctx.save_for_forward(*inputs[:3])
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
+        rows, weights, gradient = ctx.saved_tensors
+        _, of_weights, of_gradient, _ = ctx.needs_input_grad
+        return (
+            None,
+            _RowProducts.apply(upstream, rows, gradient) if of_weights else None,  # type: ignore[no-untyped-call]
+            _WeightedSum.apply(upstream, rows, weights) if of_gradient else None,  # type: ignore[no-untyped-call]
+            None,
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, weights_rate: Tensor | None, gradient_rate: Tensor | None, __: None) -> Tensor:
+        rows, weights, gradient = ctx.saved_tensors
+        return _product_rule(
+            lambda w, g: _ScatterAdd.apply(rows, w, g, ctx.count),  # type: ignore[no-untyped-call]
+            (weights, weights_rate),
+            (gradient, gradient_rate),
+        )
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: tuple[int | None, ...], rows: Tensor, weights: Tensor, gradient: Tensor, count: int
+    ) -> Any:
+        size = info.batch_size
+        rows = _fold(size, rows, dims[0], step=count)
+        weights, gradient = _fold(size, weights, dims[1]), _fold(size, gradient, dims[2])
+        table = _ScatterAdd.apply(rows, weights, gradient, size * count)  # type: ignore[no-untyped-call]
+        return table.unflatten(0, (size, count)), 0
+
+
+class _RowProducts(torch.autograd.Function):
+    """Gradient (N, 8) by the weights: inner products of g with the rows."""
+
+    @staticmethod
+    def forward(table: Tensor, rows: Tensor, gradient: Tensor) -> Tensor:
+        if not _has_kernels(table, gradient):
+            return (table[rows] * gradient[:, None]).sum(-1)
+        return torch.from_numpy(_row_products(*_arrays(table, rows, gradient)))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], _: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        table, rows, gradient = ctx.saved_tensors
+        of_table, _, of_gradient = ctx.needs_input_grad
+        return (
+            _ScatterAdd.apply(rows, upstream, gradient, len(table)) if of_table else None,  # type: ignore[no-untyped-call]
+            None,
+            _WeightedSum.apply(table, rows, upstream) if of_gradient else None,  # type: ignore[no-untyped-call]
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, table_rate: Tensor | None, _: None, gradient_rate: Tensor | None) -> Tensor:
+        table, rows, gradient = ctx.saved_tensors
+        return _product_rule(
+            lambda t, g: _RowProducts.apply(t, rows, g),  # type: ignore[no-untyped-call]
+            (table, table_rate),
+            (gradient, gradient_rate),
+        )
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[int | None, ...], table: Tensor, rows: Tensor, gradient: Tensor) -> Any:
+        size = info.batch_size
+        table, rows = _fold_table(size, (table, dims[0]), (rows, dims[1]))
+        products = _RowProducts.apply(table, rows, _fold(size, gradient, dims[2]))  # type: ignore[no-untyped-call]
+        return products.unflatten(0, (size, len(products) // size)), 0
+
+
+def _product_rule(
+    product: Callable[[Tensor, Tensor], Tensor],
+    one: tuple[Tensor, Tensor | None],
+    other: tuple[Tensor, Tensor | None],
+) -> Tensor:
+    """Rate of a product that is linear in both factors, given each factor with its rate (None for zero)."""
+    (a, a_rate), (b, b_rate) = one, other
+    parts = [product(a_rate, b)] if a_rate is not None else []
+    parts += [product(a, b_rate)] if b_rate is not None else []
+    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+
+
+def _fold(size: int, values: Tensor, dim: int | None, step: int = 0) -> Tensor:
+    """Move the mapped dimension of `vmap` into the points: (N, ...) for each of B to (B N, ...).
+
+    Args:
+        size: Size B of the mapped dimension.
+        values: Values, with the mapped dimension at `dim`; None if they are the same for all.
+        dim: Position of the mapped dimension.
+        step: Added to integer values once for each step along the mapped dimension.
+
+    Returns:
+        Values (B N, ...).
+    """
+    batched = values.expand(size, *values.shape) if dim is None else values.movedim(dim, 0)
+    if step:
+        batched = batched + step * torch.arange(size, device=values.device)[:, None, None]
+    return batched.flatten(0, 1)
+
+
+def _fold_table(size: int, table: tuple[Tensor, int | None], rows: tuple[Tensor, int | None]) -> tuple[Tensor, Tensor]:
+    """Fold a table and the rows that refer to it; a table that is the same for all is not copied."""
+    if table[1] is None:
+        return table[0], _fold(size, *rows)
+    values = table[0].movedim(table[1], 0)
+    return values.flatten(0, 1), _fold(size, *rows, step=values.shape[1])
+
+
+def _has_kernels(*tensors: Tensor) -> bool:
+    """Whether the compiled kernels support these tensors: all float32 or all float64, in the memory of the CPU."""
+    dtype = tensors[0].dtype
+    supported = dtype in (torch.float32, torch.float64)
+    return supported and all(tensor.device.type == "cpu" and tensor.dtype == dtype for tensor in tensors)
+
+
+def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
+    """Contiguous arrays of tensors; numba would compile the kernels again for other layouts."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
 @compiled(parallel=True)

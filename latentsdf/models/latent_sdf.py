@@ -68,6 +68,10 @@ class LatentSDF(nn.Module):
         """Whether the model has an overfit branch of the form s_o = s_g + h."""
         return self.overfit is not None and self.config.residual
 
+    def like_weights(self, values: Tensor) -> Tensor:
+        """Convert values to the type and the device of the weights; gradients pass through the conversion."""
+        return values.to(self.general.last.weight)
+
     def require_grid(self) -> FeatureGrid:
         """The feature grid.
 

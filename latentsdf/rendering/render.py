@@ -249,6 +249,7 @@ def _torch_rays(camera: Camera, size: int, device: torch.device | str) -> tuple[
     return origins, directions
 
 
+@torch.no_grad()
 def _sphere_trace(
     field: SignedDistance, origins: Float[Tensor, "N 3"], directions: Float[Tensor, "N 3"]
 ) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, " N"], Int[Tensor, " N"]]:

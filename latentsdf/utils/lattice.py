@@ -29,4 +29,5 @@ def containing_cells(points: Float[Tensor, "N 3"], resolution: int) -> Int[Tenso
     interpolation weights are NaN, so that values interpolated there are NaN as well.
     """
     position = lattice_coordinates(points.detach(), resolution)
-    return position.floor_().clamp_(0, resolution - 1).nan_to_num_(nan=0.0).to(torch.long)
+    # Not in place: vmap has no rule for `clamp_`.
+    return position.floor().clamp(0, resolution - 1).nan_to_num(nan=0.0).to(torch.long)

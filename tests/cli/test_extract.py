@@ -63,3 +63,18 @@ def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.
     (tmp_path / "report.json").write_text('{"points": "cloud.npy"}')
     assert cli.main(["extract", str(space_path), "--code", str(tmp_path), "--out", str(tmp_path / "x.ply")]) == 2
     assert "not a folder written by latentsdf invert" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_volume_file(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A suffix of a volume writes the distances on the lattice; options of meshes are refused, and so is no shape."""
+    out = tmp_path / "a.npz"
+    words = ["extract", str(space_path), "--device", "cpu", "--resolution", "16", "--out", str(out), "--json"]
+    assert cli.main([*words, "--id", "table_0000"]) == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] == out.stat().st_size
+    with np.load(out) as file:
+        assert file["distance"].shape == (17, 17, 17)
+    assert cli.main([*words, "--id", "table_0000", "--normals"]) == 2
+    assert "apply to meshes only" in " ".join(capsys.readouterr().err.split())
+    assert cli.main(words) == 2
+    assert "holds one shape" in " ".join(capsys.readouterr().err.split())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentsdf.models.derivatives import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian
+from latentsdf.models.derivatives import Jet, gradient, hessian, hessian_along_gradient, jet, laplacian, norm
 from latentsdf.models.siren import SineNetwork
 from latentsdf.training.losses.second_order import directional_divergence_term, singular_hessian_term
 
@@ -65,3 +65,16 @@ def test_jet_slices_and_custom_jets() -> None:
 
     found = jet(Constant(), torch.rand(6, 3))[2:5]
     assert found.points.shape == found.gradient.shape == (3, 3) and (found.distance == 1).all()
+
+
+def test_norm_at_zero() -> None:
+    """The norm has its usual derivatives away from zero, all of them 0 at zero, and no overflow in float32."""
+    vectors = torch.tensor([[3.0, 4.0], [0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    found = norm(vectors)
+    (first,) = torch.autograd.grad(found.sum(), vectors, create_graph=True)
+    (second,) = torch.autograd.grad(first[:, 0].sum(), vectors)
+    torch.testing.assert_close(found.detach(), torch.tensor([5.0, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(first.detach(), torch.tensor([[0.6, 0.8], [0.0, 0.0]], dtype=torch.float64))
+    expected = torch.tensor([[0.128, -0.096], [0.0, 0.0]], dtype=torch.float64)  # (1 - n n^T) / |v|, first row
+    torch.testing.assert_close(second, expected)
+    assert norm(torch.tensor([[1e30, 0.0]])) == 1e30

@@ -119,3 +119,30 @@ def test_cells_of_selected_rows() -> None:
     on_face = torch.tensor([[0.5, 0.1, 0.1]])
     moved = on_face - torch.tensor([[1e-7, 0.0, 0.0]])
     torch.testing.assert_close(grid.select_rows(on_face)(moved), grid(moved), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dims", [(None, 0, 0), (0, None, None), (0, 0, 0), (None, None, 1)])
+def test_vmap_of_lookup(dims: tuple[int | None, ...]) -> None:
+    """Vmap over any of table, rows and weights equals a loop, in values, gradients and second derivatives."""
+    generator = torch.Generator().manual_seed(4)
+    table = torch.randn(3, 27, 2, generator=generator, dtype=torch.float64)
+    rows = torch.randint(27, (3, 5, 8), generator=generator)
+    weights = torch.rand(3, 5, 8, generator=generator, dtype=torch.float64)
+    inputs = [x if dim is not None else x[0] for x, dim in zip((table, rows, weights), dims, strict=True)]
+    if dims[2] == 1:
+        inputs[2] = inputs[2].transpose(0, 1)
+
+    def slopes(lookup: object) -> object:
+        def penalty(t: torch.Tensor, r: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+            first = torch.func.grad(lambda *x: lookup(x[0], r, x[1]).pow(3).sum(), argnums=(0, 1))(t, w)  # type: ignore[operator]
+            return first[0].square().sum() + first[1].square().sum()
+
+        return lambda t, r, w: (
+            lookup(t, r, w),  # type: ignore[operator]
+            *torch.func.grad(penalty, argnums=(0, 2))(t, r, w),
+        )
+
+    fast = torch.func.vmap(slopes(interpolate_rows), in_dims=dims)(*inputs)  # type: ignore[arg-type]
+    plain = torch.func.vmap(slopes(interpolate_rows_reference), in_dims=dims)(*inputs)  # type: ignore[arg-type]
+    for a, b in zip(fast, plain, strict=True):
+        torch.testing.assert_close(a, b)

@@ -135,11 +135,11 @@ def _correction_on_lattice(delta: Delta, resolution: int) -> tuple[NDArray[np.in
 
 def fingerprint(model: LatentSDF, code: Float[Tensor, "*N L"]) -> str:
     """Hash a code (L,) or (N, L) and the networks that decode it. Every training step changes the result."""
-    digest = hashlib.sha256(code.detach().cpu().numpy().tobytes())
+    digest = hashlib.sha256(code.detach().cpu().float().numpy().tobytes())
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
         if name != "grid.table":
-            digest.update(value.cpu().numpy().tobytes())
+            digest.update(value.cpu().float().numpy().tobytes())
     return digest.hexdigest()[:32]
 
 

@@ -12,7 +12,6 @@ The networks and the feature grid of the space are not changed.
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -203,7 +202,6 @@ class _FeatureOptimizer:
         lower = containing_cells(points, self._resolution)
         weights = trilinear_weights(points, lower, self._resolution)
         slots = self._slot[corner_rows(lower, self._resolution)]
-        self._table.grad = None
         predicted = self._model.decode_overfit(
             points[None],
             self._code[None],
@@ -211,8 +209,7 @@ class _FeatureOptimizer:
             self._general[pick][None],
         )[0]
         loss = data_term(predicted, self._distance[pick])
-        loss.backward()  # type: ignore[no-untyped-call]
-        gradient: Any = self._table.grad
+        (gradient,) = torch.autograd.grad(loss, self._table)  # leaves the gradients of the model alone
         touched = torch.nonzero(gradient.any(1)).squeeze(1)
         self._adam.step(touched, gradient[touched])
         self._step += 1
