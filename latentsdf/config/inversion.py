@@ -5,15 +5,15 @@ Lengths are in model space, the box [-1, 1]^3, unless a setting is in cells.
 
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from latentsdf.config.frames import Frame
 from latentsdf.config.validation import (
     Flag,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Seed,
     config_dataclass,
 )
 from latentsdf.utils.errors import ConfigError
@@ -25,10 +25,10 @@ class InvertConfig:
 
     steps: PositiveInt = 40
     """Maximum number of Gauss-Newton steps; a fit ends earlier if it no longer improves."""
-    starts: PositiveInt = 4
+    starts: Annotated[int, Field(strict=True, ge=1, le=1000)] = 4
     """Number of initial codes that are optimized in parallel: the best-ranked training codes and their mean. Only the
     best one is optimized further."""
-    points: PositiveInt = 2048
+    points: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] = 2048
     """Number of samples of the observation used by the fit; a quarter of it while several starts are compared."""
     prior: NonNegativeFloat = 1e-6
     """Weight of the squared Mahalanobis distance to the training codes, added to the mean absolute errors."""
@@ -42,7 +42,7 @@ class InvertConfig:
     frame: Annotated[Frame, BeforeValidator(lambda frame: "shape" if frame == "user" else frame)] = "shape"
     """`shape`: the observation is in its own frame, and is normalized like a training shape; `model`: it is already in
     model space. `user` is the former name of `shape`."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the random samples."""
 
 
@@ -55,17 +55,17 @@ class RefineConfig:
     seconds: NonNegativeFloat = 0.0
     """Wall-clock budget of the optimization; 0 for none. The learning-rate schedule follows
     whichever budget is used up faster."""
-    points: PositiveInt = 16_384
+    points: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] = 16_384
     """Number of samples per step."""
-    resolution: PositiveInt = 512
+    resolution: Annotated[int, Field(strict=True, ge=16, le=1024)] = 512
     """Cells per axis of the dense lattice on which the narrow band of the mesh is sampled."""
     band_voxels: PositiveFloat = 6.0
     """Half width of the narrow band, in cells of the dense lattice."""
-    lattice: PositiveInt = 128
+    lattice: Annotated[int, Field(strict=True, ge=8, le=512)] = 128
     """Cells per axis of the lattice that corrects the general branch; must divide `resolution`."""
     sheet_thickness: NonNegativeFloat = 3.0
     """Thickness assigned to surfaces that enclose no volume, in cells of the dense lattice; see `SamplingConfig`."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the random samples."""
 
     def __post_init__(self) -> None:

@@ -4,11 +4,14 @@ Lengths are in model space: the center of the cloud's bounding box is the origin
 u denotes the signed distance (negative inside), v the phase field of the medial-axis method.
 """
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from latentsdf.config.arguments import with_options
 from latentsdf.config.training import EikonalNorm
 from latentsdf.config.validation import (
     Flag,
@@ -18,6 +21,7 @@ from latentsdf.config.validation import (
     PositiveInt,
     PositiveInts,
     Schedule,
+    Seed,
     Share,
     config_dataclass,
 )
@@ -183,7 +187,7 @@ class FieldTrainConfig:
     """Share of off-surface points drawn by `offsurface_sampling`."""
     offsurface_std: PositiveFloat = 0.5
     """Standard deviation per axis of the normal distribution around the origin."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the initialization and of all random samples."""
 
 
@@ -217,3 +221,21 @@ class ReconstructConfig:
             weighted = [f"loss.{name}" for name in SECOND_ORDER_TERMS if any(getattr(self.loss, name))]
             if weighted:
                 raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(weighted)}")
+
+
+def with_field_options(config: ReconstructConfig, options: Mapping[str, Any]) -> ReconstructConfig:
+    """Return a configuration with some settings replaced.
+
+    Args:
+        config: The configuration.
+        options: Settings of the section `train`, `denoise` and `extent`, by name.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: A setting is unknown or has a value outside its range.
+    """
+    whole = {name: value for name, value in options.items() if name in ("denoise", "extent")}
+    train = {name: value for name, value in options.items() if name not in whole}
+    return dataclasses.replace(config, train=with_options(FieldTrainConfig, config.train, train), **whole)

@@ -18,6 +18,7 @@ from latentsdf.config.validation import (
     PositiveInt,
     PositiveSchedule,
     Schedule,
+    Seed,
     Share,
     config_dataclass,
 )
@@ -148,7 +149,7 @@ class TrainConfig:
     bf16: Flag = True
     """Compute matrix products in bfloat16 where the device supports it natively: GPUs from Ampere on, CPUs with
     AVX512-BF16 or AMX. Other devices compute in float32."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the initialization and of all random samples."""
 
 

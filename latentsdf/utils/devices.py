@@ -17,9 +17,11 @@ def resolve(name: str | torch.device) -> torch.device:
     Raises:
         ConfigError: If the name is unknown or the device is not available.
     """
+    unknown = ConfigError(f"unknown device {name!r}; devices are auto, cpu, cuda and cuda:N")
+    if not isinstance(name, str | torch.device):
+        raise unknown
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    unknown = ConfigError(f"unknown device '{name}'; devices are auto, cpu, cuda and cuda:N")
     try:
         device = torch.device(name)
     except RuntimeError as error:
