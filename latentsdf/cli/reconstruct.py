@@ -113,12 +113,12 @@ class Reconstruct(OnDevice):
         from latentsdf.reconstruction.report import remove_results, write_results
 
         points = load_points(self.points)
-        config = self.configuration(2 if points.shape[1] == 2 else 3)
-        if points.shape[1] == 6 and not any(config.loss.normals):
+        config = self.configuration(points.dim)
+        if points.normals is not None and not any(config.loss.normals):
             show_note("normals", f"of {self.points} are ignored: '{config.method}' does not use them")
         truth: trimesh.Trimesh | PlanarTruth | None = None
         if self.truth is not None:
-            truth = load_truth(self.truth) if points.shape[1] == 2 else meshes.load(self.truth)
+            truth = load_truth(self.truth) if points.dim == 2 else meshes.load(self.truth)
         self._check_output()
         require_folder(self.out)
         unfinished = self.out / _UNFINISHED
@@ -166,7 +166,7 @@ class Reconstruct(OnDevice):
     def _dimension(self) -> int:
         from latentsdf.geometry.pointcloud.io import load_points
 
-        return 2 if load_points(self.points).shape[1] == 2 else 3
+        return load_points(self.points).dim
 
     def _check_output(self) -> None:
         """Raise CheckpointError if an earlier run would be lost, or if there is no unfinished run to continue."""

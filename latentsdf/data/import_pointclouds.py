@@ -46,8 +46,9 @@ def read_record(file: ShapeFile, config: SamplingConfig) -> ShapeRecord:
         table = load_mesh_or_points(file.path)
         if isinstance(table, trimesh.Trimesh):
             raise MeshError(f"{file.path.name}: has faces; meshes are sampled by latentsdf-preprocess")
-        if table.shape[1] not in (3, 6):
-            raise MeshError(f"{file.path.name}: expected points (N, 3) or with normals (N, 6), got {table.shape}")
+        if table.dim != 3 or table.distances is not None:
+            found = "planar points" if table.dim == 2 else "signed samples (N, 4)"
+            raise MeshError(f"{file.path.name}: expected points (N, 3) or with normals (N, 6), got {found}")
         cloud = prepare_point_cloud(table, normalization=config.normalization)
     except MeshError as error:
         raise StoreError(str(error)) from error

@@ -1,47 +1,43 @@
 """Reading of point clouds, signed samples and meshes from files.
 
-A table has one point per row: planar points (N, 2), points (N, 3), signed samples x, y, z, d (N, 4), or points with
-normals (N, 6).
+A table has one point per row; `point_table` describes the meaning of its columns, and of the arrays of an .npz file.
 
 | suffix | contents |
 |---|---|
-| .npy | one table |
-| .npz | one table with any name, or `points` (`surface_points`) and optionally `normals` (`surface_normals`) |
+| .npy | one table, or a structured array with named columns |
+| .npz | one table with any name, or `points` (`surface_points`) and optionally `normals` (`surface_normals`) or `sdf` |
 | .txt, .xyz, .pts | numbers separated by spaces; a first line with a single number, the count, is skipped |
 | .csv | numbers separated by commas |
+| .txt, .xyz, .pts, .csv | a first line with words, such as `x y z nx ny nz intensity`, names the columns |
 | .ply | vertices with normals, if listed; with faces, a mesh for `load_mesh_or_points` |
 | .obj | vertices; always a mesh for `load_mesh_or_points` |
 """
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import trimesh
-from numpy.typing import NDArray
 from trimesh.exchange.ply import load_ply
 
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.pointcloud.point_cloud import as_table, require_usable_points
+from latentsdf.geometry.pointcloud.point_cloud import require_usable_points
+from latentsdf.geometry.pointcloud.point_table import PointTable, point_table, table_from_arrays, table_from_columns
 from latentsdf.utils.errors import MeshError
-
-Floats = NDArray[np.float64]
 
 _TEXT_DELIMITERS = {".txt": None, ".xyz": None, ".pts": None, ".csv": ","}
 SUFFIXES = (".npy", ".npz", *_TEXT_DELIMITERS, ".ply", ".obj")
 """Suffixes of supported point files."""
-_POINT_KEYS, _NORMAL_KEYS = ("points", "surface_points"), ("normals", "surface_normals")
 
 
-def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | Floats:
+def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | PointTable:
     """Read a mesh or a table of points, depending on the format; a .ply file with faces is a mesh.
 
     Args:
         path: File with a suffix of `mesh.SUFFIXES` or `SUFFIXES`.
 
     Returns:
-        Mesh as returned by `latentsdf.geometry.mesh.load`, or table as returned by `load_points`.
+        Mesh as returned by `latentsdf.geometry.mesh.load`, or points as returned by `load_points`.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -49,8 +45,7 @@ def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | Floats:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    require_file(path)
     if suffix not in meshes.SUFFIXES and suffix not in SUFFIXES:
         supported = ", ".join(dict.fromkeys((*meshes.SUFFIXES, *SUFFIXES)))
         raise MeshError(f"{path.name}: '{path.suffix}' files are not supported; convert to one of {supported}")
@@ -58,14 +53,14 @@ def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | Floats:
     return meshes.load(path) if is_mesh else load_points(path)
 
 
-def load_points(path: Path | str) -> Floats:
+def load_points(path: Path | str) -> PointTable:
     """Read a table of points, or the vertices of a mesh file.
 
     Args:
         path: File with one of `SUFFIXES`; the module describes the formats.
 
     Returns:
-        Points (N, 2) or (N, 3), signed samples (N, 4), or points with normals (N, 6).
+        The points, with normals or signed distances if the file has them.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -73,19 +68,24 @@ def load_points(path: Path | str) -> Floats:
             table. The message starts with the file name.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    require_file(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise MeshError(f"{path.name}: points are read from {', '.join(SUFFIXES)}, not from '{suffix}'")
     if path.stat().st_size == 0:
         raise MeshError(f"{path.name}: the file is empty")
-    table = as_table(path.name, _read(path))
+    table = _read(path)
     require_usable_points(path.name, table)
     return table
 
 
-def _read(path: Path) -> NDArray[np.generic]:
+def require_file(path: Path) -> None:
+    """Raise FileNotFoundError if a path is not a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file'}")
+
+
+def _read(path: Path) -> PointTable:
     suffix = path.suffix.lower()
     try:
         with warnings.catch_warnings():
@@ -104,39 +104,39 @@ def _read(path: Path) -> NDArray[np.generic]:
         ) from error
 
 
-def _read_arrays(path: Path) -> NDArray[np.generic]:
+def _read_arrays(path: Path) -> PointTable:
     loaded = np.load(path)
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        if len(loaded.files) == 1:
-            return np.asarray(loaded[loaded.files[0]])
-        points, normals = (
-            next((loaded[name] for name in names if name in loaded.files), None)
-            for names in (_POINT_KEYS, _NORMAL_KEYS)
-        )
-    if points is None:
-        raise MeshError(f"{path.name}: expected one array or an array `points`, got {', '.join(loaded.files)}")
-    return np.asarray(points if normals is None else np.hstack((points, normals)))
+    if not isinstance(loaded, np.ndarray):
+        with loaded:
+            return table_from_arrays(path.name, dict(loaded))
+    if loaded.dtype.names:
+        return table_from_columns(path.name, {key: loaded[key] for key in loaded.dtype.names})
+    return point_table(path.name, loaded)
 
 
-def _read_text(path: Path) -> Floats:
+def _read_text(path: Path) -> PointTable:
     delimiter = _TEXT_DELIMITERS[path.suffix.lower()]
     with path.open() as file:
-        starts_with_count = len(file.readline().split(delimiter)) == 1
-    return np.loadtxt(path, delimiter=delimiter, skiprows=int(starts_with_count), ndmin=2)
+        first = file.readline()
+    words = [word.strip().strip('"') for word in first.lstrip("#").split(delimiter)]
+    named = len(words) > 1 and {"x", "y"} <= {word.lower() for word in words}
+    table = np.loadtxt(path, delimiter=delimiter, skiprows=int(named or len(words) == 1), ndmin=2)
+    if not named:
+        return point_table(path.name, table)
+    if table.shape[1] != len(words):
+        raise MeshError(f"{path.name}: the first line names {len(words)} columns, but there are {table.shape[1]}")
+    return table_from_columns(path.name, dict(zip(words, table.T, strict=True)))
 
 
-def _read_obj(path: Path) -> Floats:
-    return np.asarray(trimesh.load(path, process=False).vertices, dtype=np.float64)  # type: ignore[union-attr]
+def _read_obj(path: Path) -> PointTable:
+    return PointTable(np.asarray(trimesh.load(path, process=False).vertices, dtype=np.float64))  # type: ignore[union-attr]
 
 
-def _read_ply(path: Path) -> NDArray[np.floating[Any]]:
-    """Return vertices (N, 3), or (N, 6) if the file lists normals."""
+def _read_ply(path: Path) -> PointTable:
+    """Return the vertices, with normals if the file lists them."""
     with path.open("rb") as file:
         contents = load_ply(file, fix_texture=False, skip_materials=True)
-    columns = [contents[name] for name in ("vertices", "vertex_normals") if name in contents]
-    return np.hstack(columns) if columns else np.empty((0, 3))
+    return point_table(path.name, contents.get("vertices", np.empty((0, 3))), contents.get("vertex_normals"))
 
 
 def _declares_faces(path: Path) -> bool:

@@ -1,7 +1,8 @@
 """Conversion of meshes, point clouds and signed samples to bounds on signed distances, to which codes are fitted.
 
 - A mesh becomes signed samples near the surface and in the box; as a partial observation, points with normals.
-- An array (N, 3) holds points, (N, 6) points with normals, (N, 4) points with signed distances.
+- An array (N, 3) holds points, (N, 6) points with normals, (N, 4) points with signed distances. `geometry.targets`
+  lists all other forms.
 
 Meshes and points are in the user's frame and are normalized like training shapes, or are already in model space. Signed
 samples must be in model space, because their bounding box does not determine the bounding box of the surface.
@@ -9,20 +10,21 @@ samples must be in model space, because their bounding box does not determine th
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
 from jaxtyping import Bool, Float
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from latentsdf.config.frames import Frame
 from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
-from latentsdf.geometry.pointcloud.io import load_mesh_or_points
-from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud, require_usable_points
+from latentsdf.geometry.pointcloud.point_table import PointTable
 from latentsdf.geometry.similarity import IDENTITY, Similarity
+from latentsdf.geometry.targets import read_target
 from latentsdf.latent.inversion.sdf_bounds import DistanceBounds, distance_bounds
 from latentsdf.latent.inversion.unoriented_points import UnorientedPointCloud
 from latentsdf.utils.errors import MeshError
@@ -66,7 +68,7 @@ def orient_observation(observation: Observation, outward: Float[NDArray[np.float
 
 
 def observe(
-    target: trimesh.Trimesh | Path | str | ArrayLike,
+    target: Any,
     normalization: Normalization = "sphere",
     samples: int = 30_000,
     seed: int = 0,
@@ -77,7 +79,7 @@ def observe(
     """Convert a mesh, an array of points or samples, or a file of either to an observation.
 
     Args:
-        target: Mesh, array (N, 3), (N, 6) or (N, 4), or a file that `geometry.pointcloud.io.load_mesh_or_points` reads.
+        target: Mesh, points or signed samples, in any form that `geometry.targets` lists.
         normalization: The space's normalization, which maps meshes and points from the user's frame to model space.
         samples: Number of samples of a mesh.
         seed: Seed of the samples.
@@ -91,8 +93,7 @@ def observe(
         MeshError: The target does not determine a surface: the mesh is unusable, points are too few or not finite, or
             signed samples are outside model space or far from the surface.
     """
-    if isinstance(target, str | Path):
-        target = load_mesh_or_points(target)
+    target = read_target(target)
     rng = np.random.default_rng(seed)
     normalization = "none" if frame == "model" else normalization
     if isinstance(target, trimesh.Trimesh):
@@ -100,12 +101,11 @@ def observe(
         model_mesh, similarity = meshes.normalize(cleaned, normalization)
         from_mesh = _from_part(model_mesh, rng, seed) if partial else _from_mesh(model_mesh, samples, rng, seed)
         return _observation(from_mesh, similarity)
-    table = as_table("", target)
-    if table.shape[1] == 4:
-        return _observation(_from_signed(table), IDENTITY)
-    if table.shape[1] == 2:
-        raise MeshError(f"a shape space needs points in 3D, got planar points {table.shape}; use `reconstruct`")
-    cloud = prepare_point_cloud(table, normalization=normalization)
+    if target.distances is not None:
+        return _observation(_from_signed(target), IDENTITY)
+    if target.dim == 2:
+        raise MeshError(f"a shape space needs points in 3D, got planar points {target.points.shape}; use `reconstruct`")
+    cloud = prepare_point_cloud(target, normalization=normalization)
     points, normals = cloud.points, cloud.normals
     if len(points) > _MAX_POINTS:
         kept = rng.choice(len(points), _MAX_POINTS, replace=False)
@@ -142,9 +142,10 @@ def _from_part(model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int)
     return distance_bounds(np.asarray(points), normals, partial=True, rng=rng)
 
 
-def _from_signed(array: NDArray[np.float64]) -> DistanceBounds:
-    require_usable_points("", array)
-    points, distance = array[:, :3], array[:, 3]
+def _from_signed(table: PointTable) -> DistanceBounds:
+    assert table.distances is not None
+    require_usable_points("", table)
+    points, distance = table.points, table.distances
     if np.abs(points).max() > _MAX_COORDINATE:
         raise MeshError(
             f"signed samples must be in model space [-1, 1]^3, but coordinates reach {np.abs(points).max():.3g}; "

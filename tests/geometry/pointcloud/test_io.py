@@ -8,6 +8,7 @@ import trimesh
 from trimesh.exchange import ply
 
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points, load_points
+from latentsdf.geometry.pointcloud.point_table import PointTable
 from latentsdf.utils.errors import MeshError
 
 RNG = np.random.default_rng(0)
@@ -25,6 +26,12 @@ def _write_ply(path: Path, table: np.ndarray, *, binary: bool = False, faces: bo
     tail = "\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n" if faces else "\n"
     text = "\n".join([*head, "end_header", ""]).encode()
     path.write_bytes(text + body if isinstance(body, bytes) else text + (body + tail).encode())
+
+
+def _columns(table: object) -> np.ndarray:
+    assert isinstance(table, PointTable)
+    distances = None if table.distances is None else table.distances[:, None]
+    return np.hstack([part for part in (table.points, table.normals, distances) if part is not None])
 
 
 def _write(path: Path, table: np.ndarray) -> None:
@@ -51,7 +58,7 @@ def test_format_round_trip(suffix: str, columns: int, tmp_path: Path) -> None:
     path = tmp_path / f"cloud{suffix}"
     _write(path, TABLE[:, :columns])
     for read in (load_points(path), load_mesh_or_points(path)):
-        np.testing.assert_allclose(read, TABLE[:, :columns], atol=1e-12)
+        np.testing.assert_allclose(_columns(read), TABLE[:, :columns], atol=1e-12)
 
 
 def test_ply_with_faces(tmp_path: Path) -> None:
@@ -59,9 +66,9 @@ def test_ply_with_faces(tmp_path: Path) -> None:
     _write_ply(tmp_path / "mesh.ply", TABLE, faces=True)
     mesh = load_mesh_or_points(tmp_path / "mesh.ply")
     assert isinstance(mesh, trimesh.Trimesh) and len(mesh.faces) == 4
-    np.testing.assert_allclose(load_points(tmp_path / "mesh.ply"), TABLE, atol=1e-12)
+    np.testing.assert_allclose(_columns(load_points(tmp_path / "mesh.ply")), TABLE, atol=1e-12)
     _write(tmp_path / "vertices.obj", POINTS)
-    np.testing.assert_allclose(load_points(tmp_path / "vertices.obj"), POINTS, atol=1e-12)
+    np.testing.assert_allclose(_columns(load_points(tmp_path / "vertices.obj")), POINTS, atol=1e-12)
 
 
 @pytest.mark.parametrize("faces", [True, False])
@@ -77,10 +84,39 @@ def test_single_ply_parse(faces: bool, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_signed_samples_and_planar_points(tmp_path: Path) -> None:
-    """Tables of 2 and 4 columns are returned unchanged."""
-    for columns in (2, 4):
-        np.save(tmp_path / "table.npy", TABLE[:, :columns])
-        np.testing.assert_array_equal(load_mesh_or_points(tmp_path / "table.npy"), TABLE[:, :columns])
+    """Two columns are points in the plane, four are points and signed distances."""
+    distances = np.linalg.norm(POINTS, axis=1) - 1
+    for columns in (POINTS[:, :2], np.column_stack((POINTS, distances))):
+        np.save(tmp_path / "table.npy", columns)
+        np.testing.assert_array_equal(_columns(load_mesh_or_points(tmp_path / "table.npy")), columns)
+
+
+def test_planar_points_with_normals(tmp_path: Path) -> None:
+    """Normals of planar points are normals, not coordinates and distances of signed samples."""
+    np.savez(tmp_path / "curve.npz", points=POINTS[:, :2], normals=NORMALS[:, :2])
+    table = load_points(tmp_path / "curve.npz")
+    assert table.dim == 2 and table.distances is None
+    np.testing.assert_array_equal(_columns(table), np.hstack((POINTS[:, :2], NORMALS[:, :2])))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xyz", ".npy"])
+def test_named_columns(suffix: str, tmp_path: Path) -> None:
+    """Columns with names are found by their names, in any order, and the others are ignored."""
+    names, path = ("intensity", "NX", "ny", "nz", "x", "y", "z"), tmp_path / f"cloud{suffix}"
+    columns = np.column_stack((np.arange(150.0), NORMALS, POINTS))
+    if suffix == ".npy":
+        np.save(path, np.rec.fromarrays(columns.T, names=names))
+    else:
+        comma = "," if suffix == ".csv" else " "
+        np.savetxt(path, columns, delimiter=comma, header=comma.join(names), comments="", fmt="%.17g")
+    np.testing.assert_allclose(_columns(load_points(path)), TABLE, atol=1e-12)
+
+
+def test_names_without_columns(tmp_path: Path) -> None:
+    """A header that names more columns than there are is reported."""
+    (tmp_path / "cloud.csv").write_text("x,y,z,nx\n" + "1,2,3\n" * 200)
+    with pytest.raises(MeshError, match="cloud.csv: the first line names 4 columns, but there are 3"):
+        load_points(tmp_path / "cloud.csv")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +148,7 @@ def test_unreadable_files(name: str, content: bytes | None, message: str, tmp_pa
     ("table", "message"),
     [
         (np.where(np.arange(450).reshape(150, 3) == 7, np.nan, POINTS), "cloud.npy: 1 of 150 points are not finite"),
-        (np.hstack((TABLE, POINTS)), "cloud.npy: expected .* got shape"),
+        (np.hstack((POINTS, POINTS, POINTS)), "cloud.npy: the meaning of columns 3 to 8 .* is not clear"),
         (POINTS[:99], "cloud.npy: 99 points are too few"),
         (np.repeat(POINTS[:20], 10, axis=0), "cloud.npy: only 20 of 200 points are different"),
         (np.arange(150.0)[:, None] * (1, 2, 3), "cloud.npy: all points lie on a line"),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers.points import circle_points, sphere_points
 
-from latentsdf.geometry.pointcloud.point_cloud import as_table, prepare_point_cloud, require_usable_points
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud, require_usable_points
+from latentsdf.geometry.pointcloud.point_table import PointTable
 from latentsdf.utils.errors import MeshError
 
 
@@ -40,12 +41,12 @@ def test_six_columns_with_copies() -> None:
         (np.linspace(0, 1, 200)[:, None] * (1, 2), "lie on a line"),
         (sphere_points(200) * 1e-9 + 1, "leave too few significant digits"),
         (sphere_points(200) * 1e12, "too large for any unit of length"),
-        (np.zeros((200, 4)), "signed samples"),
+        (np.hstack((sphere_points(200), np.linspace(0, 1e-3, 200)[:, None])), "signed samples"),
         (np.full((200, 3), "a"), "expected a table of real numbers"),
-        (sphere_points(200).astype(complex), "real numbers, .* of complex128"),
-        (np.zeros((200, 5)), "got shape"),
+        (sphere_points(200).astype(complex), "real numbers, .* got complex128 array"),
+        (np.zeros((200, 5)), r"columns 3 to 4 of shape \(200, 5\) is not clear"),
         (np.zeros(200), "got shape"),
-        ([[1, 2, 3], [1, 2]], "rows differ in length"),
+        ([[1, 2, 3], [1, 2]], "rows that differ in length"),
     ],
 )
 def test_unusable_points(points: np.ndarray, message: str) -> None:
@@ -74,19 +75,8 @@ def test_narrow_grid() -> None:
     assert len(prepare_point_cloud(np.hstack((grid, np.zeros((200, 1))))).points) == 200
 
 
-def test_table_conversion() -> None:
-    """Integers become a float64 copy; the name of the values starts the message of an error."""
-    values = np.arange(12).reshape(4, 3)
-    table = as_table("points", values)
-    assert table.dtype == np.float64 and np.array_equal(table, values)
-    with pytest.raises(MeshError, match=r"^chair.npy: expected a table of real numbers, one point per row"):
-        as_table("chair.npy", values[0])
-
-
 def test_usable_points_name() -> None:
-    """Accepted tables have 2, 3, 4 or 6 columns; messages start with the name."""
-    points = sphere_points(200)
-    for table in (points[:, :2], points, np.hstack((points, points[:, :1])), np.hstack((points, points))):
-        require_usable_points("chair.npy", table)
-    with pytest.raises(MeshError, match=r"^chair.npy: expected \(N, 2\) points in the plane, .* got shape \(200, 1\)"):
-        require_usable_points("chair.npy", points[:, :1])
+    """Messages start with the name of the table."""
+    require_usable_points("chair.npy", PointTable(sphere_points(200)))
+    with pytest.raises(MeshError, match="^chair.npy: 99 points are too few"):
+        require_usable_points("chair.npy", PointTable(sphere_points(99)))

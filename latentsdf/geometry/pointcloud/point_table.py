@@ -1,0 +1,269 @@
+"""Meaning of the columns of point tables.
+
+Columns without names have a meaning by their number:
+
+| columns | meaning |
+|---|---|
+| 2 | points in the plane |
+| 3 | points |
+| 4 | signed samples: points and signed distances |
+| 6 | points and normals, all of about the same length |
+| 5, 7 and more | points, and the only three consecutive columns of unit length as normals; the others are ignored |
+
+Values that contradict the meaning (intensities in place of distances, colours in place of normals) are refused, because
+a wrong guess gives a wrong shape without an error. Columns with names are found by their names, `x`, `y`, `z`, `nx`,
+`ny`, `nz` and `sdf`, and all others are ignored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from latentsdf.utils.arrays import as_array
+from latentsdf.utils.errors import MeshError
+
+Floats = NDArray[np.float64]
+
+_UNIT_TOLERANCE = 0.05
+_UNIT_SHARE = 0.95
+_LIPSCHITZ_POINTS = 20_000
+_LIPSCHITZ_SLACK = 0.02  # noise of measured distances; model space
+_LIPSCHITZ_SHARE = 0.2
+
+_POINT_KEYS = ("points", "surface_points")
+_NORMAL_KEYS = ("normals", "surface_normals")
+_DISTANCE_KEYS = ("sdf", "distances", "distance")
+_COORDINATES = ("x", "y", "z")
+_NORMAL_NAMES = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"))
+_DISTANCE_NAMES = ("sdf", "signed_distance", "d")
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """Points in the user's frame, with normals or signed distances if there are any."""
+
+    points: Floats
+    """Points (N, d), d = 2 or 3."""
+    normals: Floats | None = None
+    """Normals (N, d) of any length, or None."""
+    distances: Floats | None = None
+    """Signed distances (N,), negative inside, or None."""
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of the points, 2 or 3."""
+        return int(self.points.shape[1])
+
+
+def as_table(name: str, values: Any) -> Floats:
+    """Convert values to a two-dimensional array of float64.
+
+    Args:
+        name: Name of the values, with which the error message starts; may be empty.
+        values: Array-like or tensor (N, C) of real numbers.
+
+    Returns:
+        Table (N, C), a copy.
+
+    Raises:
+        MeshError: If the rows differ in length, the values are not real numbers or the array is not two-dimensional.
+    """
+    expected = "a table of real numbers, one point per row"
+    array = as_array(values, name, expected=expected, error=MeshError)
+    if array.ndim != 2:
+        raise MeshError(f"{prefix(name)}expected {expected}, got shape {array.shape} of {array.dtype}")
+    return array.astype(np.float64)
+
+
+def point_table(name: str, points: Any, normals: Any = None, distances: Any = None) -> PointTable:
+    """Interpret a table without column names, or combine points with their normals or distances.
+
+    Args:
+        name: Name of the table, with which the error message starts; may be empty.
+        points: Table (N, C) as described in the module docstring; (N, 2) or (N, 3) with normals or distances.
+        normals: Normals of the same shape as the points, or None.
+        distances: Signed distances (N,) or (N, 1), or None.
+
+    Returns:
+        The points, normals and distances.
+
+    Raises:
+        MeshError: If the arrays do not match, or the number of columns or their values do not have a clear meaning.
+    """
+    table = as_table(name, points)
+    if normals is None and distances is None:
+        return _interpret(name, table)
+    if normals is not None and distances is not None:
+        raise MeshError(f"{prefix(name)}got both normals and signed distances of the points; pass one of them")
+    if table.shape[1] == 6 and normals is not None:
+        raise MeshError(
+            f"{prefix(name)}points (N, 6) already include normals; pass either these, or points (N, 3) and normals"
+        )
+    if table.shape[1] not in (2, 3):
+        raise MeshError(f"{prefix(name)}expected points (N, 3) beside normals or distances, got shape {table.shape}")
+    if normals is not None:
+        directions = as_table("normals", normals)
+        if directions.shape != table.shape:
+            raise MeshError(
+                f"{prefix(name)}normals must have the shape of the points, {table.shape}, got {directions.shape}"
+            )
+        return PointTable(table, directions)
+    signed = as_array(distances, "distances", expected="one signed distance per point", error=MeshError)
+    if signed.size != len(table) or table.shape[1] != 3:
+        raise MeshError(
+            f"{prefix(name)}expected points (N, 3) and N signed distances, got shapes {table.shape} and {signed.shape}"
+        )
+    return PointTable(table, distances=signed.reshape(-1).astype(np.float64))
+
+
+def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
+    """Interpret columns with names.
+
+    Args:
+        name: Name of the table, with which the error message starts; may be empty.
+        columns: One column (N,) per name. `x` and `y` are required; `z` (absent in the plane), `nx`, `ny`, `nz` and
+            `sdf` are used, other columns are ignored. Names are not case-sensitive.
+
+    Returns:
+        The points, normals and distances.
+
+    Raises:
+        MeshError: If there are no coordinates, or both normals and distances.
+    """
+    named = {str(key).strip().lower(): values for key, values in columns.items()}
+    coordinates = [key for key in _COORDINATES if key in named]
+    if coordinates not in (["x", "y"], ["x", "y", "z"]):
+        raise MeshError(f"{prefix(name)}expected columns named x, y and z, got {', '.join(named) or 'none'}")
+    dim = len(coordinates)
+    normals = next((keys[:dim] for keys in _NORMAL_NAMES if all(key in named for key in keys[:dim])), None)
+    distance = next((key for key in _DISTANCE_NAMES if key in named), None)
+    return point_table(
+        name,
+        _stack(name, named, coordinates),
+        None if normals is None else _stack(name, named, normals),
+        None if distance is None else _stack(name, named, [distance]),
+    )
+
+
+def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:
+    """Interpret the arrays of an archive or a dictionary.
+
+    Args:
+        name: Name of the archive, with which the error message starts; may be empty.
+        arrays: `points` (or `surface_points`) and optionally `normals` (`surface_normals`) or `sdf` (`distances`);
+            other arrays are ignored. A single array may have any name.
+
+    Returns:
+        The points, normals and distances.
+
+    Raises:
+        MeshError: If there are no points, or as for `point_table`.
+    """
+    if len(arrays) == 1:
+        return point_table(name, *arrays.values())
+    found = [
+        next((arrays[key] for key in keys if key in arrays), None)
+        for keys in (_POINT_KEYS, _NORMAL_KEYS, _DISTANCE_KEYS)
+    ]
+    if "occupancies" in arrays:
+        raise MeshError(f"{prefix(name)}holds occupancies, which do not determine distances; pass surface points")
+    points, normals, distances = found
+    if points is None:
+        raise MeshError(f"{prefix(name)}expected one array or an array `points`, got {', '.join(map(str, arrays))}")
+    return point_table(name, points, normals, distances)
+
+
+def prefix(name: str) -> str:
+    """Return the beginning of an error message about something with this name, which may be empty."""
+    return f"{name}: " if name else ""
+
+
+def lengths(vectors: Floats) -> Floats:
+    """Return the lengths (N,) of vectors (N, d); infinite where the squares overflow."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.linalg.norm(vectors, axis=1))
+
+
+def _stack(name: str, columns: Mapping[str, Any], keys: Sequence[str]) -> NDArray[Any]:
+    arrays = [as_array(columns[key], f"{prefix(name)}column {key}", error=MeshError).reshape(-1) for key in keys]
+    if len({len(array) for array in arrays}) > 1:
+        raise MeshError(f"{prefix(name)}columns {', '.join(keys)} differ in length")
+    return np.column_stack(arrays)
+
+
+def _interpret(name: str, table: Floats) -> PointTable:
+    columns = table.shape[1]
+    if columns in (2, 3):
+        return PointTable(table)
+    if columns < 2:
+        raise MeshError(
+            f"{prefix(name)}expected (N, 2) points in the plane, (N, 3) points, (N, 4) signed samples or (N, 6) points "
+            f"with normals; got shape {table.shape}"
+        )
+    if columns == 4:
+        _require_distances(name, table)
+        return PointTable(table[:, :3], distances=table[:, 3])
+    if columns == 6:
+        require_normals(name, "columns 3 to 5", table[:, 3:])
+        return PointTable(table[:, :3], table[:, 3:])
+    unit = [first for first in range(3, columns - 2) if _are_unit(table[:, first : first + 3])]
+    if len(unit) != 1:
+        seen = f"columns {', '.join(f'{i} to {i + 2}' for i in unit)} all have" if unit else "no three columns have"
+        raise MeshError(
+            f"{prefix(name)}the meaning of columns 3 to {columns - 1} of shape {table.shape} is not clear: {seen} the "
+            "length of normals; keep points (N, 3) or points with normals (N, 6), or name the columns x, y, z, nx, ny, "
+            "nz"
+        )
+    return PointTable(table[:, :3], table[:, unit[0] : unit[0] + 3])
+
+
+def _are_unit(vectors: Floats) -> bool:
+    """Return whether nearly all vectors (N, 3) have length 1, up to the rounding of text files."""
+    length = lengths(vectors)
+    return bool(len(length)) and float(np.mean(np.abs(length - 1) < _UNIT_TOLERANCE)) >= _UNIT_SHARE
+
+
+def require_normals(name: str, what: str, vectors: Floats) -> None:
+    """Raise MeshError for vectors that are not normals, such as colours, because their lengths differ.
+
+    Args:
+        name: Name of the table, with which the error message starts; may be empty.
+        what: Name of the vectors in the error message.
+        vectors: Vectors (N, d); those of length 0 do not count.
+    """
+    length = lengths(vectors)
+    usable = vectors[np.isfinite(length) & (length > 0)]
+    if not len(usable) or _are_unit(usable):
+        return
+    low, high = lengths(usable).min(), lengths(usable).max()
+    if not np.ptp(usable, axis=0).any() or not _are_unit(usable / np.median(lengths(usable))):
+        fault = "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
+        raise MeshError(
+            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale "
+            "normals to length 1"
+        )
+
+
+def _require_distances(name: str, table: Floats) -> None:
+    """Raise an error for a fourth column that changes faster than a distance can: |d_i - d_j| <= |x_i - x_j|."""
+    finite = table[np.isfinite(table).all(axis=1)]
+    some = finite[:: max(1, len(finite) // _LIPSCHITZ_POINTS)]
+    if len(some) < 2:
+        return
+    length, neighbour = cKDTree(some[:, :3]).query(some[:, :3], k=2)
+    change = np.abs(some[:, 3] - some[neighbour[:, 1], 3])
+    share = float(np.mean(change > length[:, 1] + _LIPSCHITZ_SLACK))
+    if share > _LIPSCHITZ_SHARE or not np.ptp(some[:, 3]):
+        fault = (
+            f"it differs between {share:.0%} of neighbouring points by more than their distance"
+            if share
+            else "it is constant"
+        )
+        raise MeshError(
+            f"{prefix(name)}column 3 of shape {table.shape} should be a signed distance in the unit of the points, but "
+            f"{fault}; keep the columns 0 to 2 if it is an intensity or a label"
+        )
