@@ -2,10 +2,10 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,21 +13,24 @@ import trimesh
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from pydantic import Field as Range
 from torch import Tensor
 
+from latentsdf.config.arguments import check_arguments, with_options
 from latentsdf.config.frames import Frame
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
+from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
 from latentsdf.extraction.extract import Mode, extract
 from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
 from latentsdf.extraction.fusion_band import FusionBand
 from latentsdf.geometry.mesh import to_user_frame
-from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.geometry.similarity import IDENTITY, Similarity, combine_similarities, in_frame
+from latentsdf.geometry.targets import is_pair, read_mesh, read_target
 from latentsdf.latent import retrieval
-from latentsdf.latent.code import Code, Codes, combine_codes
+from latentsdf.latent.code import Code, Codes, as_bare_code, combine_codes, is_row, split_shapes
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate, positions_on_path
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
@@ -40,6 +43,7 @@ from latentsdf.rendering.render import Style, render_field
 from latentsdf.rendering.viewer import show_mesh
 from latentsdf.training import checkpoint
 from latentsdf.utils import devices
+from latentsdf.utils.arrays import as_array, as_points, describe
 from latentsdf.utils.errors import ConfigError, MeshError
 from latentsdf.utils.notebook import html_table
 from latentsdf.utils.output_folders import require_writable_output
@@ -47,16 +51,21 @@ from latentsdf.utils.output_folders import require_writable_output
 if TYPE_CHECKING:
     from latentsdf.models.latent_sdf import LatentSDF
 
-CodeLike = str | ArrayLike | Tensor | Inversion | Code
-"""A shape of a space: the id of a training shape, a bare code (L,), a `Code`, or an `Inversion`."""
+CodeLike = str | int | ArrayLike | Tensor | Inversion | Code
+"""A shape of a space: the id of a training shape or its row, a bare code (L,) or (1, L), a `Code` or an `Inversion`."""
 
-Target: TypeAlias = trimesh.Trimesh | Path | str | ArrayLike | Observation
-"""A shape to fit: a mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of one of these, or
-an `Observation`."""
+Target: TypeAlias = Any
+"""A shape to fit: a mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of one of these, any
+other form that `geometry.targets` lists, or an `Observation`."""
+
+CodeCount = Annotated[int, Range(strict=True, ge=1, le=1_000_000)]
+PathLength = Annotated[int, Range(strict=True, le=100_000)]
 
 _RERANK_RESOLUTION = 64
+_MAX_FACTOR = 1e9  # far beyond it, the coordinates of codes would overflow
 
 
+@check_arguments
 def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
     """Open a trained space.
 
@@ -82,11 +91,30 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
     return ShapeSpace(checkpoint.load(folder, where), Path(folder), where)
 
 
+def _split_config(normals: Any, config: InvertConfig | None) -> tuple[InvertConfig | None, Any]:
+    """Separate the two meanings of the second argument of `invert`."""
+    if not isinstance(normals, InvertConfig):
+        return config, normals
+    if config is not None:
+        raise ConfigError("got two configurations; pass one as config=, and normals of the points as normals=")
+    return normals, None
+
+
+def _require_several(targets: Iterable[Target]) -> list[Target]:
+    """Return the targets as a list; refuse a single target, whose rows or characters are no targets."""
+    one = isinstance(targets, str | bytes | Mapping | trimesh.Trimesh | Observation) or is_pair(targets)
+    table = getattr(targets, "ndim", 3) < 3
+    if one or table or not isinstance(targets, Iterable):
+        raise MeshError(f"expected a list of targets, got {describe(targets)}; fit a single target with `invert`")
+    return list(targets)
+
+
 class ShapeSpace:
     """A trained space: decodes, fits, interpolates, samples and retrieves shapes.
 
-    T is the number of training shapes, L the length of a code. Methods accept a shape as the id of a training shape, a
-    code (L,), a `Code` or an `Inversion` (`CodeLike`).
+    T is the number of training shapes, L the length of a code. Methods accept a shape as the id of a training shape,
+    its row in `codes` (0 to T - 1), a code (L,) or (1, L), a `Code` or an `Inversion` (`CodeLike`). `interpolate` also
+    accepts a list of shapes or codes (N, L); elsewhere pass one shape at a time.
 
     Positions and distances are in the shape's own frame, unless `frame="model"` is passed; `latentsdf.config.frames`
     defines both. Networks (`model`) and bands are always in model space.
@@ -155,11 +183,11 @@ class ShapeSpace:
             "device": self.device,
         }
 
-    def row(self, shape: str) -> int:
+    def row(self, shape: str | int) -> int:
         """Return the row of a training shape in `codes`.
 
         Args:
-            shape: id or category/id.
+            shape: id or category/id, or the row itself.
 
         Returns:
             Row index, 0 to T - 1.
@@ -167,6 +195,12 @@ class ShapeSpace:
         Raises:
             ConfigError: There is no such training shape; the message suggests similar ids.
         """
+        if is_row(shape):
+            if not 0 <= int(shape) < len(self.ids):
+                raise ConfigError(f"rows of training shapes are 0 to {len(self.ids) - 1}, got {shape}")
+            return int(shape)
+        if not isinstance(shape, str):
+            raise ConfigError(f"expected the id or the row of a training shape, got {describe(shape)}")
         for names in (self.ids, self.keys):
             if shape in names:
                 return names.index(shape)
@@ -177,7 +211,7 @@ class ShapeSpace:
         """Return the bare code of a shape, as a tensor; `space[id]` also carries its place and size.
 
         Args:
-            shape: Id, code or inversion.
+            shape: Id, row, code or inversion.
 
         Returns:
             Code (L,), float32, on the device of the space. It has no frame: it is decoded in model space.
@@ -186,19 +220,13 @@ class ShapeSpace:
             ConfigError: The id is unknown, or the code has another length or values that are not finite.
             CheckpointError: The inversion belongs to another space.
         """
-        if isinstance(shape, str):
+        if isinstance(shape, str) or is_row(shape):
             return self.codes[self.row(shape)]
         if isinstance(shape, Inversion | Code):
             name = "the fit" if isinstance(shape, Inversion) else "the code"
             require_same_space(shape.space, self.fingerprint, name)
             shape = shape.code
-        array = shape.detach() if isinstance(shape, Tensor) else np.asarray(shape)
-        code = torch.as_tensor(array, dtype=torch.float32, device=self.device)
-        if code.shape != self.codes.shape[1:]:
-            raise ConfigError(f"this space has codes of length {self.codes.shape[1]}, got shape {tuple(code.shape)}")
-        if not torch.isfinite(code).all():
-            raise ConfigError("the code has values that are not finite")
-        return code
+        return torch.as_tensor(as_bare_code(shape, self.codes.shape[1]), device=self.device)
 
     def decoded_code(self, shape: CodeLike) -> Float[Tensor, "*N L"]:
         """Return the code, or the codes by layer, from which a shape is decoded.
@@ -236,10 +264,14 @@ class ShapeSpace:
         Raises:
             ConfigError: The id is unknown.
         """
-        if isinstance(shape, str):
+        if isinstance(shape, str) or is_row(shape):
             return self._similarities[self.row(shape)]
-        return shape.similarity if isinstance(shape, Inversion | Code) else IDENTITY
+        if isinstance(shape, Inversion | Code):
+            return shape.similarity
+        self.code(shape)  # raises an error for anything that is not a code
+        return IDENTITY
 
+    @check_arguments
     def field(self, shape: CodeLike, branch: Branch = "general", *, frame: Frame = "shape") -> Field:
         """Return the signed distance function of one branch, negative inside.
 
@@ -259,6 +291,7 @@ class ShapeSpace:
         """
         return self._in_frame(self._decode(shape).field(branch), shape, frame)
 
+    @check_arguments
     def fused(self, shape: CodeLike, *, frame: Frame = "shape") -> Field:
         """Return the fused signed distance function: s_o in the band, s_g elsewhere.
 
@@ -302,6 +335,7 @@ class ShapeSpace:
     def _in_frame(self, field: SignedDistance, shape: CodeLike, frame: Frame) -> Field:
         return in_frame_of(field, in_frame(self.similarity(shape), frame), self.device)
 
+    @check_arguments
     def extract(
         self,
         shape: CodeLike,
@@ -351,6 +385,7 @@ class ShapeSpace:
         )
         return to_user_frame(mesh, similarity, normals=normals)
 
+    @check_arguments
     def distance(
         self, shape: CodeLike, points: NDArray[np.floating], *, frame: Frame = "shape"
     ) -> Float[NDArray[np.float32], " N"]:
@@ -371,6 +406,7 @@ class ShapeSpace:
         similarity = in_frame(self.similarity(shape), frame)
         return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
 
+    @check_arguments
     def gradient_norm(
         self, shape: CodeLike, points: NDArray[np.floating], *, frame: Frame = "shape"
     ) -> Float[NDArray[np.float32], " N"]:
@@ -389,13 +425,14 @@ class ShapeSpace:
         """
         return self._evaluate(self._decode(shape).gradient_norm(), points, in_frame(self.similarity(shape), frame))
 
+    @check_arguments
     def render(
         self,
         shape: CodeLike,
         *,
         mode: Literal["general", "fused"] = "fused",
         style: Style = "shaded",
-        size: int = 384,
+        size: Pixels = 384,
         azimuth: float = DEFAULT_AZIMUTH,
         elevation: float = DEFAULT_ELEVATION,
     ) -> Image.Image:
@@ -421,6 +458,7 @@ class ShapeSpace:
         view: dict[str, Any] = {"size": size, "azimuth": azimuth, "elevation": elevation}
         return render_field(traced, style=style, device=self.device, **view)
 
+    @check_arguments
     def show(self, shape: CodeLike, resolution: int = 128, mode: Mode = "fused") -> Any:
         """Show the surface of a shape in an interactive viewer: in the notebook, or in a window.
 
@@ -438,6 +476,7 @@ class ShapeSpace:
         """
         return show_mesh(self.extract(shape, resolution, mode))
 
+    @check_arguments
     def save(self, folder: Path | str) -> None:
         """Write the space to another folder, from which `load` reads it.
 
@@ -458,17 +497,27 @@ class ShapeSpace:
         content = (self.model, self.codes.detach(), self.keys, self._similarities, self.normalization, self.config)
         checkpoint.save(folder, *content, None, steps=None)
 
+    @check_arguments
     def invert(
-        self, target: Target, config: InvertConfig | None = None, *, refinement: RefineConfig | None = None
+        self,
+        target: Target,
+        normals: Any = None,
+        config: InvertConfig | None = None,
+        *,
+        refinement: RefineConfig | None = None,
+        **options: Any,
     ) -> Inversion:
         """Fit a code to a shape.
 
         Args:
             target: Mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), which are points in model
-                space with their signed distances, a file of one of these, or an `Observation`.
+                space with their signed distances, a file of one of these, an `Observation`, or any other form that
+                `geometry.targets` lists.
+            normals: Normals (N, 3) of points (N, 3), of any length. An `InvertConfig` in this place is the `config`.
             config: Settings of the fit; defaults to `InvertConfig()`.
             refinement: Settings for also learning the detail that the code cannot represent (`refine`), for complete
                 meshes only; None for no refinement.
+            **options: Single settings of `InvertConfig`, which replace those of `config`.
 
         Returns:
             The fit; `extract` returns its surface in the frame of the target.
@@ -476,25 +525,36 @@ class ShapeSpace:
         Raises:
             FileNotFoundError: There is no such file.
             MeshError: The target is unusable, or `refinement` is given and the target is not a complete mesh.
-            ConfigError: `refinement` is given and the model has no feature grid.
-        """
-        return self.invert_many([target], config, refinement=refinement)[0]
+            ConfigError: A setting is unknown or out of range, or `refinement` is given and the model has no feature
+                grid.
 
+        Example:
+            >>> import latentsdf as ls
+            >>> space = ls.load("checkpoints/chairs")
+            >>> fit = space.invert("scan.ply", partial=True, align=True)
+        """
+        config, normals = _split_config(normals, config)
+        target = self._read(target, normals)
+        return self.invert_many([target], config, refinement=refinement, **options)[0]
+
+    @check_arguments
     def invert_many(
         self,
-        targets: Sequence[Target],
+        targets: Iterable[Target],
         config: InvertConfig | None = None,
         *,
         refinement: RefineConfig | None = None,
+        **options: Any,
     ) -> list[Inversion]:
         """Fit codes to several shapes in batches of 16, then refine the fits one by one if requested.
 
         All targets are checked before the first one is fitted.
 
         Args:
-            targets: As for `invert`.
+            targets: Targets, each as for `invert`; points with normals of another length than 1 are refused.
             config: As for `invert`.
             refinement: As for `invert`.
+            **options: As for `invert`.
 
         Returns:
             A fit for each target, in order.
@@ -502,8 +562,8 @@ class ShapeSpace:
         Raises:
             FileNotFoundError, MeshError, ConfigError: As for `invert`, for any target.
         """
-        config = config or InvertConfig()
-        targets = [load_mesh_or_points(target) if isinstance(target, str | Path) else target for target in targets]
+        config = with_options(InvertConfig, config, options)
+        targets = [self._read(target) for target in _require_several(targets)]
         if refinement is not None:
             for target in targets:
                 self.require_refinable(target, config)
@@ -513,24 +573,44 @@ class ShapeSpace:
             return fits
         return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
 
-    def observe(self, target: Target, config: InvertConfig | None = None) -> Observation:
+    @check_arguments
+    def observe(
+        self,
+        target: Target,
+        normals: Any = None,
+        config: InvertConfig | None = None,
+        **options: Any,
+    ) -> Observation:
         """Convert a target to an `Observation`, which `invert` also accepts as a target.
 
         Args:
             target: As for `invert`.
+            normals: As for `invert`.
             config: Settings, of which `seed`, `partial` and `frame` are used; defaults to `InvertConfig()`.
+            **options: As for `invert`.
 
         Returns:
             Bounds on the signed distance at points in model space.
 
         Raises:
-            FileNotFoundError, MeshError: As for `invert`.
+            FileNotFoundError, MeshError, ConfigError: As for `invert`.
         """
-        config = config or InvertConfig()
+        config, normals = _split_config(normals, config)
+        config = with_options(InvertConfig, config, options)
+        target = self._read(target, normals)
         if isinstance(target, Observation):
             return target
         return observe(target, self.normalization, seed=config.seed, partial=config.partial, frame=config.frame)
 
+    def _read(self, target: Target, normals: Any = None) -> Any:
+        """Return a mesh, a table of points, or an observation unchanged."""
+        if not isinstance(target, Observation):
+            return read_target(target, normals)
+        if normals is not None:
+            raise MeshError("normals belong to points, but the target is an Observation; leave them out")
+        return target
+
+    @check_arguments
     def require_refinable(self, target: Target, config: InvertConfig) -> None:
         """Check that a fit to a target can be refined.
 
@@ -543,38 +623,41 @@ class ShapeSpace:
             ConfigError: The model has no feature grid.
         """
         self.model.require_grid()
-        if config.partial or not isinstance(target, trimesh.Trimesh):
+        if config.partial or not isinstance(self._read(target), trimesh.Trimesh):
             raise MeshError(
                 "refinement needs distances all around a surface: pass a complete mesh, or leave out refinement"
             )
 
-    def refine(self, fit: Inversion, mesh: trimesh.Trimesh, config: RefineConfig | None = None) -> Inversion:
+    @check_arguments
+    def refine(self, fit: Inversion, mesh: Target, config: RefineConfig | None = None, **options: Any) -> Inversion:
         """Learn the detail of a mesh on top of the code that was fitted to it.
 
         Args:
             fit: Inversion of the mesh. Its code is not changed.
-            mesh: The mesh, in the frame in which it was fitted.
+            mesh: The mesh or its file, in the frame in which it was fitted, in any form that `geometry.targets` lists.
             config: Settings; defaults to `RefineConfig()`.
+            **options: Single settings of `RefineConfig`, which replace those of `config`.
 
         Returns:
             The fit with the detail as `delta`.
 
         Raises:
-            MeshError: The mesh is unusable.
-            ConfigError: The model has no feature grid.
+            FileNotFoundError: There is no such file.
+            MeshError: The mesh is unusable, or the target consists of points.
+            ConfigError: A setting is unknown or out of range, or the model has no feature grid.
             CheckpointError: The fit belongs to another space.
         """
-        config = config or RefineConfig()
-        detail = observe_detail(mesh, fit.similarity, config)
-        return dataclasses.replace(fit, delta=refine(self.model, self.decoded_code(fit), detail, config))
+        config = with_options(RefineConfig, config, options)
+        self.model.require_grid()
+        code = self.decoded_code(fit)
+        detail = observe_detail(read_mesh(mesh, "refinement"), fit.similarity, config)
+        return dataclasses.replace(fit, delta=refine(self.model, code, detail, config))
 
     def _evaluate(
         self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
     ) -> NDArray[np.float32]:
         """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
-        if np.ndim(points) != 2 or np.shape(points)[1] != 3:
-            raise ConfigError(f"points must have shape (N, 3), got {np.shape(points)}")
-        xyz = torch.as_tensor(similarity.to_model(points), dtype=torch.float32, device=self.device)
+        xyz = torch.as_tensor(similarity.to_model(as_points(points)), dtype=torch.float32, device=self.device)
         return field(xyz).cpu().numpy()
 
     @cached_property
@@ -587,7 +670,8 @@ class ShapeSpace:
         """Gaussian prior of the training codes."""
         return CodePrior.fit(self.codes)
 
-    def interpolate(self, *shapes: CodeLike, steps: int = 9, method: Method = "linear") -> Codes:
+    @check_arguments
+    def interpolate(self, *shapes: CodeLike, steps: PathLength = 9, method: Method = "linear") -> Codes:
         """Interpolate along a path through two or more shapes.
 
         The path starts and ends exactly at the shapes that `extract` shows for its ends, and passes through the others
@@ -595,7 +679,7 @@ class ShapeSpace:
         change in between.
 
         Args:
-            *shapes: Ids, codes or inversions, in the order of the path.
+            *shapes: Ids, codes or inversions, in the order of the path; or one list of these, or codes (K, L).
             steps: Number of codes N >= 2, including both ends.
             method: `linear`, `spherical`, or `shortest` (see `latent.interpolation`).
 
@@ -606,8 +690,8 @@ class ShapeSpace:
             ConfigError, CheckpointError: As for `code`; ConfigError if there are too few shapes or steps, the method is
                 unknown, or `spherical` joins codes of opposite directions.
         """
-        given = [self._with_parts(shape) for shape in shapes]
-        codes = np.array([one.code for one in given], dtype=np.float32)
+        given = [self._with_parts(shape) for shape in split_shapes(shapes)]
+        codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), self.codes.shape[1])
         path = interpolate(codes, steps, method, self.model, self.prior)
         starts, shares = positions_on_path(len(given), steps, method)
         return Codes(
@@ -621,7 +705,8 @@ class ShapeSpace:
         """Return the mean of the training shapes: the mean (L,) of their codes, in their mean place and size."""
         return Code(self.prior.mean.numpy(force=True), self._mean_similarity, space=self.fingerprint)
 
-    def sample(self, count: int, seed: int = 0) -> Codes:
+    @check_arguments
+    def sample(self, count: CodeCount, seed: Seed = 0) -> Codes:
         """Draw new shapes: codes from a Gaussian fitted to the training codes, in the mean place and size.
 
         Args:
@@ -634,10 +719,9 @@ class ShapeSpace:
         Raises:
             ConfigError: `count` is less than 1.
         """
-        if count < 1:
-            raise ConfigError(f"count must be at least 1, got {count}")
         return self._in_mean_place(self.prior.sample(count, seed))
 
+    @check_arguments
     def direction(self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)) -> Codes:
         """Return shapes along a principal direction of the training codes, through their mean, in its place and size.
 
@@ -653,7 +737,10 @@ class ShapeSpace:
         """
         if not 0 <= number < self.codes.shape[1]:
             raise ConfigError(f"this space has principal directions 0 to {self.codes.shape[1] - 1}, got {number}")
-        amounts = torch.tensor(deviations, dtype=torch.float32, device=self.device)
+        array = as_array(deviations, "deviations", expected="numbers of standard deviations (N,)")
+        if array.ndim != 1 or not (np.abs(array) < _MAX_FACTOR).all():
+            raise ConfigError(f"deviations must be numbers (N,) below {_MAX_FACTOR:g}, got {describe(deviations)}")
+        amounts = torch.as_tensor(array, dtype=torch.float32, device=self.device)
         return self._in_mean_place(self.prior.along(number, amounts))
 
     def combine(self, *terms: tuple[float, CodeLike]) -> Code:
@@ -672,6 +759,12 @@ class ShapeSpace:
         """
         if not terms:
             raise ConfigError("expected one or more pairs of a weight and a shape, got none")
+        for term in terms:
+            if not isinstance(term, tuple | list) or len(term) != 2:
+                raise ConfigError(f"combine needs pairs (weight, shape), got {describe(term)}")
+            weight = as_array(term[0], "weight", expected="a number")
+            if weight.ndim or not abs(weight) < _MAX_FACTOR:
+                raise ConfigError(f"a weight must be a number below {_MAX_FACTOR:g}, got {describe(term[0])}")
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
         code = (self.prior.mean + torch.stack(offsets).sum(0)).numpy(force=True)
         weights = [weight for weight, _ in terms]
@@ -699,13 +792,14 @@ class ShapeSpace:
     def _combined(self, shapes: Sequence[Code], weights: Sequence[float], code: NDArray[np.float32]) -> Code:
         return combine_codes(shapes, weights, code, self.model, self.fingerprint)
 
+    @check_arguments
     def nearest(
         self,
         shape: CodeLike,
-        k: int = 5,
+        k: PositiveInt = 5,
         *,
         metric: retrieval.Metric = "l2",
-        rerank: int = 0,
+        rerank: NonNegativeInt = 0,
         kind: retrieval.Kind | None = None,
     ) -> retrieval.Hits:
         """Find the training shapes with the nearest codes.
@@ -737,6 +831,7 @@ class ShapeSpace:
             k,
         )
 
+    @check_arguments
     def index(self, metric: retrieval.Metric = "l2", kind: retrieval.Kind | None = None) -> retrieval.CodeIndex:
         """Return the retrieval index of the space: loaded from its folder, or built and saved there.
 
@@ -759,6 +854,7 @@ class ShapeSpace:
             self._indices[metric] = retrieval.change_kind(self._indices[metric], kind, self.folder)
         return self._indices[metric]
 
+    @check_arguments
     def update_index(
         self,
         *,
@@ -784,6 +880,14 @@ class ShapeSpace:
                 unchanged.
             OSError, RuntimeError: The folder of the space cannot be written to.
         """
+        if add is not None and not (isinstance(add, Mapping) and all(isinstance(name, str) for name in add)):
+            raise ConfigError(f"add must be shapes by id, such as {{'new': code}}, got {describe(add)}")
+        if (
+            isinstance(remove, str)
+            or not isinstance(remove, Sequence)
+            or not all(isinstance(name, str) for name in remove)
+        ):
+            raise ConfigError(f"remove must be a list of ids, got {describe(remove)}")
         codes = {name: self.code(shape).cpu().numpy() for name, shape in (add or {}).items()}
         index = self.index(metric, kind)
         try:

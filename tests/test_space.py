@@ -133,9 +133,13 @@ def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
         (np.zeros((3, 3)), "3 points are too few for a shape; at least 100"),
         (np.zeros((200, 3)), "only 1 of 200 points are different"),
         (np.full((200, 3), np.nan), "200 of 200 points are not finite"),
-        (np.zeros((200, 5)), r"got shape \(200, 5\)"),
+        (np.zeros((200, 5)), r"of shape \(200, 5\) is not clear"),
         (np.random.default_rng(0).normal(size=(200, 2)), "a shape space needs points in 3D, got planar points"),
-        (np.random.default_rng(0).normal(size=(200, 4)), r"signed samples must be in model space"),
+        (np.random.default_rng(0).normal(size=(200, 4)), "column 3 .* should be a signed distance"),
+        (
+            np.pad(np.random.default_rng(0).normal(size=(200, 3)), ((0, 0), (0, 1))) + np.eye(200, 4),
+            "signed samples must",
+        ),
     ):
         with pytest.raises(ls.MeshError, match=message):
             observe(array)
@@ -209,3 +213,96 @@ def test_invalid_samples(space: ShapeSpace) -> None:
         space.direction(8)
     with pytest.raises(ls.ConfigError, match="count must be at least 1"):
         space.sample(0)
+
+
+def test_forms_of_a_code(space: ShapeSpace) -> None:
+    """A row, a code (1, L), lists and tensors of any type name the same shape as the id; its frame is known by row."""
+    code = space.code("table_0002")
+    for shape in (2, np.int64(2), code[None], code.double().requires_grad_(), code.tolist(), [code.tolist()]):
+        assert torch.equal(space.code(shape), code)
+    assert space.similarity(2) == space.similarity("table_0002")
+    assert space.similarity(code[None]) == Similarity((0.0, 0.0, 0.0), 1.0)
+    path = np.asarray(space.interpolate("table_0000", "table_0002", steps=3))
+    codes = space.codes[[0, 2]]
+    for shapes in (["table_0000", "table_0002"], [0, 2], codes, codes.numpy(), (codes[0], "table_0002")):
+        np.testing.assert_allclose(space.interpolate(shapes, steps=3), path, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (None, "expected a shape: the id or the row .*, got None"),
+        (4, "rows of training shapes are 0 to 3, got 4"),
+        (-1, "rows of training shapes are 0 to 3, got -1"),
+        (True, "expected a shape: .*, got bool True"),
+        (0.5, r"codes of length 8, got shape \(\)"),
+        (["table_0000", "table_0001"], "expected one shape, got list of length 2; pass one of them at a time"),
+        (np.zeros((4, 8)), r"expected one code of length 8, got shape \(4, 8\); pass one row at a time"),
+        (np.zeros((2, 1, 8)), r"codes of length 8, got shape \(2, 1, 8\)"),
+        (np.full(8, 1e300), "not finite as float32"),
+        (Path("fit"), "expected a shape: .*, got PosixPath"),
+    ],
+)
+@pytest.mark.usefixtures("without_shape_checks")
+def test_objects_that_are_no_code(space: ShapeSpace, shape: object, message: str) -> None:
+    """Every method refuses what is not a shape, with what came; none falls back to model space."""
+    for call in (space.code, space.similarity, space.extract, space.nearest):
+        with pytest.raises(ls.ConfigError, match=message):
+            call(shape)
+
+
+def test_forms_of_a_target(space: ShapeSpace, tmp_path: Path) -> None:
+    """A mesh, a scene, a file and a pair of the same shape give the same observation."""
+    mesh = furniture("table", 1)
+    save(mesh, tmp_path / "table.ply")
+    expected = space.observe(mesh)
+    for target in (trimesh.Scene([mesh]), (mesh.vertices, mesh.faces), str(tmp_path / "table.ply")):
+        observation = space.observe(target)
+        np.testing.assert_allclose(observation.points, expected.points, atol=1e-5)
+        np.testing.assert_allclose(observation.low, expected.low, atol=1e-4)
+        assert observation.similarity.scale == pytest.approx(expected.similarity.scale, rel=1e-6)
+    points, face = trimesh.sample.sample_surface(mesh, 500, seed=0)
+    normals = mesh.face_normals[face]
+    expected = space.observe(np.hstack((points, normals)), partial=True)
+    for observation in (
+        space.observe(points, 3 * normals, partial=True),
+        space.observe((points, normals), partial=True),
+    ):
+        np.testing.assert_array_equal(observation.low, expected.low)
+
+
+def test_keywords_of_fits(space: ShapeSpace) -> None:
+    """Settings are keywords of `invert` and replace those of the configuration, which may be the second argument."""
+    target = space.observe(furniture("table", 1))
+    config = ls.InvertConfig(steps=2, starts=1, points=64, by_layer=False)
+    expected = space.invert(target, config)
+    assert np.array_equal(space.invert(target, config=config).code, expected.code)
+    keywords = space.invert(target, steps=2, starts=1, points=64, by_layer=False)
+    assert np.array_equal(keywords.code, expected.code) and len(keywords.history) == len(expected.history)
+    assert len(space.invert(target, config, steps=1).history) < len(expected.history)
+    for options, message in (
+        ({"step": 2}, "unknown setting 'step' of InvertConfig; did you mean 'steps'?"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"config": config, "normals": config}, "got two configurations"),
+        ({"normals": np.zeros((3, 3))}, "the target is an Observation"),
+    ):
+        with pytest.raises(ls.LatentSDFError, match=message):
+            space.invert(target, **options)
+    for targets in (target, "a.obj", np.zeros((200, 3)), (np.zeros((200, 3)), np.zeros((200, 3))), None):
+        with pytest.raises(ls.MeshError, match="expected a list of targets, got .*; fit a single target with `invert`"):
+            space.invert_many(targets)
+
+
+@pytest.mark.slow
+def test_refinement_of_every_kind_of_mesh(space: ShapeSpace, tmp_path: Path) -> None:
+    """A fit is refined with the file of its mesh as with the mesh; points are refused."""
+    mesh = furniture("table", 1)
+    save(mesh, tmp_path / "table.ply")
+    fit = space.invert(mesh, steps=1, starts=1, points=64, by_layer=False)
+    options = {"steps": 1, "points": 64, "resolution": 64, "lattice": 32}
+    expected = space.refine(fit, mesh, ls.RefineConfig(**options)).delta
+    for target in (str(tmp_path / "table.ply"), trimesh.Scene([mesh])):
+        delta = space.refine(fit, target, **options).delta
+        np.testing.assert_allclose(delta.correction, expected.correction, atol=1e-3)
+    with pytest.raises(ls.MeshError, match="refinement needs a mesh with faces, got points"):
+        space.refine(fit, trimesh.sample.sample_surface(mesh, 500, seed=0)[0])

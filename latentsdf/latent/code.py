@@ -15,7 +15,7 @@ linearly. A combination in which one shape has weight 1 and all others 0 is that
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeGuard, overload
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from latentsdf.geometry.similarity import IDENTITY, Similarity, combine_similari
 from latentsdf.latent.inversion.delta import Delta, combine_deltas, fingerprint
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.arrays import as_array, describe
+from latentsdf.utils.errors import ConfigError
 
 
 class _ArrayOfCodes(NDArrayOperatorsMixin):
@@ -156,3 +158,48 @@ def combine_codes(
         decoded = torch.from_numpy(np.ascontiguousarray(code if layers is None else layers))
         delta = combine_deltas(deltas, fingerprint(model, decoded))
     return Code(code, similarity, layers, delta, space)
+
+
+def is_row(shape: object) -> TypeGuard[int]:
+    """Return whether an object is the row of a training shape: a whole number."""
+    return isinstance(shape, int | np.integer) and not isinstance(shape, bool)
+
+
+def as_bare_code(values: Any, length: int) -> Float[NDArray[np.float32], " L"]:
+    """Convert an array-like or a tensor to a code.
+
+    Args:
+        values: Code (L,) or (1, L), as for `utils.arrays.as_array`.
+        length: Length L of the codes of the space.
+
+    Returns:
+        The code (L,), a copy.
+
+    Raises:
+        ConfigError: It is no array of real numbers, has another shape, or values that are not finite as float32.
+    """
+    if isinstance(values, list | tuple | Codes) and any(isinstance(one, str | Inversion | Code) for one in values):
+        raise ConfigError(f"expected one shape, got {describe(values)}; pass one of them at a time")
+    expected = f"a shape: the id or the row of a training shape, a code of length {length}, a Code or an Inversion"
+    array = as_array(values, expected=expected)
+    if array.ndim == 2 and array.shape[1] == length and len(array) != 1:
+        raise ConfigError(f"expected one code of length {length}, got shape {array.shape}; pass one row at a time")
+    if array.shape not in ((length,), (1, length)):
+        raise ConfigError(f"this space has codes of length {length}, got shape {array.shape}")
+    with np.errstate(over="ignore"):
+        code = array.reshape(length).astype(np.float32)
+    if not np.isfinite(code).all():
+        raise ConfigError("the code has values that are not finite as float32")
+    return code
+
+
+def split_shapes(shapes: Sequence[Any]) -> Sequence[Any]:
+    """Return the shapes of a path, which may be given as one list of shapes or one array of codes (K, L)."""
+    if len(shapes) != 1:
+        return shapes
+    (given,) = shapes
+    if isinstance(given, Codes):
+        return given
+    if isinstance(given, list | tuple):
+        return shapes if any(isinstance(part, float) for part in given) else given  # numbers are the values of one code
+    return list(as_array(given, expected="codes (K, L)")) if getattr(given, "ndim", 0) == 2 else shapes
