@@ -2,26 +2,36 @@
 
 import trimesh
 
+from latentsdf.config.arguments import check_arguments
+from latentsdf.config.validation import Count, Seed
 from latentsdf.extraction.csg import Operand
 from latentsdf.extraction.extract import extract
-from latentsdf.geometry.metrics.surface import F_SCORE_THRESHOLDS, Reference, SurfaceComparison, compare_surfaces
+from latentsdf.geometry.metrics.surface import (
+    F_SCORE_THRESHOLDS,
+    Reference,
+    SurfaceComparison,
+    compare_surfaces,
+    require_valid_thresholds,
+)
+from latentsdf.geometry.targets import read_mesh
 
 
+@check_arguments
 def metrics(
     result: Operand,
     reference: Operand,
     *,
     resolution: int = 256,
-    points: int = 100_000,
-    seed: int = 0,
+    points: Count = 100_000,
+    seed: Seed = 0,
     taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
 ) -> SurfaceComparison:
     """Compare a surface with a reference in the same frame.
 
     Args:
-        result: Mesh; `Field`, such as `ShapeSpace.fused` or `union` return; or function from points (N, 3) to signed
-            distances (N,), whose surface is searched in the box [-1, 1]^3.
+        result: Mesh, in any form that `geometry.targets` lists; `Field`, such as `ShapeSpace.fused` or `union` return;
+            or function from points (N, 3) to signed distances (N,), whose surface is searched in the box [-1, 1]^3.
         reference: The same kinds.
         resolution: Cells per axis at which the surfaces of fields are extracted.
         points: Number of surface samples.
@@ -44,9 +54,10 @@ def metrics(
         >>> space = ls.load("checkpoints/chairs")
         >>> ls.metrics(space.fused("chair_a"), space.fused("chair_b")).triangle_mean
     """
+    require_valid_thresholds(taus)
     first, second = _surface(result, resolution), _surface(reference, resolution)
     return compare_surfaces(first, second, count=points, seed=seed, taus=taus, against=against)
 
 
 def _surface(shape: Operand, resolution: int) -> trimesh.Trimesh:
-    return shape if isinstance(shape, trimesh.Trimesh) else extract(shape, resolution=resolution)
+    return extract(shape, resolution=resolution) if callable(shape) else read_mesh(shape, "a comparison")

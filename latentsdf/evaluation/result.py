@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from latentsdf.config.arguments import check_arguments
+from latentsdf.config.validation import NonNegativeInt
 from latentsdf.geometry.metrics.field import FieldErrors
 from latentsdf.geometry.metrics.surface import Reference, SurfaceComparison
 from latentsdf.utils.notebook import html_table
@@ -135,7 +137,8 @@ class Evaluation:
             table.add_row(f"[bold]{statistic}[/]{count}", *cells(row))
         return table
 
-    def worst(self, count: int) -> list[str]:
+    @check_arguments
+    def worst(self, count: NonNegativeInt) -> list[str]:
         """Return the shapes with the largest mean distance to triangles, worst first.
 
         Args:
@@ -143,12 +146,14 @@ class Evaluation:
         """
         return sorted(self.shapes, key=lambda name: -self.shapes[name].triangle_mean)[:count]
 
-    def save(self, folder: Path) -> None:
+    @check_arguments
+    def save(self, folder: Path | str) -> None:
         """Write `metrics.json` and `metrics.csv`.
 
         Args:
             folder: Output folder; created if missing.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.json").write_text(json.dumps(self.as_dict(), indent=1))
         with (folder / "metrics.csv").open("w", newline="") as file:

@@ -22,6 +22,7 @@ import torch
 import trimesh
 from torch import Tensor
 
+from latentsdf.config.arguments import check_arguments
 from latentsdf.extraction.field import Field, SignedDistance, as_field
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.utils.errors import ConfigError
@@ -85,6 +86,7 @@ def difference(shape: Operand, *others: Operand) -> Field:
     return Field(lambda points: torch.maximum(first(points), -removed(points)), first.domain, first.device)
 
 
+@check_arguments
 def offset(shape: Operand, distance: float) -> Field:
     """Grow a shape by a distance, or shrink it by a negative one: subtract the distance.
 
@@ -104,6 +106,7 @@ def offset(shape: Operand, distance: float) -> Field:
     return Field(lambda points: field(points) - distance, _grown(field.domain, max(distance, 0.0)), field.device)
 
 
+@check_arguments
 def blend(first: Operand, second: Operand, width: float) -> Field:
     """Join two shapes and fill the crease between them: a smooth union.
 

@@ -1,12 +1,14 @@
 """Reconstruction of the signed distance field of one point cloud, in 2D or 3D, without a shape space."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 
-from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.arguments import check_arguments
+from latentsdf.config.reconstruction import ReconstructConfig, with_field_options
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.geometry.targets import read_points
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
 from latentsdf.reconstruction.presets import preset
@@ -15,45 +17,51 @@ from latentsdf.reconstruction.resume import FitCheckpoint
 from latentsdf.utils import devices
 
 
+@check_arguments
 def reconstruct(
-    points: ArrayLike,
-    normals: ArrayLike | None = None,
+    points: Any,
+    normals: Any = None,
     method: str = "latentsdf",
     *,
     config: ReconstructConfig | None = None,
     device: str | torch.device = "auto",
     checkpoint: str | Path | None = None,
+    **options: Any,
 ) -> Reconstruction:
     """Fit a signed distance field to a point cloud.
 
     The same points, configuration and device give the same field.
 
     Args:
-        points: Points (N, 2) or (N, 3) in any frame and unit, or points with normals (N, 6).
+        points: Points (N, 2) or (N, 3) in any frame and unit, points with normals (N, 6), a file of these, or any other
+            form that `geometry.targets` lists; of a mesh, its vertices.
         normals: Normals of the points, of the same shape; their length is ignored.
         method: Name of a preset: `latentsdf`, `hotspot`, `medial_axis`, `steik`, `digs`, `siren` or `igr`.
         config: Configuration to use instead of the preset.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         checkpoint: File to which the state is saved every two minutes and on Ctrl-C. If it exists, the run continues
             from it. It is not removed at the end of the run; remove it after saving the result.
+        **options: Settings of the section `train` of the configuration, such as `steps`, `minutes` and `seed`, and
+            `denoise` and `extent`; they replace those of the preset or of `config`.
 
     Returns:
         The field in the frame and unit of the points.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         MeshError: If the cloud cannot be used.
-        ConfigError: If the method is unknown, or the device is not available.
+        ConfigError: If the method or a setting is unknown, a value is out of its range, or the device is not available.
         TrainingError: If a loss or a parameter is not finite.
         CheckpointError: If `checkpoint` is damaged, or of another cloud or configuration.
 
     Example:
         >>> import latentsdf as ls
-        >>> field = ls.reconstruct(points, method="hotspot")
+        >>> field = ls.reconstruct(points, method="hotspot", steps=2000)
         >>> field.distance(points)
         >>> field.mesh(256).export("surface.ply")
     """
-    cloud = prepare_point_cloud(points, normals)
-    config = config or preset(method, cloud.dim)
+    cloud = prepare_point_cloud(read_points(points, normals))
+    config = with_field_options(preset(method, cloud.dim) if config is None else config, options)
     trainer_type = MedialAxisTrainer if config.method == "medial_axis" else FieldTrainer
     trainer = trainer_type(cloud, config, devices.resolve(device))
     trainer.run(None if checkpoint is None else FitCheckpoint(checkpoint, cloud, config))

@@ -4,18 +4,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field as Range
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from skimage.measure import find_contours
 from torch import Tensor, nn
 
 from latentsdf.config import loader
+from latentsdf.config.arguments import check_arguments
 from latentsdf.config.frames import Frame
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.extraction.extract import extract
@@ -24,6 +27,7 @@ from latentsdf.geometry.mesh import to_user_frame
 from latentsdf.geometry.similarity import Similarity, in_frame
 from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
+from latentsdf.utils.arrays import as_points, describe
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.finite import require_finite
@@ -36,6 +40,7 @@ FIELD_FILES = ("field.json", "config.yaml", "field.safetensors")
 """Files that `Reconstruction.save` writes."""
 _PHASE_PREFIX = "phase."
 _CONTOUR_HALF_SIDE = 1.1  # model space
+ContourResolution = Annotated[int, Range(strict=True, ge=2, le=16_384)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,6 +90,7 @@ class Reconstruction:
         """Device of the network."""
         return next(self.network.parameters()).device
 
+    @check_arguments
     def distance(self, points: ArrayLike, *, frame: Frame = "shape") -> NDArray[np.float32]:
         """Evaluate the signed distance.
 
@@ -107,6 +113,7 @@ class Reconstruction:
         distance = self._evaluate(self.network, clamped) + (model_points - clamped).norm(dim=1)
         return np.asarray(distance.numpy() / np.float32(similarity.scale))
 
+    @check_arguments
     def field(self, *, frame: Frame = "shape") -> Field:
         """Return the signed distance of a 3D field as a function of tensors, for `union`, `extract` and `render`.
 
@@ -138,9 +145,17 @@ class Reconstruction:
         Returns:
             Signed distances (N,) in units of model space.
         """
+        if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != self.dim:
+            raise ConfigError(f"points must be a tensor of shape (N, {self.dim}), got {describe(points)}")
+        if points.device.type != self.device.type or points.layout is not torch.strided or points.is_complex():
+            raise ConfigError(
+                f"points must be a dense real tensor on {self.device}, got {points.layout} of {points.dtype} on "
+                f"{points.device}"
+            )
         with torch.no_grad():
-            return map_chunks(self.network, points)
+            return map_chunks(self.network, points.float())
 
+    @check_arguments
     def phase(self, points: ArrayLike, *, frame: Frame = "shape") -> NDArray[np.float32]:
         """Evaluate the phase field of the method `medial_axis`.
 
@@ -159,6 +174,7 @@ class Reconstruction:
         model_points = self._to_model_space(points, in_frame(self.similarity, frame))
         return np.asarray(self._evaluate(self.phase_field, self._clamp_to_box(model_points)).numpy())
 
+    @check_arguments
     def mesh(self, resolution: int = 256, *, frame: Frame = "shape") -> trimesh.Trimesh:
         """Extract the zero level set of a 3D field.
 
@@ -179,7 +195,8 @@ class Reconstruction:
         mesh = extract(network, resolution=resolution, mode="general", device=self.device)
         return to_user_frame(mesh, in_frame(self.similarity, frame))
 
-    def contours(self, resolution: int = 1024, *, frame: Frame = "shape") -> list[NDArray[np.float64]]:
+    @check_arguments
+    def contours(self, resolution: ContourResolution = 1024, *, frame: Frame = "shape") -> list[NDArray[np.float64]]:
         """Extract the zero level set of a 2D field.
 
         Args:
@@ -207,6 +224,7 @@ class Reconstruction:
         similarity = in_frame(self.similarity, frame)
         return [similarity.to_user(-_CONTOUR_HALF_SIDE + line * spacing) for line in lines]
 
+    @check_arguments
     def save(self, folder: Path | str) -> None:
         """Write the field to a folder that `load_field` reads; an earlier field in it is replaced.
 
@@ -243,14 +261,13 @@ class Reconstruction:
         return points.clamp(-self.config.extent, self.config.extent)
 
     def _to_model_space(self, points: ArrayLike, similarity: Similarity) -> Float[Tensor, "N d"]:
-        array = np.asarray(points, dtype=np.float64)
-        if array.ndim != 2 or array.shape[1] != self.dim:
-            raise ConfigError(f"expected points (N, {self.dim}), got shape {array.shape}")
+        array = as_points(points, self.dim)
         model_points = torch.as_tensor(similarity.to_model(array), dtype=torch.float32)
         require_finite(model_points)
         return model_points
 
 
+@check_arguments
 def load_field(folder: Path | str, device: torch.device | str = "auto") -> Reconstruction:
     """Read a field that `Reconstruction.save` or `latentsdf reconstruct` wrote.
 

@@ -12,10 +12,13 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from latentsdf.config.arguments import check_arguments, with_options
 from latentsdf.config.sampling import SamplingConfig
+from latentsdf.config.validation import Seed
 from latentsdf.geometry.lattice import band_width, lattice_shape
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.mesh_sdf.solid import Solid
+from latentsdf.geometry.targets import read_mesh
 from latentsdf.utils.errors import ConfigError, MeshError
 
 Float32 = NDArray[np.float32]
@@ -78,28 +81,33 @@ def samples_without_lattices(
     )
 
 
-def sample(mesh: trimesh.Trimesh, config: SamplingConfig, seed: int = 0) -> SdfSamples:
+@check_arguments
+def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **options: Any) -> SdfSamples:
     """Sample the signed distance of a mesh. The result is a deterministic function of the arguments.
 
     Args:
-        mesh: Cleaned mesh in [-1, 1]^3; see `geometry.mesh.clean` and `geometry.mesh.normalize`.
-        config: Resolutions, band width, numbers of points, sign method and sheet thickness.
+        mesh: Cleaned mesh in [-1, 1]^3, or its file, in any form that `geometry.targets` lists; see
+            `geometry.mesh.clean` and `geometry.mesh.normalize`.
+        config: Resolutions, band width, numbers of points, sign method and sheet thickness; defaults to
+            `SamplingConfig()`.
         seed: Seed of the random points.
+        **options: Single settings of `SamplingConfig`, which replace those of `config`.
 
     Returns:
         The samples, exact up to float32 rounding.
 
     Raises:
-        MeshError: The mesh has no faces, or leaves the box.
-        ConfigError: The sparse resolution does not divide the dense one.
+        FileNotFoundError: There is no such file.
+        MeshError: The mesh is unusable or leaves the box, or the target consists of points.
+        ConfigError: A setting is unknown or out of range, or the sparse resolution does not divide the dense one.
     """
+    config = with_options(SamplingConfig, config, options)
     if config.sparse_resolution < 1 or config.resolution % config.sparse_resolution:
         raise ConfigError(
             f"sparse_resolution must divide resolution, got {config.sparse_resolution} and {config.resolution}; "
             "set both to powers of two."
         )
-    if not len(mesh.faces):
-        raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
+    mesh = read_mesh(mesh, "sampling")
     reach = float(np.abs(mesh.bounds).max())
     if not reach <= 1:
         raise MeshError(

@@ -21,6 +21,7 @@ import trimesh
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from latentsdf.config.arguments import check_arguments
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Delta
@@ -71,6 +72,7 @@ class Inversion:
             "scale": f"{self.similarity.scale:.4g}",
         }
 
+    @check_arguments
     def save(
         self,
         folder: Path | str,
@@ -133,6 +135,7 @@ def is_fit_folder(folder: Path) -> bool:
     return (folder / _REPORT).is_file()
 
 
+@check_arguments
 def load_fit(folder: Path | str, space: str | None = None) -> Inversion:
     """Read a fit written by `latentsdf invert` or `Inversion.save`.
 
