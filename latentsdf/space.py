@@ -107,7 +107,7 @@ def _split_config(normals: Any, config: InvertConfig | None) -> tuple[InvertConf
     return normals, None
 
 
-def _require_several(targets: Iterable[Target]) -> list[Target]:
+def _require_several(targets: Any) -> list[Target]:
     """Return the targets as a list; refuse a single target, whose rows or characters are no targets."""
     one = isinstance(targets, str | bytes | Mapping | trimesh.Trimesh | Observation) or is_pair(targets)
     table = getattr(targets, "ndim", 3) < 3
@@ -214,7 +214,7 @@ class ShapeSpace(nn.Module):
             "device": self.device,
         }
 
-    def row(self, shape: str | int) -> int:
+    def row(self, shape: str | int | np.integer) -> int:
         """Return the row of a training shape in `codes`.
 
         Args:
@@ -663,7 +663,7 @@ class ShapeSpace(nn.Module):
     @check_arguments
     def invert_many(
         self,
-        targets: Iterable[Target],
+        targets: Any,
         config: InvertConfig | None = None,
         *,
         refinement: RefineConfig | None = None,
@@ -794,7 +794,7 @@ class ShapeSpace(nn.Module):
         return CodePrior.fit(self.codes)
 
     @check_arguments
-    def interpolate(self, *shapes: CodeLike, steps: PathLength = 9, method: Method = "linear") -> Codes:
+    def interpolate(self, *shapes: Any, steps: PathLength = 9, method: Method = "linear") -> Codes:
         """Interpolate along a path through two or more shapes.
 
         The path starts and ends exactly at the shapes that `extract` shows for its ends, and passes through the others

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latentsdf.config.arguments import check_arguments
 from latentsdf.config.training import Config
 from latentsdf.data.custom_source import BatchSource
 from latentsdf.data.sdf_samples import Sampler
@@ -18,6 +19,7 @@ from latentsdf.training.train import train as train_to_folder
 from latentsdf.utils.errors import ConfigError
 
 
+@check_arguments
 def train(
     data: SampleStore | Path | str | None = None,
     config: Config | None = None,
@@ -79,7 +81,7 @@ def train(
         config, source = dataclasses.replace(config, train=dataclasses.replace(config.train, source=source)), None
     elif source is not None and data is not None:
         raise ConfigError("data and source were both given; a source of your own replaces the store, so leave data out")
-    config, functions = with_losses(config, losses or {})
+    config, functions = with_losses(config, {} if losses is None else losses)
     options: dict[str, Any] = {"source": source, "sampler": sampler, "callbacks": callbacks, "model": model}
     train_to_folder(data, out, config, resume=resume, overwrite=overwrite, device=device, losses=functions, **options)
     return load(out, device, model=model)

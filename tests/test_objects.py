@@ -129,8 +129,8 @@ def test_metrics_and_pictures_of_any_shape() -> None:
 
 @pytest.mark.usefixtures("without_shape_checks")
 def test_picture_of_something_else() -> None:
-    """Anything but a mesh or a function is refused with its type."""
-    with pytest.raises(ls.ConfigError, match="expected a mesh, a field .* got int"):
-        ls.render(3)  # type: ignore[arg-type]
-    with pytest.raises(ls.ConfigError, match="got str"):
-        ls.metrics("chair.ply", trimesh.creation.icosphere(1))  # type: ignore[arg-type]
+    """Anything but a shape or a function is refused with its type."""
+    with pytest.raises(ls.MeshError, match="expected a mesh.* got int 3"):
+        ls.render(3)
+    with pytest.raises(FileNotFoundError, match="chair.ply: no such file"):
+        ls.metrics("chair.ply", trimesh.creation.icosphere(1))

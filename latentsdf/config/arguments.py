@@ -9,6 +9,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
@@ -150,6 +151,8 @@ def _validate_union(parts: list[tuple[Any, Callable[[Any], Any]]], value: Any) -
 def _check(name: str, annotation: Any, validate: Callable[[Any], Any], value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, str | Path) and "\0" in str(value):
         raise ConfigError(f"{name}: a text must not contain a null character, got {describe(value)}")
     try:

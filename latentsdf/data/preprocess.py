@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from latentsdf.config.arguments import check_arguments
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import find_meshes
 from latentsdf.data.shape_records import digest_of, make_record, shape_seed
@@ -12,8 +13,9 @@ from latentsdf.utils.console import show_note, track
 from latentsdf.utils.errors import ConfigError, MeshError, StoreError
 
 
+@check_arguments
 def preprocess(
-    shapes: Mapping[str, Any] | Path | str,
+    shapes: Mapping | Path | str,  # type: ignore[type-arg]
     out: Path | str,
     config: SamplingConfig | None = None,
     *,

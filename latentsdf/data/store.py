@@ -211,6 +211,7 @@ class SampleStore:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
 
+    @check_arguments
     def add(
         self,
         name: str,

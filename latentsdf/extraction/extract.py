@@ -26,6 +26,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from latentsdf.config.arguments import check_arguments
 from latentsdf.extraction.coarse_to_fine import (
     coarsest_resolution,
     complete_surface_cells,
@@ -58,6 +59,7 @@ _LIPSCHITZ = 1.5
 _THICK_BAND_CELLS = 6  # smallest dilation for which searching at half resolution reduces the total cost
 
 
+@check_arguments
 def extract(
     general: SignedDistance | trimesh.Trimesh,
     overfit: SignedDistance | None = None,

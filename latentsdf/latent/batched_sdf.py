@@ -20,6 +20,7 @@ from torch import Tensor
 from latentsdf.config.model import Branch
 from latentsdf.models.derivatives import norm
 from latentsdf.models.latent_sdf import BranchDistances, LatentSDF
+from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError
 
 SDFBranch = Branch | Literal["fused"]
@@ -85,8 +86,10 @@ def _require_valid(model: LatentSDF, codes: Tensor, points: Tensor, branch: str,
                 f"{name} must be a torch tensor of floating-point numbers, got {found}; convert with torch.as_tensor, "
                 "or use `ShapeSpace.distance`, which accepts ids, fits and arrays"
             )
-    if branch not in ("fused", *get_args(Branch)):
-        raise ConfigError(f"branch must be fused, general or overfit, got '{branch}'")
+    if not isinstance(branch, str) or branch not in ("fused", *get_args(Branch)):
+        raise ConfigError(f"branch must be fused, general or overfit, got {describe(branch)}")
+    if not isinstance(by_layer, bool):
+        raise ConfigError(f"by_layer must be True or False, got {describe(by_layer)}")
     length = model.config.code_dim
     expected = (len(model.conditioned_layers()), length) if by_layer else (length,)
     if codes.shape[-len(expected) :] != expected:

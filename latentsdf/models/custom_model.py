@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from latentsdf.config.model import ModelConfig
 from latentsdf.models.decoder import ConditionedLinear
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError
 
 ModelLike: TypeAlias = nn.Module | Callable[[ModelConfig], nn.Module]
@@ -71,6 +72,8 @@ def build_model(config: ModelConfig, custom: ModelLike | None = None) -> LatentS
     """
     if custom is None:
         return LatentSDF(config)
+    if not callable(custom):
+        raise ConfigError(f"model must be a torch.nn.Module or a function that builds one, got {describe(custom)}")
     network = copy.deepcopy(custom) if isinstance(custom, nn.Module) else custom(config)
     if not isinstance(network, nn.Module):
         raise ConfigError(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Sequence[CallbackLike] = ()) -> None:
+        if not isinstance(callbacks, Sequence) or isinstance(callbacks, str | bytes):
+            raise ConfigError(f"callbacks must be a list of functions or objects, got {describe(callbacks)}")
         self._callbacks = list(callbacks)
         for callback in self._callbacks:
             methods = [name for name in dir(callback) if name.startswith("on_")]

@@ -21,6 +21,7 @@ from latentsdf.data.sdf_batches import SdfBatch
 from latentsdf.models.derivatives import jet
 from latentsdf.models.feature_grid import SparseGridRows
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.arrays import describe
 from latentsdf.utils.entry_points import load_entry_point
 from latentsdf.utils.errors import ConfigError, LatentSDFError, TrainingError
 
@@ -129,6 +130,8 @@ def with_losses(config: Config, losses: Mapping[str, Any]) -> tuple[Config, dict
     Raises:
         ConfigError: A value is not a function, or a weight or name is not valid.
     """
+    if not isinstance(losses, Mapping):
+        raise ConfigError(f"losses must be functions by name, such as {{'mine': function}}, got {describe(losses)}")
     extra: dict[str, Any] = dict(config.loss.extra)
     functions: dict[str, LossFunction] = {}
     for name, value in losses.items():

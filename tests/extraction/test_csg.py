@@ -102,12 +102,14 @@ def test_mesh_as_operand() -> None:
 
 @pytest.mark.usefixtures("without_shape_checks")
 def test_invalid_operands() -> None:
-    """Other types, missing shapes and impossible widths are refused."""
-    with pytest.raises(ConfigError, match="expected a mesh, a field .* got str"):
-        union("chair", _left)  # type: ignore[arg-type]
+    """Missing files and shapes, other types and impossible widths are refused."""
+    with pytest.raises(FileNotFoundError, match="chair: no such file"):
+        union("chair", _left)
+    with pytest.raises(ConfigError, match="expected a mesh.* got int 3"):
+        union(3, _left)
     with pytest.raises(ConfigError, match="one or more shapes, got none"):
         union()
     with pytest.raises(ConfigError, match="width of a blend must be positive"):
         blend(_left, _right, 0.0)
-    with pytest.raises(ConfigError, match="must be finite, got nan"):
+    with pytest.raises(ConfigError, match="distance must be a finite number, got nan"):
         offset(_left, math.nan)

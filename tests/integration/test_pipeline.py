@@ -246,7 +246,7 @@ def test_commands_from_training_to_evaluation(
         (["invert", "SPACE", "nothing.obj", "--out", "x"], "no such file"),
         (
             ["extract", "SPACE", "--id", "table_0000", "--out", "x.stl", "--normals"],
-            "normals can only be stored in .ply, .obj, .glb files",
+            "normals can only be stored in .ply, .obj, .glb, .usda, .usdc, .usd files",
         ),
         (["info", "SPACE", "--nonsense"], "unknown argument --nonsense"),
         (

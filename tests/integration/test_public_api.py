@@ -27,7 +27,7 @@ import pytest
 import torch
 import trimesh
 from helpers.points import circle_points, oriented_sphere_points
-from helpers.settings import SMALL_SAMPLING
+from helpers.settings import SMALL_SAMPLING, small_config
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldTrainConfig
@@ -177,6 +177,12 @@ def calls(
         "ShapeSpace.observe": quick,
         "ShapeSpace.require_refinable": {"target": BOX, **quick},
         "ShapeSpace.refine": {"config": ls.RefineConfig(steps=1, points=64, resolution=32, lattice=16)},
+        "preprocess": {"shapes": {"a": BOX}, "out": folder / "made.zarr", "config": SMALL_SAMPLING, "overwrite": True},
+        "train": {"data": store, "config": small_config(steps=1), "out": folder / "trained", "overwrite": True},
+        "SampleStore.add": {"name": "lamp/new", "shape": BOX, "overwrite": True},
+        "ShapeSpace.sdf": {"codes": space.codes[:2], "points": torch.zeros(1, 4, 3)},
+        "ShapeSpace.forward": {"codes": space.codes[:2], "points": torch.zeros(1, 4, 3)},
+        "ShapeSpace.export": {"file": folder / "box.npz"},
         "ShapeSpace.save": {"folder": folder / "copy"},
         "ShapeSpace.update_index": {},
         "Inversion.save": {"folder": folder / "saved fit", "target": "box.ply"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers.points import circle_points
+from helpers.points import circle_points, oriented_sphere_points
 from helpers.settings import short_preset, with_train
 
 import latentsdf as ls
@@ -131,5 +131,7 @@ def test_resumed_run(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_signed_samples() -> None:
     """Points with a fourth column are refused: they are signed samples, not a cloud."""
+    points = oriented_sphere_points(0.5, 200)[0]
+    samples = np.column_stack((points, np.linalg.norm(points, axis=1) - 0.49))
     with pytest.raises(MeshError, match="signed samples"):
-        ls.reconstruct(np.zeros((200, 4)))
+        ls.reconstruct(samples)

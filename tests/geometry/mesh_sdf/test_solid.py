@@ -46,7 +46,7 @@ def sheet_and_box_truth(points):
 
 @pytest.mark.parametrize(
     ("mesh", "expected"),
-    [(sheet(), sheet_truth), (sheet_and_box(), sheet_and_box_truth)],
+    [(sheet().subdivide(), sheet_truth), (sheet_and_box(), sheet_and_box_truth)],
     ids=["sheet", "sheet and box"],
 )
 def test_samples_of_sheets_match_closed_form(mesh, expected):
