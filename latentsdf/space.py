@@ -671,7 +671,9 @@ class ShapeSpace:
         return CodePrior.fit(self.codes)
 
     @check_arguments
-    def interpolate(self, *shapes: CodeLike, steps: PathLength = 9, method: Method = "linear") -> Codes:
+    def interpolate(
+        self, *shapes: CodeLike | Sequence[CodeLike], steps: PathLength = 9, method: Method = "linear"
+    ) -> Codes:
         """Interpolate along a path through two or more shapes.
 
         The path starts and ends exactly at the shapes that `extract` shows for its ends, and passes through the others
