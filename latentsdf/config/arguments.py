@@ -165,7 +165,7 @@ def _check(name: str, annotation: Any, validate: Callable[[Any], Any], value: An
 
 
 def _is_range_error(error: ValidationError) -> bool:
-    kinds = ("greater_than", "less_than", "finite_number", "literal_error")
+    kinds = ("greater_than", "less_than", "finite_number")
     return len(error.errors()) == 1 and error.errors()[0]["type"].startswith(kinds)
 
 
