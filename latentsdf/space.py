@@ -450,7 +450,7 @@ class ShapeSpace:
     @cached_property
     def prior(self) -> CodePrior:
         """Gaussian prior of the training codes."""
-        return CodePrior.fit(self.codes)
+        return CodePrior.fit(self.codes, self.config.model.local.channels, self.config.model.code_dim)
 
     def interpolate(
         self, *shapes: CodeLike, steps: int = 9, method: Method = "linear"

@@ -25,16 +25,33 @@ class CodePrior:
     """Mean m."""
     basis: Float[Tensor, "L L"]
     """B: principal directions times standard deviations, in columns."""
+    local_basis: Tensor | None = None
 
     @staticmethod
-    def fit(codes: Float[Tensor, "T L"]) -> "CodePrior":
+    def fit(codes: Float[Tensor, "T L"], channels: int = 0, dim: int | None = None) -> "CodePrior":
         """Estimate mean and covariance from training codes (T, L)."""
         mean = codes.mean(0)
-        centered = codes - mean
+        dim = len(mean) if dim is None else dim
+        local = codes[:, dim:]
+        local_basis = None
+        if local.numel():
+            spread = (local - local.mean(0)).reshape(-1, channels)
+            values, vectors = torch.linalg.eigh(spread.T @ spread / len(spread))
+            local_basis = vectors * (values.clamp(min=0) + 0.05 * values.mean() + 1e-8).sqrt()
+        centered = (codes - mean)[:, :dim]
         covariance = centered.T @ centered / max(1, len(codes) - 1)
         values, vectors = (x.flip(-1) for x in torch.linalg.eigh(covariance))
         floor = 0.05 * values.clamp(min=0).mean() + 1e-8
-        return CodePrior(mean, vectors * (values.clamp(min=0) + floor).sqrt())
+        return CodePrior(mean, vectors * (values.clamp(min=0) + floor).sqrt(), local_basis)
+
+    def pull_back(self, gradient: Tensor) -> Tensor:
+        """Derivatives by coordinates, from derivatives by codes."""
+        dim = len(self.basis)
+        coarse = gradient[..., :dim] @ self.basis
+        if self.local_basis is None:
+            return coarse
+        fine = gradient[..., dim:].unflatten(-1, (-1, len(self.local_basis))) @ self.local_basis
+        return torch.cat((coarse, fine.flatten(-2)), dim=-1)
 
     def sample(self, count: int, seed: int = 0) -> Float[Tensor, "K L"]:
         """Draw `count` codes (K, L), which do not depend on the device."""
@@ -52,8 +69,19 @@ class CodePrior:
 
     def decode(self, coordinates: Float[Tensor, "*K L"]) -> Float[Tensor, "*K L"]:
         """Convert coordinates u (*K, L) to codes z = m + B u."""
-        return self.mean + coordinates @ self.basis.T
+        dim = len(self.basis)
+        codes = self.mean[:dim] + coordinates[..., :dim] @ self.basis.T
+        if self.local_basis is None:
+            return codes
+        fine = coordinates[..., dim:].unflatten(-1, (-1, len(self.local_basis))) @ self.local_basis.T
+        return torch.cat((codes, self.mean[dim:] + fine.flatten(-2)), dim=-1)
 
     def encode(self, codes: Float[Tensor, "K L"]) -> Float[Tensor, "K L"]:
         """Convert codes z (K, L) to coordinates u = B^-1 (z - m)."""
-        return torch.linalg.solve(self.basis, (codes - self.mean).T).T
+        dim = len(self.basis)
+        offset = codes - self.mean
+        coarse = torch.linalg.solve(self.basis, offset[..., :dim].T).T
+        if self.local_basis is None:
+            return coarse
+        fine = offset[..., dim:].reshape(-1, len(self.local_basis))
+        return torch.cat((coarse, torch.linalg.solve(self.local_basis, fine.T).T.reshape(len(codes), -1)), dim=1)

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from latentsdf.config.model import Branch
 from latentsdf.models.decoder import ConditionedLinear
+from latentsdf.models.feature_grid import corner_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.lattice import containing_cells
 
 _POINTS_PER_PRODUCT = 512  # so that the intermediate results of one layer fit into the processor's cache
 
@@ -70,20 +72,27 @@ def linearize(
     try:
         with torch.enable_grad():
             canonical = model.canonical(points, codes)
+            local = model.local_features(canonical, codes)
             warp_calls = len(calls)
             for branch in branches:
                 del calls[warp_calls:]
                 base = general if branch == "overfit" and model.is_residual else None
                 if branch == "general":
-                    distance = model.decode_general(canonical, codes)
+                    distance = model.decode_general(canonical, codes, local)
                 else:
-                    distance = model.decode_overfit(canonical, codes, general=None if base is None else base.distance)
+                    known = None if base is None else base.distance
+                    distance = model.decode_overfit(canonical, codes, general=known, local=local)
                 outputs = [output for _, _, output in calls]
-                *slopes, point_gradient = torch.autograd.grad(distance.sum(), [*outputs, points], retain_graph=True)
-                code_gradient = codes.new_zeros(*distance.shape, *codes.shape[1:])
+                wanted = [*outputs, points] if local is None else [*outputs, local, points]
+                *slopes, point_gradient = torch.autograd.grad(distance.sum(), wanted, retain_graph=True)
+                code_gradient = codes.new_zeros(*distance.shape, *codes.shape[1:-1], model.config.code_dim)
+                by_local = None if local is None else slopes.pop()
                 for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
                     of_layer = code_gradient if codes.ndim == 2 else code_gradient[:, :, layers.index(layer)]
                     of_layer += _layer_code_gradient(layer, inputs, slope, product_dtype or slope.dtype)
+                if by_local is not None:
+                    by_local = _by_local_codes(model, canonical.detach(), by_local)
+                    code_gradient = torch.cat((code_gradient, by_local), dim=2)
                 if base is not None:
                     code_gradient = code_gradient + base.code_gradient
                     point_gradient = point_gradient + base.point_gradient
@@ -93,6 +102,18 @@ def linearize(
         for hook in hooks:
             hook.remove()
     return results
+
+
+def _by_local_codes(model: LatentSDF, canonical: Tensor, by_feature: Tensor) -> Tensor:
+    """Derivatives (K, P, M) by the local codes, from those by the interpolated features (K, P, C)."""
+    resolution, channels = model.config.local.resolution, model.config.local.channels
+    points = canonical.reshape(-1, 3)
+    lower = containing_cells(points, resolution)
+    rows, weights = corner_rows(lower, resolution), trilinear_weights(points, lower, resolution)
+    parts = weights[..., None] * by_feature.reshape(-1, 1, channels)
+    dense = by_feature.new_zeros(len(points), (resolution + 1) ** 3, channels)
+    dense.scatter_(1, rows[..., None].expand(-1, -1, channels), parts)
+    return dense.view(*canonical.shape[:2], -1)
 
 
 def _layer_code_gradient(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, product_dtype: torch.dtype) -> Tensor:

@@ -188,7 +188,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
         )
     model.load_state_dict(weights)
     model.eval().requires_grad_(False)
-    if codes.shape != (len(shapes), config.model.code_dim):
+    if codes.shape != (len(shapes), config.model.code_size):
         raise CheckpointError(
             f"{folder}: {len(shapes)} shapes with codes of {config.model.code_dim} are expected, "
             f"but codes.safetensors has {tuple(codes.shape)}; the files come from different runs"

@@ -53,6 +53,7 @@ _SCHEDULED = (
     "normals",
     "agreement",
     "code",
+    "local",
     "feature",
     "eikonal",
     "heat",
@@ -103,6 +104,9 @@ class Objective:
         if weights["code"] > 0:
             prior = code_prior_term(codes, self.loss.code_prior, self.train.code_std)
             terms["code"] = ramp * weights["code"] * prior
+        local = codes[:, self.model.config.code_dim :]
+        if weights["local"] > 0 and local.numel():
+            terms["local"] = weights["local"] * local.square().mean()
         return terms | self._regularizers(batch, codes, grid_rows, weights), grid_rows
 
     def _distance_terms(

@@ -60,7 +60,7 @@ class Trainer:
         self.similarities = [pool.store.info(key).similarity for key in self.keys]
         torch.manual_seed(settings.seed)
         self.model = LatentSDF(config.model).to(device)
-        self.codes = LatentCodes(len(self.keys), config.model.code_dim, settings.code_std).to(device)
+        self.codes = LatentCodes(len(self.keys), config.model.code_dim, settings.code_std, config.model.local_size).to(device)
         self.model.requires_grad_(trains_model).train(trains_model)
         self.objective = Objective(self.model, config.loss, settings)
         betas = (0.9, settings.beta2)
@@ -77,6 +77,7 @@ class Trainer:
             RowAdam(grid.table.data, settings.lr_grid, betas) if grid is not None and trains_model else None
         )
         self.code_adam = RowAdam(self.codes.table.data, settings.lr_code, betas)
+        self.local_adam = RowAdam(self.codes.local.data, settings.lr_local, betas)
         self.step = 0
         self.seconds = 0.0
 
@@ -114,8 +115,9 @@ class Trainer:
 
         self._bound_codes(batch.shape_index)
         codes = self.codes.table.detach()[batch.shape_index].requires_grad_()
+        local = self.codes.local.detach()[batch.shape_index].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
-        terms, grid_rows = self.objective(batch, codes, ramp, progress)
+        terms, grid_rows = self.objective(batch, torch.cat((codes, local), dim=1), ramp, progress)
         loss = torch.stack(list(terms.values())).sum()
 
         values = torch.stack([loss, *terms.values()]).detach()
@@ -123,6 +125,8 @@ class Trainer:
         if not torch.isfinite(values[0]):
             self._raise_nonfinite_loss(batch, ramp)
         loss.backward()  # type: ignore[no-untyped-call]
+        if local.numel():
+            self.local_adam.step(batch.shape_index, local.grad)
         self._update(batch.shape_index, codes, grid_rows)
         self.step += 1
         return dict(zip(("loss", *terms), values.tolist(), strict=True))
@@ -154,6 +158,7 @@ class Trainer:
         if self.grid_adam is not None:
             self.grid_adam.lr = settings.lr_grid * factor
         self.code_adam.lr = settings.lr_code * factor
+        self.local_adam.lr = settings.lr_local * factor
 
     def _raise_nonfinite_loss(self, batch: SdfBatch | PointBatch, ramp: float) -> None:
         """Raise TrainingError with the loss terms that are not finite and the shapes that cause them."""
@@ -166,7 +171,7 @@ class Trainer:
         # Gradients stay enabled: some terms are functions of spatial gradients.
         for position in range(len(batch.shape_index)):
             one = batch.one(position)
-            values, _ = objective(one, self.codes.table.detach()[one.shape_index], ramp, self.progress())
+            values, _ = objective(one, self.codes().detach()[one.shape_index], ramp, self.progress())
             nonfinite = [name for name, value in values.items() if not torch.isfinite(value)]
             terms.update(nonfinite)
             if nonfinite:
@@ -199,6 +204,7 @@ class Trainer:
             "world": self.context.world_size,
             "network_adam": self.network_adam.state_dict(),
             "code_adam": self.code_adam.state_dict(),
+            "local_adam": self.local_adam.state_dict(),
         }
         return state | ({"grid_adam": self.grid_adam.state_dict()} if self.grid_adam is not None else {})
 
@@ -224,9 +230,11 @@ class Trainer:
                 "resume with the same number of processes"
             )
         self.model.load_state_dict(trained.model.state_dict())
-        self.codes.table.data.copy_(trained.codes)
+        self.codes.table.data.copy_(trained.codes[:, : self.config.model.code_dim])
+        self.codes.local.data.copy_(trained.codes[:, self.config.model.code_dim :])
         self.network_adam.load_state_dict(state["network_adam"])
         self.code_adam.load_state_dict(state["code_adam"])
+        self.local_adam.load_state_dict(state["local_adam"])
         if self.grid_adam is not None:
             self.grid_adam.load_state_dict(state["grid_adam"])
         self.step, self.seconds = state["step"], state["seconds"]

@@ -41,6 +41,7 @@ from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.devices import matmul_dtype
 
 PLACEMENT_SIZE = 5
+LOCAL_PRIOR = 0.1
 _BRANCHES: tuple[Branch, Branch] = ("general", "overfit")
 _CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be trained
 _MAX_RESIDUAL = 2 * _CLAMP  # larger residuals have no gradient: the sample is an outlier, or far from any surface
@@ -164,6 +165,7 @@ class Solver:
         mean = like.new_full((self.layers, self.layers), 1 / self.layers)
         by_layer = mean / self.layers + like.new_ones(self.layers).diag() - mean
         codes = torch.kron(by_layer, torch.ones_like(like).diag())
+        codes[len(self.prior.basis) :] *= LOCAL_PRIOR
         return self.prior_weight * torch.block_diag(codes, like.new_ones(PLACEMENT_SIZE).diag())
 
 
@@ -200,7 +202,7 @@ class _FitProblems:
             has_gradient = (residual != 0) & (residual.abs() < _MAX_RESIDUAL)
             weight = weight * has_gradient / (residual.square() + _SMOOTHING**2).sqrt()
             by_placement = _by_placement(points - placements[:, None, 2:], branch.point_gradient, distance * scale)
-            by_coordinate = (branch.code_gradient @ solver.prior.basis).flatten(2)
+            by_coordinate = solver.prior.pull_back(branch.code_gradient).flatten(2)
             jacobian = torch.cat((by_coordinate, by_placement * solver.placement_std), dim=2) / scale[..., None]
             weighted = jacobian * weight[..., None]
             hessian += weighted.mT @ jacobian

@@ -70,7 +70,9 @@ def invert(
     """
     config = config or InvertConfig()
     keep_freed_memory()
-    prior = CodePrior.fit(training_codes)
+    local = model.config.local_size > 0
+    prior = CodePrior.fit(training_codes, model.config.local.channels, model.config.code_dim)
+    config = replace(config, by_layer=False) if local else config
     placement_std = torch.tensor(
         _PARTIAL_PLACEMENT_STD if config.partial else _PLACEMENT_STD, device=training_codes.device
     )
