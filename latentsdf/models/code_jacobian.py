@@ -18,9 +18,7 @@ from torch import Tensor
 
 from latentsdf.config.model import Branch
 from latentsdf.models.decoder import ConditionedLinear
-from latentsdf.models.feature_grid import corner_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.utils.lattice import containing_cells
 
 _POINTS_PER_PRODUCT = 512  # so that the intermediate results of one layer fit into the processor's cache
 
@@ -34,6 +32,10 @@ class Linearization(NamedTuple):
     """(K, P, L) derivatives by the code, or (K, P, N, L) for one code per layer."""
     point_gradient: Tensor
     """(K, P, 3) derivatives by the point in model space."""
+    canonical: Tensor
+    """(K, P, 3) canonical points."""
+    local_gradient: Tensor | None = None
+    """(K, P, C) derivatives by the interpolated local code; None for codes without a local part."""
 
 
 def linearize(
@@ -90,30 +92,17 @@ def linearize(
                 for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
                     of_layer = code_gradient if codes.ndim == 2 else code_gradient[:, :, layers.index(layer)]
                     of_layer += _layer_code_gradient(layer, inputs, slope, product_dtype or slope.dtype)
-                if by_local is not None:
-                    by_local = _by_local_codes(model, canonical.detach(), by_local)
-                    code_gradient = torch.cat((code_gradient, by_local), dim=2)
                 if base is not None:
+                    if by_local is not None:
+                        by_local = by_local + base.local_gradient
                     code_gradient = code_gradient + base.code_gradient
                     point_gradient = point_gradient + base.point_gradient
-                results.append(Linearization(distance.detach(), code_gradient, point_gradient))
+                results.append(Linearization(distance.detach(), code_gradient, point_gradient, canonical.detach(), by_local))
                 general = results[-1] if branch == "general" else general
     finally:
         for hook in hooks:
             hook.remove()
     return results
-
-
-def _by_local_codes(model: LatentSDF, canonical: Tensor, by_feature: Tensor) -> Tensor:
-    """Derivatives (K, P, M) by the local codes, from those by the interpolated features (K, P, C)."""
-    resolution, channels = model.config.local.resolution, model.config.local.channels
-    points = canonical.reshape(-1, 3)
-    lower = containing_cells(points, resolution)
-    rows, weights = corner_rows(lower, resolution), trilinear_weights(points, lower, resolution)
-    parts = weights[..., None] * by_feature.reshape(-1, 1, channels)
-    dense = by_feature.new_zeros(len(points), (resolution + 1) ** 3, channels)
-    dense.scatter_(1, rows[..., None].expand(-1, -1, channels), parts)
-    return dense.view(*canonical.shape[:2], -1)
 
 
 def _layer_code_gradient(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, product_dtype: torch.dtype) -> Tensor:

@@ -35,6 +35,7 @@ from torch import Tensor
 
 from latentsdf.config.model import Branch
 from latentsdf.latent import levenberg_marquardt
+from latentsdf.latent.inversion.sparse_normal_equations import add_normal_equations, local_terms
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
@@ -202,11 +203,16 @@ class _FitProblems:
             has_gradient = (residual != 0) & (residual.abs() < _MAX_RESIDUAL)
             weight = weight * has_gradient / (residual.square() + _SMOOTHING**2).sqrt()
             by_placement = _by_placement(points - placements[:, None, 2:], branch.point_gradient, distance * scale)
-            by_coordinate = solver.prior.pull_back(branch.code_gradient).flatten(2)
+            by_coordinate = (branch.code_gradient @ solver.prior.basis).flatten(2)
             jacobian = torch.cat((by_coordinate, by_placement * solver.placement_std), dim=2) / scale[..., None]
-            weighted = jacobian * weight[..., None]
-            hessian += weighted.mT @ jacobian
-            gradient += (weighted * residual[..., None]).sum(1)
+            if branch.local_gradient is None:
+                weighted = jacobian * weight[..., None]
+                hessian += weighted.mT @ jacobian
+                gradient += (weighted * residual[..., None]).sum(1)
+            else:
+                by_local = branch.local_gradient @ solver.prior.local_basis / scale[..., None]
+                local = local_terms(branch.canonical, by_local, solver.model.config.local.resolution)
+                add_normal_equations(hessian, gradient, jacobian, local, weight, residual, len(solver.prior.basis))
         return hessian, gradient
 
 
