@@ -791,7 +791,7 @@ class ShapeSpace(nn.Module):
     @cached_property
     def prior(self) -> CodePrior:
         """Gaussian prior of the training codes."""
-        return CodePrior.fit(self.codes)
+        return CodePrior.fit(self.codes, self.config.model.code_dim, self.config.model.local.channels)
 
     @check_arguments
     def interpolate(self, *shapes: Any, steps: PathLength = 9, method: Method = "linear") -> Codes:
@@ -849,7 +849,8 @@ class ShapeSpace(nn.Module):
         """Return shapes along a principal direction of the training codes, through their mean, in its place and size.
 
         Args:
-            number: Principal direction, 0 to L - 1, in order of decreasing variance.
+            number: Principal direction of the global parts of the codes, 0 to `code_dim` - 1, in order of decreasing
+                variance. Local codes follow by regression (`latent.prior`).
             deviations: N signed distances from the mean, in standard deviations.
 
         Returns:
@@ -858,8 +859,9 @@ class ShapeSpace(nn.Module):
         Raises:
             ConfigError: There is no such direction.
         """
-        if not 0 <= number < self.codes.shape[1]:
-            raise ConfigError(f"this space has principal directions 0 to {self.codes.shape[1] - 1}, got {number}")
+        count = self.config.model.code_dim
+        if not 0 <= number < count:
+            raise ConfigError(f"this space has principal directions 0 to {count - 1}, got {number}")
         array = as_array(deviations, "deviations", expected="numbers of standard deviations (N,)")
         if array.ndim != 1 or not (np.abs(array) < _MAX_FACTOR).all():
             raise ConfigError(f"deviations must be numbers (N,) below {_MAX_FACTOR:g}, got {describe(deviations)}")
@@ -941,8 +943,8 @@ class ShapeSpace(nn.Module):
             ConfigError, CheckpointError: As for `code` and `index`; ConfigError if `k` is less than 1.
             MissingExtraError: The kind of index needs FAISS, which is not installed.
         """
-        code = self.code(shape)
-        hits = self.index(metric, kind).nearest(code.numpy(force=True), max(k, rerank))
+        code = self._global_part(self.code(shape))
+        hits = self.index(metric, kind).nearest(code, max(k, rerank))
         if rerank == 0:
             return hits
         # Decode codes only, so that query and hits are in model space and without refined detail.
@@ -971,11 +973,15 @@ class ShapeSpace(nn.Module):
             MissingExtraError: The kind needs FAISS, which is not installed.
         """
         if metric not in self._indices:
-            codes = self.codes.cpu().numpy()
+            codes = self._global_part(self.codes)
             self._indices[metric] = retrieval.open_index(self.folder, codes, self.ids, metric, self.fingerprint)
         if kind is not None:
             self._indices[metric] = retrieval.change_kind(self._indices[metric], kind, self.folder)
         return self._indices[metric]
+
+    def _global_part(self, codes: Float[Tensor, "*N L"]) -> Float[NDArray[np.float32], "*N G"]:
+        """Part of codes by which shapes are retrieved: without local codes."""
+        return codes[..., : self.config.model.code_dim].numpy(force=True)
 
     @check_arguments
     def update_index(
@@ -1011,7 +1017,7 @@ class ShapeSpace(nn.Module):
             or not all(isinstance(name, str) for name in remove)
         ):
             raise ConfigError(f"remove must be a list of ids, got {describe(remove)}")
-        codes = {name: self.code(shape).numpy(force=True) for name, shape in (add or {}).items()}
+        codes = {name: self._global_part(self.code(shape)) for name, shape in (add or {}).items()}
         index = self.index(metric, kind)
         try:
             retrieval.update_index(index, self.folder, codes, remove)

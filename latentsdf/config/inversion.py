@@ -29,12 +29,13 @@ class InvertConfig:
     """Number of initial codes that are optimized in parallel: the best-ranked training codes and their mean. Only the
     best one is optimized further."""
     points: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] = 2048
-    """Number of samples of the observation used by the fit; a quarter of it while several starts are compared."""
+    """Number of samples of the observation used by the fit, twice as many for codes with a local part; a quarter of it
+    while several starts are compared."""
     prior: NonNegativeFloat = 1e-6
     """Weight of the squared Mahalanobis distance to the training codes, added to the mean absolute errors."""
     by_layer: Flag = True
     """After the shared code, fit one code per conditioned layer, close to the shared code. Ignored for partial
-    observations, which do not constrain so many parameters."""
+    observations, which do not constrain so many parameters, and for spaces with local codes."""
     partial: Flag = False
     """The observation covers only part of the surface; unobserved regions are left to the prior."""
     align: Flag = False

@@ -51,11 +51,22 @@ class GridConfig:
 
 
 @config_dataclass
+class LocalCodeConfig:
+    """Local part of a code: values at the vertices of a coarse lattice over canonical space, one lattice per shape."""
+
+    resolution: NonNegativeInt = 0
+    """Cells per axis; a shape has (resolution + 1)^3 vertices. 0 for codes without a local part."""
+    channels: PositiveInt = 8
+    """Values per vertex."""
+
+
+@config_dataclass
 class ModelConfig:
     """Dual-branch model."""
 
     code_dim: PositiveInt = 64
-    """Length of a latent code."""
+    """Length of the global part of a code, which conditions all networks."""
+    local: LocalCodeConfig = LocalCodeConfig()
     warp: BranchConfig = BranchConfig(width=32, depth=2, activation="softplus")
     """Warp network x_c = x + w(x, z) to the canonical space in which both branches and the grid are defined; width 0
     for none."""
@@ -70,6 +81,16 @@ class ModelConfig:
     residual: Flag = True
     """The overfit network predicts a residual on top of the general branch instead of the whole distance. The grid is
     fitted to training shapes only, so the residual is small for unseen shapes."""
+
+    @property
+    def local_size(self) -> int:
+        """Values of the local part of a code."""
+        return (self.local.resolution + 1) ** 3 * self.local.channels if self.local.resolution else 0
+
+    @property
+    def code_size(self) -> int:
+        """Values of a code: the global part, followed by the local part."""
+        return self.code_dim + self.local_size
 
     def __post_init__(self) -> None:
         """Check the networks that are not removed."""

@@ -58,6 +58,8 @@ class LossConfig:
     """`norm`: mean Euclidean norm (code of DeepSDF and Compact-SDF). `squared`: mean squared norm (Gaussian prior of
     the DeepSDF paper). `kl`: KL divergence of the batch's codes, as a Gaussian, from N(0, train.code_std^2), mean over
     the components; needs 2 shapes per batch or more."""
+    local: Schedule = (0.01,)
+    """Mean square of the local parts of the codes (`model.local`)."""
     feature: Schedule = (0.0,)
     """Mean Euclidean norm of the grid features looked up (Compact-SDF). Makes interpolation more even: at
     1e-3, in one run, the variation between steps was 0.82 times and the normal error of training shapes 1.17 times as
@@ -140,6 +142,8 @@ class TrainConfig:
     """Peak learning rate of the feature grid (row-wise Adam)."""
     lr_code: NonNegativeFloat = 5e-3
     """Peak learning rate of the codes (row-wise Adam)."""
+    lr_local: NonNegativeFloat = 5e-3
+    """Peak learning rate of the local parts of the codes (row-wise Adam; `model.local`)."""
     warmup_steps: NonNegativeInt = 50
     """Steps of linear warm-up of the learning rates."""
     lr_final: Share = 0.02

@@ -90,7 +90,7 @@ def _require_valid(model: LatentSDF, codes: Tensor, points: Tensor, branch: str,
         raise ConfigError(f"branch must be fused, general or overfit, got {describe(branch)}")
     if not isinstance(by_layer, bool):
         raise ConfigError(f"by_layer must be True or False, got {describe(by_layer)}")
-    length = model.config.code_dim
+    length = model.config.code_size
     expected = (len(model.conditioned_layers()), length) if by_layer else (length,)
     if codes.shape[-len(expected) :] != expected:
         form = ", ".join(map(str, expected))

@@ -108,7 +108,7 @@ class _PathProblem:
         inner = coordinates[1:-1]
         count, dim = inner.shape
         points = self.points.expand(count, -1, -1)
-        ((distance, by_code, _),) = linearize(self.model, ("general",), points, self.prior.decode(inner))
+        ((distance, by_code, *_),) = linearize(self.model, ("general",), points, self.prior.decode(inner))
         root = len(self.points) ** 0.5
         jacobian = (by_code @ self.prior.basis) * (distance.abs() < _CLAMP)[..., None] / root  # (M, P, L)
         changes = (distances[1:] - distances[:-1]) / root

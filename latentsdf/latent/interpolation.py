@@ -143,6 +143,8 @@ def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
 
 def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: CodePrior) -> NDArray[np.float32]:
     """Shortest path, computed between each pair of neighbouring codes; the given codes are kept at rounded steps."""
+    if model.config.local_size > 0:
+        raise ConfigError("the shortest path is not available for codes with a local part; use linear")
     cuts = _shortest_cuts(len(codes), steps)
     path = np.empty((steps, codes.shape[1]), dtype=np.float32)
     for leg in range(len(codes) - 1):

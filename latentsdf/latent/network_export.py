@@ -61,12 +61,14 @@ def save_network(
     if path.suffix.lower() == ".onnx":
         _require_onnx()
     network = _Network(model, shape, half_width).eval()
-    information: dict[str, Any] = {"code_length": model.config.code_dim}
+    information: dict[str, Any] = {"code_length": model.config.code_size}
     if similarity is not None:
         frame = {"center": list(similarity.center), "scale": similarity.scale, "yaw": similarity.yaw}
         information["similarity_to_model_space"] = frame
     points = torch.linspace(-0.9, 0.9, 3 * _EXAMPLE_POINTS).reshape(-1, 3)
-    inputs = {"points": points} if shape is not None else {"code": torch.zeros(model.config.code_dim), "points": points}
+    inputs = (
+        {"points": points} if shape is not None else {"code": torch.zeros(model.config.code_size), "points": points}
+    )
     rows = {"points": {0: torch.export.Dim("points_count")}, "code": None}
     program = torch.export.export(
         network, (), inputs, dynamic_shapes={name: rows[name] for name in inputs}, strict=False

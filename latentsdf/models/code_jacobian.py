@@ -30,9 +30,13 @@ class Linearization(NamedTuple):
     distance: Tensor
     """(K, P) signed distances."""
     code_gradient: Tensor
-    """(K, P, L) derivatives by the code, or (K, P, N, L) for one code per layer."""
+    """(K, P, L) derivatives by the global part of the code, or (K, P, N, L) for one code per layer."""
     point_gradient: Tensor
     """(K, P, 3) derivatives by the point in model space."""
+    canonical: Tensor | None = None
+    """(K, P, 3) canonical points; None for codes without a local part."""
+    local_gradient: Tensor | None = None
+    """(K, P, C) derivatives by the interpolated local code; None for codes without a local part."""
 
 
 def linearize(
@@ -73,24 +77,31 @@ def linearize(
     try:
         with torch.enable_grad():
             canonical = model.canonical(points, codes)
+            local = model.local_features(canonical, codes)
             warp_calls = len(calls)
             for branch in branches:
                 del calls[warp_calls:]
                 base = general if branch == "overfit" and model.is_residual else None
                 if branch == "general":
-                    distance = model.decode_general(canonical, codes)
+                    distance = model.decode_general(canonical, codes, local)
                 else:
-                    distance = model.decode_overfit(canonical, codes, general=None if base is None else base.distance)
+                    known = None if base is None else base.distance
+                    distance = model.decode_overfit(canonical, codes, general=known, local=local)
                 outputs = [output for _, _, output in calls]
-                *slopes, point_gradient = torch.autograd.grad(distance.sum(), [*outputs, points], retain_graph=True)
-                code_gradient = codes.new_zeros(*distance.shape, *codes.shape[1:])
+                wanted = [*outputs, points] if local is None else [*outputs, local, points]
+                *slopes, point_gradient = torch.autograd.grad(distance.sum(), wanted, retain_graph=True)
+                code_gradient = codes.new_zeros(*distance.shape, *codes.shape[1:-1], model.config.code_dim)
+                by_local = None if local is None else slopes.pop()
                 for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
                     of_layer = code_gradient if codes.ndim == 2 else code_gradient[:, :, layers.index(layer)]
                     of_layer += _layer_code_gradient(layer, inputs, slope, product_dtype or slope.dtype)
                 if base is not None:
+                    if by_local is not None and base.local_gradient is not None:
+                        by_local = by_local + base.local_gradient
                     code_gradient = code_gradient + base.code_gradient
                     point_gradient = point_gradient + base.point_gradient
-                results.append(Linearization(distance.detach(), code_gradient, point_gradient))
+                local_part = () if by_local is None else (canonical.detach(), by_local)
+                results.append(Linearization(distance.detach(), code_gradient, point_gradient, *local_part))
                 general = results[-1] if branch == "general" else general
     finally:
         for hook in hooks:

@@ -44,12 +44,15 @@ class CustomModel(LatentSDF):
         """Return no layers: a network of the user's own has one code per shape."""
         return []
 
-    def decode_general(self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"]) -> Float[Tensor, "S P"]:
+    def decode_general(
+        self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S L"], local: Tensor | None = None
+    ) -> Float[Tensor, "S P"]:
         """Signed distances (S, P) of the network.
 
         Raises:
             ConfigError: The network returns something else.
         """
+        assert local is None  # refused by `build_model`
         distance = self.network(canonical, codes)
         if not isinstance(distance, Tensor) or distance.shape != canonical.shape[:2]:
             found = tuple(distance.shape) if isinstance(distance, Tensor) else type(distance).__name__
@@ -79,6 +82,8 @@ def build_model(config: ModelConfig, custom: ModelLike | None = None) -> LatentS
         raise ConfigError(
             f"model must be a torch.nn.Module or build one from the section model, got {type(network).__name__}"
         )
+    if config.local_size and not isinstance(network, LatentSDF):
+        raise ConfigError("a network of your own has no local codes; leave model.local.resolution at 0")
     if not any(True for _ in network.parameters()):
         raise ConfigError(f"{type(network).__name__} has no parameters to train")
     return network if isinstance(network, LatentSDF) else CustomModel(config, network)

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from latentsdf.config.model import Branch, ModelConfig
 from latentsdf.models.decoder import ConditionedLinear, Decoder
-from latentsdf.models.feature_grid import FeatureGrid
+from latentsdf.models.feature_grid import FeatureGrid, corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.lattice import containing_cells
 
 GridLookup = Callable[[Tensor], Tensor]
 """Canonical points (N, 3) to grid features (N, C)."""
@@ -48,6 +49,10 @@ class LatentSDF(nn.Module):
     layer approximate an unseen shape more closely than a single code (compare the extended latent space W+ of
     StyleGAN, Abdal et al. 2019).
 
+    With `config.local`, a code has L + M values: the global part, followed by the local part, C values at each vertex
+    of a coarse lattice over the box of canonical space. The local part is interpolated trilinearly at x_c and is a
+    further input of both branches. Such codes have no variant per layer.
+
     Args:
         config: Architecture of the model.
     """
@@ -55,10 +60,12 @@ class LatentSDF(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.general = Decoder(config.general, config.code_dim)
+        local = config.local.channels if config.local_size else 0
+        self.general = Decoder(config.general, config.code_dim, features=local)
         dual = config.overfit.width > 0
         self.grid = FeatureGrid(config.grid.resolution, config.grid.channels) if dual else None
-        self.overfit = Decoder(config.overfit, config.code_dim, features=config.grid.channels) if dual else None
+        features = config.grid.channels + local
+        self.overfit = Decoder(config.overfit, config.code_dim, features=features) if dual else None
         self.warp = Decoder(config.warp, config.code_dim, out=3) if config.warp.width > 0 else None
         if self.warp is not None:
             nn.init.zeros_(self.warp.last.weight)  # training starts from the identity
@@ -102,16 +109,33 @@ class LatentSDF(nn.Module):
         return [decoder for decoder in (self.warp, self.general, self.overfit) if decoder is not None]
 
     def _codes_of(self, decoder: Decoder, codes: Tensor) -> Tensor:
-        """Select one network's codes from codes per layer."""
+        """Select the global part of the codes, and of codes per layer those of one network."""
+        codes = codes[..., : self.config.code_dim]
         if codes.ndim == 2:
             return codes
         decoders = self._decoders()
         first = sum(before.conditioned_count for before in decoders[: decoders.index(decoder)])
         return codes[:, first : first + decoder.conditioned_count]
 
-    def decode_general(self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Float[Tensor, "S P"]:
-        """General branch s_g at canonical points."""
-        distance: Tensor = self.general(canonical, self._codes_of(self.general, codes)).squeeze(-1)
+    def local_features(self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> Tensor | None:
+        """Local parts of the codes at canonical points, (S, P, C); None for codes without a local part."""
+        if self.config.local_size == 0:
+            return None
+        resolution, channels = self.config.local.resolution, self.config.local.channels
+        table = codes[:, self.config.code_dim :].reshape(-1, channels)
+        points = canonical.reshape(-1, 3)
+        lower = containing_cells(points, resolution)
+        first = torch.arange(len(codes), device=codes.device) * (resolution + 1) ** 3
+        rows = corner_rows(lower, resolution) + first.repeat_interleave(canonical.shape[1])[:, None]
+        values = interpolate_rows(table, rows, trilinear_weights(points, lower, resolution))
+        return values.unflatten(0, canonical.shape[:2])
+
+    def decode_general(
+        self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"], local: Tensor | None = None
+    ) -> Float[Tensor, "S P"]:
+        """General branch s_g at canonical points; `local` are their local features, if known."""
+        local = self.local_features(canonical, codes) if local is None else local
+        distance: Tensor = self.general(canonical, self._codes_of(self.general, codes), local).squeeze(-1)
         return distance
 
     def decode_overfit(
@@ -120,6 +144,7 @@ class LatentSDF(nn.Module):
         codes: Float[Tensor, "S *N L"],
         lookup: GridLookup | None = None,
         general: Float[Tensor, "S P"] | None = None,
+        local: Tensor | None = None,
     ) -> Float[Tensor, "S P"]:
         """Overfit branch s_o at canonical points; s_g for a model with only a general branch.
 
@@ -128,6 +153,7 @@ class LatentSDF(nn.Module):
             codes: (S, L), or (S, N, L) with one code per conditioned layer.
             lookup: Replacement for the grid lookup G.
             general: s_g at the points, (S, P), if it is already known.
+            local: `local_features` at the points, if they are already known.
 
         Returns:
             Signed distances (S, P).
@@ -135,10 +161,13 @@ class LatentSDF(nn.Module):
         if self.overfit is None or self.grid is None:
             return self.decode_general(canonical, codes) if general is None else general
         features = (lookup or self.grid)(canonical.reshape(-1, 3)).unflatten(0, canonical.shape[:2])
+        local = self.local_features(canonical, codes) if local is None else local
+        if local is not None:
+            features = torch.cat((features, local), dim=-1)
         distance: Tensor = self.overfit(canonical, self._codes_of(self.overfit, codes), features).squeeze(-1)
         if not self.config.residual:
             return distance
-        return distance + (self.decode_general(canonical, codes) if general is None else general)
+        return distance + (self.decode_general(canonical, codes, local) if general is None else general)
 
     def branch(
         self,
@@ -161,14 +190,25 @@ class LatentSDF(nn.Module):
 
 
 class LatentCodes(nn.Module):
-    """Table of latent codes of the training shapes, drawn from N(0, std^2) per component.
+    """Latent codes of the training shapes.
 
     Args:
-        count: Number of shapes; row i is the code of the i-th shape.
-        dim: Length of a code.
+        count: Number of shapes T; row i is the code of the i-th shape.
+        dim: Length L of the global part, drawn from N(0, std^2) per component.
+        local: Length M of the local part, initially 0.
         std: Standard deviation of the initialization.
     """
 
-    def __init__(self, count: int, dim: int, std: float) -> None:
+    def __init__(self, count: int, dim: int, local: int, std: float) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.randn(count, dim) * std)
+        self.local = nn.Parameter(torch.zeros(count, local))
+
+    def forward(self) -> Float[Tensor, "T N"]:
+        """Codes (T, L + M) of all shapes."""
+        return torch.cat((self.table, self.local), dim=1)
+
+    def replace(self, codes: Float[Tensor, "T N"]) -> None:
+        """Set the codes of all shapes."""
+        self.table.data.copy_(codes[:, : self.table.shape[1]])
+        self.local.data.copy_(codes[:, self.table.shape[1] :])

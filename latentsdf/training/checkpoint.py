@@ -194,9 +194,9 @@ def load(folder: Path | str, device: torch.device | str = "cpu", model: ModelLik
         )
     trained.load_state_dict(weights)
     trained.eval().requires_grad_(False)
-    if codes.shape != (len(shapes), config.model.code_dim):
+    if codes.shape != (len(shapes), config.model.code_size):
         raise CheckpointError(
-            f"{folder}: {len(shapes)} shapes with codes of {config.model.code_dim} are expected, "
+            f"{folder}: {len(shapes)} shapes with codes of {config.model.code_size} are expected, "
             f"but codes.safetensors has {tuple(codes.shape)}; the files come from different runs"
         )
     similarities = [Similarity(tuple(s["center"]), s["scale"]) for s in shapes]
@@ -260,7 +260,7 @@ def _model_card(config: Config, shapes: int, steps: int | None) -> str:
     return (
         "---\nlibrary_name: latentsdf\ntags: [signed-distance-function, shape-space]\n---\n"
         f"# latentsdf shape space, preset `{config.preset}`\n\n"
-        f"{shapes} shapes, {config.model.code_dim} values a code{trained}.\n\n"
+        f"{shapes} shapes, {config.model.code_size} values a code{trained}.\n\n"
         "```python\nimport latentsdf as ls\nspace = ls.load('path/to/this/folder')\n"
         "mesh = space.extract(space.ids[0], resolution=256)\n```\n"
     )

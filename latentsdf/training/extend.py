@@ -86,14 +86,14 @@ def _create_trainer(
     trainer.model.load_state_dict(trained.model.state_dict())
     row = {key: number for number, key in enumerate(trained.keys)}
     mean = trained.codes.mean(0)
-    trainer.codes.table.data.copy_(torch.stack([trained.codes[row[k]] if k in row else mean for k in pool.keys]))
+    trainer.codes.replace(torch.stack([trained.codes[row[k]] if k in row else mean for k in pool.keys]))
     return trainer
 
 
 def _save_extended(trainer: Trainer, out: Path, trained: checkpoint.Checkpoint) -> None:
     """Save the space of old and new shapes without a state, because resuming needs all shapes in one store."""
     trainer.require_finite_parameters()
-    learned = dict(zip(trainer.keys, trainer.codes.table.detach(), strict=True))
+    learned = dict(zip(trainer.keys, trainer.codes().detach(), strict=True))
     similarity = dict(zip(trainer.keys, trainer.similarities, strict=True))
     new = [key for key in trainer.keys if key not in set(trained.keys)]
     old = [learned.get(key, code) for key, code in zip(trained.keys, trained.codes, strict=True)]

@@ -116,7 +116,7 @@ def reconstructions(trainer: Trainer) -> Image.Image:
 
 
 def _picture(trainer: Trainer, row: int, mode: Any) -> Image.Image:
-    code = trainer.codes.table.detach()[row : row + 1]
+    code = trainer.codes().detach()[row : row + 1]
 
     def distance(branch: Branch, points: Tensor) -> Tensor:
         with torch.no_grad():

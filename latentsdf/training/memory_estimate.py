@@ -63,7 +63,7 @@ def estimate_memory(config: Config, pool: ShapeSamplePool | SourcePool) -> Memor
     return MemoryEstimate(
         networks=16 * sum(sizes.values()),
         grid=8 * grid + 12 * rows,
-        codes=len(pool.keys) * (8 * layers.code_dim + 8),
+        codes=len(pool.keys) * (8 * layers.code_size + 16),
         samples=pool.nbytes,
         step=4 * pool.batch_shapes * values,
     )
@@ -76,7 +76,7 @@ def describe_run(config: Config, pool: ShapeSamplePool | SourcePool, model: Mode
     """
     shapes = len(pool.keys)
     if model is not None:
-        return f"preset {config.preset}: {shapes} shapes, codes of {config.model.code_dim}, a model of your own"
+        return f"preset {config.preset}: {shapes} shapes, codes of {config.model.code_size}, a model of your own"
     estimate = estimate_memory(config, pool)
     names = ("networks", "grid", "codes", "samples", "step")
     parts = ", ".join(f"{name} {getattr(estimate, name) / 1e9:.2f}" for name in names)
@@ -84,6 +84,6 @@ def describe_run(config: Config, pool: ShapeSamplePool | SourcePool, model: Mode
     streamed = f", {pool.slots} of them resident with {100 * pool.share:.0f} % of their samples" if pool.streams else ""
     short = " MORE THAN IS FREE: lower train.memory_gb, the grid or the batch" if estimate.total > available else ""
     return (
-        f"preset {config.preset}: {shapes} shapes{streamed}, codes of {config.model.code_dim}; about "
+        f"preset {config.preset}: {shapes} shapes{streamed}, codes of {config.model.code_size}; about "
         f"{estimate.total / 1e9:.2f} GB ({parts}), {available / 1e9:.1f} GB free{short}"
     )

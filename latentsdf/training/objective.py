@@ -11,6 +11,7 @@ overfit branch, d the stored signed distance, F(x_c) the interpolated grid featu
 | `normals` | | mean \\|grad s_g - n\\| |
 | `agreement` | mean \\|s_o - s_g\\| at codes between shapes | |
 | `feature` | mean \\|F\\| | |
+| `local` | mean y^2 of the values y of the local codes | |
 | `code`, `eikonal`, `heat`, `directional_divergence`, `lipschitz` | see `training.losses` | see `training.losses` |
 
 Losses of the user's own (`loss.extra`) are added under their names; see `training.custom_losses`.
@@ -57,6 +58,7 @@ _SCHEDULED = (
     "normals",
     "agreement",
     "code",
+    "local",
     "feature",
     "eikonal",
     "heat",
@@ -115,8 +117,10 @@ class Objective:
         else:
             terms, grid_rows = self._distance_terms(batch, codes, weights, ramp)
         if weights["code"] > 0:
-            prior = code_prior_term(codes, self.loss.code_prior, self.train.code_std)
+            prior = code_prior_term(codes[:, : self.model.config.code_dim], self.loss.code_prior, self.train.code_std)
             terms["code"] = ramp * weights["code"] * prior
+        if weights["local"] > 0 and self.model.config.local_size > 0:
+            terms["local"] = weights["local"] * codes[:, self.model.config.code_dim :].square().mean()
         terms |= self._regularizers(batch, codes, grid_rows, weights)
         if self.losses:
             # Last, so that random numbers that they draw do not change those of the other terms.

@@ -166,7 +166,7 @@ def save(trainer: Trainer, out: Path) -> None:
     checkpoint.save(
         out,
         trainer.model,
-        trainer.codes.table,
+        trainer.codes().detach(),
         trainer.keys,
         trainer.similarities,
         trainer.normalization,

@@ -71,7 +71,8 @@ class Trainer:
         functions = find_losses(config.loss.extra, losses or {})
         torch.manual_seed(settings.seed)
         self.model = build_model(config.model, model).to(device)
-        self.codes = LatentCodes(len(self.keys), config.model.code_dim, settings.code_std).to(device)
+        sizes = config.model.code_dim, config.model.local_size
+        self.codes = LatentCodes(len(self.keys), *sizes, settings.code_std).to(device)
         self.model.requires_grad_(trains_model).train(trains_model)
         self.objective = Objective(self.model, config.loss, settings, functions, self.keys)
         betas = (0.9, settings.beta2)
@@ -88,6 +89,7 @@ class Trainer:
             RowAdam(grid.table.data, settings.lr_grid, betas) if grid is not None and trains_model else None
         )
         self.code_adam = RowAdam(self.codes.table.data, settings.lr_code, betas)
+        self.local_adam = RowAdam(self.codes.local.data, settings.lr_local, betas) if sizes[1] else None
         self.step = 0
         self.seconds = 0.0
         self.stopped = False
@@ -130,8 +132,9 @@ class Trainer:
 
         self._bound_codes(batch.shape_index)
         codes = self.codes.table.detach()[batch.shape_index].requires_grad_()
+        local = self.codes.local.detach()[batch.shape_index].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
-        terms, grid_rows = self.objective(batch, codes, ramp, progress)
+        terms, grid_rows = self.objective(batch, torch.cat((codes, local), dim=1), ramp, progress)
         loss = torch.stack(list(terms.values())).sum()
 
         values = torch.stack([loss, *terms.values()]).detach()
@@ -139,14 +142,16 @@ class Trainer:
         if not torch.isfinite(values[0]):
             self._raise_nonfinite_loss(batch, ramp, terms)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._update(batch.shape_index, codes, grid_rows)
+        self._update(batch.shape_index, codes, local, grid_rows)
         self.step += 1
         return dict(zip(("loss", *terms), values.tolist(), strict=True))
 
-    def _update(self, shape_index: Tensor, codes: Tensor, grid_rows: SparseGridRows | None) -> None:
+    def _update(self, shape_index: Tensor, codes: Tensor, local: Tensor, grid_rows: SparseGridRows | None) -> None:
         """Average the gradients over the processes and step the optimizers."""
         assert codes.grad is not None
         self.code_adam.step(*self.context.all_reduce_rows(shape_index, codes.grad))
+        if self.local_adam is not None and local.grad is not None:
+            self.local_adam.step(*self.context.all_reduce_rows(shape_index, local.grad))
         if not self.trains_model:
             return
         self.context.all_reduce_mean([p.grad for p in self.networks if p.grad is not None])
@@ -170,6 +175,8 @@ class Trainer:
         if self.grid_adam is not None:
             self.grid_adam.lr = settings.lr_grid * factor
         self.code_adam.lr = settings.lr_code * factor
+        if self.local_adam is not None:
+            self.local_adam.lr = settings.lr_local * factor
 
     def _raise_nonfinite_loss(self, batch: SdfBatch | PointBatch, ramp: float, found: Mapping[str, Tensor]) -> None:
         """Raise TrainingError with the loss terms that are not finite and the shapes that cause them."""
@@ -183,7 +190,7 @@ class Trainer:
         # Gradients stay enabled: some terms are functions of spatial gradients.
         for position in range(len(batch.shape_index)):
             one = batch.one(position)
-            values, _ = objective(one, self.codes.table.detach()[one.shape_index], ramp, self.progress())
+            values, _ = objective(one, self.codes().detach()[one.shape_index], ramp, self.progress())
             nonfinite = [name for name, value in values.items() if not torch.isfinite(value)]
             terms.update(nonfinite)
             if nonfinite:
@@ -217,7 +224,8 @@ class Trainer:
             "network_adam": self.network_adam.state_dict(),
             "code_adam": self.code_adam.state_dict(),
         }
-        return state | ({"grid_adam": self.grid_adam.state_dict()} if self.grid_adam is not None else {})
+        optional = {"grid_adam": self.grid_adam, "local_adam": self.local_adam}
+        return state | {name: adam.state_dict() for name, adam in optional.items() if adam is not None}
 
     def load(self, trained: checkpoint.Checkpoint, state: dict[str, Any]) -> None:
         """Continue the run of a checkpoint.
@@ -241,9 +249,11 @@ class Trainer:
                 "resume with the same number of processes"
             )
         self.model.load_state_dict(trained.model.state_dict())
-        self.codes.table.data.copy_(trained.codes)
+        self.codes.replace(trained.codes)
         self.network_adam.load_state_dict(state["network_adam"])
         self.code_adam.load_state_dict(state["code_adam"])
+        if self.local_adam is not None:
+            self.local_adam.load_state_dict(state["local_adam"])
         if self.grid_adam is not None:
             self.grid_adam.load_state_dict(state["grid_adam"])
         self.step, self.seconds = state["step"], state["seconds"]

@@ -35,12 +35,14 @@ from torch import Tensor
 
 from latentsdf.config.model import Branch
 from latentsdf.latent import levenberg_marquardt
+from latentsdf.latent.inversion.sparse_normal_equations import LocalDerivatives, add_normal_equations
 from latentsdf.latent.prior import CodePrior
-from latentsdf.models.code_jacobian import linearize
+from latentsdf.models.code_jacobian import Linearization, linearize
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.devices import matmul_dtype
 
 PLACEMENT_SIZE = 5
+_LOCAL_PRIOR = 0.1  # weight of the prior of local codes; there are many of them, each with few samples
 _BRANCHES: tuple[Branch, Branch] = ("general", "overfit")
 _CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be trained
 _MAX_RESIDUAL = 2 * _CLAMP  # larger residuals have no gradient: the sample is an outlier, or far from any surface
@@ -101,6 +103,11 @@ class Solver:
         coordinates = single.repeat(1, self.layers)
         errors = self.errors(coordinates, placements, samples)
         return Fits(coordinates, placements, errors + self.prior_weight * single.square().sum(1))
+
+    def local_derivatives(self, branch: Linearization) -> LocalDerivatives:
+        """Sparse derivatives of a linearized branch by the local codes."""
+        assert branch.canonical is not None and branch.local_gradient is not None
+        return LocalDerivatives.at(branch.canonical, branch.local_gradient, self.model.config.local.resolution)
 
     def with_samples(self, fits: Fits, samples: Samples) -> Fits:
         """Return the fits with their cost on other samples."""
@@ -164,6 +171,8 @@ class Solver:
         mean = like.new_full((self.layers, self.layers), 1 / self.layers)
         by_layer = mean / self.layers + like.new_ones(self.layers).diag() - mean
         codes = torch.kron(by_layer, torch.ones_like(like).diag())
+        if self.prior.local is not None:
+            codes[len(self.prior.basis) :] *= _LOCAL_PRIOR
         return self.prior_weight * torch.block_diag(codes, like.new_ones(PLACEMENT_SIZE).diag())
 
 
@@ -201,10 +210,13 @@ class _FitProblems:
             weight = weight * has_gradient / (residual.square() + _SMOOTHING**2).sqrt()
             by_placement = _by_placement(points - placements[:, None, 2:], branch.point_gradient, distance * scale)
             by_coordinate = (branch.code_gradient @ solver.prior.basis).flatten(2)
+            local = None
+            if solver.prior.local is not None:
+                local = solver.local_derivatives(branch)
+                by_coordinate = by_coordinate + local.by_table(solver.prior.local.regression)
+                local = local.transformed(solver.prior.local.basis, scale)
             jacobian = torch.cat((by_coordinate, by_placement * solver.placement_std), dim=2) / scale[..., None]
-            weighted = jacobian * weight[..., None]
-            hessian += weighted.mT @ jacobian
-            gradient += (weighted * residual[..., None]).sum(1)
+            add_normal_equations(hessian, gradient, jacobian, weight, residual, local, len(solver.prior.basis))
         return hessian, gradient
 
 

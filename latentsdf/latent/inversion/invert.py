@@ -9,6 +9,8 @@
 4. A complete shape is then fitted with one code per conditioned layer. The codes are initialized with the shared code,
    and the prior keeps them near their mean. A single code leaves a larger error for unseen shapes.
 
+Codes with a local part are fitted as a whole, and have no codes per layer.
+
 DeepSDF (Park et al. 2019, Eq. 10) fits one code by Adam from one random start.
 """
 
@@ -42,6 +44,7 @@ _SELECTION_STEPS = 8
 _TOLERANCE = 2e-3
 _TOLERANCE_BEFORE_LAYERS = 1e-2  # codes by layer correct the remaining error of the shared code
 _STEPS_BY_LAYER = 6
+_LOCAL_POINTS_FACTOR = 2  # codes with a local part have many more parameters
 _ORIENTATION_ROUNDS = 2  # error of s_o after 0, 2 and 4 additional rounds: 0.0049, 0.0044 and 0.0043
 _YAWS = 12
 _SCALES = (1.0, 0.8)
@@ -72,7 +75,9 @@ def invert(
     if not model.conditioned_layers():
         config = replace(config, by_layer=False)
     keep_freed_memory()
-    prior = CodePrior.fit(training_codes)
+    prior = CodePrior.fit(training_codes, model.config.code_dim, model.config.local.channels)
+    if model.config.local_size > 0:
+        config = replace(config, by_layer=False, points=_LOCAL_POINTS_FACTOR * config.points)
     placement_std = torch.tensor(
         _PARTIAL_PLACEMENT_STD if config.partial else _PLACEMENT_STD, device=training_codes.device
     )
