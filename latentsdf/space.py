@@ -183,7 +183,7 @@ class ShapeSpace:
             "device": self.device,
         }
 
-    def row(self, shape: str | int) -> int:
+    def row(self, shape: str | int | np.integer[Any]) -> int:
         """Return the row of a training shape in `codes`.
 
         Args:
