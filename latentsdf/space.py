@@ -403,7 +403,7 @@ class ShapeSpace:
             ConfigError, CheckpointError: As for `field`; ConfigError if the points have another shape or are not
                 finite.
         """
-        similarity = in_frame(self.similarity(shape), frame)
+        similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
         return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
 
     @check_arguments
@@ -423,7 +423,8 @@ class ShapeSpace:
         Raises:
             ConfigError, CheckpointError: As for `distance`.
         """
-        return self._evaluate(self._decode(shape).gradient_norm(), points, in_frame(self.similarity(shape), frame))
+        similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
+        return self._evaluate(self._decode(shape).gradient_norm(), points, similarity)
 
     @check_arguments
     def render(
@@ -657,7 +658,7 @@ class ShapeSpace:
         self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
     ) -> NDArray[np.float32]:
         """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
-        xyz = torch.as_tensor(similarity.to_model(as_points(points)), dtype=torch.float32, device=self.device)
+        xyz = torch.as_tensor(similarity.to_model(points), dtype=torch.float32, device=self.device)
         return field(xyz).cpu().numpy()
 
     @cached_property
