@@ -214,7 +214,11 @@ class ShapeSpace(nn.Module):
             "device": self.device,
         }
 
+<<<<<<< HEAD
     def row(self, shape: str | int | np.integer) -> int:
+=======
+    def row(self, shape: str | int | np.integer[Any]) -> int:
+>>>>>>> targets
         """Return the row of a training shape in `codes`.
 
         Args:
@@ -484,6 +488,7 @@ class ShapeSpace(nn.Module):
             ConfigError, CheckpointError: As for `field`; ConfigError if the points have another shape or are not
                 finite.
         """
+<<<<<<< HEAD
         similarity = in_frame(self.similarity(shape), frame)
         with torch.no_grad():
             return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
@@ -528,6 +533,10 @@ class ShapeSpace(nn.Module):
             volume.sample_volume(field, self.similarity(shape), resolution, self.device).save(file)
         elif shape is not None:
             meshes.save(self.extract(shape, resolution), file)
+=======
+        similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
+        return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
+>>>>>>> targets
 
     @check_arguments
     def gradient_norm(
@@ -546,7 +555,8 @@ class ShapeSpace(nn.Module):
         Raises:
             ConfigError, CheckpointError: As for `distance`.
         """
-        return self._evaluate(self._decode(shape).gradient_norm(), points, in_frame(self.similarity(shape), frame))
+        similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
+        return self._evaluate(self._decode(shape).gradient_norm(), points, similarity)
 
     @check_arguments
     def render(
@@ -780,8 +790,13 @@ class ShapeSpace(nn.Module):
         self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
     ) -> NDArray[np.float32]:
         """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
+<<<<<<< HEAD
         xyz = torch.as_tensor(similarity.to_model(as_points(points)), dtype=torch.float32, device=self.device)
         return field(xyz).numpy(force=True)
+=======
+        xyz = torch.as_tensor(similarity.to_model(points), dtype=torch.float32, device=self.device)
+        return field(xyz).cpu().numpy()
+>>>>>>> targets
 
     @cached_property
     def fingerprint(self) -> str:

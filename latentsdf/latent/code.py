@@ -160,7 +160,7 @@ def combine_codes(
     return Code(code, similarity, layers, delta, space)
 
 
-def is_row(shape: object) -> TypeGuard[int]:
+def is_row(shape: object) -> TypeGuard[int | np.integer[Any]]:
     """Return whether an object is the row of a training shape: a whole number."""
     return isinstance(shape, int | np.integer) and not isinstance(shape, bool)
 
