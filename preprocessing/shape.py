@@ -29,14 +29,14 @@ def shape_seed(source: Source, seed: int) -> int:
 
 
 def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecord:
-    """Load, clean, normalize and sample one shape.
+    """Load, clean, deform (an augmented copy only), normalize and sample one shape.
 
-    The result depends only on the mesh, the settings, the key and the seed.
+    The result depends only on the source, the settings and the seed.
     """
     raw = source.load()
     digest = source.digest(raw)
     cleaned, _ = meshes.clean(raw)
-    mesh, similarity = meshes.normalize(cleaned, config.normalization)
+    mesh, similarity = meshes.normalize(source.deformed(cleaned), config.normalization)
     own_seed = shape_seed(source, seed)
     return ShapeRecord(
         category=source.category,
@@ -48,6 +48,8 @@ def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecor
         watertight=bool(mesh.is_watertight),
         area=float(mesh.area),
         seed=own_seed,
+        augmented=source.deformation is not None,
+        recipe=source.recipe(),
     )
 
 

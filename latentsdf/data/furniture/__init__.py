@@ -4,7 +4,9 @@ A seed determines the parameters of a shape of a family, drawn from a narrow or 
 normals, in meters, with y up, the floor at y = 0 and the front towards +z.
 """
 
+from dataclasses import asdict, dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -65,3 +67,21 @@ def parameters(family: str, seed: int, *, wide: bool = False) -> Parameters:
     # Family and distribution are part of the seed, so that chair 3 and table 3 have independent parameters.
     entropy = [FAMILIES.index(family), int(seed), *([1] if wide else [])]
     return _FAMILIES[family].draw(np.random.default_rng(entropy), wide=wide)
+
+
+@dataclass(frozen=True)
+class FurnitureSeed:
+    """A piece of furniture that is generated when it is needed; arguments and errors are those of `furniture`."""
+
+    family: str
+    seed: int
+    wide: bool = False
+
+    def mesh(self) -> trimesh.Trimesh:
+        """Generate the mesh."""
+        return furniture(self.family, self.seed, wide=self.wide)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return family, seed, distribution and parameters."""
+        drawn = asdict(parameters(self.family, self.seed, wide=self.wide))
+        return {"furniture": self.family, "seed": self.seed, "wide": self.wide, "parameters": drawn}
