@@ -106,6 +106,8 @@ class ShapeSpace:
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Ids of the training shapes, without the category if they are unique, otherwise category/id."""
+        self.augmented = [name for name, key in zip(self.ids, self.keys, strict=True) if key in loaded.augmented]
+        """Ids of the training shapes that are deformed copies of others; retrieval and evaluation leave them out."""
 
     def row(self, shape: str) -> int:
         """Return the row of a training shape in `codes`.
@@ -536,6 +538,7 @@ class ShapeSpace:
         metric: retrieval.Metric = "l2",
         rerank: int = 0,
         kind: retrieval.Kind | None = None,
+        augmented: bool = False,
     ) -> retrieval.Hits:
         """Find the training shapes with the nearest codes.
 
@@ -545,6 +548,7 @@ class ShapeSpace:
             metric: Distance between codes, `l2` or `cosine`.
             rerank: Number of nearest codes to reorder by the Chamfer distance between extracted surfaces; 0 for none.
             kind: As for `index`.
+            augmented: Also find deformed copies of training shapes.
 
         Returns:
             Ids and distances, nearest first.
@@ -555,6 +559,10 @@ class ShapeSpace:
         """
         code = self.code(shape)
         hits = self.index(metric, kind).nearest(code.cpu().numpy(), max(k, rerank))
+        if augmented and self.augmented:
+            rows = [self.row(name) for name in self.augmented]
+            copies = retrieval.CodeIndex(self.codes[rows].cpu().numpy(), self.augmented, metric)
+            hits = hits.merged(copies.nearest(code.cpu().numpy(), max(k, rerank)), max(k, rerank))
         if rerank == 0:
             return hits
         # Decode codes only, so that query and hits are in model space and without refined detail.
@@ -569,6 +577,8 @@ class ShapeSpace:
     def index(self, metric: retrieval.Metric = "l2", kind: retrieval.Kind | None = None) -> retrieval.CodeIndex:
         """Return the retrieval index of the space: loaded from its folder, or built and saved there.
 
+        It has the training shapes without deformed copies, and the shapes added by `update_index`.
+
         Args:
             metric: `l2` or `cosine`.
             kind: Kind of index (see `latent.retrieval.CodeIndex`); an index of another kind is rebuilt and saved. None
@@ -582,8 +592,10 @@ class ShapeSpace:
             MissingExtraError: FAISS is not installed.
         """
         if metric not in self._indices:
-            codes = self.codes.cpu().numpy()
-            self._indices[metric] = retrieval.open_index(self.folder, codes, self.ids, metric, self.fingerprint)
+            # A space of deformed copies only, as after sampling with a pattern, retrieves these.
+            ids = [name for name in self.ids if name not in set(self.augmented)] or self.ids
+            codes = self.codes[[self.row(name) for name in ids]].cpu().numpy()
+            self._indices[metric] = retrieval.open_index(self.folder, codes, ids, metric, self.fingerprint)
         if kind is not None:
             self._indices[metric] = retrieval.change_kind(self._indices[metric], kind, self.folder)
         return self._indices[metric]

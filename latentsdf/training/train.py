@@ -117,6 +117,7 @@ def save(trainer: Trainer, out: Path) -> None:
         trainer.config,
         trainer.state_dict(),
         steps=trainer.step,
+        augmented=trainer.augmented,
     )
 
 

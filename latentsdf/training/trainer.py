@@ -57,7 +57,9 @@ class Trainer:
         self.pool = pool
         self.keys = pool.keys
         self.normalization = pool.store.config.normalization
-        self.similarities = [pool.store.info(key).similarity for key in self.keys]
+        shapes = {key: pool.store.info(key) for key in self.keys}
+        self.similarities = [shape.similarity for shape in shapes.values()]
+        self.augmented = frozenset(key for key, shape in shapes.items() if shape.augmented)
         torch.manual_seed(settings.seed)
         self.model = LatentSDF(config.model).to(device)
         self.codes = LatentCodes(len(self.keys), config.model.code_dim, settings.code_std).to(device)
