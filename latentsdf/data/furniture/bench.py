@@ -69,7 +69,7 @@ def _seat(bench: Bench, half_x: float) -> list[Manifold]:
     if bench.seat == "board":
         return [block((-half, under, -bench.depth / 2), (half, top, bench.depth / 2), 0.2 * bench.thickness)]
     if bench.seat == "padded":
-        deck = under + 0.45 * bench.thickness
+        deck = under + max(0.45 * bench.thickness, 0.024)
         board = block((-half, under, -bench.depth / 2), (half, deck, bench.depth / 2), 0.006)
         rear = -bench.depth / 2 if bench.back == "none" else 0.065 - bench.depth / 2
         pad = cushion((-half, deck - 0.01, rear), (half, top + 0.04, bench.depth / 2), 0.028)

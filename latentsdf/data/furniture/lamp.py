@@ -43,7 +43,7 @@ class Lamp(Parameters):
     shade_wall: Annotated[float, Range(0.014, 0.022, narrow=(0.014, 0.017))]
     arm_lean: Annotated[float, Range(8.0, 40.0, narrow=(19.0, 31.0))]
     """Backward tilt of the lower arm from the vertical."""
-    arm_bend: Annotated[float, Range(70.0, 125.0, narrow=(83.4, 99.6))]
+    arm_bend: Annotated[float, Range(70.0, 112.0, narrow=(83.4, 99.6))]
     """Angle at the elbow between the two arms."""
 
     def solid(self) -> Manifold:
@@ -112,7 +112,9 @@ def _body(lamp: Lamp, bottom: float, free: float) -> Manifold:
 def _arm_stand(lamp: Lamp) -> Manifold:
     """Lower arm tilted back, elbow, upper arm reaching forward, and a small shade that faces down."""
     lean, rise = radians(lamp.arm_lean), radians(lamp.arm_lean + 180 - lamp.arm_bend)
-    lower, upper = 0.62 * lamp.height, 0.70 * lamp.height
+    # With shorter arms, the shade could reach below the floor.
+    height = max(lamp.height, 0.4)
+    lower, upper = 0.62 * height, 0.70 * height
     size, joint = lamp.pole_width, 0.85 * lamp.pole_width
     root: Vector = (0.0, lamp.base_thickness + 0.02, 0.0)
     elbow: Vector = (0.0, root[1] + lower * cos(lean), root[2] - lower * sin(lean))

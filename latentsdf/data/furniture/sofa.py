@@ -30,7 +30,7 @@ class Sofa(Parameters):
     seat_height: Annotated[float, Range(0.36, 0.48)]
     cushion_thickness: Annotated[float, Range(0.11, 0.19)]
     base_height: Annotated[float, Range(0.05, 0.16)]
-    leg_width: Annotated[float, Range(0.045, 0.08)]
+    leg_width: Annotated[float, Range(0.055, 0.085)]
     arm_width: Annotated[float, Range(0.10, 0.26)]
     arm_height: Annotated[float, Range(0.10, 0.28)]
     """Height of the arms above the seat."""

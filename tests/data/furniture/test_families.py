@@ -24,10 +24,10 @@ THINNEST_WIDE = 0.02
 """The same for the wide distribution: two and a half cells of a 256^3 lattice."""
 EXTENTS = {
     "chair": ((0.3, 0.9), (0.6, 1.3), (0.35, 1.0)),
-    "table": ((0.5, 2.1), (0.35, 1.0), (0.5, 1.1)),
+    "table": ((0.5, 2.1), (0.35, 1.0), (0.5, 1.6)),
     "lamp": ((0.15, 0.6), (0.28, 1.2), (0.15, 1.0)),
     "cabinet": ((0.45, 1.8), (0.6, 1.8), (0.25, 0.7)),
-    "sofa": ((0.5, 3.7), (0.6, 1.1), (0.6, 1.9)),
+    "sofa": ((0.5, 4.1), (0.6, 1.1), (0.6, 1.9)),
     "bed": ((0.8, 2.1), (0.3, 2.2), (1.8, 2.4)),
     "bench": ((0.9, 2.0), (0.39, 1.1), (0.33, 0.8)),
     "stool": ((0.28, 0.9), (0.39, 1.25), (0.28, 0.9)),
@@ -66,7 +66,7 @@ def check_surface(mesh: trimesh.Trimesh) -> None:
     assert mesh.is_winding_consistent
     assert mesh.volume > 0
     assert mesh.body_count == 1
-    assert 400 <= len(mesh.faces) <= 6000
+    assert 350 <= len(mesh.faces) <= 6000
     np.testing.assert_allclose(mesh.bounds[0, 1], 0.0, atol=1e-6)
 
 
@@ -142,12 +142,13 @@ def test_no_slivers(family: str, seed: int) -> None:
 @both_distributions
 @every_family
 def test_wall_thickness(family: str, wide: bool) -> None:
-    """No wall is thinner than two cells of a 128^3 lattice, or two and a half of 256^3 for the wide distribution."""
+    """No wall is thinner than two and a half cells of a 256^3 lattice, or two of 128^3 if there is a narrow range."""
+    narrow = not wide and bool(type(parameters(family, 0)).STYLES)
     for seed in range(12):
         mesh = boundary_mesh(extreme(family, seed, wide).solid())
         walls = thickness(mesh, 250)
         assert len(walls) > 60
-        assert walls.min() >= (THINNEST_WIDE if wide else THINNEST) * mesh.extents.max() / 2
+        assert walls.min() >= (THINNEST if narrow else THINNEST_WIDE) * mesh.extents.max() / 2
 
 
 @pytest.mark.slow
@@ -192,9 +193,10 @@ def test_continuity_of_volume(family: str) -> None:
         member = parameters(family, seed)
         ranges = {name: domain for name, domain in domains(type(member)).items() if isinstance(domain, Range)}
         for name, domain in ranges.items():
-            step = 0.005 * (domain.high - domain.low)
+            low, high = domain.bounds(wide=False)
+            step = 0.005 * (high - low)
             value = getattr(member, name)
-            moved = replace(member, **{name: value - step if value + step > domain.high else value + step})
+            moved = replace(member, **{name: value - step if value + step > high else value + step})
             assert abs(moved.solid().volume() / member.solid().volume() - 1) < 0.005
 
 
