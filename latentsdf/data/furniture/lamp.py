@@ -76,10 +76,13 @@ def _shade(lamp: Lamp, *, lid: bool, size: float = 1.0) -> Manifold:
     if lid:
         return lathe([(0.0, 0.0), *inner, *outer, (crown, wall), (0.0, wall)], 64)
     shell = lathe([*inner, *outer], 64)
+    # At the height of the spokes, the wall of a flat shade is farther out.
+    widening = 1.2 * wall * (rim - crown) / drop
+    reach = crown - step / 2 + (widening if widening > 0.55 * step else 0.0)
     spokes = []
     for spoke in range(3):
         angle = 2 * pi * spoke / 3 + pi / 2
-        end = ((crown - step / 2) * cos(angle), -1.2 * wall, (crown - step / 2) * sin(angle))
+        end = (reach * cos(angle), -1.2 * wall, reach * sin(angle))
         spokes.append(bar((0.0, -1.2 * wall, 0.0), end, section(0.016, round=True)))
     return union([shell, *spokes])
 
