@@ -163,13 +163,18 @@ class Preprocess(Command):
                 raise ConfigError(
                     "--split selects mesh files; select procedural shapes by --category, --count and --glob"
                 )
-            range_ = {"count": self.count, "first_seed": self.first_seed, "pattern": self.glob}
             if self.source == sources.BODIES:
                 if self.category:
                     raise ConfigError("--source bodies has a single category; leave out --category")
-                chosen = sources.bodies(**range_)
+                chosen = sources.bodies(count=self.count, first_seed=self.first_seed, pattern=self.glob)
             else:
-                chosen = sources.procedural(self.category or FAMILIES, **range_, wide=self.wide)
+                chosen = sources.procedural(
+                    self.category or FAMILIES,
+                    count=self.count,
+                    first_seed=self.first_seed,
+                    pattern=self.glob,
+                    wide=self.wide,
+                )
         else:
             chosen = sources.files(
                 Path(self.source),

@@ -1,4 +1,4 @@
-"""Sources of shapes: mesh files, frames of D-FAUST registrations, generated shapes, and deformed copies of all of them."""
+"""Sources of shapes: mesh files, frames of D-FAUST registrations, generated shapes, and deformed copies of these."""
 
 import hashlib
 import json
@@ -212,8 +212,8 @@ def augmented(chosen: Sequence[Source], copies: int, *, seed: int = 0, mirror: A
         for number in range(1, copies + 1):
             digest = hashlib.sha256(f"{seed}/{source.key}~{number}".encode()).digest()
             deformation = Deformation.draw(np.random.default_rng(int.from_bytes(digest[:8], "big")), mirror)
-            copy = {"id": f"{source.id}~{number}", "original": source.id, "deformation": deformation}
-            result.append(replace(source, **copy))
+            copy = replace(source, id=f"{source.id}~{number}", original=source.id, deformation=deformation)
+            result.append(copy)
     keys = {source.key for source in chosen}
     taken = [source.key for source in result if source.original is not None and source.key in keys]
     if taken:

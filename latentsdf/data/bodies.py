@@ -1,10 +1,10 @@
 """Human bodies of the parametric model Anny (Brégier et al. 2026), for training sets with continuous variation.
 
-A seed determines a subject (age from child to old, gender, muscle, weight, height, proportions) and a pose. Each mesh is
-one closed surface, in meters, with y up and the front towards +z; poses may make it intersect itself. Fingers and toes
-keep their shape. Anny's code (Apache-2.0) and data (CC0) are in the package `anny`, the extra `bodies`; nothing is
-downloaded. Its first use on a machine takes minutes, because Anny then builds the model from MakeHuman's files and caches
-it in ~/.cache/anny (or $ANNY_CACHE_DIR).
+A seed determines a subject (age from child to old, gender, muscle, weight, height, proportions) and a pose. Each mesh
+is one closed surface, in meters, with y up and the front towards +z; poses may make it intersect itself. Fingers and
+toes keep their shape. Anny's code (Apache-2.0) and data (CC0) are in the package `anny`, the extra `bodies`; nothing is
+downloaded. Its first use on a machine takes minutes, because Anny then builds the model from MakeHuman's files and
+caches it in ~/.cache/anny (or $ANNY_CACHE_DIR).
 """
 
 from dataclasses import dataclass

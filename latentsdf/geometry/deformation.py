@@ -213,7 +213,7 @@ def split_long_edges(vertices: Floats, faces: Ints, limit: float) -> tuple[Float
 
 
 def _split_faces(vertices: Floats, faces: Ints, middle: Ints) -> Ints:
-    """Split faces (F, 3) at the middle vertices (F, 3) of their sides 01, 12 and 20; -1 for a side that is not split."""
+    """Split faces (F, 3) at the middle vertices (F, 3) of their sides 01, 12 and 20; -1 for a side without one."""
     count = (middle >= 0).sum(axis=1)
     parts = [faces[count == 0]]
     # Rotate the corners so that the side that is split, or the one that is not, is the first one.

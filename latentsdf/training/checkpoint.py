@@ -4,7 +4,7 @@
 |---|---|
 | `model.safetensors` | networks and feature grid |
 | `codes.safetensors` | one latent code per training shape |
-| `shapes.json` | for each row of the codes: key of the shape, its similarity to the user's frame, and whether it is augmented |
+| `shapes.json` | for each row of the codes: key of the shape, similarity to the user's frame, and `augmented` if so |
 | `config.yaml` | the whole configuration |
 | `state.pt` | step, elapsed time and optimizer moments, needed only for resuming; read with `weights_only` |
 | `metrics.jsonl` | one line per logged step |

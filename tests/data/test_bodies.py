@@ -1,5 +1,7 @@
-"""Tests of bodies. Those that generate meshes need the extra `bodies`, and Anny's cache of the model, which takes minutes
-to build."""
+"""Tests of bodies.
+
+Those that generate meshes need the extra `bodies`, and Anny's cache of the model, which takes minutes to build.
+"""
 
 import os
 from dataclasses import asdict

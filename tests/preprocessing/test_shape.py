@@ -20,6 +20,7 @@ from latentsdf.geometry.deformation import Deformation
 from latentsdf.geometry.mesh import clean, normalize
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample
 from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.utils.errors import StoreError
 from preprocessing.shape import make_record, preprocess, shape_seed, thin_share
 from preprocessing.sources import augmented, procedural
@@ -59,10 +60,11 @@ def test_record_of_deformed_copy(tmp_path: Path) -> None:
     assert similarity == info.similarity
     record = store.read(copy.key)
     assert record.augmented and record.recipe == info.recipe
-    distance = trimesh.proximity.closest_point(mesh, record.samples.surface[:100, :3])[1]
-    assert distance.max() < 1e-6
-    outside = record.samples.surface[:, :3] + 1e-3 * record.samples.surface[:, 3:]
-    assert (mesh.contains(outside[:200]) == 0).all()
+    solid, surface = Solid(mesh), record.samples.surface.astype(np.float64)
+    assert np.abs(solid(surface[:, :3])).max() < 1e-6
+    near = record.samples.near[:200].astype(np.float64)
+    np.testing.assert_allclose(solid(near[:, :3]), near[:, 3], atol=1e-5)
+    assert (solid(surface[:, :3] + 1e-4 * surface[:, 3:]) > 0).mean() > 0.99
 
 
 def test_invisible_store(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Procedural furniture: watertight meshes of nine families, for training and tests without a download.
 
-A seed determines the parameters of a shape of a family, drawn from a narrow or a wide distribution (`parameters`). Each mesh is one closed, connected surface with outward
-normals, in meters, with y up, the floor at y = 0 and the front towards +z.
+A seed determines the parameters of a shape of a family, drawn from a narrow or a wide distribution (`parameters`). Each
+mesh is one closed, connected surface with outward normals, in meters, with y up, the floor at y = 0 and the front
+towards +z.
 """
 
 from dataclasses import asdict, dataclass

@@ -22,7 +22,7 @@ class Shelf(Parameters):
     """Number of compartments above each other."""
     columns: Literal[1, 2, 3]
     layout: Literal["aligned", "staggered", "random"]
-    """Positions of the dividers: equal columns, columns shifted in every other row, or dividers missing in some rows."""
+    """Positions of the dividers: equal columns, columns shifted in every other row, or dividers absent in some rows."""
     rear: bool
     """A rear panel; shelves on posts without one have braces across the rear."""
     closed: Literal["none", "doors", "drawers"]
@@ -81,10 +81,13 @@ def _dividers(shelf: Shelf, levels: list[float]) -> list[Manifold]:
             x = -half + number * column
             if shelf.layout == "staggered":
                 x += shelf.shift * column * (1 if row % 2 else -1)
-            box = (x - thick / 2, levels[row] - 0.5 * thick, -shelf.depth / 2 + 0.004), (
-                x + thick / 2,
-                levels[row + 1] - 0.5 * thick,
-                shelf.depth / 2 - 0.004,
+            box = (
+                (x - thick / 2, levels[row] - 0.5 * thick, -shelf.depth / 2 + 0.004),
+                (
+                    x + thick / 2,
+                    levels[row + 1] - 0.5 * thick,
+                    shelf.depth / 2 - 0.004,
+                ),
             )
             parts.append(block(*box, 0.004))
     return parts
@@ -120,7 +123,9 @@ def _front(shelf: Shelf, levels: list[float]) -> Manifold:
         for column in range(columns):
             left, bottom = -half + shelf.board + column * pitch, low + 0.5 * shelf.board + row * tall
             right, top = left + pitch, bottom + tall
-            parts.append(block((left + 0.012, bottom + 0.012, front - 0.04), (right - 0.012, top - 0.012, front), 0.004))
+            parts.append(
+                block((left + 0.012, bottom + 0.012, front - 0.04), (right - 0.012, top - 0.012, front), 0.004)
+            )
             x, y = (left + right) / 2, (bottom + top) / 2
             if shelf.closed == "doors":
                 x = right - 0.06 if column % 2 == 0 else left + 0.06

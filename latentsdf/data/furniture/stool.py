@@ -10,8 +10,8 @@ from latentsdf.data.furniture.parameters import Parameters, Range
 from latentsdf.data.furniture.solids import (
     Vector,
     bar,
-    bowed,
     both_sides,
+    bowed,
     cushion,
     ellipse,
     lathe,
@@ -105,11 +105,15 @@ def _column(stool: Stool) -> Manifold:
     """Column on a disc or a star, with a plate under the seat and, optionally, a ring on four arms."""
     radius, foot = 0.65 * stool.leg_width, stool.foot_width / 2
     under = stool.height - stool.thickness
-    low = stool.seat == "saddle"
-    plate = under - (0.05 if low else 0.025)
+    plate = under - (0.05 if stool.seat == "saddle" else 0.025)
     disc = [(0.0, 0.0), (foot, 0.0), (foot, 0.018), (0.35 * foot, 0.045), (radius, 0.09)]
     sleeve = [(0.0, 0.03), (1.4 * radius, 0.03), (1.4 * radius, 0.11), (radius, 0.13)]
-    head = [(radius, plate - 0.03), (0.3 * stool.width, plate), (0.3 * stool.width, under + 0.012), (0.0, under + 0.012)]
+    head = [
+        (radius, plate - 0.03),
+        (0.3 * stool.width, plate),
+        (0.3 * stool.width, under + 0.012),
+        (0.0, under + 0.012),
+    ]
     parts = [lathe([*(disc if stool.base == "disc" else sleeve), *head], 32)]
     if stool.base == "star":
         thick = section(0.9 * stool.leg_width, round=stool.round_legs)
@@ -121,7 +125,12 @@ def _column(stool: Stool) -> Manifold:
             parts.append(post((0.93 * x, 0.0, 0.93 * z), (0.93 * x, 0.06, 0.93 * z), glide, glide))
     if stool.ring:
         y, middle, half = stool.ring_height * stool.height, 0.8 * foot, 0.013
-        tube = [(middle - half, y - half), (middle + half, y - half), (middle + half, y + half), (middle - half, y + half)]
+        tube = [
+            (middle - half, y - half),
+            (middle + half, y - half),
+            (middle + half, y + half),
+            (middle - half, y + half),
+        ]
         arms = [
             bar((0.0, y, 0.0), (middle * cos(a), y, middle * sin(a)), section(0.024, round=True))
             for a in (0.0, pi / 2, pi, 3 * pi / 2)

@@ -15,7 +15,8 @@ disc:
 Long triangles are bisected first, which keeps r small. In a smallest block, the exact form of the criterion follows: a
 function that is linear in p is positive in the whole block if it is positive at its corners, so a triangle is discarded
 if it is farther from every corner than c0. The triangles that remain are compared at all vertices. The inner loops are
-free of branches and use float32, so that they are vectorized. They select the closest triangle; the distance to the selected triangle is then computed in float64.
+free of branches and use float32, so that they are vectorized. They select the closest triangle; the distance to the
+selected triangle is then computed in float64.
 """
 
 from concurrent.futures import ThreadPoolExecutor

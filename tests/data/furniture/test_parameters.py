@@ -36,5 +36,7 @@ def test_invalid_values() -> None:
         replace(member, seat_width=2.0)
     with pytest.raises(ConfigError, match=r"Chair\.seat_width must lie in .* got nan"):
         replace(member, seat_width=float("nan"))
-    with pytest.raises(ConfigError, match=r"Chair\.legs must be one of \('square', 'round', 'pedestal', 'sled'\), got 'three'"):
+    with pytest.raises(
+        ConfigError, match=r"Chair\.legs must be one of \('square', 'round', 'pedestal', 'sled'\), got 'three'"
+    ):
         replace(member, legs="three")
