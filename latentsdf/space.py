@@ -160,6 +160,8 @@ class ShapeSpace(nn.Module):
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
         """Ids of the training shapes, without the category if they are unique, otherwise category/id."""
+        self.augmented = [name for name, key in zip(self.ids, self.keys, strict=True) if key in loaded.augmented]
+        """Ids of the training shapes that are deformed copies of others; retrieval and evaluation leave them out."""
         self.train(loaded.model.training)
         self.register_load_state_dict_post_hook(_forget_codes)
 
@@ -214,11 +216,7 @@ class ShapeSpace(nn.Module):
             "device": self.device,
         }
 
-<<<<<<< HEAD
-    def row(self, shape: str | int | np.integer) -> int:
-=======
     def row(self, shape: str | int | np.integer[Any]) -> int:
->>>>>>> targets
         """Return the row of a training shape in `codes`.
 
         Args:
@@ -488,8 +486,7 @@ class ShapeSpace(nn.Module):
             ConfigError, CheckpointError: As for `field`; ConfigError if the points have another shape or are not
                 finite.
         """
-<<<<<<< HEAD
-        similarity = in_frame(self.similarity(shape), frame)
+        similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
         with torch.no_grad():
             return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
 
@@ -533,10 +530,6 @@ class ShapeSpace(nn.Module):
             volume.sample_volume(field, self.similarity(shape), resolution, self.device).save(file)
         elif shape is not None:
             meshes.save(self.extract(shape, resolution), file)
-=======
-        similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
-        return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
->>>>>>> targets
 
     @check_arguments
     def gradient_norm(
@@ -790,13 +783,8 @@ class ShapeSpace(nn.Module):
         self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
     ) -> NDArray[np.float32]:
         """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
-<<<<<<< HEAD
         xyz = torch.as_tensor(similarity.to_model(as_points(points)), dtype=torch.float32, device=self.device)
         return field(xyz).numpy(force=True)
-=======
-        xyz = torch.as_tensor(similarity.to_model(points), dtype=torch.float32, device=self.device)
-        return field(xyz).cpu().numpy()
->>>>>>> targets
 
     @cached_property
     def fingerprint(self) -> str:
@@ -941,6 +929,7 @@ class ShapeSpace(nn.Module):
         metric: retrieval.Metric = "l2",
         rerank: NonNegativeInt = 0,
         kind: retrieval.Kind | None = None,
+        augmented: bool = False,
     ) -> retrieval.Hits:
         """Find the training shapes with the nearest codes.
 
@@ -950,6 +939,7 @@ class ShapeSpace(nn.Module):
             metric: Distance between codes, `l2` or `cosine`.
             rerank: Number of nearest codes to reorder by the Chamfer distance between extracted surfaces; 0 for none.
             kind: As for `index`.
+            augmented: Also find deformed copies of training shapes.
 
         Returns:
             Ids and distances, nearest first.
@@ -960,6 +950,10 @@ class ShapeSpace(nn.Module):
         """
         code = self._global_part(self.code(shape))
         hits = self.index(metric, kind).nearest(code, max(k, rerank))
+        if augmented and self.augmented:
+            rows = [self.row(name) for name in self.augmented]
+            copies = retrieval.CodeIndex(self._global_part(self.codes[rows]), self.augmented, metric)
+            hits = hits.merged(copies.nearest(code, max(k, rerank)), max(k, rerank))
         if rerank == 0:
             return hits
         # Decode codes only, so that query and hits are in model space and without refined detail.
@@ -975,6 +969,8 @@ class ShapeSpace(nn.Module):
     def index(self, metric: retrieval.Metric = "l2", kind: retrieval.Kind | None = None) -> retrieval.CodeIndex:
         """Return the retrieval index of the space: loaded from its folder, or built and saved there.
 
+        It has the training shapes without deformed copies, and the shapes added by `update_index`.
+
         Args:
             metric: `l2` or `cosine`.
             kind: Kind of index (see `latent.retrieval.CodeIndex`); an index of another kind is rebuilt and saved. None
@@ -988,8 +984,10 @@ class ShapeSpace(nn.Module):
             MissingExtraError: The kind needs FAISS, which is not installed.
         """
         if metric not in self._indices:
-            codes = self._global_part(self.codes)
-            self._indices[metric] = retrieval.open_index(self.folder, codes, self.ids, metric, self.fingerprint)
+            # A space of deformed copies only, as after sampling with a pattern, retrieves these.
+            ids = [name for name in self.ids if name not in set(self.augmented)] or self.ids
+            codes = self._global_part(self.codes[[self.row(name) for name in ids]])
+            self._indices[metric] = retrieval.open_index(self.folder, codes, ids, metric, self.fingerprint)
         if kind is not None:
             self._indices[metric] = retrieval.change_kind(self._indices[metric], kind, self.folder)
         return self._indices[metric]

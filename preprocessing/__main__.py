@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -46,12 +46,15 @@ class Preprocess(Command):
         "latentsdf-preprocess --source meshes/furniture --category chair --split chair_train.json --out chairs.zarr",
         "latentsdf-preprocess --source ShapeNetCore.v2 --category 03001627 --out chairs.zarr --workers 8",
         "latentsdf-preprocess --source registrations_f.hdf5 --category 50002 --frame-step 20 --out bodies.zarr",
-        "latentsdf-preprocess --source procedural --count 40 --resolution 256 --band-voxels 4 --out demo.zarr",
+        "latentsdf-preprocess --source meshes/furniture --category chair --augment 4 --mirror x --out chairs.zarr",
+        "latentsdf-preprocess --source procedural --wide --count 400 --resolution 256 --out furniture.zarr",
+        "latentsdf-preprocess --source bodies --count 2000 --resolution 256 --out bodies.zarr",
         "latentsdf-preprocess --source /share/ShapeNetCore.v2 --out /share/shapes.zarr --dask tcp://head:8786",
     )
 
     source: str
-    """Folder of meshes, ShapeNetCore root, D-FAUST .hdf5 file, or 'procedural'."""
+    """Folder of meshes, ShapeNetCore root, D-FAUST .hdf5 file, 'procedural' (furniture), or 'bodies' (people of many
+    ages and builds in many poses; extra: bodies)."""
     out: Path
     """Store to create or extend (a .zarr folder)."""
     layout: Layout = "auto"
@@ -63,11 +66,18 @@ class Preprocess(Command):
     glob: str = "*"
     """Wildcard pattern that selects shapes by id or category/id, such as 'kenney_*'."""
     limit: Annotated[int | None, whole(), UNSET] = None
-    """Maximum number of shapes."""
+    """Maximum number of shapes, not counting deformed copies."""
     count: Annotated[int, whole()] = 16
-    """Number of procedural shapes per family."""
+    """Number of bodies, or of procedural shapes per family."""
     first_seed: Annotated[int, whole()] = 0
-    """Seed of the first procedural shape."""
+    """Seed of the first body or procedural shape."""
+    wide: bool = False
+    """Draw procedural shapes from wide ranges of sizes and all combinations of parts; their ids contain 'wide'."""
+    augment: Annotated[int, whole()] = 0
+    """Number of smoothly deformed copies of each shape, with the ids ID~1, ID~2, ...; retrieval and evaluation of a
+    trained space leave them out by default."""
+    mirror: Literal["x", "y", "z", "none"] = "none"
+    """Mirror half of the copies along this axis; for categories whose shapes may be mirrored."""
     frame_step: Annotated[int | None, whole(), UNSET] = None
     """Interval between frames of D-FAUST (default: 10, or 1 with --split)."""
     workers: Annotated[int, whole()] = 0
@@ -144,13 +154,27 @@ class Preprocess(Command):
         return config
 
     def _select(self) -> list[sources.Source]:
-        if self.source == sources.PROCEDURAL:
+        if self.wide and self.source != sources.PROCEDURAL:
+            raise ConfigError("--wide is a choice of --source procedural; leave it out")
+        if self.mirror != "none" and not self.augment:
+            raise ConfigError("--mirror acts on the copies that --augment makes; add --augment K")
+        if self.source in (sources.PROCEDURAL, sources.BODIES):
             if self.split is not None:
                 raise ConfigError(
                     "--split selects mesh files; select procedural shapes by --category, --count and --glob"
                 )
-            families = self.category or FAMILIES
-            chosen = sources.procedural(families, count=self.count, first_seed=self.first_seed, pattern=self.glob)
+            if self.source == sources.BODIES:
+                if self.category:
+                    raise ConfigError("--source bodies has a single category; leave out --category")
+                chosen = sources.bodies(count=self.count, first_seed=self.first_seed, pattern=self.glob)
+            else:
+                chosen = sources.procedural(
+                    self.category or FAMILIES,
+                    count=self.count,
+                    first_seed=self.first_seed,
+                    pattern=self.glob,
+                    wide=self.wide,
+                )
         else:
             chosen = sources.files(
                 Path(self.source),
@@ -160,7 +184,8 @@ class Preprocess(Command):
                 split=self.split,
                 pattern=self.glob,
             )
-        return chosen[: self.limit]
+        mirror = None if self.mirror == "none" else self.mirror
+        return sources.augmented(chosen[: self.limit], self.augment, seed=self.seed, mirror=mirror)
 
 
 def sparse_default(resolution: int) -> int:

@@ -23,12 +23,15 @@ from preprocessing.sources import Source
 
 
 def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecord:
-    """Load, clean, normalize and sample one shape.
+    """Load, clean, deform (an augmented copy only), normalize and sample one shape.
 
-    The result depends only on the mesh, the settings, the key and the seed.
+    The result depends only on the source, the settings and the seed.
     """
     raw = source.load()
-    return mesh_record(raw, source.key, config, seed, source.name, source.digest(raw))
+    deformation, recipe = source.deformation, source.recipe()
+    return mesh_record(
+        raw, source.key, config, seed, source.name, source.digest(raw), deformation=deformation, recipe=recipe
+    )
 
 
 def preprocess(

@@ -20,7 +20,7 @@ from PIL import Image
 
 from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config, TrainConfig
-from latentsdf.data.furniture import FAMILIES, furniture
+from latentsdf.data.furniture import furniture
 from latentsdf.evaluation import html_report
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.evaluation.result import Evaluation
@@ -36,6 +36,7 @@ from latentsdf.utils.output_folders import require_writable_output
 
 RESOLUTION = 256
 _PRESET = "demo"
+_FAMILIES = ("chair", "table", "lamp", "cabinet")
 _EVALUATED_PER_FAMILY = 6
 _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
@@ -72,7 +73,7 @@ def demo(
     _require_replaceable(out)
     out.mkdir(parents=True, exist_ok=True)
     store = out / "samples.zarr"
-    _heading(1, f"sampling: {per_family} shapes per family ({', '.join(FAMILIES)})")
+    _heading(1, f"sampling: {per_family} shapes per family ({', '.join(_FAMILIES)})")
     _preprocess(store, per_family, workers)
     sampled = time.monotonic()
     _heading(2, f"training: {minutes:g} minutes")
@@ -81,13 +82,13 @@ def demo(
     trained = time.monotonic()
     space = load(out, device)
     _heading(3, "extracting training shapes")
-    known = {f"{f}_{i:04d}": furniture(f, i) for f in FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
+    known = {f"{f}_{i:04d}": furniture(f, i) for f in _FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
     seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION)
     _heading(4, "inverting unseen shapes, without refinement")
-    new = {f"{f} {i + 1}": furniture(f, _UNSEEN_SEED + i) for f in FAMILIES for i in range(_UNSEEN_PER_FAMILY)}
+    new = {f"{f} {i + 1}": furniture(f, _UNSEEN_SEED + i) for f in _FAMILIES for i in range(_UNSEEN_PER_FAMILY)}
     unseen, unseen_meshes = evaluate(space, new, unseen=True, resolution=RESOLUTION)
     _heading(5, "interpolating")
-    strips = [_interpolation_strip(space, f"{family}_0000") for family in FAMILIES]
+    strips = [_interpolation_strip(space, f"{family}_0000") for family in _FAMILIES]
     _heading(6, "retrieving every training shape by its mesh")
     share, misses = _retrieve_training_shapes(space)
     summary = {
@@ -157,7 +158,7 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
         "--uniform": "20000",
         "--surface": "10000",
     }
-    words = [word for pair in flags.items() for word in pair]
+    words = [*(word for pair in flags.items() for word in pair), "--category", *_FAMILIES]
     # -P: do not import a preprocessing.py from the working directory.
     done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *words], check=False)
     if done.returncode == 130:

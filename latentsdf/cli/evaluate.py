@@ -35,6 +35,8 @@ class Evaluate(Decoding, Refining, OnSpace):
     """With --invert: fit a single code per shape instead of one code per layer."""
     fits: OptionalPath = None
     """Folder written by latentsdf invert: evaluate its fits, matched to the meshes by name."""
+    augmented: bool = False
+    """Also evaluate training shapes that are deformed copies of others, if the folder has their meshes."""
     points: Annotated[int, whole(1)] = 100_000
     """Number of surface samples per mesh."""
     taus: Annotated[tuple[float, ...], positives(), UNSET] = ()
@@ -86,6 +88,7 @@ class Evaluate(Decoding, Refining, OnSpace):
             inversion=InvertConfig(by_layer=not self.one_code),
             refinement=refinement,
             fits=fits,
+            augmented=self.augmented,
         )
         evaluation.failed.update(unreadable | failed)
         console.print(evaluation.table())

@@ -54,6 +54,8 @@ class Retrieve(Inverting, OnSpace):
     """Distance between codes."""
     rerank: Annotated[int, whole(0)] = 0
     """Reorder this many hits by the Chamfer distance between surfaces; 0 for none."""
+    augmented: bool = False
+    """Also find deformed copies of training shapes."""
     out: OptionalPath = None
     """PNG of the query and its hits."""
 
@@ -71,7 +73,9 @@ class Retrieve(Inverting, OnSpace):
             query: CodeLike = space.invert(self.mesh, self.inversion())
         else:
             query = shape_args.query(space, self.id, self.code, mesh=True)
-        hits = space.nearest(query, self.k, metric=self.metric, rerank=self.rerank, kind=self.kind)
+        hits = space.nearest(
+            query, self.k, metric=self.metric, rerank=self.rerank, kind=self.kind, augmented=self.augmented
+        )
         for rank, (name, distance) in enumerate(zip(hits.ids, hits.distances, strict=True), start=1):
             console.print(f"{rank:3d}  {name}  {distance:.4f}")
         if self.out is not None:

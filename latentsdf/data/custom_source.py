@@ -73,6 +73,7 @@ class SourcePool:
         keys: category/id of the training shapes.
         normalization: Normalization that maps new shapes to model space.
         similarities: Similarity from the frame of each shape to model space.
+        augmented: Keys of deformed copies; none.
         batch_shapes: Number of shapes of the first batch.
     """
 
@@ -116,6 +117,7 @@ class SourcePool:
             raise ConfigError(
                 f"{self._name}.similarities has {len(self.similarities)} entries for {len(self.keys)} ids"
             )
+        self.augmented: frozenset[str] = frozenset()
         self.slots = len(self.keys)
         self.batch_shapes = len(self.batch(0).shape_index)
 

@@ -1,7 +1,8 @@
 """Records of a sample store: all data of one shape (`ShapeRecord`), or its metadata only (`ShapeInfo`)."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
@@ -25,6 +26,11 @@ class Provenance:
     """Surface area in model space; 0 if unknown."""
     seed: int
     """Seed of the sampling, and of the order in which samples are stored."""
+    augmented: bool = False
+    """True for a deformed copy of another shape. Retrieval and evaluation leave it out by default."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values from which the shape can be generated again: the parameters of a generated shape, and the original
+    and the deformation of a deformed copy. Empty for other shapes."""
 
     def attributes(self) -> dict[str, Any]:
         """Convert these fields to numbers, strings and lists, the attributes of Zarr and HDF5 groups."""
@@ -36,6 +42,8 @@ class Provenance:
             "watertight": self.watertight,
             "area": self.area,
             "seed": self.seed,
+            "augmented": self.augmented,
+            "recipe": json.dumps(self.recipe),
         }
 
 
@@ -53,6 +61,8 @@ class ShapeRecord(Provenance):
         watertight: True if every edge of the mesh is shared by two faces.
         area: Surface area in model space; 0 if unknown.
         seed: Seed of the sampling, and of the order in which samples are stored.
+        augmented: True for a deformed copy of another shape.
+        recipe: JSON values from which the shape can be generated again.
     """
 
     category: str
@@ -95,4 +105,7 @@ def provenance_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "watertight": bool(attributes["watertight"]),
         "area": float(attributes["area"]),
         "seed": int(attributes["seed"]),
+        # Files of version 0.1 lack these two.
+        "augmented": bool(attributes.get("augmented", False)),
+        "recipe": json.loads(attributes.get("recipe", "{}")),
     }

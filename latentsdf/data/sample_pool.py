@@ -121,6 +121,11 @@ class ShapeSamplePool:
         return self.store.config.normalization
 
     @property
+    def augmented(self) -> frozenset[str]:
+        """Keys of the shapes that are deformed copies of others."""
+        return frozenset(key for key in self.keys if self.store.info(key).augmented)
+
+    @property
     def similarities(self) -> list[Similarity]:
         """Similarity from the frame of each shape to model space."""
         return [self.store.info(key).similarity for key in self.keys]

@@ -1,6 +1,7 @@
 """Records of a sample store from what a user holds: meshes, points and signed samples, in memory or in files."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeRecord
 from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.deformation import Deformation
 from latentsdf.geometry.lattice import band_width
 from latentsdf.geometry.mesh_sdf.sampling import sample, samples_without_lattices
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
@@ -76,9 +78,17 @@ def make_record(shape: Any, key: str, config: SamplingConfig, seed: int) -> Shap
 
 
 def mesh_record(
-    mesh: trimesh.Trimesh, key: str, config: SamplingConfig, seed: int, source: str, digest: str
+    mesh: trimesh.Trimesh,
+    key: str,
+    config: SamplingConfig,
+    seed: int,
+    source: str,
+    digest: str,
+    *,
+    deformation: Deformation | None = None,
+    recipe: Mapping[str, Any] | None = None,
 ) -> ShapeRecord:
-    """Clean, normalize and sample a mesh. The result depends only on the arguments.
+    """Clean, deform (an augmented copy only), normalize and sample a mesh. The result depends only on the arguments.
 
     Args:
         mesh: Mesh in any frame; it is not modified.
@@ -87,12 +97,15 @@ def mesh_record(
         seed: Seed of the run.
         source: Name of the source, for messages.
         digest: SHA-256 of the source.
+        deformation: Deformation of a copy of another shape; None for other shapes.
+        recipe: Recipe of the record (`records.Provenance`).
 
     Raises:
         MeshError: The mesh is unusable.
     """
     cleaned, _ = meshes.clean(mesh)
-    in_model_space, similarity = meshes.normalize(cleaned, config.normalization)
+    shape = cleaned if deformation is None else deformation.deform(cleaned)
+    in_model_space, similarity = meshes.normalize(shape, config.normalization)
     own_seed = shape_seed(key, seed)
     category, _, name = key.partition("/")
     return ShapeRecord(
@@ -105,6 +118,8 @@ def mesh_record(
         watertight=bool(in_model_space.is_watertight),
         area=float(in_model_space.area),
         seed=own_seed,
+        augmented=deformation is not None,
+        recipe=recipe or {},
     )
 
 

@@ -49,7 +49,8 @@ FORMAT = "latentsdf-samples"
 VERSION = 1
 
 # category/id, each a plain folder name: no leading dot, no leading "__" (reserved by Zarr), and no id "zarr.json".
-_KEY = re.compile(r"(?!__)[\w+=,@()\-][\w.+=,@() \-]*/(?!__|zarr\.json$)[\w+=,@()\-][\w.+=,@() \-]*")
+# The id of a deformed copy ends in ~ and a number.
+_KEY = re.compile(r"(?!__)[\w+=,@()\-][\w.+=,@() \-]*/(?!__|zarr\.json$)[\w+=,@()\-][\w.+=,@()~ \-]*")
 
 
 class SampleStore:
@@ -412,7 +413,7 @@ class SampleStore:
     def _folder(self, key: str) -> Path:
         if not _is_key(key):
             raise ConfigError(
-                f"'{key}' is not a valid shape key; expected category/id of letters, digits, blanks and ._-+=,@()"
+                f"'{key}' is not a valid shape key; expected category/id of letters, digits, blanks and ._-+=,@()~"
             )
         return self.path / "shapes" / key
 

@@ -17,7 +17,7 @@ Rows of `near`, `uniform` and `surface` are stored in random order, so that any 
 chunks of the band are random subsets of it.
 
 Attributes: `center` and `scale` (similarity to model space), `source`, `source_sha256`, `watertight`, `area`, `seed`,
-`sign` (fields of `SignReport`) and `band_samples`.
+`augmented`, `recipe` (JSON), `sign` (fields of `SignReport`) and `band_samples`.
 
 Chunks are compressed with Blosc (zstd level 5, byte shuffle) and protected by a CRC-32C checksum. Every array is one
 shard, a single file. Shapes imported from signed samples have them in `near`, those imported from point clouds in

@@ -56,6 +56,7 @@ def evaluate(
     inversion: InvertConfig | None = None,
     refinement: RefineConfig | None = None,
     fits: Mapping[str, CodeLike] | None = None,
+    augmented: bool = False,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare reconstructions of a space with reference meshes.
 
@@ -73,6 +74,7 @@ def evaluate(
         inversion: Settings for inverting unseen shapes.
         refinement: Also refine the inversions of unseen shapes.
         fits: Codes or inversions to evaluate instead, by the name of their reference.
+        augmented: Also evaluate training shapes that are deformed copies of others.
 
     Returns:
         The metrics, and the reconstructions in model space by name. Shapes that fail are listed with
@@ -87,7 +89,7 @@ def evaluate(
             raise ConfigError(f"{name} must be shapes by name, such as {{'chair': mesh}}, got {describe(given)}")
     references, failed = _clean_references(references)
     if fits is None:
-        codes = _select_shapes(space, references, unseen, inversion, refinement, failed)
+        codes = _select_shapes(space, references, unseen, inversion, refinement, failed, augmented)
     else:
         without_reference = fits.keys() - references.keys() - failed.keys()
         failed.update({name: "no reference mesh of this name, or more than one" for name in without_reference})
@@ -206,10 +208,15 @@ def _select_shapes(
     inversion: InvertConfig | None,
     refinement: RefineConfig | None,
     failed: dict[str, str],
+    augmented: bool,
 ) -> dict[str, CodeLike]:
     if unseen:
         return _invert_references(space, references, inversion, refinement, failed)
     known = set(space.ids) | set(space.keys)
+    if not augmented:
+        copies = {name for name in references if name in known and space.ids[space.row(name)] in space.augmented}
+        failed.update({name: "a deformed copy of a training shape; pass --augmented" for name in copies})
+        references = {name: mesh for name, mesh in references.items() if name not in copies}
     failed.update({name: "not a training shape of this space; pass --invert" for name in references.keys() - known})
     return {name: name for name in references if name in known}
 

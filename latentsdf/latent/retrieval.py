@@ -49,6 +49,12 @@ class Hits:
     """Euclidean distances of codes, or 1 - cosine; after re-ranking, Chamfer distances (CD-L1-half, `metrics.surface`)
     of surfaces in model space."""
 
+    def merged(self, other: "Hits", k: int) -> "Hits":
+        """The k nearest hits of two disjoint sets of neighbours."""
+        order = np.argsort([*self.distances, *other.distances], kind="stable")[:k]
+        ids, distances = [*self.ids, *other.ids], [*self.distances, *other.distances]
+        return Hits([ids[n] for n in order], [distances[n] for n in order])
+
 
 class CodeIndex:
     """Nearest-neighbour index of codes under distinct ids.

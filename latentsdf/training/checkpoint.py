@@ -4,7 +4,7 @@
 |---|---|
 | `model.safetensors` | networks and feature grid |
 | `codes.safetensors` | one latent code per training shape |
-| `shapes.json` | key and similarity to the user's frame of each row of the codes; class of a model of the user's own |
+| `shapes.json` | for each code: key, similarity to the frame of the shape, `augmented` if so; class of an own model |
 | `config.yaml` | the whole configuration |
 | `state.pt` | step, elapsed time and optimizer moments, needed only for resuming; read with `weights_only` |
 | `metrics.jsonl` | one line per logged step |
@@ -19,7 +19,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Checkpoint:
         similarities: Similarity transform of each shape from the user's frame to model space.
         normalization: Normalization that maps new shapes to model space: sphere, cube or none.
         config: Configuration of the training run.
+        augmented: Keys of the shapes that are deformed copies of others.
     """
 
     model: LatentSDF
@@ -68,6 +69,7 @@ class Checkpoint:
     similarities: list[Similarity]
     normalization: Normalization
     config: Config
+    augmented: frozenset[str] = frozenset()
 
 
 def save(
@@ -81,6 +83,7 @@ def save(
     state: Mapping[str, Any] | None,
     *,
     steps: int | None,
+    augmented: Collection[str] = (),
 ) -> None:
     """Replace the checkpoint in a folder; after a crash the previous one can be loaded.
 
@@ -94,6 +97,7 @@ def save(
         config: Configuration of the run.
         state: State for resuming, of tensors and plain values; None for a checkpoint that cannot be resumed.
         steps: Number of completed steps, for the model card; None if unknown.
+        augmented: Keys of the shapes that are deformed copies of others.
 
     Raises:
         CheckpointError: The disk has no space for the new checkpoint besides the previous one.
@@ -103,7 +107,10 @@ def save(
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     _require_disk_space(folder, _nbytes((codes, model.state_dict(), state)))
-    shapes = [{"key": k, "center": list(s.center), "scale": s.scale} for k, s in zip(keys, similarities, strict=True)]
+    shapes = [
+        {"key": k, "center": list(s.center), "scale": s.scale} | ({"augmented": True} if k in augmented else {})
+        for k, s in zip(keys, similarities, strict=True)
+    ]
     listing: dict[str, Any] = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
     if custom_name(model) is not None:
         listing["model"] = custom_name(model)
@@ -200,7 +207,8 @@ def load(folder: Path | str, device: torch.device | str = "cpu", model: ModelLik
             f"but codes.safetensors has {tuple(codes.shape)}; the files come from different runs"
         )
     similarities = [Similarity(tuple(s["center"]), s["scale"]) for s in shapes]
-    return Checkpoint(trained, codes, [s["key"] for s in shapes], similarities, normalization, config)
+    augmented = frozenset(s["key"] for s in shapes if s.get("augmented", False))
+    return Checkpoint(trained, codes, [s["key"] for s in shapes], similarities, normalization, config, augmented)
 
 
 def _build_trained(folder: Path, name: str | None, config: Config, model: ModelLike | None) -> LatentSDF:

@@ -107,4 +107,5 @@ def _save_extended(trainer: Trainer, out: Path, trained: checkpoint.Checkpoint) 
         dataclasses.replace(trained.config, train=trainer.config.train),
         None,
         steps=trainer.step,
+        augmented=trained.augmented | trainer.augmented,
     )

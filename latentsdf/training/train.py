@@ -173,6 +173,7 @@ def save(trainer: Trainer, out: Path) -> None:
         trainer.config,
         trainer.state_dict(),
         steps=trainer.step,
+        augmented=trainer.augmented,
     )
 
 

@@ -67,7 +67,7 @@ class Trainer:
         self.context = context or DistributedContext()
         self.pool = pool
         self.keys = pool.keys
-        self.normalization, self.similarities = pool.normalization, pool.similarities
+        self.normalization, self.similarities, self.augmented = pool.normalization, pool.similarities, pool.augmented
         functions = find_losses(config.loss.extra, losses or {})
         torch.manual_seed(settings.seed)
         self.model = build_model(config.model, model).to(device)

@@ -77,3 +77,19 @@ def test_other_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([*words, "--seed", "1", "--workers", "1", "--overwrite"]) == 0
     after = files_of(out / "shapes")
     assert before.keys() == after.keys() and before != after
+
+
+@pytest.mark.slow
+def test_more_copies_later(folder: Path, tmp_path: Path) -> None:
+    """A run with more deformed copies adds only the new ones; other deformations replace the copies."""
+    out = tmp_path / "s.zarr"
+    words = ["--source", str(folder), "--glob", "box/a", "--out", str(out), "--workers", "1", *SMALL_FLAGS]
+    assert command.main([*words, "--augment", "1"]) == 0
+    before = files_of(out / "shapes")
+    assert command.main([*words, "--augment", "2"]) == 0
+    assert json.loads((out / "report.json").read_text())["made"] == ["box/a~2"]
+    after = files_of(out / "shapes")
+    assert all(after[name] == before[name] for name in before) and SampleStore.open(out).info("box/a~2").augmented
+    (folder / "box" / "a.obj").write_bytes((folder / "box" / "a.obj").read_bytes() + b"# changed\n")
+    assert command.main([*words, "--augment", "2"]) == 0
+    assert sorted(json.loads((out / "report.json").read_text())["outdated"]) == ["box/a", "box/a~1", "box/a~2"]

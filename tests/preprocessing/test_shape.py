@@ -17,11 +17,14 @@ from PIL import Image
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.shape_records import shape_seed
 from latentsdf.data.store import SampleStore
+from latentsdf.geometry.deformation import Deformation
+from latentsdf.geometry.mesh import clean, normalize
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample
 from latentsdf.geometry.mesh_sdf.sign import SignReport
+from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.utils.errors import StoreError
 from preprocessing.shape import make_record, preprocess, thin_share
-from preprocessing.sources import procedural
+from preprocessing.sources import augmented, procedural
 
 
 @pytest.mark.slow
@@ -40,6 +43,29 @@ def test_reproducible_record() -> None:
     assert np.array_equal(one.samples.near, two.samples.near) and one.source_sha256 == source.digest()
     assert one.seed == shape_seed(source.key, 3) != shape_seed(source.key, 4) and one.seed != shape_seed(other.key, 3)
     assert one.watertight and np.linalg.norm(one.samples.surface[:, :3], axis=1).max() <= 1 / 1.03 + 1e-6
+
+
+def test_record_of_deformed_copy(tmp_path: Path) -> None:
+    """The store keeps the mark and the recipe of a copy, from which its surface is generated again."""
+    original, copy = augmented(procedural(["lamp"], count=1, wide=True), 1, mirror="x")
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    for source in (original, copy):
+        preprocess(source, store.path, SMALL_SAMPLING, 0)
+    assert store.keys() == ["lamp/lamp_wide_0000", "lamp/lamp_wide_0000~1"]
+    plain, info = store.info(original.key), store.info(copy.key)
+    assert (plain.augmented, info.augmented) == (False, True) and info.watertight
+    assert plain.recipe["parameters"]["height"] == info.recipe["parameters"]["height"]
+    assert "deformation" not in plain.recipe and info.recipe["original"] == original.key
+    deformation = Deformation.from_recipe(info.recipe["deformation"])
+    mesh, similarity = normalize(deformation.deform(clean(original.load())[0]))
+    assert similarity == info.similarity
+    record = store.read(copy.key)
+    assert record.augmented and record.recipe == info.recipe
+    solid, surface = Solid(mesh), record.samples.surface.astype(np.float64)
+    assert np.abs(solid(surface[:, :3])).max() < 1e-6
+    near = record.samples.near[:200].astype(np.float64)
+    np.testing.assert_allclose(solid(near[:, :3]), near[:, 3], atol=1e-5)
+    assert (solid(surface[:, :3] + 1e-4 * surface[:, 3:]) > 0).mean() > 0.99
 
 
 def test_invisible_store(tmp_path: Path) -> None:

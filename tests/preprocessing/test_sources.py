@@ -11,7 +11,7 @@ import pytest
 from latentsdf.data.dfaust import load_frame
 from latentsdf.utils.errors import ConfigError, MeshError
 from preprocessing import __main__ as command
-from preprocessing.sources import Source, files, procedural
+from preprocessing.sources import Source, augmented, files, procedural
 
 
 def test_selection_by_category_split_and_pattern(folder: Path, tmp_path: Path) -> None:
@@ -78,3 +78,39 @@ def test_digest_of_file_and_mesh(folder: Path) -> None:
     assert Source("box", "a", path).digest() == hashlib.sha256(path.read_bytes()).hexdigest()
     lamps = procedural(["lamp"], count=2)
     assert lamps[0].digest() == lamps[0].digest(lamps[0].load()) != lamps[1].digest()
+
+
+def test_ids_of_deformed_copies(folder: Path, registrations: Path) -> None:
+    """Copies follow their original and have its id with ~ and a number; frames are read from that of the original."""
+    chosen = augmented(files(folder, categories=["ball"]), 2)
+    assert [s.key for s in chosen] == ["ball/c", "ball/c~1", "ball/c~2"]
+    assert [s.name for s in chosen] == ["c.stl", "c.stl: c~1", "c.stl: c~2"]
+    assert augmented(chosen[:1], 0) == chosen[:1]
+    frame, copy = augmented(files(registrations, categories=["50004"])[:1], 1)
+    assert np.array_equal(frame.load().vertices, copy.load().vertices)
+    (folder / "ball" / "c.stl").rename(folder / "ball" / "c~1.stl")
+    save_copy = folder / "ball" / "c.stl"
+    save_copy.write_bytes((folder / "ball" / "c~1.stl").read_bytes())
+    with pytest.raises(ConfigError, match="makes a copy ball/c~1, but a shape of that name is selected"):
+        augmented(files(folder, categories=["ball"]), 1)
+
+
+def test_determinism_of_deformed_copies(folder: Path) -> None:
+    """Seed, key and number determine a copy, whatever else is selected; its digest changes with each of them."""
+    box, ball = files(folder, pattern="box/a")[0], files(folder, categories=["ball"])[0]
+    few, many = augmented([box], 1, seed=3), augmented([ball, box], 2, seed=3)
+    assert few[1] == many[4] and few[1].digest() == many[4].digest()
+    others = [augmented([box], 2, seed=3)[2], augmented([ball], 1, seed=3)[1], augmented([box], 1, seed=4)[1]]
+    assert len({s.digest() for s in [box, few[1], *others]}) == 5
+    assert len({s.deformation for s in [few[1], *others]}) == 4
+
+
+def test_refused_flags(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Flags without an effect are errors that name the flag to change."""
+    words = ["--source", str(folder), "--out", str(tmp_path / "s.zarr")]
+    for flags, message in (
+        (["--wide"], "--wide is a choice of --source procedural"),
+        (["--mirror", "x"], "--mirror acts on the copies that --augment makes"),
+    ):
+        assert command.main([*words, *flags]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())

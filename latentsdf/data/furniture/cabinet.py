@@ -25,24 +25,24 @@ class Cabinet(Parameters):
     """Lower part: two doors, three drawers, or two more compartments."""
     base: Literal["feet", "plinth"]
     handle: Literal["bar", "knob"]
-    width: Annotated[float, Range(0.82, 1.0)]
-    depth: Annotated[float, Range(0.364, 0.436)]
-    height: Annotated[float, Range(0.87, 1.08)]
+    width: Annotated[float, Range(0.5, 1.6, narrow=(0.82, 1.0))]
+    depth: Annotated[float, Range(0.3, 0.55, narrow=(0.364, 0.436))]
+    height: Annotated[float, Range(0.6, 1.5, narrow=(0.87, 1.08))]
     """Height of the carcass, without the base."""
-    board: Annotated[float, Range(0.031, 0.039)]
+    board: Annotated[float, Range(0.03, 0.05, narrow=(0.031, 0.039))]
     """Thickness of sides, shelves and lid."""
-    split: Annotated[float, Range(0.516, 0.624)]
+    split: Annotated[float, Range(0.35, 0.75, narrow=(0.516, 0.624))]
     """Height of the board below the open part, relative to the height of the carcass."""
-    divide: Annotated[float, Range(0.44, 0.56)]
+    divide: Annotated[float, Range(0.3, 0.7, narrow=(0.44, 0.56))]
     """Position of the upright that divides the open part, relative to its width."""
-    shelf: Annotated[float, Range(0.452, 0.548)]
+    shelf: Annotated[float, Range(0.35, 0.65, narrow=(0.452, 0.548))]
     """Height of the shelf on the left side of the open part, relative to its height."""
-    base_height: Annotated[float, Range(0.086, 0.134)]
-    foot_width: Annotated[float, Range(0.046, 0.056)]
-    foot_splay: Annotated[float, Range(0.0, 6.0)]
-    lid_overhang: Annotated[float, Range(0.008, 0.018)]
-    handle_size: Annotated[float, Range(0.028, 0.034)]
-    panel_depth: Annotated[float, Range(0.024, 0.028)]
+    base_height: Annotated[float, Range(0.06, 0.2, narrow=(0.086, 0.134))]
+    foot_width: Annotated[float, Range(0.042, 0.08, narrow=(0.046, 0.056))]
+    foot_splay: Annotated[float, Range(0.0, 12.0, narrow=(0.0, 6.0))]
+    lid_overhang: Annotated[float, Range(0.004, 0.04, narrow=(0.008, 0.018))]
+    handle_size: Annotated[float, Range(0.026, 0.042, narrow=(0.028, 0.034))]
+    panel_depth: Annotated[float, Range(0.02, 0.036, narrow=(0.024, 0.028))]
     """Distance by which doors and drawers protrude from their frame."""
 
     def solid(self) -> Manifold:

@@ -1,4 +1,4 @@
-"""Chairs: a tapered seat on four legs or a star base, a back of three kinds, with or without arm rests."""
+"""Chairs: a tapered seat on four legs, runners or a star base, a back of three kinds, with or without arm rests."""
 
 from dataclasses import dataclass
 from math import cos, pi, radians, sin, tan
@@ -9,11 +9,10 @@ from manifold3d import Manifold
 
 from latentsdf.data.furniture.parameters import Parameters, Range
 from latentsdf.data.furniture.solids import bar, block, both_sides, bowed, lathe, post, rectangle, section, slab, union
+from latentsdf.data.furniture.supports import support
 
 SPOKES = 5
 """Spokes of a star base."""
-SLATS = 4
-"""Slats of a back with slats."""
 
 
 @dataclass(frozen=True)
@@ -21,40 +20,43 @@ class Chair(Parameters):
     """Dining or desk chair. Lengths in meters, angles in degrees."""
 
     STYLES = (
-        {"legs": "square", "back": "slats", "arms": False},
-        {"legs": "square", "back": "solid", "arms": True},
-        {"legs": "round", "back": "ladder", "arms": False},
-        {"legs": "pedestal", "back": "solid", "arms": True},
+        {"legs": "square", "back": "slats", "slats": 4, "arms": False},
+        {"legs": "square", "back": "solid", "slats": 4, "arms": True},
+        {"legs": "round", "back": "ladder", "slats": 4, "arms": False},
+        {"legs": "pedestal", "back": "solid", "slats": 4, "arms": True},
     )
 
-    legs: Literal["square", "round", "pedestal"]
-    """Straight legs with side rails, splayed round legs, or a column on a star of five spokes."""
+    legs: Literal["square", "round", "pedestal", "sled"]
+    """Straight legs with side rails, splayed round legs, a column on a star of five spokes, or two runners."""
     back: Literal["solid", "slats", "ladder"]
-    """Filling of the back frame: a panel, four upright slats, or three cross rails."""
+    """Filling of the back frame: a panel, upright slats, or three cross rails."""
+    slats: Literal[3, 4, 5]
+    """Number of upright slats."""
     arms: bool
-    seat_width: Annotated[float, Range(0.428, 0.512)]
-    seat_depth: Annotated[float, Range(0.42, 0.48)]
-    seat_height: Annotated[float, Range(0.42, 0.48)]
-    seat_thickness: Annotated[float, Range(0.041, 0.059)]
-    seat_taper: Annotated[float, Range(0.904, 1.0)]
+    seat_width: Annotated[float, Range(0.38, 0.6, narrow=(0.428, 0.512))]
+    seat_depth: Annotated[float, Range(0.38, 0.56, narrow=(0.42, 0.48))]
+    seat_height: Annotated[float, Range(0.38, 0.52, narrow=(0.42, 0.48))]
+    seat_thickness: Annotated[float, Range(0.036, 0.085, narrow=(0.041, 0.059))]
+    seat_taper: Annotated[float, Range(0.78, 1.0, narrow=(0.904, 1.0))]
     """Width of the seat at the rear, relative to its width at the front."""
-    leg_width: Annotated[float, Range(0.037, 0.047)]
-    leg_taper: Annotated[float, Range(0.832, 1.0)]
+    leg_width: Annotated[float, Range(0.034, 0.058, narrow=(0.037, 0.047))]
+    leg_taper: Annotated[float, Range(0.65, 1.0, narrow=(0.832, 1.0))]
     """Width of a leg at the floor, relative to its width at the seat."""
-    leg_splay: Annotated[float, Range(3.6, 8.4)]
+    leg_splay: Annotated[float, Range(0.0, 12.0, narrow=(3.6, 8.4))]
     """Outward tilt of round legs; square legs are tilted by a fifth of this angle."""
-    back_height: Annotated[float, Range(0.392, 0.488)]
-    back_lean: Annotated[float, Range(6.0, 12.0)]
-    back_curve: Annotated[float, Range(0.0, 0.021)]
+    back_height: Annotated[float, Range(0.28, 0.66, narrow=(0.392, 0.488))]
+    back_lean: Annotated[float, Range(2.0, 18.0, narrow=(6.0, 12.0))]
+    back_curve: Annotated[float, Range(0.0, 0.05, narrow=(0.0, 0.021))]
     """Distance of the middle of the back behind its posts."""
-    back_thickness: Annotated[float, Range(0.024, 0.032)]
-    arm_height: Annotated[float, Range(0.184, 0.226)]
+    back_thickness: Annotated[float, Range(0.023, 0.042, narrow=(0.024, 0.032))]
+    arm_height: Annotated[float, Range(0.15, 0.25, narrow=(0.184, 0.226))]
 
     def solid(self) -> Manifold:
         """Build the solid, see `Parameters.solid`."""
         outline = rectangle(self.seat_width, self.seat_depth, 0.035, back=self.seat_taper)
         seat = slab(outline, self.seat_height - self.seat_thickness, self.seat_thickness, 0.010)
-        parts = [seat, _star_base(self) if self.legs == "pedestal" else _four_legs(self), _back(self)]
+        base = {"pedestal": _star_base, "sled": _runners}.get(self.legs, _four_legs)
+        parts = [seat, base(self), _back(self)]
         if self.arms:
             parts.append(_arms(self))
         return union(parts)
@@ -87,6 +89,13 @@ def _four_legs(chair: Chair) -> Manifold:
     sides = both_sides(union(parts))
     middle = (np.add(front, rear) / 2).tolist()
     return union([sides, *(bar((-x, y, z), (x, y, z), rail) for x, y, z in ((front, rear) if straight else (middle,)))])
+
+
+def _runners(chair: Chair) -> Manifold:
+    """Two runners on posts."""
+    half_x, half_z = _half_width(chair, -chair.seat_depth / 2) - 0.006, chair.seat_depth / 2 - 0.006
+    under = chair.seat_height - chair.seat_thickness
+    return support("sled", half_x, half_z, under, chair.leg_width, overlap=chair.seat_thickness / 2)
 
 
 def _star_base(chair: Chair) -> Manifold:
@@ -126,9 +135,9 @@ def _back(chair: Chair) -> Manifold:
         boards.append(board(0.20 * high, high - 0.8 * rail))
     else:
         boards.append(board(0.20 * high, 0.20 * high + 0.7 * rail))
-        pitch = (2 * half - width) / (SLATS + 0.6)
+        pitch = (2 * half - width) / (chair.slats + 0.6)
         wide, thin = 0.25 * pitch, 0.45 * thick
-        for x in (np.arange(SLATS) - (SLATS - 1) / 2) * pitch:
+        for x in (np.arange(chair.slats) - (chair.slats - 1) / 2) * pitch:
             z = -chair.back_curve * (1 - (x / half) ** 2)
             boards.append(block((x - wide, 0.22 * high, z - thin), (x + wide, high - rail, z + thin), 0.005))
     z = -chair.seat_depth / 2 + width / 2 + 0.004

@@ -26,24 +26,24 @@ class Lamp(Parameters):
     base: Literal["disc", "square"]
     open_top: bool
     """The shade on a pole is held by three spokes instead of a lid. The shade of an arm always has a lid."""
-    height: Annotated[float, Range(0.428, 0.512)]
+    height: Annotated[float, Range(0.3, 0.75, narrow=(0.428, 0.512))]
     """Height of the lower side of the shade's lid above the floor."""
-    base_width: Annotated[float, Range(0.206, 0.254)]
-    base_thickness: Annotated[float, Range(0.027, 0.037)]
-    pole_width: Annotated[float, Range(0.026, 0.034)]
-    body_width: Annotated[float, Range(0.096, 0.129)]
+    base_width: Annotated[float, Range(0.16, 0.32, narrow=(0.206, 0.254))]
+    base_thickness: Annotated[float, Range(0.022, 0.05, narrow=(0.027, 0.037))]
+    pole_width: Annotated[float, Range(0.024, 0.042, narrow=(0.026, 0.034))]
+    body_width: Annotated[float, Range(0.08, 0.2, narrow=(0.096, 0.129))]
     """Largest diameter of a turned body; for every lamp, also determines the size of the collar at the base."""
-    body_height: Annotated[float, Range(0.44, 0.56)]
+    body_height: Annotated[float, Range(0.3, 0.7, narrow=(0.44, 0.56))]
     """Height of the widest part of a turned body, relative to the free height of the pole."""
-    shade_width: Annotated[float, Range(0.28, 0.34)]
+    shade_width: Annotated[float, Range(0.22, 0.46, narrow=(0.28, 0.34))]
     """Diameter at the lower rim."""
-    shade_taper: Annotated[float, Range(0.52, 0.73)]
+    shade_taper: Annotated[float, Range(0.4, 0.95, narrow=(0.52, 0.73))]
     """Diameter at the top, relative to the diameter at the rim."""
-    shade_height: Annotated[float, Range(0.174, 0.216)]
-    shade_wall: Annotated[float, Range(0.014, 0.017)]
-    arm_lean: Annotated[float, Range(19.0, 31.0)]
+    shade_height: Annotated[float, Range(0.12, 0.28, narrow=(0.174, 0.216))]
+    shade_wall: Annotated[float, Range(0.014, 0.022, narrow=(0.014, 0.017))]
+    arm_lean: Annotated[float, Range(8.0, 40.0, narrow=(19.0, 31.0))]
     """Backward tilt of the lower arm from the vertical."""
-    arm_bend: Annotated[float, Range(83.4, 99.6)]
+    arm_bend: Annotated[float, Range(70.0, 112.0, narrow=(83.4, 99.6))]
     """Angle at the elbow between the two arms."""
 
     def solid(self) -> Manifold:
@@ -60,10 +60,15 @@ def _base(lamp: Lamp) -> Manifold:
     return slab(outline, 0.0, thick, 0.25 * thick) + neck
 
 
+def _shade_height(lamp: Lamp) -> float:
+    """Height of the shade, limited so that nearly half of the stand stays visible."""
+    return min(lamp.shade_height, 0.55 * lamp.height)
+
+
 def _shade(lamp: Lamp, *, lid: bool, size: float = 1.0) -> Manifold:
     """Shade with its lid at y = 0 and its rim below: a truncated cone with walls of constant thickness."""
     rim, wall = size * lamp.shade_width / 2, lamp.shade_wall
-    crown, drop = rim * lamp.shade_taper, size * lamp.shade_height
+    crown, drop = rim * lamp.shade_taper, size * _shade_height(lamp)
     # The wall thickness is perpendicular to the slanted wall; its radial extent is larger by 1 / cos(slant).
     step = wall * (1 + ((rim - crown) / drop) ** 2) ** 0.5
     inner = [(crown - step, 0.0), (rim - step, -drop)]
@@ -71,10 +76,13 @@ def _shade(lamp: Lamp, *, lid: bool, size: float = 1.0) -> Manifold:
     if lid:
         return lathe([(0.0, 0.0), *inner, *outer, (crown, wall), (0.0, wall)], 64)
     shell = lathe([*inner, *outer], 64)
+    # At the height of the spokes, the wall of a flat shade is farther out.
+    widening = 1.2 * wall * (rim - crown) / drop
+    reach = crown - step / 2 + (widening if widening > 0.55 * step else 0.0)
     spokes = []
     for spoke in range(3):
         angle = 2 * pi * spoke / 3 + pi / 2
-        end = ((crown - step / 2) * cos(angle), -1.2 * wall, (crown - step / 2) * sin(angle))
+        end = (reach * cos(angle), -1.2 * wall, reach * sin(angle))
         spokes.append(bar((0.0, -1.2 * wall, 0.0), end, section(0.016, round=True)))
     return union([shell, *spokes])
 
@@ -86,7 +94,7 @@ def _pole_stand(lamp: Lamp) -> Manifold:
     shade = _shade(lamp, lid=not lamp.open_top).translate((0.0, lamp.height, 0.0))
     parts = [pole, shade]
     if lamp.stand == "turned":
-        free = lamp.height - lamp.shade_height - bottom
+        free = lamp.height - _shade_height(lamp) - bottom
         parts.append(_body(lamp, bottom, free))
     return union(parts)
 
@@ -107,7 +115,9 @@ def _body(lamp: Lamp, bottom: float, free: float) -> Manifold:
 def _arm_stand(lamp: Lamp) -> Manifold:
     """Lower arm tilted back, elbow, upper arm reaching forward, and a small shade that faces down."""
     lean, rise = radians(lamp.arm_lean), radians(lamp.arm_lean + 180 - lamp.arm_bend)
-    lower, upper = 0.62 * lamp.height, 0.70 * lamp.height
+    # With shorter arms, the shade could reach below the floor.
+    height = max(lamp.height, 0.4)
+    lower, upper = 0.62 * height, 0.70 * height
     size, joint = lamp.pole_width, 0.85 * lamp.pole_width
     root: Vector = (0.0, lamp.base_thickness + 0.02, 0.0)
     elbow: Vector = (0.0, root[1] + lower * cos(lean), root[2] - lower * sin(lean))

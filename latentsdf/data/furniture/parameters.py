@@ -1,8 +1,12 @@
 """Parameters of procedural furniture: declaration, random draws and validation.
 
 A family is a frozen dataclass. A length in meters or an angle in degrees is declared as `Annotated[float, Range(low,
-high)]`, a choice as `Literal` or `bool`. The annotations define both the distribution of random draws and the valid
+high)]`, a choice as `Literal` or `bool`. The annotations define both the distributions of random draws and the valid
 values.
+
+There are two distributions. The wide one covers all ranges and all combinations of choices, for training sets of
+hundreds to thousands of shapes. The narrow one covers `Range.narrow` and the combinations in `Parameters.STYLES`, so
+that a few dozen shapes have close neighbors, as the demo needs.
 """
 
 from abc import ABC, abstractmethod
@@ -24,6 +28,12 @@ class Range:
     """Lower bound."""
     high: float
     """Upper bound."""
+    narrow: tuple[float, float] | None = None
+    """Bounds of the narrow distribution; None for the whole interval."""
+
+    def bounds(self, *, wide: bool) -> tuple[float, float]:
+        """Bounds of random draws of the wide or the narrow distribution."""
+        return (self.low, self.high) if wide or self.narrow is None else self.narrow
 
 
 @cache
@@ -51,9 +61,10 @@ class Parameters(ABC):
         ConfigError: A value is outside its range.
     """
 
-    STYLES: ClassVar[tuple[dict[str, Any], ...]]
-    """Combinations of choices that are drawn, as field values by name. All other combinations are valid, too. The list
-    is short, so that a small training set has several shapes per combination."""
+    STYLES: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Combinations of choices of the narrow distribution, as field values by name; if empty, all combinations. All
+    other combinations are valid, too. The list is short, so that a small training set has several shapes per
+    combination."""
 
     def __post_init__(self) -> None:
         """Validate the values."""
@@ -68,11 +79,21 @@ class Parameters(ABC):
                 raise ConfigError(f"{type(self).__name__}.{name} must be one of {domain}, got {value!r}")
 
     @classmethod
-    def draw(cls, generator: np.random.Generator) -> "Parameters":
-        """Draw a random style, then every length and angle independently and uniformly from its range."""
-        style = cls.STYLES[int(generator.integers(len(cls.STYLES)))]
-        ranges = {name: domain for name, domain in domains(cls).items() if isinstance(domain, Range)}
-        return cls(**style, **{name: float(generator.uniform(r.low, r.high)) for name, r in ranges.items()})
+    def draw(cls, generator: np.random.Generator, *, wide: bool = False) -> "Parameters":
+        """Draw the choices, then every length and angle independently and uniformly from its range.
+
+        Args:
+            generator: Source of random numbers.
+            wide: Use the wide distribution, see the module docstring.
+        """
+        known = domains(cls)
+        if wide or not cls.STYLES:
+            choices = {name: domain for name, domain in known.items() if not isinstance(domain, Range)}
+            style = {name: domain[int(generator.integers(len(domain)))] for name, domain in choices.items()}
+        else:
+            style = cls.STYLES[int(generator.integers(len(cls.STYLES)))]
+        ranges = {name: domain for name, domain in known.items() if isinstance(domain, Range)}
+        return cls(**style, **{name: float(generator.uniform(*r.bounds(wide=wide))) for name, r in ranges.items()})
 
     @abstractmethod
     def solid(self) -> Manifold:

@@ -60,6 +60,25 @@ def block(low: Vector, high: Vector, bevel: float) -> Manifold:
     return slab(outline, low[1], size[1], bevel).translate((center[0], 0.0, center[2]))
 
 
+def cushion(low: Vector, high: Vector, radius: float) -> Manifold:
+    """Box between two corners with all edges and corners rounded, in steps of 30 degrees.
+
+    Args:
+        low: Corner with the smallest coordinates.
+        high: Corner with the largest coordinates.
+        radius: Radius of the edges, less than half of each side.
+    """
+    size, center = np.subtract(high, low, dtype=np.float64), np.add(high, low) / 2
+    loops = []
+    for angle in np.radians([0.0, 30.0, 60.0, 90.0]):
+        inset = radius * (1 - np.cos(angle))
+        # At 90 degrees the corner radius would be 0, which hulls of coincident points do not need.
+        loop = rectangle(size[0] - 2 * inset, size[2] - 2 * inset, max(radius - inset, 0.05 * radius))
+        rise = radius * np.sin(angle)
+        loops += [_at(loop, (0.0, low[1] + radius - rise, 0.0)), _at(loop, (0.0, high[1] - radius + rise, 0.0))]
+    return Manifold.hull_points(np.concatenate(loops)).translate((center[0], 0.0, center[2]))
+
+
 def post(foot: Vector, head: Vector, lower: Outline, upper: Outline) -> Manifold:
     """Leg or column: convex hull of the outline `lower` at the foot and `upper` at the head, both horizontal."""
     return Manifold.hull_points(np.concatenate([_at(lower, foot), _at(upper, head)]))
@@ -113,6 +132,12 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 48) -> Manifol
 def both_sides(part: Manifold) -> Manifold:
     """Union of a part and its mirror image across the plane x = 0."""
     return part + part.mirror((1.0, 0.0, 0.0))
+
+
+def four_corners(part: Manifold) -> Manifold:
+    """Union of a part and its mirror images across the planes x = 0 and z = 0."""
+    pair = both_sides(part)
+    return pair + pair.mirror((0.0, 0.0, 1.0))
 
 
 def union(parts: Iterable[Manifold]) -> Manifold:

@@ -7,6 +7,8 @@ import numpy as np
 import trimesh
 from manifold3d import Manifold
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 DETAIL = 1e-4
 """Edges shorter than this length in meters are collapsed. They result from the intersection of solids."""
@@ -15,13 +17,27 @@ FLAT = 1e-6
 
 
 def boundary_mesh(solid: Manifold) -> trimesh.Trimesh:
-    """Convert the boundary of a solid to a closed float64 mesh with outward normals, without detail below `DETAIL`."""
+    """Convert the boundary of a solid to a closed float64 mesh with outward normals, without detail below `DETAIL`.
+
+    Voids are filled: small ones remain where parts meet, and nothing outside depends on them.
+    """
     data = solid.as_original().simplify(DETAIL).to_mesh64()
     vertices = np.array(data.vert_properties[:, :3])
     faces = collapse_short_edges(vertices, np.array(data.tri_verts, dtype=np.int64))
-    mesh = trimesh.Trimesh(vertices, flip_flat_triangles(vertices, faces), process=False)
+    faces = without_voids(vertices, flip_flat_triangles(vertices, faces))
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
     mesh.remove_unreferenced_vertices()
     return mesh
+
+
+def without_voids(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Faces (F', 3) of the closed surfaces that face outward; the boundary of a void has a negative signed volume."""
+    ends = np.concatenate([faces[:, :2], faces[:, 1:]])
+    graph = coo_matrix((np.ones(len(ends), np.int8), ends.T), shape=(len(vertices),) * 2)
+    label = connected_components(graph, directed=False)[1][faces[:, 0]]
+    volume = np.einsum("fi,fi->f", vertices[faces[:, 0]], np.cross(vertices[faces[:, 1]], vertices[faces[:, 2]]))
+    outward: NDArray[np.bool_] = np.bincount(label, weights=volume) > 0
+    return faces[outward[label]]
 
 
 def collapse_short_edges(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -37,20 +37,20 @@ class Table(Parameters):
     base: Literal["legs", "pedestal", "trestle"]
     shelf: bool
     """Low board between four legs. It is ignored by a trestle, and makes the foot of a pedestal thicker."""
-    width: Annotated[float, Range(1.03, 1.27)]
-    depth: Annotated[float, Range(0.666, 0.804)]
+    width: Annotated[float, Range(0.7, 2.0, narrow=(1.03, 1.27))]
+    depth: Annotated[float, Range(0.55, 1.0, narrow=(0.666, 0.804))]
     """Size along z; the diameter of a round top is the mean of width and depth."""
-    height: Annotated[float, Range(0.6, 0.75)]
-    top_thickness: Annotated[float, Range(0.039, 0.055)]
-    corner_radius: Annotated[float, Range(0.036, 0.084)]
-    leg_width: Annotated[float, Range(0.056, 0.074)]
-    leg_taper: Annotated[float, Range(0.76, 1.0)]
+    height: Annotated[float, Range(0.38, 0.95, narrow=(0.6, 0.75))]
+    top_thickness: Annotated[float, Range(0.035, 0.08, narrow=(0.039, 0.055))]
+    corner_radius: Annotated[float, Range(0.015, 0.14, narrow=(0.036, 0.084))]
+    leg_width: Annotated[float, Range(0.05, 0.1, narrow=(0.056, 0.074))]
+    leg_taper: Annotated[float, Range(0.62, 1.0, narrow=(0.76, 1.0))]
     """Width of a leg at the floor, relative to its width at the top."""
-    leg_splay: Annotated[float, Range(0.0, 4.2)]
-    apron_height: Annotated[float, Range(0.07, 0.1)]
-    overhang: Annotated[float, Range(0.052, 0.088)]
+    leg_splay: Annotated[float, Range(0.0, 9.0, narrow=(0.0, 4.2))]
+    apron_height: Annotated[float, Range(0.05, 0.13, narrow=(0.07, 0.1))]
+    overhang: Annotated[float, Range(0.03, 0.12, narrow=(0.052, 0.088))]
     """Overhang of the top beyond the apron."""
-    low_height: Annotated[float, Range(0.228, 0.312)]
+    low_height: Annotated[float, Range(0.18, 0.45, narrow=(0.228, 0.312))]
     """Height of the shelf or of the beam of a trestle, relative to the height of the table."""
 
     def solid(self) -> Manifold:
@@ -141,7 +141,8 @@ def _trestle(table: Table, top: float) -> Manifold:
     spread = tan(radians(table.leg_splay)) * under * 0.5 + 0.30 * half_z
     square = section(width, round=False)
     leg = post((x, 0.5 * sole, spread), (x, under - 0.02, 0.30 * half_z), square * (0.5 + table.leg_taper / 2), square)
-    y = table.low_height * table.height
+    # On a low table, the tie would reach below the floor.
+    y = max(table.low_height * table.height, 0.75 * width + 0.01)
     # The tie is thicker than legs and beam, and the beam ends in it, so that no narrow gap remains between them.
     end, thick, tall = x - 0.4 * width, 0.56 * width, 0.75 * width
     beam = bar((-end, y, 0.0), (end, y, 0.0), rectangle(0.7 * width, 1.4 * width, 0.008))

@@ -12,9 +12,11 @@ disc:
 
     l - 2 (sum over axes a of h_a |m_a - c0_a| + |h| r) > |b - c0|^2
 
-Long triangles are bisected first, which keeps r small. The remaining triangles of a smallest block are compared at all
-its vertices. Both inner loops are free of branches and use float32, so that they are vectorized. They select the
-closest triangle; the distance to the selected triangle is then computed in float64.
+Long triangles are bisected first, which keeps r small. In a smallest block, the exact form of the criterion follows: a
+function that is linear in p is positive in the whole block if it is positive at its corners, so a triangle is discarded
+if it is farther from every corner than c0. The triangles that remain are compared at all vertices. The inner loops are
+free of branches and use float32, so that they are vectorized. They select the closest triangle; the distance to the
+selected triangle is then computed in float64.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,7 @@ _MAX_EDGE = 16.0  # cells per piece; 4 makes meshes of needles, and no bisection
 _MAX_PIECES = 200_000  # approximate, in addition to the faces themselves
 _BLOCK_SIDE = 4  # vertices per axis of a smallest block
 _BLOCK_VERTICES = _BLOCK_SIDE**3
+_FEW = 16  # candidates of a smallest block that are compared without the test at its corners
 _TASKS_PER_AXIS = 4
 _SLIVER_RATIO = 1e-5  # height over longest edge; a flatter triangle is replaced by its longest edge
 _LARGE = np.float32(3e38)  # finite, because fastmath assumes finite values
@@ -234,14 +237,45 @@ def _subtract_thresholds(
         lower[q] -= two * (sway + diagonal * pool[q + np.uint64(6 * capacity)]) + ceiling
 
 
-@compiled(nogil=True, error_model="numpy", fastmath=True)
-def _update_block(f: np.int32, points: Float32, table: Float32, squared: Float32, closest: Any) -> None:
-    """Update the squared distances and closest triangles of the vertices of a block by triangle f.
+@compiled(nogil=True, error_model="numpy", fastmath=True, forceinline=True)
+def _table_row(table: Float32, f: np.int32) -> Any:
+    """Values of triangle f in the table of planes (`_plane_table`), as a tuple."""
+    r = np.uint64(_ROW_FLOATS * f)
+    plane = table[r], table[r + np.uint64(1)], table[r + np.uint64(2)], table[r + np.uint64(3)]
+    return (plane, _side(table, r + np.uint64(4)), _side(table, r + np.uint64(13)), _side(table, r + np.uint64(22)))
+
+
+@compiled(nogil=True, error_model="numpy", fastmath=True, forceinline=True)
+def _side(table: Float32, r: np.uint64) -> Any:
+    """The nine values of a side that begin at position r."""
+    u = np.uint64
+    first = table[r], table[r + u(1)], table[r + u(2)], table[r + u(3)], table[r + u(4)]
+    return (*first, table[r + u(5)], table[r + u(6)], table[r + u(7)], table[r + u(8)])
+
+
+@compiled(nogil=True, error_model="numpy", fastmath=True, forceinline=True)
+def _squared_distance(triangle: Any, x: np.float32, y: np.float32, z: np.float32) -> Any:
+    """Squared distance from a point to a triangle, a row of the table of planes.
 
     With h the signed distance to the plane of the triangle, a_s the signed distance beyond side s and t_s the position
     along side s, with the excess beyond its ends p_s = t_s - clamp(t_s, 0, L_s),
 
         d^2 = h^2 + (min over s of a_s^2 + p_s^2   if max over s of a_s > 0, else 0)
+    """
+    zero = np.float32(0)
+    (nx, ny, nz, n0), (ax, ay, az, a0, au, av, aw, a1, a2), (bx, by, bz, b0, bu, bv, bw, b1, b2), last = triangle
+    cx, cy, cz, c0, cu, cv, cw, c1, c2 = last
+    h = nx * x + ny * y + nz * z + n0
+    a, b, c = ax * x + ay * y + az * z + a0, bx * x + by * y + bz * z + b0, cx * x + cy * y + cz * z + c0
+    p, q, r = au * x + av * y + aw * z + a1, bu * x + bv * y + bw * z + b1, cu * x + cv * y + cw * z + c1
+    p, q, r = p - min(a2, max(zero, p)), q - min(b2, max(zero, q)), r - min(c2, max(zero, r))
+    beside = min(a * a + p * p, min(b * b + q * q, c * c + r * r))
+    return h * h + (beside if max(a, max(b, c)) > zero else zero)
+
+
+@compiled(nogil=True, error_model="numpy", fastmath=True)
+def _update_block(f: np.int32, points: Float32, table: Float32, squared: Float32, closest: Any) -> None:
+    """Update the squared distances and closest triangles of the vertices of a block by triangle f.
 
     Args:
         f: Triangle.
@@ -250,54 +284,58 @@ def _update_block(f: np.int32, points: Float32, table: Float32, squared: Float32
         squared: Squared distances (64,), updated in place.
         closest: Closest triangles (64,), updated in place.
     """
-    r = np.uint64(_ROW_FLOATS * f)
-    nx, ny, nz, n0 = table[r], table[r + np.uint64(1)], table[r + np.uint64(2)], table[r + np.uint64(3)]
-    ax, ay, az, a0 = table[r + np.uint64(4)], table[r + np.uint64(5)], table[r + np.uint64(6)], table[r + np.uint64(7)]
-    au, av, aw, a1, a2 = (
-        table[r + np.uint64(8)],
-        table[r + np.uint64(9)],
-        table[r + np.uint64(10)],
-        table[r + np.uint64(11)],
-        table[r + np.uint64(12)],
-    )
-    bx, by, bz, b0 = (
-        table[r + np.uint64(13)],
-        table[r + np.uint64(14)],
-        table[r + np.uint64(15)],
-        table[r + np.uint64(16)],
-    )
-    bu, bv, bw, b1, b2 = (
-        table[r + np.uint64(17)],
-        table[r + np.uint64(18)],
-        table[r + np.uint64(19)],
-        table[r + np.uint64(20)],
-        table[r + np.uint64(21)],
-    )
-    cx, cy, cz, c0 = (
-        table[r + np.uint64(22)],
-        table[r + np.uint64(23)],
-        table[r + np.uint64(24)],
-        table[r + np.uint64(25)],
-    )
-    cu, cv, cw, c1, c2 = (
-        table[r + np.uint64(26)],
-        table[r + np.uint64(27)],
-        table[r + np.uint64(28)],
-        table[r + np.uint64(29)],
-        table[r + np.uint64(30)],
-    )
-    zero = np.float32(0)
+    triangle = _table_row(table, f)
     for q in range(_BLOCK_VERTICES):
-        x, y, z = points[q], points[_BLOCK_VERTICES + q], points[2 * _BLOCK_VERTICES + q]
-        h = nx * x + ny * y + nz * z + n0
-        a, b, c = ax * x + ay * y + az * z + a0, bx * x + by * y + bz * z + b0, cx * x + cy * y + cz * z + c0
-        p, r_, s = au * x + av * y + aw * z + a1, bu * x + bv * y + bw * z + b1, cu * x + cv * y + cw * z + c1
-        p, r_, s = p - min(a2, max(zero, p)), r_ - min(b2, max(zero, r_)), s - min(c2, max(zero, s))
-        beside = min(a * a + p * p, min(b * b + r_ * r_, c * c + s * s))
-        d = h * h + (beside if max(a, max(b, c)) > zero else zero)
+        d = _squared_distance(triangle, points[q], points[_BLOCK_VERTICES + q], points[2 * _BLOCK_VERTICES + q])
         better = d < squared[q]
         squared[q] = d if better else squared[q]
         closest[q] = f if better else closest[q]
+
+
+@compiled(nogil=True, error_model="numpy", fastmath=True)
+def _reaches_a_corner(f: np.int32, corners: Float32, table: Float32, ceiling: Float32) -> bool:
+    """Whether the squared distance of triangle f is at most the ceiling (8,) at a corner of a block (3, 8), flat."""
+    triangle = _table_row(table, f)
+    hits = 0
+    for q in range(8):
+        hits += _squared_distance(triangle, corners[q], corners[8 + q], corners[16 + q]) <= ceiling[q]
+    return hits > 0
+
+
+@compiled(nogil=True, error_model="numpy")
+def _keep_reaching(
+    x: float, y: float, z: float, half: Float32, c0: Float32, planes: Float32, ids: Any, kept: Ints, count: int
+) -> int:
+    """Keep only the triangles that are as close as the point c0 to a corner of the block, in place.
+
+    Args:
+        x: Coordinate of the center of the block.
+        y: Coordinate of the center.
+        z: Coordinate of the center.
+        half: Half extents (3,).
+        c0: Point of the mesh (3,).
+        planes: Table of planes.
+        ids: Triangles by position in the pool.
+        kept: Positions of the candidates in the first `count` entries.
+        count: Number of candidates.
+
+    Returns:
+        Number of candidates that remain.
+    """
+    corners, ceiling = np.empty(24, np.float32), np.empty(8, np.float32)
+    for q in range(8):
+        px = x + (half[0] if q & 1 else -half[0])
+        py = y + (half[1] if q & 2 else -half[1])
+        pz = z + (half[2] if q & 4 else -half[2])
+        corners[q], corners[8 + q], corners[16 + q] = px, py, pz
+        squared = (px - c0[0]) ** 2 + (py - c0[1]) ** 2 + (pz - c0[2]) ** 2
+        ceiling[q] = squared * (1 + _ROUNDING) + _ROUNDING
+    remaining = 0
+    for n in range(count):
+        if _reaches_a_corner(ids[kept[n]], corners, planes, ceiling):
+            kept[remaining] = kept[n]
+            remaining += 1
+    return remaining
 
 
 @compiled(nogil=True)
@@ -353,6 +391,8 @@ def _fill_box(
             kept[kept_count] = q
             kept_count += lower[q] <= 0
         if max(i1 - i0, j1 - j0, k1 - k0) <= _BLOCK_SIDE:
+            if kept_count > _FEW:
+                kept_count = _keep_reaching(x, y, z, half, c0, planes, ids, kept, kept_count)
             n = 0
             for i in range(i0, i1):
                 for j in range(j0, j1):

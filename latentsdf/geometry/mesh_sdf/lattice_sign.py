@@ -2,8 +2,9 @@
 
 Two adjacent vertices a and b with unsigned distances d_a and d_b have the same sign if d_a + d_b > |a - b|, because the
 surface cannot pass between them. The connected components of this relation, within blocks of the lattice, share a sign:
-the winding number is evaluated at up to 64 vertices of each component and the majority decides. At holes in the mesh
-the winding number varies smoothly, and a component may contain both signs. Components whose votes disagree or come
+the sign rule is evaluated at up to 64 vertices of each component and the majority decides. At holes in the mesh the
+winding number varies smoothly, and a component may contain both signs; pseudonormals can be wrong where parts of the
+surface intersect. Components whose votes disagree or come
 close to 1/2 are therefore divided into smaller blocks that vote again, and every vertex of a component that remains
 uncertain is evaluated separately.
 """
@@ -37,7 +38,7 @@ def lattice_inside(
     """Evaluate the sign rule at lattice vertices.
 
     Args:
-        rule: Sign rule of the mesh. Rules other than the winding number are evaluated at every vertex.
+        rule: Sign rule of the mesh.
         index: Sorted linear indices (B,) of the vertices.
         resolution: Cells per axis.
         distance: Unsigned distances (B,) in model space, or lower bounds of them.
@@ -46,33 +47,42 @@ def lattice_inside(
     Returns:
         Inside (B,).
     """
-    if not isinstance(rule, WindingNumberRule):
-        return rule(lattice_positions(index, resolution), face)
     linear, unsigned = index.astype(np.uint32, copy=False), distance.astype(np.float32, copy=False)
     component = _components(linear, unsigned, resolution, _BLOCK)
-    inside, doubtful = _vote(rule, linear, resolution, component, _VOTERS)
+    inside, doubtful = _vote(rule, linear, face, resolution, component, _VOTERS)
     if len(doubtful):
-        linear, unsigned = linear[doubtful], unsigned[doubtful]
+        linear, unsigned, face = linear[doubtful], unsigned[doubtful], face[doubtful]
         component = _components(linear, unsigned, resolution, _SMALL_BLOCK)
-        inside[doubtful], unresolved = _vote(rule, linear, resolution, component, _FEWER_VOTERS)
+        inside[doubtful], unresolved = _vote(rule, linear, face, resolution, component, _FEWER_VOTERS)
         positions = lattice_positions(linear[unresolved], resolution)
-        inside[doubtful[unresolved]] = rule(positions, face[doubtful[unresolved]])
+        inside[doubtful[unresolved]] = rule(positions, face[unresolved])
     return inside
 
 
 def _vote(
-    rule: WindingNumberRule, index: NDArray[np.uint32], resolution: int, component: Ints, max_voters: int
+    rule: SignRule,
+    index: NDArray[np.uint32],
+    face: NDArray[np.integer[Any]],
+    resolution: int,
+    component: Ints,
+    max_voters: int,
 ) -> tuple[Inside, Ints]:
     """Inside (B,) by majority vote in each component (B,), and the vertices of components with an uncertain vote."""
     size = np.bincount(component)
     voters = np.minimum(size, max_voters)
     owner = np.repeat(np.arange(len(size)), voters)
     voter = _select_voters(component, size, voters)
-    number = rule.winding_number(lattice_positions(index[voter], resolution))
-    votes = np.bincount(owner, weights=number > 0.5, minlength=len(size))
-    close = np.bincount(owner, weights=np.abs(number - 0.5) < _MARGIN, minlength=len(size))
+    positions = lattice_positions(index[voter], resolution)
+    if isinstance(rule, WindingNumberRule):
+        number = rule.winding_number(positions)
+        vote, uncertain = number > 0.5, np.abs(number - 0.5) < _MARGIN
+    else:
+        vote = rule(positions, face[voter])
+        uncertain = np.zeros(len(vote), dtype=np.bool_)
+    votes = np.bincount(owner, weights=vote, minlength=len(size))
+    close = np.bincount(owner, weights=uncertain, minlength=len(size))
     inside = (votes * 2 > voters)[component]
-    inside[voter] = number > 0.5
+    inside[voter] = vote
     doubtful = ((votes % voters != 0) | (close > 0)) & (size > voters)
     return inside, np.flatnonzero(doubtful[component])
 

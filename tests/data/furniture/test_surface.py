@@ -12,6 +12,7 @@ from latentsdf.data.furniture.surface import (
     collapse_short_edges,
     flip_flat_triangles,
     triangle_heights,
+    without_voids,
 )
 
 
@@ -52,3 +53,14 @@ def test_link_condition() -> None:
 def test_outward_orientation() -> None:
     """The volume of a box is positive and exact."""
     assert boundary_mesh(Manifold.cube((1.0, 2.0, 3.0))).volume == pytest.approx(6.0)
+
+
+def test_voids() -> None:
+    """The surface of a void is removed; nested and separate solids are kept."""
+    hollow = Manifold.cube((1.0, 1.0, 1.0), True) - Manifold.cube((0.5, 0.5, 0.5), True)
+    inside, apart = Manifold.cube((0.1, 0.1, 0.1), True), Manifold.cube((1.0, 1.0, 1.0)).translate((2.0, 0.0, 0.0))
+    data = Manifold.compose([hollow, inside, apart]).to_mesh64()
+    vertices, faces = np.array(data.vert_properties[:, :3]), np.array(data.tri_verts, dtype=np.int64)
+    filled = trimesh.Trimesh(vertices, without_voids(vertices, faces), process=False)
+    assert filled.volume == pytest.approx(2.001)
+    assert filled.is_watertight and len(filled.split()) == 3
