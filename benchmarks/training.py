@@ -46,7 +46,9 @@ def small_model(resolution: int, channels: int, width: int = 64) -> LatentSDF:
     """Create a dual-branch model that both implementations support: concatenated codes, no warp, no encoding."""
     branch = BranchConfig(width=width, depth=3, conditioning="concat", frequencies=0)
     grid = GridConfig(resolution, channels)
-    return LatentSDF(ModelConfig(32, BranchConfig(width=0), branch, branch, grid, residual=False))
+    return LatentSDF(
+        ModelConfig(code_dim=32, warp=BranchConfig(width=0), general=branch, overfit=branch, grid=grid, residual=False)
+    )
 
 
 def batches(count: int, shapes: int, points: int, known: int) -> list[Batch]:

@@ -16,6 +16,7 @@ from latentsdf.training import checkpoint
 from latentsdf.training.callbacks import CallbackLike
 from latentsdf.training.custom_losses import LossFunction, with_losses
 from latentsdf.training.train import train as train_to_folder
+from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError
 
 
@@ -75,6 +76,8 @@ def train(
         ...     return step.codes.square().mean()
         >>> space = ls.train("chairs.zarr", out="checkpoints/chairs", losses={"small_codes": (small_codes, 1e-3)})
     """
+    if sampler is not None and not callable(sampler):
+        raise ConfigError(f"sampler must be a function that chooses samples, got {describe(sampler)}")
     if config is None:
         config = checkpoint.load_config(Path(out)) if resume else Config()
     if isinstance(source, str):

@@ -63,7 +63,7 @@ def estimate_memory(config: Config, pool: ShapeSamplePool | SourcePool) -> Memor
     return MemoryEstimate(
         networks=16 * sum(sizes.values()),
         grid=8 * grid + 12 * rows,
-        codes=len(pool.keys) * (8 * layers.code_size + 16),
+        codes=len(pool.keys) * (8 * layers.code_size + (16 if layers.local_size else 8)),
         samples=pool.nbytes,
         step=4 * pool.batch_shapes * values,
     )

@@ -33,7 +33,7 @@ def test_accepted_values_by_type_and_range() -> None:
     assert found["loss.eikonal_norm"].accepted == "One of l1, l2."
     assert found["train.bf16"].accepted == "true or false."
     assert found["model.warp.activation"].default == "softplus" and found["model.warp"].default is None
-    assert "Length of a latent code." in found["model.code_dim"].doc
+    assert "Length of the global part of a code, which conditions all networks." in found["model.code_dim"].doc
 
 
 def test_position_of_comments() -> None:

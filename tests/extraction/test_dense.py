@@ -67,7 +67,7 @@ def test_component_that_coarse_cells_miss() -> None:
 @pytest.mark.usefixtures("without_shape_checks")
 def test_unusable_arguments() -> None:
     """An unknown method and a field without a surface are refused."""
-    with pytest.raises(ConfigError, match="method must be one of sparse, skimage, got 'lewiner'"):
+    with pytest.raises(ConfigError, match="method: expected one of 'sparse', 'skimage', got str 'lewiner'"):
         extract(_general, method="lewiner")  # type: ignore[arg-type]
     with pytest.raises(EmptyLevelSetError, match="general field takes values from"):
         extract(lambda points: points.norm(dim=1) + 1, resolution=16, method="skimage")

@@ -195,7 +195,7 @@ def test_invalid_arguments(space: ShapeSpace) -> None:
         (lambda: space.sdf(z, x[0]), r"points must have shape \(..., P, 3\), got \(3,\)"),
         (lambda: space.sdf(_codes(3), _points(2, 5)), r"codes \(3,\) and points \(2,\) do not broadcast"),
         (lambda: space.sdf(z, x.long()), r"points must be .* got a tensor of torch.int64"),
-        (lambda: space.sdf(z, x, "smooth"), "branch must be fused, general or overfit, got 'smooth'"),  # type: ignore[arg-type]
+        (lambda: space.sdf(z, x, "smooth"), "branch must be fused, general or overfit, got str 'smooth'"),  # type: ignore[arg-type]
         (lambda: space.sdf(z, x, by_layer=True), r"codes must have shape \(..., \d+, 8\), got \(2, 8\)"),
     ):
         with pytest.raises(ls.ConfigError, match=message):

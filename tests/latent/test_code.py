@@ -187,7 +187,7 @@ def test_code_of_another_space(space: ShapeSpace) -> None:
 )
 def test_unknown_frame(space: ShapeSpace, call: Callable[[ShapeSpace], object]) -> None:
     """An unknown frame is refused with both choices."""
-    with pytest.raises(ls.ConfigError, match="frame: expected one of 'shape' or 'model', got 'user'"):
+    with pytest.raises(ls.ConfigError, match="frame: expected one of 'shape', 'model', got str 'user'"):
         call(space)
 
 

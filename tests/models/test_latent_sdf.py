@@ -76,5 +76,5 @@ def test_weights_of_model_without_warp() -> None:
 def test_spread_of_latent_codes() -> None:
     """The table has one row per shape and the given standard deviation."""
     torch.manual_seed(0)
-    table = LatentCodes(2000, 16, 0.1).table
+    table = LatentCodes(2000, 16, 0, std=0.1).table
     assert table.shape == (2000, 16) and abs(table.std().item() - 0.1) < 0.002

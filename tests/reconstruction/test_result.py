@@ -74,7 +74,7 @@ def test_unknown_frame() -> None:
         lambda: ball.mesh(16, frame="user"),  # type: ignore[arg-type]
         lambda: ball.field(frame="user"),  # type: ignore[arg-type]
     ):
-        with pytest.raises(ConfigError, match="frame: expected one of 'shape' or 'model', got 'user'"):
+        with pytest.raises(ConfigError, match="frame: expected one of 'shape', 'model', got str 'user'"):
             call()
     with pytest.raises(ConfigError, match="a 2D field has no surface in space"):
         disk.field()
