@@ -45,3 +45,21 @@ def test_samples() -> None:
     torch.testing.assert_close(covariance, prior.basis @ prior.basis.T, atol=0.15, rtol=0.05)
     assert torch.equal(drawn, prior.sample(40_000, seed=1))
     torch.testing.assert_close(prior.along(1, torch.tensor([-2.0]))[0], prior.mean - 2 * prior.basis[:, 1])
+
+
+def test_local_parts() -> None:
+    """Local parts follow from the global part by regression, and coordinates describe codes completely."""
+    generator = torch.Generator().manual_seed(2)
+    slope, noise = torch.randn(6, 4, generator=generator), 0.1 * torch.randn(500, 6, generator=generator)
+    codes = torch.cat((CODES, CODES @ slope.T + noise + 1), dim=1)
+    prior = CodePrior.fit(codes, dim=4, channels=2)
+    coordinates = prior.encode(codes)
+    torch.testing.assert_close(prior.decode(coordinates), codes, atol=1e-3, rtol=1e-3)
+    assert coordinates[:, 4:].std() < 1.1  # whitened, except for the floor
+    assert prior.local is not None
+    near = prior.sample(50, seed=1)
+    spread = (CODES @ slope.T).std()
+    assert (near[:, 4:] - near[:, :4] @ slope.T - 1).abs().mean() < 0.2 * spread
+    moved = prior.along(0, torch.tensor([-1.0, 0.0]))
+    torch.testing.assert_close(moved[1], prior.mean)
+    torch.testing.assert_close(prior.encode(moved)[0], torch.eye(10)[0] * -1, atol=1e-3, rtol=0)

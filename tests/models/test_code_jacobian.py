@@ -6,7 +6,8 @@ import torch
 from helpers.models import small_latent_model
 from helpers.settings import SMALL_MODEL
 
-from latentsdf.config.model import Branch, BranchConfig, Conditioning, GridConfig, ModelConfig, Recipe
+from latentsdf.config.model import Branch, BranchConfig, Conditioning, GridConfig, LocalCodeConfig, ModelConfig, Recipe
+from latentsdf.latent.inversion.sparse_normal_equations import LocalDerivatives
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
 
@@ -35,6 +36,31 @@ def test_linearization_matches_autograd(conditioning: str, per_layer: bool) -> N
                 by_point, by_code = torch.autograd.grad(distance[k, p], (at, code), retain_graph=True)
                 torch.testing.assert_close(found.point_gradient[k, p], by_point[k, p])
                 torch.testing.assert_close(found.code_gradient[k, p], by_code[k])
+
+
+def test_linearization_by_local_codes() -> None:
+    """With a local part, derivatives are by the global part and by the interpolated local code."""
+    torch.manual_seed(0)
+    branch = BranchConfig(width=12, depth=3, skip=2, activation="softplus")
+    local = LocalCodeConfig(resolution=2, channels=3)
+    model = LatentSDF(ModelConfig(code_dim=5, local=local, general=branch, overfit=branch, grid=GridConfig(4, 3)))
+    model = model.double()
+    torch.nn.init.normal_(model.grid.table)  # type: ignore[union-attr]
+    torch.nn.init.normal_(model.warp.last.weight, 0, 0.1)  # type: ignore[union-attr]
+    points, codes = torch.rand(2, 6, 3).double() * 1.6 - 0.8, torch.randn(2, 5 + 27 * 3).double()
+    found = linearize(model, ("general", "overfit"), points, codes)
+    for name, linearized in zip(("general", "overfit"), found, strict=True):
+        assert linearized.canonical is not None and linearized.local_gradient is not None
+        sparse = LocalDerivatives.at(linearized.canonical, linearized.local_gradient, 2)
+        by_local = sparse.by_table(torch.eye(27 * 3).double())
+        at, code = points.clone().requires_grad_(), codes.clone().requires_grad_()
+        distance = model.branch(name, at, code)  # type: ignore[arg-type]
+        for k in range(2):
+            for p in range(6):
+                by_point, by_code = torch.autograd.grad(distance[k, p], (at, code), retain_graph=True)
+                torch.testing.assert_close(linearized.point_gradient[k, p], by_point[k, p])
+                torch.testing.assert_close(linearized.code_gradient[k, p], by_code[k, :5])
+                torch.testing.assert_close(by_local[k, p], by_code[k, 5:])
 
 
 def _check_derivatives(model: LatentSDF) -> None:
