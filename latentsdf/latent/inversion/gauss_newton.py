@@ -96,13 +96,14 @@ class Solver:
     """Standard deviations sigma of the placement; 0 for parameters that are not fitted."""
     layers: int = 1
     """Number of codes N per fit: 1, or the number of conditioned layers."""
+    fits_local: bool = True
+    """If False, the coordinates v of the local parts of codes are not changed."""
 
     def initialize(self, codes: Float[Tensor, "K L"], placements: Float[Tensor, "K 5"], samples: Samples) -> Fits:
         """Create fits with the given codes and placements; all layers of a fit start with the same code."""
         single = self.prior.encode(codes)
         coordinates = single.repeat(1, self.layers)
-        errors = self.errors(coordinates, placements, samples)
-        return Fits(coordinates, placements, errors + self.prior_weight * single.square().sum(1))
+        return self.with_samples(Fits(coordinates, placements, coordinates.new_zeros(len(coordinates))), samples)
 
     def local_derivatives(self, branch: Linearization) -> LocalDerivatives:
         """Sparse derivatives of a linearized branch by the local codes."""
@@ -111,8 +112,15 @@ class Solver:
 
     def with_samples(self, fits: Fits, samples: Samples) -> Fits:
         """Return the fits with their cost on other samples."""
-        parameters = torch.cat((fits.coordinates, torch.zeros_like(fits.placements)), dim=1)
-        return replace(fits, cost=_FitProblems(self, fits.placements, samples).cost(parameters))
+        problems, parameters = self._problems(fits, samples)
+        return replace(fits, cost=problems.cost(parameters))
+
+    def _problems(self, fits: Fits, samples: Samples) -> "tuple[_FitProblems, Tensor]":
+        """Least-squares problems that start from given fits, and their initial parameters."""
+        fitted = fits.coordinates.shape[1] if self.fits_local else len(self.prior.basis)
+        free, fixed = fits.coordinates[:, :fitted], fits.coordinates[:, fitted:]
+        parameters = torch.cat((free, torch.zeros_like(fits.placements)), dim=1)
+        return _FitProblems(self, fits.placements, samples, fixed), parameters
 
     def codes(self, coordinates: Float[Tensor, "K D"]) -> Float[Tensor, "K *N L"]:
         """Convert prior coordinates to the codes that are decoded: (K, L), or (K, N, L) with one code per layer."""
@@ -144,10 +152,9 @@ class Solver:
         Returns:
             The fits, and the cost (K,) before the first and after each step.
         """
-        origin = fits.placements
-        parameters = torch.cat((fits.coordinates, torch.zeros_like(origin)), dim=1)
+        problems, parameters = self._problems(fits, samples)
         parameters, history = levenberg_marquardt.minimize(
-            _FitProblems(self, origin, samples),
+            problems,
             parameters,
             fits.cost,
             max_trials=steps,
@@ -155,8 +162,7 @@ class Solver:
             max_damping=_MAX_DAMPING,
             on_trial=on_step,
         )
-        coordinates, offset = _split(parameters)
-        return Fits(coordinates, origin + offset * self.placement_std, history[-1]), history
+        return Fits(*problems.state(parameters), history[-1]), history
 
     @cached_property
     def product_dtype(self) -> torch.dtype:
@@ -173,6 +179,7 @@ class Solver:
         codes = torch.kron(by_layer, torch.ones_like(like).diag())
         if self.prior.local is not None:
             codes[len(self.prior.basis) :] *= _LOCAL_PRIOR
+            codes = codes if self.fits_local else codes[: len(self.prior.basis), : len(self.prior.basis)]
         return self.prior_weight * torch.block_diag(codes, like.new_ones(PLACEMENT_SIZE).diag())
 
 
@@ -183,12 +190,21 @@ class _FitProblems:
     solver: Solver
     origin: Float[Tensor, "K 5"]
     samples: Samples
+    fixed: Float[Tensor, "K F"]
+    """Coordinates that follow those in v and are not changed."""
+
+    def state(
+        self, parameters: Float[Tensor, "k D"], rows: Int[Tensor, " k"] | slice = slice(None)
+    ) -> tuple[Float[Tensor, "k C"], Float[Tensor, "k 5"]]:
+        """Coordinates and placements of parameters."""
+        coordinates, offset = _split(parameters)
+        placements = self.origin[rows] + offset * self.solver.placement_std
+        return torch.cat((coordinates, self.fixed[rows]), dim=1), placements
 
     def cost(
         self, parameters: Float[Tensor, "k D"], rows: Int[Tensor, " k"] | slice = slice(None)
     ) -> Float[Tensor, " k"]:
-        coordinates, offset = _split(parameters)
-        placements = self.origin[rows] + offset * self.solver.placement_std
+        coordinates, placements = self.state(parameters, rows)
         samples = self.samples if isinstance(rows, slice) else self.samples[rows]
         errors = self.solver.errors(coordinates, placements, samples)
         return errors + (parameters @ self.solver.precision * parameters).sum(1)
@@ -197,8 +213,7 @@ class _FitProblems:
         self, parameters: Float[Tensor, "k D"], rows: Int[Tensor, " k"]
     ) -> tuple[Float[Tensor, "k D D"], Float[Tensor, "k D"]]:
         solver, samples = self.solver, self.samples[rows]
-        coordinates, offset = _split(parameters)
-        placements = self.origin[rows] + offset * solver.placement_std
+        coordinates, placements = self.state(parameters, rows)
         points, scale = apply_placement(samples.points, placements)
         hessian = 2 * solver.precision.repeat(len(parameters), 1, 1)
         gradient = 2 * parameters @ solver.precision
@@ -214,7 +229,7 @@ class _FitProblems:
             if solver.prior.local is not None:
                 local = solver.local_derivatives(branch)
                 by_coordinate = by_coordinate + local.by_table(solver.prior.local.regression)
-                local = local.transformed(solver.prior.local.basis, scale)
+                local = local.transformed(solver.prior.local.basis, scale) if solver.fits_local else None
             jacobian = torch.cat((by_coordinate, by_placement * solver.placement_std), dim=2) / scale[..., None]
             add_normal_equations(hessian, gradient, jacobian, weight, residual, local, len(solver.prior.basis))
         return hessian, gradient

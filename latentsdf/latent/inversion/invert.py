@@ -3,13 +3,12 @@
 1. All training codes and their mean are ranked by their cost on each observation, for several rotations about the
    vertical axis if the placement is unknown. The best ones and the mean are the starts (initial codes).
 2. A few Levenberg-Marquardt steps on few samples select the best start, which is continued on more samples
-   (`gauss_newton`).
+   (`gauss_newton`). The selection does not change the local parts of codes, which have many parameters.
 3. For a point cloud without normals, the gradient of the fit orients the points, and the fit is continued with these
    signs (`unoriented_points`).
 4. A complete shape is then fitted with one code per conditioned layer. The codes are initialized with the shared code,
-   and the prior keeps them near their mean. A single code leaves a larger error for unseen shapes.
-
-Codes with a local part are fitted as a whole, and have no codes per layer.
+   and the prior keeps them near their mean. A single code leaves a larger error for unseen shapes. Codes with a local
+   part are left out: they have no variant per layer.
 
 DeepSDF (Park et al. 2019, Eq. 10) fits one code by Adam from one random start.
 """
@@ -109,11 +108,12 @@ def _invert_batch(
     codes, placements = _select_starts(solver, training, observations, config, rng)
     starts = len(codes) // len(observations)
     owner = torch.arange(len(observations), device=training.device).repeat_interleave(starts)
-    fits = solver.initialize(codes, placements, few[owner])
+    coarse = replace(solver, fits_local=False)
+    fits = coarse.initialize(codes, placements, few[owner])
     selection_history: list[Tensor] = []
     if starts > 1:
         steps = min(_SELECTION_STEPS, config.steps)
-        fits, selection_history = solver.minimize(fits, few[owner], steps, tolerance, on_step)
+        fits, selection_history = coarse.minimize(fits, few[owner], steps, tolerance, on_step)
     best = fits.cost.view(-1, starts).argmin(1) + torch.arange(len(observations), device=training.device) * starts
     many = _draw_samples(observations, config.points, training.device, rng)
     fits = solver.with_samples(fits[best], many)

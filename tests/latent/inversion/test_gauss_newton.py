@@ -37,7 +37,7 @@ def test_gradient_matches_differences(by_layer: bool) -> None:
     samples = Samples.truncated(points, middle - 0.01, middle + 0.01, middle.abs() < 0.05)
     origin = torch.tensor([[0.1, 0.5, 0.0, 0.1, 0.0]], dtype=torch.float64)
     vector = 0.3 * torch.randn(1, layers * SMALL_MODEL.code_dim + PLACEMENT_SIZE, dtype=torch.float64)
-    problems, rows = _FitProblems(solver, origin, samples), torch.tensor([0])
+    problems, rows = _FitProblems(solver, origin, samples, vector[:, :0]), torch.tensor([0])
     _, slope = problems.normal_equations(vector, rows)
     step = 1e-6
     for i in range(vector.shape[1]):
