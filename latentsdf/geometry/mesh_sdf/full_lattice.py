@@ -468,9 +468,10 @@ def _fill_box(
         for q in range(first, last):
             kept[kept_count] = q
             kept_count += lower[q] <= 0
-        if max(i1 - i0, j1 - j0, k1 - k0) <= _BLOCK_SIDE:
-            if kept_count > _FEW:
-                kept_count = _keep_reaching(x, y, z, half, c0, planes, ids, kept, kept_count)
+        side = max(i1 - i0, j1 - j0, k1 - k0)
+        if side <= 2 * _BLOCK_SIDE and kept_count > _FEW:
+            kept_count = _keep_reaching(x, y, z, half, c0, planes, ids, kept, kept_count)
+        if side <= _BLOCK_SIDE:
             n = 0
             for i in range(i0, i1):
                 for j in range(j0, j1):
