@@ -86,7 +86,7 @@ def test_gradient_norm(trained_space: ShapeSpace) -> None:
     found = trained_space.gradient_norm("table_0000", points, frame="model")
     wrong = np.abs(np.linalg.norm(differences, axis=0) - found)
     assert np.quantile(wrong, 0.9) < 0.02  # the difference may cross a kink or the boundary of the band
-    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
+    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got .*\(3,\)"):
         trained_space.gradient_norm("table_0000", np.zeros(3))
 
 

@@ -106,7 +106,7 @@ def test_code_changed_by_an_optimizer(trained_space: ShapeSpace) -> None:
         field(points)
         with torch.no_grad():
             code.copy_(trained_space.code("table_0001"))
-        expected = torch.from_numpy(trained_space.distance("table_0001", points.numpy()))
+        expected = torch.from_numpy(trained_space.distance("table_0001", points.numpy(), frame="model"))
         torch.testing.assert_close(field(points).detach(), expected)
         field(points).sum().backward()
         field(points).sum().backward()

@@ -77,7 +77,7 @@ class LatentSDF(nn.Module):
 
     def like_weights(self, values: Tensor) -> Tensor:
         """Convert values to the type and the device of the weights; gradients pass through the conversion."""
-        return values.to(self.general.last.weight)
+        return values.to(next(self.parameters()))
 
     def require_grid(self) -> FeatureGrid:
         """The feature grid.

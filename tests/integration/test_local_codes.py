@@ -64,20 +64,17 @@ def test_uses(local_space: ShapeSpace) -> None:
         local_space.interpolate("table_0000", "table_0001", steps=3, method="shortest")
     changed = local_space.code("table_0002")
     changed[8:] += 5
-    hits = local_space.nearest(changed, 1)
-    assert hits.ids == ("table_0002",) or list(hits.ids) == ["table_0002"]
+    assert list(local_space.nearest(changed, 1).ids) == ["table_0002"]
     code = local_space.code("table_0000").requires_grad_()
     local_space.sdf(code, torch.rand(64, 3) - 0.5, "general").sum().backward()
     assert code.grad is not None and (code.grad[8:] != 0).any()
 
 
 def test_partial_observation(local_space: ShapeSpace) -> None:
-    """Local codes without observations follow from the global part."""
+    """Half of a shape is fitted, and the local codes of the other half stay in the range of training shapes."""
     mesh = local_space.extract("table_0001", resolution=64)
     points, faces = mesh.sample(2000, return_index=True)
     seen = points[:, 0] > points[:, 0].mean()
     fit = local_space.invert(points[seen], mesh.face_normals[faces][seen], partial=True, steps=10, starts=2)
-    prior = local_space.prior
-    rest = prior.encode(torch.from_numpy(fit.code)[None])[0, 8:].view(27, 4)
-    moved = rest.abs().sum(1)
-    assert moved.min() < 1e-2 * moved.max()
+    assert fit.residual < 0.01
+    assert np.abs(fit.code[8:]).max() < 3 * float(local_space.codes[:, 8:].abs().max())

@@ -165,15 +165,14 @@ torch.testing.assert_close(*found)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_compilation(backend: str) -> None:
+def test_compilation(backend: str, tmp_path: Path) -> None:
     """A compiled function without graph breaks equals eager execution in value and gradients."""
     if backend == "inductor" and shutil.which("g++") is None:
         pytest.skip("inductor needs a C++ compiler")
     # In a process of its own, without the shape checks of the tests, which break graphs.
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", _COMPILE, backend], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
+    environment = os.environ | {"PYTHONPATH": path, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", _COMPILE, backend], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -215,7 +214,9 @@ def test_arrays_instead_of_tensors(space: ShapeSpace) -> None:
 def test_agreement_with_distance(trained_space: ShapeSpace) -> None:
     """`sdf` and `distance` of a training shape differ only near the edge of the band, for few points."""
     points = _points(5000, scale=1.2)
-    rows = torch.from_numpy(np.stack([trained_space.distance(name, points.numpy()) for name in trained_space.ids]))
+    rows = torch.from_numpy(
+        np.stack([trained_space.distance(name, points.numpy(), frame="model") for name in trained_space.ids])
+    )
     found = trained_space.sdf(trained_space.codes, points)
     assert (found - rows).abs().gt(1e-5).float().mean() < 0.02
 

@@ -40,6 +40,6 @@ def test_non_finite_points(space: ShapeSpace) -> None:
     ):
         with pytest.raises(ls.ConfigError, match="3 of 5 points are not finite numbers; leave them out"):
             call()
-    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
+    with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got .*\(3,\)"):
         space.distance("table_0000", np.zeros(3))
     assert len(space.distance("table_0000", np.zeros((0, 3)))) == 0

@@ -17,6 +17,8 @@ def test_shortest_path_energy(trained_space: ShapeSpace) -> None:
     for step, name in zip((0, 4, 8), ends, strict=True):
         np.testing.assert_allclose(shortest[step], trained_space.code(name).numpy(), atol=1e-6)
     for leg in (slice(0, 5), slice(4, 9)):
-        plain, short = (step_lengths(trained_space.model, torch.from_numpy(path[leg])) for path in (straight, shortest))
+        plain, short = (
+            step_lengths(trained_space.model, torch.from_numpy(np.asarray(path)[leg])) for path in (straight, shortest)
+        )
         assert short.square().sum() < plain.square().sum()
         assert short.std() / short.mean() < 0.2

@@ -71,9 +71,9 @@ def test_refined_fit(space: ShapeSpace, tmp_path: Path) -> None:
     space.export(tmp_path / "fit.pt2", fit)
     points = 2 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0)) - 1
     (_, general, overfit), information = _run(tmp_path / "fit.pt2", {"points": points})
-    torch.testing.assert_close(general, space.field(fit, "general")(points))
-    torch.testing.assert_close(overfit, space.field(fit, "overfit")(points))
-    assert not torch.allclose(general, space.field(code, "general")(points), atol=1e-3)
+    torch.testing.assert_close(general, space.field(fit, "general", frame="model")(points))
+    torch.testing.assert_close(overfit, space.field(fit, "overfit", frame="model")(points))
+    assert not torch.allclose(general, space.field(code, "general", frame="model")(points), atol=1e-3)
     assert information["similarity_to_model_space"] == {"center": [0.0, 0.0, 1.0], "scale": 2.0, "yaw": 0.3}
 
 
@@ -103,5 +103,5 @@ def test_volume_of_a_shape(space: ShapeSpace, tmp_path: Path) -> None:
         way = space.similarity("table_0001")
         model_points = way.to_model(file["origin"] + file["spacing"] * index)
         np.testing.assert_allclose(model_points, -1 + index / 8, atol=1e-6)
-        expected = space.distance("table_0001", model_points) / way.scale
+        expected = space.distance("table_0001", model_points, frame="model") / way.scale
         np.testing.assert_allclose(file["distance"][tuple(index.T)], expected, atol=1e-5)

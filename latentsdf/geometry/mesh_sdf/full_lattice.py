@@ -27,7 +27,7 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from latentsdf.geometry.lattice import cell_size, check_resolution, lattice_shape
+from latentsdf.geometry.lattice import cell_size, check_resolution, lattice_shape, to_lattice_units
 from latentsdf.geometry.mesh_sdf.narrow_band import vertices_in_lattice_units
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
 from latentsdf.utils.numba_cache import compiled
@@ -36,6 +36,7 @@ _MAX_EDGE = 16.0  # cells per piece; 4 makes meshes of needles, and no bisection
 _MAX_PIECES = 200_000  # approximate, in addition to the faces themselves
 _BLOCK_SIDE = 4  # vertices per axis of a smallest block
 _BLOCK_VERTICES = _BLOCK_SIDE**3
+_CHUNK = 16  # points compared at once; the number of points in a block varies
 _FEW = 16  # candidates of a smallest block that are compared without the test at its corners
 _TASKS_PER_AXIS = 4
 _SLIVER_RATIO = 1e-5  # height over longest edge; a flatter triangle is replaced by its longest edge
@@ -46,6 +47,9 @@ _ROW_FLOATS = 31  # per triangle in the table of planes; see `_plane_table`
 Floats = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+
+NO_POINTS = np.empty((0, 3))
 
 
 def full_lattice_distance(
@@ -65,16 +69,63 @@ def full_lattice_distance(
     Raises:
         ConfigError: The resolution is outside 1..1624.
     """
+    return full_lattice_and_points(mesh, resolution, NO_POINTS, threads)[:2]
+
+
+def full_lattice_and_points(
+    mesh: trimesh.Trimesh, resolution: int, points: Floats, threads: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int32]]:
+    """Compute the distance at every vertex of a lattice, and find the closest faces of points.
+
+    A point is compared with the triangles that remain in the smallest block around it, which is several times faster
+    than a search in a hierarchy.
+
+    Args:
+        mesh: Mesh in model space.
+        resolution: Cells per axis, R.
+        points: Points (N, 3) in model space.
+        threads: Number of threads, which does not affect the results.
+
+    Returns:
+        Distance and closest face as `full_lattice_distance`, and the closest face (N,) of each point: the distance to it
+        exceeds the distance to the mesh by at most 5e-7. -1 for points outside the box.
+
+    Raises:
+        ConfigError: The resolution is outside 1..1624.
+    """
     check_resolution(resolution)
+    queries, start, order = _sort_by_block(points, resolution)
+    closest = np.full(len(points), -1, np.int32)
     corners, owner = _bisect_long_triangles(vertices_in_lattice_units(mesh, resolution)[mesh.faces])
     tables = _bounding_discs(corners), _plane_table(corners), corners, owner, cell_size(resolution)
     distance = np.empty(lattice_shape(resolution), np.float32)
     face = np.empty(distance.shape, np.int32)
-    cuts = np.linspace(0, resolution + 1, (_TASKS_PER_AXIS if threads > 1 else 1) + 1).astype(np.int64)
+    # Full blocks, so that the blocks of points are those of vertices.
+    blocks = start.shape[0]
+    cuts = np.linspace(0, blocks, (_TASKS_PER_AXIS if threads > 1 else 1) + 1).astype(np.int64) * _BLOCK_SIDE
+    cuts[-1] = resolution + 1
     ranges = np.stack([cuts[:-1], cuts[1:]], axis=1)
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda box: _fill_box(np.concatenate(box), *tables, distance, face), product(ranges, repeat=3)))
-    return distance, face
+        tasks = [np.concatenate(box) for box in product(ranges, repeat=3)]
+        list(pool.map(lambda box: _fill_box(box, *tables, distance, face, queries, start, order, closest), tasks))
+    return distance, face, closest
+
+
+def _sort_by_block(points: Floats, resolution: int) -> tuple[Float32, Ints, Ints]:
+    """Sort points by the smallest block of their nearest vertex; points outside the box come last, in no block.
+
+    Returns:
+        Points (3, N) in lattice units, sorted; ranges (B, B, B, 2) of each block in them; and their order (N,).
+    """
+    scaled = to_lattice_units(points, resolution)
+    blocks = resolution // _BLOCK_SIDE + 1
+    block = (np.rint(scaled).clip(0, resolution) // _BLOCK_SIDE).astype(np.int64)
+    number = (block[:, 0] * blocks + block[:, 1]) * blocks + block[:, 2]
+    number[((scaled < 0) | (scaled > resolution)).any(axis=1)] = blocks**3
+    order = np.argsort(number, kind="stable")
+    ends = np.cumsum(np.bincount(number, minlength=blocks**3 + 1))[: blocks**3]
+    ranges = np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1)
+    return np.ascontiguousarray(scaled[order].T, np.float32), ranges.reshape(blocks, blocks, blocks, 2), order
 
 
 def _bisect_long_triangles(corners: Floats) -> tuple[Floats, Ints]:
@@ -293,6 +344,17 @@ def _update_block(f: np.int32, points: Float32, table: Float32, squared: Float32
 
 
 @compiled(nogil=True, error_model="numpy", fastmath=True)
+def _update_chunk(f: np.int32, points: Float32, table: Float32, squared: Float32, closest: Any) -> None:
+    """The same as `_update_block` for a chunk of 16 points."""
+    triangle = _table_row(table, f)
+    for q in range(_CHUNK):
+        d = _squared_distance(triangle, points[q], points[_CHUNK + q], points[2 * _CHUNK + q])
+        better = d < squared[q]
+        squared[q] = d if better else squared[q]
+        closest[q] = f if better else closest[q]
+
+
+@compiled(nogil=True, error_model="numpy", fastmath=True)
 def _reaches_a_corner(f: np.int32, corners: Float32, table: Float32, ceiling: Float32) -> bool:
     """Whether the squared distance of triangle f is at most the ceiling (8,) at a corner of a block (3, 8), flat."""
     triangle = _table_row(table, f)
@@ -347,9 +409,23 @@ def _split_position(begin: int, end: int) -> int:
 
 @compiled(nogil=True, error_model="numpy")
 def _fill_box(
-    box: Ints, discs: Float32, planes: Float32, corners: Floats, owner: Ints, cell: float, distance: Any, face: Any
+    box: Ints,
+    discs: Float32,
+    planes: Float32,
+    corners: Floats,
+    owner: Ints,
+    cell: float,
+    distance: Any,
+    face: Any,
+    queries: Float32,
+    start: Ints,
+    order: Ints,
+    query_face: Any,
 ) -> None:
     """Compute distances and closest faces in the box [i0, i1, j0, j1, k0, k1], ends exclusive, depth first.
+
+    `queries`, `start` and `order` are points sorted by block (`_sort_by_block`); `query_face` receives their closest
+    faces. With points, blocks extend by half a cell to all sides.
 
     `pool` is a stack of lists of discs: the list of a block begins where the list of its parent ends and overwrites the
     lists of finished blocks.
@@ -362,18 +438,20 @@ def _fill_box(
     ids[: discs.shape[1]] = np.arange(discs.shape[1])
     blocks = np.empty((512, 9), np.int64)  # ranges of i, j, k; range of the parent's list; a nearby triangle
     blocks[0, :6], blocks[0, 6:] = box, (0, discs.shape[1], 0)
+    margin = 1 if queries.shape[1] == 0 else 0
     count = 1 if box[0] < box[1] and box[2] < box[3] and box[4] < box[5] else 0
     points, d, closest = (
         np.zeros(3 * _BLOCK_VERTICES, np.float32),
         np.empty(_BLOCK_VERTICES, np.float32),
         np.empty(_BLOCK_VERTICES, np.int32),
     )
+    chunk_points = np.zeros(3 * _CHUNK, np.float32)
     half, c0 = np.empty(3, np.float32), np.empty(3, np.float32)
     while count > 0:
         count -= 1
         i0, i1, j0, j1, k0, k1, first, last, near = blocks[count]
         x, y, z = (i0 + i1 - 1) / 2, (j0 + j1 - 1) / 2, (k0 + k1 - 1) / 2
-        half[0], half[1], half[2] = (i1 - i0 - 1) / 2, (j1 - j0 - 1) / 2, (k1 - k0 - 1) / 2
+        half[0], half[1], half[2] = (i1 - i0 - margin) / 2, (j1 - j0 - margin) / 2, (k1 - k0 - margin) / 2
         _bound_distances(np.float32(x), np.float32(y), np.float32(z), pool, capacity, first, last - first, lower)
         candidate = first
         for q in range(first + 1, last):
@@ -390,9 +468,10 @@ def _fill_box(
         for q in range(first, last):
             kept[kept_count] = q
             kept_count += lower[q] <= 0
-        if max(i1 - i0, j1 - j0, k1 - k0) <= _BLOCK_SIDE:
-            if kept_count > _FEW:
-                kept_count = _keep_reaching(x, y, z, half, c0, planes, ids, kept, kept_count)
+        side = max(i1 - i0, j1 - j0, k1 - k0)
+        if side <= 2 * _BLOCK_SIDE and kept_count > _FEW:
+            kept_count = _keep_reaching(x, y, z, half, c0, planes, ids, kept, kept_count)
+        if side <= _BLOCK_SIDE:
             n = 0
             for i in range(i0, i1):
                 for j in range(j0, j1):
@@ -410,6 +489,17 @@ def _fill_box(
                         distance[i, j, k] = np.sqrt(squared) * cell
                         face[i, j, k] = owner[closest[n]]
                         n += 1
+            first_query, last_query = start[i0 // _BLOCK_SIDE, j0 // _BLOCK_SIDE, k0 // _BLOCK_SIDE]
+            for chunk in range(first_query, last_query, _CHUNK):
+                size = min(_CHUNK, last_query - chunk)
+                for n in range(size):
+                    for axis in range(3):
+                        chunk_points[axis * _CHUNK + n] = queries[axis, chunk + n]
+                d[:_CHUNK], closest[:_CHUNK] = _LARGE, near
+                for q in range(kept_count):
+                    _update_chunk(ids[kept[q]], chunk_points, planes, d, closest)
+                for n in range(size):
+                    query_face[order[chunk + n]] = owner[closest[n]]
             continue
         if last + kept_count > capacity:
             new_capacity = 2 * (last + kept_count)

@@ -5,7 +5,6 @@ vertices of a dense lattice in a narrow band around the surface, at all vertices
 points near the surface and in the whole box.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,14 +118,18 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
         )
     rng = np.random.default_rng(seed)
     solid = solid_from_config(mesh, config)
-    sparse = solid.full_lattice(config.sparse_resolution)
+    near = _sample_mesh(mesh, config.near, rng)[0] + rng.normal(scale=config.near_std, size=(config.near, 3))
+    uniform = rng.uniform(-1, 1, size=(config.uniform, 3))
+    # The distances are evaluated at the points rounded to float32, as stored.
+    points = np.concatenate([near, uniform]).astype(np.float32).astype(np.float64)
+    sparse, closest = solid.full_lattice_and_points(config.sparse_resolution, points)
     band = solid.narrow_band(config.resolution, config.band_voxels)
-    distance: Callable[[NDArray[np.float64]], NDArray[np.float64]] = solid
+    scattered_distance = solid(points, closest)
     if config.distance != "latentsdf":
         distance = distance_of_backend(solid, config.distance)
         sparse, band = remeasured(sparse, distance), within_band(remeasured(band, distance), config.band_voxels)
-    near = _sample_mesh(mesh, config.near, rng)[0] + rng.normal(scale=config.near_std, size=(config.near, 3))
-    uniform = rng.uniform(-1, 1, size=(config.uniform, 3))
+        scattered_distance = distance(points)
+    scattered = np.column_stack([points, scattered_distance]).astype(np.float32)
     return SdfSamples(
         resolution=config.resolution,
         band_voxels=config.band_voxels,
@@ -134,8 +137,8 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
         band_distance=band.distance,
         sparse_resolution=config.sparse_resolution,
         sparse_distance=sparse.distance.reshape(lattice_shape(config.sparse_resolution)),
-        near=_with_distance(distance, near),
-        uniform=_with_distance(distance, uniform),
+        near=scattered[: config.near],
+        uniform=scattered[config.near :],
         surface=_sample_boundary(solid, config.surface, 3 / config.resolution, rng),
         sign=solid.report,
     )
@@ -150,14 +153,6 @@ def _sample_mesh(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) ->
     """Points (M, 3) uniform by area, and their faces (M,)."""
     points, face = trimesh.sample.sample_surface(mesh, count, seed=rng)[:2]
     return np.asarray(points), np.asarray(face)
-
-
-def _with_distance(
-    distance: Callable[[NDArray[np.float64]], NDArray[np.float64]], points: NDArray[np.float64]
-) -> Float32:
-    """Points and signed distances (M, 4). The distance is evaluated at the points rounded to float32, as stored."""
-    points = points.astype(np.float32).astype(np.float64)
-    return np.column_stack([points, distance(points)]).astype(np.float32)
 
 
 def _sample_boundary(solid: Solid, count: int, step: float, rng: np.random.Generator) -> Float32:

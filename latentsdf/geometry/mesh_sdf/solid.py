@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from latentsdf.config.sampling import SignMethod
 from latentsdf.geometry.lattice import band_width, from_lattice_units, linear_index, to_lattice_units
-from latentsdf.geometry.mesh_sdf.full_lattice import full_lattice_distance
+from latentsdf.geometry.mesh_sdf.full_lattice import NO_POINTS, full_lattice_and_points, full_lattice_distance
 from latentsdf.geometry.mesh_sdf.lattice_sign import lattice_inside
 from latentsdf.geometry.mesh_sdf.mesh_distance import bvh_query
 from latentsdf.geometry.mesh_sdf.narrow_band import LatticeMesh, NarrowBand, narrow_band, narrow_band_in_slabs
 from latentsdf.geometry.mesh_sdf.sign import SignReport, SignRule, sign_rule, solid_sign
+from latentsdf.geometry.mesh_sdf.triangles import distance_to_faces
 
 _ROUNDING = 1e-6  # bound on the error of float32 lattice distances
 _SLABS_PER_THREAD = 3  # balances the load
@@ -148,15 +149,35 @@ class Solid:
         self._sheet_query = bvh_query(self.sheets) if len(self.sheets.faces) else None
         self._lookups: list[_SignLookup] = []
 
-    def __call__(self, points: Floats) -> Floats:
-        """Signed distance (N,) of points (N, 3), float64, negative inside."""
+    def __call__(self, points: Floats, face: NDArray[np.integer[Any]] | None = None) -> Floats:
+        """Signed distance of points, negative inside.
+
+        Args:
+            points: Points (N, 3).
+            face: Closest faces (N,) of the body, if they are known; -1 for points where they are not.
+
+        Returns:
+            Distances (N,), float64.
+        """
         distance = np.full(len(points), np.inf)
         if self._body_query is not None:
-            unsigned, face, _ = self._body_query(points)
+            unsigned, face = self._closest_faces(points, face)
             distance = np.where(self.inside_body(points, face), -unsigned, unsigned)
         if self._sheet_query is not None:
             distance = np.minimum(distance, self._sheet_query(points)[0] - self.radius)
         return distance
+
+    def _closest_faces(
+        self, points: Floats, known: NDArray[np.integer[Any]] | None
+    ) -> tuple[Floats, NDArray[np.integer[Any]]]:
+        """Unsigned distance (N,) of points (N, 3) to the body, and their closest faces (N,)."""
+        assert self._body_query is not None
+        if known is None:
+            return self._body_query(points)[:2]
+        face, unsigned = known.astype(np.int64), distance_to_faces(points, known, np.asarray(self.body.triangles))
+        missing = face < 0
+        unsigned[missing], face[missing], _ = self._body_query(points[missing])
+        return unsigned, face
 
     def full_lattice(self, resolution: int) -> SignedLattice:
         """Signed distance at all vertices of a lattice, with the accuracy of `full_lattice_distance`.
@@ -167,10 +188,28 @@ class Solid:
         Raises:
             ConfigError: The resolution is outside 1..1624.
         """
+        return self.full_lattice_and_points(resolution, NO_POINTS)[0]
+
+    def full_lattice_and_points(
+        self, resolution: int, points: Floats
+    ) -> tuple[SignedLattice, NDArray[np.integer[Any]]]:
+        """Signed distance at all vertices of a lattice, and closest faces of points, for `__call__`.
+
+        Args:
+            resolution: Cells per axis.
+            points: Points (N, 3).
+
+        Returns:
+            The lattice, and the closest faces (N,) of the body; -1 for points outside the box.
+
+        Raises:
+            ConfigError: The resolution is outside 1..1624.
+        """
+        closest = np.full(len(points), -1, dtype=np.int32)
         index = np.arange((resolution + 1) ** 3, dtype=np.uint32)
         total = np.full(len(index), np.inf, dtype=np.float32)
         if self._body_query is not None:
-            lattice, face = full_lattice_distance(self.body, resolution)
+            lattice, face, closest = full_lattice_and_points(self.body, resolution, points)
             unsigned = lattice.reshape(-1)
             inside = lattice_inside(self.rule, index, resolution, unsigned, face.reshape(-1))
             total = np.where(inside, -unsigned, unsigned)
@@ -178,7 +217,7 @@ class Solid:
         if self._sheet_query is not None:
             to_sheets = full_lattice_distance(self.sheets, resolution)[0].reshape(-1)
             total = np.minimum(total, to_sheets - np.float32(self.radius))
-        return SignedLattice(resolution, index, total)
+        return SignedLattice(resolution, index, total), closest
 
     def narrow_band(self, resolution: int, voxels: float) -> SignedLattice:
         """Signed distance at all lattice vertices near the boundary of the solid.

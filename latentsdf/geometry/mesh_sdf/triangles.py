@@ -144,3 +144,14 @@ def closest_point_on_triangle(
         if squared < best:
             best, feature, x, y, z = squared, candidate, cx, cy, cz
     return best, feature, x, y, z
+
+
+@compiled(nogil=True, error_model="numpy")
+def distance_to_faces(points: Floats, face: Any, corners: Floats) -> Any:
+    """Distance (N,) from points (N, 3) to one triangle each, `face` (N,) of corners (F, 3, 3); 0 if the face is -1."""
+    distance = np.zeros(len(points))
+    for n in range(len(points)):
+        if face[n] >= 0:
+            squared, _, _, _, _ = closest_point_on_triangle(points[n, 0], points[n, 1], points[n, 2], corners, face[n])
+            distance[n] = np.sqrt(squared)
+    return distance
