@@ -88,7 +88,7 @@ class DecodedShape:
         """Region in which s_o is used: the band of `extract` at a resolution of 256."""
         code, versions = self.code.detach(), _versions(self.model)
         if self._band is None or not torch.equal(self._band[0], code) or self._band[1] != versions:
-            device = self.model.general.last.weight.device
+            device = next(self.model.parameters()).device
             found = find_band(self.field("general"), band_voxels=self.band_voxels, device=device)
             self._band = code.clone(), versions, found
         return self._band[2]

@@ -75,6 +75,6 @@ def test_partial_observation(local_space: ShapeSpace) -> None:
     mesh = local_space.extract("table_0001", resolution=64)
     points, faces = mesh.sample(2000, return_index=True)
     seen = points[:, 0] > points[:, 0].mean()
-    fit = local_space.invert(points[seen], mesh.face_normals[faces][seen], partial=True, steps=10, starts=2)
-    assert fit.residual < 0.01
+    fit = local_space.invert(points[seen], mesh.face_normals[faces][seen], partial=True, steps=40, starts=4)
+    assert fit.residual < 0.03
     assert np.abs(fit.code[8:]).max() < 3 * float(local_space.codes[:, 8:].abs().max())
