@@ -1,7 +1,7 @@
 """Loading, validation, cleaning, normalization and saving of triangle meshes."""
 
 import logging
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,12 @@ import trimesh
 from numpy.typing import NDArray
 
 from latentsdf.config.sampling import Normalization
+from latentsdf.geometry.mesh_files import gltf, obj, off, ply, stl
+from latentsdf.geometry.mesh_files.content import require_content
+from latentsdf.geometry.mesh_files.raw_mesh import RawMesh
 from latentsdf.geometry.similarity import Similarity, compute_normalization
 from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import ConfigError, MeshError
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
@@ -26,6 +30,13 @@ _MAX_COORDINATE_TO_EXTENT = 1e6  # float32 has 7 digits
 _MAX_DEGENERATE_SHARE = 0.5
 _WELD_TOLERANCE = 1e-7  # relative to the extent; copies of a vertex that exporters write differ in the last digits
 _MIN_DOUBLE_AREA = 1e-14  # relative to the squared extent
+
+_READERS: dict[str, Callable[[bytes], RawMesh]] = {
+    ".obj": obj.read,
+    ".off": off.read,
+    ".ply": ply.read,
+    ".stl": stl.read,
+}
 
 # trimesh logs unresolved materials and textures, which do not affect the geometry.
 logging.getLogger("trimesh").setLevel(logging.CRITICAL)
@@ -66,20 +77,26 @@ def load(path: Path | str) -> trimesh.Trimesh:
         raise MeshError(
             f"{path.name}: '{path.suffix}' files are not supported; convert to one of {', '.join(SUFFIXES)}"
         )
-    if path.stat().st_size == 0:
-        raise MeshError(f"{path.name}: the file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scene = trimesh.load_scene(path, process=False)
-            mesh = scene.to_mesh()
-    # trimesh's readers raise exceptions of many types for damaged files.
-    except Exception as error:
-        raise MeshError(f"{path.name}: cannot be read, the file is damaged or truncated ({error!r:.120})") from error
+    raw = _read(path)
+    mesh = trimesh.Trimesh(raw.vertices, raw.faces, process=False)
     require_usable_mesh(path.name, mesh)
-    if path.suffix.lower() == ".obj" and not path.read_bytes().endswith(b"\n") and _has_truncated_last_line(path):
-        raise MeshError(f"{path.name}: the last line is truncated, so the file is incomplete")
+    for note in raw.notes:
+        show_note(path.name, note)
     return mesh
+
+
+def _read(path: Path) -> RawMesh:
+    suffix, data = path.suffix.lower(), path.read_bytes()
+    try:
+        require_content(data, suffix)
+        if suffix in (".glb", ".gltf"):
+            return gltf.read(data, path.parent)
+        return _READERS[suffix](data)
+    except MeshError as error:
+        raise MeshError(f"{path.name}: {error}") from error
+    # Damaged JSON has entries of any type, and damaged counts ask for any size.
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise MeshError(f"{path.name}: cannot be read, the file is damaged or truncated ({error!r:.120})") from error
 
 
 def require_usable_mesh(name: str, mesh: trimesh.Trimesh) -> None:
@@ -129,11 +146,6 @@ def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> Non
             f"{name}: coordinates near {magnitude:.1e} with an extent of {extent:.1e} leave too few significant digits "
             "for the shape; move it to the origin before export"
         )
-
-
-def _has_truncated_last_line(path: Path) -> bool:
-    words = path.read_bytes().rsplit(b"\n", 1)[-1].split()
-    return bool(words) and (words[0] not in (b"f", b"v", b"vt", b"vn", b"g", b"o", b"s", b"#") or len(words) < 4)
 
 
 def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, CleaningReport]:
