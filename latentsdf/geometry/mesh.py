@@ -13,6 +13,7 @@ from latentsdf.config.sampling import Normalization
 from latentsdf.geometry.mesh_files import gltf, obj, off, ply, stl
 from latentsdf.geometry.mesh_files.content import require_content
 from latentsdf.geometry.mesh_files.raw_mesh import RawMesh
+from latentsdf.geometry.mesh_files.writing import write
 from latentsdf.geometry.similarity import Similarity, compute_normalization
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.console import show_note
@@ -26,7 +27,8 @@ SUFFIXES_WITH_NORMALS = (".ply", ".obj", ".glb")
 _MIN_FACES = 4
 _MAX_NONFINITE_SHARE = 0.001
 _MAX_COORDINATE = 1e9
-_MAX_COORDINATE_TO_EXTENT = 1e6  # float32 has 7 digits
+_MAX_STEP_TO_EXTENT = 0.005
+_MIN_ROUNDED = 100  # a few whole numbers are single-precision numbers by chance
 _MAX_DEGENERATE_SHARE = 0.5
 _WELD_TOLERANCE = 1e-7  # relative to the extent; copies of a vertex that exporters write differ in the last digits
 _MIN_DOUBLE_AREA = 1e-14  # relative to the squared extent
@@ -133,18 +135,25 @@ def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> Non
 
     Args:
         name: Name of the shape, with which the error message starts.
-        points: Finite points (N, d).
+        points: Finite points (N, d). At least 100 points of double precision that are all single-precision numbers, too,
+            are taken to have lost the other digits.
 
     Raises:
-        MeshError: If a coordinate exceeds 1e9, or exceeds the extent of the points by a factor of 1e6.
+        MeshError: If the points coincide, a coordinate exceeds 1e9, or the step between neighbouring numbers of the
+            precision exceeds 0.5 % of the extent of the points.
     """
     extent, magnitude = np.ptp(points, axis=0).max(), np.abs(points).max()
     if magnitude > _MAX_COORDINATE:
         raise MeshError(f"{name}: coordinates reach {magnitude:.1e}, too large for any unit of length; rescale them")
-    if extent == 0 or magnitude > _MAX_COORDINATE_TO_EXTENT * extent:
+    if extent == 0:
+        raise MeshError(f"{name}: all points coincide at coordinates near {magnitude:.1e}; there is no shape")
+    single = len(points) >= _MIN_ROUNDED and bool((points == points.astype(np.float32)).all())
+    step = float(np.spacing(np.float32(magnitude) if single else magnitude))
+    if step > _MAX_STEP_TO_EXTENT * extent:
         raise MeshError(
-            f"{name}: coordinates near {magnitude:.1e} with an extent of {extent:.1e} leave too few significant digits "
-            "for the shape; move it to the origin before export"
+            f"{name}: coordinates near {magnitude:.1e} were stored in {'single' if single else 'double'} precision, in "
+            f"steps of {step:.1e}, which leaves too few significant digits for a shape with an extent of {extent:.1e}; "
+            "move it to the origin before export, or export double precision"
         )
 
 
@@ -251,7 +260,8 @@ def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
 
     Args:
         mesh: Mesh to write.
-        path: Path of the file; its suffix selects the format, and missing parent folders are created.
+        path: Path of the file; its suffix selects the format, and missing parent folders are created. Far from the
+            origin, `mesh_files.writing` keeps more digits than formats usually do.
 
     Raises:
         ConfigError: If the suffix is not supported.
@@ -260,4 +270,4 @@ def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
     require_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        mesh.export(temporary, file_type=path.suffix[1:].lower())
+        write(mesh, temporary, path.suffix[1:].lower())

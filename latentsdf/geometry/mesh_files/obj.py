@@ -37,8 +37,8 @@ def read(data: bytes) -> RawMesh:
     counts: list[int] = []
     defined: list[int] = []  # vertices above each face
     for number, line in enumerate(text.split(b"\n"), start=1):
-        words = line.split()
-        if not words or words[0][:1] == b"#":
+        words = (line.partition(b"#")[0] if b"#" in line else line).split()
+        if not words:
             continue
         key = words[0]
         if key in (b"v", b"V"):
@@ -46,11 +46,10 @@ def read(data: bytes) -> RawMesh:
                 raise _line_error(last, number, words, "a vertex has 3 coordinates")
             coordinates += words[1:4]
         elif key in (b"f", b"F", b"fo"):
-            used = [word for word in words[1:] if word[:1] != b"#"]
-            if len(used) < 3 and number == last:
+            if len(words) < 4 and number == last:
                 raise _line_error(last, number, words, "a face has 3 corners")
-            corners += [word.partition(b"/")[0] for word in used]
-            counts.append(len(used))
+            corners += [word.partition(b"/")[0] for word in words[1:]]
+            counts.append(len(words) - 1)
             defined.append(len(coordinates) // 3)
         elif key.lower() in (b"surf", b"curv", b"curv2", b"call"):
             meaning = "reads another file" if key.lower() == b"call" else "is a free-form curve or surface"

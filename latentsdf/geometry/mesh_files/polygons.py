@@ -6,10 +6,10 @@ neighbours that share them stay connected; libraries that drop such corners leav
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from latentsdf.utils.errors import MeshError
+from latentsdf.utils.numba_cache import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -94,7 +94,7 @@ def _clip(vertices: Floats, polygon: Ints) -> Ints:
     return polygon[_clip_ears(flat / np.abs(flat).max())]
 
 
-@njit(cache=True)
+@compiled(nogil=True)
 def _clip_ears(points: Floats) -> Ints:
     """Triangles (k - 2, 3) of a counter-clockwise polygon (k, 2).
 
@@ -121,7 +121,7 @@ def _clip_ears(points: Floats) -> Ints:
     return triangles
 
 
-@njit(cache=True)
+@compiled(nogil=True)
 def _is_ear(points: Floats, following: Ints, before: int, at: int, after: int, level: int) -> bool:
     if level >= 3:
         return True
@@ -142,7 +142,7 @@ def _is_ear(points: Floats, following: Ints, before: int, at: int, after: int, l
     return True
 
 
-@njit(cache=True)
+@compiled(nogil=True)
 def _cross(a: Floats, b: Floats, c: Floats) -> float:
     """Twice the signed area of a triangle in the plane."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])

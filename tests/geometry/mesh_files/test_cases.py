@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentsdf.geometry.mesh import clean, load
+from latentsdf.geometry.mesh import clean, load, save
 from latentsdf.utils.errors import MeshError
 
 CHAIR, U_PRISM, HEXAGONAL_PRISM = (5.02, 0.19), (13.8, 2.0), (17.196, 5.196)
@@ -53,8 +53,12 @@ def test_refused_case(name: str, cases: Path) -> None:
         load(cases / name)
 
 
-def test_digits_at_large_offsets(cases: Path) -> None:
-    """A mesh in UTM coordinates keeps its distinct vertices and its proportions."""
-    plain, utm = (load(cases / name) for name in ("plain.obj", "utm.obj"))
-    assert len(np.unique(utm.vertices[:, 0])) == len(np.unique(plain.vertices[:, 0])) 
-    np.testing.assert_allclose(utm.area / plain.area, (utm.extents[1] / plain.extents[1]) ** 2, rtol=1e-6)
+@pytest.mark.parametrize("suffix", [".obj", ".ply", ".stl", ".off", ".glb"])
+def test_digits_at_large_offsets(suffix: str, cases: Path, tmp_path: Path) -> None:
+    """A mesh in UTM coordinates is written without losing digits: distinct coordinates stay distinct."""
+    utm = load(cases / "utm.obj")
+    save(utm, tmp_path / f"utm{suffix}")
+    back = load(tmp_path / f"utm{suffix}")
+    for axis in range(3):
+        assert len(np.unique(back.vertices[:, axis])) >= len(np.unique(utm.vertices[:, axis].round(6)))
+    np.testing.assert_allclose(back.area, utm.area, rtol=1e-6)

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ OBJ = {
     "utf16_without_mark": (V + F).encode("utf-16-le"),
     "utf32": (V + F).encode("utf-32"),
     "latin1_names": V.encode() + "g Stück\n".encode("latin1") + F.encode(),
-    "exponents": V.replace("1", "+1.0E+00") + F,
+    "exponents": V.replace("1.0", "+1.0E+00") + F,
     "two_parts": V + "g a\n" + F[: len(F) // 2] + "g b\n" + F[len(F) // 2 :],
 }
 
@@ -186,7 +188,7 @@ def test_stl_dialect(contents: bytes, tmp_path: Path) -> None:
         _binary_stl() + b"extra bytes",
         _binary_stl(count=2**32 - 1),
         _binary_stl()[:60],
-        *(_ascii_stl(3)[:-cut].encode() for cut in (4, 30, 60, 100, 150, 200)),
+        *(_ascii_stl(3)[:-cut].encode() for cut in (16, 30, 60, 100, 150, 200)),
         _ascii_stl().replace("endloop", "vertex 0 0 0\nendloop").encode(),
     ],
 )
@@ -235,7 +237,7 @@ def test_damaged_ply(order: str, tmp_path: Path) -> None:
         good.replace(b"vertex 8", b"vertex 10000000000"),
         good.replace(b"vertex 8", b"vertex -8"),
         good.replace(b"double x", b"duoble x"),
-        good.replace(b"list uchar int", b"list float int"),
+        good.replace(b"list uchar int", b"list uchar itn"),
         good[: len(good) // 2],
         good[: body - 2],
         good + b"1 2 3",
@@ -386,8 +388,6 @@ def test_gltf_buffers_beside_the_file(tmp_path: Path) -> None:
 )
 def test_refused_buffers(uri: str, tmp_path: Path) -> None:
     """Buffers outside of the folder, remote ones, pipes and folders are refused, not opened."""
-    import os
-
     folder = tmp_path / "inner"
     (folder / "folder").mkdir(parents=True)
     os.mkfifo(folder / "pipe")
@@ -456,8 +456,6 @@ def test_draco_primitive(tmp_path: Path) -> None:
 
 def test_gltf_without_draco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the decoder, the error names Draco and the extra that reads it."""
-    import sys
-
     monkeypatch.setitem(sys.modules, "DracoPy", None)
     document, binary = _document()
     document["meshes"][0]["primitives"][0]["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": 0}}
