@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test torture lint clean
 
 help:
 	@echo "make demo   install, then samples, training and uses on furniture made in code: checkpoints/demo/report.html"
 	@echo "make test   install, lint, types, import rules, tests"
+	@echo "make torture  1,000 random calls of the public API with wrong values"
 	@echo "make lint   ruff, mypy, import-linter"
 	@echo "make clean  remove .venv, caches and build output (checkpoints stay)"
 
@@ -17,6 +18,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
+
+torture: $(VENV)/.installed-dev
+	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest -n 0 tests/integration/test_public_api.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -18,11 +18,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "config.training": ["Config"],
         "data.records": ["ShapeRecord"],
         "data.store": ["SampleStore"],
+        "evaluation.evaluate": ["evaluate"],
+        "evaluation.metrics": ["metrics"],
         "evaluation.result": ["Evaluation"],
+        "extraction.csg": ["blend", "difference", "intersection", "offset", "union"],
+        "extraction.field": ["Field"],
         "geometry.mesh_sdf.sampling": ["sample"],
+        "latent.code": ["Code", "Codes"],
         "latent.inversion.fit_folder": ["Inversion", "load_fit"],
         "reconstruction.reconstruct": ["reconstruct"],
         "reconstruction.result": ["Reconstruction", "load_field"],
+        "rendering.render": ["render"],
         "space": ["ShapeSpace", "load"],
         "utils.errors": [
             "CheckpointError",
@@ -46,13 +52,24 @@ if TYPE_CHECKING:
     from latentsdf.config.training import Config as Config
     from latentsdf.data.records import ShapeRecord as ShapeRecord
     from latentsdf.data.store import SampleStore as SampleStore
+    from latentsdf.evaluation.evaluate import evaluate as evaluate
+    from latentsdf.evaluation.metrics import metrics as metrics
     from latentsdf.evaluation.result import Evaluation as Evaluation
+    from latentsdf.extraction.csg import blend as blend
+    from latentsdf.extraction.csg import difference as difference
+    from latentsdf.extraction.csg import intersection as intersection
+    from latentsdf.extraction.csg import offset as offset
+    from latentsdf.extraction.csg import union as union
+    from latentsdf.extraction.field import Field as Field
     from latentsdf.geometry.mesh_sdf.sampling import sample as sample
+    from latentsdf.latent.code import Code as Code
+    from latentsdf.latent.code import Codes as Codes
     from latentsdf.latent.inversion.fit_folder import Inversion as Inversion
     from latentsdf.latent.inversion.fit_folder import load_fit as load_fit
     from latentsdf.reconstruction.reconstruct import reconstruct as reconstruct
     from latentsdf.reconstruction.result import Reconstruction as Reconstruction
     from latentsdf.reconstruction.result import load_field as load_field
+    from latentsdf.rendering.render import render as render
     from latentsdf.space import ShapeSpace as ShapeSpace
     from latentsdf.space import load as load
     from latentsdf.utils.errors import CheckpointError as CheckpointError

@@ -22,7 +22,7 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.config.validation import NonNegativeInt, PositiveInt, Seed
+from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
 from latentsdf.extraction.extract import Mode, extract
 from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
 from latentsdf.extraction.fusion_band import FusionBand
@@ -90,9 +90,7 @@ def load(folder: Path | str, device: str = "auto") -> "ShapeSpace":
     return ShapeSpace(checkpoint.load(folder, where), Path(folder), where)
 
 
-def _split_config(
-    normals: Any, config: InvertConfig | None
-) -> tuple[InvertConfig | None, Any]:
+def _split_config(normals: Any, config: InvertConfig | None) -> tuple[InvertConfig | None, Any]:
     """Separate the two meanings of the second argument of `invert`."""
     if not isinstance(normals, InvertConfig):
         return config, normals
@@ -166,7 +164,7 @@ class ShapeSpace:
             ConfigError: There is no such training shape; the message suggests similar ids.
         """
         row = self.row(shape)
-        return Code(self.codes[row].cpu().numpy(), self._similarities[row], space=self.fingerprint)
+        return Code(self.codes[row].numpy(force=True), self._similarities[row], space=self.fingerprint)
 
     def __repr__(self) -> str:
         return f"<ShapeSpace: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
@@ -433,7 +431,7 @@ class ShapeSpace:
         *,
         mode: Literal["general", "fused"] = "fused",
         style: Style = "shaded",
-        size: int = 384,
+        size: Pixels = 384,
         azimuth: float = DEFAULT_AZIMUTH,
         elevation: float = DEFAULT_ELEVATION,
     ) -> Image.Image:
@@ -704,7 +702,7 @@ class ShapeSpace:
 
     def mean(self) -> Code:
         """Return the mean of the training shapes: the mean (L,) of their codes, in their mean place and size."""
-        return Code(self.prior.mean.cpu().numpy(), self._mean_similarity, space=self.fingerprint)
+        return Code(self.prior.mean.numpy(force=True), self._mean_similarity, space=self.fingerprint)
 
     @check_arguments
     def sample(self, count: CodeCount, seed: Seed = 0) -> Codes:
@@ -767,7 +765,7 @@ class ShapeSpace:
             if weight.ndim or not np.isfinite(weight):
                 raise ConfigError(f"a weight must be a finite number, got {describe(term[0])}")
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
-        code = (self.prior.mean + torch.stack(offsets).sum(0)).cpu().numpy()
+        code = (self.prior.mean + torch.stack(offsets).sum(0)).numpy(force=True)
         weights = [weight for weight, _ in terms]
         shapes = [self.mean(), *(self._with_parts(shape) for _, shape in terms)]
         return self._combined(shapes, (1 - sum(weights), *weights), code)
@@ -779,12 +777,12 @@ class ShapeSpace:
 
     def _in_mean_place(self, codes: Float[Tensor, "N L"]) -> Codes:
         space = self.fingerprint
-        return Codes([Code(code, self._mean_similarity, space=space) for code in codes.cpu().numpy()])
+        return Codes([Code(code, self._mean_similarity, space=space) for code in codes.numpy(force=True)])
 
     def _with_parts(self, shape: CodeLike) -> Code:
         """Return a shape as a valid `Code` with everything that decoding it needs."""
-        code = self.code(shape).cpu().numpy()
-        layers = self.decoded_code(shape).cpu().numpy()
+        code = self.code(shape).numpy(force=True)
+        layers = self.decoded_code(shape).numpy(force=True)
         delta = shape.delta if isinstance(shape, Inversion | Code) else None
         if delta is not None:
             self._decode(shape)  # checks that the delta belongs to the code

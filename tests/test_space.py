@@ -58,8 +58,8 @@ def test_vertex_normals(space: ShapeSpace, tmp_path: Path) -> None:
     mesh = space.extract(fit, 32, normals=True)
     slope = np.stack(
         [
-            space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices + step)).float()).numpy()
-            - space.field(fit, "overfit")(torch.from_numpy(way.to_model(mesh.vertices - step)).float()).numpy()
+            space.field(fit, "overfit")(torch.from_numpy(mesh.vertices + step).float()).numpy()
+            - space.field(fit, "overfit")(torch.from_numpy(mesh.vertices - step).float()).numpy()
             for step in 2e-3 * np.eye(3)
         ],
         axis=1,
@@ -80,9 +80,11 @@ def test_vertex_normals(space: ShapeSpace, tmp_path: Path) -> None:
 def test_gradient_norm(trained_space: ShapeSpace) -> None:
     """The gradient norm equals central differences of the fused distance."""
     points = np.random.default_rng(0).uniform(-1, 1, (3000, 3))
-    ends = [trained_space.distance("table_0000", points + step * axis) for axis in np.eye(3) for step in (1e-3, -1e-3)]
+    steps = [step * axis for axis in np.eye(3) for step in (1e-3, -1e-3)]
+    ends = [trained_space.distance("table_0000", points + step, frame="model") for step in steps]
     differences = (np.stack(ends[::2]).astype(float) - np.stack(ends[1::2])) / 2e-3
-    wrong = np.abs(np.linalg.norm(differences, axis=0) - trained_space.gradient_norm("table_0000", points))
+    found = trained_space.gradient_norm("table_0000", points, frame="model")
+    wrong = np.abs(np.linalg.norm(differences, axis=0) - found)
     assert np.quantile(wrong, 0.9) < 0.02  # the difference may cross a kink or the boundary of the band
     with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got \(3,\)"):
         trained_space.gradient_norm("table_0000", np.zeros(3))
@@ -111,11 +113,12 @@ def test_interpolation_ends(space: ShapeSpace) -> None:
 def test_fused_distance(space: ShapeSpace) -> None:
     """The fused distance is s_o in the band and s_g elsewhere."""
     points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    general, overfit = (space.field("table_0000", branch)(points) for branch in ("general", "overfit"))
+    general, overfit = (space.field("table_0000", branch, frame="model")(points) for branch in ("general", "overfit"))
     held = space.band("table_0000").contains(points)
     assert 0.01 < held.float().mean() < 0.3
     expected = torch.where(held, overfit, general).numpy()
-    np.testing.assert_allclose(space.distance("table_0000", points.numpy()), expected, atol=1e-6)
+    found = space.distance("table_0000", points.numpy(), frame="model")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
@@ -133,7 +136,10 @@ def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
         (np.zeros((200, 5)), r"of shape \(200, 5\) is not clear"),
         (np.random.default_rng(0).normal(size=(200, 2)), "a shape space needs points in 3D, got planar points"),
         (np.random.default_rng(0).normal(size=(200, 4)), "column 3 .* should be a signed distance"),
-        (np.random.default_rng(0).normal(size=(200, 3)) @ np.eye(3, 4) + 1e-3 * np.eye(200, 4), "signed samples must be"),
+        (
+            np.pad(np.random.default_rng(0).normal(size=(200, 3)), ((0, 0), (0, 1))) + np.eye(200, 4),
+            "signed samples must",
+        ),
     ):
         with pytest.raises(ls.MeshError, match=message):
             observe(array)
@@ -207,3 +213,96 @@ def test_invalid_samples(space: ShapeSpace) -> None:
         space.direction(8)
     with pytest.raises(ls.ConfigError, match="count must be at least 1"):
         space.sample(0)
+
+
+def test_forms_of_a_code(space: ShapeSpace) -> None:
+    """A row, a code (1, L), lists and tensors of any type name the same shape as the id; its frame is known by row."""
+    code = space.code("table_0002")
+    for shape in (2, np.int64(2), code[None], code.double().requires_grad_(), code.tolist(), [code.tolist()]):
+        assert torch.equal(space.code(shape), code)
+    assert space.similarity(2) == space.similarity("table_0002")
+    assert space.similarity(code[None]) == Similarity((0.0, 0.0, 0.0), 1.0)
+    path = np.asarray(space.interpolate("table_0000", "table_0002", steps=3))
+    codes = space.codes[[0, 2]]
+    for shapes in (["table_0000", "table_0002"], [0, 2], codes, codes.numpy(), (codes[0], "table_0002")):
+        np.testing.assert_allclose(space.interpolate(shapes, steps=3), path, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (None, "expected a shape: the id or the row .*, got None"),
+        (4, "rows of training shapes are 0 to 3, got 4"),
+        (-1, "rows of training shapes are 0 to 3, got -1"),
+        (True, "expected a shape: .*, got bool True"),
+        (0.5, r"codes of length 8, got shape \(\)"),
+        (["table_0000", "table_0001"], "expected one shape, got list of length 2; pass one of them at a time"),
+        (np.zeros((4, 8)), r"expected one code of length 8, got shape \(4, 8\); pass one row at a time"),
+        (np.zeros((2, 1, 8)), r"codes of length 8, got shape \(2, 1, 8\)"),
+        (np.full(8, 1e300), "not finite as float32"),
+        (Path("fit"), "expected a shape: .*, got PosixPath"),
+    ],
+)
+@pytest.mark.usefixtures("without_shape_checks")
+def test_objects_that_are_no_code(space: ShapeSpace, shape: object, message: str) -> None:
+    """Every method refuses what is not a shape, with what came; none falls back to model space."""
+    for call in (space.code, space.similarity, space.extract, space.nearest):
+        with pytest.raises(ls.ConfigError, match=message):
+            call(shape)
+
+
+def test_forms_of_a_target(space: ShapeSpace, tmp_path: Path) -> None:
+    """A mesh, a scene, a file and a pair of the same shape give the same observation."""
+    mesh = furniture("table", 1)
+    save(mesh, tmp_path / "table.ply")
+    expected = space.observe(mesh)
+    for target in (trimesh.Scene([mesh]), (mesh.vertices, mesh.faces), str(tmp_path / "table.ply")):
+        observation = space.observe(target)
+        np.testing.assert_allclose(observation.points, expected.points, atol=1e-5)
+        np.testing.assert_allclose(observation.low, expected.low, atol=1e-4)
+        assert observation.similarity.scale == pytest.approx(expected.similarity.scale, rel=1e-6)
+    points, face = trimesh.sample.sample_surface(mesh, 500, seed=0)
+    normals = mesh.face_normals[face]
+    expected = space.observe(np.hstack((points, normals)), partial=True)
+    for observation in (
+        space.observe(points, 3 * normals, partial=True),
+        space.observe((points, normals), partial=True),
+    ):
+        np.testing.assert_array_equal(observation.low, expected.low)
+
+
+def test_keywords_of_fits(space: ShapeSpace) -> None:
+    """Settings are keywords of `invert` and replace those of the configuration, which may also be the second argument."""
+    target = space.observe(furniture("table", 1))
+    config = ls.InvertConfig(steps=2, starts=1, points=64, by_layer=False)
+    expected = space.invert(target, config)
+    assert np.array_equal(space.invert(target, config=config).code, expected.code)
+    keywords = space.invert(target, steps=2, starts=1, points=64, by_layer=False)
+    assert np.array_equal(keywords.code, expected.code) and len(keywords.history) == len(expected.history)
+    assert len(space.invert(target, config, steps=1).history) < len(expected.history)
+    for options, message in (
+        ({"step": 2}, "unknown setting 'step' of InvertConfig; did you mean 'steps'?"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"config": config, "normals": config}, "got two configurations"),
+        ({"normals": np.zeros((3, 3))}, "the target is an Observation"),
+    ):
+        with pytest.raises(ls.LatentSDFError, match=message):
+            space.invert(target, **options)
+    for targets in (target, "a.obj", np.zeros((200, 3)), (np.zeros((200, 3)), np.zeros((200, 3))), None):
+        with pytest.raises(ls.MeshError, match="expected a list of targets, got .*; fit a single target with `invert`"):
+            space.invert_many(targets)
+
+
+@pytest.mark.slow
+def test_refinement_of_every_kind_of_mesh(space: ShapeSpace, tmp_path: Path) -> None:
+    """A fit is refined with the file of its mesh as with the mesh; points are refused."""
+    mesh = furniture("table", 1)
+    save(mesh, tmp_path / "table.ply")
+    fit = space.invert(mesh, steps=1, starts=1, points=64, by_layer=False)
+    options = {"steps": 1, "points": 64, "resolution": 64, "lattice": 32}
+    expected = space.refine(fit, mesh, ls.RefineConfig(**options)).delta
+    for target in (str(tmp_path / "table.ply"), trimesh.Scene([mesh])):
+        delta = space.refine(fit, target, **options).delta
+        np.testing.assert_allclose(delta.correction, expected.correction, atol=1e-3)
+    with pytest.raises(ls.MeshError, match="refinement needs a mesh with faces, got points"):
+        space.refine(fit, trimesh.sample.sample_surface(mesh, 500, seed=0)[0])

@@ -48,6 +48,11 @@ def cells_per_axis() -> Rule:
     return _single_value("INT", _parse_resolution)
 
 
+def frame_name() -> Rule:
+    """Accept `shape` or `model`, and `user`, the former name of `shape`."""
+    return _single_value("{shape,model}", _parse_frame)
+
+
 def texts(metavar: str) -> Rule:
     """Accept one or more strings, such as ids."""
     return _value_list(metavar, str)
@@ -100,6 +105,12 @@ def _parse_resolution(text: str) -> int:
     value = _parse_whole(text, 1)
     require_resolution(value)
     return value
+
+
+def _parse_frame(text: str) -> str:
+    if text not in ("shape", "model", "user"):
+        raise ValueError(f"expected shape or model, got '{text}'")
+    return "shape" if text == "user" else text
 
 
 def _parse_positive(text: str) -> float:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from latentsdf.cli.arg_types import UNSET, cells_per_axis, number, positive, whole
+from latentsdf.cli.arg_types import UNSET, cells_per_axis, frame_name, number, positive, whole
 from latentsdf.cli.parser import Command, command
-from latentsdf.config.inversion import Frame
 from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,8 +85,8 @@ class Inverting(Command):
     """The target covers only part of a shape; the prior completes the rest."""
     align: bool = False
     """Also estimate the scale, rotation about y and translation of the target."""
-    frame: Frame = "user"
-    """Frame of the target. user: normalized like a training shape. model: already in model space."""
+    frame: Annotated[Literal["shape", "model"], frame_name()] = "shape"
+    """Frame of the target. shape: its own, normalized like a training shape. model: already in model space."""
     seed: Annotated[int, whole(0)] = 0
     """Seed of the sampling of the target."""
 
@@ -113,7 +112,7 @@ class Inverting(Command):
     def refuse_inverting(self) -> None:
         """Raise ConfigError if arguments of the inversion are given although nothing is inverted."""
         unset: dict[str, object] = {"steps": None, "starts": None, "points": None, "prior": None}
-        unset |= {"partial": False, "align": False, "frame": "user", "seed": 0}
+        unset |= {"partial": False, "align": False, "frame": "shape", "seed": 0}
         without_effect = [f"--{name}" for name, value in unset.items() if getattr(self, name) != value]
         if without_effect:
             raise ConfigError(f"{' and '.join(without_effect)} would have no effect: only a --mesh query is inverted")

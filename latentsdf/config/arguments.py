@@ -37,9 +37,9 @@ _NAMES: dict[Any, str] = {
 def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function so that arguments of simple types are checked before it runs.
 
-    Simple are `int`, `float`, `bool`, `str`, `Path`, `None`, `Literal`, configuration dataclasses, `Annotated` types
-    of `config.validation`, and unions of these. Whole numbers are accepted for `float` and NumPy scalars for numbers;
-    `bool` is no number, and NaN and infinity are refused. Other parameters are left to the function.
+    Simple are `int`, `float`, `bool`, `str`, `Path`, `None`, `Literal`, plain classes, `Annotated` types of
+    `config.validation`, and unions of these. Whole numbers are accepted for `float` and NumPy scalars for numbers;
+    `bool` is no number, and NaN and infinity are refused. Other parameters, such as arrays, are left to the function.
 
     Args:
         function: The function or method.
@@ -108,12 +108,18 @@ def _is_simple(annotation: Any) -> bool:
         return all(_is_simple(part) for part in get_args(annotation))
     if origin is Literal or annotation is None or annotation in _NAMES:
         return True
-    return isinstance(annotation, type) and dataclasses.is_dataclass(annotation)
+    return _is_class(annotation)
+
+
+def _is_class(annotation: Any) -> bool:
+    """Return whether an annotation is a class without type parameters or shapes."""
+    plain = isinstance(annotation, type) and get_origin(annotation) is None and annotation not in (Any, object, inspect.Parameter.empty)
+    return plain and not annotation.__module__.startswith("jaxtyping")
 
 
 def _validator(annotation: Any) -> Callable[[Any], Any]:
-    """Return a strict validator; dataclasses are accepted as instances only."""
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+    """Return a strict validator; objects of plain classes are accepted as they are."""
+    if _is_class(annotation) and annotation not in _NAMES:
         return lambda value: _require_instance(annotation, value)
     if get_origin(annotation) in (Union, UnionType):
         parts = [(part, _validator(part)) for part in get_args(annotation)]

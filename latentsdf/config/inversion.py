@@ -3,10 +3,11 @@
 Lengths are in model space, the box [-1, 1]^3, unless a setting is in cells.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from latentsdf.config.frames import Frame
 from latentsdf.config.validation import (
     Flag,
     NonNegativeFloat,
@@ -16,8 +17,6 @@ from latentsdf.config.validation import (
     config_dataclass,
 )
 from latentsdf.utils.errors import ConfigError
-
-Frame = Literal["user", "model"]
 
 
 @config_dataclass
@@ -40,8 +39,9 @@ class InvertConfig:
     """The observation covers only part of the surface; unobserved regions are left to the prior."""
     align: Flag = False
     """Also estimate the scale, rotation about the vertical axis and translation of the observation."""
-    frame: Frame = "user"
-    """`user`: the observation is normalized like a training shape; `model`: it is already in model space."""
+    frame: Annotated[Frame, BeforeValidator(lambda frame: "shape" if frame == "user" else frame)] = "shape"
+    """`shape`: the observation is in its own frame, and is normalized like a training shape; `model`: it is already in
+    model space. `user` is the former name of `shape`."""
     seed: Seed = 0
     """Seed of the random samples."""
 

@@ -19,6 +19,11 @@ T = TypeVar("T")
 
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
+"""Number of points or samples that are held in memory at once."""
+NonNegativeCount = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
+Pixels = Annotated[int, Field(strict=True, ge=1, le=8192)]
+"""Side of a picture."""
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
 NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]

@@ -24,19 +24,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeGuard
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from pydantic import Field
 from zarr.errors import ContainsGroupError
 
 from latentsdf.config import loader
+from latentsdf.config.arguments import check_arguments
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
+from latentsdf.utils.arrays import as_array
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
+from latentsdf.utils.notebook import html_table
+
+PositiveShare = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 FORMAT = "latentsdf-samples"
 VERSION = 1
@@ -66,6 +72,7 @@ class SampleStore:
         self.config = config
 
     @classmethod
+    @check_arguments
     def create(cls, path: Path | str, config: SamplingConfig) -> "SampleStore":
         """Create a store, or open an existing one with the same settings to continue it.
 
@@ -112,6 +119,7 @@ class SampleStore:
         return cls(path, config)
 
     @classmethod
+    @check_arguments
     def open(cls, path: Path | str) -> "SampleStore":
         """Open an existing store.
 
@@ -155,11 +163,24 @@ class SampleStore:
         return iter(self.keys())
 
     def __contains__(self, key: str) -> bool:
-        return bool(_KEY.fullmatch(key)) and (self._folder(key) / "zarr.json").is_file()
+        return _is_key(key) and (self._folder(key) / "zarr.json").is_file()
 
     def __len__(self) -> int:
         return len(self.keys())
 
+    def __repr__(self) -> str:
+        return f"<SampleStore: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        return html_table("SampleStore", self._summary())
+
+    def _summary(self) -> dict[str, object]:
+        config = self.config
+        band = f"{config.band_voxels:g} cells of {config.resolution}^3"
+        return {"folder": self.path, "shapes": len(self), "band": band, "normalization": config.normalization}
+
+    @check_arguments
     def write(self, record: ShapeRecord) -> None:
         """Add or replace a shape atomically.
 
@@ -226,6 +247,11 @@ class SampleStore:
             ConfigError: A chunk number is out of range.
             StoreError: The store has no such shape, or it is damaged.
         """
+        if chunks is not None:
+            numbers = as_array(chunks, "chunks", expected="numbers of chunks (K,) or None")
+            if numbers.ndim != 1 or (len(numbers) and numbers.dtype.kind not in "iu"):
+                raise ConfigError(f"chunks must be whole numbers (K,) or None, got shape {numbers.shape}")
+            chunks = numbers.astype(np.int64).tolist()
         with self._shape(key) as folder:
             return zarr_layout.read_band(folder, self.config.resolution, self.config.band_voxels, chunks)
 
@@ -249,8 +275,9 @@ class SampleStore:
         with self._shape(key) as folder:
             return zarr_layout.count_rows(folder, "near") + zarr_layout.count_rows(folder, "uniform")
 
+    @check_arguments
     def offsurface_subset(
-        self, key: str, share: float, rng: np.random.Generator
+        self, key: str, share: PositiveShare, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Read a random subset of the off-surface samples.
 
@@ -275,7 +302,8 @@ class SampleStore:
         with self._shape(key) as folder:
             return zarr_layout.count_rows(folder, "surface"), zarr_layout.count_columns(folder, "surface")
 
-    def surface_subset(self, key: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    @check_arguments
+    def surface_subset(self, key: str, share: PositiveShare, rng: np.random.Generator) -> NDArray[np.float32]:
         """Read a random subset of the surface points.
 
         Args:
@@ -342,7 +370,7 @@ class SampleStore:
     def _shape(self, key: str) -> Iterator[Path]:
         """Yield the folder of a shape; read errors within the block become a StoreError with the key of the shape."""
         if key not in self:
-            raise StoreError(f"{self.path}: has no shape '{key}'")
+            raise StoreError(f"{self.path}: has no shape '{key!s:.100}'; `keys` lists its shapes, category/id")
         try:
             yield self._folder(key)
         except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
@@ -367,9 +395,9 @@ def _hash_of(sampling: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sampling, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_key(key: str) -> bool:
+def _is_key(key: object) -> TypeGuard[str]:
     """Return whether category/id is a valid shape key."""
-    return _KEY.fullmatch(key) is not None
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None
 
 
 def _library_version() -> str:

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import trimesh
 
+from latentsdf.config.arguments import check_arguments
 from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.sampling import SamplingConfig
+from latentsdf.config.validation import Count, NonNegativeCount, Seed
 from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.evaluation.result import Evaluation
 from latentsdf.extraction.extract import Mode
@@ -30,6 +32,7 @@ from latentsdf.geometry.metrics.surface import (
 from latentsdf.geometry.targets import read_mesh
 from latentsdf.latent.inversion.observation import Observation
 from latentsdf.space import CodeLike, ShapeSpace
+from latentsdf.utils.arrays import describe
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
@@ -37,6 +40,7 @@ FIELD_POINTS = 20_000
 """Default number of points at which fields are compared."""
 
 
+@check_arguments
 def evaluate(
     space: ShapeSpace,
     references: dict[str, trimesh.Trimesh],
@@ -44,11 +48,11 @@ def evaluate(
     unseen: bool = False,
     resolution: int = 256,
     mode: Mode = "fused",
-    points: int = 100_000,
-    seed: int = 0,
+    points: Count = 100_000,
+    seed: Seed = 0,
     taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
-    field_points: int = FIELD_POINTS,
+    field_points: NonNegativeCount = FIELD_POINTS,
     inversion: InvertConfig | None = None,
     refinement: RefineConfig | None = None,
     fits: Mapping[str, CodeLike] | None = None,
@@ -77,9 +81,10 @@ def evaluate(
     Raises:
         ConfigError: Fewer than 1 point, or a threshold outside (0, 1).
     """
-    if points < 1:
-        raise ConfigError(f"points must be at least 1, got {points}")
     require_valid_thresholds(taus)
+    for name, given in (("references", references), ("fits", {} if fits is None else fits)):
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"{name} must be shapes by name, such as {{'chair': mesh}}, got {describe(given)}")
     references, failed = _clean_references(references)
     if fits is None:
         codes = _select_shapes(space, references, unseen, inversion, refinement, failed)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from latentsdf.config.arguments import check_arguments
 from latentsdf.geometry.metrics.field import FieldErrors
 from latentsdf.geometry.metrics.surface import Reference, SurfaceComparison
+from latentsdf.utils.notebook import html_table
 
 _SHOWN = (
     "triangle_mean",
@@ -27,10 +29,11 @@ _SHOWN = (
     "eikonal",
 )
 """Metrics in the table, by name or by the start of their names; each is followed by its sampling floor, if any."""
+_OVERVIEW = 4  # number of entries of `_SHOWN` in the short description
 _HIGHER_IS_BETTER = ("f_score", "normal_consistency", "iou")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Metrics of reconstructed shapes in model space, and the shapes that could not be evaluated."""
 
@@ -54,6 +57,24 @@ class Evaluation:
     """Errors of the fused field by name of the shape; empty without a comparison of fields."""
     failed: dict[str, str]
     """Reasons of the shapes that could not be evaluated, by name."""
+
+    def __repr__(self) -> str:
+        return f"<Evaluation: {', '.join(f'{name} {value}' for name, value in self._overview().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks; `table` has all shapes."""
+        return html_table("Evaluation", self._overview())
+
+    def _overview(self) -> dict[str, object]:
+        """Return counts, settings and the medians of the metrics that `table` shows first."""
+        summary = self.summary()
+        shown = [name for name in summary if name.startswith(_SHOWN[:_OVERVIEW])]
+        return {
+            "shapes": len(self.shapes),
+            "failed": len(self.failed),
+            "mode": self.mode,
+            "resolution": self.resolution,
+        } | {f"median {name}": f"{summary[name]['median']:.4g}" for name in shown}
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Return all metrics by shape and name of the metric."""
@@ -115,6 +136,7 @@ class Evaluation:
             table.add_row(f"[bold]{statistic}[/]{count}", *cells(row))
         return table
 
+    @check_arguments
     def worst(self, count: int) -> list[str]:
         """Return the shapes with the largest mean distance to triangles, worst first.
 
@@ -123,12 +145,14 @@ class Evaluation:
         """
         return sorted(self.shapes, key=lambda name: -self.shapes[name].triangle_mean)[:count]
 
-    def save(self, folder: Path) -> None:
+    @check_arguments
+    def save(self, folder: Path | str) -> None:
         """Write `metrics.json` and `metrics.csv`.
 
         Args:
             folder: Output folder; created if missing.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.json").write_text(json.dumps(self.as_dict(), indent=1))
         with (folder / "metrics.csv").open("w", newline="") as file:

@@ -15,17 +15,19 @@ exact outside, max inside. Operands are meshes, functions from points (N, 3) to 
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import TypeAlias
 
 import numpy as np
 import torch
 import trimesh
 from torch import Tensor
 
+from latentsdf.config.arguments import check_arguments
 from latentsdf.extraction.field import Field, SignedDistance, as_field
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.utils.errors import ConfigError
 
-Operand = SignedDistance | trimesh.Trimesh
+Operand: TypeAlias = SignedDistance | trimesh.Trimesh
 """A mesh, a function from points to distances, or a `Field`."""
 
 
@@ -84,6 +86,7 @@ def difference(shape: Operand, *others: Operand) -> Field:
     return Field(lambda points: torch.maximum(first(points), -removed(points)), first.domain, first.device)
 
 
+@check_arguments
 def offset(shape: Operand, distance: float) -> Field:
     """Grow a shape by a distance, or shrink it by a negative one: subtract the distance.
 
@@ -103,6 +106,7 @@ def offset(shape: Operand, distance: float) -> Field:
     return Field(lambda points: field(points) - distance, _grown(field.domain, max(distance, 0.0)), field.device)
 
 
+@check_arguments
 def blend(first: Operand, second: Operand, width: float) -> Field:
     """Join two shapes and fill the crease between them: a smooth union.
 

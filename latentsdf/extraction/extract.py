@@ -72,8 +72,8 @@ def extract(
 ) -> trimesh.Trimesh:
     """Extract a level set as a watertight triangle mesh in the frame of the field.
 
-    The box is [-1, 1]^3, or, if `general` is a `Field`, the box that it names. Faces are oriented outward. A surface that
-    leaves the box is closed by a cap on the side of the box.
+    The box is [-1, 1]^3, or, if `general` is a `Field`, the box that it names. Faces are oriented outward. A surface
+    that leaves the box is closed by a cap on the side of the box.
 
     Args:
         general: Signed distance of the general branch, or a single field: any function from points (N, 3) to distances

@@ -8,7 +8,6 @@ box [-1, 1]^3, or, for a `Field`, in the box that the field names.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,9 @@ from latentsdf.extraction.sparse_lattice import Ints, Mask, SparseLattice
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.similarity import IDENTITY, Similarity
-from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError
+from latentsdf.geometry.targets import read_mesh
+from latentsdf.utils.arrays import describe
+from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError
 from latentsdf.utils.lattice import vertex_positions
 
 SignedDistance = Callable[[Tensor], Tensor]
@@ -44,6 +45,7 @@ class Field:
     """Device of the points and the distances."""
 
     def __call__(self, points: Tensor) -> Tensor:
+        """Evaluate the signed distance (N,) at points (N, 3)."""
         return self.function(points)
 
     def __repr__(self) -> str:
@@ -77,8 +79,8 @@ def as_field(shape: "trimesh.Trimesh | SignedDistance | Field") -> Field:
     """Convert a mesh or a callable to a `Field`.
 
     Args:
-        shape: Mesh, whose inside is determined as in preprocessing, callable from points (N, 3), a float32 tensor, to
-            distances (N,) as a tensor or array, or `Field`.
+        shape: Mesh, in any form that `geometry.targets` lists, whose inside is determined as in preprocessing, callable
+            from points (N, 3), a float32 tensor, to distances (N,) as a tensor or array, or `Field`.
 
     Returns:
         The field. A mesh lies in the box around it; the surface of a callable is searched in [-1, 1]^3.
@@ -89,16 +91,20 @@ def as_field(shape: "trimesh.Trimesh | SignedDistance | Field") -> Field:
     """
     if isinstance(shape, Field):
         return shape
-    if isinstance(shape, trimesh.Trimesh):
-        model_mesh, similarity = meshes.normalize(meshes.clean(shape)[0])
-        solid = solid_from_config(model_mesh, SamplingConfig())
-        return in_frame_of(_torch_field(lambda points: solid(points.double().numpy(force=True))), similarity, "cpu")
     if callable(shape):
         return Field(_torch_field(shape))
-    raise ConfigError(
-        f"expected a mesh, a field such as `space.field(id)`, or a function from points (N, 3) to distances (N,), got "
-        f"{type(shape).__name__}"
-    )
+    try:
+        mesh = read_mesh(shape, "a field")
+    except MeshError as error:
+        if isinstance(shape, trimesh.Trimesh | trimesh.Scene):
+            raise
+        raise ConfigError(
+            "expected a mesh, a field such as `space.field(id)`, or a function from points (N, 3) to distances (N,), "
+            f"got {describe(shape)} ({error})"
+        ) from error
+    model_mesh, similarity = meshes.normalize(meshes.clean(mesh)[0])
+    solid = solid_from_config(model_mesh, SamplingConfig())
+    return in_frame_of(_torch_field(lambda points: solid(points.double().numpy(force=True))), similarity, "cpu")
 
 
 def _torch_field(function: Callable[[Tensor], Any]) -> SignedDistance:

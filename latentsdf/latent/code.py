@@ -32,7 +32,7 @@ from latentsdf.utils.errors import ConfigError
 
 
 class _ArrayOfCodes(NDArrayOperatorsMixin):
-    """NumPy functions and operators treat the object as its array of codes and return plain arrays."""
+    """NumPy functions, operators and array methods see the array of codes and return plain arrays."""
 
     def _array(self) -> NDArray[np.float32]:
         raise NotImplementedError
@@ -45,23 +45,18 @@ class _ArrayOfCodes(NDArrayOperatorsMixin):
         plain = (np.asarray(one) if isinstance(one, _ArrayOfCodes) else one for one in inputs)
         return getattr(ufunc, method)(*plain, **options)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array of codes."""
-        return self._array().shape
-
-    @property
-    def dtype(self) -> np.dtype[np.float32]:
-        """Type of the values, float32."""
-        return self._array().dtype
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+        return getattr(self._array(), name)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Code(_ArrayOfCodes):
     """A shape of a space: a code with the place and size of its shape, and the detail of a fit.
 
-    Methods of `ShapeSpace` accept it in place of an id. `np.asarray` returns the bare code (L,), as do NumPy functions
-    and arithmetic; a bare code is decoded in model space, without the other parts.
+    Methods of `ShapeSpace` accept it in place of an id. `np.asarray` returns the bare code (L,), and NumPy functions,
+    array methods and arithmetic work on it; a bare code is decoded in model space, without the other parts.
     """
 
     code: Float[NDArray[np.float32], " L"]
@@ -93,8 +88,8 @@ class Code(_ArrayOfCodes):
 class Codes(_ArrayOfCodes, Sequence[Code]):
     """A sequence of N shapes of a space, such as a path.
 
-    An item is a `Code`, a slice is `Codes`. `np.asarray` and NumPy functions see the array of codes (N, L), as does
-    indexing with anything else than a number or a slice, such as `codes[:, 0]`.
+    An item is a `Code`, a slice is `Codes`. `np.asarray`, NumPy functions and array methods see the array of codes
+    (N, L), as does indexing with anything but a number or a slice, such as `codes[:, 0]`.
 
     Args:
         codes: The shapes.
@@ -125,10 +120,6 @@ class Codes(_ArrayOfCodes, Sequence[Code]):
 
     def __repr__(self) -> str:
         return f"<Codes: {len(self)} of length {self.shape[1]}>" if self._codes else "<Codes: none>"
-
-    def tolist(self) -> list[list[float]]:
-        """Return the codes as nested lists (N, L)."""
-        return self._array().tolist()
 
 
 Parts = Code | Inversion

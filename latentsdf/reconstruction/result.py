@@ -19,15 +19,19 @@ from torch import Tensor, nn
 
 from latentsdf.config import loader
 from latentsdf.config.arguments import check_arguments
+from latentsdf.config.frames import Frame
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.extraction.extract import extract
-from latentsdf.geometry.similarity import Similarity
+from latentsdf.extraction.field import Field, in_frame_of
+from latentsdf.geometry.mesh import to_user_frame
+from latentsdf.geometry.similarity import Similarity, in_frame
 from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
-from latentsdf.utils.arrays import as_points
+from latentsdf.utils.arrays import as_points, describe
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.finite import require_finite
+from latentsdf.utils.notebook import html_table
 from latentsdf.utils.output_folders import require_writable_output
 from latentsdf.utils.safetensors_io import save_tensors
 
@@ -39,11 +43,12 @@ _CONTOUR_HALF_SIDE = 1.1  # model space
 ContourResolution = Annotated[int, Range(strict=True, ge=2, le=16_384)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
     """Signed distance field of one shape, negative inside, in the frame and unit of the fitted points.
 
-    Returned by `reconstruct` and `load_field`.
+    Returned by `reconstruct` and `load_field`. Positions and distances are in the shape's own frame, that of the fitted
+    points, unless `frame="model"` is passed; `latentsdf.config.frames` defines both.
     """
 
     network: nn.Module
@@ -58,6 +63,23 @@ class Reconstruction:
     phase_field: nn.Module | None = None
     """Method `medial_axis`: maps points (N, d) of model space to v (N,), about 0 on the medial axis, 1 away from it."""
 
+    def __repr__(self) -> str:
+        return f"<Reconstruction: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        return html_table("Reconstruction", self._summary())
+
+    def _summary(self) -> dict[str, object]:
+        center = ", ".join(f"{value:.4g}" for value in self.similarity.center)
+        return {
+            "method": self.config.method,
+            "dimension": self.dim,
+            "center": f"({center})",
+            "scale": f"{self.similarity.scale:.4g}",
+            "device": self.device,
+        }
+
     @property
     def dim(self) -> int:
         """Dimension of the points, 2 or 3."""
@@ -68,25 +90,51 @@ class Reconstruction:
         """Device of the network."""
         return next(self.network.parameters()).device
 
-    def distance(self, points: ArrayLike) -> NDArray[np.float32]:
+    @check_arguments
+    def distance(self, points: ArrayLike, *, frame: Frame = "shape") -> NDArray[np.float32]:
         """Evaluate the signed distance.
 
         Outside the box in which the field was fitted, the value is the distance to the box plus the field at the
         nearest point of the box.
 
         Args:
-            points: Points (N, d) in the user's frame.
+            points: Points (N, d) in the frame.
+            frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
-            Signed distances (N,) in the user's unit.
+            Signed distances (N,) in the unit of the frame.
 
         Raises:
-            ConfigError: If the points have another shape or are not finite.
+            ConfigError: If the points have another shape or are not finite, or the frame is unknown.
         """
-        model_points = self._to_model_space(points)
+        similarity = in_frame(self.similarity, frame)
+        model_points = self._to_model_space(points, similarity)
         clamped = self._clamp_to_box(model_points)
         distance = self._evaluate(self.network, clamped) + (model_points - clamped).norm(dim=1)
-        return np.asarray(distance.numpy() / np.float32(self.similarity.scale))
+        return np.asarray(distance.numpy() / np.float32(similarity.scale))
+
+    @check_arguments
+    def field(self, *, frame: Frame = "shape") -> Field:
+        """Return the signed distance of a 3D field as a function of tensors, for `union`, `extract` and `render`.
+
+        Args:
+            frame: Frame of points and distances, `shape` or `model`.
+
+        Returns:
+            Differentiable function from points (N, 3) on the device of the network to distances (N,); outside the box
+            as for `distance`.
+
+        Raises:
+            ConfigError: If the field is 2D, or the frame is unknown.
+        """
+        if self.dim != 3:
+            raise ConfigError("a 2D field has no surface in space; use `distance` and `contours`")
+
+        def distance(points: Tensor) -> Tensor:
+            clamped = self._clamp_to_box(points)
+            return self.network(clamped) + (points - clamped).norm(dim=1)
+
+        return in_frame_of(distance, in_frame(self.similarity, frame), self.device)
 
     def model_space_distance(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Evaluate the network without gradients.
@@ -97,14 +145,18 @@ class Reconstruction:
         Returns:
             Signed distances (N,) in units of model space.
         """
+        if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != self.dim:
+            raise ConfigError(f"points must be a tensor of shape (N, {self.dim}), got {describe(points)}")
         with torch.no_grad():
-            return map_chunks(self.network, points)
+            return map_chunks(self.network, points.float())
 
-    def phase(self, points: ArrayLike) -> NDArray[np.float32]:
+    @check_arguments
+    def phase(self, points: ArrayLike, *, frame: Frame = "shape") -> NDArray[np.float32]:
         """Evaluate the phase field of the method `medial_axis`.
 
         Args:
-            points: Points (N, d) in the user's frame. Points outside the fitted box are moved to its nearest point.
+            points: Points (N, d) in the frame. Points outside the fitted box are moved to its nearest point.
+            frame: Frame of the points, `shape` or `model`.
 
         Returns:
             Phase (N,) in [0, 1], about 0 on the medial axis and 1 away from it.
@@ -114,40 +166,43 @@ class Reconstruction:
         """
         if self.phase_field is None:
             raise ConfigError(f"'{self.config.method}' has no phase field; use 'medial_axis'")
-        return np.asarray(self._evaluate(self.phase_field, self._clamp_to_box(self._to_model_space(points))).numpy())
+        model_points = self._to_model_space(points, in_frame(self.similarity, frame))
+        return np.asarray(self._evaluate(self.phase_field, self._clamp_to_box(model_points)).numpy())
 
     @check_arguments
-    def mesh(self, resolution: int = 256) -> trimesh.Trimesh:
+    def mesh(self, resolution: int = 256, *, frame: Frame = "shape") -> trimesh.Trimesh:
         """Extract the zero level set of a 3D field.
 
         Args:
             resolution: Cells per axis of the lattice over [-1, 1]^3 of model space.
+            frame: Frame of the mesh, `shape` or `model`.
 
         Returns:
-            Triangle mesh in the user's frame.
+            Triangle mesh in the frame.
 
         Raises:
-            ConfigError: If the field is 2D.
+            ConfigError: If the field is 2D, or the frame is unknown.
             EmptyLevelSetError: If the field has no zero level set.
         """
         if self.dim != 3:
             raise ConfigError("a 2D field has no mesh; use `contours`")
         network: Callable[[Tensor], Tensor] = self.network
         mesh = extract(network, resolution=resolution, mode="general", device=self.device)
-        return trimesh.Trimesh(self.similarity.to_user(mesh.vertices), mesh.faces, process=False)
+        return to_user_frame(mesh, in_frame(self.similarity, frame))
 
     @check_arguments
-    def contours(self, resolution: ContourResolution = 1024) -> list[NDArray[np.float64]]:
+    def contours(self, resolution: ContourResolution = 1024, *, frame: Frame = "shape") -> list[NDArray[np.float64]]:
         """Extract the zero level set of a 2D field.
 
         Args:
             resolution: Cells per axis of the lattice over [-1.1, 1.1]^2 of model space.
+            frame: Frame of the polylines, `shape` or `model`.
 
         Returns:
-            Polylines (K, 2) in the user's frame; the first and last vertex of a closed one are equal.
+            Polylines (K, 2) in the frame; the first and last vertex of a closed one are equal.
 
         Raises:
-            ConfigError: If the field is 3D.
+            ConfigError: If the field is 3D, or the frame is unknown.
             EmptyLevelSetError: If the field has no zero level set.
         """
         if self.dim != 2:
@@ -161,7 +216,8 @@ class Reconstruction:
                 f"no zero level set: values from {values.min():.4g} to {values.max():.4g}; train longer"
             )
         spacing = 2 * _CONTOUR_HALF_SIDE / resolution
-        return [self.similarity.to_user(-_CONTOUR_HALF_SIDE + line * spacing) for line in lines]
+        similarity = in_frame(self.similarity, frame)
+        return [similarity.to_user(-_CONTOUR_HALF_SIDE + line * spacing) for line in lines]
 
     @check_arguments
     def save(self, folder: Path | str) -> None:
@@ -199,9 +255,9 @@ class Reconstruction:
     def _clamp_to_box(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
         return points.clamp(-self.config.extent, self.config.extent)
 
-    def _to_model_space(self, points: ArrayLike) -> Float[Tensor, "N d"]:
+    def _to_model_space(self, points: ArrayLike, similarity: Similarity) -> Float[Tensor, "N d"]:
         array = as_points(points, self.dim)
-        model_points = torch.as_tensor(self.similarity.to_model(array), dtype=torch.float32)
+        model_points = torch.as_tensor(similarity.to_model(array), dtype=torch.float32)
         require_finite(model_points)
         return model_points
 

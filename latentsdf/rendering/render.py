@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from latentsdf.extraction.field import SignedDistance
+from latentsdf.config.arguments import check_arguments
+from latentsdf.config.validation import Pixels
+from latentsdf.extraction.field import SignedDistance, as_field
+from latentsdf.extraction.fusion_band import find_band
 from latentsdf.extraction.normals import finite_difference_normals
+from latentsdf.geometry.targets import read_mesh
 from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION, Camera
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, MeshError
 
@@ -33,6 +37,44 @@ _MAX_STEPS = 256
 _STEP_FACTOR = 0.8
 _HIT_DISTANCE = 1e-3
 _BLACK_STEPS = 64  # number of steps shown as black in the picture of `tracing_cost`
+
+
+@check_arguments
+def render(
+    shape: trimesh.Trimesh | SignedDistance,
+    *,
+    size: Pixels = 384,
+    azimuth: float = DEFAULT_AZIMUTH,
+    elevation: float = DEFAULT_ELEVATION,
+    style: Style = "shaded",
+) -> Image.Image:
+    """Render a mesh or a signed distance field.
+
+    Args:
+        shape: Mesh in any frame and any form that `geometry.targets` lists, which fills the picture; a `Field`, such as `ShapeSpace.fused` or `union` return,
+            whose box fills the picture; or a function from points (N, 3) to signed distances (N,) in [-1, 1]^3.
+        size: Pixels per side.
+        azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
+        elevation: Degrees above the xz plane.
+        style: `shaded`, `normals` or `depth`; only meshes are shaded with ambient occlusion.
+
+    Returns:
+        The picture, in RGB on white.
+
+    Raises:
+        ConfigError: `size` or `style` is invalid, or `shape` is neither a mesh nor callable.
+        MeshError: The mesh has no faces, or no ray hits one.
+        EmptyLevelSetError: No ray hits a surface of the field.
+    """
+    if not callable(shape):
+        shape = read_mesh(shape, "a picture")
+        return render_mesh(shape, size=size, azimuth=azimuth, elevation=elevation, style=style)
+    _validate(size, style)
+    field = as_field(shape)
+    distance, device = field.in_model_space(), field.device
+    # Fields may overestimate the distance far from their surface, which rays that follow them would miss.
+    traced = find_band(distance, device=device).tracing_field(distance)
+    return render_field(traced, size=size, azimuth=azimuth, elevation=elevation, style=style, device=device)
 
 
 def render_mesh(

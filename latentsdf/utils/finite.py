@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -9,7 +10,9 @@ if TYPE_CHECKING:
 
 
 def require_finite(points: "Tensor") -> None:
-    """Raise ConfigError with the number of points (N, d) that have a coordinate that is not finite."""
+    """Raise ConfigError for anything but a tensor, or with the number of points (N, d) that are not finite."""
+    if not callable(getattr(points, "isfinite", None)):
+        raise ConfigError(f"fields are evaluated at points (N, d) as a torch tensor, got {describe(points)}")
     bad = int((~points.isfinite()).any(1).sum())
     if bad:
         raise ConfigError(f"{bad:,} of {len(points):,} points are not finite numbers; leave them out")

@@ -11,8 +11,8 @@ def html_table(title: str, rows: Mapping[str, object]) -> str:
         title: Caption of the table.
         rows: Values by name.
     """
+    left = "style='text-align: left'"
     cells = "".join(
-        f"<tr><th style='text-align: left'>{escape(name)}</th><td style='text-align: left'>{escape(str(value))}</td></tr>"
-        for name, value in rows.items()
+        f"<tr><th {left}>{escape(name)}</th><td {left}>{escape(str(value))}</td></tr>" for name, value in rows.items()
     )
-    return f"<table><caption style='text-align: left'><b>{escape(title)}</b></caption>{cells}</table>"
+    return f"<table><caption {left}><b>{escape(title)}</b></caption>{cells}</table>"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from latentsdf.cli.arg_types import Rule, cells_per_axis, number, paths, positive, positives, texts, whole
+from latentsdf.cli.arg_types import Rule, cells_per_axis, frame_name, number, paths, positive, positives, texts, whole
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from latentsdf.cli.arg_types import Rule, cells_per_axis, number, paths, positiv
         (positive(), ["1e-9"], 1e-9),
         (positives(), ["0.1", "2"], (0.1, 2.0)),
         (cells_per_axis(), ["512"], 512),
+        (frame_name(), ["user"], "shape"),
         (texts("ID"), ["a", "b"], ("a", "b")),
         (paths("FIT"), ["a/b"], (Path("a/b"),)),
     ],
@@ -35,6 +36,7 @@ def test_values(rule: Rule, words: list[str], value: object) -> None:
         (number(-1, 1), "3", "expected a finite number of at least -1 and of at most 1, got '3'"),
         (positive(), "0", "expected a finite number above 0, got '0'"),
         (positive(), "word", "expected a finite number above 0, got 'word'"),
+        (frame_name(), "world", "expected shape or model, got 'world'"),
         (cells_per_axis(), "7", "16 to 1024 cells per axis, got 7"),
     ],
 )

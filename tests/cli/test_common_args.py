@@ -26,6 +26,8 @@ def test_settings_of_inversion() -> None:
         steps=7, starts=3, points=99, prior=0.0, partial=True, align=True, frame="model", seed=4, by_layer=True
     )
     assert _invert(*words, "--frame", "model", "--seed", "4").inversion(by_layer=True) == expected
+    for frame in ("shape", "user"):  # the second one is the former name
+        assert _invert("--frame", frame).inversion() == InvertConfig(by_layer=False)
 
 
 def test_settings_of_refinement() -> None:

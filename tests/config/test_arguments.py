@@ -66,6 +66,27 @@ def test_refused_arguments(arguments: dict[str, Any], message: str) -> None:
         _function("any", **arguments)
 
 
+class _Class:
+    @check_arguments
+    def method(self, count: int, other: Any = None) -> tuple[int, Any]:
+        return count, other
+
+    @classmethod
+    @check_arguments
+    def build(cls, text: str, rng: np.random.Generator | None = None) -> tuple[str, np.random.Generator | None]:
+        return text, rng
+
+
+def test_methods() -> None:
+    """Methods are checked, too; objects of plain classes must be instances."""
+    assert _Class().method(3, object) == (3, object)
+    assert _Class.build("a") == ("a", None)
+    with pytest.raises(ConfigError, match="^count: expected a whole number, got str 'a'"):
+        _Class().method("a")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="^rng: expected a Generator or None, got int 3"):
+        _Class.build("a", rng=3)  # type: ignore[arg-type]
+
+
 def test_wrong_signature() -> None:
     """Missing arguments are reported by Python, with the name of the function."""
     with pytest.raises(TypeError, match=r"_function\(\) missing 1 required positional argument: 'shape'"):

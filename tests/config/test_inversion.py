@@ -16,7 +16,7 @@ from latentsdf.utils.errors import ConfigError
         ({"prior": float("nan")}, "prior must be a finite number"),
         ({"prior": -1.0}, "prior must be at least 0"),
         ({"partial": 1}, "partial: expected true or false"),
-        ({"frame": "world"}, "frame: expected one of 'user' or 'model'"),
+        ({"frame": "world"}, "frame: expected one of 'shape' or 'model'"),
         ({"step": 3}, "unknown key 'step'"),
     ],
 )
@@ -24,6 +24,11 @@ def test_invalid_inversions(changes: dict[str, Any], message: str) -> None:
     """Values out of range or of another type and unknown names are rejected on construction."""
     with pytest.raises(ConfigError, match=message):
         InvertConfig(**changes)
+
+
+def test_former_name_of_frame() -> None:
+    """`user` is accepted for `shape`."""
+    assert InvertConfig(frame="user") == InvertConfig(frame="shape")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_shape_space_of_spheres(config: Config, sphere_stores: dict[bool, Path],
     budget = replace(config, train=replace(config.train, steps=60))
     extend(tmp_path / "space", tmp_path / "more.zarr", tmp_path / "larger", budget, device="cpu")
     larger = ls.load(tmp_path / "larger", device="cpu")
-    assert larger.field("unseen")(torch.from_numpy(points).float()).abs().mean() < off
+    assert larger.field("unseen", frame="model")(torch.from_numpy(points).float()).abs().mean() < off
     assert torch.equal(larger.codes[:5], space.codes)
 
 

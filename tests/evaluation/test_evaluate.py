@@ -24,7 +24,7 @@ def test_field_errors(trained_space: ShapeSpace) -> None:
     reference = normalize(references["table_0001"], trained_space.normalization)[0]
     points = np.random.default_rng(0).uniform(-1, 1, (20_000, 3))
     exact = MeshDistance(reference)(points)
-    near, found = np.abs(exact) <= 0.1, trained_space.distance("table_0001", points)
+    near, found = np.abs(exact) <= 0.1, trained_space.distance("table_0001", points, frame="model")
     assert errors.mae == pytest.approx(np.abs(found - exact).mean(), rel=0.02)
     assert errors.near_mae == pytest.approx(np.abs(found - exact)[near].mean(), rel=0.02)
     assert errors.iou > 0.8 and errors.near_mae < 0.01

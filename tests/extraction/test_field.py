@@ -5,8 +5,10 @@ import pytest
 import torch
 from helpers.fields import sphere
 
-from latentsdf.extraction.field import FieldSampler, SignedDistance
+from latentsdf.extraction.extract import extract
+from latentsdf.extraction.field import FieldSampler, SignedDistance, in_frame_of
 from latentsdf.extraction.sparse_lattice import allocate
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.utils.errors import LatentSDFError
 
 
@@ -56,3 +58,29 @@ def test_side_in_empty_level_set_error(radius: float, side: str) -> None:
     sampler = _sampler(lambda p: sphere(p, radius))
     sampler(np.array([[0, 0, 0], [8, 8, 8]], dtype=np.int32), 16)
     assert f", {side} of level 0, " in str(sampler.empty_level_set_error())
+
+
+def test_field_in_frame_of_shape() -> None:
+    """A field placed by a similarity has distances in units of that frame, gradients that are rotated, and its box."""
+    similarity = Similarity((100.0, 0.0, -5.0), 0.1, 0.7)
+    field = in_frame_of(sphere, similarity, "cpu")
+    points = np.random.default_rng(0).uniform(-10, 10, (50, 3)) + similarity.center
+    away = points - similarity.center
+    expected = np.linalg.norm(away, axis=1) - 7
+    at = torch.from_numpy(points).requires_grad_()
+    found = field(at)
+    np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5)
+    found.sum().backward()
+    np.testing.assert_allclose(at.grad.numpy(), away / np.linalg.norm(away, axis=1, keepdims=True), atol=1e-6)
+    model = torch.from_numpy(similarity.to_model(points))
+    torch.testing.assert_close(field.in_model_space()(model), sphere(model), atol=1e-6, rtol=0)
+
+
+def test_normals_and_level_in_frame_of_shape() -> None:
+    """A placed field is extracted at a level of its own unit, with outward normals in its own frame."""
+    similarity = Similarity((100.0, 0.0, -5.0), 0.1, 0.7)
+    slanted = in_frame_of(lambda points: points[:, 0] - 0.2, similarity, "cpu")
+    mesh = extract(slanted, resolution=32, level=1.0, normals=True)
+    inner = np.abs(similarity.to_model(mesh.vertices)).max(1) < 0.9
+    np.testing.assert_allclose(similarity.to_model(mesh.vertices)[inner][:, 0], 0.3, atol=1e-6)
+    np.testing.assert_allclose(mesh.vertex_normals[inner], similarity.rotation()[[0]].repeat(inner.sum(), 0), atol=1e-5)

@@ -5,8 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from latentsdf.geometry.similarity import IDENTITY, Similarity, compute_normalization
-from latentsdf.utils.errors import MeshError
+from latentsdf.geometry.similarity import (
+    IDENTITY,
+    Similarity,
+    combine_similarities,
+    compute_normalization,
+    in_frame,
+)
+from latentsdf.utils.errors import ConfigError, MeshError
 
 POINTS = np.random.default_rng(0).normal(size=(50, 3))
 
@@ -47,6 +53,34 @@ def test_normalization_none() -> None:
     assert compute_normalization(0.1 * POINTS, "none") is IDENTITY
     with pytest.raises(MeshError, match=r"coordinates reach 5, outside \[-1, 1\]; use normalization 'sphere'"):
         compute_normalization(np.array([[5.0, 0, 0]]), "none")
+
+
+def test_combination_of_two() -> None:
+    """Between two transforms the scale changes by a constant ratio, the center on a line, the angle the shorter way."""
+    first, second = Similarity((0.0, 0.0, 0.0), 1.0, 3.0), Similarity((4.0, 8.0, 0.0), 16.0, -3.0)
+    middle = combine_similarities([first, second], [0.5, 0.5])
+    assert middle.scale == pytest.approx(4.0) and middle.center == pytest.approx((2.0, 4.0, 0.0))
+    assert middle.yaw == pytest.approx(math.pi)  # from 3 to 2 pi - 3
+    end = combine_similarities([first, second], [0.0, 1.0])
+    np.testing.assert_allclose(end.to_model(POINTS), second.to_model(POINTS), atol=1e-12)
+
+
+def test_combination_of_differences() -> None:
+    """A - B + B is A."""
+    a, b = Similarity((1.0, 2.0, 3.0), 0.3, 0.5), Similarity((-4.0, 0.0, 9.0), 7.0, -2.0)
+    np.testing.assert_allclose(
+        combine_similarities([a, b, b], [1, -1, 1]).to_user(POINTS), a.to_user(POINTS), rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_frames() -> None:
+    """The frame `shape` is that of the transform, `model` that of model space, in the same dimension."""
+    planar = Similarity((1.0, 2.0), 0.5)
+    assert in_frame(planar, "shape") is planar
+    np.testing.assert_array_equal(in_frame(planar, "model").to_user(POINTS[:, :2]), POINTS[:, :2])
+    with pytest.raises(ConfigError, match="got 'user'"):
+        in_frame(planar, "user")  # type: ignore[arg-type]
 
 
 def test_coincident_points() -> None:

@@ -42,7 +42,11 @@ class TriangleMesh:
     """`open3d.geometry.TriangleMesh`."""
 
     def __init__(self, vertices: Any, triangles: Any) -> None:
-        self.vertices, self.triangles, self.vertex_normals = Vector(vertices), Vector(triangles), Vector(np.empty((0, 3)))
+        self.vertices, self.triangles, self.vertex_normals = (
+            Vector(vertices),
+            Vector(triangles),
+            Vector(np.empty((0, 3))),
+        )
 
 
 class PointCloud:

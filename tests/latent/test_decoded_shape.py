@@ -16,9 +16,10 @@ def test_extension_beyond_box(space: ShapeSpace) -> None:
     inside = points.clip(-1, 1)
     apart = np.linalg.norm(points - inside, axis=1)
     assert 0.5 < (apart > 0).mean() < 1
-    far = space.distance("table_0000", points)
-    np.testing.assert_allclose(far, space.distance("table_0000", inside) + apart, rtol=1e-5, atol=1e-5)
-    for field in (space.field("table_0000", "overfit"), space.fused("table_0000")):
+    far = space.distance("table_0000", points, frame="model")
+    near = space.distance("table_0000", inside, frame="model")
+    np.testing.assert_allclose(far, near + apart, rtol=1e-5, atol=1e-5)
+    for field in (space.field("table_0000", "overfit", frame="model"), space.fused("table_0000", frame="model")):
         outer, inner = (field(torch.from_numpy(p).float()).numpy() for p in (points, inside))
         np.testing.assert_allclose(outer, inner + apart, rtol=1e-5, atol=1e-5)
 

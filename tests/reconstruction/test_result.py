@@ -10,6 +10,7 @@ from helpers.points import circle_points
 from helpers.settings import short_preset
 
 import latentsdf as ls
+from latentsdf.config.frames import Frame
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.result import Reconstruction
@@ -42,6 +43,41 @@ def test_frame_of_user() -> None:
     disk = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0), 0.5), ReconstructConfig())
     (line,) = disk.contours(128)
     assert np.abs(np.linalg.norm(line - [3, 0], axis=1) - 1.2).max() < 0.01 and np.allclose(line[0], line[-1])
+
+
+def test_model_space() -> None:
+    """With frame="model", the distances, meshes, contours and fields are those of the network."""
+    ball = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
+    probes = np.array([[0.0, 0, 0], [0, 0.6, 0], [0, 0, 2]])
+    assert ball.distance(probes, frame="model") == pytest.approx([-0.6, 0.0, 1.4], abs=1e-5)
+    assert np.abs(ball.distance(ball.mesh(32).vertices)).max() < 0.02
+    mesh = ball.mesh(32, frame="model")
+    assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 0.6).max() < 0.01
+    frames: tuple[Frame, ...] = ("shape", "model")
+    for frame in frames:
+        at = 2.5 * np.asarray(ball.mesh(32, frame=frame).vertices)  # some outside the box
+        values = ball.field(frame=frame)(torch.from_numpy(at).float()).detach().numpy()
+        np.testing.assert_allclose(values, ball.distance(at, frame=frame), atol=1e-5)
+    disk = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0), 0.5), ReconstructConfig())
+    (line,) = disk.contours(128, frame="model")
+    assert np.abs(np.linalg.norm(line, axis=1) - 0.6).max() < 0.005
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_unknown_frame() -> None:
+    """A frame that does not exist is refused by every method, and a 2D field is no field in space."""
+    disk = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0), 0.5), ReconstructConfig())
+    ball = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
+    for call in (
+        lambda: disk.contours(128, frame="user"),  # type: ignore[arg-type]
+        lambda: disk.distance([[0.0, 0.0]], frame="user"),  # type: ignore[arg-type]
+        lambda: ball.mesh(16, frame="user"),  # type: ignore[arg-type]
+        lambda: ball.field(frame="user"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ConfigError, match="frame must be 'shape'"):
+            call()
+    with pytest.raises(ConfigError, match="a 2D field has no surface in space"):
+        disk.field()
 
 
 def test_dimension_errors() -> None:

@@ -19,7 +19,7 @@ from latentsdf.geometry.lattice import band_width, lattice_shape
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.geometry.targets import read_mesh
-from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.errors import ConfigError, MeshError
 
 Float32 = NDArray[np.float32]
 
@@ -98,7 +98,7 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
 
     Raises:
         FileNotFoundError: There is no such file.
-        MeshError: The mesh is unusable, or the target consists of points.
+        MeshError: The mesh is unusable or leaves the box, or the target consists of points.
         ConfigError: A setting is unknown or out of range, or the sparse resolution does not divide the dense one.
     """
     config = with_options(SamplingConfig, config, options)
@@ -108,6 +108,12 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
             "set both to powers of two."
         )
     mesh = read_mesh(mesh, "sampling")
+    reach = float(np.abs(mesh.bounds).max())
+    if not reach <= 1:
+        raise MeshError(
+            f"the mesh reaches {reach:.4g}, outside the box [-1, 1]^3 of model space, in which it is sampled; pass the "
+            "mesh that `latentsdf.geometry.mesh.normalize(mesh)` returns."
+        )
     rng = np.random.default_rng(seed)
     solid = solid_from_config(mesh, config)
     sparse = solid.full_lattice(config.sparse_resolution)

@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from latentsdf.geometry.metrics.pieces import debris_share, face_components, label_pieces
+from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.errors import ConfigError
 
 F_SCORE_THRESHOLDS = (0.005, 0.01)
@@ -196,7 +197,10 @@ def require_valid_thresholds(taus: tuple[float, ...]) -> None:
     Raises:
         ConfigError: If a threshold is not above 0 and below 1, or is NaN.
     """
-    invalid = [tau for tau in taus if not 0 < tau < 1]
+    array = as_array(taus, "taus", expected="thresholds of the F-score (K,)")
+    if array.ndim != 1:
+        raise ConfigError(f"taus: expected thresholds of the F-score (K,), got {describe(taus)}")
+    invalid = [tau for tau in array.tolist() if not 0 < tau < 1]
     if invalid:
         raise ConfigError(f"thresholds of the F-score must be above 0 and below 1, got {invalid[0]:g}")
 

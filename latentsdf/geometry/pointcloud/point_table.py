@@ -79,9 +79,7 @@ def as_table(name: str, values: Any) -> Floats:
     return array.astype(np.float64)
 
 
-def point_table(
-    name: str, points: Any, normals: Any = None, distances: Any = None
-) -> PointTable:
+def point_table(name: str, points: Any, normals: Any = None, distances: Any = None) -> PointTable:
     """Interpret a table without column names, or combine points with their normals or distances.
 
     Args:

@@ -27,12 +27,13 @@ from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Delta
 from latentsdf.latent.retrieval import Hits
 from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
+from latentsdf.utils.notebook import html_table
 from latentsdf.utils.output_folders import require_writable_output
 
 _REPORT, _CODE, _LAYERS, _DELTA, _MESH = "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inversion:
     """A latent code fitted to an observation."""
 
@@ -53,6 +54,23 @@ class Inversion:
     """One code per layer of `LatentSDF.conditioned_layers`, (N, L), decoded instead of `code`; or None."""
     space: str = ""
     """Fingerprint of the space to which the code belongs; empty if unknown."""
+
+    def __repr__(self) -> str:
+        return f"<Inversion: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
+
+    def _repr_html_(self) -> str:
+        """Return a short table for notebooks."""
+        return html_table("Inversion", self._summary())
+
+    def _summary(self) -> dict[str, object]:
+        return {
+            "residual": f"{self.residual:.4g}",
+            "ok": self.ok,
+            "code length": len(self.code),
+            "codes by layer": "none" if self.layers is None else len(self.layers),
+            "refined": self.delta is not None,
+            "scale": f"{self.similarity.scale:.4g}",
+        }
 
     @check_arguments
     def save(

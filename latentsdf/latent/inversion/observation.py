@@ -17,7 +17,7 @@ import trimesh
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from latentsdf.config.inversion import Frame
+from latentsdf.config.frames import Frame
 from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
@@ -74,7 +74,7 @@ def observe(
     seed: int = 0,
     *,
     partial: bool = False,
-    frame: Frame = "user",
+    frame: Frame = "shape",
 ) -> Observation:
     """Convert a mesh, an array of points or samples, or a file of either to an observation.
 
@@ -84,7 +84,7 @@ def observe(
         samples: Number of samples of a mesh.
         seed: Seed of the samples.
         partial: The target covers only part of the surface; regions without points are unknown, not empty.
-        frame: `user`, or `model` for a target that is already in model space.
+        frame: `shape`, or `model` for a target that is already in model space.
 
     Returns:
         Bounds on the signed distance at points in model space.

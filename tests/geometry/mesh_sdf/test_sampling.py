@@ -100,6 +100,12 @@ def test_non_nested_resolutions():
         sample(trimesh.creation.box((1, 1, 1)), dataclasses.replace(CONFIG, sparse_resolution=24), seed=0)
 
 
+def test_mesh_larger_than_box():
+    """A mesh that leaves the box is refused instead of cut off."""
+    with pytest.raises(MeshError, match=r"reaches 2, outside the box \[-1, 1\]\^3.*normalize\(mesh\)"):
+        sample(trimesh.creation.box((4, 1, 1)), CONFIG)
+
+
 def test_mesh_without_faces():
     """The error states that there is no surface."""
     with pytest.raises(MeshError, match="no faces"):

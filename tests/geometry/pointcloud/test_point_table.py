@@ -59,7 +59,10 @@ def test_extra_columns(order: str) -> None:
         ((POINTS, 0 * COLOURS + 255), "^a: columns 3 to 5 should be normals, but all are the same"),
         ((POINTS, COLOURS[:, :2]), "^a: the meaning of columns 3 to 4 .* is not clear: no three columns have"),
         ((POINTS, COLOURS, COLOURS), "^a: the meaning of columns 3 to 8 .* is not clear: no three columns have"),
-        ((POINTS, NORMALS, NORMALS), "is not clear: columns 3 to 5, 4 to 6, 5 to 7, 6 to 8 all have|3 to 5, 6 to 8 all"),
+        (
+            (POINTS, NORMALS, NORMALS),
+            "is not clear: columns 3 to 5, 4 to 6, 5 to 7, 6 to 8 all have|3 to 5, 6 to 8 all",
+        ),
     ],
 )
 def test_columns_without_a_clear_meaning(columns: tuple[np.ndarray, ...], message: str) -> None:
@@ -70,7 +73,9 @@ def test_columns_without_a_clear_meaning(columns: tuple[np.ndarray, ...], messag
 
 def test_columns_by_name() -> None:
     """Named columns may have any order and case; coordinates are required."""
-    names = dict(zip(("X", "Y", "Z", "nx", "ny", "nz", "red"), np.hstack((POINTS, NORMALS, COLOURS[:, :1])).T, strict=True))
+    names = dict(
+        zip(("X", "Y", "Z", "nx", "ny", "nz", "red"), np.hstack((POINTS, NORMALS, COLOURS[:, :1])).T, strict=True)
+    )
     table = table_from_columns("", dict(reversed(names.items())))
     np.testing.assert_array_equal(table.points, POINTS)
     np.testing.assert_array_equal(table.normals, NORMALS)

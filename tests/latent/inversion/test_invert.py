@@ -43,7 +43,8 @@ def test_codes_by_layer(trained_space: ShapeSpace) -> None:
     points, near = torch.from_numpy(unseen.points), unseen.near
 
     def error(fit: ls.Inversion) -> float:
-        return float(np.abs(trained_space.field(fit, "overfit")(points).numpy() - unseen.low)[near].mean())
+        found = trained_space.field(fit, "overfit", frame="model")(points).numpy()
+        return float(np.abs(found - unseen.low)[near].mean())
 
     assert error(apart) < 0.8 * error(one) and apart.residual < 0.8 * one.residual
     part = trained_space.invert(seen, replace(FAST, partial=True))

@@ -54,12 +54,14 @@ def test_fields_of_refined_fit(space: ShapeSpace, fit: Inversion, refined: Inver
     """Branches, band and fused distance include the delta."""
     points = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for branch in ("general", "overfit"):
-        assert not torch.equal(space.field(refined, branch)(points), space.field(fit, branch)(points))  # type: ignore[arg-type]
+        plain, detailed = (space.field(one, branch, frame="model")(points) for one in (fit, refined))  # type: ignore[arg-type]
+        assert not torch.equal(detailed, plain)
     band = space.band(refined)
     assert not torch.equal(band.contains(points), space.band(fit).contains(points))
     held = space.band(refined).contains(points)
-    expected = torch.where(held, space.field(refined, "overfit")(points), space.field(refined, "general")(points))
-    np.testing.assert_allclose(space.distance(refined, points.numpy()), expected.numpy(), atol=1e-6)
+    general, overfit = (space.field(refined, branch, frame="model")(points) for branch in ("general", "overfit"))
+    found = space.distance(refined, points.numpy(), frame="model")
+    np.testing.assert_allclose(found, torch.where(held, overfit, general).numpy(), atol=1e-6)
 
 
 def test_corrected_general_branch(space: ShapeSpace, refined: Inversion, unseen: trimesh.Trimesh) -> None:
@@ -67,7 +69,7 @@ def test_corrected_general_branch(space: ShapeSpace, refined: Inversion, unseen:
     observed = observe_detail(unseen, normalize(clean(unseen)[0], space.normalization)[1], REFINEMENT).lattice
     axis = torch.linspace(-1, 1, REFINEMENT.lattice + 1)
     points = torch.cartesian_prod(axis, axis, axis)
-    found = space.field(refined, "general")(points).numpy().reshape(observed.shape)
+    found = space.field(refined, "general", frame="model")(points).numpy().reshape(observed.shape)
     clear = np.abs(observed) > 2 / REFINEMENT.lattice  # corners nearer may show a thin part
     near = clear & (np.abs(observed) < 0.1)
     np.testing.assert_allclose(found[near], observed[near], atol=1e-3)
