@@ -6,6 +6,7 @@ that need signed distances raise an error.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +33,19 @@ def find_clouds(root: Path) -> list[ShapeFile]:
     return [ShapeFile(path.parent.name, path.stem, path) for path in found]
 
 
-def read_record(file: ShapeFile, config: SamplingConfig) -> ShapeRecord:
+def read_record(file: ShapeFile, config: SamplingConfig, columns: Sequence[str] | None = None) -> ShapeRecord:
     """Read one point cloud (N, 3), or (N, 6) with normals, and normalize it.
 
     Args:
         file: The point cloud file.
         config: Sampling settings of the store, `SETTINGS` with a normalization.
+        columns: Meaning of the columns, see `point_table.table_from_order`; None to find it.
 
     Raises:
         StoreError: The file cannot be read, is a mesh, or has another number of columns.
     """
     try:
-        table = load_mesh_or_points(file.path)
+        table = load_mesh_or_points(file.path, columns)
         if isinstance(table, trimesh.Trimesh):
             raise MeshError(f"{file.path.name}: has faces; meshes are sampled by latentsdf-preprocess")
         if table.dim != 3 or table.distances is not None:

@@ -20,14 +20,14 @@ _SIGNATURES = (
     (b"BLENDER", "a Blender file; export a mesh from it"),
     (b"ISO-10303-21", "a STEP file of exact surfaces; convert it to triangles"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-    (b"LASF", "a LAS or LAZ point cloud; rename it to .las or .laz"),
-    (b"ASTM-E57", "an E57 scan; rename it to .e57"),
     (b"version https://", "a pointer to a file stored elsewhere, not the file itself"),
 )
 _MESH_SIGNATURES = (
     (b"glTF", (".glb",), "a binary glTF file"),
     (b"ply\n", (".ply",), "a PLY file"),
     (b"ply\r", (".ply",), "a PLY file"),
+    (b"LASF", (".las", ".laz"), "a LAS or LAZ point cloud"),
+    (b"ASTM-E57", (".e57",), "an E57 scan"),
     (b"\x93NUMPY", (".npy",), "a NumPy array"),
     (b"solid ", (".stl",), "an ASCII STL file"),
     (b"OFF\n", (".off",), "an OFF file"),
