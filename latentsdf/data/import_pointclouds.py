@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.data.mesh_datasets import ShapeFile
+from latentsdf.data.mesh_datasets import ShapeFile, find_files, key_part
 from latentsdf.data.records import ShapeRecord
 from latentsdf.geometry.mesh_sdf.sampling import samples_without_lattices
 from latentsdf.geometry.pointcloud.io import SUFFIXES, load_mesh_or_points
@@ -29,8 +29,8 @@ CLOUD_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".obj")
 
 def find_clouds(root: Path) -> list[ShapeFile]:
     """Find all files below a folder that may be point clouds; the category is the name of their folder."""
-    found = (path for path in root.rglob("*") if path.suffix.lower() in CLOUD_SUFFIXES and path.is_file())
-    return [ShapeFile(path.parent.name, path.stem, path) for path in found]
+    paths = find_files(root, CLOUD_SUFFIXES)
+    return [ShapeFile(key_part(path.parent.name), key_part(path.stem), path) for path in paths]
 
 
 def read_record(file: ShapeFile, config: SamplingConfig, columns: Sequence[str] | None = None) -> ShapeRecord:

@@ -48,7 +48,8 @@ FORMAT = "latentsdf-samples"
 VERSION = 1
 
 # category/id, each a plain folder name: no leading dot, no leading "__" (reserved by Zarr), and no id "zarr.json".
-_KEY = re.compile(r"(?!__)[\w+=,@()\-][\w.+=,@() \-]*/(?!__|zarr\.json$)[\w+=,@()\-][\w.+=,@() \-]*")
+_PART = r'[^\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff.][^\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]*'
+_KEY = re.compile(rf"(?!__){_PART}/(?!__|zarr\.json$){_PART}")
 
 
 class SampleStore:
@@ -362,7 +363,8 @@ class SampleStore:
     def _folder(self, key: str) -> Path:
         if not _is_key(key):
             raise ConfigError(
-                f"'{key}' is not a valid shape key; expected category/id of letters, digits, blanks and ._-+=,@()"
+                f"'{key}' is not a valid shape key; expected category/id, two names of folders without "
+                "a leading dot or '__', and without / \\ : * ? \" < > | in them"
             )
         return self.path / "shapes" / key
 
