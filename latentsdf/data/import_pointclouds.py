@@ -54,12 +54,12 @@ def read_record(file: ShapeFile, config: SamplingConfig, columns: Sequence[str] 
         cloud = prepare_point_cloud(table, normalization=config.normalization)
     except MeshError as error:
         raise StoreError(str(error)) from error
-    columns = [cloud.points] if cloud.normals is None else [cloud.points, cloud.normals]
+    parts = [cloud.points] if cloud.normals is None else [cloud.points, cloud.normals]
     digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
     return ShapeRecord(
         category=file.category,
         id=file.id,
-        samples=samples_without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32)),
+        samples=samples_without_lattices(config, "none", surface=np.hstack(parts).astype(np.float32)),
         similarity=cloud.similarity,
         source=file.path.name,
         source_sha256=digest,

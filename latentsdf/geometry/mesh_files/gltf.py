@@ -256,11 +256,16 @@ class _Reader:
             count += len(positions)
         if not parts:
             return np.empty((0, 3)), np.empty((0, 3), dtype=np.int64), None, None
-        positions, faces, joint_weights, joints = (
-            None if any(part is None for part in column) else _join(column) for column in zip(*parts, strict=True)
+        skins = [
+            None if any(part is None for part in column) else _join(column)
+            for column in list(zip(*parts, strict=True))[2:]
+        ]
+        return (
+            np.concatenate([part[0] for part in parts]),
+            np.concatenate([part[1] for part in parts]),
+            skins[0],
+            None if skins[1] is None else skins[1].astype(np.int64),
         )
-        assert positions is not None and faces is not None
-        return positions, faces, joint_weights, None if joints is None else joints.astype(np.int64)
 
     def read_primitive(self, primitive: dict[str, Any]) -> tuple[Floats, Ints]:
         """Positions (V, 3) and indices of corners (C,)."""

@@ -10,7 +10,7 @@ The methods are
 `auto`          `pseudonormal` if the mesh is closed, consistently oriented and agrees with the winding number at 99.9 %
                 of the probe points near its surface; else `winding` if 99.9 % of the winding numbers there are
                 nonnegative integers, as for closed parts that touch or overlap, and at most 1 % of the area is
-                duplicated or has outside on both sides (walls of two coincident, opposite layers); else `visibility`.
+                duplicated or belongs to walls of two coincident, opposite layers around a volume; else `visibility`.
 
 For `pseudonormal` and `winding`, a mesh with negative signed volume is inside out and is reversed first.
 
@@ -146,7 +146,7 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
         method == "auto"
         and integer >= _MIN_AGREEMENT
         and not _has_duplicates(faces, area, len(vertices))
-        and area[_outside_on_both_sides(winding, vertices, faces, 0.0, seed)].sum() <= _MAX_EMPTY_AREA * area.sum()
+        and not _is_hollow(winding, vertices, faces, area, seed)
     ):
         method, confidence = "winding", integer
         oriented, used = outward, np.ones(len(faces), dtype=np.bool_)
@@ -174,6 +174,19 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
 def _unless_small(chosen: Inside, area: Floats) -> Inside:
     """The chosen faces, or none if their total area is negligible."""
     return chosen & bool(area[chosen].sum() > _MIN_SHEET_AREA * area.sum())
+
+
+def _is_hollow(winding: WindingNumberRule, vertices: Floats, faces: Ints, area: Floats, seed: int) -> bool:
+    """Whether the winding number is 0 inside of walls of two opposite layers, which close off a volume from outside."""
+    empty = _outside_on_both_sides(winding, vertices, faces, 0.0, seed)
+    if area[empty].sum() <= _MAX_EMPTY_AREA * area.sum():
+        return False
+    orientation = orient_by_visibility(vertices, faces, seed)
+    used = (orientation.sign != 0) & ~orientation.is_sheet
+    oriented = np.where(orientation.sign[:, None] < 0, faces[:, ::-1], faces)[used]
+    visible = WindingNumberRule(vertices, oriented)
+    closed_off = empty & ~_outside_on_both_sides(visible, vertices, faces, 0.0, seed)
+    return bool(area[closed_off].sum() > _MAX_EMPTY_AREA * area.sum())
 
 
 def _open_shells(
