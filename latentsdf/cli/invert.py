@@ -37,9 +37,8 @@ class Invert(Decoding, Refining, Inverting, ReadingPoints, OnSpace):
     )
 
     target: Annotated[tuple[Path, ...], paths("TARGET"), tyro.conf.Positional, _TARGETS]
-    """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv .asc .las .laz .e57; normals are used when the file
-    has them),
-    or .npy of signed samples (N,4). Several targets are fitted in batches."""
+    """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv .asc .las .laz .e57; normals are used when
+    the file has them), or .npy of signed samples (N,4). Several targets are fitted in batches."""
     out: Path
     """Folder for code.npy, mesh.ply and report.json; for several targets, one subfolder per
     target, named after its file."""

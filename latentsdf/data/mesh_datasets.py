@@ -3,7 +3,7 @@
 `folder`, any tree of mesh files:
 
     <root>/.../<category>/<id>.obj         any suffix of `geometry.mesh.SUFFIXES`
-    <root>/.../<category>/<id>/mesh.obj    one file per shape with the same name in every folder (Google Scanned Objects)
+    <root>/.../<category>/<id>/mesh.obj    one file of the same name per shape (Google Scanned Objects)
     <root>/.../<category>/train/<id>.off   folders named train, test, val or validation are not categories (ModelNet)
 
 `shapenet_v1`, ShapeNetCore.v1:
@@ -15,11 +15,11 @@
     <root>/<synset>/<id>/models/model_normalized.obj
 
 The root may also be the folder of one ShapeNet category. `auto` tries ShapeNetCore.v2, then v1, then `folder`. Symbolic
-links to folders are followed. Characters of file names that are not allowed in keys are written as %XX. A D-FAUST file contains one mesh per frame, see `dfaust`.
+links to folders are followed. Characters of file names that are not allowed in keys are written as %XX.
+A D-FAUST file contains one mesh per frame, see `dfaust`.
 
-A split file of DeepSDF selects shapes: `{"<dataset>": {"<class>": ["<id>", ...]}}`, without the outer level, or a list of
-ids or of category/id. Categories of ShapeNet may be given
-by synset or by name, in splits and everywhere else.
+A split file of DeepSDF selects shapes: `{"<dataset>": {"<class>": ["<id>", ...]}}`, without the outer level, or a list
+of ids or of category/id. Categories of ShapeNet may be given by synset or by name, in splits and everywhere else.
 """
 
 import json
@@ -240,11 +240,8 @@ def _walk(root: Path) -> Iterator[Path]:
     """All files below a folder; links to folders are followed, but none is entered twice on one path."""
     for folder, inner, names in os.walk(root, followlinks=True):
         above = {os.path.realpath(parent) for parent in (Path(folder), *Path(folder).parents)}
-        inner[:] = sorted(
-            name
-            for name in inner
-            if not (Path(folder, name).is_symlink() and os.path.realpath(Path(folder, name)) in above)
-        )
+        paths = {name: Path(folder, name) for name in sorted(inner)}
+        inner[:] = [name for name, p in paths.items() if not (p.is_symlink() and os.path.realpath(p) in above)]
         yield from (Path(folder, name) for name in sorted(names))
 
 

@@ -135,8 +135,8 @@ def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> Non
 
     Args:
         name: Name of the shape, with which the error message starts.
-        points: Finite points (N, d). At least 100 points of double precision that are all single-precision numbers, too,
-            are taken to have lost the other digits.
+        points: Finite points (N, d). At least 100 points of double precision that are all single-precision numbers,
+            too, are taken to have lost the other digits.
 
     Raises:
         MeshError: If the points coincide, a coordinate exceeds 1e9, or the step between neighbouring numbers of the

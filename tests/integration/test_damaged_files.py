@@ -19,7 +19,7 @@ from latentsdf.utils.errors import LatentSDFError
 FLIPS, CUTS = (int(os.environ.get("LATENTSDF_FUZZ", "1")) * number for number in (60, 25))
 MAX_SECONDS = 20  # for one file; a hang takes longer
 BALL = trimesh.creation.icosphere(2)
-FAR = trimesh.Trimesh(BALL.vertices + (412343, 5654321, 84), BALL.faces, process=False)
+FAR = trimesh.Trimesh(BALL.vertices + np.array((412343, 5654321, 84)), BALL.faces, process=False)
 
 
 def _mesh(suffix: str, mesh: trimesh.Trimesh = BALL) -> Callable[[Path], None]:

@@ -58,8 +58,8 @@ def read(data: bytes, folder: Path) -> RawMesh:
         folder: Folder of the file, for buffers beside it.
 
     Raises:
-        MeshError: The file is damaged or truncated, needs an unknown extension or meshopt, or refers to a missing buffer
-            or to one outside its folder.
+        MeshError: The file is damaged or truncated, needs an unknown extension or meshopt, or refers to a missing
+            buffer or to one outside its folder.
     """
     document, binary = _read_container(data)
     _require_extensions(document)
@@ -111,8 +111,8 @@ def _require_extensions(document: dict[str, Any]) -> None:
 
 def _meshopt_error() -> MeshError:
     return MeshError(
-        "is compressed with meshopt (EXT_meshopt_compression), which is not supported; decompress it first, for example "
-        "with `gltf-transform dequantize` or by exporting without compression"
+        "is compressed with meshopt (EXT_meshopt_compression), which is not supported; decompress it first, for "
+        "example with `gltf-transform dequantize` or by exporting without compression"
     )
 
 

@@ -1,7 +1,7 @@
 """Reader of PLY files: ASCII, or binary of either byte order, with any elements and lists.
 
-`read_elements` yields all properties by name; `read` yields the mesh in them, with polygons of any number of corners, or
-triangle strips.
+`read_elements` yields all properties by name; `read` yields the mesh in them, of polygons with any number of corners or
+of triangle strips.
 """
 
 import struct

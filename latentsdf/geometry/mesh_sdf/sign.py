@@ -15,9 +15,9 @@ The methods are
 For `pseudonormal` and `winding`, a mesh with negative signed volume is inside out and is reversed first.
 
 Sheets are faces with outside on both sides (single-layer cloth, a single-sided chair back). They bound no volume;
-`solid` gives them a thickness. Wide open shells (a bowl without thickness, a box without lid) are sheets, too: filled as
-if they had a lid, the sign would change across the lid, where the distance is large. A distance satisfies
-|d(x) - d(y)| <= |x - y|; smaller violations, across smaller holes, lower the confidence.
+`solid` gives them a thickness. Wide open shells (a bowl without thickness, a box without lid) are sheets, too: if they
+were filled as if they had a lid, the sign would change across the lid, where the distance is large, but a distance
+satisfies |d(x) - d(y)| <= |x - y|. Smaller violations, across smaller holes, lower the confidence.
 """
 
 from dataclasses import dataclass
@@ -112,9 +112,10 @@ def sign_rule(mesh: trimesh.Trimesh, method: SignMethod = "auto", seed: int = 0)
 def solid_sign(mesh: trimesh.Trimesh, depth: float, method: SignMethod = "auto", seed: int = 0) -> SolidSign:
     """Find the sheets of a mesh and build the sign rule of its solid part.
 
-    A face is a sheet if it belongs to a patch that is about equally visible from both sides (method `visibility`; these
-    patches are excluded from the winding number), to a wide open shell (see the module docstring; excluded, too), or if the points at distance `depth` on both its sides are outside,
-    because it encloses nothing or bounds a wall thinner than `depth`. Method `pseudonormal` finds no sheets.
+    A face is a sheet if it belongs to a patch that is about equally visible from both sides (method `visibility`) or to
+    a wide open shell, which are both excluded from the winding number, or if the points at distance `depth` on both its
+    sides are outside, because it encloses nothing or bounds a wall thinner than `depth`. Method `pseudonormal` finds no
+    sheets.
 
     Args:
         mesh: The mesh; the closest faces that the rule receives are indices into `mesh.faces`.

@@ -19,7 +19,7 @@ import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -172,7 +172,7 @@ def _read_arrays(path: Path, columns: Sequence[str] | None) -> PointTable:
     return point_table(path.name, loaded)
 
 
-def _require_declared_size(file: IO[bytes], size: int) -> None:
+def _require_declared_size(file: Any, size: int) -> None:
     """Raise an error if an array declares another size than its file has, before it is allocated."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -180,8 +180,8 @@ def _require_declared_size(file: IO[bytes], size: int) -> None:
     declared = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and declared != size - file.tell():
         raise MeshError(
-            f"the head declares an array of shape {shape} with {declared:,} bytes, but {size - file.tell():,} follow; the "
-            "file is damaged or truncated"
+            f"the head declares an array of shape {shape} with {declared:,} bytes, but {size - file.tell():,} follow; "
+            "the file is damaged or truncated"
         )
 
 

@@ -49,7 +49,7 @@ def prepare_point_cloud(
         normalization: See `latentsdf.geometry.similarity.compute_normalization`.
 
     Returns:
-        Distinct points in their original order, with normals of unit length, repaired by `repair`; a note names repairs.
+        Distinct points in their original order, with normals of unit length. `repair` has mended them, with notes.
 
     Raises:
         MeshError: If an array has another shape or type, or `require_usable_points` rejects the points or normals.

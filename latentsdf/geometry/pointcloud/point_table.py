@@ -241,14 +241,11 @@ def read_text_columns(name: str, table: Floats) -> tuple[PointTable, str]:
 
 
 def _describe_unused(values: Floats) -> str:
-    whole = bool((values == np.round(values)).all()) and bool((values >= 0).all())
-    if (
-        values.shape[1] in (3, 4)
-        and bool((values >= 0).all())
-        and (values.max() <= 1 or (whole and values.max() < 65536))
-    ):
+    columns, low, high = values.shape[1], values.min(), values.max()
+    whole = bool((values == np.round(values)).all())
+    if columns in (3, 4) and low >= 0 and (high <= 1 or (whole and high < 65536)):
         return "colours"
-    return "an intensity or a label" if values.shape[1] == 1 and bool((values >= 0).all()) else "of unknown meaning"
+    return "an intensity or a label" if columns == 1 and low >= 0 else "of unknown meaning"
 
 
 def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:

@@ -130,8 +130,8 @@ def _line_error(row: tuple[int, bytes], separator: bytes | None, comma: bool, wi
     shown = line[:60].decode("utf-8", errors="replace")
     if len(words) != width:
         return MeshError(
-            f"line {number} ('{shown}') has {len(words)} columns separated by {sign}, but the first row has {width}; the "
-            "file is damaged or truncated"
+            f"line {number} ('{shown}') has {len(words)} columns separated by {sign}, but the first row has {width}; "
+            "the file is damaged or truncated"
         )
     named = "" if wrong is None else wrong[:20].decode("utf-8", errors="replace")
     return MeshError(f"line {number} ('{shown}'): '{named}' is not a number (columns separated by {sign})")

@@ -11,12 +11,29 @@ from latentsdf.utils.errors import MeshError
 CHAIR, U_PRISM, HEXAGONAL_PRISM = (5.02, 0.19), (13.8, 2.0), (17.196, 5.196)
 CLOSED = {
     **dict.fromkeys(
-        "a.obj neg.obj mixed_poly_bin.ply quant.glb sparse.glb count_short.stl latin1.stl utf16.obj named_vertex.stl "
-        "tristrips.ply bom.obj bom_spare_vertex.obj cr.obj tabs.obj half_indent.obj inst.glb fan.glb".split(),
+        [
+            "a.obj",
+            "neg.obj",
+            "mixed_poly_bin.ply",
+            "quant.glb",
+            "sparse.glb",
+            "count_short.stl",
+            "latin1.stl",
+            "utf16.obj",
+            "named_vertex.stl",
+            "tristrips.ply",
+            "bom.obj",
+            "bom_spare_vertex.obj",
+            "cr.obj",
+            "tabs.obj",
+            "half_indent.obj",
+            "inst.glb",
+            "fan.glb",
+        ],
         CHAIR,
     ),
-    **dict.fromkeys("u.obj u3.obj u_off.off".split(), U_PRISM),
-    **dict.fromkeys("hexprism.off hexprism_bin.ply".split(), HEXAGONAL_PRISM),
+    **dict.fromkeys(["u.obj", "u3.obj", "u_off.off"], U_PRISM),
+    **dict.fromkeys(["hexprism.off", "hexprism_bin.ply"], HEXAGONAL_PRISM),
     "sparse_over.glb": (6.56, 0.26),  # the seat's back is twice as high as the base values
     "escaped/escaped_uri.gltf": (0.44, 0.012),
 }

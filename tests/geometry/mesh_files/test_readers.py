@@ -205,7 +205,8 @@ def _ply(order: str, quads: bool = True, count: str = "uchar", index: str = "int
     head = (
         f"ply\nformat {order} 1.0\ncomment by a test\nelement extra 2\nproperty short a\nelement vertex 8\n"
         f"property uchar red\nproperty {real} x\nproperty {real} y\nproperty {real} z\nproperty list uchar float w\n"
-        f"element face {len(polygons)}\nproperty list {count} {index} vertex_indices\nproperty float quality\nend_header\n"
+        f"element face {len(polygons)}\nproperty list {count} {index} vertex_indices\nproperty float quality\n"
+        "end_header\n"
     )
     rows: list[list[tuple[str, Any]]] = [[("short", 7)], [("short", 8)]]
     for n, corner in enumerate(CORNERS.tolist()):

@@ -232,7 +232,7 @@ def test_columns_that_are_used(tmp_path: Path, capsys: pytest.CaptureFixture[str
     _write(path, signed)
     np.testing.assert_array_equal(_columns(load_points(path)), signed)
     assert "read as x, y, z and signed distance" in capsys.readouterr().err
-    _write(path, signed + (0, 0, 0, 9))
+    _write(path, signed + np.array((0, 0, 0, 9)))
     assert load_points(path).distances is None
     planar = np.hstack((CUBE[:, :2], CUBE[:, :2] / np.linalg.norm(CUBE[:, :2], axis=1, keepdims=True)))
     _write(path, planar)
@@ -315,7 +315,7 @@ def test_las_and_laz(tmp_path: Path) -> None:
     header = laspy.LasHeader(point_format=3, version="1.2")
     header.scales, header.offsets = (1e-4,) * 3, (412_343, 5_654_321, 0)
     scan = laspy.LasData(header)
-    scan.x, scan.y, scan.z = (POINTS + (412_343, 5_654_321, 84)).T
+    scan.x, scan.y, scan.z = (POINTS + np.array((412_343, 5_654_321, 84))).T
     for suffix in (".las", ".laz"):
         path = tmp_path / f"scan{suffix}"
         scan.write(path)
@@ -334,7 +334,9 @@ def test_e57(tmp_path: Path) -> None:
         columns = {f"cartesian{axis}": POINTS[:, n].copy() for n, axis in enumerate("XYZ")}
         file.write_scan_raw(columns, rotation=np.array([1.0, 0, 0, 0]), translation=np.array([shift, 0, 0]))
     file.close()
-    np.testing.assert_allclose(load_points(path).points, np.concatenate((POINTS, POINTS + (5, 0, 0))), atol=1e-6)
+    np.testing.assert_allclose(
+        load_points(path).points, np.concatenate((POINTS, POINTS + np.array((5, 0, 0)))), atol=1e-6
+    )
 
 
 def test_missing_scan_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

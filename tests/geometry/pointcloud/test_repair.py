@@ -32,7 +32,7 @@ def test_origin_among_map_coordinates() -> None:
 def test_thin_parts() -> None:
     """Points of a long thin part, which form a chain, are kept; so is a second body of many points."""
     antenna = np.linspace(0, 20, 20)[:, None] * (0, 0, 1)
-    for points in (np.concatenate((POINTS, antenna)), np.concatenate((POINTS, POINTS[:100] + (50, 0, 0)))):
+    for points in (np.concatenate((POINTS, antenna)), np.concatenate((POINTS, POINTS[:100] + np.array((50, 0, 0))))):
         table, notes = repair(PointTable(points))
         assert len(table.points) == len(points) and not notes
 
