@@ -226,7 +226,7 @@ def _find_by_layout(root: Path, layout: Layout) -> list[ShapeFile]:
 
 
 def find_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Find all files below a folder with one of some suffixes, in lower or upper case; links to folders are followed."""
+    """Find all files below a folder with one of some suffixes, in any case; links to folders are followed."""
     wanted = tuple(suffixes)
     return [path for path in _walk(root) if path.suffix.lower() in wanted and path.is_file()]
 
@@ -290,8 +290,8 @@ def _apply_split(files: list[ShapeFile], split: Path) -> list[ShapeFile]:
         listed = _listed_shapes(json.loads(split.read_text(encoding="utf-8-sig")))
     except (ValueError, RecursionError, AttributeError, TypeError) as error:
         raise ConfigError(
-            f'{split}: expected a DeepSDF split, {{"dataset": {{"class": ["id", ...]}}}}, the same without the dataset, '
-            "or a list of ids"
+            f'{split}: expected a DeepSDF split, {{"dataset": {{"class": ["id", ...]}}}}, the same without the '
+            "dataset, or a list of ids"
         ) from error
     known = {(_synset(f.category), f.id) for f in files} | {("", f.id) for f in files}
     missing = sorted(listed - known)

@@ -51,6 +51,7 @@ _MAX_DUPLICATED_AREA = 0.01  # share of the area
 _MIN_SIDE_SAMPLES = 4096
 _MIN_SHEET_AREA = 1e-3  # share of the area
 _MAX_EMPTY_AREA = 0.01  # share of the area with outside on both sides
+_MIN_CLOSED = 0.9  # share of probes at which the winding number of walls of two layers is an integer
 _OPEN = 0.4  # violation of the Lipschitz bound, in half diagonals, above which a shell is open, not merely damaged
 _NEAR_EDGES = 0.01  # least distance of probes from free edges, in half diagonals
 _MAX_OPENINGS = 4  # rounds in which open shells are found
@@ -186,6 +187,8 @@ def _is_hollow(winding: WindingNumberRule, vertices: Floats, faces: Ints, area: 
     used = (orientation.sign != 0) & ~orientation.is_sheet
     oriented = np.where(orientation.sign[:, None] < 0, faces[:, ::-1], faces)[used]
     visible = WindingNumberRule(vertices, oriented)
+    if _integer_share(visible, vertices, faces[empty], area[empty], seed) < _MIN_CLOSED:
+        return False  # layers that lie about open
     closed_off = empty & ~_outside_on_both_sides(visible, vertices, faces, 0.0, seed)
     return bool(area[closed_off].sum() > _MAX_EMPTY_AREA * area.sum())
 

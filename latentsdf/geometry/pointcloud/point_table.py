@@ -337,8 +337,8 @@ def require_normals(name: str, what: str, vectors: Floats) -> None:
     fault = _normals_fault(vectors)
     if fault:
         raise MeshError(
-            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale normals "
-            "to length 1"
+            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale "
+            "normals to length 1"
         )
 
 
