@@ -62,6 +62,7 @@ CodeCount = Annotated[int, Range(strict=True, ge=1, le=1_000_000)]
 PathLength = Annotated[int, Range(strict=True, le=100_000)]
 
 _RERANK_RESOLUTION = 64
+_MAX_FACTOR = 1e9  # far beyond it, the coordinates of codes would overflow
 
 
 @check_arguments
@@ -182,7 +183,7 @@ class ShapeSpace:
             "device": self.device,
         }
 
-    def row(self, shape: str | int) -> int:
+    def row(self, shape: str | int | np.integer[Any]) -> int:
         """Return the row of a training shape in `codes`.
 
         Args:
@@ -402,7 +403,7 @@ class ShapeSpace:
             ConfigError, CheckpointError: As for `field`; ConfigError if the points have another shape or are not
                 finite.
         """
-        similarity = in_frame(self.similarity(shape), frame)
+        similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
         return self._evaluate(self._decode(shape).fused(), points, similarity) / np.float32(similarity.scale)
 
     @check_arguments
@@ -422,7 +423,8 @@ class ShapeSpace:
         Raises:
             ConfigError, CheckpointError: As for `distance`.
         """
-        return self._evaluate(self._decode(shape).gradient_norm(), points, in_frame(self.similarity(shape), frame))
+        similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
+        return self._evaluate(self._decode(shape).gradient_norm(), points, similarity)
 
     @check_arguments
     def render(
@@ -656,7 +658,7 @@ class ShapeSpace:
         self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
     ) -> NDArray[np.float32]:
         """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
-        xyz = torch.as_tensor(similarity.to_model(as_points(points)), dtype=torch.float32, device=self.device)
+        xyz = torch.as_tensor(similarity.to_model(points), dtype=torch.float32, device=self.device)
         return field(xyz).cpu().numpy()
 
     @cached_property
@@ -670,7 +672,9 @@ class ShapeSpace:
         return CodePrior.fit(self.codes)
 
     @check_arguments
-    def interpolate(self, *shapes: CodeLike, steps: PathLength = 9, method: Method = "linear") -> Codes:
+    def interpolate(
+        self, *shapes: CodeLike | Sequence[CodeLike], steps: PathLength = 9, method: Method = "linear"
+    ) -> Codes:
         """Interpolate along a path through two or more shapes.
 
         The path starts and ends exactly at the shapes that `extract` shows for its ends, and passes through the others
@@ -690,7 +694,7 @@ class ShapeSpace:
                 unknown, or `spherical` joins codes of opposite directions.
         """
         given = [self._with_parts(shape) for shape in split_shapes(shapes)]
-        codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), -1)
+        codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), self.codes.shape[1])
         path = interpolate(codes, steps, method, self.model, self.prior)
         starts, shares = positions_on_path(len(given), steps, method)
         return Codes(
@@ -737,8 +741,8 @@ class ShapeSpace:
         if not 0 <= number < self.codes.shape[1]:
             raise ConfigError(f"this space has principal directions 0 to {self.codes.shape[1] - 1}, got {number}")
         array = as_array(deviations, "deviations", expected="numbers of standard deviations (N,)")
-        if array.ndim != 1 or not np.isfinite(array).all():
-            raise ConfigError(f"deviations must be finite numbers (N,), got {describe(deviations)}")
+        if array.ndim != 1 or not (np.abs(array) < _MAX_FACTOR).all():
+            raise ConfigError(f"deviations must be numbers (N,) below {_MAX_FACTOR:g}, got {describe(deviations)}")
         amounts = torch.as_tensor(array, dtype=torch.float32, device=self.device)
         return self._in_mean_place(self.prior.along(number, amounts))
 
@@ -762,8 +766,8 @@ class ShapeSpace:
             if not isinstance(term, tuple | list) or len(term) != 2:
                 raise ConfigError(f"combine needs pairs (weight, shape), got {describe(term)}")
             weight = as_array(term[0], "weight", expected="a number")
-            if weight.ndim or not np.isfinite(weight):
-                raise ConfigError(f"a weight must be a finite number, got {describe(term[0])}")
+            if weight.ndim or not abs(weight) < _MAX_FACTOR:
+                raise ConfigError(f"a weight must be a number below {_MAX_FACTOR:g}, got {describe(term[0])}")
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
         code = (self.prior.mean + torch.stack(offsets).sum(0)).numpy(force=True)
         weights = [weight for weight, _ in terms]

@@ -271,8 +271,9 @@ def test_forms_of_a_target(space: ShapeSpace, tmp_path: Path) -> None:
         np.testing.assert_array_equal(observation.low, expected.low)
 
 
+@pytest.mark.usefixtures("without_shape_checks")
 def test_keywords_of_fits(space: ShapeSpace) -> None:
-    """Settings are keywords of `invert` and replace those of the configuration, which may also be the second argument."""
+    """Settings are keywords of `invert` and replace those of the configuration, which may be the second argument."""
     target = space.observe(furniture("table", 1))
     config = ls.InvertConfig(steps=2, starts=1, points=64, by_layer=False)
     expected = space.invert(target, config)

@@ -113,8 +113,10 @@ def _is_simple(annotation: Any) -> bool:
 
 def _is_class(annotation: Any) -> bool:
     """Return whether an annotation is a class without type parameters or shapes."""
-    plain = isinstance(annotation, type) and get_origin(annotation) is None and annotation not in (Any, object, inspect.Parameter.empty)
-    return plain and not annotation.__module__.startswith("jaxtyping")
+    if not isinstance(annotation, type) or get_origin(annotation) is not None:
+        return False
+    unspecific = annotation in (Any, object, inspect.Parameter.empty)
+    return not (unspecific or annotation.__module__.startswith("jaxtyping"))
 
 
 def _validator(annotation: Any) -> Callable[[Any], Any]:
@@ -160,7 +162,7 @@ def _check(name: str, annotation: Any, validate: Callable[[Any], Any], value: An
 
 
 def _is_range_error(error: ValidationError) -> bool:
-    kinds = ("greater_than", "less_than", "finite_number", "literal_error")
+    kinds = ("greater_than", "less_than", "finite_number")
     return len(error.errors()) == 1 and error.errors()[0]["type"].startswith(kinds)
 
 

@@ -37,7 +37,7 @@ from latentsdf.config.arguments import check_arguments
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
-from latentsdf.utils.arrays import as_array
+from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from latentsdf.utils.notebook import html_table
@@ -339,11 +339,11 @@ class SampleStore:
         Raises:
             StoreError: The store has no such shape, or it is damaged.
         """
-        category, _, name = key.partition("/")
         lattices = self.config.resolution, self.config.band_voxels, self.config.sparse_resolution
         with self._shape(key) as folder:
             provenance = provenance_fields(zarr_layout.read_attributes(folder))
             samples = zarr_layout.read_samples(folder, *lattices)
+            category, _, name = key.partition("/")
             return ShapeRecord(category=category, id=name, samples=samples, **provenance)
 
     def verify(self, key: str) -> None:
@@ -372,7 +372,8 @@ class SampleStore:
     def _shape(self, key: str) -> Iterator[Path]:
         """Yield the folder of a shape; read errors within the block become a StoreError with the key of the shape."""
         if key not in self:
-            raise StoreError(f"{self.path}: has no shape '{key!s:.100}'; `keys` lists its shapes, category/id")
+            name = f"'{key}'" if isinstance(key, str) else describe(key)
+            raise StoreError(f"{self.path}: has no shape {name}; `keys` lists its shapes, category/id")
         try:
             yield self._folder(key)
         except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:

@@ -30,8 +30,8 @@ def metrics(
     """Compare a surface with a reference in the same frame.
 
     Args:
-        result: Mesh, in any form that `geometry.targets` lists; `Field`, such as `ShapeSpace.fused` or `union` return; or function from points (N, 3) to signed
-            distances (N,), whose surface is searched in the box [-1, 1]^3.
+        result: Mesh, in any form that `geometry.targets` lists; `Field`, such as `ShapeSpace.fused` or `union` return;
+            or function from points (N, 3) to signed distances (N,), whose surface is searched in the box [-1, 1]^3.
         reference: The same kinds.
         resolution: Cells per axis at which the surfaces of fields are extracted.
         points: Number of surface samples.

@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from latentsdf.config.arguments import check_arguments
+from latentsdf.config.validation import NonNegativeInt
 from latentsdf.geometry.metrics.field import FieldErrors
 from latentsdf.geometry.metrics.surface import Reference, SurfaceComparison
 from latentsdf.utils.notebook import html_table
@@ -137,7 +138,7 @@ class Evaluation:
         return table
 
     @check_arguments
-    def worst(self, count: int) -> list[str]:
+    def worst(self, count: NonNegativeInt) -> list[str]:
         """Return the shapes with the largest mean distance to triangles, worst first.
 
         Args:

@@ -160,7 +160,7 @@ def combine_codes(
     return Code(code, similarity, layers, delta, space)
 
 
-def is_row(shape: object) -> TypeGuard[int]:
+def is_row(shape: object) -> TypeGuard[int | np.integer[Any]]:
     """Return whether an object is the row of a training shape: a whole number."""
     return isinstance(shape, int | np.integer) and not isinstance(shape, bool)
 
@@ -198,7 +198,8 @@ def split_shapes(shapes: Sequence[Any]) -> Sequence[Any]:
     if len(shapes) != 1:
         return shapes
     (given,) = shapes
-    several = isinstance(given, Codes) or getattr(given, "ndim", 0) == 2
+    if isinstance(given, Codes):
+        return given
     if isinstance(given, list | tuple):
-        several = not any(isinstance(part, float) for part in given)  # numbers are the values of one code
-    return list(given) if several else shapes
+        return shapes if any(isinstance(part, float) for part in given) else given  # numbers are the values of one code
+    return list(as_array(given, expected="codes (K, L)")) if getattr(given, "ndim", 0) == 2 else shapes

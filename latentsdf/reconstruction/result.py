@@ -147,6 +147,11 @@ class Reconstruction:
         """
         if not isinstance(points, Tensor) or points.ndim != 2 or points.shape[1] != self.dim:
             raise ConfigError(f"points must be a tensor of shape (N, {self.dim}), got {describe(points)}")
+        if points.device.type != self.device.type or points.layout is not torch.strided or points.is_complex():
+            raise ConfigError(
+                f"points must be a dense real tensor on {self.device}, got {points.layout} of {points.dtype} on "
+                f"{points.device}"
+            )
         with torch.no_grad():
             return map_chunks(self.network, points.float())
 

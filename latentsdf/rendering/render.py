@@ -51,8 +51,9 @@ def render(
     """Render a mesh or a signed distance field.
 
     Args:
-        shape: Mesh in any frame and any form that `geometry.targets` lists, which fills the picture; a `Field`, such as `ShapeSpace.fused` or `union` return,
-            whose box fills the picture; or a function from points (N, 3) to signed distances (N,) in [-1, 1]^3.
+        shape: Mesh in any frame and any form that `geometry.targets` lists, which fills the picture; a `Field`, such as
+            `ShapeSpace.fused` or `union` return, whose box fills the picture; or a function from points (N, 3) to
+            signed distances (N,) in [-1, 1]^3.
         size: Pixels per side.
         azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
         elevation: Degrees above the xz plane.
