@@ -349,18 +349,9 @@ def _normals_fault(vectors: Floats) -> str:
     if not len(usable) or _are_unit(usable):
         return ""
     low, high = lengths(usable).min(), lengths(usable).max()
-<<<<<<< ea7399ca5add6f837808bd7216181f7cf190056e
     if np.ptp(usable, axis=0).any() and _are_unit(usable / np.median(lengths(usable))):
         return ""
     return "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
-=======
-    if not np.ptp(usable, axis=0).any() or not _are_unit(usable / np.median(lengths(usable))):
-        fault = "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
-        raise MeshError(
-            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale "
-            "normals to length 1"
-        )
->>>>>>> f45c2a6c6383d613ceb5395d8c0c8599a004c1f9
 
 
 def _require_distances(name: str, table: Floats) -> None:
