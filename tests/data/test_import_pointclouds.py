@@ -68,7 +68,7 @@ def test_invalid_files(sphere_stores: dict[bool, Path], tmp_path: Path) -> None:
     name = tmp_path.name
     assert report.imported == [f"{name}/good"]
     for stem, message in (
-        ("signed", r"signed.xyz: expected points \(N, 3\) or with normals \(N, 6\), got \(300, 4\)"),
+        ("signed", r"signed.xyz: expected points \(N, 3\) or with normals \(N, 6\), got signed samples"),
         ("flat", r"flat.xyz: expected points .* got \(300, 2\)"),
         ("few", "50 points are too few"),
         ("notes", "notes.txt: cannot be read"),
