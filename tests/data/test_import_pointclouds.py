@@ -69,7 +69,7 @@ def test_invalid_files(sphere_stores: dict[bool, Path], tmp_path: Path) -> None:
     assert report.imported == [f"{name}/good"]
     for stem, message in (
         ("signed", r"signed.xyz: expected points \(N, 3\) or with normals \(N, 6\), got signed samples"),
-        ("flat", r"flat.xyz: expected points .* got \(300, 2\)"),
+        ("flat", r"flat.xyz: expected points .* got planar points"),
         ("few", "50 points are too few"),
         ("notes", "notes.txt: cannot be read"),
         ("mesh", "mesh.ply: has faces; meshes are sampled by latentsdf-preprocess"),
