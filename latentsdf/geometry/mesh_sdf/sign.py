@@ -52,7 +52,7 @@ _MIN_SIDE_SAMPLES = 4096
 _MIN_SHEET_AREA = 1e-3  # share of the area
 _MAX_EMPTY_AREA = 0.01  # share of the area with outside on both sides
 _MIN_CLOSED = 0.9  # share of probes at which the winding number of walls of two layers is an integer
-_OPEN = 0.4  # violation of the Lipschitz bound, in half diagonals, above which a shell is open, not merely damaged
+_OPEN = 0.5  # violation of the Lipschitz bound, in half diagonals, above which a shell is open, not merely damaged
 _NEAR_EDGES = 0.01  # least distance of probes from free edges, in half diagonals
 _MAX_OPENINGS = 4  # rounds in which open shells are found
 
