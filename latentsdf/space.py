@@ -783,7 +783,7 @@ class ShapeSpace(nn.Module):
         self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
     ) -> NDArray[np.float32]:
         """Evaluate a field of model space at points in the frame that a similarity maps to model space."""
-        xyz = torch.as_tensor(similarity.to_model(as_points(points)), dtype=torch.float32, device=self.device)
+        xyz = torch.as_tensor(similarity.to_model(points), dtype=torch.float32, device=self.device)
         return field(xyz).numpy(force=True)
 
     @cached_property

@@ -53,6 +53,17 @@ def frame_name() -> Rule:
     return _single_value("{shape,model}", _parse_frame)
 
 
+def column_order() -> Rule:
+    """Accept the meaning of columns, such as `x,y,z,nx,ny,nz,-`."""
+    return _single_value("x,y,z,...", _parse_order)
+
+
+def _parse_order(text: str) -> tuple[str, ...]:
+    from latentsdf.geometry.pointcloud.point_table import parse_order
+
+    return parse_order(text)
+
+
 def texts(metavar: str) -> Rule:
     """Accept one or more strings, such as ids."""
     return _value_list(metavar, str)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from latentsdf.cli.arg_types import UNSET, cells_per_axis, frame_name, number, positive, whole
+from latentsdf.cli.arg_types import UNSET, cells_per_axis, column_order, frame_name, number, positive, whole
 from latentsdf.cli.parser import Command, command
 from latentsdf.utils.errors import ConfigError
 
@@ -37,6 +37,15 @@ class OnSpace(OnDevice):
         from latentsdf.space import load
 
         return load(self.checkpoint, self.device)
+
+
+@command
+class ReadingPoints(Command):
+    """Command that reads point files."""
+
+    columns: Annotated[tuple[str, ...] | None, column_order(), UNSET] = None
+    """Meaning of the columns of a table of points, such as x,y,z,nx,ny,nz,-: coordinates, normals, sdf (signed
+    distance), or - for a column to ignore (default: by the names above the columns, or by their values)."""
 
 
 @command

@@ -7,14 +7,15 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from latentsdf.cli.arg_types import UNSET, OptionalPath, texts
-from latentsdf.cli.parser import Command, command
+from latentsdf.cli.common_args import ReadingPoints
+from latentsdf.cli.parser import command
 from latentsdf.config.sampling import Normalization
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import StoreError
 
 
 @command
-class Import(Command):
+class Import(ReadingPoints):
     """Create a sample store from an HDF5 export, DeepSDF samples, or point clouds."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -50,6 +51,7 @@ class Import(Command):
             split=self.split,
             pattern=self.glob,
             normalization=self.normalization,
+            columns=self.columns,
             overwrite=self.overwrite,
         )
         count = f"{len(report.imported)} imported, {report.present} already present, {len(report.failed)} failed"

@@ -8,7 +8,7 @@ import tyro
 from rich.text import Text
 
 from latentsdf.cli.arg_types import paths
-from latentsdf.cli.common_args import Decoding, Inverting, OnSpace, Refining, require_folder
+from latentsdf.cli.common_args import Decoding, Inverting, OnSpace, ReadingPoints, Refining, require_folder
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
@@ -26,7 +26,7 @@ _TARGETS = tyro.conf.arg(metavar="TARGET [TARGET ...]", help_behavior_hint="(req
 
 
 @command
-class Invert(Decoding, Refining, Inverting, OnSpace):
+class Invert(Decoding, Refining, Inverting, ReadingPoints, OnSpace):
     """Fit codes to meshes, point clouds, or signed samples."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -37,8 +37,8 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
     )
 
     target: Annotated[tuple[Path, ...], paths("TARGET"), tyro.conf.Positional, _TARGETS]
-    """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv; normals are used when the file has them),
-    or .npy of signed samples (N,4). Several targets are fitted in batches."""
+    """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv .asc .las .laz .e57; normals are used when
+    the file has them), or .npy of signed samples (N,4). Several targets are fitted in batches."""
     out: Path
     """Folder for code.npy, mesh.ply and report.json; for several targets, one subfolder per
     target, named after its file."""
@@ -65,7 +65,7 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
         reports: dict[Path, dict[str, Any]] = {}
         for path in paths:
             try:
-                target = load_mesh_or_points(path)
+                target = load_mesh_or_points(path, self.columns)
                 if refinement is not None:
                     space.require_refinable(target, config)
                     targets[path] = target

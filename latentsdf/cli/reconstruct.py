@@ -9,7 +9,7 @@ import tyro
 
 from latentsdf.cli import spelling
 from latentsdf.cli.arg_types import UNSET, OptionalPath, cells_per_axis, positive, whole
-from latentsdf.cli.common_args import OnDevice, require_folder
+from latentsdf.cli.common_args import OnDevice, ReadingPoints, require_folder
 from latentsdf.cli.parser import asks_help, command
 from latentsdf.cli.settings import (
     TOP_LEVEL,
@@ -40,7 +40,7 @@ else:
 
 
 @command
-class Reconstruct(OnDevice):
+class Reconstruct(ReadingPoints, OnDevice):
     """Fit a signed distance field to one raw point cloud, in 2D or 3D.
 
     Settings start from the preset of --method, or from the file --config.
@@ -54,7 +54,8 @@ class Reconstruct(OnDevice):
     )
 
     points: tyro.conf.Positional[Path]
-    """File of points (N,2) or (N,3), or of points with normals (N,6): .npy .npz .txt .xyz .pts .csv .ply .obj."""
+    """File of points (N,2) or (N,3), or of points with normals (N,6): .npy .npz .txt .xyz .pts .csv .asc .ply .obj
+    .las .laz .e57."""
     method: Annotated[ReconstructMethod | None, UNSET] = None
     """Reconstruction method (default: latentsdf)."""
     paper: bool = False
@@ -112,7 +113,7 @@ class Reconstruct(OnDevice):
         from latentsdf.reconstruction.reconstruct import reconstruct
         from latentsdf.reconstruction.report import remove_results, write_results
 
-        points = load_points(self.points)
+        points = load_points(self.points, self.columns)
         config = self.configuration(points.dim)
         if points.normals is not None and not any(config.loss.normals):
             show_note("normals", f"of {self.points} are ignored: '{config.method}' does not use them")
@@ -166,7 +167,7 @@ class Reconstruct(OnDevice):
     def _dimension(self) -> int:
         from latentsdf.geometry.pointcloud.io import load_points
 
-        return load_points(self.points).dim
+        return load_points(self.points, self.columns).dim
 
     def _check_output(self) -> None:
         """Raise CheckpointError if an earlier run would be lost, or if there is no unfinished run to continue."""

@@ -6,6 +6,7 @@ and reads one shape at a time as a `ShapeRecord`; this module selects a format a
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from latentsdf.config.sampling import Normalization, SamplingConfig
@@ -81,6 +82,7 @@ def import_samples(
     pattern: str = "*",
     normalization: Normalization | None = None,
     overwrite: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> ImportReport:
     """Import shapes into a new store, or into a store with the same settings.
 
@@ -94,13 +96,15 @@ def import_samples(
         pattern: Pattern of ids or of category/id, see `mesh_datasets.matches_pattern`.
         normalization: Normalization of point clouds, `sphere` by default.
         overwrite: Replace shapes that the store already has.
+        columns: Meaning of the columns of point clouds, see `point_table.table_from_order`; by default, they are found
+            by their names or values.
 
     Raises:
         FileNotFoundError: The source or the split does not exist.
         ConfigError: No shape is selected, or `normalization` is given for samples that are in model space.
         StoreError: The source has another layout or version, the store has other settings, or the disk is full.
     """
-    found = _open_folder(source, normalization or "sphere") if source.is_dir() else _open_hdf5(source)
+    found = _open_folder(source, normalization or "sphere", columns) if source.is_dir() else _open_hdf5(source)
     if normalization is not None and found.in_model_space:
         raise ConfigError(f"{source}: the samples are in model space already; leave the normalization out")
     selected = select_shapes(found.shapes, source, categories, split, pattern)
@@ -137,7 +141,7 @@ def _open_hdf5(path: Path) -> _ImportSource:
     return _ImportSource(config, shapes, hdf5.read_record, in_model_space=True)
 
 
-def _open_folder(root: Path, normalization: Normalization) -> _ImportSource:
+def _open_folder(root: Path, normalization: Normalization, columns: Sequence[str] | None) -> _ImportSource:
     """Detect the format of a folder: DeepSDF samples if it has at least one such file, else point clouds."""
     shapes = deepsdf_npz.find_samples(root)
     if shapes:
@@ -149,4 +153,5 @@ def _open_folder(root: Path, normalization: Normalization) -> _ImportSource:
             f"{', '.join(import_pointclouds.CLOUD_SUFFIXES)}; found neither"
         )
     config = replace(import_pointclouds.SETTINGS, normalization=normalization)
-    return _ImportSource(config, shapes, import_pointclouds.read_record, in_model_space=False)
+    read = partial(import_pointclouds.read_record, columns=columns)
+    return _ImportSource(config, shapes, read, in_model_space=False)

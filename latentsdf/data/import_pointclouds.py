@@ -5,12 +5,13 @@ are normalized to model space like meshes. Such a shape can be used for training
 that need signed distances raise an error.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.data.mesh_datasets import ShapeFile
+from latentsdf.data.mesh_datasets import ShapeFile, find_files, key_part
 from latentsdf.data.records import ShapeRecord
 from latentsdf.data.shape_records import file_digest, points_record
 from latentsdf.geometry.pointcloud.io import SUFFIXES, load_mesh_or_points
@@ -25,22 +26,23 @@ CLOUD_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".obj")
 
 def find_clouds(root: Path) -> list[ShapeFile]:
     """Find all files below a folder that may be point clouds; the category is the name of their folder."""
-    found = (path for path in root.rglob("*") if path.suffix.lower() in CLOUD_SUFFIXES and path.is_file())
-    return [ShapeFile(path.parent.name, path.stem, path) for path in found]
+    paths = find_files(root, CLOUD_SUFFIXES)
+    return [ShapeFile(key_part(path.parent.name), key_part(path.stem), path) for path in paths]
 
 
-def read_record(file: ShapeFile, config: SamplingConfig) -> ShapeRecord:
+def read_record(file: ShapeFile, config: SamplingConfig, columns: Sequence[str] | None = None) -> ShapeRecord:
     """Read one point cloud (N, 3), or (N, 6) with normals, and normalize it.
 
     Args:
         file: The point cloud file.
         config: Sampling settings of the store, `SETTINGS` with a normalization.
+        columns: Meaning of the columns, see `point_table.table_from_order`; None to find it.
 
     Raises:
         StoreError: The file cannot be read, is a mesh, or has another number of columns.
     """
     try:
-        table = load_mesh_or_points(file.path)
+        table = load_mesh_or_points(file.path, columns)
         if isinstance(table, trimesh.Trimesh):
             raise MeshError(f"{file.path.name}: has faces; meshes are sampled by latentsdf-preprocess")
         if table.dim != 3 or table.distances is not None:

@@ -3,6 +3,8 @@
 `folder`, any tree of mesh files:
 
     <root>/.../<category>/<id>.obj         any suffix of `geometry.mesh.SUFFIXES`
+    <root>/.../<category>/<id>/mesh.obj    one file of the same name per shape (Google Scanned Objects)
+    <root>/.../<category>/train/<id>.off   folders named train, test, val or validation are not categories (ModelNet)
 
 `shapenet_v1`, ShapeNetCore.v1:
 
@@ -12,18 +14,23 @@
 
     <root>/<synset>/<id>/models/model_normalized.obj
 
-`auto` tries ShapeNetCore.v2, then v1, then `folder`. A D-FAUST file contains one mesh per frame, see `dfaust`.
+The root may also be the folder of one ShapeNet category. `auto` tries ShapeNetCore.v2, then v1, then `folder`. Symbolic
+links to folders are followed. Characters of file names that are not allowed in keys are written as %XX.
+A D-FAUST file contains one mesh per frame, see `dfaust`.
 
-A split file of DeepSDF selects shapes: `{"<dataset>": {"<class>": ["<id>", ...]}}`. Categories of ShapeNet may be given
-by synset or by name, in splits and everywhere else.
+A split file of DeepSDF selects shapes: `{"<dataset>": {"<class>": ["<id>", ...]}}`, without the outer level, or a list
+of ids or of category/id. Categories of ShapeNet may be given by synset or by name, in splits and everywhere else.
 """
 
 import json
-from collections.abc import Iterable
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from latentsdf.data import dfaust
 from latentsdf.geometry.mesh import SUFFIXES
@@ -91,6 +98,12 @@ SYNSETS = {
     "04554684": "washer",
 }
 """Category names of the ShapeNetCore synsets."""
+
+
+_SPLIT_FOLDERS = ("train", "test", "val", "validation")
+_INNER_FOLDERS = ("mesh", "meshes", "model", "models", "google_16k", "visual", "textured")
+_GENERIC_NAMES = ("mesh", "model", "model_normalized", "textured", "nontextured", "object", "scan")
+_NOT_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]|^\.|^_(?=_)')
 
 
 @dataclass(frozen=True)
@@ -181,6 +194,8 @@ def select_shapes(
         if (not wanted or _synset(file.category) in wanted) and matches_pattern(file.category, file.id, pattern)
     ]
     if not selected:
+        if not found and root.is_dir():
+            raise ConfigError(f"{root}: no mesh selected out of 0 found; {_describe_files(root)}")
         known = sorted({f.category for f in found})
         raise ConfigError(
             f"{root}: no mesh selected out of {len(found)} found; categories there: {', '.join(known) or 'none'}"
@@ -201,32 +216,119 @@ def matches_pattern(category: str, id: str, pattern: str) -> bool:
 
 
 def _find_by_layout(root: Path, layout: Layout) -> list[ShapeFile]:
-    patterns = {"shapenet_v2": "*/*/models/model_normalized.obj", "shapenet_v1": "*/*/model.obj"}
+    patterns = {"shapenet_v2": "models/model_normalized.obj", "shapenet_v1": "model.obj"}
     for name, pattern in patterns.items():
         if layout in ("auto", name):
-            paths = list(root.glob(pattern))
+            level = 1 if name == "shapenet_v2" else 0
+            paths = [path for path in root.glob(f"*/*/{pattern}") if path.parents[level + 1] != root]
+            if not paths and (layout == name or root.name in SYNSETS):
+                paths = list(root.absolute().glob(f"*/{pattern}"))
             if paths or layout == name:
-                level = 1 if name == "shapenet_v2" else 0
-                return [ShapeFile(p.parents[level + 1].name, p.parents[level].name, p) for p in paths]
-    files = (p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return [ShapeFile(p.parent.name, p.stem, p) for p in files]
+                return [
+                    ShapeFile(key_part(p.parents[level + 1].name), key_part(p.parents[level].name), p) for p in paths
+                ]
+    return _find_in_folders(root)
+
+
+def find_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Find all files below a folder with one of some suffixes, in any case; links to folders are followed."""
+    wanted = tuple(suffixes)
+    return [path for path in _walk(root) if path.suffix.lower() in wanted and path.is_file()]
+
+
+def key_part(name: str) -> str:
+    """Convert the name of a file or folder to a category or id: characters not allowed in keys are written as %XX."""
+    return _NOT_IN_KEYS.sub(lambda found: "".join(f"%{b:02X}" for b in os.fsencode(found.group())), name)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """All files below a folder; links to folders are followed, but none is entered twice on one path."""
+    for folder, inner, names in os.walk(root, followlinks=True):
+        above = {os.path.realpath(parent) for parent in (Path(folder), *Path(folder).parents)}
+        paths = {name: Path(folder, name) for name in sorted(inner)}
+        inner[:] = [name for name, p in paths.items() if not (p.is_symlink() and os.path.realpath(p) in above)]
+        yield from (Path(folder, name) for name in sorted(names))
+
+
+def _find_in_folders(root: Path) -> list[ShapeFile]:
+    paths = find_files(root, SUFFIXES)
+    alone = Counter(path.parent for path in paths)
+    # A name that several folders beside each other have, each for its only file, does not tell shapes apart.
+    folders_by_name = Counter((p.stem, _shape_folder(p, root).parent) for p in paths if alone[p.parent] == 1)
+    found = []
+    for path in paths:
+        folder = _shape_folder(path, root)
+        repeated = alone[path.parent] == 1 and (
+            folders_by_name[path.stem, folder.parent] > 1 or path.stem.lower() in _GENERIC_NAMES
+        )
+        if repeated and folder != root and folder.parent != root.parent:
+            category, name = folder.parent, folder.name
+        else:
+            category, name = path.parent, path.stem
+        if category.name.lower() in _SPLIT_FOLDERS and root in category.parent.parents:
+            category = category.parent
+        found.append(ShapeFile(key_part(category.name or category.resolve().name), key_part(name), path))
+    return found
+
+
+def _shape_folder(path: Path, root: Path) -> Path:
+    """Folder that names the shape if its file does not: above folders such as `meshes`."""
+    folder = path.parent
+    while folder.name.lower() in _INNER_FOLDERS and root in folder.parents and folder.parent != root:
+        folder = folder.parent
+    return folder
+
+
+def _describe_files(root: Path) -> str:
+    """What lies in a folder without meshes, by suffix."""
+    counts = Counter(path.suffix.lower() or "no suffix" for path in _walk(root))
+    if not counts:
+        return "it holds no files"
+    listed = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common(5))
+    return f"it holds files with {listed}, but meshes are read from {', '.join(SUFFIXES)}"
 
 
 def _apply_split(files: list[ShapeFile], split: Path) -> list[ShapeFile]:
     if not split.is_file():
         raise FileNotFoundError(f"{split}: no such split file")
     try:
-        datasets = json.loads(split.read_text())
-        listed = {(_synset(c), i) for classes in datasets.values() for c, ids in classes.items() for i in ids}
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
-        raise ConfigError(f'{split}: expected a DeepSDF split, {{"dataset": {{"class": ["id", ...]}}}}') from error
-    missing = sorted(listed - {(_synset(f.category), f.id) for f in files})
+        listed = _listed_shapes(json.loads(split.read_text(encoding="utf-8-sig")))
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f'{split}: expected a DeepSDF split, {{"dataset": {{"class": ["id", ...]}}}}, the same without the '
+            "dataset, or a list of ids"
+        ) from error
+    known = {(_synset(f.category), f.id) for f in files} | {("", f.id) for f in files}
+    missing = sorted(listed - known)
     if missing:
         raise ConfigError(
             f"{split}: {len(missing)} of {len(listed)} shapes are not among the meshes, for example "
-            f"{', '.join('/'.join(shape) for shape in missing[:3])}"
+            f"{', '.join('/'.join(filter(None, shape)) for shape in missing[:3])}"
         )
-    return [f for f in files if (_synset(f.category), f.id) in listed]
+    return [f for f in files if (_synset(f.category), f.id) in listed or ("", f.id) in listed]
+
+
+def _listed_shapes(content: Any) -> set[tuple[str, str]]:
+    """Synset or category, empty for any, and id of the shapes of a split."""
+    if isinstance(content, list):
+        parts = [_id(entry).rpartition("/") for entry in content]
+        return {(_synset(category), id) for category, _, id in parts}
+    if any(isinstance(value, list) for value in content.values()):
+        content = {"": content}
+    return {(_synset(c), _id(i)) for classes in content.values() for c, ids in classes.items() for i in _entries(ids)}
+
+
+def _entries(ids: Any) -> list[Any]:
+    if not isinstance(ids, list):
+        raise TypeError
+    return ids
+
+
+def _id(entry: Any) -> str:
+    """Id of a split, which some tools write as a number."""
+    if isinstance(entry, bool) or not isinstance(entry, str | int):
+        raise TypeError
+    return str(entry)
 
 
 def _require_unique(files: list[ShapeFile]) -> None:

@@ -50,7 +50,8 @@ VERSION = 1
 
 # category/id, each a plain folder name: no leading dot, no leading "__" (reserved by Zarr), and no id "zarr.json".
 # The id of a deformed copy ends in ~ and a number.
-_KEY = re.compile(r"(?!__)[\w+=,@()\-][\w.+=,@() \-]*/(?!__|zarr\.json$)[\w+=,@()\-][\w.+=,@()~ \-]*")
+_PART = r'[^\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff.][^\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]*'
+_KEY = re.compile(rf"(?!__){_PART}/(?!__|zarr\.json$){_PART}")
 
 
 class SampleStore:
@@ -413,7 +414,8 @@ class SampleStore:
     def _folder(self, key: str) -> Path:
         if not _is_key(key):
             raise ConfigError(
-                f"'{key}' is not a valid shape key; expected category/id of letters, digits, blanks and ._-+=,@()~"
+                f"'{key}' is not a valid shape key; expected category/id, two names of folders without "
+                "a leading dot or '__', and without / \\ : * ? \" < > | in them"
             )
         return self.path / "shapes" / key
 
@@ -461,8 +463,8 @@ def complete_key(name: str) -> str:
     key = name if "/" in str(name) else f"shape/{name}"
     if not _is_key(key):
         raise ConfigError(
-            f"{name!r} is not a valid name of a shape; expected id or category/id of letters, digits, blanks and "
-            "._-+=,@()"
+            f"{name!r} is not a valid name of a shape; expected id or category/id, without a leading dot or '__', and "
+            "without / \\ : * ? \" < > | in the names"
         )
     return key
 

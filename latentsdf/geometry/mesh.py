@@ -1,7 +1,7 @@
 """Loading, validation, cleaning, normalization and saving of triangle meshes."""
 
 import logging
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 
 from latentsdf.config.sampling import Normalization
 from latentsdf.geometry import usd
+from latentsdf.geometry.mesh_files import gltf, obj, off, ply, stl
+from latentsdf.geometry.mesh_files.content import require_content
+from latentsdf.geometry.mesh_files.raw_mesh import RawMesh
+from latentsdf.geometry.mesh_files.writing import write
 from latentsdf.geometry.similarity import Similarity, compute_normalization
 from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import ConfigError, MeshError
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
@@ -23,10 +28,18 @@ SUFFIXES_WITH_NORMALS = (".ply", ".obj", ".glb", *usd.SUFFIXES)
 _MIN_FACES = 4
 _MAX_NONFINITE_SHARE = 0.001
 _MAX_COORDINATE = 1e9
-_MAX_COORDINATE_TO_EXTENT = 1e6  # float32 has 7 digits
+_MAX_STEP_TO_EXTENT = 0.005
+_MIN_ROUNDED = 100  # a few whole numbers are single-precision numbers by chance
 _MAX_DEGENERATE_SHARE = 0.5
 _WELD_TOLERANCE = 1e-7  # relative to the extent; copies of a vertex that exporters write differ in the last digits
 _MIN_DOUBLE_AREA = 1e-14  # relative to the squared extent
+
+_READERS: dict[str, Callable[[bytes], RawMesh]] = {
+    ".obj": obj.read,
+    ".off": off.read,
+    ".ply": ply.read,
+    ".stl": stl.read,
+}
 
 # trimesh logs unresolved materials and textures, which do not affect the geometry.
 logging.getLogger("trimesh").setLevel(logging.CRITICAL)
@@ -67,20 +80,26 @@ def load(path: Path | str) -> trimesh.Trimesh:
         raise MeshError(
             f"{path.name}: '{path.suffix}' files are not supported; convert to one of {', '.join(SUFFIXES)}"
         )
-    if path.stat().st_size == 0:
-        raise MeshError(f"{path.name}: the file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scene = trimesh.load_scene(path, process=False)
-            mesh = scene.to_mesh()
-    # trimesh's readers raise exceptions of many types for damaged files.
-    except Exception as error:
-        raise MeshError(f"{path.name}: cannot be read, the file is damaged or truncated ({error!r:.120})") from error
+    raw = _read(path)
+    mesh = trimesh.Trimesh(raw.vertices, raw.faces, process=False)
     require_usable_mesh(path.name, mesh)
-    if path.suffix.lower() == ".obj" and not path.read_bytes().endswith(b"\n") and _has_truncated_last_line(path):
-        raise MeshError(f"{path.name}: the last line is truncated, so the file is incomplete")
+    for note in raw.notes:
+        show_note(path.name, note)
     return mesh
+
+
+def _read(path: Path) -> RawMesh:
+    suffix, data = path.suffix.lower(), path.read_bytes()
+    try:
+        require_content(data, suffix)
+        if suffix in (".glb", ".gltf"):
+            return gltf.read(data, path.parent)
+        return _READERS[suffix](data)
+    except MeshError as error:
+        raise MeshError(f"{path.name}: {error}") from error
+    # Damaged JSON has entries of any type, and damaged counts ask for any size.
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise MeshError(f"{path.name}: cannot be read, the file is damaged or truncated ({error!r:.120})") from error
 
 
 def require_usable_mesh(name: str, mesh: trimesh.Trimesh) -> None:
@@ -117,24 +136,26 @@ def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> Non
 
     Args:
         name: Name of the shape, with which the error message starts.
-        points: Finite points (N, d).
+        points: Finite points (N, d). At least 100 points of double precision that are all single-precision numbers,
+            too, are taken to have lost the other digits.
 
     Raises:
-        MeshError: If a coordinate exceeds 1e9, or exceeds the extent of the points by a factor of 1e6.
+        MeshError: If the points coincide, a coordinate exceeds 1e9, or the step between neighbouring numbers of the
+            precision exceeds 0.5 % of the extent of the points.
     """
     extent, magnitude = np.ptp(points, axis=0).max(), np.abs(points).max()
     if magnitude > _MAX_COORDINATE:
         raise MeshError(f"{name}: coordinates reach {magnitude:.1e}, too large for any unit of length; rescale them")
-    if extent == 0 or magnitude > _MAX_COORDINATE_TO_EXTENT * extent:
+    if extent == 0:
+        raise MeshError(f"{name}: all points coincide at coordinates near {magnitude:.1e}; there is no shape")
+    single = len(points) >= _MIN_ROUNDED and bool((points == points.astype(np.float32)).all())
+    step = float(np.spacing(np.float32(magnitude) if single else magnitude))
+    if step > _MAX_STEP_TO_EXTENT * extent:
         raise MeshError(
-            f"{name}: coordinates near {magnitude:.1e} with an extent of {extent:.1e} leave too few significant digits "
-            "for the shape; move it to the origin before export"
+            f"{name}: coordinates near {magnitude:.1e} were stored in {'single' if single else 'double'} precision, in "
+            f"steps of {step:.1e}, which leaves too few significant digits for a shape with an extent of {extent:.1e}; "
+            "move it to the origin before export, or export double precision"
         )
-
-
-def _has_truncated_last_line(path: Path) -> bool:
-    words = path.read_bytes().rsplit(b"\n", 1)[-1].split()
-    return bool(words) and (words[0] not in (b"f", b"v", b"vt", b"vn", b"g", b"o", b"s", b"#") or len(words) < 4)
 
 
 def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, CleaningReport]:
@@ -240,7 +261,8 @@ def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
 
     Args:
         mesh: Mesh to write.
-        path: Path of the file; its suffix selects the format, and missing parent folders are created.
+        path: Path of the file; its suffix selects the format, and missing parent folders are created. Far from the
+            origin, `mesh_files.writing` keeps more digits than formats usually do.
 
     Raises:
         ConfigError: If the suffix is not supported.
@@ -253,4 +275,4 @@ def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
         usd.save_usd(mesh, path)
         return
     with atomic_write(path) as temporary:
-        mesh.export(temporary, file_type=path.suffix[1:].lower())
+        write(mesh, temporary, path.suffix[1:].lower())

@@ -71,7 +71,7 @@ def test_invalid_files(sphere_stores: dict[bool, Path], tmp_path: Path) -> None:
         ("signed", r"signed.xyz: expected points \(N, 3\) or with normals \(N, 6\), got signed samples"),
         ("flat", r"flat.xyz: expected points .* got planar points"),
         ("few", "50 points are too few"),
-        ("notes", "notes.txt: cannot be read"),
+        ("notes", "notes.txt: expected a table of numbers"),
         ("mesh", "mesh.ply: has faces; meshes are sampled by latentsdf-preprocess"),
     ):
         with pytest.raises(StoreError, match=message):

@@ -10,12 +10,14 @@ The methods are
 `auto`          `pseudonormal` if the mesh is closed, consistently oriented and agrees with the winding number at 99.9 %
                 of the probe points near its surface; else `winding` if 99.9 % of the winding numbers there are
                 nonnegative integers, as for closed parts that touch or overlap, and at most 1 % of the area is
-                duplicated; else `visibility`.
+                duplicated or belongs to walls of two coincident, opposite layers around a volume; else `visibility`.
 
 For `pseudonormal` and `winding`, a mesh with negative signed volume is inside out and is reversed first.
 
 Sheets are faces with outside on both sides (single-layer cloth, a single-sided chair back). They bound no volume;
-`solid` gives them a thickness.
+`solid` gives them a thickness. Wide open shells (a bowl without thickness, a box without lid) are sheets, too: if they
+were filled as if they had a lid, the sign would change across the lid, where the distance is large, but a distance
+satisfies |d(x) - d(y)| <= |x - y|. Smaller violations, across smaller holes, lower the confidence.
 """
 
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from latentsdf.config.sampling import SignMethod
 from latentsdf.geometry.mesh_sdf.pseudonormals import PseudonormalRule
@@ -46,6 +50,11 @@ _INTEGER_TOLERANCE = 0.1  # of a winding number
 _MAX_DUPLICATED_AREA = 0.01  # share of the area
 _MIN_SIDE_SAMPLES = 4096
 _MIN_SHEET_AREA = 1e-3  # share of the area
+_MAX_EMPTY_AREA = 0.01  # share of the area with outside on both sides
+_MIN_CLOSED = 0.9  # share of probes at which the winding number of walls of two layers is an integer
+_OPEN = 0.5  # violation of the Lipschitz bound, in half diagonals, above which a shell is open, not merely damaged
+_NEAR_EDGES = 0.01  # least distance of probes from free edges, in half diagonals
+_MAX_OPENINGS = 4  # rounds in which open shells are found
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -61,7 +70,8 @@ class SignReport:
     confidence: float
     """Share in [0, 1] of probe points near the surface that are consistent with the method. `pseudonormal` and
     `visibility`: pseudonormals and winding number agree (for `visibility` near the faces that bound the solid).
-    `winding`: the winding number is a nonnegative integer.
+    `winding`: the winding number is a nonnegative integer. At most 1 - v for violations v of the Lipschitz bound of
+    distances, in halves of the bounding-box diagonal.
     """
     sheet: float = 0.0
     """Share in [0, 1] of the area that consists of sheets, which were given a thickness."""
@@ -103,9 +113,10 @@ def sign_rule(mesh: trimesh.Trimesh, method: SignMethod = "auto", seed: int = 0)
 def solid_sign(mesh: trimesh.Trimesh, depth: float, method: SignMethod = "auto", seed: int = 0) -> SolidSign:
     """Find the sheets of a mesh and build the sign rule of its solid part.
 
-    A face is a sheet if it belongs to a patch that is about equally visible from both sides (method `visibility`; these
-    patches are excluded from the winding number), or if the points at distance `depth` on both its sides are outside,
-    because it encloses nothing or bounds a wall thinner than `depth`. Method `pseudonormal` finds no sheets.
+    A face is a sheet if it belongs to a patch that is about equally visible from both sides (method `visibility`) or to
+    a wide open shell, which are both excluded from the winding number, or if the points at distance `depth` on both its
+    sides are outside, because it encloses nothing or bounds a wall thinner than `depth`. Method `pseudonormal` finds no
+    sheets.
 
     Args:
         mesh: The mesh; the closest faces that the rule receives are indices into `mesh.faces`.
@@ -134,17 +145,29 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
             return SolidSign(rule, SignReport("pseudonormal", confidence), is_sheet)
     integer = 0.0 if method == "visibility" else _integer_share(winding, vertices, faces, area, seed)
     if method == "winding" or (
-        method == "auto" and integer >= _MIN_AGREEMENT and not _has_duplicates(faces, area, len(vertices))
+        method == "auto"
+        and integer >= _MIN_AGREEMENT
+        and not _has_duplicates(faces, area, len(vertices))
+        and not _is_hollow(winding, vertices, faces, area, seed)
     ):
         method, confidence = "winding", integer
+        oriented, used = outward, np.ones(len(faces), dtype=np.bool_)
     else:
         method, orientation = "visibility", orient_by_visibility(vertices, faces, seed)
         if exclude_sheets:
             is_sheet = _unless_small(orientation.is_sheet, area)
         used = (orientation.sign != 0) & ~is_sheet
-        oriented = np.where(orientation.sign[:, None] < 0, faces[:, ::-1], faces)[used]
-        winding = WindingNumberRule(vertices, oriented)
+        oriented = np.where(orientation.sign[:, None] < 0, faces[:, ::-1], faces)
+        winding = WindingNumberRule(vertices, oriented[used])
         confidence = _visibility_confidence(winding, vertices, faces[~is_sheet], depth, seed)
+    violation, open_shell = _open_shells(winding, vertices, faces, ~is_sheet, seed)
+    for _ in range(_MAX_OPENINGS):
+        if not exclude_sheets or violation <= _OPEN or not open_shell.any():
+            break
+        is_sheet |= open_shell
+        winding = WindingNumberRule(vertices, oriented[used & ~is_sheet])
+        violation, open_shell = _open_shells(winding, vertices, faces, ~is_sheet, seed)
+    confidence = min(confidence, max(0.0, 1 - violation))
     if exclude_sheets:
         is_sheet = is_sheet | _unless_small(_outside_on_both_sides(winding, vertices, faces, depth, seed), area)
     return SolidSign(winding, SignReport(method, confidence, float(area[is_sheet].sum() / area.sum())), is_sheet)
@@ -153,6 +176,76 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
 def _unless_small(chosen: Inside, area: Floats) -> Inside:
     """The chosen faces, or none if their total area is negligible."""
     return chosen & bool(area[chosen].sum() > _MIN_SHEET_AREA * area.sum())
+
+
+def _is_hollow(winding: WindingNumberRule, vertices: Floats, faces: Ints, area: Floats, seed: int) -> bool:
+    """Whether the winding number is 0 inside of walls of two opposite layers, which close off a volume from outside."""
+    empty = _outside_on_both_sides(winding, vertices, faces, 0.0, seed)
+    if area[empty].sum() <= _MAX_EMPTY_AREA * area.sum():
+        return False
+    orientation = orient_by_visibility(vertices, faces, seed)
+    used = (orientation.sign != 0) & ~orientation.is_sheet
+    oriented = np.where(orientation.sign[:, None] < 0, faces[:, ::-1], faces)[used]
+    visible = WindingNumberRule(vertices, oriented)
+    if _integer_share(visible, vertices, faces[empty], area[empty], seed) < _MIN_CLOSED:
+        return False  # layers that lie about open
+    closed_off = empty & ~_outside_on_both_sides(visible, vertices, faces, 0.0, seed)
+    return bool(area[closed_off].sum() > _MAX_EMPTY_AREA * area.sum())
+
+
+def _open_shells(
+    winding: WindingNumberRule, vertices: Floats, faces: Ints, is_body: Inside, seed: int
+) -> tuple[float, Inside]:
+    """Largest violation of the Lipschitz bound found, in half diagonals, and the faces (F,) of the shells behind it.
+
+    A step that is shorter than the distance to the surface does not cross it, so the sign must stay. Where it changes
+    by more than `_OPEN`, the connected parts of the closest faces that have free edges are open shells.
+    """
+    none = np.zeros(len(faces), dtype=np.bool_)
+    body = np.flatnonzero(is_body & (triangle_areas(vertices[faces]) > 0))
+    if not len(body):
+        return 0.0, none
+    rng = np.random.default_rng(seed)
+    low, extent = vertices[faces[body]].min((0, 1)), np.ptp(vertices[faces[body]], axis=(0, 1))
+    half_diagonal = 0.5 * float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    shell, edges = _parts_with_free_edges(faces[body])
+    start = low + rng.uniform(size=(_PROBES, 3)) * extent
+    if len(edges):
+        near = vertices[edges[rng.choice(len(edges), _PROBES)]].mean(axis=1)
+        reach = half_diagonal * np.exp(rng.uniform(np.log(_NEAR_EDGES), 0, (_PROBES, 1)))
+        start = np.concatenate((start, near + reach * rng.normal(size=near.shape)))
+    tree = TriangleBVH(vertices[faces[body]])
+    distance, first = tree.closest(start)[:2]
+    step = rng.normal(size=start.shape)
+    step *= (rng.uniform(0.05, 0.95, len(start)) * distance / np.linalg.norm(step, axis=1))[:, None]
+    flipped = np.flatnonzero(winding.inside(start) != winding.inside(start + step))
+    if not len(flipped):
+        return 0.0, none
+    other, second = tree.closest(start[flipped] + step[flipped])[:2]
+    violation = (distance[flipped] + other - np.linalg.norm(step[flipped], axis=1)) / half_diagonal
+    wide = violation > _OPEN
+    closest = body[np.concatenate((first[flipped][wide], second[wide]))]
+    label = np.full(len(faces), -1)
+    label[body] = shell
+    return float(violation.max()), np.isin(label, np.unique(label[closest])) & (label >= 0)
+
+
+def _parts_with_free_edges(faces: Ints) -> tuple[Ints, Ints]:
+    """Label (F,) of the connected part of each face, -1 for parts without free edges; and the free edges (E, 2).
+
+    A free edge belongs to a single face.
+    """
+    used, corners = np.unique(faces, return_inverse=True)
+    corners = corners.reshape(-1, 3)
+    rows, columns = corners[:, [0, 1]].reshape(-1), corners[:, [1, 2]].reshape(-1)
+    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(used), len(used)))
+    part = connected_components(graph, directed=False)[1][corners[:, 0]]
+    edges = np.sort(np.stack([corners, np.roll(corners, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
+    distinct, inverse, count = np.unique(edges, axis=0, return_inverse=True, return_counts=True)
+    free = np.zeros(part.max() + 1, dtype=np.bool_)
+    free[np.repeat(part, 3)[count[inverse.reshape(-1)] == 1]] = True
+    labels: Ints = np.where(free[part], part, -1).astype(np.int64)
+    return labels, used[distinct[count == 1]]
 
 
 def _visibility_confidence(winding: WindingNumberRule, vertices: Floats, faces: Ints, depth: float, seed: int) -> float:

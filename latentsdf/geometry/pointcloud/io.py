@@ -6,35 +6,56 @@ A table has one point per row; `point_table` describes the meaning of its column
 |---|---|
 | .npy | one table, or a structured array with named columns |
 | .npz | one table with any name, or `points` (`surface_points`) and optionally `normals` (`surface_normals`) or `sdf` |
-| .txt, .xyz, .pts | numbers separated by spaces; a first line with a single number, the count, is skipped |
-| .csv | numbers separated by commas |
-| .txt, .xyz, .pts, .csv | a first line with words, such as `x y z nx ny nz intensity`, names the columns |
+| .txt, .xyz, .pts, .csv, .asc | a table as text, see `text_table`; a line of words above it names the columns |
 | .ply | vertices with normals, if listed; with faces, a mesh for `load_mesh_or_points` |
 | .obj | vertices; always a mesh for `load_mesh_or_points` |
+| .las, .laz, .e57 | points of scans, see `scan_files` |
+
+How the columns of a text file without names were read is printed, as are the repairs of `repair`.
 """
 
+import math
 import warnings
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
-from trimesh.exchange.ply import load_ply
 
 from latentsdf.geometry import mesh as meshes
+from latentsdf.geometry.mesh_files import obj, ply
+from latentsdf.geometry.mesh_files.content import require_content
+from latentsdf.geometry.pointcloud import scan_files
 from latentsdf.geometry.pointcloud.point_cloud import require_usable_points
-from latentsdf.geometry.pointcloud.point_table import PointTable, point_table, table_from_arrays, table_from_columns
-from latentsdf.utils.errors import MeshError
+from latentsdf.geometry.pointcloud.point_table import (
+    PointTable,
+    as_table,
+    point_table,
+    read_text_columns,
+    table_from_arrays,
+    table_from_columns,
+    table_from_order,
+    unused_columns,
+)
+from latentsdf.geometry.pointcloud.repair import repair
+from latentsdf.geometry.pointcloud.text_table import read_text_table
+from latentsdf.utils.console import show_note
+from latentsdf.utils.errors import LatentSDFError, MeshError
 
-_TEXT_DELIMITERS = {".txt": None, ".xyz": None, ".pts": None, ".csv": ","}
-SUFFIXES = (".npy", ".npz", *_TEXT_DELIMITERS, ".ply", ".obj")
+_TEXT_SUFFIXES = (".txt", ".xyz", ".pts", ".csv", ".asc")
+SUFFIXES = (".npy", ".npz", *_TEXT_SUFFIXES, ".ply", ".obj", *scan_files.SUFFIXES)
 """Suffixes of supported point files."""
+_MAX_INFLATION = 1000  # no real points compress better
 
 
-def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | PointTable:
+def load_mesh_or_points(path: Path | str, columns: Sequence[str] | None = None) -> trimesh.Trimesh | PointTable:
     """Read a mesh or a table of points, depending on the format; a .ply file with faces is a mesh.
 
     Args:
         path: File with a suffix of `mesh.SUFFIXES` or `SUFFIXES`.
+        columns: As for `load_points`; it has no meaning for meshes.
 
     Returns:
         Mesh as returned by `latentsdf.geometry.mesh.load`, or points as returned by `load_points`.
@@ -47,23 +68,26 @@ def load_mesh_or_points(path: Path | str) -> trimesh.Trimesh | PointTable:
     suffix = path.suffix.lower()
     require_file(path)
     if suffix not in meshes.SUFFIXES and suffix not in SUFFIXES:
-        supported = ", ".join(dict.fromkeys((*meshes.SUFFIXES, *SUFFIXES)))
-        raise MeshError(f"{path.name}: '{path.suffix}' files are not supported; convert to one of {supported}")
-    is_mesh = suffix in meshes.SUFFIXES and (suffix != ".ply" or path.stat().st_size == 0 or _declares_faces(path))
-    return meshes.load(path) if is_mesh else load_points(path)
+        raise _unsupported(path, (*meshes.SUFFIXES, *SUFFIXES))
+    is_mesh = suffix in meshes.SUFFIXES and (suffix != ".ply" or _declares_faces(path))
+    return meshes.load(path) if is_mesh else load_points(path, columns)
 
 
-def load_points(path: Path | str) -> PointTable:
+def load_points(path: Path | str, columns: Sequence[str] | None = None) -> PointTable:
     """Read a table of points, or the vertices of a mesh file.
 
     Args:
         path: File with one of `SUFFIXES`; the module describes the formats.
+        columns: Meaning of the columns of a text file or an .npy file, see `point_table.table_from_order`; by default,
+            they are found by their names or values.
 
     Returns:
-        The points, with normals or signed distances if the file has them.
+        The points, with normals or signed distances if the file has them. Stray points are left out, and normals that
+        point inward are turned; a note says so.
 
     Raises:
         FileNotFoundError: If the file does not exist.
+        MissingExtraError: If the reader of the format is not installed.
         MeshError: If the format is not supported, the file is empty or damaged, or `require_usable_points` rejects the
             table. The message starts with the file name.
     """
@@ -71,12 +95,22 @@ def load_points(path: Path | str) -> PointTable:
     require_file(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise MeshError(f"{path.name}: points are read from {', '.join(SUFFIXES)}, not from '{suffix}'")
-    if path.stat().st_size == 0:
-        raise MeshError(f"{path.name}: the file is empty")
-    table = _read(path)
+        raise _unsupported(path, SUFFIXES)
+    table = _read(path, columns)
     require_usable_points(path.name, table)
+    table, notes = repair(table)
+    if notes:
+        require_usable_points(path.name, table)
+    for note in notes:
+        show_note(path.name, note)
     return table
+
+
+def _unsupported(path: Path, suffixes: Sequence[str]) -> MeshError:
+    supported = ", ".join(dict.fromkeys(suffixes))
+    known = scan_files.REFUSED.get(path.suffix.lower())
+    what = f"{known} files" if known else f"'{path.suffix}' files"
+    return MeshError(f"{path.name}: {what} are not supported; convert to one of {supported}")
 
 
 def require_file(path: Path) -> None:
@@ -85,67 +119,88 @@ def require_file(path: Path) -> None:
         raise FileNotFoundError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file'}")
 
 
-def _read(path: Path) -> PointTable:
+def _read(path: Path, columns: Sequence[str] | None) -> PointTable:
     suffix = path.suffix.lower()
     try:
+        with path.open("rb") as file:
+            require_content(file.read(1000), suffix)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if suffix in _TEXT_DELIMITERS:
-                return _read_text(path)
+            if suffix in _TEXT_SUFFIXES:
+                return _read_text(path, columns)
+            if suffix in (".npy", ".npz"):
+                return _read_arrays(path, columns)
+            if columns is not None:
+                raise MeshError(f"the columns of '{suffix}' files have names; leave out their order")
             if suffix == ".ply":
-                return _read_ply(path)
-            return _read_obj(path) if suffix == ".obj" else _read_arrays(path)
-    except MeshError:
-        raise
-    # numpy's and trimesh's readers raise exceptions of many types for damaged files.
+                vertices = ply.read_elements(path.read_bytes()).get("vertex", {})
+                return table_from_columns("", {k: v for k, v in vertices.items() if isinstance(v, np.ndarray)})
+            return PointTable(obj.read(path.read_bytes()).vertices if suffix == ".obj" else scan_files.read_scan(path))
+    except LatentSDFError as error:
+        if str(error).startswith(f"{path.name}: "):
+            raise
+        raise type(error)(f"{path.name}: {error}") from error
+    # numpy's and the scan libraries' readers raise exceptions of many types for damaged files.
     except Exception as error:
         raise MeshError(
             f"{path.name}: cannot be read, the file is damaged, truncated or not a table of numbers ({error!r:.120})"
         ) from error
 
 
-def _read_arrays(path: Path) -> PointTable:
-    loaded = np.load(path)
-    if not isinstance(loaded, np.ndarray):
-        with loaded:
-            return table_from_arrays(path.name, dict(loaded))
+def _read_arrays(path: Path, columns: Sequence[str] | None) -> PointTable:
+    if path.suffix.lower() == ".npz":
+        if columns is not None:
+            raise MeshError("the arrays of '.npz' files have names; leave out the order of columns")
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as entry:
+                    _require_declared_size(entry, member.file_size)
+            if sum(member.file_size for member in archive.infolist()) > _MAX_INFLATION * path.stat().st_size:
+                raise MeshError(
+                    f"its arrays are more than {_MAX_INFLATION:,} times as large as the file; it is damaged"
+                )
+        with path.open("rb") as file, np.load(file) as arrays:
+            return table_from_arrays(path.name, dict(arrays))
+    with path.open("rb") as file:
+        _require_declared_size(file, path.stat().st_size)
+        file.seek(0)
+        loaded = np.load(file)
+    if columns is not None:
+        return table_from_order(path.name, as_table(path.name, loaded), columns)
     if loaded.dtype.names:
         return table_from_columns(path.name, {key: loaded[key] for key in loaded.dtype.names})
     return point_table(path.name, loaded)
 
 
-def _read_text(path: Path) -> PointTable:
-    delimiter = _TEXT_DELIMITERS[path.suffix.lower()]
-    with path.open() as file:
-        first = file.readline()
-    words = [word.strip().strip('"') for word in first.lstrip("#").split(delimiter)]
-    named = len(words) > 1 and {"x", "y"} <= {word.lower() for word in words}
-    table = np.loadtxt(path, delimiter=delimiter, skiprows=int(named or len(words) == 1), ndmin=2)
-    if not named:
-        return point_table(path.name, table)
-    if table.shape[1] != len(words):
-        raise MeshError(f"{path.name}: the first line names {len(words)} columns, but there are {table.shape[1]}")
-    return table_from_columns(path.name, dict(zip(words, table.T, strict=True)))
+def _require_declared_size(file: Any, size: int) -> None:
+    """Raise an error if an array declares another size than its file has, before it is allocated."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    declared = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and declared != size - file.tell():
+        raise MeshError(
+            f"the head declares an array of shape {shape} with {declared:,} bytes, but {size - file.tell():,} follow; "
+            "the file is damaged or truncated"
+        )
 
 
-def _read_obj(path: Path) -> PointTable:
-    return PointTable(np.asarray(trimesh.load(path, process=False).vertices, dtype=np.float64))  # type: ignore[union-attr]
-
-
-def _read_ply(path: Path) -> PointTable:
-    """Return the vertices, with normals if the file lists them."""
-    with path.open("rb") as file:
-        contents = load_ply(file, fix_texture=False, skip_materials=True)
-    return point_table(path.name, contents.get("vertices", np.empty((0, 3))), contents.get("vertex_normals"))
+def _read_text(path: Path, columns: Sequence[str] | None) -> PointTable:
+    text = read_text_table(path.read_bytes())
+    if columns is not None:
+        return table_from_order(path.name, text.values, columns)
+    if text.names is None:
+        table, reading = read_text_columns(path.name, text.values)
+    else:
+        table = table_from_columns(path.name, dict(zip(text.names, text.values.T, strict=True)))
+        unused = unused_columns(text.names)
+        reading = f"columns {', '.join(unused)} are ignored" if unused else ""
+    if reading:
+        show_note(path.name, reading)
+    return table
 
 
 def _declares_faces(path: Path) -> bool:
-    """Return whether the header of a .ply file declares faces, without parsing the body."""
+    """Return whether the head of a .ply file declares faces, without parsing the body."""
     with path.open("rb") as file:
-        for line in file:
-            words = line.split()
-            if words[:2] == [b"element", b"face"]:
-                return words[2:] != [b"0"]
-            if words == [b"end_header"]:
-                break
-    return False
+        return ply.declares_faces(file.read(1 << 16))

@@ -8,7 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from latentsdf.config.sampling import Normalization
 from latentsdf.geometry.mesh import require_coordinate_precision
 from latentsdf.geometry.pointcloud.point_table import PointTable, lengths, point_table, prefix
+from latentsdf.geometry.pointcloud.repair import repair
 from latentsdf.geometry.similarity import Similarity, compute_normalization
+from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import MeshError
 
 Floats = NDArray[np.float64]
@@ -47,7 +49,7 @@ def prepare_point_cloud(
         normalization: See `latentsdf.geometry.similarity.compute_normalization`.
 
     Returns:
-        Distinct points in their original order, with normals of unit length.
+        Distinct points in their original order, with normals of unit length. `repair` has mended them, with notes.
 
     Raises:
         MeshError: If an array has another shape or type, or `require_usable_points` rejects the points or normals.
@@ -58,6 +60,10 @@ def prepare_point_cloud(
             f"signed samples, shape ({len(table.points)}, 4), are for `invert`; pass their surface points (N, 3), or "
             "planar points and their normals separately"
         )
+    require_usable_points("", table)
+    table, notes = repair(table)
+    for note in notes:
+        show_note("points", note)
     require_usable_points("", table)
     first = np.sort(np.unique(table.points, axis=0, return_index=True)[1])
     distinct = table.points[first]

@@ -15,6 +15,7 @@ a wrong guess gives a wrong shape without an error. Columns with names are found
 `ny`, `nz` and `sdf`, and all others are ignored.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,22 +25,30 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from latentsdf.utils.arrays import as_array
-from latentsdf.utils.errors import MeshError
+from latentsdf.utils.errors import ConfigError, MeshError
 
 Floats = NDArray[np.float64]
 
 _UNIT_TOLERANCE = 0.05
 _UNIT_SHARE = 0.95
 _LIPSCHITZ_POINTS = 20_000
-_LIPSCHITZ_SLACK = 0.02  # noise of measured distances; model space
+_LIPSCHITZ_SLACK = 0.006  # noise of measured distances, relative to the diagonal of the points
 _LIPSCHITZ_SHARE = 0.2
 
 _POINT_KEYS = ("points", "surface_points")
 _NORMAL_KEYS = ("normals", "surface_normals")
 _DISTANCE_KEYS = ("sdf", "distances", "distance")
 _COORDINATES = ("x", "y", "z")
-_NORMAL_NAMES = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"))
+_COORDINATE_NAMES = {"easting": "x", "northing": "y", "elevation": "z", "height": "z", "altitude": "z"}
+_NORMAL_NAMES = (
+    ("nx", "ny", "nz"),
+    ("normal_x", "normal_y", "normal_z"),
+    ("normalx", "normaly", "normalz"),
+    ("n_x", "n_y", "n_z"),
+)
 _DISTANCE_NAMES = ("sdf", "signed_distance", "d")
+_UNUSED = "-"
+_UNITS = re.compile(r"\s*[\[(].*[\])]$")
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,9 @@ def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
     Raises:
         MeshError: If there are no coordinates, or both normals and distances.
     """
-    named = {str(key).strip().lower(): values for key, values in columns.items()}
+    named = {_plain_name(key): values for key, values in columns.items()}
+    if "x" not in named:
+        named = {_COORDINATE_NAMES.get(key, key): values for key, values in named.items()}
     coordinates = [key for key in _COORDINATES if key in named]
     if coordinates not in (["x", "y"], ["x", "y", "z"]):
         raise MeshError(f"{prefix(name)}expected columns named x, y and z, got {', '.join(named) or 'none'}")
@@ -147,6 +158,94 @@ def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
         None if normals is None else _stack(name, named, normals),
         None if distance is None else _stack(name, named, [distance]),
     )
+
+
+def _plain_name(name: object) -> str:
+    """Name in lower case, without quotes, comment signs and a unit in brackets."""
+    return _UNITS.sub("", str(name).strip().strip("\"'#/").strip().lower()).replace(" ", "_")
+
+
+def unused_columns(names: Sequence[str]) -> list[str]:
+    """Return the names that `table_from_columns` ignores."""
+    used = {*_COORDINATES, *_COORDINATE_NAMES, *_DISTANCE_NAMES, *(key for keys in _NORMAL_NAMES for key in keys)}
+    return [name for name in names if _plain_name(name) not in used]
+
+
+def table_from_order(name: str, table: Floats, order: Sequence[str]) -> PointTable:
+    """Interpret columns whose meaning the user states.
+
+    Args:
+        name: Name of the table, with which the error message starts; may be empty.
+        table: Values (N, C).
+        order: Meaning of each column: `x`, `y`, `z`, `nx`, `ny`, `nz`, `sdf`, or `-` for a column to ignore.
+
+    Raises:
+        MeshError: The number of columns differs, or as for `table_from_columns`.
+    """
+    if len(order) != table.shape[1]:
+        raise MeshError(f"{prefix(name)}got names of {len(order)} columns, but there are {table.shape[1]}")
+    return table_from_columns(name, {key: table[:, n] for n, key in enumerate(order) if key != _UNUSED})
+
+
+def parse_order(text: str) -> tuple[str, ...]:
+    """Split the meaning of columns, such as `x,y,z,nx,ny,nz,-`.
+
+    Raises:
+        ConfigError: A name is unknown or repeated, or a coordinate is missing.
+    """
+    order = tuple(word.strip().lower() for word in text.split(","))
+    known = (*_COORDINATES, *_NORMAL_NAMES[0], "sdf", _UNUSED)
+    unknown = [word for word in order if word not in known]
+    repeated = [word for word in known if word != _UNUSED and order.count(word) > 1]
+    if unknown or repeated or "x" not in order or "y" not in order:
+        fault = f"got '{unknown[0]}'" if unknown else f"'{repeated[0]}' occurs twice" if repeated else f"got '{text}'"
+        raise ConfigError(f"expected one of {', '.join(known)} per column, with x and y, separated by commas; {fault}")
+    return order
+
+
+def read_text_columns(name: str, table: Floats) -> tuple[PointTable, str]:
+    """Interpret a table of a text file without column names: columns that are not understood are left out.
+
+    Args:
+        name: Name of the file, with which the error message starts.
+        table: Values (N, C).
+
+    Returns:
+        The points, normals and distances, and how the columns were read, in a sentence; empty for coordinates alone.
+
+    Raises:
+        MeshError: There are fewer than 2 columns, or several triples of columns could be normals.
+    """
+    columns = table.shape[1]
+    if columns <= 3:
+        return _interpret(name, table), ""
+    if columns == 4 and _are_unit(table[:, 2:]):
+        return PointTable(table[:, :2], table[:, 2:]), "read as x, y, nx, ny"
+    if columns == 4 and not _distance_fault(table):
+        return PointTable(table[:, :3], distances=table[:, 3]), "read as x, y, z and signed distance"
+    normals = [first for first in range(3, columns - 2) if _are_unit(table[:, first : first + 3])]
+    if not normals and columns == 6 and not _normals_fault(table[:, 3:]):
+        normals = [3]
+    if len(normals) > 1:
+        return _interpret(name, table), ""
+    chosen = set(range(normals[0], normals[0] + 3)) if normals else set()
+    others = [n for n in range(3, columns) if n not in chosen]
+    meaning = "read as x, y, z" + (f" and normals in columns {normals[0] + 1} to {normals[0] + 3}" if normals else "")
+    if others:
+        listed = ", ".join(str(n + 1) for n in others)
+        what = _describe_unused(table[:, others])
+        meaning += (
+            f"; column{'s' * (len(others) > 1)} {listed} ({what}) ignored, name columns with --columns to use them"
+        )
+    return PointTable(table[:, :3], table[:, sorted(chosen)] if chosen else None), meaning
+
+
+def _describe_unused(values: Floats) -> str:
+    columns, low, high = values.shape[1], values.min(), values.max()
+    whole = bool((values == np.round(values)).all())
+    if columns in (3, 4) and low >= 0 and (high <= 1 or (whole and high < 65536)):
+        return "colours"
+    return "an intensity or a label" if columns == 1 and low >= 0 else "of unknown meaning"
 
 
 def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:
@@ -235,35 +334,55 @@ def require_normals(name: str, what: str, vectors: Floats) -> None:
         what: Name of the vectors in the error message.
         vectors: Vectors (N, d); those of length 0 do not count.
     """
-    length = lengths(vectors)
-    usable = vectors[np.isfinite(length) & (length > 0)]
-    if not len(usable) or _are_unit(usable):
-        return
-    low, high = lengths(usable).min(), lengths(usable).max()
-    if not np.ptp(usable, axis=0).any() or not _are_unit(usable / np.median(lengths(usable))):
-        fault = "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
+    fault = _normals_fault(vectors)
+    if fault:
         raise MeshError(
             f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale "
             "normals to length 1"
         )
 
 
+def _normals_fault(vectors: Floats) -> str:
+    """Why vectors are not normals; empty if they may be normals."""
+    length = lengths(vectors)
+    usable = vectors[np.isfinite(length) & (length > 0)]
+    if not len(usable) or _are_unit(usable):
+        return ""
+    low, high = lengths(usable).min(), lengths(usable).max()
+    if np.ptp(usable, axis=0).any() and _are_unit(usable / np.median(lengths(usable))):
+        return ""
+    return "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
+
+
 def _require_distances(name: str, table: Floats) -> None:
-    """Raise an error for a fourth column that changes faster than a distance can: |d_i - d_j| <= |x_i - x_j|."""
-    finite = table[np.isfinite(table).all(axis=1)]
-    some = finite[:: max(1, len(finite) // _LIPSCHITZ_POINTS)]
-    if len(some) < 2:
-        return
-    length, neighbour = cKDTree(some[:, :3]).query(some[:, :3], k=2)
-    change = np.abs(some[:, 3] - some[neighbour[:, 1], 3])
-    share = float(np.mean(change > length[:, 1] + _LIPSCHITZ_SLACK))
-    if share > _LIPSCHITZ_SHARE or not np.ptp(some[:, 3]):
-        fault = (
-            f"it differs between {share:.0%} of neighbouring points by more than their distance"
-            if share
-            else "it is constant"
-        )
+    fault = _distance_fault(table)
+    if fault:
         raise MeshError(
             f"{prefix(name)}column 3 of shape {table.shape} should be a signed distance in the unit of the points, but "
             f"{fault}; keep the columns 0 to 2 if it is an intensity or a label"
         )
+
+
+def _distance_fault(table: Floats) -> str:
+    """Why a fourth column is not a signed distance; empty if it may be one.
+
+    A distance has both signs, does not exceed the extent of the points, and changes no faster than its argument:
+    |d_i - d_j| <= |x_i - x_j|.
+    """
+    finite = table[np.isfinite(table).all(axis=1)]
+    some = finite[:: max(1, len(finite) // _LIPSCHITZ_POINTS)]
+    if len(some) < 2:
+        return ""
+    extent = float(np.linalg.norm(np.ptp(finite[:, :3], axis=0)))
+    if not np.ptp(some[:, 3]):
+        return "it is constant"
+    length, neighbour = cKDTree(some[:, :3]).query(some[:, :3], k=2)
+    change = np.abs(some[:, 3] - some[neighbour[:, 1], 3])
+    share = float(np.mean(change > length[:, 1] + _LIPSCHITZ_SLACK * extent))
+    if share > _LIPSCHITZ_SHARE:
+        return f"it differs between {share:.0%} of neighbouring points by more than their distance"
+    if np.abs(finite[:, 3]).max() > extent:
+        return f"it reaches {np.abs(finite[:, 3]).max():.3g}, more than the extent of the points, {extent:.3g}"
+    if finite[:, 3].min() >= 0 or finite[:, 3].max() <= 0:
+        return f"no value is {'negative' if finite[:, 3].min() >= 0 else 'positive'}"
+    return ""

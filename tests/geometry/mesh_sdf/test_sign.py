@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import trimesh
 from helpers.meshes import torus, with_faces
+from scipy.spatial import cKDTree
 
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import clean, load, normalize
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 from latentsdf.geometry.mesh_sdf.sign import sign_rule, solid_sign
+from latentsdf.geometry.mesh_sdf.solid import Solid
 
 DAMAGES = ("deleted", "flipped 20 %", "flipped 50 %", "doubled", "wall", "overlapping")
 
@@ -156,3 +158,59 @@ def test_confidence_of_sign_rule():
     assert (clean.method, clean.confidence, clean.sheet) == ("pseudonormal", 1.0, 0.0)
     _, holes = sign_rule(with_faces(mesh, mesh.faces[400:]), "winding")
     assert holes.method == "winding" and 0.5 < holes.confidence < 1
+
+
+def _shell(name):
+    """An open shell without thickness, in model space."""
+    sphere, box = trimesh.creation.icosphere(3), trimesh.creation.box((1, 1, 1))
+    tube = trimesh.creation.cylinder(0.5, 2, sections=32)
+    parts = {
+        "hemisphere": (sphere, sphere.triangles_center[:, 2] < 0),
+        "three quarters of a sphere": (sphere, sphere.triangles_center[:, 2] < 0.5),
+        "pipe": (tube, np.abs(tube.face_normals[:, 2]) < 0.5),
+        "box without lid": (box, box.face_normals[:, 2] < 0.5),
+    }
+    mesh, chosen = parts[name]
+    return normalize(trimesh.Trimesh(mesh.vertices, mesh.faces[chosen], process=False))[0]
+
+
+def _lipschitz_violation(solid):
+    """Largest |d(x) - d(y)| - |x - y| among neighbours of many random points."""
+    points = np.random.default_rng(3).uniform(-1, 1, (8000, 3))
+    distance = solid(points)
+    length, neighbour = cKDTree(points).query(points, k=9)
+    return float((np.abs(distance[:, None] - distance[neighbour]) - length).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hemisphere", "three quarters of a sphere", "pipe", "box without lid"])
+def test_wide_open_shell(name):
+    """Shells without thickness are slabs, not filled as if they had a lid: the distance does not jump."""
+    solid = Solid(_shell(name), thickness=0.04)
+    assert solid.report.sheet == 1.0
+    assert _lipschitz_violation(solid) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("height", [0.85, 0.95, 0.99])
+def test_hole_in_closed_surface(height):
+    """A sphere with a hole stays solid, and the jump of the distance across the hole makes its sign doubtful."""
+    sphere = trimesh.creation.icosphere(4)
+    kept = sphere.triangles_center[:, 2] < height
+    solid = Solid(normalize(trimesh.Trimesh(sphere.vertices, sphere.faces[kept], process=False))[0], thickness=0.04)
+    assert solid.report.sheet == 0.0 and solid(np.zeros((1, 3)))[0] < -0.8
+    assert solid.report.confidence < 0.975
+
+
+@pytest.mark.slow
+def test_two_sided_solids():
+    """Solids with a second, reversed layer of faces are solid, however the layers are triangulated."""
+    for mesh in (trimesh.creation.box((1, 1, 1)), trimesh.creation.cylinder(0.5, 1, sections=24)):
+        inner = trimesh.Trimesh(mesh.vertices, mesh.faces[:, ::-1], process=False)
+        turned = inner.subdivide()
+        for second in (inner, turned):
+            both, _ = clean(trimesh.util.concatenate([mesh, second]))
+            solid = Solid(normalize(both)[0], thickness=0.04)
+            points = np.random.default_rng(0).uniform(-1, 1, (4000, 3))
+            expected = normalize(mesh)[0].contains(points)
+            assert np.mean((solid(points) < 0) == expected) > 0.999

@@ -1,15 +1,16 @@
 """Reading of point clouds, signed samples and meshes from files."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
-from trimesh.exchange import ply
 
+from latentsdf.geometry.mesh_files import ply
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points, load_points
-from latentsdf.geometry.pointcloud.point_table import PointTable
-from latentsdf.utils.errors import MeshError
+from latentsdf.geometry.pointcloud.point_table import PointTable, parse_order
+from latentsdf.utils.errors import ConfigError, MeshError, MissingExtraError
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.normal(size=(150, 3)).round(4)
@@ -75,9 +76,8 @@ def test_ply_with_faces(tmp_path: Path) -> None:
 def test_single_ply_parse(faces: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Choosing between mesh and points does not parse the body of a .ply file twice."""
     parsed = []
-    for name in ("_ply_ascii", "_ply_binary"):
-        parse = getattr(ply, name)
-        monkeypatch.setattr(ply, name, lambda *words, parse=parse: (parsed.append(words), parse(*words)))
+    read = ply.read_elements
+    monkeypatch.setattr(ply, "read_elements", lambda data: (parsed.append(len(data)), read(data))[1])
     _write_ply(tmp_path / "cloud.ply", TABLE, faces=faces)
     load_mesh_or_points(tmp_path / "cloud.ply")
     assert len(parsed) == 1
@@ -123,15 +123,16 @@ def test_names_without_columns(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("none.npy", None, "no such file"),
-        ("cloud.las", b"LASF", "'.las' files are not supported|not from '.las'"),
+        ("cloud.las", b"LASF", "cloud.las: cannot be read, .*damaged"),
+        ("cloud.pcd", b"VERSION .7", "cloud.pcd: PCD .* files are not supported; convert to one of"),
         ("cloud.npy", b"", "cloud.npy: the file is empty"),
         ("cloud.ply", b"", "cloud.ply: the file is empty"),
         ("cloud.npy", b"words", "cloud.npy: cannot be read, .*damaged"),
         ("cloud.npz", b"PK words", "cloud.npz: cannot be read, .*damaged"),
-        ("cloud.ply", b"ply\nformat ascii 1.0\nelement vertex 9\n", "cloud.ply: cannot be read, .*damaged"),
-        ("cloud.xyz", b"a b c\nd e f\n", "cloud.xyz: cannot be read, .*not a table"),
-        ("cloud.xyz", b"\xff\xfe\x00\x81\n", "cloud.xyz: cannot be read, .*not a table"),
-        ("cloud.xyz", b"# nothing\n", "cloud.xyz: expected .* got shape"),
+        ("cloud.ply", b"ply\nformat ascii 1.0\nelement vertex 9\n", "cloud.ply: the head has no end.*damaged"),
+        ("cloud.xyz", b"a b c\nd e f\n", r"cloud.xyz: line 2 \('d e f'\): 'd' is not a number"),
+        ("cloud.xyz", b"\xff\xfe\x00\x81\n", "cloud.xyz: expected a table of numbers"),
+        ("cloud.xyz", b"# nothing\n", "cloud.xyz: expected a table of numbers, .* there is no row"),
     ],
 )
 def test_unreadable_files(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
@@ -170,3 +171,195 @@ def test_archive_without_points(tmp_path: Path) -> None:
     np.savez(tmp_path / "cloud.npz", a=POINTS, b=POINTS)
     with pytest.raises(MeshError, match="expected one array or an array `points`, got a, b"):
         load_points(tmp_path / "cloud.npz")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["xyzi.xyz", "pts_i.xyz", "xyzrgb.xyz", "pts_rgb.xyz", "outlier.xyz", "semicolon_header.csv", "decimal_comma.csv"],
+)
+def test_points_of_case(name: str, real_data: Path) -> None:
+    """Files that earlier versions read wrongly are read as points alone (shared/data/cases/EXPECTED.md)."""
+    folder = real_data / "cases" / "points"
+    if not folder.is_dir():
+        pytest.skip("shared/data/cases/points is missing beside the checkout")
+    table = load_points(folder / name)
+    assert len(table.points) in (3000, 8000) and table.normals is None and table.distances is None
+    assert np.abs(table.points).max() < 1.1
+
+
+def test_inward_normals_of_case(real_data: Path) -> None:
+    """Normals that point inward are turned: the flux of the points through them is positive."""
+    if not (real_data / "cases" / "points").is_dir():
+        pytest.skip("shared/data/cases/points is missing beside the checkout")
+    table = load_points(real_data / "cases" / "points" / "inward.xyz")
+    assert table.normals is not None and np.mean((table.points * table.normals).sum(axis=1)) > 0
+
+
+CUBE = RNG.uniform(-1, 1, (200, 3)).round(5)
+EXTRAS = {
+    "intensity": (RNG.uniform(0, 4000, (200, 1)), "column 4 (an intensity or a label) ignored"),
+    "unit intensity": (RNG.uniform(0, 1, (200, 1)), "column 4 (an intensity or a label) ignored"),
+    "label": (RNG.integers(0, 4, (200, 1)), "column 4 (an intensity or a label) ignored"),
+    "constant": (np.ones((200, 1)), "column 4 (an intensity or a label) ignored"),
+    "elevation": (CUBE[:, 2:] + 700, "column 4 (an intensity or a label) ignored"),
+    "colours": (RNG.integers(0, 256, (200, 3)), "columns 4, 5, 6 (colours) ignored"),
+    "unit colours": (RNG.uniform(0, 1, (200, 3)), "columns 4, 5, 6 (colours) ignored"),
+    "deep colours": (RNG.integers(0, 60_000, (200, 3)), "columns 4, 5, 6 (colours) ignored"),
+    "vectors": (RNG.normal(size=(200, 3)), "columns 4, 5, 6 (of unknown meaning) ignored"),
+    "intensity and colours": (RNG.uniform(0, 255, (200, 4)), "columns 4, 5, 6, 7 (of unknown meaning) ignored"),
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("suffix", [".xyz", ".csv", ".pts"])
+def test_columns_that_are_not_used(extra: str, suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns of a text file that are neither normals nor distances are named and left out."""
+    values, note = EXTRAS[extra]
+    _write(tmp_path / f"cloud{suffix}", np.hstack((CUBE, values)))
+    np.testing.assert_array_equal(_columns(load_points(tmp_path / f"cloud{suffix}")), CUBE)
+    assert note in capsys.readouterr().err
+
+
+def test_columns_that_are_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Normals are found by their length beside colours, distances by their signs and slopes; the reading is printed."""
+    normals = CUBE / np.linalg.norm(CUBE, axis=1, keepdims=True)
+    colours, path = RNG.integers(0, 256, (200, 3)), tmp_path / "cloud.txt"
+    for table in (np.hstack((CUBE, normals, colours)), np.hstack((CUBE, colours, normals))):
+        _write(path, table)
+        np.testing.assert_array_equal(_columns(load_points(path)), np.hstack((CUBE, normals)))
+    assert "normals in columns 7 to 9; columns 4, 5, 6 (colours) ignored" in capsys.readouterr().err
+    signed = np.column_stack((CUBE, np.linalg.norm(CUBE, axis=1) - 0.7))
+    _write(path, signed)
+    np.testing.assert_array_equal(_columns(load_points(path)), signed)
+    assert "read as x, y, z and signed distance" in capsys.readouterr().err
+    _write(path, signed + np.array((0, 0, 0, 9)))
+    assert load_points(path).distances is None
+    planar = np.hstack((CUBE[:, :2], CUBE[:, :2] / np.linalg.norm(CUBE[:, :2], axis=1, keepdims=True)))
+    _write(path, planar)
+    np.testing.assert_array_equal(_columns(load_points(path)), planar)
+
+
+@pytest.mark.parametrize("suffix", [".xyz", ".csv", ".npy"])
+def test_stated_columns(suffix: str, tmp_path: Path) -> None:
+    """The stated order replaces names and guesses; its length must be the number of columns."""
+    path = tmp_path / f"cloud{suffix}"
+    _write(path, np.hstack((NORMALS, RNG.uniform(0, 9, (150, 1)), POINTS)))
+    np.testing.assert_allclose(_columns(load_points(path, ("nx", "ny", "nz", "-", "x", "y", "z"))), TABLE, atol=1e-12)
+    signed = load_mesh_or_points(path, ("-", "-", "-", "sdf", "x", "y", "z"))
+    assert isinstance(signed, PointTable) and signed.distances is not None
+    with pytest.raises(MeshError, match="got names of 3 columns, but there are 7"):
+        load_points(path, ("x", "y", "z"))
+
+
+def test_column_order() -> None:
+    """An order is split at commas; unknown and repeated names are refused."""
+    assert parse_order("x, y,Z,-,sdf") == ("x", "y", "z", "-", "sdf")
+    for text in ("x,y,q", "x,y,x", "y,z", ""):
+        with pytest.raises(ConfigError, match="expected one of x, y, z, nx, ny, nz, sdf, - per column"):
+            parse_order(text)
+
+
+TEXTS = {
+    "semicolons": "X;Y;Z\n{};{};{}\n",
+    "commas and blanks": "{}, {}, {}\n",
+    "tabs": "x\ty\tz\n{}\t{}\t{}\n",
+    "units": '"X [m]","Y [m]","Z [m]"\n{},{},{}\n',
+    "map coordinates": "Easting Northing Elevation\n{} {} {}\n",
+    "named comment": "# saved by a tool\n//X Y Z\n{} {} {}\n",
+    "remarks": "# a\n\n{} {} {} # here\n",
+    "count": "150\n{} {} {}\n",
+    "other order": "i,z,y,x\n7,{2},{1},{0}\n",
+}
+
+
+@pytest.mark.parametrize("form", TEXTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_forms(form: str, encoding: str, tmp_path: Path) -> None:
+    """Every separator, kind of header and encoding yields the points."""
+    *head, row = TEXTS[form].splitlines()
+    lines = [*head, *(row.format(*point) for point in POINTS.tolist())]
+    (tmp_path / "cloud.csv").write_bytes("\r\n".join(lines).encode(encoding))
+    np.testing.assert_array_equal(load_points(tmp_path / "cloud.csv").points, POINTS)
+
+
+@pytest.mark.parametrize("separator", [";", "; ", " ", "\t"])
+def test_decimal_commas(separator: str, tmp_path: Path) -> None:
+    """Decimal commas are read where another sign separates the columns, and refused where none does."""
+    text = "\n".join(separator.join(f"{x:.4f}".replace(".", ",") for x in row) for row in POINTS)
+    (tmp_path / "cloud.csv").write_text(text)
+    np.testing.assert_array_equal(load_points(tmp_path / "cloud.csv").points, POINTS)
+    (tmp_path / "cloud.csv").write_text("\n".join(line.replace(separator, ",") for line in text.split("\n")))
+    with pytest.raises(MeshError, match="commas separate both columns and decimals"):
+        load_points(tmp_path / "cloud.csv")
+
+
+def test_damaged_text(tmp_path: Path) -> None:
+    """The message names the line that is cut, and the separator."""
+    path = tmp_path / "cloud.xyz"
+    rows = [" ".join(map(str, point)) for point in POINTS.tolist()]
+    path.write_text("\n".join([*rows[:70], "1 2", *rows[70:]]))
+    with pytest.raises(MeshError, match=r"line 71 \('1 2'\) has 2 columns separated by blanks"):
+        load_points(path)
+    path.write_text("\n".join(["200", *rows]))
+    with pytest.raises(MeshError, match="declares 200 points, but 150 follow"):
+        load_points(path)
+    path.write_text("<html><body>404</body></html>")
+    with pytest.raises(MeshError, match="web page"):
+        load_points(path)
+
+
+def test_las_and_laz(tmp_path: Path) -> None:
+    """Points of airborne scans keep the digits of their coordinates; a cut file is refused."""
+    laspy = pytest.importorskip("laspy")
+    pytest.importorskip("lazrs")
+    header = laspy.LasHeader(point_format=3, version="1.2")
+    header.scales, header.offsets = (1e-4,) * 3, (412_343, 5_654_321, 0)
+    scan = laspy.LasData(header)
+    scan.x, scan.y, scan.z = (POINTS + np.array((412_343, 5_654_321, 84))).T
+    for suffix in (".las", ".laz"):
+        path = tmp_path / f"scan{suffix}"
+        scan.write(path)
+        np.testing.assert_allclose(load_points(path).points - (412_343, 5_654_321, 84), POINTS, atol=1e-8)
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(MeshError, match=f"^scan{suffix}: "):
+            load_points(path)
+
+
+def test_e57(tmp_path: Path) -> None:
+    """All scans of a file are placed by their poses and joined."""
+    pye57 = pytest.importorskip("pye57")
+    path = tmp_path / "scan.e57"
+    file = pye57.E57(str(path), mode="w")
+    for shift in (0.0, 5.0):
+        columns = {f"cartesian{axis}": POINTS[:, n].copy() for n, axis in enumerate("XYZ")}
+        file.write_scan_raw(columns, rotation=np.array([1.0, 0, 0, 0]), translation=np.array([shift, 0, 0]))
+    file.close()
+    np.testing.assert_allclose(
+        load_points(path).points, np.concatenate((POINTS, POINTS + np.array((5, 0, 0)))), atol=1e-6
+    )
+
+
+def test_missing_scan_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the optional reader, the error names the extra."""
+    for suffix, module, extra in ((".las", "laspy", "las"), (".e57", "pye57", "e57")):
+        monkeypatch.setitem(sys.modules, module, None)
+        (tmp_path / f"scan{suffix}").write_bytes(b"LASF" if suffix == ".las" else b"ASTM-E57")
+        with pytest.raises(MissingExtraError, match=rf"latentsdf\[{extra}\]"):
+            load_points(tmp_path / f"scan{suffix}")
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_ply_columns(binary: bool, tmp_path: Path) -> None:
+    """Normals of a .ply file are found by either of their usual names, beside colours, and keep their digits."""
+    order = "<" if binary else ""
+    names = ["x", "y", "z", "red", "normal_x", "normal_y", "normal_z"]
+    head = ["ply", f"format {'binary_little_endian' if binary else 'ascii'} 1.0", "element vertex 150"]
+    head += [f"property double {name}" for name in names] + ["end_header", ""]
+    table = np.hstack((POINTS + 5e5, POINTS[:, :1], NORMALS))
+    body = (
+        table.astype(f"{order}f8").tobytes()
+        if binary
+        else "\n".join(" ".join(map(repr, r)) for r in table.tolist()).encode()
+    )
+    (tmp_path / "cloud.ply").write_bytes("\n".join(head).encode() + body)
+    np.testing.assert_array_equal(_columns(load_points(tmp_path / "cloud.ply")), np.hstack((POINTS + 5e5, NORMALS)))

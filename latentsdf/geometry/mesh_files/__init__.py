@@ -1,0 +1,1 @@
+"""Readers of mesh files that compare what they read with what the file declares."""
