@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	$(BIN)/latentsdf demo
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=20
 
 torture: $(VENV)/.installed-dev
 	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest -n 0 tests/integration/test_public_api.py

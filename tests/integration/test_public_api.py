@@ -33,7 +33,7 @@ from helpers.settings import SMALL_SAMPLING, small_config
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldTrainConfig
 
-RANDOM_CALLS = int(os.environ.get("LATENTSDF_TORTURE", "300"))
+RANDOM_CALLS = int(os.environ.get("LATENTSDF_TORTURE", "100"))
 _MAX_SECONDS = 30.0  # of processor time
 _MAX_GROWTH = 200e6  # bytes
 
