@@ -40,8 +40,8 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
     """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv; normals are used when the file has them),
     or .npy of signed samples (N,4). Several targets are fitted in batches."""
     out: Path
-    """Folder for code.npy, mesh.ply and report.json; for several targets, one subfolder per
-    target, named after its file."""
+    """Folder for code.npy, mesh.ply and report.json; for several targets, one subfolder per target, named after its
+    file."""
     one_code: bool = False
     """Fit a single code per shape instead of one code per layer."""
 

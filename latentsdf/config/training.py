@@ -37,7 +37,7 @@ class LossConfig:
     """Loss weights, each a schedule over the run; 0 disables a term. Data terms are mean absolute errors."""
 
     general: Schedule = (1.0,)
-    """Data term of the general branch, on free-space and band samples."""
+    """Data term of the general branch, on off-surface and band samples."""
     overfit: Schedule = (1.0,)
     """Data term of the overfit branch, on band samples."""
     surface: Schedule = (1.0,)
@@ -49,8 +49,8 @@ class LossConfig:
     """Mean |s_o - s_g|, both clamped to +-0.05, at codes between those of the batch. Keeps the grid, which stores the
     detail of training shapes, from making other shapes rough."""
     clamp: NonNegativeFloat = 0.0
-    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping, which reduces
-    spurious surfaces of unseen shapes."""
+    """Off-surface samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping, which reduces spurious
+    surfaces of unseen shapes."""
     code: Schedule = (0.0,)
     """Prior on the codes of the batch. It keeps the codes near the origin or, with `code_prior: kl`, makes them follow
     a Gaussian that can be sampled. The published presets use 1e-4; by default, `train.code_decay` regularizes codes."""
@@ -61,9 +61,8 @@ class LossConfig:
     local: Schedule = (0.01,)
     """Mean square of the local parts of the codes (`model.local`)."""
     feature: Schedule = (0.0,)
-    """Mean Euclidean norm of the grid features looked up (Compact-SDF). Makes interpolation more even: at
-    1e-3, in one run, the variation between steps was 0.82 times and the normal error of training shapes 1.17 times as
-    large."""
+    """Mean Euclidean norm of the grid features looked up (Compact-SDF). Makes interpolation smoother: at 1e-3, in one
+    run, the variation between steps was 0.82 times and the normal error of training shapes 1.17 times as large."""
     regularizer_branch: Branch = "general"
     """Branch on which the eikonal, heat, directional divergence and Lipschitz terms are evaluated. With
     `model.residual`, gradients of terms on the overfit branch also reach the general branch."""

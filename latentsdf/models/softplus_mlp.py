@@ -2,8 +2,8 @@
 
 The activation is softplus(beta t) / beta with beta = 100: close to a rectifier but smooth, so that losses in grad u can
 be differentiated. The geometric initialization (SAL, Atzmon and Lipman 2020; IGR, Gropp et al. 2020) draws hidden
-weights from N(0, sqrt(2 / out)) with zero biases, which preserves |x| on average, and output weights from N(sqrt(pi /
-in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D.
+weights from N(0, sqrt(2 / out)) with zero biases, which preserves |x| on average, and output weights from
+N(sqrt(pi / in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D.
 """
 
 import math

@@ -16,8 +16,9 @@ The cost is
 
 with the parameters v = (u, q): u are coordinates of the code under the Gaussian prior, z = mean + B u
 (`CodePrior`), and q = (p - p_start) / sigma is the placement in standard deviations. Q is the identity for one code.
-With one code for each of N conditioned layers, u = (u_1, ..., u_N) and v . Q v is
-|mean(u)|^2 + sum_n |u_n - mean(u)|^2 + |q|^2.
+With one code for each of N conditioned layers, u = (u_1, ..., u_N) and
+
+    v . Q v = |mean(u)|^2 + sum_n |u_n - mean(u)|^2 + |q|^2
 
 E is minimized by iteratively reweighted least squares: with weights omega_i = 1 / sqrt(r_i^2 + e^2) (0 where r_i is 0
 or clipped) and the Jacobian J of s with respect to v, the Gauss-Newton normal equations of `levenberg_marquardt` are
