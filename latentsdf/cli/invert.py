@@ -124,7 +124,7 @@ class Invert(Decoding, Refining, Inverting, OnSpace):
 
 
 def _report_failure(target: Path, error: Exception) -> dict[str, Any]:
-    """Print the reason of a failure; returns the entry that replaces the report of the target."""
+    """Print the reason for a failure; returns the entry that replaces the report of the target."""
     reason = str(error).removeprefix(f"{target}: ").removeprefix(f"{target.name}: ")
     show_note("failed", f"{target.name}: {reason}")
     return {"failed": reason}

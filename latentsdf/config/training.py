@@ -119,8 +119,8 @@ class TrainConfig:
     points_per_shape: Annotated[int, Field(strict=True, ge=2)] = 128
     """Number of band samples, or of surface points, per shape and step."""
     free_share: NonNegativeFloat = 0.5
-    """Number of free-space samples per band sample. The general branch is trained on as many band samples as free-space
-    samples."""
+    """Number of off-surface samples per band sample. The general branch is trained on as many band samples as
+    off-surface samples."""
     source: str = ""
     """Name of a source of batches in an installed package (entry points of the group `latentsdf.sources`), which then
     reads the data; empty for a sample store."""
@@ -133,7 +133,7 @@ class TrainConfig:
     half of the band samples within one cell of the surface, at the lattice vertices that marching cubes interpolates.
     """
     lattice: Flag = False
-    """Train the overfit branch also on the sparse lattice over the whole box, and the general branch on free-space
+    """Train the overfit branch also on the sparse lattice over the whole box, and the general branch on off-surface
     samples only (Compact-SDF)."""
     lr_network: NonNegativeFloat = 8e-3
     """Peak learning rate of the networks (AdamW)."""
@@ -179,7 +179,7 @@ class TrainConfig:
 
 @config_dataclass
 class Config:
-    """Configuration of a training run; a YAML file in `configs/` lists the settings that differ from the defaults."""
+    """Configuration of a training run; a preset or YAML file lists the settings that differ from the defaults."""
 
     preset: str = "latentsdf_cpu"
     """Name of the preset, stored in the checkpoint."""
@@ -191,7 +191,7 @@ class Config:
         """Check the rules that involve several sections."""
         if self.train.sampler and (self.train.samples == "points" or self.train.source):
             raise ConfigError(
-                "train.sampler draws from the signed samples of a store; leave it out with train.samples: points and "
+                "train.sampler draws from the signed samples of a store; remove it with train.samples: points and "
                 "with train.source"
             )
         if self.train.samples == "sdf":
@@ -201,7 +201,7 @@ class Config:
         if self.model.overfit.width > 0:
             raise ConfigError(
                 "train.samples: points trains the general branch only; set model.overfit.width to 0, as "
-                "configs/igr.yaml does"
+                "the preset `igr` does"
             )
         if not is_used(self.loss.eikonal):
             raise ConfigError(

@@ -63,7 +63,14 @@ class Samples:
 
     @staticmethod
     def truncated(points: Tensor, low: Tensor, high: Tensor, near: Tensor) -> "Samples":
-        """Create samples with truncated bounds: beyond 0.1, any distance with the right sign is accepted."""
+        """Create samples with truncated bounds: beyond 0.1, any distance with the right sign is accepted.
+
+        Args:
+            points: Positions (K, P, 3) of P samples of each of K fits.
+            low: Lower bounds (K, P) of the signed distances.
+            high: Upper bounds (K, P).
+            near: True for samples near the surface (K, P).
+        """
         low = torch.where(low <= -_CLAMP, -torch.inf, low.clamp(max=_CLAMP))
         high = torch.where(high >= _CLAMP, torch.inf, high.clamp(min=-_CLAMP))
         return Samples(points, low, high, near)

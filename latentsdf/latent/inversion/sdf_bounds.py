@@ -103,7 +103,17 @@ def disc_bounds(tree: cKDTree, surface: Array, normals: Array, points: Array) ->
 def offset_samples(
     tree: cKDTree, surface: Array, normals: Array, offsets: tuple[float, ...] = _NORMAL_OFFSETS
 ) -> DistanceBounds:
-    """Sample exact distances at small offsets along both directions of the normals, unless another point is nearer."""
+    """Sample exact distances at small offsets along both directions of the normals, unless another point is nearer.
+
+    Args:
+        tree: Tree of all surface points.
+        surface: Surface points (N, 3).
+        normals: Their outward unit normals (N, 3).
+        offsets: Distances from the surface, each used outside and inside.
+
+    Returns:
+        Bounds that equal the offsets, at up to 2 N points per offset.
+    """
     parts = []
     for offset in (*offsets, *(-x for x in offsets)):
         points = surface + offset * normals
