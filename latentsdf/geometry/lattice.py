@@ -6,7 +6,8 @@ Vertex (i, j, k), 0 <= i, j, k <= R, has
     position      x = 2 (i, j, k) / R - 1
     linear index  n = (i (R + 1) + j) (R + 1) + k        (C order: k varies fastest)
 
-Lattice units measure lengths in cells (one cell is 2 / R) from the corner (-1, -1, -1), so vertices have integer coordinates.
+Lattice units measure lengths in cells (one cell is 2 / R) from the corner (-1, -1, -1), so vertices have
+integer coordinates.
 """
 
 from typing import Any
