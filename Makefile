@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer
 .PHONY: help demo test torture lint clean
 
 help:
-	@echo "make demo   install, then samples, training and uses on furniture made in code: checkpoints/demo/report.html"
+	@echo "make demo   install, then run the whole pipeline on procedural furniture: checkpoints/demo/report.html"
 	@echo "make test   install, lint, types, import rules, tests"
 	@echo "make torture  1,000 random calls of the public API with wrong values"
 	@echo "make lint   ruff, mypy, import-linter"
@@ -35,7 +35,7 @@ $(BIN)/python:
 		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	@echo "installing into $(VENV): once, some minutes"
+	@echo "installing into $(VENV) (first run only; takes a few minutes)"
 	$(PIP) -e '.[cpu]'
 	touch $@
 

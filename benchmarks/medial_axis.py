@@ -6,8 +6,7 @@ Errors of the distance are over the points of the file's lattice in [-1.1, 1.1]^
 both fields were fitted, and near the curve (|d| <= 0.1), in the file's units. `low_to_axis` and `axis_to_low` are the
 nearest distances from the set {v < 0.5} to the exact axis, and from the axis to the set, in the same square.
 `low_to_axis` is therefore nonzero even for the exact phase field, because the set has a width. `profile_mae` is the
-mean absolute difference of v from its limit for the exact axis, 1 - exp(-d / (2 epsilon)) at distance d (arXiv
-2604.16512).
+mean absolute difference of v from its limit for the exact axis, 1 - exp(-d / (2 epsilon)) at distance d.
 """
 
 import argparse

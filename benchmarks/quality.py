@@ -66,7 +66,7 @@ def train_in_turns(
     """Train every configuration for its minutes in alternating turns, each in a folder of its name under `out`.
 
     Returns:
-        The reason of the failure for each configuration whose training failed; the others are trained to the end.
+        The reason for the failure of each configuration whose training failed; the others are trained to the end.
     """
     failed: dict[str, str] = {}
     for turn in range(1, turns + 1):

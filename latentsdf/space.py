@@ -84,8 +84,8 @@ def load(folder: Path | str, device: str = "auto", *, model: ModelLike | None = 
 
     Raises:
         FileNotFoundError: There is no such folder.
-        CheckpointError: The checkpoint is incomplete, damaged or of another format, or `model` is missing, not needed
-            or has other weights.
+        CheckpointError: The checkpoint is incomplete, damaged or of an unsupported format, or `model` is missing, not
+            needed or has other weights.
         ConfigError: The device is unknown or not available.
 
     Example:
@@ -251,7 +251,7 @@ class ShapeSpace(nn.Module):
             tensor on an autograd graph remains on it.
 
         Raises:
-            ConfigError: The id is unknown, or the code has another length or values that are not finite.
+            ConfigError: The id is unknown, or the code has the wrong length or values that are not finite.
             CheckpointError: The inversion belongs to another space.
         """
         if isinstance(shape, str) or is_row(shape):
@@ -733,7 +733,7 @@ class ShapeSpace(nn.Module):
         if not isinstance(target, Observation):
             return read_target(target, normals)
         if normals is not None:
-            raise MeshError("normals belong to points, but the target is an Observation; leave them out")
+            raise MeshError("normals belong to points, but the target is an Observation; remove them")
         return target
 
     @check_arguments

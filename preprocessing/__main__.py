@@ -86,10 +86,10 @@ class Preprocess(Command):
     """tcp://host:port of a Dask scheduler; its workers process the shapes (extra: dask). Workers on other machines
     need latentsdf, and the meshes and OUT under the same paths on a shared file system."""
     timeout: Annotated[float, number()] = 600.0
-    """Seconds after which a shape is abandoned."""
+    """Seconds after which a shape is stopped and recorded as failed."""
     memory_gb: Annotated[float, number(), tyro.conf.arg(help_behavior_hint="(default: 0)")] = 0.0
-    """GiB of memory above which a shape is abandoned; 0: all workers share nine tenths of the machine's memory, with
-    --dask each worker has its own limit."""
+    """GiB of memory above which a shape is stopped and recorded as failed; 0: all workers share nine tenths of the
+    machine's memory; with --dask, each worker has its own limit."""
     seed: Annotated[int, whole()] = 0
     """Seed of the samples, the same for all shapes of a store."""
     overwrite: bool = False

@@ -97,7 +97,7 @@ class Report:
     made: dict[str, Outcome] = field(default_factory=dict)
     """Shapes that this run sampled."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Reasons of failed shapes."""
+    """Reasons for failed shapes."""
     outdated: dict[str, str] = field(default_factory=dict)
     """Reasons why shapes in the store had to be sampled again."""
     interrupted: bool = False

@@ -26,6 +26,11 @@ def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecor
     """Load, clean, deform (an augmented copy only), normalize and sample one shape.
 
     The result depends only on the source, the settings and the seed.
+
+    Args:
+        source: The shape.
+        config: Sampling settings of the store.
+        seed: Seed of the samples.
     """
     raw = source.load()
     deformation, recipe = source.deformation, source.recipe()

@@ -20,17 +20,17 @@ OptionalPath = Annotated[Path | None, UNSET]
 
 
 def whole(least: int | None = None) -> Rule:
-    """Accept whole numbers, not below `least` if it is given."""
+    """Accept integers, not below `least` if it is given."""
     return _single_value("INT", lambda text: _parse_whole(text, least))
 
 
 def number(low: float = -math.inf, high: float = math.inf) -> Rule:
     """Accept finite numbers from `low` to `high`, inclusive."""
-    bounds = [f"of at least {low:g}"] if low > -math.inf else []
-    bounds += [f"of at most {high:g}"] if high < math.inf else []
-    return _single_value(
-        "FLOAT", lambda text: _parse_finite(text, lambda value: low <= value <= high, " and ".join(bounds))
-    )
+    if low > -math.inf and high < math.inf:
+        bounds = f"from {low:g} to {high:g}"
+    else:
+        bounds = f">= {low:g}" if low > -math.inf else f"<= {high:g}" if high < math.inf else ""
+    return _single_value("FLOAT", lambda text: _parse_finite(text, lambda value: low <= value <= high, bounds))
 
 
 def positive() -> Rule:
@@ -106,7 +106,7 @@ def _parse_whole(text: str, least: int | None) -> int:
     except ValueError:
         valid = False
     if not valid:
-        raise ValueError(f"expected a whole number{'' if least is None else f' of at least {least}'}, got '{text}'")
+        raise ValueError(f"expected an integer{'' if least is None else f' >= {least}'}, got '{text}'")
     return value
 
 

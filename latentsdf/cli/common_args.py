@@ -137,7 +137,7 @@ def require_folder(path: Path | None) -> None:
     """Create an output folder, so that an unusable path is reported before the computation.
 
     Raises:
-        ConfigError: If the folder cannot be created or written to.
+        ConfigError: The folder cannot be created or written to.
     """
     if path is None:
         return

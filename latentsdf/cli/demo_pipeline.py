@@ -67,7 +67,8 @@ def demo(
     started = time.monotonic()
     if per_family < _EVALUATED_PER_FAMILY:
         raise ConfigError(
-            f"the demo evaluates {_EVALUATED_PER_FAMILY} shapes per family, so it needs as many; got {per_family}"
+            f"the demo evaluates {_EVALUATED_PER_FAMILY} shapes per family, so --per-family must be at least "
+            f"{_EVALUATED_PER_FAMILY}, got {per_family}"
         )
     devices.resolve(device)
     _require_replaceable(out)
@@ -168,7 +169,7 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
 
 
 def _headline(evaluation: Evaluation) -> str:
-    """Return the medians over the shapes that show most directly what is wrong with them, in one line."""
+    """Summarize an evaluation in one line: medians of the main metrics."""
     summary = evaluation.summary()
     if not summary:
         return "none could be evaluated"
@@ -178,7 +179,8 @@ def _headline(evaluation: Evaluation) -> str:
     return (
         f"mean distance {median['triangle_mean']:.4f}, F(0.005) {median['f_score_0005']:.3f}, F(0.01) "
         f"{median['f_score_001']:.3f}, missing {median['missing']:.1%}, debris {median['debris']:.1%}, normal "
-        f"consistency {median['normal_consistency']:.3f} (medians); number of pieces right for {right} of {len(shapes)}"
+        f"consistency {median['normal_consistency']:.3f} (medians); correct number of pieces for {right} of "
+        f"{len(shapes)}"
     )
 
 

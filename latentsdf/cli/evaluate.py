@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @command
 class Evaluate(Decoding, Refining, OnSpace):
-    """Compare reconstructions with reference meshes: distances, F-scores, missing parts, loose pieces, IoU."""
+    """Compare reconstructions with reference meshes: distances, F-scores, missing parts, debris, IoU."""
 
     examples: ClassVar[tuple[str, ...]] = (
         "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_train.json --json",

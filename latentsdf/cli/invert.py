@@ -40,8 +40,8 @@ class Invert(Decoding, Refining, Inverting, ReadingPoints, OnSpace):
     """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv .asc .las .laz .e57; normals are used when
     the file has them), or .npy of signed samples (N,4). Several targets are fitted in batches."""
     out: Path
-    """Folder for code.npy, mesh.ply and report.json; for several targets, one subfolder per
-    target, named after its file."""
+    """Folder for code.npy, mesh.ply and report.json; for several targets, one subfolder per target, named after its
+    file."""
     one_code: bool = False
     """Fit a single code per shape instead of one code per layer."""
 
@@ -124,7 +124,7 @@ class Invert(Decoding, Refining, Inverting, ReadingPoints, OnSpace):
 
 
 def _report_failure(target: Path, error: Exception) -> dict[str, Any]:
-    """Print the reason of a failure; returns the entry that replaces the report of the target."""
+    """Print the reason for a failure; returns the entry that replaces the report of the target."""
     reason = str(error).removeprefix(f"{target}: ").removeprefix(f"{target.name}: ")
     show_note("failed", f"{target.name}: {reason}")
     return {"failed": reason}

@@ -39,7 +39,7 @@ EXAMPLES = (
     "latentsdf invert checkpoints/chairs new_chair.obj --out fit/",
     "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert",
 )
-_DESCRIPTION = """Learn a shape space with one latent code per 3D shape, and use it.
+_DESCRIPTION = """Train and use shape spaces with one latent code per 3D shape.
 
 latentsdf COMMAND --help explains a command. latentsdf --version prints the version. latentsdf --print-completion SHELL
 prints a completion script for bash, zsh or fish: eval "$(latentsdf --print-completion bash)"."""
@@ -62,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         console.print(
-            "interrupted; files written so far are kept; run the command again to resume (train, reconstruct: --resume)"
+            "interrupted; files written so far are kept; run the command again to resume "
+            "(train, extract --all, reconstruct: with --resume)"
         )
         return 130
 

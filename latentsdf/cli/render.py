@@ -59,7 +59,7 @@ class Render(OnSpace):
     azimuth: Annotated[float, number()] = 35.0
     """Direction of the camera in degrees about the vertical axis: 0 is +z, 90 is +x. Not used for a turntable."""
     elevation: Annotated[float, number(-90, 90)] = 20.0
-    """Height of the camera in degrees above the horizontal plane."""
+    """Angle of the camera above the horizontal plane, in degrees."""
     out: Path
     """PNG file, or GIF for a turntable."""
 
@@ -68,7 +68,7 @@ class Render(OnSpace):
         from latentsdf.rendering.sheets import render_turntable, save_gif
 
         if self.style != "slice" and (self.axis != "z" or self.offset != 0):
-            raise ConfigError("--axis and --offset apply to slices only; pass --style slice, or leave them out")
+            raise ConfigError("--axis and --offset apply to slices only; pass --style slice, or remove them")
         if self.trace and (self.mesh is None or self.style == "slice"):
             raise ConfigError(
                 "--trace applies to images of --mesh only; shapes of the space are always traced, slices never"

@@ -170,7 +170,7 @@ def _metavar(kind: Any) -> str:
         return f"{one} [{one} ...]"
     if typing.get_origin(kind) is dict:
         return "{NAME: VALUE, ...}"
-    return {bool: "{true,false}", int: "INT", float: "FLOAT", Path: "PATH"}.get(kind, "TEXT")
+    return {bool: "{true,false}", int: "INT", float: "FLOAT", Path: "PATH"}.get(kind, "STR")
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -26,10 +26,10 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _NAMES: dict[Any, str] = {
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     bool: "True or False",
-    str: "a text",
+    str: "a string",
     Path: "a path",
     NoneType: "None",
 }
@@ -154,7 +154,7 @@ def _check(name: str, annotation: Any, validate: Callable[[Any], Any], value: An
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, str | Path) and "\0" in str(value):
-        raise ConfigError(f"{name}: a text must not contain a null character, got {describe(value)}")
+        raise ConfigError(f"{name}: a string must not contain a null character, got {describe(value)}")
     try:
         validate(value)
     except (ValidationError, TypeError) as error:

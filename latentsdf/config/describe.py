@@ -28,7 +28,7 @@ class Setting:
     default: Any
     """Default as a plain value; None for a section."""
     accepted: str
-    """Accepted values, such as `Whole number, at least 1.`; empty for a section."""
+    """Accepted values, such as `Integer, at least 1.`; empty for a section."""
     doc: str
     """Documentation in one paragraph."""
 
@@ -76,10 +76,10 @@ def _accepted(schema: dict[str, Any]) -> str:
     if schema["type"] == "object":
         return f"Names, each with a value: {_accepted(schema['additionalProperties'])}"
     if schema["type"] == "array":
-        kind = "whole numbers" if schema["items"]["type"] == "integer" else "numbers"
+        kind = "integers" if schema["items"]["type"] == "integer" else "numbers"
         name = "Number or schedule" if "minItems" in schema else f"List of {kind}"
         return f"{name}{_bounds(schema['items'])}."
-    kinds = {"integer": "Whole number", "number": "Number", "boolean": "true or false", "string": "Text"}
+    kinds = {"integer": "Integer", "number": "Number", "boolean": "true or false", "string": "String"}
     return f"{kinds[schema['type']]}{_bounds(schema)}."
 
 

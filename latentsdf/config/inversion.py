@@ -24,7 +24,8 @@ class InvertConfig:
     """Fit of a latent code to a new shape; the networks and the feature grid are frozen."""
 
     steps: PositiveInt = 40
-    """Maximum number of Gauss-Newton steps; a fit ends earlier if it no longer improves."""
+    """Maximum number of Gauss-Newton steps for the shared code; a fit ends earlier if it no longer improves. Up to 6
+    steps per round follow with codes by layer."""
     starts: Annotated[int, Field(strict=True, ge=1, le=1000)] = 4
     """Number of initial codes that are optimized in parallel: the best-ranked training codes and their mean. Only the
     best one is optimized further."""
@@ -54,8 +55,8 @@ class RefineConfig:
     steps: PositiveInt = 500
     """Maximum number of optimizer steps."""
     seconds: NonNegativeFloat = 0.0
-    """Wall-clock budget of the optimization; 0 for none. The learning-rate schedule follows
-    whichever budget is used up faster."""
+    """Wall-clock budget of the optimization; 0 for none. The learning-rate schedule follows whichever budget is
+    used up faster."""
     points: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] = 16_384
     """Number of samples per step."""
     resolution: Annotated[int, Field(strict=True, ge=16, le=1024)] = 512

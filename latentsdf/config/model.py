@@ -35,9 +35,8 @@ class BranchConfig:
     shapes."""
     recipe: Recipe = "latentsdf"
     """Layers and initialization. `compact_sdf`: geometric initialization, with the point as an input besides its
-    encoding.
-    `deepsdf`: weight normalization, dropout, a narrow layer before the skip, and tanh at the output. `igr`: a narrow
-    layer before a scaled skip, initialized as a sphere. These three need conditioning `concat`."""
+    encoding. `deepsdf`: weight normalization, dropout, a narrow layer before the skip, and tanh at the output. `igr`:
+    a narrow layer before a scaled skip, initialized as a sphere. These three need conditioning `concat`."""
 
 
 @config_dataclass

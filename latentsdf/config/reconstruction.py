@@ -48,7 +48,7 @@ class NetworkConfig:
     """Softplus: hidden layer (counted from 1) that also receives the input point; 0 for none."""
     start: NetworkStart = "sphere"
     """Initialization. Sine networks: all but `spread` (`models.siren`). Softplus networks: `sphere` as published, or
-    `spread`, a sphere whose hidden units have their bends spread over the box (`models.softplus_mlp`)."""
+    `spread`, a sphere whose hidden units have kinks distributed over the box (`models.softplus_mlp`)."""
     radius: NonNegativeFloat = 0.5
     """Radius of the sphere that the field represents at initialization."""
     slope: NonNegativeFloat = 1.0

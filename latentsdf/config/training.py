@@ -37,7 +37,7 @@ class LossConfig:
     """Loss weights, each a schedule over the run; 0 disables a term. Data terms are mean absolute errors."""
 
     general: Schedule = (1.0,)
-    """Data term of the general branch, on free-space and band samples."""
+    """Data term of the general branch, on off-surface and band samples."""
     overfit: Schedule = (1.0,)
     """Data term of the overfit branch, on band samples."""
     surface: Schedule = (1.0,)
@@ -49,8 +49,8 @@ class LossConfig:
     """Mean |s_o - s_g|, both clamped to +-0.05, at codes between those of the batch. Keeps the grid, which stores the
     detail of training shapes, from making other shapes rough."""
     clamp: NonNegativeFloat = 0.0
-    """Free-space samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping, which reduces
-    spurious surfaces of unseen shapes."""
+    """Off-surface samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping, which reduces spurious
+    surfaces of unseen shapes."""
     code: Schedule = (0.0,)
     """Prior on the codes of the batch. It keeps the codes near the origin or, with `code_prior: kl`, makes them follow
     a Gaussian that can be sampled. The published presets use 1e-4; by default, `train.code_decay` regularizes codes."""
@@ -61,9 +61,8 @@ class LossConfig:
     local: Schedule = (0.01,)
     """Mean square of the local parts of the codes (`model.local`)."""
     feature: Schedule = (0.0,)
-    """Mean Euclidean norm of the grid features looked up (Compact-SDF). Makes interpolation more even: at
-    1e-3, in one run, the variation between steps was 0.82 times and the normal error of training shapes 1.17 times as
-    large."""
+    """Mean Euclidean norm of the grid features looked up (Compact-SDF). Makes interpolation smoother: at 1e-3, in one
+    run, the variation between steps was 0.82 times and the normal error of training shapes 1.17 times as large."""
     regularizer_branch: Branch = "general"
     """Branch on which the eikonal, heat, directional divergence and Lipschitz terms are evaluated. With
     `model.residual`, gradients of terms on the overfit branch also reach the general branch."""
@@ -120,8 +119,8 @@ class TrainConfig:
     points_per_shape: Annotated[int, Field(strict=True, ge=2)] = 128
     """Number of band samples, or of surface points, per shape and step."""
     free_share: NonNegativeFloat = 0.5
-    """Number of free-space samples per band sample. The general branch is trained on as many band samples as free-space
-    samples."""
+    """Number of off-surface samples per band sample. The general branch is trained on as many band samples as
+    off-surface samples."""
     source: str = ""
     """Name of a source of batches in an installed package (entry points of the group `latentsdf.sources`), which then
     reads the data; empty for a sample store."""
@@ -134,7 +133,7 @@ class TrainConfig:
     half of the band samples within one cell of the surface, at the lattice vertices that marching cubes interpolates.
     """
     lattice: Flag = False
-    """Train the overfit branch also on the sparse lattice over the whole box, and the general branch on free-space
+    """Train the overfit branch also on the sparse lattice over the whole box, and the general branch on off-surface
     samples only (Compact-SDF)."""
     lr_network: NonNegativeFloat = 8e-3
     """Peak learning rate of the networks (AdamW)."""
@@ -180,7 +179,7 @@ class TrainConfig:
 
 @config_dataclass
 class Config:
-    """Configuration of a training run; a YAML file in `configs/` lists the settings that differ from the defaults."""
+    """Configuration of a training run; a preset or YAML file lists the settings that differ from the defaults."""
 
     preset: str = "latentsdf_cpu"
     """Name of the preset, stored in the checkpoint."""
@@ -192,7 +191,7 @@ class Config:
         """Check the rules that involve several sections."""
         if self.train.sampler and (self.train.samples == "points" or self.train.source):
             raise ConfigError(
-                "train.sampler draws from the signed samples of a store; leave it out with train.samples: points and "
+                "train.sampler draws from the signed samples of a store; remove it with train.samples: points and "
                 "with train.source"
             )
         if self.train.samples == "sdf":
@@ -202,7 +201,7 @@ class Config:
         if self.model.overfit.width > 0:
             raise ConfigError(
                 "train.samples: points trains the general branch only; set model.overfit.width to 0, as "
-                "configs/igr.yaml does"
+                "the preset `igr` does"
             )
         if not is_used(self.loss.eikonal):
             raise ConfigError(

@@ -41,7 +41,7 @@ def _as_tuple(value: Any) -> Any:
 def _require_rising_times(schedule: tuple[float, ...]) -> tuple[float, ...]:
     times = [0.0, *schedule[1:-1:2], 1.0]
     if len(schedule) > 1 and (len(schedule) % 2 or any(b < a for a, b in pairwise(times))):
-        raise ValueError("a schedule is (value, time, value, ..., end) with times rising in [0, 1]")
+        raise ValueError("a schedule is (value, time, value, ..., end) with non-decreasing times in [0, 1]")
     return schedule
 
 
@@ -70,6 +70,9 @@ def config_dataclass(cls: type[T]) -> type[T]:
     """Make a frozen dataclass that refuses unknown keys, wrong types and values out of range with `ConfigError`.
 
     A nested configuration may be given as a dictionary; settings that it omits have the defaults of its class.
+
+    Raises:
+        ConfigError: When the class is instantiated with an unknown key, a wrong type or a value out of range.
     """
     checked = pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(cls)
     build = checked.__init__
@@ -87,11 +90,11 @@ def config_dataclass(cls: type[T]) -> type[T]:
 
 
 _EXPECTED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
     "float_type": "a number",
     "bool_type": "true or false",
-    "string_type": "a text",
+    "string_type": "a string",
     "tuple_type": "a list of numbers, such as '[1.0, 0.5]'",
     "too_short": "at least one number",
     "dataclass_type": "keys and values",

@@ -51,6 +51,12 @@ _DATASETS = ("band_index", "band_distance", "sparse_distance", "near", "uniform"
 def write_file(path: Path, store: SampleStore, keys: Sequence[str], compression: Compression) -> None:
     """Write shapes of a store to a new file, atomically.
 
+    Args:
+        path: The file; an existing one is replaced.
+        store: The sample store.
+        keys: Keys of the shapes to write.
+        compression: Compression of the arrays.
+
     Raises:
         StoreError: A shape is damaged, or the file cannot be written.
     """
@@ -88,7 +94,9 @@ def open_file(path: Path) -> tuple[SamplingConfig, list[ShapeFile]]:
                 )
             version = attributes.pop("version", None)
             if version != VERSION:
-                raise StoreError(f"{path}: version {version}, this latentsdf reads version {VERSION}; export it again")
+                raise StoreError(
+                    f"{path}: version {version}, but this latentsdf reads version {VERSION}; export it again"
+                )
             shapes = [ShapeFile(category, id, path) for category in file for id in file[category]]
     except OSError as error:
         raise StoreError(f"{path}: is not an HDF5 file, or it is truncated ({error})") from error

@@ -30,7 +30,7 @@ class ImportReport:
     present: int = 0
     """Number of shapes that the store already had and that were not replaced."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Reason of the failure for each shape that could not be imported, by key."""
+    """Reason for the failure of each shape that could not be imported, by key."""
 
 
 @dataclass(frozen=True)

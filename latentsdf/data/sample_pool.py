@@ -45,7 +45,7 @@ _PART_STREAM, _SHAPE_STREAM, _POINT_STREAM = range(3)
 
 
 class ShapeSamplePool:
-    """Resident samples of a store, from which each process draws its part of every batch.
+    """Resident samples of a store, from which each process draws its share of every batch.
 
     Attributes:
         store: The sample store.

@@ -139,7 +139,7 @@ class SdfSource:
         if size == 0:
             raise StoreError(
                 f"{self._store.path}: shape '{key}' has only surface points and no signed distances; train with "
-                "train.samples: points, as configs/igr.yaml does"
+                "train.samples: points, as the preset `igr` does"
             )
         return size
 

@@ -122,6 +122,11 @@ class ShapeSamples:
     def draw_band(self, count: int, how: Draw | Sampler, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Draw band samples, with replacement unless a sampler draws otherwise.
 
+        Args:
+            count: Number of samples.
+            how: Distribution of the samples, or a function that chooses them.
+            rng: Source of the random numbers.
+
         Returns:
             Positions and signed distances (count,). The positions are linear lattice indices (count,), or points
             (count, 3) for a shape without a band.
@@ -141,7 +146,16 @@ class ShapeSamples:
         return rows[:, :3], rows[:, 3]
 
     def draw_offsurface(self, count: int, how: Draw | Sampler, rng: np.random.Generator) -> Tensor:
-        """Draw off-surface samples (count, 4), with replacement unless a sampler draws otherwise."""
+        """Draw off-surface samples (count, 4), with replacement unless a sampler draws otherwise.
+
+        Args:
+            count: Number of samples.
+            how: Distribution of the samples, or a function that chooses them.
+            rng: Source of the random numbers.
+
+        Returns:
+            Positions and signed distances (count, 4).
+        """
         if callable(how):
             return self.offsurface[_draw_by(how, self.offsurface[:, 3], count, rng)]
         return self.offsurface[self.offsurface_strata.draw(count, how, rng).to(self.offsurface.device)]

@@ -103,7 +103,7 @@ class SampleStore:
             ]
             if changed:
                 raise StoreError(
-                    f"{path}: was made with other settings: {', '.join(changed)}; "
+                    f"{path}: was created with different settings: {', '.join(changed)}; "
                     "use the same settings, or write to another store"
                 )
             for folder in (path / "tmp").glob("*"):
@@ -146,7 +146,7 @@ class SampleStore:
             raise StoreError(f"{path}: a Zarr group, but not a {FORMAT} store")
         if attributes.get("version") != VERSION:
             raise StoreError(
-                f"{path}: store version {attributes.get('version')}, this latentsdf reads version {VERSION}; "
+                f"{path}: store version {attributes.get('version')}, but this latentsdf reads version {VERSION}; "
                 "preprocess again, or use the latentsdf that wrote it"
             )
         sampling = attributes.get("sampling", {})
@@ -302,7 +302,7 @@ class SampleStore:
         if chunks is not None:
             numbers = as_array(chunks, "chunks", expected="numbers of chunks (K,) or None")
             if numbers.ndim != 1 or (len(numbers) and numbers.dtype.kind not in "iu"):
-                raise ConfigError(f"chunks must be whole numbers (K,) or None, got shape {numbers.shape}")
+                raise ConfigError(f"chunks must be integers (K,) or None, got shape {numbers.shape}")
             chunks = numbers.astype(np.int64).tolist()
         with self._shape(key) as folder:
             return zarr_layout.read_band(folder, self.config.resolution, self.config.band_voxels, chunks)
@@ -464,7 +464,7 @@ def complete_key(name: str) -> str:
     if not _is_key(key):
         raise ConfigError(
             f"{name!r} is not a valid name of a shape; expected id or category/id, without a leading dot or '__', and "
-            "without / \\ : * ? \" < > | in the names"
+            'without / \\ : * ? " < > | in the names'
         )
     return key
 

@@ -57,7 +57,7 @@ class Evaluation:
     fields: dict[str, FieldErrors]
     """Errors of the fused field by name of the shape; empty without a comparison of fields."""
     failed: dict[str, str]
-    """Reasons of the shapes that could not be evaluated, by name."""
+    """Reasons for the shapes that could not be evaluated, by name."""
 
     def __repr__(self) -> str:
         return f"<Evaluation: {', '.join(f'{name} {value}' for name, value in self._overview().items())}>"

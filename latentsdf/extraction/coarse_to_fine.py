@@ -29,7 +29,7 @@ class VertexEvaluator(Protocol):
 
 
 def coarsest_resolution(resolution: int) -> int:
-    """Cells per axis of the coarsest lattice: `resolution` halved as long as it stays a whole number of at least 32."""
+    """Cells per axis of the coarsest lattice: `resolution` halved as long as it stays an integer >= 32."""
     while resolution % 2 == 0 and resolution // 2 >= _MIN_COARSE_RESOLUTION:
         resolution //= 2
     return resolution
@@ -92,6 +92,12 @@ def evaluate_coarse_to_fine(lattice: SparseLattice, mask: Mask, field: FieldSamp
 
     Vertices whose sign follows from the half-resolution values and the Lipschitz constant get bounds; only the
     remaining ones are evaluated.
+
+    Args:
+        lattice: The lattice; its values and flags are overwritten.
+        mask: True for the vertices to evaluate (B, 512).
+        field: The field.
+        lipschitz: Lipschitz constant assumed for the field.
     """
     half, corners = coarsen(lattice, mask)
     field.evaluate(half, corners)

@@ -86,7 +86,7 @@ def extract(
         general: Signed distance of the general branch, or a single field: any function from points (N, 3) to distances
             (N,), as a tensor or array; a `Field`, such as `ShapeSpace.field` or `union` return; or a mesh.
         overfit: Signed distance of the overfit branch in the same frame, or None for a single field.
-        resolution: Cells per axis of [-1, 1]^3, 16 to 1024. Halving it repeatedly must give a whole number of at most
+        resolution: Cells per axis of [-1, 1]^3, 16 to 1024. Halving it repeatedly must give an integer of at most
             128.
         band_voxels: Dilation of the band, in cells of a 512^3 lattice. At other resolutions the band keeps its width in
             model space, but is dilated by at least 2 cells. If the dilation is 6 cells or more, as at resolution 1024
@@ -124,9 +124,9 @@ def extract(
     """
     _validate_arguments(overfit, resolution, band_voxels, mode, chunk, lipschitz)
     if not 0 <= smallest_piece <= 1:
-        raise ConfigError(f"smallest_piece is a share of an area, 0 to 1, got {smallest_piece}.")
+        raise ConfigError(f"smallest_piece is a share of an area, 0 to 1, got {smallest_piece}")
     if method not in get_args(MarchingCubes):
-        raise ConfigError(f"method must be one of {', '.join(get_args(MarchingCubes))}, got '{method}'.")
+        raise ConfigError(f"method must be one of {', '.join(get_args(MarchingCubes))}, got '{method}'")
     field = as_field(general)
     domain, device = field.domain, field.device if device is None else device
     general, level = field.in_model_space(), level * domain.scale
@@ -269,29 +269,29 @@ def _validate_arguments(
     overfit: SignedDistance | None, resolution: int, band_voxels: float, mode: str, chunk: int, lipschitz: float
 ) -> None:
     if mode not in get_args(Mode):
-        raise ConfigError(f"mode must be one of {', '.join(get_args(Mode))}, got '{mode}'.")
+        raise ConfigError(f"mode must be one of {', '.join(get_args(Mode))}, got '{mode}'")
     if overfit is None and mode in ("overfit", "smooth"):
-        raise ConfigError(f"mode '{mode}' needs the `overfit` field; pass it, or use mode='general'.")
+        raise ConfigError(f"mode '{mode}' needs the `overfit` field; pass it, or use mode='general'")
     require_resolution(resolution)
     for name, value in (("band_voxels", band_voxels), ("chunk", chunk), ("lipschitz", lipschitz)):
         if not 0 < value < math.inf:
-            raise ConfigError(f"{name} must be positive and finite, got {value}.")
+            raise ConfigError(f"{name} must be positive and finite, got {value}")
 
 
 def require_resolution(resolution: int) -> None:
     """Check that `extract` accepts a number of cells per axis.
 
     Raises:
-        ConfigError: `resolution` is outside 16 to 1024, or does not halve down to a whole number of at most 128.
+        ConfigError: `resolution` is outside 16 to 1024, or does not halve down to an integer of at most 128.
     """
     if not (16 <= resolution <= 1024 and resolution == int(resolution)):
-        raise ConfigError(f"resolution must be a whole number from 16 to 1024 cells per axis, got {resolution}.")
+        raise ConfigError(f"resolution must be an integer from 16 to 1024 cells per axis, got {resolution}")
     if coarsest_resolution(resolution) > _MAX_COARSE_RESOLUTION:
         step = 2 ** math.ceil(math.log2(resolution / _MAX_COARSE_RESOLUTION))
         below = resolution // step * step
         raise ConfigError(
             f"resolution {resolution} does not halve down to a coarse lattice of at most {_MAX_COARSE_RESOLUTION} "
-            f"cells; the nearest that do are {below} and {below + step}."
+            f"cells; the nearest that do are {below} and {below + step}"
         )
 
 

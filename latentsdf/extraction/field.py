@@ -165,14 +165,14 @@ class FieldSampler:
         if distance.shape != points.shape[:1]:
             raise ValueError(
                 f"the {self.name} field must return one distance per point, shape ({len(points)},), "
-                f"got shape {tuple(distance.shape)}."
+                f"got shape {tuple(distance.shape)}"
             )
         invalid = ~torch.isfinite(distance)
         if invalid.any():
             first = ", ".join(f"{x:.4f}" for x in points[invalid][0].tolist())
             raise LatentSDFError(
                 f"the {self.name} field is not finite at {int(invalid.sum())} of {len(points)} points, "
-                f"the first at ({first}). Check the code and the checkpoint for values that are not finite."
+                f"the first at ({first}); check the code and the checkpoint for values that are not finite"
             )
         self.low, self.high = min(self.low, float(distance.min())), max(self.high, float(distance.max()))
         return distance.detach().to("cpu", torch.float32).numpy()
@@ -190,6 +190,6 @@ class FieldSampler:
         side = "outside" if self.low >= self.level else "inside" if self.high < self.level else "on either side"
         return EmptyLevelSetError(
             f"no surface: the {self.name} field takes values from {self.low:.4g} to {self.high:.4g} at the evaluated "
-            f"points, {side} of level {self.level:g}, and no lattice cell in [-1, 1]^3 has both signs. Check that the "
-            "shape lies in model space and that negative means inside, train longer, or pass another `level`."
+            f"points, {side} of level {self.level:g}, and no lattice cell in [-1, 1]^3 has both signs; check that the "
+            "shape lies in model space and that negative means inside, train longer, or pass another `level`"
         )

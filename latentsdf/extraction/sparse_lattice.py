@@ -128,7 +128,15 @@ def lookup(lattice: SparseLattice, index: Ints) -> NDArray[np.float32]:
 
 @compiled()
 def load_halo(table: Ints, corner: Ints, value: NDArray[np.float32], row: int, halo: Halo) -> None:
-    """Copy a block and the adjacent vertices of its upper neighbours into `halo` (9, 9, 9), NaN where absent."""
+    """Copy a block and the adjacent vertices of its upper neighbours into `halo` (9, 9, 9), NaN where absent.
+
+    Args:
+        table: Rows of the blocks (n, n, n), -1 for blocks that are not stored.
+        corner: Block coordinates (B, 3) of each row.
+        value: Values (B, 512) of the vertices.
+        row: Row of the block to copy.
+        halo: Output, overwritten.
+    """
     n = table.shape[0]
     for x in range(BLOCK_SIDE + 1):
         a, lx = corner[row, 0] + (x >> 3), (x & 7) << 6

@@ -6,7 +6,8 @@ Vertex (i, j, k), 0 <= i, j, k <= R, has
     position      x = 2 (i, j, k) / R - 1
     linear index  n = (i (R + 1) + j) (R + 1) + k        (C order: k varies fastest)
 
-Lattice units measure lengths in cells (one cell is 2 / R) from the corner (-1, -1, -1), so vertices have whole numbers.
+Lattice units measure lengths in cells (one cell is 2 / R) from the corner (-1, -1, -1), so vertices have
+integer coordinates.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ def check_resolution(resolution: int) -> None:
         ConfigError: The resolution is outside 1..1624.
     """
     if not 1 <= resolution <= MAX_RESOLUTION:
-        raise ConfigError(f"resolution must be 1 to {MAX_RESOLUTION} cells per axis, got {resolution}.")
+        raise ConfigError(f"resolution must be 1 to {MAX_RESOLUTION} cells per axis, got {resolution}")
 
 
 def lattice_shape(resolution: int) -> tuple[int, int, int]:

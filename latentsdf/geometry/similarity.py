@@ -118,7 +118,7 @@ def compute_normalization(points: NDArray[np.float64], mode: Normalization = "sp
         Transform with yaw 0.
 
     Raises:
-        MeshError: If all points coincide, or if the mode is `none` and a coordinate is outside [-1, 1].
+        MeshError: All points coincide, or the mode is `none` and a coordinate is outside [-1, 1].
     """
     if mode == "none":
         if np.abs(points).max() > 1:

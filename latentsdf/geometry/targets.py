@@ -5,7 +5,7 @@
 | path, as `Path` or text | the mesh or the points of the file (`pointcloud.io`) |
 | `trimesh.Trimesh`, Open3D `TriangleMesh` (legacy or tensor), any object with `vertices` and `faces` | mesh |
 | `trimesh.Scene` | its meshes, transformed and joined; or its point clouds, transformed and joined |
-| pair (vertices, faces) of real numbers (V, 3) and whole numbers (F, 3) | mesh |
+| pair (vertices, faces) of real numbers (V, 3) and integers (F, 3) | mesh |
 | `trimesh.PointCloud`, Open3D `PointCloud` (legacy or tensor) | points, with normals if it has them |
 | pair (points, normals) of the same shape, real numbers, normals of equal length | points with normals |
 | dictionary or .npz archive with `vertices` and `faces`, or with `points` | mesh or points |
@@ -60,7 +60,7 @@ def read_target(target: Any, normals: Any = None) -> trimesh.Trimesh | PointTabl
     if not isinstance(found, trimesh.Trimesh):
         return _with_normals(found, normals)
     if normals is not None:
-        raise MeshError(f"normals belong to points, but the target is a mesh ({describe(target)}); leave them out")
+        raise MeshError(f"normals belong to points, but the target is a mesh ({describe(target)}); remove them")
     return found
 
 
@@ -188,7 +188,7 @@ def _read_pair(first: Any, second: Any) -> trimesh.Trimesh | PointTable:
     points = as_array(first, "first of the pair", error=MeshError)
     if points.shape != table.shape:
         raise MeshError(
-            "expected (vertices, faces), faces (F, 3) being whole numbers, or (points, normals) of the same shape; got "
+            "expected (vertices, faces), faces (F, 3) being integers, or (points, normals) of the same shape; got "
             f"shapes {points.shape} and {table.shape} of {table.dtype}"
         )
     require_normals("", "the second array of the pair", table.astype(np.float64))
@@ -250,12 +250,12 @@ def _read_named_columns(target: Any) -> PointTable | None:
 
 def _build_mesh(vertices: Any, faces: Any) -> trimesh.Trimesh:
     positions = as_array(_without_vector_type(vertices), "vertices", expected="vertices (V, 3)", error=MeshError)
-    corners = as_array(_without_vector_type(faces), "faces", expected="faces (F, 3) of whole numbers", error=MeshError)
+    corners = as_array(_without_vector_type(faces), "faces", expected="faces (F, 3) of integers", error=MeshError)
     if positions.ndim != 2 or positions.shape[1] != 3:
         raise MeshError(f"vertices: expected shape (V, 3), got {positions.shape}")
     if corners.ndim != 2 or corners.shape[1] != 3 or corners.dtype.kind not in "iu":
         raise MeshError(
-            f"faces: expected triangles (F, 3) of whole numbers, got shape {corners.shape} of {corners.dtype}; split "
+            f"faces: expected triangles (F, 3) of integers, got shape {corners.shape} of {corners.dtype}; split "
             "polygons into triangles"
         )
     mesh = trimesh.Trimesh(positions.astype(np.float64), corners.astype(np.int64), process=False)

@@ -161,7 +161,7 @@ def combine_codes(
 
 
 def is_row(shape: object) -> TypeGuard[int | np.integer[Any]]:
-    """Return whether an object is the row of a training shape: a whole number."""
+    """Return whether an object is the row of a training shape: an integer."""
     return isinstance(shape, int | np.integer) and not isinstance(shape, bool)
 
 

@@ -4,8 +4,8 @@ A path z_1, ..., z_N with fixed ends has the energy
 
     E = sum_i |F(z_{i+1}) - F(z_i)|^2 / P + w sum_i |u_i|^2
 
-F(z) (P,) is the general branch at P fixed points within 0.1 of the surfaces on the straight path, truncated to [-0.1,
-0.1], and u_i are the coordinates of z_i under the Gaussian prior (`CodePrior`). The weak prior determines the
+F(z) (P,) is the general branch at P fixed points within 0.1 of the surfaces on the straight path, truncated to
+[-0.1, 0.1], and u_i are the coordinates of z_i under the Gaussian prior (`CodePrior`). The weak prior determines the
 components of the codes on which the distances do not depend. The inner codes are optimized together by
 Levenberg-Marquardt. At the minimum all steps have equal length, so the shape changes at constant speed along the path.
 

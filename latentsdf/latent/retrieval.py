@@ -128,7 +128,7 @@ class CodeIndex:
             k: Number of codes to find; all codes if there are fewer.
 
         Raises:
-            ConfigError: k is less than 1, or the query has another length or values that are not finite.
+            ConfigError: k is less than 1, or the query has the wrong length or values that are not finite.
         """
         if np.shape(code) != (self.dim,):
             raise ConfigError(f"the index holds codes of length {self.dim}, the query has shape {np.shape(code)}")
@@ -167,7 +167,7 @@ class CodeIndex:
         """Add codes (M, L) under M new ids.
 
         Raises:
-            ConfigError: Codes have another length or are not finite, or ids repeat or are already in the index.
+            ConfigError: Codes have the wrong length or are not finite, or ids repeat or are already in the index.
         """
         codes = self._checked(codes, ids)
         if codes.shape[1] != self.dim:
@@ -332,6 +332,9 @@ def open_index(
         ids: Their ids.
         metric: `l2` or `cosine`.
         space: Fingerprint of the space.
+
+    Returns:
+        The index; `unread` names added codes that it lacks because reading them needs FAISS.
     """
     try:
         return CodeIndex.load(folder, metric, space)

@@ -7,8 +7,8 @@ For a point x of the shape with latent code z,
     s_o = s_g + h(x_c, z, G(x_c))           overfit branch, a residual on top of s_g
 
 with networks w, f and h and the feature grid G, interpolated trilinearly. The signed distance of the shape is s_o in
-the fusion band around the zero set of s_g and s_g elsewhere. With `residual: false` the overfit branch is s_o = h(x_c,
-z, G(x_c)), as in Compact-SDF (Bai et al. 2026).
+the fusion band around the zero set of s_g and s_g elsewhere. With `residual: false` the overfit branch is
+s_o = h(x_c, z, G(x_c)), as in Compact-SDF (Bai et al. 2026).
 
 The model extends Compact-SDF in two ways. The warp w maps all shapes to one canonical space (compare Deep Implicit
 Templates, Zheng et al. 2021), so that corresponding parts read the same grid cells. And the overfit branch is a

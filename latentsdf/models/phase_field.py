@@ -1,6 +1,7 @@
-"""Phase field of the medial axis, a sine residual network ("Medial Axis Aware Learning of Signed Distance Functions").
+"""Phase field of the medial axis, a sine residual network.
 
-The phase field v (arXiv 2604.16512) is 1 away from the medial axis and 0 on it. With omega the frequency of all layers,
+The phase field v (`training.losses.medial_axis`) is 1 away from the medial axis and 0 on it. With omega the frequency
+of all layers,
 
     h_0 = sin(omega (W_0 x + b_0)),   h_i = h_{i-1} + sin(omega (W_i h_{i-1} + b_i)),   v = sigmoid(0.1 (w h_n + b)).
 

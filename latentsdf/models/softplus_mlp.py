@@ -2,8 +2,8 @@
 
 The activation is softplus(beta t) / beta with beta = 100: close to a rectifier but smooth, so that losses in grad u can
 be differentiated. The geometric initialization (SAL, Atzmon and Lipman 2020; IGR, Gropp et al. 2020) draws hidden
-weights from N(0, sqrt(2 / out)) with zero biases, which preserves |x| on average, and output weights from N(sqrt(pi /
-in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D.
+weights from N(0, sqrt(2 / out)) with zero biases, which preserves |x| on average, and output weights from
+N(sqrt(pi / in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D.
 """
 
 import math
@@ -23,8 +23,8 @@ class SoftplusMLP(nn.Module):
     The published initialization neglects that softplus is positive at 0, which shrinks the sphere, and preserves |x|
     only on average. Here, scale and shift of the output layer are fitted to |x| - radius by linear regression.
 
-    In the published initialization all units bend (change slope) at the origin, so details elsewhere are learned only
-    after the biases have moved. With `spread` > 0, each unit bends at a random point of the box instead, and the output
+    In the published initialization all units have their kink at the origin, so details elsewhere are learned only
+    after the biases have moved. With `spread` > 0, each kink is at a random point of the box instead, and the output
     layer is fitted to the sphere by ridge regression.
 
     Args:
@@ -34,7 +34,7 @@ class SoftplusMLP(nn.Module):
         radius: Radius of the initial sphere, in model space.
         skip: Hidden layer, counted from 1, that also reads the points, with both inputs scaled by 1 / sqrt(2); 0 for
             none.
-        spread: Half side of the box over which units bend; 0 for the published initialization.
+        spread: Half side of the box over which the kinks are distributed; 0 for the published initialization.
     """
 
     def __init__(self, dim: int, width: int, depth: int, radius: float, skip: int = 0, *, spread: float = 0.0) -> None:
@@ -59,7 +59,7 @@ class SoftplusMLP(nn.Module):
 
     @torch.no_grad()
     def _initialize_spread(self, layers: list[nn.Linear], dim: int, radius: float, extent: float) -> None:
-        """Move the bend of each unit to a random point of the box, then fit the output layer to the sphere."""
+        """Move the kink of each unit to a random point of the box, then fit the output layer to the sphere."""
         points = extent * (2 * torch.rand(8192, dim) - 1)
         hidden = points
         for number, layer in enumerate(layers, start=1):

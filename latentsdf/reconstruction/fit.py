@@ -54,8 +54,8 @@ class FieldTrainer:
                 minutes and on Ctrl-C; None for no checkpoints.
 
         Raises:
-            TrainingError: If the loss or a parameter is not finite.
-            CheckpointError: If the checkpoint is damaged, or of another cloud or configuration.
+            TrainingError: The loss or a parameter is not finite.
+            CheckpointError: The checkpoint is damaged, or of another cloud or configuration.
             KeyboardInterrupt: On Ctrl-C, after the current step.
         """
         keep_freed_memory()
@@ -95,7 +95,7 @@ class FieldTrainer:
             Unweighted loss terms by name.
 
         Raises:
-            TrainingError: If the loss is not finite.
+            TrainingError: The loss is not finite.
         """
         progress = min(1.0, self.progress())
         batch = self.sampler.draw(guided=schedule_value(self.config.loss.guide, progress) > 0)

@@ -31,7 +31,7 @@ class Accuracy:
     """Distances between samples of both meshes."""
     normal_error: float
     """1 - mean n . grad u / |grad u| at the triangle centers of the ground truth, with outward normals n and equal
-    weights (arXiv 2604.16512): 0 for exact normals, 2 for inverted ones."""
+    weights (paper: `training.losses.medial_axis`): 0 for exact normals, 2 for inverted ones."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the errors as nested dictionaries of numbers."""

@@ -1,4 +1,6 @@
-"""Medial-axis-aware learning of a signed distance u with a phase field v (arXiv 2604.16512).
+"""Medial-axis-aware learning of a signed distance u with a phase field v.
+
+The paper is cited in `training.losses.medial_axis`.
 
 v is 1 away from the medial axis and falls to 0 on it, within a band of width epsilon (`medial.axis_width`). The loss is
 the weighted sum of

@@ -63,8 +63,8 @@ def load_truth(path: Path | str) -> PlanarTruth:
         The ground truth.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        MeshError: If an array is missing, has another shape or is not finite, or if the distances do not change sign.
+        FileNotFoundError: The file does not exist.
+        MeshError: An array is missing, has another shape or is not finite, or the distances do not change sign.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,7 +84,7 @@ def load_truth(path: Path | str) -> PlanarTruth:
             f"{grid.shape} and {curve.shape}"
         )
     if not all(np.isfinite(array).all() for array in (axis, grid, curve)) or not (np.diff(axis) > 0).all():
-        raise MeshError(f"{path.name}: all values must be finite and grid_axis must rise")
+        raise MeshError(f"{path.name}: all values must be finite and grid_axis must be increasing")
     if not (grid < 0).any() or not (grid > 0).any() or not len(curve):
         raise MeshError(f"{path.name}: sdf_grid needs an inside and an outside, and surface_points a point")
     return PlanarTruth(axis, grid.T, curve)
@@ -101,7 +101,7 @@ def measure_planar(reconstruction: Reconstruction, truth: PlanarTruth) -> Planar
         Errors in the user's unit.
 
     Raises:
-        EmptyLevelSetError: If the field has no zero level set.
+        EmptyLevelSetError: The field has no zero level set.
     """
     field_errors = compare_fields(reconstruction.distance(truth.lattice), truth.distance.ravel())
     contours = reconstruction.contours()

@@ -46,7 +46,7 @@ def draw_phase(
         Grayscale image.
 
     Raises:
-        ConfigError: If the reconstruction has no phase field.
+        ConfigError: The reconstruction has no phase field.
     """
     values = reconstruction.phase(_slice_points(reconstruction, size, axis, offset)).reshape(size, size)
     return Image.fromarray((255 * values).round().astype(np.uint8))

@@ -45,7 +45,7 @@ def preset(method: str, dim: int, paper: bool = False) -> ReconstructConfig:
         The configuration; its `method` is the given name.
 
     Raises:
-        ConfigError: If the method is unknown, or has no published settings.
+        ConfigError: The method is unknown, or has no published settings.
     """
     if method not in METHOD_NAMES:
         raise ConfigError(f"method must be one of {', '.join(METHOD_NAMES)}, got '{method}'")

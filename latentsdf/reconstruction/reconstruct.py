@@ -48,10 +48,10 @@ def reconstruct(
         The field in the frame and unit of the points.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        MeshError: If the cloud cannot be used.
-        ConfigError: If the method or a setting is unknown, a value is out of its range, or the device is not available.
-        TrainingError: If a loss or a parameter is not finite.
+        FileNotFoundError: There is no such file.
+        MeshError: The cloud cannot be used.
+        ConfigError: The method or a setting is unknown, a value is out of its range, or the device is not available.
+        TrainingError: A loss or a parameter is not finite.
         CheckpointError: If `checkpoint` is damaged, or of another cloud or configuration.
 
     Example:

@@ -74,9 +74,9 @@ def write_results(
         The content of `report.json`.
 
     Raises:
-        ConfigError: If the dimension of `truth` is not that of the field.
-        CheckpointError: If the folder holds results of another kind.
-        EmptyLevelSetError: If the field has no zero level set.
+        ConfigError: The dimension of `truth` is not that of the field.
+        CheckpointError: The folder holds results of another kind.
+        EmptyLevelSetError: The field has no zero level set.
     """
     folder = Path(folder)
     if truth is not None and isinstance(truth, trimesh.Trimesh) != (reconstruction.dim == 3):

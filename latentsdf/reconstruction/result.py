@@ -105,7 +105,7 @@ class Reconstruction:
             Signed distances (N,) in the unit of the frame.
 
         Raises:
-            ConfigError: If the points have another shape or are not finite, or the frame is unknown.
+            ConfigError: The points have another shape or are not finite, or the frame is unknown.
         """
         similarity = in_frame(self.similarity, frame)
         model_points = self._to_model_space(points, similarity)
@@ -125,7 +125,7 @@ class Reconstruction:
             as for `distance`.
 
         Raises:
-            ConfigError: If the field is 2D, or the frame is unknown.
+            ConfigError: The field is 2D, or the frame is unknown.
         """
         if self.dim != 3:
             raise ConfigError("a 2D field has no surface in space; use `distance` and `contours`")
@@ -167,7 +167,7 @@ class Reconstruction:
             Phase (N,) in [0, 1], about 0 on the medial axis and 1 away from it.
 
         Raises:
-            ConfigError: If the method has no phase field, or the points have another shape or are not finite.
+            ConfigError: The method has no phase field, or the points have another shape or are not finite.
         """
         if self.phase_field is None:
             raise ConfigError(f"'{self.config.method}' has no phase field; use 'medial_axis'")
@@ -186,8 +186,8 @@ class Reconstruction:
             Triangle mesh in the frame.
 
         Raises:
-            ConfigError: If the field is 2D, or the frame is unknown.
-            EmptyLevelSetError: If the field has no zero level set.
+            ConfigError: The field is 2D, or the frame is unknown.
+            EmptyLevelSetError: The field has no zero level set.
         """
         if self.dim != 3:
             raise ConfigError("a 2D field has no mesh; use `contours`")
@@ -207,8 +207,8 @@ class Reconstruction:
             Polylines (K, 2) in the frame; the first and last vertex of a closed one are equal.
 
         Raises:
-            ConfigError: If the field is 3D, or the frame is unknown.
-            EmptyLevelSetError: If the field has no zero level set.
+            ConfigError: The field is 3D, or the frame is unknown.
+            EmptyLevelSetError: The field has no zero level set.
         """
         if self.dim != 2:
             raise ConfigError("a 3D field has no contours; use `mesh`")
@@ -234,7 +234,7 @@ class Reconstruction:
             folder: Output folder; created if needed.
 
         Raises:
-            CheckpointError: If the folder holds results of another kind.
+            CheckpointError: The folder holds results of another kind.
         """
         folder = Path(folder)
         require_writable_output(folder, "field", overwrite=True)
@@ -281,8 +281,8 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
         The field.
 
     Raises:
-        FileNotFoundError: If the folder does not exist.
-        CheckpointError: If a file is missing or damaged, or of another format.
+        FileNotFoundError: The folder does not exist.
+        CheckpointError: A file is missing or damaged, or of an unsupported format.
         ConfigError: If `config.yaml` has an unknown setting or a value out of its range.
     """
     folder, device = Path(folder), devices.resolve(device)
@@ -299,7 +299,7 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}: field format {metadata.get('format')}, this version reads {FORMAT}")
+        raise CheckpointError(f"{folder}: field format {metadata.get('format')}, but this version reads {FORMAT}")
     dim = len(similarity.center)
     network = build_network(config.model, dim, config.extent).to(device)
     phase_field = build_phase_field(config.medial, dim).to(device) if config.method == "medial_axis" else None

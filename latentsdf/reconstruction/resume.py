@@ -48,7 +48,7 @@ class FitCheckpoint:
             The state, or None if there is no file.
 
         Raises:
-            CheckpointError: If the file is damaged, or of another version, cloud or configuration.
+            CheckpointError: The file is damaged, or of another version, cloud or configuration.
         """
         if not self.path.is_file():
             return None

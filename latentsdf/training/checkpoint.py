@@ -172,8 +172,8 @@ def load(folder: Path | str, device: torch.device | str = "cpu", model: ModelLik
 
     Raises:
         FileNotFoundError: There is no such folder.
-        CheckpointError: Files are missing, damaged, of another format, or of different runs; or the space was trained
-            with a model of the user's own and `model` is missing, or the other way round.
+        CheckpointError: Files are missing, damaged, of an unsupported format, or of different runs; or the space was
+            trained with a model of the user's own and `model` is missing, or vice versa.
     """
     folder = Path(folder)
     config = load_config(folder)
@@ -186,7 +186,8 @@ def load(folder: Path | str, device: torch.device | str = "cpu", model: ModelLik
         raise CheckpointError(f"{folder}: damaged checkpoint ({error}); restore it or train again") from error
     if listing.get("format") != FORMAT:
         raise CheckpointError(
-            f"{folder}: checkpoint format {listing.get('format')}, this version reads {FORMAT}; train the space again"
+            f"{folder}: checkpoint format {listing.get('format')}, but this version reads {FORMAT}; train "
+            "the space again"
         )
     trained = _build_trained(folder, listing.get("model"), config, model).to(device)
     expected = {name: tuple(value.shape) for name, value in trained.state_dict().items()}

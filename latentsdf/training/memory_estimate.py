@@ -82,7 +82,7 @@ def describe_run(config: Config, pool: ShapeSamplePool | SourcePool, model: Mode
     parts = ", ".join(f"{name} {getattr(estimate, name) / 1e9:.2f}" for name in names)
     available = psutil.virtual_memory().available
     streamed = f", {pool.slots} of them resident with {100 * pool.share:.0f} % of their samples" if pool.streams else ""
-    short = " MORE THAN IS FREE: lower train.memory_gb, the grid or the batch" if estimate.total > available else ""
+    short = " (exceeds free memory: lower train.memory_gb, the grid or the batch)" if estimate.total > available else ""
     return (
         f"preset {config.preset}: {shapes} shapes{streamed}, codes of {config.model.code_size}; about "
         f"{estimate.total / 1e9:.2f} GB ({parts}), {available / 1e9:.1f} GB free{short}"

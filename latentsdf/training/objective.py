@@ -5,7 +5,7 @@ overfit branch, d the stored signed distance, F(x_c) the interpolated grid featu
 
 | term | from signed distances | from points on the surface |
 |---|---|---|
-| `general` | mean \\|s_g - d\\| on free-space samples, plus the same on band samples | |
+| `general` | mean \\|s_g - d\\| on off-surface samples, plus the same on band samples | |
 | `overfit` | mean \\|s_o - d\\| on band samples | |
 | `surface` | | mean \\|s_g\\| |
 | `normals` | | mean \\|grad s_g - n\\| |
@@ -136,7 +136,7 @@ class Objective:
         free = batch.offsurface_points.shape[1]
         canonical = model.canonical(torch.cat((batch.offsurface_points, batch.band_points), dim=1), codes)
         in_band = canonical[:, free:]
-        # The general branch is trained on as many band samples as free-space samples, or on none.
+        # The general branch is trained on as many band samples as off-surface samples, or on none.
         general_count = free if self.train.lattice else 2 * free
         grid_rows = model.grid.select_rows(in_band.reshape(-1, 3)) if model.grid is not None else None
         with torch.autocast(canonical.device.type, torch.bfloat16, enabled=self.bf16):

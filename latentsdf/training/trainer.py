@@ -199,7 +199,7 @@ class Trainer:
         cause = (
             f"for {', '.join(shapes[:_NAMED_SHAPES])}{more}"
             if shapes
-            else "for shapes of another process, or for the batch as a whole but no single shape"
+            else "for shapes of another process, or only for the batch as a whole"
         )
         raise TrainingError(
             f"step {self.step}: the {' and '.join(sorted(terms)) or 'total'} term is not finite {cause}. The last "

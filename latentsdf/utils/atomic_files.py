@@ -36,7 +36,7 @@ def disk_full_as_store_error(store: Path) -> Iterator[None]:
         store: Path of the store, with which the error message starts.
 
     Raises:
-        StoreError: If the block raises such an OSError; other errors pass.
+        StoreError: The block raises such an OSError; other errors pass.
     """
     try:
         yield

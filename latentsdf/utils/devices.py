@@ -15,7 +15,7 @@ def resolve(name: str | torch.device) -> torch.device:
         Device.
 
     Raises:
-        ConfigError: If the name is unknown or the device is not available.
+        ConfigError: The name is unknown or the device is not available.
     """
     unknown = ConfigError(f"unknown device {name!r}; devices are auto, cpu, cuda and cuda:N")
     if not isinstance(name, str | torch.device):

@@ -15,4 +15,4 @@ def require_finite(points: "Tensor") -> None:
         raise ConfigError(f"fields are evaluated at points (N, d) as a torch tensor, got {describe(points)}")
     bad = int((~points.isfinite()).any(1).sum())
     if bad:
-        raise ConfigError(f"{bad:,} of {len(points):,} points are not finite numbers; leave them out")
+        raise ConfigError(f"{bad:,} of {len(points):,} points are not finite numbers; remove them")

@@ -42,7 +42,7 @@ def require_writable_output(
         instead: Advice in the error message for an output of the same kind.
 
     Raises:
-        CheckpointError: If the folder holds an output of another kind, or, without `overwrite`, of the same kind.
+        CheckpointError: The folder holds an output of another kind, or, without `overwrite`, of the same kind.
     """
     if other := find_other_output(out, kind):
         raise CheckpointError(f"{out}: holds {other}; name another --out")

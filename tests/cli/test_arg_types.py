@@ -30,10 +30,10 @@ def test_values(rule: Rule, words: list[str], value: object) -> None:
 @pytest.mark.parametrize(
     ("rule", "word", "message"),
     [
-        (whole(), "1.5", "expected a whole number, got '1.5'"),
-        (whole(2), "1", "expected a whole number of at least 2, got '1'"),
+        (whole(), "1.5", "expected an integer, got '1.5'"),
+        (whole(2), "1", "expected an integer >= 2, got '1'"),
         (number(), "nan", "expected a finite number, got 'nan'"),
-        (number(-1, 1), "3", "expected a finite number of at least -1 and of at most 1, got '3'"),
+        (number(-1, 1), "3", "expected a finite number from -1 to 1, got '3'"),
         (positive(), "0", "expected a finite number above 0, got '0'"),
         (positive(), "word", "expected a finite number above 0, got 'word'"),
         (frame_name(), "world", "expected shape or model, got 'world'"),

@@ -130,7 +130,7 @@ def test_misspelled_words(words: list[str], message: str, messages: Callable[[],
         (["sample", "space", "--out", "x"], "one of --mean, --random, --direction, --sum is required"),
         (["render", "space", "--out"], "--out: expected a value"),
         (["render", "space", "--out", "a.png", "--style", "wire"], "one of shaded, normals, depth, slice, got 'wire'"),
-        (["train", "--data", "a", "--out", "b", "--steps", "1.5"], "--steps: expected a whole number, got '1.5'"),
+        (["train", "--data", "a", "--out", "b", "--steps", "1.5"], "--steps: expected an integer, got '1.5'"),
     ],
 )
 def test_incomplete_command_lines(words: list[str], message: str, messages: Callable[[], str]) -> None:

@@ -64,7 +64,7 @@ def test_flags() -> None:
     [
         (["a"], "the following arguments are required: --to; see copy --help"),
         (["--to", "b"], "the following arguments are required: SOURCE"),
-        (["a", "--to", "b", "-n", "0"], "expected a whole number of at least 1, got '0'"),
+        (["a", "--to", "b", "-n", "0"], "expected an integer >= 1, got '0'"),
         (["a", "--to", "b", "--names", "x", "--log-file", "y"], "--log-file: not allowed with argument --names"),
         (["a", "--to"], "--to: expected a value"),
     ],

@@ -108,7 +108,7 @@ def test_settings_of_reconstruction(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--train.steps many", "train.steps: expected a whole number, got"),
+        ("--train.steps many", "train.steps: expected an integer, got"),
         ("--train.lr-grid [1", "'[1' is not a valid value; lists are written as"),
         ("--train.lrr 1", "unknown argument --train.lrr"),
         ("--loss.code-prior cube", "--loss.code-prior: expected one of norm, squared, kl, got 'cube'"),

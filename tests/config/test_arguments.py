@@ -42,19 +42,19 @@ def test_accepted_arguments() -> None:
     ("arguments", "message"),
     [
         ({"count": 0}, "count must be at least 1, got 0"),
-        ({"count": "2"}, "count: expected a whole number, got str '2'"),
-        ({"count": None}, "count: expected a whole number, got None"),
-        ({"count": True}, "count: expected a whole number, got bool True"),
-        ({"count": 1.0}, "count: expected a whole number, got float 1.0"),
-        ({"count": np.zeros(3)}, r"count: expected a whole number, got float64 array of shape \(3,\)"),
+        ({"count": "2"}, "count: expected an integer, got str '2'"),
+        ({"count": None}, "count: expected an integer, got None"),
+        ({"count": True}, "count: expected an integer, got bool True"),
+        ({"count": 1.0}, "count: expected an integer, got float 1.0"),
+        ({"count": np.zeros(3)}, r"count: expected an integer, got float64 array of shape \(3,\)"),
         ({"seed": 2**63}, "seed must be below 9.22337e\\+18"),
         ({"share": "much"}, "share: expected a number, got str 'much'"),
         ({"share": math.nan}, "share must be a finite number, got nan"),
         ({"mode": "c"}, "mode: expected one of 'a', 'b', got str 'c'"),
         ({"mode": 3}, "mode: expected one of 'a', 'b', got int 3"),
         ({"mode": []}, "mode: expected one of 'a', 'b', got list of length 0"),
-        ({"path": 3}, "path: expected a path or a text or None, got int 3"),
-        ({"path": "a\0b"}, "path: a text must not contain a null character"),
+        ({"path": 3}, "path: expected a path or a string or None, got int 3"),
+        ({"path": "a\0b"}, "path: a string must not contain a null character"),
         ({"flag": 1}, "flag: expected True or False, got int 1"),
         ({"config": RefineConfig()}, "config: expected an InvertConfig or None, got RefineConfig"),
         ({"config": {"steps": 3}}, "config: expected an InvertConfig or None, got dict of length 1"),
@@ -81,7 +81,7 @@ def test_methods() -> None:
     """Methods are checked, too; objects of plain classes must be instances."""
     assert _Class().method(3, object) == (3, object)
     assert _Class.build("a") == ("a", None)
-    with pytest.raises(ConfigError, match="^count: expected a whole number, got str 'a'"):
+    with pytest.raises(ConfigError, match="^count: expected an integer, got str 'a'"):
         _Class().method("a")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="^rng: expected a Generator or None, got int 3"):
         _Class.build("a", rng=3)  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ def test_options() -> None:
         ({"step": 5}, "unknown setting 'step' of InvertConfig; did you mean 'steps'?"),
         ({"zzzz": 5}, "unknown setting 'zzzz' of InvertConfig; settings are steps, starts, "),
         ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"steps": None}, "steps: expected a whole number, got None"),
+        ({"steps": None}, "steps: expected an integer, got None"),
     ):
         with pytest.raises(ConfigError, match=message):
             with_options(InvertConfig, base, options)

@@ -26,7 +26,7 @@ def test_documentation_of_each_setting() -> None:
 def test_accepted_values_by_type_and_range() -> None:
     """Types and ranges come from the annotations."""
     found = {setting.name: setting for setting in settings(Config())}
-    assert found["train.steps"].accepted == "Whole number, at least 1."
+    assert found["train.steps"].accepted == "Integer, at least 1."
     assert found["train.beta2"].accepted == "Number, at least 0, below 1."
     assert found["loss.heat"].accepted == "Number or schedule, at least 0."
     assert found["loss.heat_lambda"].accepted == "Number or schedule, above 0."
@@ -40,4 +40,4 @@ def test_position_of_comments() -> None:
     """The docstring and the accepted values are comments above the key."""
     lines = [line.strip() for line in describe(Config()).splitlines()]
     at = lines.index("log_every: 50")
-    assert lines[at - 2 : at] == ["# Number of steps between lines of `metrics.jsonl`.", "# Whole number, at least 1."]
+    assert lines[at - 2 : at] == ["# Number of steps between lines of `metrics.jsonl`.", "# Integer, at least 1."]

@@ -40,8 +40,8 @@ def test_merge_of_nested_values() -> None:
             {"model": {"general": {"widht": 5}}},
             r"unknown key 'model\.general\.widht'; did you mean 'model\.general\.width'\?",
         ),
-        ({"train": {"steps": "many"}}, r"^a\.yaml: train\.steps: expected a whole number, got 'many'$"),
-        ({"train": {"steps": {"a": 1}}}, r"^a\.yaml: train\.steps: expected a whole number, got \{'a': 1\}$"),
+        ({"train": {"steps": "many"}}, r"^a\.yaml: train\.steps: expected an integer, got 'many'$"),
+        ({"train": {"steps": {"a": 1}}}, r"^a\.yaml: train\.steps: expected an integer, got \{'a': 1\}$"),
         ({"train": 5}, r"^a\.yaml: train: expected keys and values, got 5$"),
         ({"loss": {"clamp": [1.0]}}, r"^a\.yaml: loss\.clamp: expected a number, got \[1\.0\]$"),
         (

@@ -29,10 +29,10 @@ from latentsdf.utils.errors import ConfigError
         (lambda: FieldTrainConfig(offsurface_std=0.0), "offsurface_std must be above 0"),
         (lambda: FieldTrainConfig(beta2=1.0), "beta2 must be below 1"),
         (lambda: FieldLossConfig(eikonal=(0.1, 0.5, -0.1, 0.1)), r"eikonal.* must be at least 0.*, got -0\.1"),
-        (lambda: FieldLossConfig(heat=(1.0, 0.9, 2.0, 0.1, 3.0, 4.0)), "times rising"),
+        (lambda: FieldLossConfig(heat=(1.0, 0.9, 2.0, 0.1, 3.0, 4.0)), "non-decreasing times"),
         (lambda: NetworkConfig(width=1), "width must be at least"),
         (lambda: MedialConfig(axis_width=0.0), "axis_width must be above 0"),
-        (lambda: MedialConfig(eikonal=(1.0, 0.9, 2.0, 0.1, 3.0, 4.0)), "times rising"),
+        (lambda: MedialConfig(eikonal=(1.0, 0.9, 2.0, 0.1, 3.0, 4.0)), "non-decreasing times"),
         (
             lambda: MedialConfig(phase_start=0.8, phase_freeze=0.5),
             r"phase_start must not be above medial\.phase_freeze, got 0\.8 and 0\.5",

@@ -32,5 +32,5 @@ def test_use_of_scheduled_weight() -> None:
 @pytest.mark.parametrize("wrong", [(1, 0.5, 2), (1, 0.8, 2, 0.3, 4, 5)], ids=["no end", "falling times"])
 def test_malformed_schedules(wrong: tuple[float, ...]) -> None:
     """A configuration refuses schedules without an end and times that do not rise."""
-    with pytest.raises(ConfigError, match="times rising"):
+    with pytest.raises(ConfigError, match="non-decreasing times"):
         LossConfig(code=wrong)

@@ -50,8 +50,8 @@ class Whole:
     ("values", "message"),
     [
         ({"part": {"count": 0}}, "^part.count must be at least 1, got 0$"),
-        ({"part": {"count": True}}, "^part.count: expected a whole number, got True$"),
-        ({"part": {"count": "3"}}, "^part.count: expected a whole number, got '3'$"),
+        ({"part": {"count": True}}, "^part.count: expected an integer, got True$"),
+        ({"part": {"count": "3"}}, "^part.count: expected an integer, got '3'$"),
         ({"part": {"weight": (1.0, 0.5, -2.0, 3.0)}}, r"^part.weight must be at least 0, got -2.0$"),
         (
             {"part": {"weight": (1.0, 0.5, 2.0)}},
@@ -86,6 +86,6 @@ def test_validation_by_replace() -> None:
 
 
 def test_conversion_of_numbers_and_lists_to_tuples() -> None:
-    """A number is a list of one where several are accepted, and whole numbers become floats in schedules."""
+    """A number is a list of one where several are accepted, and integers become floats in schedules."""
     part = Part(weight=2, sizes=[8, 16])  # type: ignore[arg-type]
     assert part.weight == (2.0,) and type(part.weight[0]) is float and part.sizes == (8, 16)

@@ -103,7 +103,7 @@ def test_foreign_files(exported: Path, tmp_path: Path) -> None:
         import_samples(tmp_path / "text.h5", out)
     with h5py.File(exported, "a") as file:
         file.attrs["version"] = 9
-    with pytest.raises(StoreError, match="version 9, this latentsdf reads version 1"):
+    with pytest.raises(StoreError, match="version 9, but this latentsdf reads version 1"):
         import_samples(exported, out)
     with h5py.File(exported, "a") as file:
         del file.attrs["format"]

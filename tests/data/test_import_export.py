@@ -61,7 +61,7 @@ def test_selection_and_continuation(lamp_store: SampleStore, exported: Path, tmp
         export_samples(lamp_store, tmp_path / "two.h5", ["a"])
     with pytest.raises(ConfigError, match="has no shape 'zz'"):
         export_samples(lamp_store, tmp_path / "two.h5", ["zz"])
-    with pytest.raises(StoreError, match="made with other settings: near"):
+    with pytest.raises(StoreError, match="created with different settings: near"):
         import_samples(exported, SampleStore.create(tmp_path / "u.zarr", replace(SMALL_SAMPLING, near=1)).path)
 
 

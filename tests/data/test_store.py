@@ -215,12 +215,12 @@ def test_incompatible_stores(tmp_path: Path) -> None:
     """Stores with other settings or versions, and folders that are not stores, are rejected."""
     path = tmp_path / "s.zarr"
     SampleStore.create(path, SMALL_SAMPLING)
-    with pytest.raises(StoreError, match=r"other settings: near \(4000 in the store, 5 requested\)"):
+    with pytest.raises(StoreError, match=r"different settings: near \(4000 in the store, 5 requested\)"):
         SampleStore.create(path, replace(SMALL_SAMPLING, near=5))
     attributes = json.loads((path / "zarr.json").read_text())
     attributes["attributes"]["version"] = 99
     (path / "zarr.json").write_text(json.dumps(attributes))
-    with pytest.raises(StoreError, match="store version 99, this latentsdf reads version 1"):
+    with pytest.raises(StoreError, match="store version 99, but this latentsdf reads version 1"):
         SampleStore.open(path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(StoreError, match="not a sample store"):

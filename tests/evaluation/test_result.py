@@ -38,7 +38,7 @@ def test_summary() -> None:
 
 
 def test_worst_shapes() -> None:
-    """Shapes are ranked by Chamfer distance over its floor."""
+    """Shapes are ranked by their mean distance to triangles, largest first."""
     assert _evaluation().worst(2) == ["far", "middle"]
 
 

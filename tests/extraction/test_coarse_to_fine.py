@@ -27,7 +27,7 @@ def _values(field: SignedDistance, index: np.ndarray, resolution: int) -> np.nda
 
 @pytest.mark.parametrize(("resolution", "coarsest"), [(16, 16), (64, 32), (100, 50), (256, 32), (1000, 125), (33, 33)])
 def test_coarsest_resolution(resolution: int, coarsest: int) -> None:
-    """Resolutions are halved as long as the result is a whole number of at least 32."""
+    """Resolutions are halved as long as the result is an integer >= 32."""
     assert coarsest_resolution(resolution) == coarsest
 
 

@@ -166,7 +166,7 @@ def test_files(tmp_path: Path) -> None:
         (trimesh.Trimesh(V, F + 7, process=False), "the mesh: faces refer to vertex"),
         ((V, F[:, :2]), r"faces: expected triangles \(F, 3\)"),
         ((V[:, :2], F), r"vertices: expected shape \(V, 3\)"),
-        ((V, F.astype(float)), r"faces \(F, 3\) being whole numbers, or \(points, normals\) of the same shape"),
+        ((V, F.astype(float)), r"faces \(F, 3\) being integers, or \(points, normals\) of the same shape"),
         ((POINTS, POINTS[:9]), r"got shapes \(300, 3\) and \(9, 3\)"),
         ((POINTS, 3 * POINTS + 1), "the second array of the pair should be normals"),
         (trimesh.Scene(), "the scene holds no mesh and no point cloud"),

@@ -182,7 +182,9 @@ def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: 
     with pytest.raises(ls.CheckpointError, match="model.safetensors does not match config.yaml .preset 'small'."):
         checkpoint.load(copy)
     (copy / "shapes.json").write_text((copy / "shapes.json").read_text().replace('"format": 2', '"format": 1', 1))
-    with pytest.raises(ls.CheckpointError, match="checkpoint format 1, this version reads 2; train the space again"):
+    with pytest.raises(
+        ls.CheckpointError, match="checkpoint format 1, but this version reads 2; train the space again"
+    ):
         checkpoint.load(copy)
     (copy / "codes.safetensors").unlink()
     with pytest.raises(ls.CheckpointError, match="not a complete checkpoint, codes.safetensors is missing"):

@@ -38,7 +38,7 @@ def test_non_finite_points(space: ShapeSpace) -> None:
         lambda: space.fused("table_0000")(broken),
         lambda: space.band("table_0000").contains(broken),
     ):
-        with pytest.raises(ls.ConfigError, match="3 of 5 points are not finite numbers; leave them out"):
+        with pytest.raises(ls.ConfigError, match="3 of 5 points are not finite numbers; remove them"):
             call()
     with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got .*\(3,\)"):
         space.distance("table_0000", np.zeros(3))

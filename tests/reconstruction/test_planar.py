@@ -46,7 +46,7 @@ def test_larger_disk(tmp_path: Path) -> None:
         ({"sdf_grid": None}, "must be an .npz with"),
         ({"sdf_grid": np.zeros((3, 128))}, "expected grid_axis"),
         ({"sdf_grid": np.ones((128, 128))}, "an inside and an outside"),
-        ({"grid_axis": np.linspace(1, -1, 128)}, "must rise"),
+        ({"grid_axis": np.linspace(1, -1, 128)}, "must be increasing"),
         ({"surface_points": np.full((4, 2), np.nan)}, "finite"),
     ],
 )

@@ -15,5 +15,5 @@ def test_count_of_nonfinite_points() -> None:
     require_finite(points)
     points[3] = math.nan
     points[7, 1] = math.inf
-    with pytest.raises(ConfigError, match=r"^2 of 1,200 points are not finite numbers; leave them out$"):
+    with pytest.raises(ConfigError, match=r"^2 of 1,200 points are not finite numbers; remove them$"):
         require_finite(points)

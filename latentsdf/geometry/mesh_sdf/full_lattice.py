@@ -32,7 +32,8 @@ from latentsdf.geometry.mesh_sdf.narrow_band import vertices_in_lattice_units
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
 from latentsdf.utils.numba_cache import compiled
 
-_MAX_EDGE = 16.0  # cells per piece; 4 makes meshes of needles, and no bisection makes plates, four times slower
+# Cells per piece. With 4, meshes of needles take four times as long; without bisection, meshes of plates do.
+_MAX_EDGE = 16.0
 _MAX_PIECES = 200_000  # approximate, in addition to the faces themselves
 _BLOCK_SIDE = 4  # vertices per axis of a smallest block
 _BLOCK_VERTICES = _BLOCK_SIDE**3

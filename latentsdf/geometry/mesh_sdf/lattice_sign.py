@@ -45,7 +45,7 @@ def lattice_inside(
         face: Closest faces (B,).
 
     Returns:
-        Inside (B,).
+        True for vertices inside, shape (B,).
     """
     linear, unsigned = index.astype(np.uint32, copy=False), distance.astype(np.float32, copy=False)
     component = _components(linear, unsigned, resolution, _BLOCK)
@@ -67,7 +67,7 @@ def _vote(
     component: Ints,
     max_voters: int,
 ) -> tuple[Inside, Ints]:
-    """Inside (B,) by majority vote in each component (B,), and the vertices of components with an uncertain vote."""
+    """Majority vote on inside (B,) in each component (B,), and the vertices of components with an uncertain vote."""
     size = np.bincount(component)
     voters = np.minimum(size, max_voters)
     owner = np.repeat(np.arange(len(size)), voters)

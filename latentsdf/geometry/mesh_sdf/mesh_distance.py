@@ -59,9 +59,9 @@ class MeshDistance:
             MissingExtraError: The backend is not installed.
         """
         if len(mesh.faces) == 0:
-            raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh.")
+            raise MeshError("the mesh has no faces, so there is no surface to measure from; pass a triangle mesh")
         if backend not in BACKENDS:
-            raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}; got '{backend}'.")
+            raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}; got '{backend}'")
         self._query = BACKENDS[backend](mesh)
         self.rule: SignRule
         self.report: SignReport
@@ -95,7 +95,7 @@ class MeshDistance:
 def _as_points(points: NDArray[np.floating[Any]]) -> Floats:
     checked: Floats = np.ascontiguousarray(points, dtype=np.float64)
     if checked.ndim != 2 or checked.shape[1] != 3:
-        raise ValueError(f"points must have shape (N, 3), got {checked.shape}.")
+        raise ValueError(f"points must have shape (N, 3), got {checked.shape}")
     return checked
 
 

@@ -113,7 +113,7 @@ def narrow_band_in_slabs(
         ConfigError: The band width is not positive.
     """
     if not band_voxels > 0:
-        raise ConfigError(f"band_voxels must be positive, got {band_voxels}.")
+        raise ConfigError(f"band_voxels must be positive, got {band_voxels}")
 
     def slab(begin: int, end: int) -> Any:
         return scan_convert_mesh(*mesh, resolution, band_voxels, begin, end)

@@ -35,7 +35,7 @@ class PseudonormalRule:
         self.normals = _pseudonormals(vertices, self.faces, *build_adjacency(self.faces, len(vertices))[:3])
 
     def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Inside (N,) for points (N, 3) with closest faces (N,)."""
+        """True for points (N, 3) inside, shape (N,), given their closest faces (N,)."""
         inside: NDArray[np.bool_] = _inside(points, face, self.corners, self.faces, *self.normals)
         return inside
 

@@ -1,4 +1,4 @@
-"""Signed distance samples of one mesh: input of training and of the sample store.
+"""Signed distance samples of one mesh, as stored in the sample store and used in training.
 
 The samples are signed distances, negative inside, of the solid that the mesh bounds (`solid`), in model space: at all
 vertices of a dense lattice in a narrow band around the surface, at all vertices of a sparse lattice, and at random
@@ -107,14 +107,14 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
     if config.sparse_resolution < 1 or config.resolution % config.sparse_resolution:
         raise ConfigError(
             f"sparse_resolution must divide resolution, got {config.sparse_resolution} and {config.resolution}; "
-            "set both to powers of two."
+            "set both to powers of two"
         )
     mesh = read_mesh(mesh, "sampling")
     reach = float(np.abs(mesh.bounds).max())
     if not reach <= 1:
         raise MeshError(
             f"the mesh reaches {reach:.4g}, outside the box [-1, 1]^3 of model space, in which it is sampled; pass the "
-            "mesh that `latentsdf.geometry.mesh.normalize(mesh)` returns."
+            "mesh that `latentsdf.geometry.mesh.normalize(mesh)` returns"
         )
     rng = np.random.default_rng(seed)
     solid = solid_from_config(mesh, config)

@@ -46,9 +46,8 @@ def empty_block_store(resolution: int) -> Any:
 class Region(NamedTuple):
     """Region around a vertex, edge or face, in arrays that are reused for all regions.
 
-    The region consists of the points c + l r for points c of the feature, unit rays r and lengths 0 <= l <= w (for a
-    face
-    |l| <= w), intersected with the half-spaces.
+    The region consists of the points c + l r for points c of the feature, unit rays r and lengths 0 <= l <= w
+    (|l| <= w for a face), intersected with the half-spaces.
     """
 
     corners: Floats

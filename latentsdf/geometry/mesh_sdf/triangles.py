@@ -104,9 +104,9 @@ def closest_point_on_triangle(
 ) -> tuple[float, int, float, float, float]:
     """Closest point to p on triangle f of corners (F, 3, 3).
 
-    Projects p onto the plane of the triangle, p' = a + alpha u + beta v with edges u = b - a and v = c - a. If alpha >
-    0, beta > 0 and alpha + beta < 1, the closest point is p'. Otherwise, and for degenerate triangles, it is the
-    closest of the closest points on the three edges.
+    Projects p onto the plane of the triangle, p' = a + alpha u + beta v with edges u = b - a and v = c - a. If
+    alpha > 0, beta > 0 and alpha + beta < 1, the closest point is p'. Otherwise, and for degenerate triangles, it is
+    the closest of the closest points on the three edges.
 
     Returns:
         The squared distance; the feature that the closest point lies on (0..2: corner, 3..5: edge from corner

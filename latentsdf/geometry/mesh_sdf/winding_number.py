@@ -42,9 +42,9 @@ class WindingNumberRule:
         return np.asarray(self._tree.winding_number(points, _ACCURACY)).reshape(-1)
 
     def inside(self, points: Floats) -> Inside:
-        """Inside (N,) for points (N, 3)."""
+        """True for points (N, 3) inside, shape (N,)."""
         return self.winding_number(points) > 0.5
 
     def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside:  # noqa: ARG002 (SignRule)
-        """Inside (N,) for points (N, 3); the closest faces are not needed."""
+        """True for points (N, 3) inside, shape (N,); the closest faces are not needed."""
         return self.inside(points)

@@ -5,7 +5,7 @@ components belong to the same piece if they come closer to each other than `PIEC
 components. Components are represented by surface samples; a component that is too small to receive a sample is ignored.
 
 Each reference piece is matched with the reconstructed piece that is nearest to most of its samples. Reconstructed
-pieces that match no reference piece are debris: floating lumps, and also parts that have come loose, because the
+pieces that match no reference piece are debris: floating components, and parts that are disconnected, because the
 reference has no such separate piece.
 """
 
@@ -17,7 +17,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 PIECE_GAP = 0.01
-"""Distance up to which components belong to the same piece, in the units of the mesh; about 3 voxels at 512^3."""
+"""Distance up to which components belong to the same piece, in the units of the mesh; about 2.6 cells of a 512^3
+lattice in model space."""
 
 
 def face_components(faces: Int[NDArray[np.integer], "F 3"], vertex_count: int) -> Int[NDArray[np.int32], " F"]:

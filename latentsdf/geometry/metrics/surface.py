@@ -19,7 +19,7 @@ vertices of the reference (as in the Stanford table of Compact-SDF).
 | `to_reconstruction_mean` | mean distance of reference points to the reconstruction triangles | |
 | `triangle_mean` | (`to_reference_mean` + `to_reconstruction_mean`) / 2 | |
 | `triangle_max` | largest of the distances to triangles, in both directions | |
-| `f_score_<tau>` | 2 P R / (P + R), the shares P, R of either samples closer than tau to the other triangles | |
+| `f_score_<tau>` | 2 P R / (P + R), P and R the shares of samples of either surface closer than tau to the other | |
 | `missing` | share of reference samples farther than 0.02 from the triangles of the reconstruction | |
 | `pieces`, `reference_pieces` | number of separate pieces (`geometry.metrics.pieces`) | |
 | `debris` | share of the reconstruction's area in pieces that the reference does not have | |
@@ -195,7 +195,7 @@ def require_valid_thresholds(taus: tuple[float, ...]) -> None:
         taus: Distances.
 
     Raises:
-        ConfigError: If a threshold is not above 0 and below 1, or is NaN.
+        ConfigError: A threshold is not above 0 and below 1, or is NaN.
     """
     array = as_array(taus, "taus", expected="thresholds of the F-score (K,)")
     if array.ndim != 1:
@@ -233,7 +233,7 @@ def compare_surfaces(
         All metrics in the module docstring.
 
     Raises:
-        ConfigError: If a threshold is not between 0 and 1.
+        ConfigError: A threshold is not between 0 and 1.
     """
     require_valid_thresholds(taus)
     samples = sample_surface(reconstruction, count, seed)
@@ -249,7 +249,7 @@ def compare_surfaces(
     forward = _mean_normal_agreement(samples.normals, targets.normals[nearest_target])
     backward = _mean_normal_agreement(targets.normals, samples.normals[nearest_sample])
     pieces = label_pieces(samples.points, samples.components)
-    on_surface = floor_samples if against == "vertices" else targets  # vertices can be farther apart than parts
+    on_surface = floor_samples if against == "vertices" else targets  # vertices can be farther apart than PIECE_GAP
     reference_pieces = label_pieces(on_surface.points, on_surface.components)
     if against == "vertices":
         nearest_sample = cKDTree(samples.points).query(on_surface.points, workers=-1)[1]

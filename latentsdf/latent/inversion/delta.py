@@ -69,14 +69,14 @@ class Delta:
 
         Raises:
             FileNotFoundError: There is no such file.
-            CheckpointError: The file is damaged, of another format, or not a delta.
+            CheckpointError: The file is damaged, of an unsupported format, or not a delta.
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such delta; write one with `latentsdf invert --refine`")
         try:
             with path.open("rb") as opened, np.load(opened) as file:
                 if int(file["format"]) != _FORMAT:
-                    raise CheckpointError(f"{path}: delta format {file['format']}, this version reads {_FORMAT}")
+                    raise CheckpointError(f"{path}: delta format {file['format']}, but this version reads {_FORMAT}")
                 delta = Delta(
                     str(file["made_for"]),
                     np.cumsum(file["rows"], dtype=np.int64),

@@ -16,8 +16,9 @@ The cost is
 
 with the parameters v = (u, q): u are coordinates of the code under the Gaussian prior, z = mean + B u
 (`CodePrior`), and q = (p - p_start) / sigma is the placement in standard deviations. Q is the identity for one code.
-With one code for each of N conditioned layers, u = (u_1, ..., u_N) and v . Q v is
-|mean(u)|^2 + sum_n |u_n - mean(u)|^2 + |q|^2.
+With one code for each of N conditioned layers, u = (u_1, ..., u_N) and
+
+    v . Q v = |mean(u)|^2 + sum_n |u_n - mean(u)|^2 + |q|^2
 
 E is minimized by iteratively reweighted least squares: with weights omega_i = 1 / sqrt(r_i^2 + e^2) (0 where r_i is 0
 or clipped) and the Jacobian J of s with respect to v, the Gauss-Newton normal equations of `levenberg_marquardt` are
@@ -62,7 +63,14 @@ class Samples:
 
     @staticmethod
     def truncated(points: Tensor, low: Tensor, high: Tensor, near: Tensor) -> "Samples":
-        """Create samples with truncated bounds: beyond 0.1, any distance with the right sign is accepted."""
+        """Create samples with truncated bounds: beyond 0.1, any distance with the right sign is accepted.
+
+        Args:
+            points: Positions (K, P, 3) of P samples of each of K fits.
+            low: Lower bounds (K, P) of the signed distances.
+            high: Upper bounds (K, P).
+            near: True for samples near the surface (K, P).
+        """
         low = torch.where(low <= -_CLAMP, -torch.inf, low.clamp(max=_CLAMP))
         high = torch.where(high >= _CLAMP, torch.inf, high.clamp(min=-_CLAMP))
         return Samples(points, low, high, near)

@@ -49,7 +49,7 @@ _YAWS = 12
 _SCALES = (1.0, 0.8)
 _PARTIAL_PLACEMENT_STD = (0.3, 0.3, 0.3, 0.3, 0.3)
 _PLACEMENT_STD = (0.15, 0.3, 0.1, 0.1, 0.1)
-_TRUSTED_RESIDUAL = 0.006  # for 9 real chairs and furniture: F-score(0.02) above 0.9 below it, under 0.8 above it
+_TRUSTED_RESIDUAL = 0.006  # of 9 real chairs and furniture, fits below it had F-score(0.02) > 0.9, fits above it < 0.8
 
 
 def invert(

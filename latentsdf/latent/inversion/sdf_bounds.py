@@ -3,10 +3,10 @@
 Let h(x) be the distance from x to the nearest surface point, and the gap g an estimate of the largest distance from the
 surface to its nearest point:
 
-    |s(x)| <= h(x)                                   always |s(x)| >= sqrt(max(h(x)^2 - g^2, 0))             complete
-    surface, no normals (exact if flat) |s(x)| >= min_i |(a_i, max(t_i - g_i, 0))|       normals; distance to discs of
-    radius g_i perpendicular to them, with
-                                                     offset a_i of x along normal i and t_i perpendicular to it
+    |s(x)| <= h(x)                             always
+    |s(x)| >= sqrt(max(h(x)^2 - g^2, 0))       complete surface, no normals (exact if flat)
+    |s(x)| >= min_i |(a_i, max(t_i - g_i, 0))| normals: distance to discs of radius g_i perpendicular to them, with
+                                               offset a_i of x along normal i and t_i perpendicular to it
 
 The sign (negative inside) follows from the normals if those of the nearest points agree, or without normals from a
 flood fill: space that a ball of radius g reaches from the faces of the box is outside. Points are in model space, the
@@ -103,7 +103,17 @@ def disc_bounds(tree: cKDTree, surface: Array, normals: Array, points: Array) ->
 def offset_samples(
     tree: cKDTree, surface: Array, normals: Array, offsets: tuple[float, ...] = _NORMAL_OFFSETS
 ) -> DistanceBounds:
-    """Sample exact distances at small offsets along both directions of the normals, unless another point is nearer."""
+    """Sample exact distances at small offsets along both directions of the normals, unless another point is nearer.
+
+    Args:
+        tree: Tree of all surface points.
+        surface: Surface points (N, 3).
+        normals: Their outward unit normals (N, 3).
+        offsets: Distances from the surface, each used outside and inside.
+
+    Returns:
+        Bounds that equal the offsets, at up to 2 N points per offset.
+    """
     parts = []
     for offset in (*offsets, *(-x for x in offsets)):
         points = surface + offset * normals

@@ -1,8 +1,8 @@
 """Orientation of a point cloud without normals.
 
-Where a surface is convex on the scale of the k nearest neighbours, at edges and along rods, a point lies outward of
-their mean: with the PCA normal n and the height t = n . (x - mean), the outward direction is sign(t) n. This also
-orients boards that are thin relative to the point spacing, where neighbourhoods include the opposite face. Points with
+Where a surface is convex on the scale of the k nearest neighbours, at edges and along rods, a point lies on
+the outer side of their mean: with the PCA normal n and the height t = n . (x - mean), the outward direction is
+sign(t) n. This also orients boards that are thin relative to the point spacing, where neighbourhoods include the opposite face. Points with
 |t| above a tenth of the neighbourhood's radius count as protruding; the others take the sign of their normal from the
 gradient of a fitted shape.
 

@@ -65,7 +65,7 @@ def small(dim: int) -> ReconstructConfig:
 
 
 def published(dim: int) -> ReconstructConfig:
-    """Settings of the release: `configs/hotspot_2d.toml` in 2D, its ShapeNet configuration in 3D."""
+    """Settings of the release: its file `configs/hotspot_2d.toml` in 2D, its ShapeNet configuration in 3D."""
     config = small(dim)
     train = published_training(config.train)
     if dim == 2:

@@ -1,8 +1,9 @@
-"""Settings of medial-axis-aware learning of signed distances (arXiv 2604.16512).
+"""Settings of medial-axis-aware learning of signed distances.
 
 `reconstruction.medial_axis` states the loss. Differences from the paper: sine layers instead of quadratic ones and no
-full Hessian in the second-order term, both as in the release, and a network that is initialized as (|x|^2 - r^2) / (2
-r).
+full Hessian in the second-order term, both as in the release, and a network that is initialized as
+
+    (|x|^2 - r^2) / (2 r)
 """
 
 from dataclasses import replace

@@ -7,7 +7,10 @@ from torch import Tensor
 def data_term(predicted: Tensor, distance: Tensor, clamp: float = 0.0) -> Tensor:
     """Mean absolute error of signed distances.
 
-    With `clamp` > 0 both are clamped to +-clamp first (Park et al. 2019, Eq. 4).
+    Args:
+        predicted: Predicted signed distances, of any shape.
+        distance: True signed distances of the same shape.
+        clamp: If above 0, both are clamped to +-clamp first (Park et al. 2019, Eq. 4).
     """
     if clamp > 0:
         predicted, distance = predicted.clamp(-clamp, clamp), distance.clamp(-clamp, clamp)

@@ -52,8 +52,8 @@ def heat_term(
     """Screened-Poisson energy (1/2) int exp(-2 lambda |u|) (|grad u|^2 + 1) dx of HotSpot, estimated without bias.
 
     Args:
-        distance: u at the points.
-        gradients: grad u at the points.
+        distance: u (...) at the points.
+        gradients: grad u (..., d) at the points.
         absorption: lambda, in 1 / length.
         density: Probability density of the whole sampling mixture at each point. Dividing by the density of only the
             component from which a point was drawn, as HotSpot's code does, counts the integral once per component.

@@ -53,7 +53,16 @@ def expansion_term(distance: Float[Tensor, "*N"], volume: Float[Tensor, "*N"]) -
 
 
 def recovery_profile(distance: Tensor, core: float, width: float) -> Tensor:
-    """Optimal v at a `distance` >= 0 from the axis: 0 within `core`, else 1 - exp((core - distance) / 2 width)."""
+    """Optimal v at a distance from the axis: 0 within `core`, else 1 - exp((core - distance) / (2 width)).
+
+    Args:
+        distance: Distances from the axis, >= 0, of any shape.
+        core: Distance up to which v is 0.
+        width: Width epsilon of the band.
+
+    Returns:
+        v in [0, 1), in the shape of `distance`.
+    """
     return torch.where(distance <= core, 0.0, 1 - torch.exp((core - distance) / (2 * width)))
 
 
