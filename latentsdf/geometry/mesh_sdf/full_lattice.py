@@ -87,8 +87,8 @@ def full_lattice_and_points(
         threads: Number of threads, which does not affect the results.
 
     Returns:
-        Distance and closest face as `full_lattice_distance`, and the closest face (N,) of each point: the distance to it
-        exceeds the distance to the mesh by at most 5e-7. -1 for points outside the box.
+        Distance and closest face as `full_lattice_distance`, and the closest face (N,) of each point: the distance to
+        it exceeds the distance to the mesh by at most 5e-7. -1 for points outside the box.
 
     Raises:
         ConfigError: The resolution is outside 1..1624.

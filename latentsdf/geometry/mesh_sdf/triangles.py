@@ -152,8 +152,6 @@ def distance_to_faces(points: Floats, face: Any, corners: Floats) -> Any:
     distance = np.zeros(len(points))
     for n in range(len(points)):
         if face[n] >= 0:
-            squared, _, _, _, _ = closest_point_on_triangle(
-                points[n, 0], points[n, 1], points[n, 2], corners, face[n]
-            )
+            squared, _, _, _, _ = closest_point_on_triangle(points[n, 0], points[n, 1], points[n, 2], corners, face[n])
             distance[n] = np.sqrt(squared)
     return distance
