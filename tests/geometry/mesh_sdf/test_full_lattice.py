@@ -5,10 +5,13 @@ import pytest
 import trimesh
 from helpers.meshes import MESHES, brute_force_distance, vertex_positions
 
+from latentsdf.data.furniture import furniture
+from latentsdf.geometry.mesh import clean, normalize
 from latentsdf.geometry.mesh_sdf import full_lattice
-from latentsdf.geometry.mesh_sdf.full_lattice import full_lattice_distance
+from latentsdf.geometry.mesh_sdf.full_lattice import full_lattice_and_points, full_lattice_distance
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
+from latentsdf.geometry.mesh_sdf.triangle_bvh import TriangleBVH
+from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle, distance_to_faces
 from latentsdf.utils.errors import ConfigError
 
 
@@ -96,3 +99,20 @@ def test_resolution_outside_index_range():
     """Lattices whose linear indices exceed uint32 raise an error that names the limit."""
     with pytest.raises(ConfigError, match="resolution must be 1 to 1624 cells per axis, got 0"):
         full_lattice_distance(trimesh.creation.box(), 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("resolution", "threads"), [(64, 1), (37, 1), (64, 2)])
+def test_closest_faces_of_points(resolution: int, threads: int) -> None:
+    """The closest faces of points are those of a hierarchy, up to ties; the lattice does not depend on the points."""
+    mesh = normalize(clean(furniture("sofa", 1, wide=True))[0])[0]
+    points = np.concatenate([np.random.default_rng(0).uniform(-1.02, 1.02, (20_000, 3)), mesh.vertices, [[1, 1, 1]]])
+    distance, face, closest = full_lattice_and_points(mesh, resolution, points, threads)
+    np.testing.assert_array_equal(closest == -1, np.abs(points).max(axis=1) > 1)
+    inside = closest >= 0
+    triangles = np.asarray(mesh.triangles)
+    expected = TriangleBVH(triangles).closest(points)[0]
+    np.testing.assert_allclose(distance_to_faces(points, closest, triangles)[inside], expected[inside], atol=5e-7)
+    alone = full_lattice_distance(mesh, resolution)
+    np.testing.assert_allclose(distance, alone[0], atol=5e-7)
+    assert (face == alone[1]).mean() > 0.9
