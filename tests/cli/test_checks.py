@@ -34,7 +34,7 @@ SPACE = ["nowhere", "--id", "a", "--out"]
         ),
         (["invert", "nowhere", "a.obj", "--out", "x", "--seed", "-1"], "--seed: expected an integer >= 0"),
         (["invert", "nowhere", "a.obj", "--out", "x", "--refine-seconds", "0"], "expected a finite number above 0"),
-        (["interpolate", "nowhere", "--id", "a", "b", "--out", "x", "--steps", "1"], "at least 2, got '1'"),
+        (["interpolate", "nowhere", "--id", "a", "b", "--out", "x", "--steps", "1"], "an integer >= 2, got '1'"),
         (["sample", "nowhere", "--random", "0", "--out", "x"], "--random: expected an integer >= 1"),
         (["retrieve", "nowhere", "--id", "a", "-k", "0"], "-k: expected an integer >= 1, got '0'"),
         (["retrieve", "nowhere", "--id", "a", "--rerank", "-1"], "--rerank: expected an integer >= 0"),

@@ -31,7 +31,9 @@ def test_training_step_matches_grid_sample_with_dense_adam() -> None:
     torch.manual_seed(0)
     # With one channel and one code value, a moment per row is a moment per value.
     branch = BranchConfig(width=16, depth=2, conditioning="concat", frequencies=0)
-    model = LatentSDF(ModelConfig(1, BranchConfig(width=0), branch, branch, GridConfig(12, 1), residual=False))
+    none = BranchConfig(width=0)
+    config = ModelConfig(code_dim=1, warp=none, general=branch, overfit=branch, grid=GridConfig(12, 1), residual=False)
+    model = LatentSDF(config)
     torch.nn.init.normal_(model.require_grid().table)
     codes = torch.randn(6, 1)
     reference, ours = training.ReferenceTrainer(model, codes), training.RowTrainer(model, codes)

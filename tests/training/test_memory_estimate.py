@@ -22,6 +22,6 @@ def test_estimate_equals_allocated_tensors(store_path: Path) -> None:
     assert need.codes == sum(x.nbytes for x in (codes.table, codes.first, codes.second, codes.count))
     assert need.networks == 4 * sum(p.nbytes for p in run.networks)
     assert need.samples == sum(part.nbytes for part in run.pool._parts)
-    assert "MORE THAN IS FREE" not in memory_estimate.describe_run(config, run.pool)
+    assert "exceeds free memory" not in memory_estimate.describe_run(config, run.pool)
     huge = replace(config, model=replace(config.model, grid=replace(config.model.grid, resolution=2000)))
-    assert "MORE THAN IS FREE: lower train.memory_gb" in memory_estimate.describe_run(huge, run.pool)
+    assert "exceeds free memory: lower train.memory_gb" in memory_estimate.describe_run(huge, run.pool)
