@@ -23,6 +23,8 @@ from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
 from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
+from latentsdf.evaluation.evaluate import evaluate
+from latentsdf.evaluation.result import Evaluation
 from latentsdf.extraction import volume
 from latentsdf.extraction.extract import MarchingCubes, Mode, extract, mean_band_half_width
 from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
@@ -550,6 +552,21 @@ class ShapeSpace(nn.Module):
         """
         similarity, points = in_frame(self.similarity(shape), frame), as_points(points)
         return self._evaluate(self._decode(shape).gradient_norm(), points, similarity)
+
+    def evaluate(self, references: Mapping[str, Any], **options: Any) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
+        """Compare reconstructions of this space with reference meshes.
+
+        Args:
+            references: Meshes by name, as for `latentsdf.evaluate`.
+            **options: Other arguments of `latentsdf.evaluate`, such as `unseen` and `resolution`.
+
+        Returns:
+            The metrics, and the reconstructions in model space by name.
+
+        Raises:
+            ConfigError: As for `latentsdf.evaluate`.
+        """
+        return evaluate(self, references, **options)
 
     @check_arguments
     def render(

@@ -8,13 +8,14 @@ that preprocessing derives from the mesh (`geometry.mesh_sdf.solid`).
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import trimesh
 
 from latentsdf.config.arguments import check_arguments
 from latentsdf.config.inversion import InvertConfig, RefineConfig
-from latentsdf.config.sampling import SamplingConfig
+from latentsdf.config.sampling import Normalization, SamplingConfig
 from latentsdf.config.validation import Count, NonNegativeCount, Seed
 from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.evaluation.result import Evaluation
@@ -29,9 +30,9 @@ from latentsdf.geometry.metrics.surface import (
     compare_surfaces,
     require_valid_thresholds,
 )
+from latentsdf.geometry.similarity import Similarity
 from latentsdf.geometry.targets import read_mesh
 from latentsdf.latent.inversion.observation import Observation
-from latentsdf.space import CodeLike, ShapeSpace
 from latentsdf.utils.arrays import describe
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
@@ -40,10 +41,29 @@ FIELD_POINTS = 20_000
 """Default number of points at which fields are compared."""
 
 
+@runtime_checkable
+class EvaluatedSpace(Protocol):
+    """What evaluation uses of a `ShapeSpace`, which this package does not import because the space calls it."""
+
+    keys: list[str]
+    ids: list[str]
+    augmented: list[str]
+    normalization: Normalization
+
+    def row(self, *args: Any, **kwargs: Any) -> int: ...  # noqa: D102
+    def similarity(self, *args: Any, **kwargs: Any) -> Similarity: ...  # noqa: D102
+    def extract(self, *args: Any, **kwargs: Any) -> trimesh.Trimesh: ...  # noqa: D102
+    def distance(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
+    def gradient_norm(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
+    def observe(self, *args: Any, **kwargs: Any) -> Observation: ...  # noqa: D102
+    def invert_many(self, *args: Any, **kwargs: Any) -> list[Any]: ...  # noqa: D102
+    def refine(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
+
+
 @check_arguments
 def evaluate(
-    space: ShapeSpace,
-    references: dict[str, trimesh.Trimesh],
+    space: EvaluatedSpace,
+    references: Mapping[str, Any],
     *,
     unseen: bool = False,
     resolution: int = 256,
@@ -55,7 +75,7 @@ def evaluate(
     field_points: NonNegativeCount = FIELD_POINTS,
     inversion: InvertConfig | None = None,
     refinement: RefineConfig | None = None,
-    fits: Mapping[str, CodeLike] | None = None,
+    fits: Mapping[str, Any] | None = None,
     augmented: bool = False,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare reconstructions of a space with reference meshes.
@@ -111,8 +131,8 @@ def evaluate(
 
 
 def measure(
-    space: ShapeSpace,
-    codes: Mapping[str, CodeLike],
+    space: EvaluatedSpace,
+    codes: Mapping[str, Any],
     references: Mapping[str, trimesh.Trimesh],
     *,
     resolution: int = 256,
@@ -161,7 +181,7 @@ def measure(
     return Evaluation(*settings, shapes, fields, failed), reconstructions
 
 
-def _field_errors(space: ShapeSpace, code: CodeLike, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:
+def _field_errors(space: EvaluatedSpace, code: Any, reference: trimesh.Trimesh, count: int, seed: int) -> FieldErrors:
     points = np.random.default_rng(seed).uniform(-1, 1, (count, 3))
     exact = solid_from_config(reference, SamplingConfig())(points)
     predicted = space.distance(code, points, frame="model")
@@ -190,7 +210,7 @@ def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trime
     return loaded, failed
 
 
-def _clean_references(references: dict[str, trimesh.Trimesh]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
+def _clean_references(references: Mapping[str, Any]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
     cleaned: dict[str, trimesh.Trimesh] = {}
     failed: dict[str, str] = {}
     for name, mesh in references.items():
@@ -202,14 +222,14 @@ def _clean_references(references: dict[str, trimesh.Trimesh]) -> tuple[dict[str,
 
 
 def _select_shapes(
-    space: ShapeSpace,
+    space: EvaluatedSpace,
     references: dict[str, trimesh.Trimesh],
     unseen: bool,
     inversion: InvertConfig | None,
     refinement: RefineConfig | None,
     failed: dict[str, str],
     augmented: bool,
-) -> dict[str, CodeLike]:
+) -> dict[str, Any]:
     if unseen:
         return _invert_references(space, references, inversion, refinement, failed)
     known = set(space.ids) | set(space.keys)
@@ -222,12 +242,12 @@ def _select_shapes(
 
 
 def _invert_references(
-    space: ShapeSpace,
+    space: EvaluatedSpace,
     references: dict[str, trimesh.Trimesh],
     inversion: InvertConfig | None,
     refinement: RefineConfig | None,
     failed: dict[str, str],
-) -> dict[str, CodeLike]:
+) -> dict[str, Any]:
     observations: dict[str, Observation] = {}
     for name, mesh in references.items():
         try:

@@ -59,3 +59,12 @@ def test_failed_refinement(trained_space: ShapeSpace, unseen: trimesh.Trimesh, m
         trained_space, references, unseen=True, resolution=32, points=500, inversion=FIT, refinement=REFINEMENT
     )
     assert result.failed == {"bad": "refining: no band"} and set(result.shapes) == {"good"}
+
+
+def test_method_of_a_space(space: ShapeSpace) -> None:
+    """`space.evaluate` returns the metrics and meshes of `latentsdf.evaluate`."""
+    references = {"table_0001": furniture("table", 1)}
+    options = {"resolution": 16, "points": 200, "field_points": 0}
+    found, meshes = space.evaluate(references, **options)
+    wanted, _ = ls.evaluate(space, references, **options)
+    assert found.figures() == wanted.figures() and list(meshes) == ["table_0001"]

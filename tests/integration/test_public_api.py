@@ -183,6 +183,7 @@ def calls(
         "SampleStore.add": {"name": "lamp/new", "shape": BOX, "overwrite": True},
         "ShapeSpace.sdf": {"codes": space.codes[:2], "points": torch.zeros(1, 4, 3)},
         "ShapeSpace.forward": {"codes": space.codes[:2], "points": torch.zeros(1, 4, 3)},
+        "ShapeSpace.evaluate": {"references": {"table_0000": BOX}},
         "ShapeSpace.export": {"file": folder / "box.npz"},
         "ShapeSpace.save": {"folder": folder / "copy"},
         "ShapeSpace.update_index": {},
