@@ -138,7 +138,7 @@ def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
         (np.random.default_rng(0).normal(size=(200, 4)), "column 3 .* should be a signed distance"),
         (
             np.pad(np.random.default_rng(0).normal(size=(200, 3)), ((0, 0), (0, 1))) + np.eye(200, 4),
-            "signed samples must",
+            "should be a signed distance",
         ),
     ):
         with pytest.raises(ls.MeshError, match=message):

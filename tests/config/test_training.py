@@ -67,7 +67,9 @@ def test_schedules_as_weights() -> None:
         field = name.removeprefix("loss.")
         assert getattr(LossConfig(**{field: [1, 0.5, 2, 3]}), field) == (1.0, 0.5, 2.0, 3.0)
         assert getattr(LossConfig(**{field: 2}), field) == (2.0,)
-    with pytest.raises(ConfigError, match=r"loss\.code: a schedule is \(value, time, .* rising in \[0, 1\]"):
+    with pytest.raises(
+        ConfigError, match=r"loss\.code: a schedule is \(value, time, .* non-decreasing times in \[0, 1\]"
+    ):
         _with("loss.code", [1, 0.5, 2, 0.4, 2, 3])
 
 
@@ -108,5 +110,5 @@ def test_samplers_and_other_samples() -> None:
     values = loader.merge(asdict(Config()), {"train.sampler": "mine"})
     assert loader.from_dict(Config, values, "a.yaml").train.sampler == "mine"
     for changes in (surface, {"train.source": "live"}):
-        with pytest.raises(ConfigError, match="train.sampler draws from the signed samples of a store; leave it out"):
+        with pytest.raises(ConfigError, match="train.sampler draws from the signed samples of a store; remove it"):
             loader.from_dict(Config, loader.merge(values, changes), "a.yaml")

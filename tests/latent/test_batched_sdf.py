@@ -167,8 +167,8 @@ torch.testing.assert_close(*found)
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compilation(backend: str, tmp_path: Path) -> None:
     """A compiled function without graph breaks equals eager execution in value and gradients."""
-    if backend == "inductor" and shutil.which("g++") is None:
-        pytest.skip("inductor needs a C++ compiler")
+    if backend == "inductor" and (shutil.which("g++") is None or "LATENTSDF_INDUCTOR" not in os.environ):
+        pytest.skip("inductor compiles for a minute, with a C++ compiler; set LATENTSDF_INDUCTOR=1 to run it")
     # In a process of its own, without the shape checks of the tests, which break graphs.
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     environment = os.environ | {"PYTHONPATH": path, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}

@@ -132,6 +132,7 @@ def test_resumed_run(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_signed_samples() -> None:
     """Points with a fourth column are refused: they are signed samples, not a cloud."""
     points = oriented_sphere_points(0.5, 200)[0]
-    samples = np.column_stack((points, np.linalg.norm(points, axis=1) - 0.49))
+    points *= 1 + 0.1 * np.sin(5 * points[:, :1])
+    samples = np.column_stack((points, np.linalg.norm(points, axis=1) - 0.5))
     with pytest.raises(MeshError, match="signed samples"):
         ls.reconstruct(samples)
