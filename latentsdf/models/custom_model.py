@@ -21,7 +21,7 @@ from latentsdf.config.model import ModelConfig
 from latentsdf.models.decoder import ConditionedLinear
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.arrays import describe
-from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.errors import ConfigError, LatentSDFError
 
 ModelLike: TypeAlias = nn.Module | Callable[[ModelConfig], nn.Module]
 """A module, or a function or class that builds one from the section `model` of the configuration."""
@@ -77,7 +77,7 @@ def build_model(config: ModelConfig, custom: ModelLike | None = None) -> LatentS
         return LatentSDF(config)
     if not callable(custom):
         raise ConfigError(f"model must be a torch.nn.Module or a function that builds one, got {describe(custom)}")
-    network = copy.deepcopy(custom) if isinstance(custom, nn.Module) else custom(config)
+    network = copy.deepcopy(custom) if isinstance(custom, nn.Module) else _call_builder(custom, config)
     if not isinstance(network, nn.Module):
         raise ConfigError(
             f"model must be a torch.nn.Module or build one from the section model, got {type(network).__name__}"
@@ -87,6 +87,18 @@ def build_model(config: ModelConfig, custom: ModelLike | None = None) -> LatentS
     if not any(True for _ in network.parameters()):
         raise ConfigError(f"{type(network).__name__} has no parameters to train")
     return network if isinstance(network, LatentSDF) else CustomModel(config, network)
+
+
+def _call_builder(builder: Callable[[ModelConfig], nn.Module], config: ModelConfig) -> nn.Module:
+    try:
+        return builder(config)
+    except LatentSDFError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"model must build a torch.nn.Module from the section model of the settings; {describe(builder)} raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def custom_name(model: LatentSDF) -> str | None:
