@@ -638,7 +638,8 @@ class ShapeSpace(nn.Module):
             raise ConfigError(f"{folder}: is the folder of this space; name another one")
         require_writable_output(folder, "space", overwrite=True)
         content = (self.model, self.codes.detach(), self.keys, self._similarities, self.normalization, self.config)
-        checkpoint.save(folder, *content, None, steps=None)
+        copies = [self.keys[row] for row in self._rows(augmented=True)]
+        checkpoint.save(folder, *content, None, steps=None, augmented=copies)
 
     @check_arguments
     def invert(
@@ -965,12 +966,13 @@ class ShapeSpace(nn.Module):
             ConfigError, CheckpointError: As for `code` and `index`; ConfigError if `k` is less than 1.
             MissingExtraError: The kind of index needs FAISS, which is not installed.
         """
-        code = self._global_part(self.code(shape))
-        hits = self.index(metric, kind).nearest(code, max(k, rerank))
+        code = self.code(shape)
+        query, count = self._global_part(code), max(k, rerank)
+        hits = self.index(metric, kind).nearest(query, count)
         if augmented and self.augmented:
-            rows = [self.row(name) for name in self.augmented]
+            rows = self._rows(augmented=True)
             copies = retrieval.CodeIndex(self._global_part(self.codes[rows]), self.augmented, metric)
-            hits = hits.merged(copies.nearest(code, max(k, rerank)), max(k, rerank))
+            hits = hits.merged(copies.nearest(query, count), count)
         if rerank == 0:
             return hits
         # Decode codes only, so that query and hits are in model space and without refined detail.
@@ -1002,12 +1004,17 @@ class ShapeSpace(nn.Module):
         """
         if metric not in self._indices:
             # A space of deformed copies only, as after sampling with a pattern, retrieves these.
-            ids = [name for name in self.ids if name not in set(self.augmented)] or self.ids
-            codes = self._global_part(self.codes[[self.row(name) for name in ids]])
+            rows = self._rows(augmented=False) or list(range(len(self)))
+            codes, ids = self._global_part(self.codes[rows]), [self.ids[row] for row in rows]
             self._indices[metric] = retrieval.open_index(self.folder, codes, ids, metric, self.fingerprint)
         if kind is not None:
             self._indices[metric] = retrieval.change_kind(self._indices[metric], kind, self.folder)
         return self._indices[metric]
+
+    def _rows(self, *, augmented: bool) -> list[int]:
+        """Rows of the deformed copies, or of the other training shapes."""
+        copies = set(self.augmented)
+        return [row for row, name in enumerate(self.ids) if (name in copies) == augmented]
 
     def _global_part(self, codes: Float[Tensor, "*N L"]) -> Float[NDArray[np.float32], "*N G"]:
         """Part of codes by which shapes are retrieved: without local codes."""

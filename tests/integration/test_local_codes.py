@@ -65,6 +65,7 @@ def test_uses(local_space: ShapeSpace) -> None:
     changed = local_space.code("table_0002")
     changed[8:] += 5
     assert list(local_space.nearest(changed, 1).ids) == ["table_0002"]
+    assert local_space.nearest("table_0002", 1, rerank=2).ids[0] == "table_0002"
     code = local_space.code("table_0000").requires_grad_()
     local_space.sdf(code, torch.rand(64, 3) - 0.5, "general").sum().backward()
     assert code.grad is not None and (code.grad[8:] != 0).any()

@@ -49,6 +49,8 @@ def test_augmented_shapes(tmp_path: Path) -> None:
     assert {s["key"]: s.get("augmented", False) for s in listed} == {s.key: "~" in s.id for s in chosen}
     space = ls.load(tmp_path / "space", device="cpu")
     assert space.augmented == ["table_0000~1", "table_0001~1"]
+    space.save(tmp_path / "copy")
+    assert ls.load(tmp_path / "copy", device="cpu").augmented == space.augmented
     assert sorted(space.nearest("table_0000~1", k=9).ids) == ["table_0000", "table_0001"]
     hits = space.nearest("table_0000~1", k=3, augmented=True)
     assert hits.ids[0] == "table_0000~1" and len(hits.ids) == 3 and hits.distances == sorted(hits.distances)
