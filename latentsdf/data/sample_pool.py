@@ -14,6 +14,7 @@ same batches as an uninterrupted one.
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ import torch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data.point_batches import PointBatch, PointSource
+from latentsdf.data.records import ShapeInfo
 from latentsdf.data.sdf_batches import SdfBatch, SdfSource
 from latentsdf.data.sdf_samples import Sampler
 from latentsdf.data.shape_batch import SampleSource
@@ -123,12 +125,17 @@ class ShapeSamplePool:
     @property
     def augmented(self) -> frozenset[str]:
         """Keys of the shapes that are deformed copies of others."""
-        return frozenset(key for key in self.keys if self.store.info(key).augmented)
+        return frozenset(key for key, info in zip(self.keys, self._infos, strict=True) if info.augmented)
 
     @property
     def similarities(self) -> list[Similarity]:
         """Similarity from the frame of each shape to model space."""
-        return [self.store.info(key).similarity for key in self.keys]
+        return [info.similarity for info in self._infos]
+
+    @cached_property
+    def _infos(self) -> list[ShapeInfo]:
+        """Metadata of all shapes, in a file each."""
+        return [self.store.info(key) for key in self.keys]
 
     @property
     def streams(self) -> bool:

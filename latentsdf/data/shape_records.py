@@ -14,10 +14,10 @@ from latentsdf.data.records import ShapeRecord
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.deformation import Deformation
 from latentsdf.geometry.lattice import band_width
-from latentsdf.geometry.mesh_sdf.sampling import sample, samples_without_lattices
+from latentsdf.geometry.mesh_sdf.sampling import SdfSamples, sample, samples_without_lattices
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.geometry.pointcloud.point_table import PointTable
-from latentsdf.geometry.similarity import IDENTITY
+from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.geometry.targets import read_target
 from latentsdf.utils.errors import MeshError
 
@@ -131,18 +131,8 @@ def points_record(table: PointTable, key: str, config: SamplingConfig, source: s
     """
     cloud = prepare_point_cloud(table, normalization=config.normalization)
     columns = [cloud.points] if cloud.normals is None else [cloud.points, cloud.normals]
-    category, _, name = key.partition("/")
-    return ShapeRecord(
-        category=category,
-        id=name,
-        samples=samples_without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32)),
-        similarity=cloud.similarity,
-        source=source,
-        source_sha256=digest,
-        watertight=False,
-        area=0.0,
-        seed=int(digest[:8], 16),
-    )
+    samples = samples_without_lattices(config, "none", surface=np.hstack(columns).astype(np.float32))
+    return _record_without_mesh(samples, cloud.similarity, key, source, digest)
 
 
 def signed_record(
@@ -167,12 +157,18 @@ def signed_record(
             f"{source}: samples at the surface reach {extent:.3g}, outside [-1, 1]; "
             "sample the shape scaled to the unit sphere, as DeepSDF does"
         )
+    return _record_without_mesh(samples, IDENTITY, key, source, digest)
+
+
+def _record_without_mesh(
+    samples: SdfSamples, similarity: Similarity, key: str, source: str, digest: str
+) -> ShapeRecord:
     category, _, name = key.partition("/")
     return ShapeRecord(
         category=category,
         id=name,
         samples=samples,
-        similarity=IDENTITY,
+        similarity=similarity,
         source=source,
         source_sha256=digest,
         watertight=False,

@@ -159,7 +159,7 @@ class LatentSDF(nn.Module):
             Signed distances (S, P).
         """
         if self.overfit is None or self.grid is None:
-            return self.decode_general(canonical, codes) if general is None else general
+            return self.decode_general(canonical, codes, local) if general is None else general
         features = (lookup or self.grid)(canonical.reshape(-1, 3)).unflatten(0, canonical.shape[:2])
         local = self.local_features(canonical, codes) if local is None else local
         if local is not None:
@@ -185,8 +185,9 @@ class LatentSDF(nn.Module):
     def forward(self, points: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"]) -> BranchDistances:
         """Signed distances of both branches at points in model space."""
         canonical = self.canonical(points, codes)
-        general = self.decode_general(canonical, codes)
-        return BranchDistances(general, self.decode_overfit(canonical, codes, general=general))
+        local = self.local_features(canonical, codes)
+        general = self.decode_general(canonical, codes, local)
+        return BranchDistances(general, self.decode_overfit(canonical, codes, general=general, local=local))
 
 
 class LatentCodes(nn.Module):

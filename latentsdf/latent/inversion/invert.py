@@ -71,12 +71,13 @@ def invert(
         are in the same batch of 16.
     """
     config = config or InvertConfig()
-    if not model.conditioned_layers():
+    has_local = model.config.local_size > 0
+    if has_local:
+        config = replace(config, points=_LOCAL_POINTS_FACTOR * config.points)
+    if has_local or not model.conditioned_layers():
         config = replace(config, by_layer=False)
     keep_freed_memory()
     prior = CodePrior.fit(training_codes, model.config.code_dim, model.config.local.channels)
-    if model.config.local_size > 0:
-        config = replace(config, by_layer=False, points=_LOCAL_POINTS_FACTOR * config.points)
     placement_std = torch.tensor(
         _PARTIAL_PLACEMENT_STD if config.partial else _PLACEMENT_STD, device=training_codes.device
     )
