@@ -29,7 +29,7 @@ _MAX_COORDINATE = 1.1  # model space; beyond it, the points are probably in anot
 
 @dataclass(frozen=True)
 class SourceBatch:
-    """What a source returns: samples of S distinct shapes in model space [-1, 1]^3, as NumPy arrays or tensors.
+    """Batch returned by a source: samples of S distinct shapes in model space [-1, 1]^3, as NumPy arrays or tensors.
 
     With `train.samples: sdf` (default), a batch has `band` and `offsurface`; with `train.samples: points`, `surface`.
     """

@@ -253,7 +253,7 @@ def _walk(root: Path) -> Iterator[Path]:
 def _find_in_folders(root: Path) -> list[ShapeFile]:
     paths = find_files(root, SUFFIXES)
     alone = Counter(path.parent for path in paths)
-    # A name that several folders beside each other have, each for its only file, does not tell shapes apart.
+    # A file name cannot identify a shape if sibling folders each hold a single file of that name.
     folders_by_name = Counter((p.stem, _shape_folder(p, root).parent) for p in paths if alone[p.parent] == 1)
     found = []
     for path in paths:
@@ -280,7 +280,7 @@ def _shape_folder(path: Path, root: Path) -> Path:
 
 
 def _describe_files(root: Path) -> str:
-    """What lies in a folder without meshes, by suffix."""
+    """Count the files in a folder without meshes, by suffix."""
     counts = Counter(path.suffix.lower() or "no suffix" for path in _walk(root))
     if not counts:
         return "it holds no files"

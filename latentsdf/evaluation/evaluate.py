@@ -43,7 +43,7 @@ FIELD_POINTS = 20_000
 
 @runtime_checkable
 class EvaluatedSpace(Protocol):
-    """What evaluation uses of a `ShapeSpace`, which this package does not import because the space calls it."""
+    """The part of `ShapeSpace` that evaluation uses. `ShapeSpace` imports this package, so it is not imported here."""
 
     keys: list[str]
     ids: list[str]

@@ -49,7 +49,7 @@ Mode = Literal["general", "overfit", "fused", "smooth"]
 """How the two branches are combined; see `extract`."""
 
 MarchingCubes = Literal["sparse", "skimage"]
-"""Which marching cubes: ours on the lattice cells near the surface, or scikit-image's on all cells."""
+"""Marching cubes implementation: `sparse` visits lattice cells near the surface, `skimage` (scikit-image) all cells."""
 
 BAND_RESOLUTION = 512
 """`band_voxels` counts cells of this lattice; the band keeps its width in model space at other resolutions."""

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, and its text in whatever encoding and with whatever line ends it came."""
+"""Detection of file types by the first bytes, and decoding of text with any encoding and line endings."""
 
 from latentsdf.utils.errors import MeshError
 
@@ -53,7 +53,7 @@ def require_content(data: bytes, suffix: str) -> None:
     if lower.startswith((b"<!doctype html", b"<html")) or (lower.startswith(b"<") and b"<html" in lower):
         raise MeshError("the file is a web page (HTML), not a mesh or points; the download failed, repeat it")
     if head.startswith(b"<"):
-        raise MeshError(f"the file is XML, which is not what '{suffix}' stands for; convert it")
+        raise MeshError(f"the file is XML, not '{suffix}'; convert it")
     if suffix not in (".gltf", ".glb") and head.startswith(b"{"):
         raise MeshError(f"the file is JSON, not '{suffix}'; rename it to .gltf if it is glTF")
     for signature, meaning in _SIGNATURES:

@@ -1,4 +1,4 @@
-"""What a mesh file contains: vertices, triangles, and remarks on what was left out."""
+"""Content of a mesh file: vertices, triangles, and notes on omitted parts."""
 
 from dataclasses import dataclass
 
