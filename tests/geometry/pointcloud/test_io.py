@@ -141,7 +141,7 @@ def test_unreadable_files(name: str, content: bytes | None, message: str, tmp_pa
     if content is not None:
         path.write_bytes(content)
     for load in (load_points, load_mesh_or_points):
-        with pytest.raises((MeshError, FileNotFoundError), match=message):
+        with pytest.raises((MeshError, MissingExtraError, FileNotFoundError), match=message):
             load(path)
 
 
