@@ -72,7 +72,9 @@ _MAX_FACTOR = 1e9  # far beyond it, the coordinates of codes would overflow
 
 
 @check_arguments
-def load(folder: Path | str, device: str = "auto", *, model: ModelLike | None = None) -> "ShapeSpace":
+def load(
+    folder: Path | str, device: str = "auto", *, model: ModelLike | None = None, verify: bool = True
+) -> "ShapeSpace":
     """Open a trained space.
 
     Args:
@@ -80,6 +82,8 @@ def load(folder: Path | str, device: str = "auto", *, model: ModelLike | None = 
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         model: For a space that was trained with a model of your own: the module, whose copy gets the trained weights,
             or the function that builds it.
+        verify: Compare the files with the checksums of `manifest.json`, also those of the retrieval index; without it,
+            only with their sizes.
 
     Returns:
         The space, with its model on the device.
@@ -97,7 +101,7 @@ def load(folder: Path | str, device: str = "auto", *, model: ModelLike | None = 
         >>> space.extract(fit).export("reconstruction.ply")
     """
     where = devices.resolve(device)
-    return ShapeSpace(checkpoint.load(folder, where, model), Path(folder), where)
+    return ShapeSpace(checkpoint.load(folder, where, model, verify=verify), Path(folder), where, verify=verify)
 
 
 def _split_config(normals: Any, config: InvertConfig | None) -> tuple[InvertConfig | None, Any]:
@@ -141,12 +145,15 @@ class ShapeSpace(nn.Module):
         loaded: Content of a checkpoint.
         folder: Folder of the checkpoint, in which the retrieval index is stored.
         device: Device of the model and the codes.
+        verify: Compare files that are read later with their checksums.
     """
 
     codes: Float[Tensor, "T L"]
     """Codes (T, L) of the training shapes."""
 
-    def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, loaded: checkpoint.Checkpoint, folder: Path, device: torch.device, *, verify: bool = True
+    ) -> None:
         super().__init__()
         self.model: LatentSDF = loaded.model.to(device)
         self.register_buffer("codes", loaded.codes.to(device))
@@ -154,6 +161,8 @@ class ShapeSpace(nn.Module):
         """category/id of the training shapes."""
         self.config: Config = loaded.config
         self.folder = folder
+        self.verifies = verify
+        """Whether files of the space and its fits are compared with their checksums."""
         self.normalization: Normalization = loaded.normalization
         """Normalization that maps meshes to model space."""
         self._similarities = loaded.similarities

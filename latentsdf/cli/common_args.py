@@ -31,12 +31,14 @@ class OnSpace(OnDevice):
 
     checkpoint: tyro.conf.Positional[Path]
     """Checkpoint folder of a trained space."""
+    no_verify: bool = False
+    """Read the files of spaces and fits without comparing them with their checksums."""
 
     def load_space(self) -> "ShapeSpace":
         """Load the space onto the selected device."""
         from latentsdf.space import load
 
-        return load(self.checkpoint, self.device)
+        return load(self.checkpoint, self.device, verify=not self.no_verify)
 
 
 @command

@@ -71,7 +71,9 @@ class Evaluate(Decoding, Refining, OnSpace):
         fits: dict[str, CodeLike] | None = None
         unreadable: dict[str, str] = {}
         if self.fits is not None:
-            fitted, unreadable = load_fits(self.fits, {file.id for file in found}, space.fingerprint)
+            fitted, unreadable = load_fits(
+                self.fits, {file.id for file in found}, space.fingerprint, verify=not self.no_verify
+            )
             fits = dict(fitted)
             found = [file for file in found if file.id in fits]
         references, failed = load_references(found)

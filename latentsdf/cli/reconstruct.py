@@ -23,7 +23,7 @@ from latentsdf.cli.settings import (
 from latentsdf.config.loader import load
 from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
 from latentsdf.utils.console import console, show_note
-from latentsdf.utils.errors import CheckpointError, ConfigError
+from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.output_folders import require_writable_output
 
 _UNFINISHED = "unfinished.pt"
@@ -111,7 +111,7 @@ class Reconstruct(ReadingPoints, OnDevice):
         from latentsdf.geometry.pointcloud.io import load_points
         from latentsdf.reconstruction.planar import load_truth
         from latentsdf.reconstruction.reconstruct import reconstruct
-        from latentsdf.reconstruction.report import remove_results, write_results
+        from latentsdf.reconstruction.report import write_results
 
         points = load_points(self.points, self.columns)
         config = self.configuration(points.dim)
@@ -126,10 +126,13 @@ class Reconstruct(ReadingPoints, OnDevice):
         if not self.resume:
             unfinished.unlink(missing_ok=True)
         result = reconstruct(points, config=config, device=self.device, checkpoint=unfinished)
-        remove_results(self.out)
-        result.save(self.out)
+        result.save(self.out)  # first, because extraction and images take long
+        try:
+            report = write_results(result, self.out, resolution=self.resolution, truth=truth, source=str(self.points))
+        except EmptyLevelSetError:
+            unfinished.unlink(missing_ok=True)
+            raise
         unfinished.unlink(missing_ok=True)
-        report = write_results(result, self.out, resolution=self.resolution, truth=truth, source=str(self.points))
         console.print(f"{self.out}: {config.method}, {result.history[-1]['step']:,} steps")
         return report
 

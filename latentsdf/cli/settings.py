@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-import yaml
 from tyro.constructors import PrimitiveConstructorSpec
 
 from latentsdf.config import loader
@@ -200,7 +199,7 @@ def _parse_value(name: str, word: str) -> Any:
         except ValueError:
             pass
     try:
-        return yaml.safe_load(word)
-    except yaml.YAMLError as error:
+        return loader.parse_yaml(word)
+    except ValueError as error:
         flag = f"--{name.replace('_', '-')}"
         raise ConfigError(f"{flag}: '{word}' is not a valid value; lists are written as '[1.0, 0.5]'") from error

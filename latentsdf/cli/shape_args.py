@@ -53,5 +53,5 @@ def read_code(space: "ShapeSpace", path: Path) -> "CodeLike":
     """Read the fit from a folder written by `latentsdf invert`, or the code from a code.npy."""
     from latentsdf.latent.inversion.fit_folder import Inversion, load_code
 
-    code = load_code(path, space.fingerprint)
+    code = load_code(path, space.fingerprint, verify=space.verifies)
     return code if isinstance(code, Inversion) else space.code(code)

@@ -14,6 +14,11 @@ from latentsdf.utils.errors import ConfigError
 
 T = TypeVar("T")
 
+MAX_BYTES = 65_536
+"""Largest configuration file that is read."""
+MAX_DEPTH = 16
+"""Deepest nesting of a configuration."""
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 # Numbers in exponent form that YAML 1.1 reads as strings, such as 1e-3.
@@ -40,13 +45,65 @@ def load(cls: type[T], path: Path | str, overrides: dict[str, Any] | None = None
         raise FileNotFoundError(
             f"{path}: no such configuration file; presets are named without a suffix: {', '.join(preset_names())}"
         )
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    return parse(cls, data, str(path), overrides)
+
+
+def parse(cls: type[T], data: bytes, source: str, overrides: dict[str, Any] | None = None) -> T:
+    """Read the content of a YAML file.
+
+    Args:
+        cls: A configuration dataclass, such as `Config`.
+        data: Content of the file.
+        source: Name of the file in error messages.
+        overrides: As for `load`.
+
+    Raises:
+        ConfigError: As for `load`.
+    """
     try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        values = parse_yaml(data) or {}
+    except ValueError as error:
+        raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected keys and values such as 'train:', got {values!r:.40}")
-    return from_dict(cls, merge(values, overrides or {}), source=str(path))
+        raise ConfigError(f"{source}: expected keys and values such as 'train:', got {values!r:.40}")
+    return from_dict(cls, merge(values, overrides or {}), source=source)
+
+
+def parse_yaml(data: bytes | str) -> Any:
+    """Parse YAML of plain values, without anchors and aliases, which can describe values of any size in a few lines.
+
+    Raises:
+        ValueError: The text is not YAML, has an anchor or alias, is longer than `MAX_BYTES`, or is nested deeper than
+            `MAX_DEPTH`.
+    """
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"expected at most {MAX_BYTES:,} bytes, got more")
+    try:
+        text = data.decode() if isinstance(data, bytes) else data
+        return yaml.load(text, Loader=_PlainLoader)
+    # Besides YAMLError: ValueError for impossible dates and integers of thousands of digits.
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, KeyError, IndexError) as error:
+        raise ValueError(str(error)) from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Loader of plain values."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node, refusing anchors, aliases and deep nesting."""
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise yaml.YAMLError("anchors (&) and aliases (*) are not allowed")
+        if self.depth >= MAX_DEPTH:
+            raise yaml.YAMLError(f"nested deeper than {MAX_DEPTH} levels")
+        self.depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from pathlib import Path
 import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.data.mesh_datasets import ShapeFile, find_files, key_part
+from latentsdf.data.mesh_datasets import ShapeFile, find_files
 from latentsdf.data.records import ShapeRecord
 from latentsdf.data.shape_records import file_digest, points_record
 from latentsdf.geometry.pointcloud.io import SUFFIXES, load_mesh_or_points
 from latentsdf.utils.errors import MeshError, StoreError
+from latentsdf.utils.shape_ids import key_part
 
 SETTINGS = SamplingConfig(sparse_resolution=0, near=0, near_std=0.0, uniform=0, surface=0, sheet_thickness=0.0)
 """Settings of a store of point clouds, except for `normalization`. No samples are generated, so all counts are 0."""

@@ -22,9 +22,7 @@ A split file of DeepSDF selects shapes: `{"<dataset>": {"<class>": ["<id>", ...]
 of ids or of category/id. Categories of ShapeNet may be given by synset or by name, in splits and everywhere else.
 """
 
-import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -35,6 +33,8 @@ from typing import Any, Literal
 from latentsdf.data import dfaust
 from latentsdf.geometry.mesh import SUFFIXES
 from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.json_files import parse_json
+from latentsdf.utils.shape_ids import RULE, is_id, is_key, key_part
 
 Layout = Literal["auto", "shapenet_v1", "shapenet_v2", "folder"]
 """Directory layout of a dataset, see the module docstring."""
@@ -103,7 +103,6 @@ SYNSETS = {
 _SPLIT_FOLDERS = ("train", "test", "val", "validation")
 _INNER_FOLDERS = ("mesh", "meshes", "model", "models", "google_16k", "visual", "textured")
 _GENERIC_NAMES = ("mesh", "model", "model_normalized", "textured", "nontextured", "object", "scan")
-_NOT_IN_KEYS = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]|^\.|^_(?=_)')
 
 
 @dataclass(frozen=True)
@@ -236,11 +235,6 @@ def find_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
     return [path for path in _walk(root) if path.suffix.lower() in wanted and path.is_file()]
 
 
-def key_part(name: str) -> str:
-    """Convert the name of a file or folder to a category or id: characters not allowed in keys are written as %XX."""
-    return _NOT_IN_KEYS.sub(lambda found: "".join(f"%{b:02X}" for b in os.fsencode(found.group())), name)
-
-
 def _walk(root: Path) -> Iterator[Path]:
     """All files below a folder; links to folders are followed, but none is entered twice on one path."""
     for folder, inner, names in os.walk(root, followlinks=True):
@@ -292,12 +286,16 @@ def _apply_split(files: list[ShapeFile], split: Path) -> list[ShapeFile]:
     if not split.is_file():
         raise FileNotFoundError(f"{split}: no such split file")
     try:
-        listed = _listed_shapes(json.loads(split.read_text(encoding="utf-8-sig")))
-    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        listed = _listed_shapes(parse_json(split.read_text(encoding="utf-8-sig")))
+    except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(
             f'{split}: expected a DeepSDF split, {{"dataset": {{"class": ["id", ...]}}}}, the same without the '
             "dataset, or a list of ids"
         ) from error
+    for category, id in sorted(listed):
+        if not (is_key(f"{category}/{id}") if category else is_id(id)):
+            name = f"{category}/{id}" if category else id
+            raise ConfigError(f"{split}: {name!r} is not a valid id; expected id or category/id, {RULE}")
     known = {(_synset(f.category), f.id) for f in files} | {("", f.id) for f in files}
     missing = sorted(listed - known)
     if missing:

@@ -7,7 +7,8 @@ from typing import Any
 
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
-from latentsdf.geometry.similarity import Similarity
+from latentsdf.geometry.similarity import Similarity, parse_similarity
+from latentsdf.utils.json_files import parse_object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +98,11 @@ def provenance_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
         TypeError: An attribute has another type.
         ValueError: An attribute has another form.
     """
-    x, y, z = (float(value) for value in attributes["center"])
+    # Zarr has numbers, HDF5 scalars and arrays of NumPy.
+    center, scale = ([float(value) for value in attributes["center"]], float(attributes["scale"]))
+    recipe = parse_object(str(attributes.get("recipe", "{}")))
     return {
-        "similarity": Similarity((x, y, z), float(attributes["scale"])),
+        "similarity": parse_similarity(center, scale),
         "source": str(attributes["source"]),
         "source_sha256": str(attributes["source_sha256"]),
         "watertight": bool(attributes["watertight"]),
@@ -107,5 +110,5 @@ def provenance_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "seed": int(attributes["seed"]),
         # Files of version 0.1 lack these two.
         "augmented": bool(attributes.get("augmented", False)),
-        "recipe": json.loads(attributes.get("recipe", "{}")),
+        "recipe": recipe,
     }

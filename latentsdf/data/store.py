@@ -15,16 +15,13 @@ import importlib.metadata
 import json
 import math
 import os
-import re
 import shutil
-import socket
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any
 
 import numpy as np
 import zarr
@@ -42,16 +39,14 @@ from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from latentsdf.utils.notebook import html_table
+from latentsdf.utils.output_folders import require_no_links
+from latentsdf.utils.shape_ids import RULE, is_key
+from latentsdf.utils.temporary_names import is_abandoned, temporary_name
 
 PositiveShare = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 FORMAT = "latentsdf-samples"
 VERSION = 1
-
-# category/id, each a plain folder name: no leading dot, no leading "__" (reserved by Zarr), and no id "zarr.json".
-# The id of a deformed copy ends in ~ and a number.
-_PART = r'[^\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff.][^\x00-\x1f\x7f/\\:*?"<>|\ud800-\udfff]*'
-_KEY = re.compile(rf"(?!__){_PART}/(?!__|zarr\.json$){_PART}")
 
 
 class SampleStore:
@@ -106,8 +101,9 @@ class SampleStore:
                     f"{path}: was created with different settings: {', '.join(changed)}; "
                     "use the same settings, or write to another store"
                 )
+            require_no_links(path, "tmp", error=StoreError)
             for folder in (path / "tmp").glob("*"):
-                if _is_abandoned(folder):
+                if is_abandoned(folder.name) and not folder.is_symlink():
                     shutil.rmtree(folder, ignore_errors=True)
             return store
         config = config or SamplingConfig()
@@ -162,13 +158,20 @@ class SampleStore:
     def keys(self) -> list[str]:
         """Return the keys, category/id, of all complete shapes, sorted."""
         found = (self.path / "shapes").glob("*/*/zarr.json")
-        return sorted(f"{file.parent.parent.name}/{file.parent.name}" for file in found)
+        keys = sorted(f"{file.parent.parent.name}/{file.parent.name}" for file in found)
+        for key in keys:
+            if not is_key(key):
+                raise StoreError(
+                    f"{self.path}: has a shape {key!r}, which is not a valid name; expected category/id, two names of "
+                    f"folders {RULE}; rename or remove this folder"
+                )
+        return keys
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
     def __contains__(self, key: str) -> bool:
-        return _is_key(key) and (self._folder(key) / "zarr.json").is_file()
+        return is_key(key) and (self._folder(key) / "zarr.json").is_file()
 
     def __len__(self) -> int:
         return len(self.keys())
@@ -197,7 +200,9 @@ class SampleStore:
             ConfigError: The category or id is not a valid name.
         """
         final = self._folder(record.key)
-        temporary = self.path / "tmp" / f"{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex}"
+        require_no_links(self.path, "tmp", error=StoreError)
+        require_no_links(self.path, "shapes", record.category, record.id, error=StoreError)
+        temporary = self.path / "tmp" / temporary_name()
         with disk_full_as_store_error(self.path):
             try:
                 _require_same_lattice(record, self.config)
@@ -412,11 +417,8 @@ class SampleStore:
                 zarr_layout.read_array(folder, name)
 
     def _folder(self, key: str) -> Path:
-        if not _is_key(key):
-            raise ConfigError(
-                f"'{key}' is not a valid shape key; expected category/id, two names of folders without "
-                "a leading dot or '__', and without / \\ : * ? \" < > | in them"
-            )
+        if not is_key(key):
+            raise ConfigError(f"{key!r} is not a valid shape key; expected category/id, two names of folders {RULE}")
         return self.path / "shapes" / key
 
     @contextmanager
@@ -449,11 +451,6 @@ def _hash_of(sampling: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sampling, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _is_key(key: object) -> TypeGuard[str]:
-    """Return whether category/id is a valid shape key."""
-    return isinstance(key, str) and _KEY.fullmatch(key) is not None
-
-
 def complete_key(name: str) -> str:
     """Return the key category/id of a shape; an id without a category gets the category `shape`.
 
@@ -461,11 +458,8 @@ def complete_key(name: str) -> str:
         ConfigError: The name is not a valid key.
     """
     key = name if "/" in str(name) else f"shape/{name}"
-    if not _is_key(key):
-        raise ConfigError(
-            f"{name!r} is not a valid name of a shape; expected id or category/id, without a leading dot or '__', and "
-            'without / \\ : * ? " < > | in the names'
-        )
+    if not is_key(key):
+        raise ConfigError(f"{name!r} is not a valid name of a shape; expected id or category/id, {RULE}")
     return key
 
 
@@ -474,26 +468,6 @@ def _library_version() -> str:
         return importlib.metadata.version("latentsdf")
     except importlib.metadata.PackageNotFoundError:
         return "from source"
-
-
-def _is_abandoned(folder: Path) -> bool:
-    """Return whether the process that created this folder under `tmp/` ran on this machine and has ended.
-
-    The names are <host>~<process id>~<random>; folders with other names count as abandoned.
-    """
-    host, _, rest = folder.name.partition("~")
-    process = rest.partition("~")[0]
-    if not process.isdecimal():
-        return True
-    if host != socket.gethostname() or os.name != "posix":
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _require_same_lattice(record: ShapeRecord, config: SamplingConfig) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from latentsdf.config.frames import Frame, require_frame
 from latentsdf.config.sampling import Normalization
 from latentsdf.utils.errors import MeshError
+from latentsdf.utils.json_files import is_number
 
 _RADIUS = 1 / 1.03
 
@@ -63,6 +64,28 @@ class Similarity:
         """Return the rotation matrix R_y(yaw), shape (3, 3)."""
         cosine, sine = np.cos(self.yaw), np.sin(self.yaw)
         return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+
+
+def parse_similarity(center: object, scale: object, yaw: object = 0.0, *, dims: Sequence[int] = (3,)) -> Similarity:
+    """Return the transform that a file describes.
+
+    Args:
+        center: Point (d,) of the user's frame.
+        scale: Model units per user unit, above 0.
+        yaw: Rotation in radians.
+        dims: Dimensions d that are allowed.
+
+    Raises:
+        ValueError: A value has another type, is not finite or is out of its range.
+    """
+    parts = list(center) if isinstance(center, Sequence) and not isinstance(center, str) else []
+    if len(parts) not in dims or not all(is_number(value) for value in parts):
+        raise ValueError(f"expected a finite center of {' or '.join(map(str, dims))} numbers, got {center!r:.80}")
+    if not is_number(scale) or not float(scale) > 0:  # type: ignore[arg-type]
+        raise ValueError(f"expected a finite scale above 0, got {scale!r:.80}")
+    if not is_number(yaw):
+        raise ValueError(f"expected a finite yaw, got {yaw!r:.80}")
+    return Similarity(tuple(float(value) for value in parts), float(scale), float(yaw))  # type: ignore[arg-type]
 
 
 IDENTITY = Similarity((0.0, 0.0, 0.0), 1.0)

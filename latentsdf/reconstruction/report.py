@@ -1,6 +1,6 @@
-"""Files that accompany a reconstruction in its folder: surface, images and `report.json`.
+"""Folder of a reconstruction: the field, its surface, images and `report.json`.
 
-Besides the field (`Reconstruction.save`), a folder holds
+Besides the field (`Reconstruction.save`) and `manifest.json` (`utils.artifacts`), a folder holds
 
 | file | content |
 |---|---|
@@ -23,32 +23,14 @@ from latentsdf.geometry import mesh as meshes
 from latentsdf.reconstruction.measure import measure
 from latentsdf.reconstruction.planar import PlanarTruth, measure_planar
 from latentsdf.reconstruction.plots import draw_distance, draw_phase
-from latentsdf.reconstruction.result import FIELD_FILES, Reconstruction
+from latentsdf.reconstruction.result import RESULT_FILES, Reconstruction, write_field
 from latentsdf.rendering.level_sets import Axis
 from latentsdf.rendering.render import tracing_cost
-from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.artifacts import write_artifact
+from latentsdf.utils.errors import ConfigError, EmptyLevelSetError
 from latentsdf.utils.output_folders import require_writable_output
 
-RESULT_FILES = (
-    *FIELD_FILES,
-    "mesh.ply",
-    *(f"slice_{axis}.png" for axis in get_args(Axis)),
-    "steps.png",
-    "contours.json",
-    "slice.png",
-    "phase.png",
-    "report.json",
-)
 _CONTOUR_CELLS = 4  # per cell of `resolution`: planar lattices are cheap
-
-
-def remove_results(folder: Path | str) -> None:
-    """Remove the field and all other result files of an earlier reconstruction; unrelated files are kept.
-
-    Otherwise some would remain next to a new result that has another dimension or no surface.
-    """
-    for name in RESULT_FILES:
-        (Path(folder) / name).unlink(missing_ok=True)
 
 
 def write_results(
@@ -59,9 +41,10 @@ def write_results(
     truth: trimesh.Trimesh | PlanarTruth | None = None,
     source: str | None = None,
 ) -> dict[str, Any]:
-    """Write surface, images and `report.json` to a folder; `Reconstruction.save` writes the field.
+    """Write a field with its surface, images and `report.json` to a folder that `load_field` reads.
 
-    Images and the report are also written if the field has no zero level set.
+    An earlier reconstruction in the folder is replaced. Images and the report are also written if the field has no zero
+    level set.
 
     Args:
         reconstruction: The field.
@@ -82,18 +65,23 @@ def write_results(
     if truth is not None and isinstance(truth, trimesh.Trimesh) != (reconstruction.dim == 3):
         raise ConfigError("the ground truth of a 3D field is a mesh, that of a 2D field a PlanarTruth")
     require_writable_output(folder, "field", overwrite=True)
-    folder.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {} if source is None else {"points": source}
     report |= {"method": reconstruction.config.method, "last": reconstruction.history[-1:]}
-    if reconstruction.phase_field is not None:
-        draw_phase(reconstruction).save(folder / "phase.png")
-    try:
-        if reconstruction.dim == 3:
-            _write_solid(reconstruction, folder, resolution, truth, report)
-        else:
-            _write_planar(reconstruction, folder, resolution, truth, report)
-    finally:
-        (folder / "report.json").write_text(json.dumps(report, indent=1))
+    empty: EmptyLevelSetError | None = None
+    with write_artifact(folder, "field", RESULT_FILES) as staged:
+        write_field(reconstruction, staged)
+        if reconstruction.phase_field is not None:
+            draw_phase(reconstruction).save(staged / "phase.png")
+        try:
+            if reconstruction.dim == 3:
+                _write_solid(reconstruction, staged, resolution, truth, report)
+            else:
+                _write_planar(reconstruction, staged, resolution, truth, report)
+        except EmptyLevelSetError as error:
+            empty = error
+        (staged / "report.json").write_text(json.dumps(report, indent=1))
+    if empty is not None:
+        raise empty
     return report
 
 

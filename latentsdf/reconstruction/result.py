@@ -24,20 +24,33 @@ from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.extraction.extract import extract
 from latentsdf.extraction.field import Field, in_frame_of
 from latentsdf.geometry.mesh import to_user_frame
-from latentsdf.geometry.similarity import Similarity, in_frame
+from latentsdf.geometry.similarity import Similarity, in_frame, parse_similarity
 from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
 from latentsdf.utils.arrays import as_points, describe
+from latentsdf.utils.artifacts import Artifact, read_artifact, write_artifact
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.finite import require_finite
+from latentsdf.utils.json_files import parse_object
 from latentsdf.utils.notebook import html_table
 from latentsdf.utils.output_folders import require_writable_output
-from latentsdf.utils.safetensors_io import save_tensors
+from latentsdf.utils.safetensors_io import save_tensors, shapes_of, tensor_shapes
 
 FORMAT = 1
 FIELD_FILES = ("field.json", "config.yaml", "field.safetensors")
-"""Files that `Reconstruction.save` writes."""
+"""Files that `Reconstruction.save` writes, besides `manifest.json`."""
+RESULT_FILES = (
+    *FIELD_FILES,
+    "mesh.ply",
+    *(f"slice_{axis}.png" for axis in "xyz"),
+    "steps.png",
+    "contours.json",
+    "slice.png",
+    "phase.png",
+    "report.json",
+)
+"""All files of a reconstruction, most of which `reconstruction.report` writes."""
 _PHASE_PREFIX = "phase."
 _CONTOUR_HALF_SIDE = 1.1  # model space
 ContourResolution = Annotated[int, Range(strict=True, ge=2, le=16_384)]
@@ -226,9 +239,9 @@ class Reconstruction:
 
     @check_arguments
     def save(self, folder: Path | str) -> None:
-        """Write the field to a folder that `load_field` reads; an earlier field in it is replaced.
+        """Write the field to a folder that `load_field` reads; an earlier reconstruction in it is replaced.
 
-        `reconstruction.report.write_results` adds surface, images and a report.
+        `reconstruction.report.write_results` writes the field with surface, images and a report.
 
         Args:
             folder: Output folder; created if needed.
@@ -238,19 +251,8 @@ class Reconstruction:
         """
         folder = Path(folder)
         require_writable_output(folder, "field", overwrite=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = dict(self.network.state_dict())
-        if self.phase_field is not None:
-            weights |= {_PHASE_PREFIX + name: value for name, value in self.phase_field.state_dict().items()}
-        metadata = {
-            "format": FORMAT,
-            "center": list(self.similarity.center),
-            "scale": self.similarity.scale,
-            "history": self.history,
-        }
-        (folder / "config.yaml").write_text(loader.to_yaml(self.config))
-        save_tensors(weights, folder / "field.safetensors")
-        (folder / "field.json").write_text(json.dumps(metadata, indent=1))
+        with write_artifact(folder, "field", RESULT_FILES) as staged:
+            write_field(self, staged)
 
     def _evaluate(self, network: nn.Module, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Evaluate a network on its device; points and result are on the CPU."""
@@ -267,8 +269,26 @@ class Reconstruction:
         return model_points
 
 
+def write_field(reconstruction: Reconstruction, folder: Path) -> None:
+    """Write `FIELD_FILES` to an existing folder; a part of `Reconstruction.save` and `report.write_results`."""
+    weights = dict(reconstruction.network.state_dict())
+    if reconstruction.phase_field is not None:
+        phase = reconstruction.phase_field.state_dict()
+        weights |= {_PHASE_PREFIX + name: value for name, value in phase.items()}
+    metadata = {
+        "format": FORMAT,
+        "manifest": True,
+        "center": list(reconstruction.similarity.center),
+        "scale": reconstruction.similarity.scale,
+        "history": reconstruction.history,
+    }
+    (folder / "config.yaml").write_text(loader.to_yaml(reconstruction.config))
+    save_tensors(weights, folder / "field.safetensors")
+    (folder / "field.json").write_text(json.dumps(metadata, indent=1))
+
+
 @check_arguments
-def load_field(folder: Path | str, device: torch.device | str = "auto") -> Reconstruction:
+def load_field(folder: Path | str, device: torch.device | str = "auto", *, verify: bool = True) -> Reconstruction:
     """Read a field that `Reconstruction.save` or `latentsdf reconstruct` wrote.
 
     Fields of version 0.1 can also be read.
@@ -276,6 +296,7 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
     Args:
         folder: Folder of the field.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        verify: Compare the files with the checksums of `manifest.json`.
 
     Returns:
         The field.
@@ -288,29 +309,52 @@ def load_field(folder: Path | str, device: torch.device | str = "auto") -> Recon
     folder, device = Path(folder), devices.resolve(device)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; create one with `latentsdf reconstruct`")
-    missing = [name for name in FIELD_FILES if not (folder / name).is_file()]
+    return read_artifact(folder, "field", RESULT_FILES, lambda artifact: _parse(artifact, device), verify=verify)
+
+
+def _parse(artifact: Artifact, device: torch.device) -> Reconstruction:
+    folder = artifact.folder
+    missing = [name for name in FIELD_FILES if name not in artifact]
     if missing:
         raise CheckpointError(f"{folder}: not a complete field, {', '.join(missing)} is missing")
-    config = loader.load(ReconstructConfig, folder / "config.yaml")
+    config = loader.parse(ReconstructConfig, artifact.read_bytes("config.yaml"), str(folder / "config.yaml"))
     try:
-        metadata = json.loads((folder / "field.json").read_text())
-        weights = load_file(folder / "field.safetensors", device=str(device))
-        similarity = Similarity(tuple(metadata["center"]), metadata["scale"])
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        metadata = parse_object(artifact.read_bytes("field.json"))
+        history = metadata["history"]
+        similarity = parse_similarity(metadata["center"], metadata["scale"], dims=(2, 3))
+        if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+            raise ValueError("expected a list of entries as history")
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}: field format {metadata.get('format')}, but this version reads {FORMAT}")
-    dim = len(similarity.center)
-    network = build_network(config.model, dim, config.extent).to(device)
-    phase_field = build_phase_field(config.medial, dim).to(device) if config.method == "medial_axis" else None
-    phase_weights = {
-        name.removeprefix(_PHASE_PREFIX): value for name, value in weights.items() if name.startswith(_PHASE_PREFIX)
-    }
+        raise CheckpointError(f"{folder}: field format {metadata.get('format')!r}, but this version reads {FORMAT}")
+    artifact.require_manifest(metadata.get("manifest"))
+    weights_file = artifact.path("field.safetensors")
     try:
-        network.load_state_dict({k: v for k, v in weights.items() if not k.startswith(_PHASE_PREFIX)})
-        if phase_field is not None:
-            phase_field.load_state_dict(phase_weights)
-            phase_field.requires_grad_(False)
-    except RuntimeError as error:
-        raise CheckpointError(f"{folder}: the weights do not fit config.yaml; they come from different runs") from error
-    return Reconstruction(network.requires_grad_(False), similarity, config, metadata["history"], phase_field)
+        # Compared before the networks are allocated: a damaged configuration may describe some of any size.
+        with torch.device("meta"):
+            expected = _shapes(*_build(config, len(similarity.center)))
+        if expected != tensor_shapes(weights_file):
+            raise CheckpointError(f"{folder}: the weights do not fit config.yaml; they come from different runs")
+        network, phase_field = _build(config, len(similarity.center))
+        weights = load_file(weights_file, device=str(device))
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
+    network.to(device).load_state_dict({k: v for k, v in weights.items() if not k.startswith(_PHASE_PREFIX)})
+    if phase_field is not None:
+        phase_field.to(device).load_state_dict(
+            {name.removeprefix(_PHASE_PREFIX): v for name, v in weights.items() if name.startswith(_PHASE_PREFIX)}
+        )
+        phase_field.requires_grad_(False)
+    return Reconstruction(network.requires_grad_(False), similarity, config, history, phase_field)
+
+
+def _build(config: ReconstructConfig, dim: int) -> tuple[nn.Module, nn.Module | None]:
+    """Network of the field, and the phase network of the method `medial_axis`."""
+    network = build_network(config.model, dim, config.extent)
+    return network, build_phase_field(config.medial, dim) if config.method == "medial_axis" else None
+
+
+def _shapes(network: nn.Module, phase_field: nn.Module | None) -> dict[str, tuple[int, ...]]:
+    phase = {} if phase_field is None else shapes_of(phase_field)
+    return shapes_of(network) | {_PHASE_PREFIX + name: shape for name, shape in phase.items()}

@@ -9,20 +9,18 @@
 | `state.pt` | step, elapsed time and optimizer moments, needed only for resuming; read with `weights_only` |
 | `metrics.jsonl` | one line per logged step |
 | `README.md` | model card |
+| `manifest.json` | size and SHA-256 of all these files but `metrics.jsonl` |
 
-Saving is atomic. All files but `metrics.jsonl` are written to `<folder>/.next`, which is marked as complete and then
-moved into `<folder>` file by file. After a crash before the mark, the previous checkpoint is intact; after a later
-crash, the next reader completes the move. No file requires unrestricted unpickling.
+All files but `metrics.jsonl` are replaced together and checked when they are read (`utils.artifacts`). No file requires
+unrestricted unpickling.
 """
 
 import json
-import os
-import pickle
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -32,20 +30,22 @@ from torch import Tensor
 from latentsdf.config import loader
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.geometry.similarity import Similarity
+from latentsdf.geometry.similarity import Similarity, parse_similarity
 from latentsdf.models.custom_model import ModelLike, build_model, custom_name
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.utils.atomic_files import atomic_write
-from latentsdf.utils.errors import CheckpointError
+from latentsdf.utils.artifacts import Artifact, read_artifact, write_artifact
+from latentsdf.utils.console import show_note
+from latentsdf.utils.errors import CheckpointError, LatentSDFError
+from latentsdf.utils.json_files import is_number, parse_object
 from latentsdf.utils.output_folders import find_other_output
-from latentsdf.utils.safetensors_io import save_tensors
+from latentsdf.utils.safetensors_io import save_tensors, shapes_of, tensor_shapes
+from latentsdf.utils.shape_ids import RULE, is_key
+
+T = TypeVar("T")
 
 FORMAT = 2
 """Version of the file formats."""
 
-_STAGING = ".next"
-_MARK = "complete"
-_STATELESS = "without a state"
 _FILES = ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetensors", "model.safetensors")
 
 
@@ -102,28 +102,23 @@ def save(
     Raises:
         CheckpointError: The disk has no space for the new checkpoint besides the previous one.
     """
-    staging = folder / _STAGING
-    _move_staged(folder)
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     _require_disk_space(folder, _nbytes((codes, model.state_dict(), state)))
     shapes = [
         {"key": k, "center": list(s.center), "scale": s.scale} | ({"augmented": True} if k in augmented else {})
         for k, s in zip(keys, similarities, strict=True)
     ]
-    listing: dict[str, Any] = {"format": FORMAT, "normalization": normalization, "shapes": shapes}
+    listing: dict[str, Any] = {"format": FORMAT, "manifest": True, "normalization": normalization, "shapes": shapes}
     if custom_name(model) is not None:
         listing["model"] = custom_name(model)
-    (staging / "shapes.json").write_text(json.dumps(listing, indent=1))
-    (staging / "config.yaml").write_text(loader.to_yaml(config))
-    (staging / "README.md").write_text(_model_card(config, len(keys), steps))
-    if state is not None:
-        torch.save(dict(state), staging / "state.pt")
-    save_tensors({"codes": codes}, staging / "codes.safetensors")
-    save_tensors(model.state_dict(), staging / "model.safetensors")
-    with atomic_write(staging / _MARK) as mark:
-        mark.write_text(_STATELESS if state is None else "")
-    _move_staged(folder)
+    with write_artifact(folder, "space", _FILES) as staged:
+        (staged / "shapes.json").write_text(json.dumps(listing, indent=1))
+        (staged / "config.yaml").write_text(loader.to_yaml(config))
+        (staged / "README.md").write_text(_model_card(config, len(keys), steps))
+        if state is not None:
+            torch.save(dict(state), staged / "state.pt")
+        save_tensors({"codes": codes}, staged / "codes.safetensors")
+        save_tensors(model.state_dict(), staged / "model.safetensors")
 
 
 def _require_disk_space(folder: Path, needed: int) -> None:
@@ -145,27 +140,16 @@ def _nbytes(value: Any) -> int:
     return sum(_nbytes(part) for part in value) if isinstance(value, (list, tuple)) else 0
 
 
-def _move_staged(folder: Path) -> None:
-    """Move a complete staged checkpoint, written just now or before a crash, into the checkpoint folder."""
-    staging = folder / _STAGING
-    if (staging / _MARK).is_file():
-        # The mark records that there is no state: a state that is missing here may have been moved up before a crash.
-        # The old state is removed first, so that it is never combined with new weights.
-        if (staging / _MARK).read_text() == _STATELESS:
-            (folder / "state.pt").unlink(missing_ok=True)
-        for name in _FILES:
-            if (staging / name).is_file():
-                os.replace(staging / name, folder / name)
-        shutil.rmtree(staging)
-
-
-def load(folder: Path | str, device: torch.device | str = "cpu", model: ModelLike | None = None) -> Checkpoint:
+def load(
+    folder: Path | str, device: torch.device | str = "cpu", model: ModelLike | None = None, *, verify: bool = True
+) -> Checkpoint:
     """Load a checkpoint folder.
 
     Args:
         folder: Checkpoint folder.
         device: Device of the model and the codes.
         model: The model of the user's own with which the space was trained, or a function that builds it.
+        verify: Compare the files with the checksums of `manifest.json`.
 
     Returns:
         The checkpoint.
@@ -175,41 +159,148 @@ def load(folder: Path | str, device: torch.device | str = "cpu", model: ModelLik
         CheckpointError: Files are missing, damaged, of an unsupported format, or of different runs; or the space was
             trained with a model of the user's own and `model` is missing, or vice versa.
     """
-    folder = Path(folder)
-    config = load_config(folder)
+    return _read(Path(folder), lambda artifact: _parse(artifact, device, model), verify=verify)
+
+
+def load_config(folder: Path, *, verify: bool = True) -> Config:
+    """Load the configuration of a checkpoint folder; raises the errors of `load`."""
+    return _read(folder, _parse_config, verify=verify)
+
+
+def load_state(folder: Path, *, verify: bool = True) -> dict[str, Any]:
+    """Load the state for resuming; raises CheckpointError if it is missing or damaged."""
+    return _read(folder, _parse_state, verify=verify)
+
+
+def verify_files(folder: Path) -> list[str]:
+    """Compare all files of a checkpoint with the checksums of `manifest.json`.
+
+    Returns:
+        Names of the files; none for a checkpoint of an earlier version, which has no manifest.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
+
+    def check(artifact: Artifact) -> list[str]:
+        for name in artifact.files if artifact.has_manifest else []:
+            artifact.path(name)
+        return artifact.files if artifact.has_manifest else []
+
+    return _read(folder, check, verify=True)
+
+
+def _read(folder: Path, read: Callable[[Artifact], T], *, verify: bool) -> T:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such checkpoint folder; train one with `latentsdf train --out {folder}`")
+    return read_artifact(folder, "space", _FILES, read, verify=verify)
+
+
+def _parse(artifact: Artifact, device: torch.device | str, model: ModelLike | None) -> Checkpoint:
+    folder, config = artifact.folder, _parse_config(artifact)
     try:
-        listing = json.loads((folder / "shapes.json").read_text())
-        codes = load_file(folder / "codes.safetensors", device=str(device))["codes"]
-        weights = load_file(folder / "model.safetensors", device=str(device))
-        shapes, normalization = listing["shapes"], listing["normalization"]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: damaged checkpoint ({error}); restore it or train again") from error
+        listing = parse_object(artifact.read_bytes("shapes.json"))
+    except ValueError as error:
+        raise _damaged(folder, error) from error
     if listing.get("format") != FORMAT:
         raise CheckpointError(
-            f"{folder}: checkpoint format {listing.get('format')}, but this version reads {FORMAT}; train "
+            f"{folder}: checkpoint format {listing.get('format')!r}, but this version reads {FORMAT}; train "
             "the space again"
         )
-    trained = _build_trained(folder, listing.get("model"), config, model).to(device)
-    expected = {name: tuple(value.shape) for name, value in trained.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    if expected != found:
-        names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
-        origin = f"config.yaml (preset '{config.preset}')" if model is None else "the given model"
-        raise CheckpointError(
-            f"{folder}: model.safetensors does not match {origin}: {names[0]} is {found.get(names[0])} but "
-            f"{'the configuration' if model is None else 'the model'} needs {expected.get(names[0])}; "
-            + ("the files come from different runs" if model is None else "pass the model that was trained")
-        )
-    trained.load_state_dict(weights)
+    artifact.require_manifest(listing.get("manifest"))
+    try:
+        keys, similarities, augmented = _parse_shapes(listing.get("shapes"))
+        normalization: Any = listing.get("normalization")
+        name = listing.get("model")
+        if normalization not in get_args(Normalization) or not isinstance(name, str | None):
+            raise ValueError(f"expected a normalization and a model, got {normalization!r:.40} and {name!r:.40}")
+        codes_file, model_file = artifact.path("codes.safetensors"), artifact.path("model.safetensors")
+        # Compared before the model is allocated: a damaged configuration may describe one of any size.
+        found = tensor_shapes(model_file)
+        if model is None and name is None:
+            with torch.device("meta"):
+                expected = shapes_of(build_model(config.model, None))
+            _require_same_shapes(folder, expected, found, f"config.yaml (preset '{config.preset}')", own=False)
+        stored = tensor_shapes(codes_file).get("codes")
+        if stored != (len(keys), config.model.code_size):
+            raise CheckpointError(
+                f"{folder}: {len(keys)} shapes with codes of {config.model.code_size} are expected, "
+                f"but codes.safetensors has {stored}; the files come from different runs"
+            )
+        trained = _build_trained(folder, name, config, model).to(device)
+        _require_same_shapes(folder, shapes_of(trained), found, "the given model", own=model is not None)
+        trained.load_state_dict(load_file(model_file, device=str(device)))
+        codes = load_file(codes_file, device=str(device))["codes"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, LatentSDFError):
+            raise
+        raise _damaged(folder, error) from error
     trained.eval().requires_grad_(False)
-    if codes.shape != (len(shapes), config.model.code_size):
+    if not codes.isfinite().all():
+        raise CheckpointError(f"{folder}: codes.safetensors has values that are not finite; train the space again")
+    return Checkpoint(trained, codes, keys, similarities, normalization, config, augmented)
+
+
+def _parse_config(artifact: Artifact) -> Config:
+    needed = ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
+    missing = [name for name in needed if name not in artifact]
+    if missing:
+        other = find_other_output(artifact.folder, "space")
         raise CheckpointError(
-            f"{folder}: {len(shapes)} shapes with codes of {config.model.code_size} are expected, "
-            f"but codes.safetensors has {tuple(codes.shape)}; the files come from different runs"
+            f"{artifact.folder}: not a complete checkpoint, {', '.join(missing)} is missing"
+            + (f"; it holds {other}" if other else "")
         )
-    similarities = [Similarity(tuple(s["center"]), s["scale"]) for s in shapes]
-    augmented = frozenset(s["key"] for s in shapes if s.get("augmented", False))
-    return Checkpoint(trained, codes, [s["key"] for s in shapes], similarities, normalization, config, augmented)
+    return loader.parse(Config, artifact.read_bytes("config.yaml"), str(artifact.folder / "config.yaml"))
+
+
+def _parse_state(artifact: Artifact) -> dict[str, Any]:
+    path = artifact.folder / "state.pt"
+    if "state.pt" not in artifact:
+        raise CheckpointError(f"{artifact.folder}: state.pt is missing, so training cannot resume from here")
+    opened = artifact.path("state.pt")
+    try:
+        state = torch.load(opened, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"expected a dictionary, got {type(state).__name__}")
+    # torch's reader raises exceptions of many types for damaged files.
+    except Exception as error:
+        raise CheckpointError(f"{path}: damaged, so training cannot resume from here ({error!s:.200})") from error
+    return state
+
+
+def _parse_shapes(shapes: Any) -> tuple[list[str], list[Similarity], frozenset[str]]:
+    """Keys, similarities, and keys of deformed copies.
+
+    Raises:
+        ValueError: A shape has another form, an invalid or repeated key, or an impossible similarity.
+    """
+    if not isinstance(shapes, list) or not shapes or not all(isinstance(shape, dict) for shape in shapes):
+        raise ValueError("expected a list of shapes")
+    keys = [shape.get("key") for shape in shapes]
+    for key in keys:
+        if not is_key(key):
+            raise ValueError(f"{key!r:.200} is not a valid key of a shape; expected category/id, {RULE}")
+    if len(set(keys)) < len(keys):
+        raise ValueError("two shapes have the same key")
+    similarities = [parse_similarity(shape.get("center"), shape.get("scale")) for shape in shapes]
+    return keys, similarities, frozenset(shape["key"] for shape in shapes if shape.get("augmented") is True)
+
+
+def _damaged(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{folder}: damaged checkpoint ({error!s:.400}); restore it or train again")
+
+
+def _require_same_shapes(
+    folder: Path, expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]], origin: str, *, own: bool
+) -> None:
+    if expected == found:
+        return
+    names = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+    raise CheckpointError(
+        f"{folder}: model.safetensors does not match {origin}: {names[0]} is {found.get(names[0])} but "
+        f"{'the model' if own else 'the configuration'} needs {expected.get(names[0])}; "
+        + ("pass the model that was trained" if own else "the files come from different runs")
+    )
 
 
 def _build_trained(folder: Path, name: str | None, config: Config, model: ModelLike | None) -> LatentSDF:
@@ -224,43 +315,26 @@ def _build_trained(folder: Path, name: str | None, config: Config, model: ModelL
     return build_model(config.model, model)
 
 
-def load_config(folder: Path) -> Config:
-    """Load the configuration of a checkpoint folder; raises the errors of `load`."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such checkpoint folder; train one with `latentsdf train --out {folder}`")
-    _move_staged(folder)
-    needed = ("config.yaml", "shapes.json", "codes.safetensors", "model.safetensors")
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if missing:
-        other = find_other_output(folder, "space")
-        raise CheckpointError(
-            f"{folder}: not a complete checkpoint, {', '.join(missing)} is missing"
-            + (f"; it holds {other}" if other else "")
-        )
-    return loader.load(Config, folder / "config.yaml")
-
-
-def load_state(folder: Path) -> dict[str, Any]:
-    """Load the state for resuming; raises CheckpointError if it is missing or damaged."""
-    path = folder / "state.pt"
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: state.pt is missing, so training cannot resume from here")
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: damaged, so training cannot resume from here ({error})") from error
-    return state
-
-
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Return the lines of `metrics.jsonl`, without a line that a crash truncated."""
+    """Return the lines of `metrics.jsonl`; damaged ones are left out, with a warning.
+
+    A log never keeps a run from being resumed.
+    """
     path = folder / "metrics.jsonl"
     lines: list[dict[str, float]] = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    dropped = 0
+    for text in path.read_bytes().splitlines() if path.is_file() else []:
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+            line = parse_object(text)
+            if not all(is_number(value) or isinstance(value, float) for value in line.values()):
+                raise ValueError("expected numbers")
+            if not is_number(line["step"]):
+                raise ValueError("expected the number of the step")
+            lines.append(line)
+        except (ValueError, KeyError):
+            dropped += 1
+    if dropped:
+        show_note("damaged log", f"{path}: {dropped} of {dropped + len(lines)} lines cannot be read and are left out")
     return lines
 
 

@@ -20,8 +20,10 @@ from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import contact_sheet
 from latentsdf.training import checkpoint
 from latentsdf.training.trainer import Trainer
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError
+from latentsdf.utils.output_folders import require_no_links
 
 PICTURE_SHAPES = 4
 """Number of shapes in an image."""
@@ -58,9 +60,10 @@ class TrainingLogger:
         if minutes == 0 or time.monotonic() - self._last_picture < 60 * minutes:
             return
         sheet = reconstructions(trainer)
-        path = self._folder / "pictures" / f"{trainer.step:08d}.png"
+        path = require_no_links(self._folder, "pictures") / f"{trainer.step:08d}.png"
         path.parent.mkdir(exist_ok=True)
-        sheet.save(path)
+        with atomic_write(path) as temporary:
+            sheet.save(temporary, format="PNG")
         if self._events is not None:
             self._events.add_image("reconstructions", np.asarray(sheet), trainer.step, dataformats="HWC")
         self._last_picture = time.monotonic()
@@ -83,8 +86,10 @@ def open_training_logger(folder: Path, config: TrainConfig, step: int) -> Iterat
     """
     kept = [line for line in checkpoint.read_metrics(folder) if line["step"] <= step] if step else []
     path = folder / "metrics.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    events = _tensorboard(folder / "tensorboard", step) if config.tensorboard else None
+    # The file is replaced, not written to, so that a link is not followed.
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    events = _tensorboard(require_no_links(folder, "tensorboard"), step) if config.tensorboard else None
     with path.open("a") as lines:
         try:
             yield TrainingLogger(folder, config, lines, events)

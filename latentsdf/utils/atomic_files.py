@@ -7,25 +7,48 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from latentsdf.utils.errors import StoreError
+from latentsdf.utils.temporary_names import is_abandoned, temporary_name
+
+_PREFIX = ".latentsdf~"
+_SUFFIX = ".next"
+_cleaned: set[Path] = set()  # folders whose abandoned files were removed, once per process
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file so that readers see it complete or not at all.
 
+    Symbolic links are not followed: a link at `path` is replaced by the file. Temporary files that killed processes
+    left in the folder are removed.
+
     Args:
         path: Destination; an existing file is replaced.
 
     Yields:
-        Temporary path in the same folder. It is renamed to `path` when the block ends, and removed if the block raises.
+        Temporary path of an empty file in the same folder. It is renamed to `path` when the block ends, and removed if
+        the block raises.
     """
-    temporary = path.with_name(f".{path.name}.next")
+    _remove_abandoned(path.parent)
+    temporary = path.with_name(temporary_name(_PREFIX) + _SUFFIX)
     try:
+        # Exclusive, so that nothing is written through a link.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove temporary files of ended processes."""
+    if folder in _cleaned:
+        return
+    _cleaned.add(folder)
+    with suppress(OSError):
+        for file in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+            if is_abandoned(file.name, _PREFIX):
+                file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,9 +1,12 @@
-"""Guards against overwriting existing outputs. Each kind of output folder is recognized by a marker file."""
+"""Guards against overwriting existing outputs, and against writing through symbolic links.
+
+Each kind of output folder is recognized by a marker file.
+"""
 
 from pathlib import Path
 from typing import Literal
 
-from latentsdf.utils.errors import CheckpointError
+from latentsdf.utils.errors import CheckpointError, LatentSDFError
 
 OutputKind = Literal["space", "field", "fit", "store"]
 
@@ -49,3 +52,25 @@ def require_writable_output(
     file, description = _MARKERS[kind]
     if (out / file).is_file() and not overwrite:
         raise CheckpointError(f"{out}: holds {description} already; {instead}")
+
+
+def require_no_links(root: Path, *parts: str, error: type[LatentSDFError] = CheckpointError) -> Path:
+    """Return a path below a folder, to be written or deleted; raise an error if that would follow a symbolic link.
+
+    Args:
+        root: Folder that the user named; it may be a link.
+        *parts: Names of the folders below it, and of the file.
+        error: Exception to raise.
+
+    Raises:
+        LatentSDFError: One of the parts is a symbolic link.
+    """
+    path = root
+    for part in parts:
+        path = path / part
+        if path.is_symlink():
+            raise error(
+                f"{path}: is a symbolic link, so that files outside {root} would be changed; remove it, or name the "
+                "folder that it points to"
+            )
+    return path

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from helpers.files import files_of
+from helpers.files import files_of, renew_manifest
 
 import latentsdf as ls
 from latentsdf import cli
@@ -39,6 +39,7 @@ def test_several_targets(trained_space_path: Path, tmp_path: Path, capsys: pytes
     fit = tmp_path / "fits" / names[0]
     listing = json.loads((fit / "report.json").read_text())
     (fit / "report.json").write_text(json.dumps({**listing, "space": "elsewhere"}))
+    renew_manifest(fit)
     extract = [
         "extract",
         str(trained_space_path),

@@ -9,9 +9,9 @@ import trimesh
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import ShapeFile, find_frames, find_meshes, matches_pattern
 from latentsdf.data.store import SampleStore
-from latentsdf.data.store import _is_key as is_key
 from latentsdf.geometry.mesh import save
 from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.shape_ids import is_key
 
 
 def test_shapenet_layouts(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Contents and corruption of files."""
 
+import hashlib
+import json
 from pathlib import Path
 
 
@@ -13,3 +15,13 @@ def flip_byte(path: Path, offset: int = 100) -> None:
     content = bytearray(path.read_bytes())
     content[offset] ^= 0xFF
     path.write_bytes(bytes(content))
+
+
+def renew_manifest(folder: Path) -> None:
+    """Make the manifest of an artifact match its files, which a test has changed on purpose."""
+    manifest = folder / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for name, entry in content["files"].items():
+        data = (folder / name).read_bytes()
+        entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    manifest.write_text(json.dumps(content))

@@ -14,6 +14,7 @@ import pytest
 import torch
 import trimesh
 import yaml
+from helpers.files import renew_manifest
 from helpers.settings import small_config
 from helpers.training import new_trainer
 
@@ -67,8 +68,11 @@ def test_user_frame_of_fit_folder(space_path: Path, tmp_path: Path) -> None:
 
 
 def test_completion_of_interrupted_move(space_path: Path, tmp_path: Path) -> None:
-    """The next reader moves a checkpoint that was complete before a crash into place."""
-    shutil.copytree(space_path, tmp_path / "space")
+    """The next reader moves a checkpoint that an earlier version completed before a crash into place."""
+    shutil.copytree(space_path, tmp_path / "space", ignore=shutil.ignore_patterns("manifest.json"))
+    listing = json.loads((tmp_path / "space" / "shapes.json").read_text())
+    del listing["manifest"]
+    (tmp_path / "space" / "shapes.json").write_text(json.dumps(listing))
     aside = tmp_path / "space" / ".next"
     aside.mkdir()
     for name in ("config.yaml", "codes.safetensors", "model.safetensors"):
@@ -79,7 +83,7 @@ def test_completion_of_interrupted_move(space_path: Path, tmp_path: Path) -> Non
     assert len(checkpoint.load(tmp_path / "space").keys) == 4 and not aside.exists()
 
 
-@pytest.mark.parametrize("moved", range(6))
+@pytest.mark.parametrize("moved", range(7))
 def test_state_after_crash(moved: int, space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a crash at any file, a state is never combined with other weights."""
     folder = tmp_path / "space"
@@ -179,9 +183,13 @@ def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: 
         training.train(store_path, copy, other, resume=True)
     config = yaml.safe_load((copy / "config.yaml").read_text())
     (copy / "config.yaml").write_text(yaml.safe_dump(loader.merge(config, {"model.code_dim": 9})))
+    with pytest.raises(ls.CheckpointError, match=r"config.yaml: damaged, .*; restore it from a copy, or train again"):
+        checkpoint.load(copy)
+    renew_manifest(copy)
     with pytest.raises(ls.CheckpointError, match="model.safetensors does not match config.yaml .preset 'small'."):
         checkpoint.load(copy)
     (copy / "shapes.json").write_text((copy / "shapes.json").read_text().replace('"format": 2', '"format": 1', 1))
+    renew_manifest(copy)
     with pytest.raises(
         ls.CheckpointError, match="checkpoint format 1, but this version reads 2; train the space again"
     ):

@@ -16,9 +16,11 @@ from latentsdf.cli.main import main
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.reconstruction.planar import load_truth
-from latentsdf.reconstruction.report import RESULT_FILES, remove_results, write_results
-from latentsdf.reconstruction.result import Reconstruction
+from latentsdf.reconstruction.report import RESULT_FILES, write_results
+from latentsdf.reconstruction.result import FIELD_FILES, Reconstruction
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
+
+FIELD = (*FIELD_FILES, "manifest.json")
 
 
 class _Ball(torch.nn.Module):
@@ -60,7 +62,7 @@ def test_files_of_curve(tmp_path: Path) -> None:
     truth = load_truth(write_disk_truth(tmp_path / "disk.npz"))
     disk = Reconstruction(_Ball(0.5), Similarity((0.3, 0.0), 1.0), ReconstructConfig(extent=3.0))
     report = write_results(disk, tmp_path / "out", resolution=32, truth=truth)
-    assert set(files_of(tmp_path / "out")) == {"contours.json", "slice.png", "report.json"}
+    assert set(files_of(tmp_path / "out")) == {*FIELD, "contours.json", "slice.png", "report.json"}
     assert report["accuracy"]["field"]["iou"] == pytest.approx(1) and "points" not in report
     (line,) = json.loads((tmp_path / "out" / "contours.json").read_text())
     assert np.abs(np.linalg.norm(np.array(line) - [0.3, 0], axis=1) - 0.5).max() < 0.01
@@ -72,19 +74,20 @@ def test_field_without_surface(tmp_path: Path) -> None:
     """Images and the report are written before the missing surface raises."""
     with pytest.raises(EmptyLevelSetError):
         write_results(_solid(-0.5), tmp_path, resolution=16)
-    assert set(files_of(tmp_path)) == {"slice_x.png", "slice_y.png", "slice_z.png", "steps.png", "report.json"}
+    written = {"slice_x.png", "slice_y.png", "slice_z.png", "steps.png", "report.json"}
+    assert set(files_of(tmp_path)) == {*FIELD, *written}
 
 
-def test_removed_results(tmp_path: Path) -> None:
-    """Only the files of a reconstruction are removed; folders of another kind are refused."""
+def test_replaced_results(tmp_path: Path) -> None:
+    """All files of an earlier reconstruction are replaced or removed, others are kept; other folders are refused."""
     for name in (*RESULT_FILES, "notes.txt"):
         (tmp_path / name).touch()
-    remove_results(tmp_path)
-    assert set(files_of(tmp_path)) == {"notes.txt"}
+    _solid().save(tmp_path)
+    assert set(files_of(tmp_path)) == {*FIELD, "notes.txt"}
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(CheckpointError, match="holds a trained space"):
         write_results(_solid(), tmp_path, resolution=16)
-    assert set(files_of(tmp_path)) == {"notes.txt", "model.safetensors"}
+    assert set(files_of(tmp_path)) == {*FIELD, "notes.txt", "model.safetensors"}
 
 
 @pytest.mark.slow
@@ -96,7 +99,6 @@ def test_exchange_with_command(tmp_path: Path) -> None:
     points = circle_points(300, 1.0)
     np.save(tmp_path / "points.npy", points)
     result = ls.reconstruct(points, config=short_preset("igr", steps=20))
-    result.save(tmp_path / "python")
     write_results(result, tmp_path / "python", resolution=16, source=str(tmp_path / "points.npy"))
     words = ["reconstruct", str(tmp_path / "points.npy"), "--config", str(tmp_path / "python" / "config.yaml")]
     assert main([*words, "--out", str(tmp_path / "command"), "--resolution", "16"]) == 0
@@ -105,5 +107,5 @@ def test_exchange_with_command(tmp_path: Path) -> None:
     assert np.array_equal(loaded.distance(probes), result.distance(probes)) and loaded.config == result.config
     ours, theirs = files_of(tmp_path / "python"), files_of(tmp_path / "command")
     assert ours.keys() == theirs.keys()
-    timed = {"field.json", "report.json"}  # these hold seconds
+    timed = {"field.json", "report.json", "manifest.json"}  # these hold seconds
     assert {name: ours[name] for name in ours.keys() - timed} == {name: theirs[name] for name in ours.keys() - timed}

@@ -121,13 +121,19 @@ def test_incomplete_folder(tmp_path: Path) -> None:
         ls.load_field(tmp_path / "none")
     folder = tmp_path / "field"
     ls.reconstruct(circle_points(500, 3.0), config=short_preset("hotspot", steps=2)).save(folder)
+    (folder / "config.yaml").write_text("")
+    with pytest.raises(CheckpointError, match=r"config\.yaml: damaged, it has 0 bytes"):
+        ls.load_field(folder)
+    (folder / "manifest.json").unlink()  # as a folder of an earlier version, but for the mark in field.json
     metadata = json.loads((folder / "field.json").read_text())
+    with pytest.raises(CheckpointError, match=r"manifest\.json is missing"):
+        ls.load_field(folder)
+    del metadata["manifest"]
     (folder / "field.json").write_text(json.dumps(metadata | {"format": 99}))
     with pytest.raises(CheckpointError, match="field format 99"):
         ls.load_field(folder)
     (folder / "field.json").write_text(json.dumps(metadata))
-    config = (folder / "config.yaml").read_text()
-    (folder / "config.yaml").write_text(config.replace("width: 32", "width: 16"))
+    (folder / "config.yaml").write_text("model:\n  width: 16\n")
     with pytest.raises(CheckpointError, match="different runs"):
         ls.load_field(folder)
     (folder / "field.safetensors").write_bytes(b"nothing")

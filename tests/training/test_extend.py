@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.files import files_of
+from helpers.files import files_of, renew_manifest
 
 import latentsdf as ls
 from latentsdf import cli
@@ -94,6 +94,7 @@ def test_budget_of_extension(space_path: Path, more_tables: Path, tmp_path: Path
     assert "epochs: 0\n  minutes: 0.0" in config
     changed = config.replace("epochs: 0\n  minutes: 0.0", "epochs: 1\n  minutes: 1.0e-9")
     (tmp_path / "space" / "config.yaml").write_text(changed)
+    renew_manifest(tmp_path / "space")
     command = ["train", "--extend", str(tmp_path / "space"), "--data", str(more_tables), "--steps", "20"]
     assert cli.main([*command, "--out", str(tmp_path / "more"), "--device", "cpu"]) == 0
     assert checkpoint.read_metrics(tmp_path / "more")[-1]["step"] == 20

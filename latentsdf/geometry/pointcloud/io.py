@@ -14,12 +14,10 @@ A table has one point per row; `point_table` describes the meaning of its column
 How the columns of a text file without names were read is printed, as are the repairs of `repair`.
 """
 
-import math
 import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import trimesh
@@ -43,11 +41,11 @@ from latentsdf.geometry.pointcloud.repair import repair
 from latentsdf.geometry.pointcloud.text_table import read_text_table
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import LatentSDFError, MeshError
+from latentsdf.utils.numpy_files import require_declared_size, require_declared_sizes
 
 _TEXT_SUFFIXES = (".txt", ".xyz", ".pts", ".csv", ".asc")
 SUFFIXES = (".npy", ".npz", *_TEXT_SUFFIXES, ".ply", ".obj", *scan_files.SUFFIXES)
 """Suffixes of supported point files."""
-_MAX_INFLATION = 1000  # no real points compress better
 
 
 def load_mesh_or_points(path: Path | str, columns: Sequence[str] | None = None) -> trimesh.Trimesh | PointTable:
@@ -152,17 +150,11 @@ def _read_arrays(path: Path, columns: Sequence[str] | None) -> PointTable:
         if columns is not None:
             raise MeshError("the arrays of '.npz' files have names; leave out the order of columns")
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as entry:
-                    _require_declared_size(entry, member.file_size)
-            if sum(member.file_size for member in archive.infolist()) > _MAX_INFLATION * path.stat().st_size:
-                raise MeshError(
-                    f"its arrays are more than {_MAX_INFLATION:,} times as large as the file; it is damaged"
-                )
+            require_declared_sizes(archive, path.stat().st_size)
         with path.open("rb") as file, np.load(file) as arrays:
             return table_from_arrays(path.name, dict(arrays))
     with path.open("rb") as file:
-        _require_declared_size(file, path.stat().st_size)
+        require_declared_size(file, path.stat().st_size)
         file.seek(0)
         loaded = np.load(file)
     if columns is not None:
@@ -170,19 +162,6 @@ def _read_arrays(path: Path, columns: Sequence[str] | None) -> PointTable:
     if loaded.dtype.names:
         return table_from_columns(path.name, {key: loaded[key] for key in loaded.dtype.names})
     return point_table(path.name, loaded)
-
-
-def _require_declared_size(file: Any, size: int) -> None:
-    """Raise an error if an array declares another size than its file has, before it is allocated."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    declared = math.prod(shape) * dtype.itemsize
-    if not dtype.hasobject and declared != size - file.tell():
-        raise MeshError(
-            f"the head declares an array of shape {shape} with {declared:,} bytes, but {size - file.tell():,} follow; "
-            "the file is damaged or truncated"
-        )
 
 
 def _read_text(path: Path, columns: Sequence[str] | None) -> PointTable:

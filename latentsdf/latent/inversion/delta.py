@@ -10,7 +10,6 @@ and position -1 + 2 (i, j, k) / R. A delta is valid for one code of one space.
 """
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,11 @@ from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError
 from latentsdf.utils.lattice import containing_cells
+from latentsdf.utils.numpy_files import parse_npz
 
 _FORMAT = 1
+MAX_RESOLUTION = 512
+"""Cells per axis of the finest lattice for corrections, which takes half a gigabyte."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,23 +75,51 @@ class Delta:
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such delta; write one with `latentsdf invert --refine`")
+        return Delta.parse(path.read_bytes(), str(path))
+
+    @staticmethod
+    def parse(data: bytes, source: str) -> "Delta":
+        """Read the content of a file written by `save`.
+
+        Args:
+            data: Content of the file.
+            source: Name of the file in error messages.
+
+        Raises:
+            CheckpointError: The content is damaged, of an unsupported format, or not a delta.
+        """
         try:
-            with path.open("rb") as opened, np.load(opened) as file:
-                if int(file["format"]) != _FORMAT:
-                    raise CheckpointError(f"{path}: delta format {file['format']}, but this version reads {_FORMAT}")
-                delta = Delta(
-                    str(file["made_for"]),
-                    np.cumsum(file["rows"], dtype=np.int64),
-                    file["features"],
-                    int(file["resolution"]),
-                    np.cumsum(file["index"], dtype=np.int64),
-                    file["correction"],
-                )
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-            raise CheckpointError(f"{path}: damaged delta ({error}); refine the shape again") from error
-        if len(delta.rows) != len(delta.features) or len(delta.index) != len(delta.correction):
-            raise CheckpointError(f"{path}: damaged delta (arrays of different lengths); refine the shape again")
+            arrays = parse_npz(data, ("format", "made_for", "rows", "features", "resolution", "index", "correction"))
+            if int(arrays["format"]) != _FORMAT:
+                raise CheckpointError(f"{source}: delta format {arrays['format']}, but this version reads {_FORMAT}")
+            delta = Delta(
+                str(arrays["made_for"]),
+                np.cumsum(arrays["rows"], dtype=np.int64),
+                arrays["features"],
+                int(arrays["resolution"]),
+                np.cumsum(arrays["index"], dtype=np.int64),
+                arrays["correction"],
+            )
+            delta._require_sane()
+        except (ValueError, TypeError, OverflowError) as error:
+            raise CheckpointError(f"{source}: damaged delta ({error}); refine the shape again") from error
         return delta
+
+    def _require_sane(self) -> None:
+        """Raise ValueError for arrays of other shapes or values outside their ranges."""
+        if self.features.ndim != 2 or self.correction.ndim != 1:
+            raise ValueError(f"features {self.features.shape} and corrections {self.correction.shape}")
+        if self.features.dtype != np.float16 or self.correction.dtype != np.float16:
+            raise ValueError(f"features of {self.features.dtype} and corrections of {self.correction.dtype}")
+        if len(self.rows) != len(self.features) or len(self.index) != len(self.correction):
+            raise ValueError("arrays of different lengths")
+        if not 1 <= self.resolution <= MAX_RESOLUTION:
+            raise ValueError(f"resolution {self.resolution}")
+        for numbers, end in ((self.rows, 1 << 40), (self.index, (self.resolution + 1) ** 3)):
+            if len(numbers) and not (numbers[0] >= 0 and numbers[-1] < end and (np.diff(numbers) > 0).all()):
+                raise ValueError("numbers that are not sorted or out of range")
+        if not (np.isfinite(self.features).all() and np.isfinite(self.correction).all()):
+            raise ValueError("values that are not finite")
 
 
 def combine_deltas(terms: Sequence[tuple[float, Delta]], made_for: str) -> Delta:
@@ -186,6 +216,8 @@ class AppliedDelta:
                 "refine again"
             )
         self._grid = grid = model.require_grid()
+        if delta.features.shape[1] != grid.channels or (len(delta.rows) and delta.rows[-1] >= len(grid.table)):
+            raise CheckpointError("the delta has rows or channels that the grid of its space lacks; refine again")
         device = code.device
         self._slot = row_slots(torch.from_numpy(delta.rows).to(device), len(grid.table))
         nothing = torch.zeros(1, grid.channels, device=device)

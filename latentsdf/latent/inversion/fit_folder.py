@@ -6,7 +6,8 @@ A fit folder holds
 - `code.npy`: the code (L,),
 - `layers.npy`: codes by layer (N, L), if the fit has them,
 - `delta.npz`: refined detail (`Delta`), if the fit has been refined,
-- `mesh.ply`: the extracted surface in the user's frame, if one was passed to `Inversion.save`.
+- `mesh.ply`: the extracted surface in the user's frame, if one was passed to `Inversion.save`,
+- `manifest.json`: size and SHA-256 of these files (`utils.artifacts`).
 """
 
 import dataclasses
@@ -23,14 +24,19 @@ from numpy.typing import NDArray
 
 from latentsdf.config.arguments import check_arguments
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.similarity import Similarity
+from latentsdf.geometry.similarity import Similarity, parse_similarity
 from latentsdf.latent.inversion.delta import Delta
 from latentsdf.latent.retrieval import Hits
+from latentsdf.utils.artifacts import Artifact, is_interrupted, read_artifact, write_artifact
 from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
+from latentsdf.utils.json_files import parse_object
 from latentsdf.utils.notebook import html_table
+from latentsdf.utils.numpy_files import parse_npy
 from latentsdf.utils.output_folders import require_writable_output
+from latentsdf.utils.shape_ids import key_part
 
 _REPORT, _CODE, _LAYERS, _DELTA, _MESH = "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply"
+_FILES = (_REPORT, _CODE, _LAYERS, _DELTA, _MESH)
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,17 +110,6 @@ class Inversion:
         """
         folder = Path(folder)
         require_writable_output(folder, "fit", overwrite=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / _CODE, self.code)
-        if self.layers is not None:
-            np.save(folder / _LAYERS, self.layers)
-        if self.delta is not None:
-            self.delta.save(folder / _DELTA)
-        if mesh is not None:
-            meshes.save(mesh, folder / _MESH)
-        for name, part in ((_DELTA, self.delta), (_LAYERS, self.layers), (_MESH, mesh)):
-            if part is None:
-                (folder / name).unlink(missing_ok=True)
         report: dict[str, Any] = {
             "target": None if target is None else str(target),
             "residual": self.residual,
@@ -125,24 +120,34 @@ class Inversion:
             "history": [float(v) for v in self.history],
             "similarity": dataclasses.asdict(self.similarity),
             "space": self.space,
+            "manifest": True,
         }
-        (folder / _REPORT).write_text(json.dumps(report, indent=1))
+        with write_artifact(folder, "fit", _FILES) as staged:
+            np.save(staged / _CODE, self.code)
+            if self.layers is not None:
+                np.save(staged / _LAYERS, self.layers)
+            if self.delta is not None:
+                self.delta.save(staged / _DELTA)
+            if mesh is not None:
+                meshes.save(mesh, staged / _MESH)
+            (staged / _REPORT).write_text(json.dumps(report, indent=1))
         return report
 
 
 def is_fit_folder(folder: Path) -> bool:
     """Return True if a folder was written by `Inversion.save`."""
-    return (folder / _REPORT).is_file()
+    return (folder / _REPORT).is_file() or is_interrupted(folder, _REPORT)
 
 
 @check_arguments
-def load_fit(folder: Path | str, space: str | None = None) -> Inversion:
+def load_fit(folder: Path | str, space: str | None = None, *, verify: bool = True) -> Inversion:
     """Read a fit written by `latentsdf invert` or `Inversion.save`.
 
     Args:
         folder: Folder of the fit.
         space: Fingerprint (`ShapeSpace.fingerprint`) that the space of the fit must have; None accepts a fit of any
             space. The methods of `ShapeSpace` reject fits of other spaces in any case.
+        verify: Compare the files with the checksums of `manifest.json`.
 
     Returns:
         The fit, with its code, codes by layer and detail as saved.
@@ -151,29 +156,12 @@ def load_fit(folder: Path | str, space: str | None = None) -> Inversion:
         CheckpointError: The folder holds no fit, a damaged one, or a fit of another space.
         ConfigError: A code file holds no array of real numbers.
     """
-    folder = Path(folder)
-    missing = [name for name in (_REPORT, _CODE) if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointError(f"{folder}: not a folder written by latentsdf invert; missing {' and '.join(missing)}")
-    try:
-        report = json.loads((folder / _REPORT).read_text())
-        placement, residual, ok = report["similarity"], report["residual"], report["ok"]
-        similarity = Similarity(tuple(placement["center"]), placement["scale"], placement.get("yaw", 0.0))
-        history = np.array(report["history"], dtype=np.float32)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder}: not a folder written by latentsdf invert, or damaged; invert the shape again"
-        ) from error
-    fitted_in: str = report.get("space", "")
-    if space is not None:
-        require_same_space(fitted_in, space, str(folder))
-    delta = Delta.load(folder / _DELTA) if report.get("refined") else None
-    layers = _load_array(folder / _LAYERS) if report.get("by_layer") else None
-    return Inversion(_load_array(folder / _CODE), history, residual, ok, similarity, delta, layers, fitted_in)
+    fit, _ = _read_fit(Path(folder), space, verify=verify)
+    return fit
 
 
 def load_fits(
-    folder: Path, names: Collection[str] = (), space: str | None = None
+    folder: Path, names: Collection[str] = (), space: str | None = None, *, verify: bool = True
 ) -> tuple[dict[str, Inversion], dict[str, str]]:
     """Read all fits in the sub-folders of a folder, or the single fit of a fit folder.
 
@@ -182,6 +170,7 @@ def load_fits(
         names: Known names of shapes. A fit is named after its folder if the name of the folder is known, otherwise
             after the file to which it was fitted.
         space: As for `load_fit`.
+        verify: As for `load_fit`.
 
     Returns:
         The fits by name, and the reasons for folders that cannot be read, by name of the folder.
@@ -189,7 +178,7 @@ def load_fits(
     Raises:
         ConfigError: There is no fit in the folder.
     """
-    folders = [folder] if is_fit_folder(folder) else sorted(report.parent for report in folder.glob(f"*/{_REPORT}"))
+    folders = [folder] if is_fit_folder(folder) else sorted(one for one in folder.glob("*") if is_fit_folder(one))
     if not folders:
         raise ConfigError(f"{folder}: holds no fit; write some with `latentsdf invert SPACE MESHES --out {folder}`")
     fits: dict[str, Inversion] = {}
@@ -197,20 +186,20 @@ def load_fits(
     for one in folders:
         name = one.resolve().name
         try:
-            fit = load_fit(one, space)
-            target = json.loads((one / _REPORT).read_text()).get("target")
-            fits[name if name in names or target is None else Path(target).stem] = fit
+            fit, target = _read_fit(one, space, verify=verify)
+            fits[name if name in names or target is None else key_part(Path(target).stem)] = fit
         except LatentSDFError as error:
             failed[name] = str(error)
     return fits, failed
 
 
-def load_code(path: Path, space: str | None = None) -> Inversion | NDArray[Any]:
+def load_code(path: Path, space: str | None = None, *, verify: bool = True) -> Inversion | NDArray[Any]:
     """Read a fit folder (`load_fit`), or a code from a `.npy` file.
 
     Args:
         path: The folder or file.
         space: As for `load_fit`; not checked for a file.
+        verify: As for `load_fit`; also for a file in a fit folder.
 
     Returns:
         The fit, or the code as an array.
@@ -220,10 +209,53 @@ def load_code(path: Path, space: str | None = None) -> Inversion | NDArray[Any]:
         CheckpointError, ConfigError: As for `load_fit`; ConfigError if the file holds no array of real numbers.
     """
     if path.is_dir():
-        return load_fit(path, space)
+        return load_fit(path, space, verify=verify)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such code file or folder of latentsdf invert")
-    return _load_array(path)
+    if path.name in _FILES and is_fit_folder(path.parent):
+        return read_artifact(
+            path.parent, "fit", _FILES, lambda artifact: _array(path, artifact.read_bytes(path.name)), verify=verify
+        )
+    return _array(path, path.read_bytes())
+
+
+def _read_fit(folder: Path, space: str | None, *, verify: bool) -> tuple[Inversion, str | None]:
+    """Read a fit and the name of the file to which it was fitted."""
+    return read_artifact(folder, "fit", _FILES, lambda artifact: _parse_fit(artifact, space), verify=verify)
+
+
+def _parse_fit(artifact: Artifact, space: str | None) -> tuple[Inversion, str | None]:
+    folder = artifact.folder
+    missing = [name for name in (_REPORT, _CODE) if name not in artifact]
+    if missing:
+        raise CheckpointError(f"{folder}: not a folder written by latentsdf invert; missing {' and '.join(missing)}")
+    text = artifact.read_bytes(_REPORT)
+    try:
+        report = parse_object(text)
+        placement, residual, ok, history = (report[name] for name in ("similarity", "residual", "ok", "history"))
+        similarity = parse_similarity(placement["center"], placement["scale"], placement.get("yaw", 0.0))
+        fitted_in, target = report.get("space", ""), report.get("target")
+        if not isinstance(ok, bool) or not isinstance(residual, int | float) or not isinstance(fitted_in, str):
+            raise ValueError("expected residual, ok and space")
+        if not isinstance(history, list) or not all(isinstance(value, int | float) for value in history):
+            raise ValueError("expected numbers as history")
+        if target is not None and not isinstance(target, str):
+            raise ValueError("expected a name as target")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder}: not a folder written by latentsdf invert, or damaged; invert the shape again"
+        ) from error
+    artifact.require_manifest(report.get("manifest"))
+    if space is not None:
+        require_same_space(fitted_in, space, str(folder))
+    delta = layers = None
+    if report.get("refined"):
+        delta = Delta.parse(artifact.read_bytes(_DELTA), str(folder / _DELTA))
+    if report.get("by_layer"):
+        layers = _array(folder / _LAYERS, artifact.read_bytes(_LAYERS))
+    code = _array(folder / _CODE, artifact.read_bytes(_CODE))
+    steps = np.array(history, dtype=np.float32)
+    return Inversion(code, steps, float(residual), ok, similarity, delta, layers, fitted_in), target
 
 
 def require_same_space(fitted_in: str, space: str, source: str) -> None:
@@ -241,11 +273,11 @@ def require_same_space(fitted_in: str, space: str, source: str) -> None:
         )
 
 
-def _load_array(path: Path) -> NDArray[Any]:
+def _array(path: Path, data: bytes) -> NDArray[Any]:
     try:
-        array = np.load(path)
-    except (ValueError, EOFError) as error:
-        raise ConfigError(f"{path}: not an array written by numpy.save") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        array = parse_npy(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if array.dtype.kind not in "fiu":
         raise ConfigError(f"{path}: not an array of real numbers written by numpy.save")
     return array

@@ -41,7 +41,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert json.loads(json.dumps(report)) == json.loads((folder / "report.json").read_text())
     assert (report["target"], report["nearest"]) == ("chair.ply", {"ids": ["a"], "distances": [0.1]})
     assert {file.name for file in folder.iterdir()} == {
-        "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply",
+        "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply", "manifest.json",
     }  # fmt: skip
     loaded = ls.load_fit(folder, "here")
     assert (loaded.residual, loaded.ok, loaded.similarity, loaded.space) == (0.004, True, FIT.similarity, "here")
@@ -61,7 +61,7 @@ def test_replacement_of_older_fit(tmp_path: Path) -> None:
     FIT.save(tmp_path, mesh=trimesh.creation.box())
     plain = replace(FIT, delta=None, layers=None)
     plain.save(str(tmp_path))
-    assert {file.name for file in tmp_path.iterdir()} == {"report.json", "code.npy"}
+    assert {file.name for file in tmp_path.iterdir()} == {"report.json", "code.npy", "manifest.json"}
     loaded = ls.load_fit(tmp_path)
     assert loaded.layers is None and loaded.delta is None
 
@@ -80,8 +80,9 @@ def test_fit_of_another_space(tmp_path: Path) -> None:
     with pytest.raises(ls.CheckpointError, match="fitted in another space"):
         ls.load_fit(tmp_path, "there")
     report = json.loads((tmp_path / "report.json").read_text())
-    del report["space"]
+    del report["space"], report["manifest"]
     (tmp_path / "report.json").write_text(json.dumps(report))
+    (tmp_path / "manifest.json").unlink()
     assert ls.load_fit(tmp_path, "there").space == ""
 
 
@@ -91,16 +92,24 @@ def test_damaged_folders(tmp_path: Path) -> None:
         ls.load_fit(tmp_path)
     FIT.save(tmp_path)
     (tmp_path / "delta.npz").unlink()
-    with pytest.raises(FileNotFoundError, match="no such delta"):
+    with pytest.raises(ls.CheckpointError, match="delta.npz is missing"):
         ls.load_fit(tmp_path)
     replace(FIT, delta=None).save(tmp_path)
-    np.save(tmp_path / "code.npy", np.array(["a"]))
-    with pytest.raises(ls.ConfigError, match=r"code\.npy: not an array of real numbers"):
+    np.save(tmp_path / "code.npy", FIT.code + 1)
+    with pytest.raises(ls.CheckpointError, match=r"code\.npy: damaged, its SHA-256 .* or invert the shape again"):
         ls.load_fit(tmp_path)
-    for text in ("not JSON", "{}"):
+    np.testing.assert_array_equal(ls.load_fit(tmp_path, verify=False).code, FIT.code + 1)
+    np.save(tmp_path / "code.npy", np.array(["abc"]))
+    with pytest.raises(ls.ConfigError, match=r"code\.npy: not an array of real numbers"):
+        ls.load_fit(tmp_path, verify=False)
+    for text in ("not JSON", "{}", "[1]", "[" * 100_000):
         (tmp_path / "report.json").write_text(text)
+        with pytest.raises(ls.CheckpointError, match=r"report\.json: damaged, it has"):
+            ls.load_fit(tmp_path, verify=False)
+        (tmp_path / "manifest.json").unlink(missing_ok=True)
         with pytest.raises(ls.CheckpointError, match="or damaged; invert the shape again"):
             ls.load_fit(tmp_path)
+        replace(FIT, delta=None).save(tmp_path)
 
 
 def test_bare_codes(tmp_path: Path) -> None:
@@ -121,7 +130,7 @@ def test_names_of_several_fits(tmp_path: Path) -> None:
     (tmp_path / "damaged" / "code.npy").write_bytes(b"")
     fits, failed = load_fits(tmp_path, {"a", "b"})
     assert set(fits) == {"a", "b", "untitled"} and set(failed) == {"damaged"}
-    assert "not an array written by numpy.save" in failed["damaged"]
+    assert "code.npy: damaged, it has 0 bytes" in failed["damaged"]
     assert set(load_fits(tmp_path / "renamed")[0]) == {"b"}
     with pytest.raises(ls.ConfigError, match="holds no fit"):
         load_fits(tmp_path / "none")
