@@ -43,6 +43,7 @@ from latentsdf.latent.inversion.invert import invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.prior import CodePrior
+from latentsdf.latent.saved_index import SavedIndex
 from latentsdf.models.custom_model import ModelLike
 from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION
 from latentsdf.rendering.render import Style, render_field
@@ -166,7 +167,7 @@ class ShapeSpace(nn.Module):
         self.normalization: Normalization = loaded.normalization
         """Normalization that maps meshes to model space."""
         self._similarities = loaded.similarities
-        self._indices: dict[retrieval.Metric, retrieval.CodeIndex] = {}
+        self._indices: dict[retrieval.Metric, SavedIndex] = {}
         self._last_decoded: DecodedShape | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
@@ -1008,17 +1009,22 @@ class ShapeSpace(nn.Module):
             The index.
 
         Raises:
-            ConfigError: There are too few codes for the kind, or the present index does not store the codes.
+            ConfigError: There are too few codes for the kind.
+            CheckpointError: The saved index has added codes, and is damaged.
             MissingExtraError: The kind needs FAISS, which is not installed.
         """
+        return self._saved_index(metric, kind).index
+
+    def _saved_index(self, metric: retrieval.Metric, kind: retrieval.Kind | None) -> SavedIndex:
         if metric not in self._indices:
             # A space of deformed copies only, as after sampling with a pattern, retrieves these.
             rows = self._rows(augmented=False) or list(range(len(self)))
             codes, ids = self._global_part(self.codes[rows]), [self.ids[row] for row in rows]
-            self._indices[metric] = retrieval.open_index(self.folder, codes, ids, metric, self.fingerprint)
+            self._indices[metric] = SavedIndex(self.folder, codes, ids, metric, self.fingerprint, verify=self.verifies)
+        saved = self._indices[metric]
         if kind is not None:
-            self._indices[metric] = retrieval.change_kind(self._indices[metric], kind, self.folder)
-        return self._indices[metric]
+            saved.change_kind(kind)
+        return saved
 
     def _rows(self, *, augmented: bool) -> list[int]:
         """Rows of the deformed copies, or of the other training shapes."""
@@ -1040,6 +1046,8 @@ class ShapeSpace(nn.Module):
     ) -> retrieval.CodeIndex:
         """Remove ids from the saved retrieval index of the space, then add shapes to it.
 
+        A call that was interrupted can be repeated: adding a code again and removing an id again change nothing.
+
         Args:
             add: Shapes by new id, under which `nearest` returns them.
             remove: Ids to remove from the index.
@@ -1050,9 +1058,9 @@ class ShapeSpace(nn.Module):
             The saved index.
 
         Raises:
-            ConfigError, CheckpointError: As for `code` and `index`; ConfigError if an id to add is already in the
-                index, an id to remove is not, or codes are to be removed from an hnsw index. The saved index is
-                unchanged.
+            ConfigError, CheckpointError: As for `code` and `index`; ConfigError if an id to add is not valid or has
+                another code in the index, an id to remove was never in it, or codes are to be removed from an hnsw
+                index. The saved index is unchanged.
             OSError, RuntimeError: The folder of the space cannot be written to.
         """
         if add is not None and not (isinstance(add, Mapping) and all(isinstance(name, str) for name in add)):
@@ -1064,13 +1072,13 @@ class ShapeSpace(nn.Module):
         ):
             raise ConfigError(f"remove must be a list of ids, got {describe(remove)}")
         codes = {name: self._global_part(self.code(shape)) for name, shape in (add or {}).items()}
-        index = self.index(metric, kind)
+        saved = self._saved_index(metric, kind)
         try:
-            retrieval.update_index(index, self.folder, codes, remove)
+            saved.update(codes, remove)
         except Exception:
             del self._indices[metric]  # partly changed, in memory only
             raise
-        return index
+        return saved.index
 
 
 def _forget_codes(space: ShapeSpace, _: object = None) -> None:

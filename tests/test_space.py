@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from helpers.files import files_of
 from scipy.spatial import cKDTree
 
 import latentsdf as ls
@@ -90,14 +91,13 @@ def test_gradient_norm(trained_space: ShapeSpace) -> None:
         trained_space.gradient_norm("table_0000", np.zeros(3))
 
 
-def test_saved_index(space: ShapeSpace, space_path: Path) -> None:
-    """The index is saved with the space and equals brute force."""
+def test_index_of_space(space: ShapeSpace, space_path: Path) -> None:
+    """The index of a space equals brute force."""
     codes = space.codes.numpy()
     hits = space.nearest("table_0003", k=4)
     distances = np.linalg.norm(codes - codes[3], axis=1)
     assert hits.ids == [space.ids[i] for i in distances.argsort()]
     assert np.allclose(hits.distances, np.sort(distances), atol=1e-5)
-    assert (space_path / "index.faiss").is_file()
     assert ls.load(space_path, "cpu").nearest("table_0003", k=4) == hits
 
 
@@ -198,13 +198,13 @@ def test_failed_update_of_index(space_path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
     space = ls.load(folder, "cpu")
-    space.index()
-    before = (folder / "index.json").read_bytes()
-    with pytest.raises(ls.ConfigError, match="ids must be distinct"):
-        space.update_index(add={"table_0000": "table_0000"}, remove=["table_0001"])
+    space.update_index(add={"mine": space.mean()})
+    before = files_of(folder)
+    with pytest.raises(ls.ConfigError, match="'table_0000' is in the index with another code"):
+        space.update_index(add={"table_0000": "table_0001"}, remove=["table_0001"])
     with pytest.raises(ls.ConfigError, match="no shape 'lamp'"):
         space.update_index(remove=["lamp"])
-    assert (folder / "index.json").read_bytes() == before
+    assert files_of(folder) == before
     assert space.nearest("table_0001", 1).ids == ["table_0001"]
 
 

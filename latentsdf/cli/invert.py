@@ -11,7 +11,14 @@ from latentsdf.cli.arg_types import paths
 from latentsdf.cli.common_args import Decoding, Inverting, OnSpace, ReadingPoints, Refining, require_folder
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
-from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError, MissingExtraError
+from latentsdf.utils.errors import (
+    CheckpointError,
+    ConfigError,
+    EmptyLevelSetError,
+    LatentSDFError,
+    MeshError,
+    MissingExtraError,
+)
 from latentsdf.utils.output_folders import require_writable_output
 
 if TYPE_CHECKING:
@@ -112,7 +119,7 @@ class Invert(Decoding, Refining, Inverting, ReadingPoints, OnSpace):
         hits: Hits | None = None
         try:
             hits = space.nearest(fit, k=min(5, len(space.ids)))
-        except MissingExtraError as error:
+        except (MissingExtraError, CheckpointError) as error:  # a damaged index does not keep a fit from being saved
             show_note("no nearest shapes", str(error))
         report = fit.save(out, mesh=surface, target=target, nearest=hits)
         if empty is not None:

@@ -12,6 +12,7 @@ from latentsdf.cli.common_args import Inverting, OnSpace, require_folder, requir
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.shape_ids import key_part
 
 if TYPE_CHECKING:
     from latentsdf.latent.retrieval import Hits
@@ -87,10 +88,11 @@ class Retrieve(Inverting, OnSpace):
         if not self.add and not self.remove:
             return None
         require_folder(space.folder)
-        fits = [(path.name if path.is_dir() else path.stem, shape_args.read_code(space, path)) for path in self.add]
+        names = [key_part(path.resolve().name if path.is_dir() else path.stem) for path in self.add]
+        fits = [(name, shape_args.read_code(space, path)) for name, path in zip(names, self.add, strict=True)]
         added = dict(fits)
         if len(added) < len(fits):
-            raise ConfigError(f"the fits to add need distinct names, got {', '.join(name for name, _ in fits)}")
+            raise ConfigError(f"the fits to add need distinct names, got {', '.join(names)}")
         index = space.update_index(add=added, remove=self.remove, metric=self.metric, kind=self.kind)
         console.print(f"the {self.metric} index holds {len(index.ids)} codes")
         return {"kind": index.kind, "codes": len(index.ids)}

@@ -85,31 +85,16 @@ def remove_codes(index: Any, kind: Kind, numbers: Int[NDArray[np.int64], " M"]) 
     """
     if kind == "hnsw":
         raise ConfigError("codes cannot be removed from an hnsw index; rebuild it without them, or use ivf")
-    # ivf indices saved by version 0.1 store uncompressed codes and have no shortlist.
-    if kind != "ivf" or not isinstance(index, faiss().IndexIDMap2):
+    if kind != "ivf":
         index.remove_ids(numbers)
         return
     # FAISS cannot remove codes from an index that re-ranks; refilling the trained cells takes seconds per million.
-    stored, codes = stored_codes(index, kind)
+    lib = faiss()
+    codes = lib.downcast_index(index.index).refine_index.reconstruct_n(0, index.ntotal)
+    stored = lib.vector_to_array(index.id_map)
     kept = ~np.isin(stored, numbers)
     index.reset()
     index.add_with_ids(codes[kept], stored[kept])
-
-
-def stored_codes(index: Any, kind: Kind) -> tuple[Int[NDArray[np.int64], " T"], Float[NDArray[np.float32], "T L"]]:
-    """Return the numbers (T,) and the codes (T, L) that an index stores.
-
-    Raises:
-        ConfigError: The index stores only compressed codes.
-    """
-    if isinstance(index, FlatIndex):
-        return index.numbers, index.codes
-    lib = faiss()
-    if kind == "pq" or not isinstance(index, lib.IndexIDMap2):
-        raise ConfigError(f"this {kind} index does not store uncompressed codes; delete its files to rebuild it")
-    inner = lib.downcast_index(index.index)
-    codes = (inner.refine_index if kind == "ivf" else inner).reconstruct_n(0, index.ntotal)
-    return lib.vector_to_array(index.id_map), codes
 
 
 def to_search_device(index: Any, kind: Kind) -> Any:

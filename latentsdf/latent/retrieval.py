@@ -1,22 +1,13 @@
-"""Retrieval of shapes by code: a nearest-neighbour index, its files, and re-ranking by surface distance.
+"""Retrieval of shapes by code: a nearest-neighbour index, and re-ranking by surface distance.
 
-The index of a space is saved in its folder: `index.faiss` and `index.json` (ids and the fingerprint of the space) for
-Euclidean distance, `index_cosine.faiss` and `index_cosine.json` for cosine distance. It is built when it is first
-opened. Without FAISS, an index of kind flat is built in memory whenever it is opened; only changes of it are saved, as
-`index.npz`, which replaces the other two files and which a machine with FAISS reads, too. An index that is damaged, or
-of other codes because the space was trained further, is renamed to
-`index.faiss.old` and `index.json.old`, and a new one is built.
+`latent.saved_index` stores the index of a space in its folder.
 """
 
 import hashlib
-import itertools
-import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import trimesh
@@ -26,10 +17,7 @@ from scipy.spatial import cKDTree
 
 from latentsdf.geometry.metrics.surface import cd_l1_half, sample_surface
 from latentsdf.latent import faiss_indices
-from latentsdf.latent.flat_index import FlatIndex
-from latentsdf.utils.atomic_files import atomic_write
-from latentsdf.utils.console import show_note
-from latentsdf.utils.errors import CheckpointError, ConfigError, MissingExtraError
+from latentsdf.utils.errors import CheckpointError, ConfigError
 
 Metric = Literal["l2", "cosine"]
 Kind = Literal["auto", faiss_indices.Kind]
@@ -83,9 +71,6 @@ class CodeIndex:
         ConfigError: Codes are not finite or too few, ids repeat, or the kind or metric is unknown.
         MissingExtraError: FAISS is not installed, and the kind needs it.
     """
-
-    unread: Sequence[str] = ()
-    """Ids that were added to a saved index that cannot be read, because FAISS is not installed."""
 
     def __init__(
         self,
@@ -157,6 +142,8 @@ class CodeIndex:
         if not np.isfinite(codes).all():
             raise ConfigError("the query code has values that are not finite")
         count = len(self._names)
+        if count == 0:
+            return np.empty((len(codes), 0), np.int64), np.empty((len(codes), 0), np.float32)
         values, numbers = self._searched.search(self._prepare(codes), min(max(k, _MIN_K), count))
         values, numbers = values[:, : min(k, count)], numbers[:, : min(k, count)]
         # FAISS returns squared Euclidean distances, which rounding can push below 0.
@@ -179,7 +166,7 @@ class CodeIndex:
         self._searched = faiss_indices.to_search_device(self._index, self.kind)
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Remove codes by id.
+        """Remove codes by id; an id may be given repeatedly.
 
         Raises:
             ConfigError: An id is not in the index, or the index is of kind hnsw.
@@ -188,113 +175,56 @@ class CodeIndex:
         unknown = [name for name in ids if name not in numbers]
         if unknown:
             raise ConfigError(f"the index has no shape '{unknown[0]}'")
-        faiss_indices.remove_codes(self._index, self.kind, np.array([numbers[name] for name in ids], dtype=np.int64))
-        for name in ids:
+        gone = dict.fromkeys(ids)
+        faiss_indices.remove_codes(self._index, self.kind, np.array([numbers[name] for name in gone], dtype=np.int64))
+        for name in gone:
             del self._names[numbers[name]]
         self._searched = faiss_indices.to_search_device(self._index, self.kind)
 
-    def rebuilt(self, kind: Kind) -> "CodeIndex":
-        """Build an index of another kind with the same codes.
+    def save(self, path: Path) -> dict[str, list[Any]]:
+        """Write the index to a file of FAISS.
 
         Args:
-            kind: Kind of the new index.
+            path: The file.
+
+        Returns:
+            Numbers and ids of the codes, which the file lacks.
 
         Raises:
-            ConfigError: This index does not store its codes, or there are too few codes for the new kind.
+            MissingExtraError: FAISS is not installed.
+            OSError, RuntimeError: The file cannot be written.
         """
-        numbers, codes = faiss_indices.stored_codes(self._index, self.kind)
-        order = np.argsort(numbers)
-        return CodeIndex(codes[order], [self._names[n] for n in numbers[order]], self.metric, kind, self.space)
-
-    def save(self, folder: Path) -> None:
-        """Write the index to a folder from which `load` reads it.
-
-        Raises:
-            OSError, RuntimeError: The folder is not writable; an older index is unchanged.
-            MissingExtraError: FAISS is not installed, and codes that were added to the saved index would be lost.
-        """
-        index, listing, flat = _files(folder, self.metric)
-        about = {
-            "metric": self.metric,
-            "kind": self.kind,
-            "space": self.space,
-            "numbers": list(self._names),
-            "ids": self.ids,
-        }
-        if isinstance(self._index, FlatIndex):
-            if self.unread:
-                raise MissingExtraError(
-                    f"{index} holds codes that were added to it ({', '.join(self.unread[:3])}) and that only FAISS can "
-                    f"read; pip install 'latentsdf[cpu]', or delete {index.name} and {listing.name} to go on without "
-                    "them"
-                )
-            with atomic_write(flat) as aside, aside.open("wb") as file:
-                np.savez(file, codes=self._index.codes, about=np.array(json.dumps(about)))
-            for stale in (listing, index):
-                stale.unlink(missing_ok=True)
-            return
-        with atomic_write(index) as aside:
-            faiss_indices.faiss().write_index(self._index, str(aside))
-            # Inside the block: if the listing cannot be written, both old files are kept.
-            with atomic_write(listing) as listing_aside:
-                listing_aside.write_text(json.dumps(about))
-        flat.unlink(missing_ok=True)
+        faiss_indices.faiss().write_index(self._index, str(path))
+        return {"numbers": list(self._names), "ids": self.ids}
 
     @classmethod
-    def load(cls, folder: Path, metric: Metric = "l2", space: str | None = None) -> "CodeIndex":
-        """Read an index from a folder.
+    def load(
+        cls, path: Path, names: Mapping[int, str], dim: int, metric: Metric, kind: faiss_indices.Kind, space: str
+    ) -> "CodeIndex":
+        """Read an index that `save` wrote. FAISS trusts its files: read only those that this user wrote.
 
         Args:
-            folder: Folder given to `save`.
+            path: The file.
+            names: Ids of the codes by number.
+            dim: Length of the codes.
             metric: Metric of the index.
-            space: Fingerprint of the space that the codes must belong to; None accepts any.
+            kind: Kind of the index.
+            space: Fingerprint of the space of the codes.
 
         Raises:
-            FileNotFoundError: There is no index of this metric.
-            CheckpointError: The index is damaged or belongs to another space.
-            MissingExtraError: The index was written by FAISS, which is not installed.
+            CheckpointError: The file is damaged or holds other codes.
+            MissingExtraError: FAISS is not installed.
         """
-        path, listing, flat = _files(folder, metric)
-        for file in (flat,) if flat.is_file() else (path, listing):
-            if not file.is_file():
-                raise FileNotFoundError(f"{file}: no such index")
+        lib = faiss_indices.faiss()
         index = cls.__new__(cls)
+        index.metric, index.kind, index.space, index._names = metric, kind, space, dict(names)
         try:
-            if flat.is_file():
-                path = flat
-                with np.load(flat) as arrays:
-                    about, codes = json.loads(str(arrays["about"])), arrays["codes"]
-            else:
-                about = json.loads(listing.read_text())
-            index.metric, index.kind, index.space = about["metric"], about["kind"], about["space"]
-            index._names = dict(zip(about["numbers"], about["ids"], strict=True))
-            if path == flat:
-                index._index = faiss_indices.build_index(
-                    codes, "flat", inner_product=metric == "cosine", numbers=list(index._names)
-                )
-            else:
-                index._index = faiss_indices.faiss().read_index(str(path))
-        except MissingExtraError:
-            raise
-        except (
-            json.JSONDecodeError,
-            KeyError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise CheckpointError(f"{path}: damaged index ({error!s:.80}); delete it to rebuild it") from error
-        if index._index.ntotal != len(index._names):
+            index._index = lib.read_index(str(path))
+        except (RuntimeError, MemoryError) as error:
+            raise CheckpointError(f"{path}: damaged index ({error!s:.80})") from error
+        if (index._index.ntotal, index._index.d) != (len(names), dim):
             raise CheckpointError(
-                f"{folder}: {path.name} holds {index._index.ntotal} codes but {listing.name} names "
-                f"{len(index._names)}; delete both to rebuild it"
-            )
-        if space is not None and index.space != space:
-            raise CheckpointError(
-                f"{path}: the index is of another space, or of this one before further training, so its codes are not "
-                "valid here; build it from the codes of this space"
+                f"{path}: holds {index._index.ntotal} codes of length {index._index.d} instead of {len(names)} of {dim}"
             )
         index._searched = faiss_indices.to_search_device(index._index, index.kind)
         return index
@@ -316,101 +246,6 @@ class CodeIndex:
         if self.metric == "cosine":
             codes = codes / np.linalg.norm(codes, axis=1, keepdims=True).clip(1e-12)
         return codes
-
-
-def open_index(
-    folder: Path, codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str], metric: Metric, space: str
-) -> CodeIndex:
-    """Load the index of a space from its folder, or build it from the codes of the space and save it.
-
-    An index that cannot be used is renamed. If the folder is not writable, the new index is not saved. Without FAISS,
-    an index that needs it is left as it is, and a new one is built in memory.
-
-    Args:
-        folder: Folder of the space.
-        codes: Codes (T, L) of the training shapes.
-        ids: Their ids.
-        metric: `l2` or `cosine`.
-        space: Fingerprint of the space.
-
-    Returns:
-        The index; `unread` names added codes that it lacks because reading them needs FAISS.
-    """
-    try:
-        return CodeIndex.load(folder, metric, space)
-    except MissingExtraError:
-        index = CodeIndex(codes, ids, metric, "flat", space)
-        index.unread = _added_ids(folder, metric, space, ids)
-        if index.unread:
-            names = ", ".join(index.unread[:3]) + (", ..." if len(index.unread) > 3 else "")
-            show_note("not searched", f"{names}: codes added to an index that only FAISS can read")
-        return index
-    except (FileNotFoundError, CheckpointError) as error:
-        index = CodeIndex(codes, ids, metric, space=space)
-        with suppress(OSError, RuntimeError):
-            renamed = _keep_old_files(folder, metric)
-            if renamed:
-                names = " and ".join(file.name for file in renamed)
-                show_note("index rebuilt", f"{error}. The old files are kept as {names}")
-            if faiss_indices.is_installed():
-                index.save(folder)
-        return index
-
-
-def change_kind(index: CodeIndex, kind: Kind, folder: Path) -> CodeIndex:
-    """Return an index of a given kind.
-
-    Args:
-        index: The present index.
-        kind: Kind of the result.
-        folder: Folder in which a new index is saved if it is writable.
-
-    Returns:
-        The index itself if it is of this kind, otherwise a new one.
-    """
-    if index.kind == resolve_kind(kind, len(index.ids)):
-        return index
-    rebuilt = index.rebuilt(kind)
-    with suppress(OSError, RuntimeError):
-        rebuilt.save(folder)
-    return rebuilt
-
-
-def update_index(
-    index: CodeIndex, folder: Path, add: Mapping[str, Float[NDArray[np.float32], " L"]], remove: Sequence[str]
-) -> None:
-    """Remove ids from an index, add codes by id, and save it.
-
-    Raises:
-        ConfigError: As for `CodeIndex.remove` and `CodeIndex.add`; the saved index is unchanged.
-        OSError, RuntimeError: The folder is not writable.
-    """
-    if remove:
-        index.remove(remove)
-    if add:
-        index.add(np.stack(list(add.values())), list(add))
-    index.save(folder)
-
-
-def _added_ids(folder: Path, metric: Metric, space: str, ids: Sequence[str]) -> list[str]:
-    """Ids of an index written by FAISS that are not among those of its space; none if the index is not usable."""
-    try:
-        about = json.loads(_files(folder, metric)[1].read_text())
-        return [name for name in about["ids"] if name not in set(ids)] if about["space"] == space else []
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def _keep_old_files(folder: Path, metric: Metric) -> list[Path]:
-    """Rename the files of an index, if there are any, to unused names; returns the new paths."""
-    files = [file for file in _files(folder, metric) if file.is_file()]
-    for number in itertools.count(1):
-        places = [file.with_name(f"{file.name}.old{'' if number == 1 else number}") for file in files]
-        if not any(place.exists() for place in places):
-            break
-    for file, place in zip(files, places, strict=True):
-        file.rename(place)
-    return places
 
 
 def fingerprint(codes: Float[NDArray[np.float32], "T L"], ids: Sequence[str]) -> str:
@@ -451,9 +286,3 @@ def rerank(
         distances.append(cd_l1_half(tree.query(samples)[0], cKDTree(samples).query(points)[0]))
     order = np.argsort(distances, kind="stable")[:k]
     return Hits([candidates[i] for i in order], [float(distances[i]) for i in order])
-
-
-def _files(folder: Path, metric: Metric) -> tuple[Path, Path, Path]:
-    """Files of an index: that of FAISS, its listing, and the one written without FAISS."""
-    stem = "index" if metric == "l2" else f"index_{metric}"
-    return folder / f"{stem}.faiss", folder / f"{stem}.json", folder / f"{stem}.npz"

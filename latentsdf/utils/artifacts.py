@@ -20,12 +20,13 @@ manifest and are read without this check.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeGuard, TypeVar
 
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError
@@ -141,6 +142,11 @@ class Artifact:
             CheckpointError: The file is missing or damaged.
         """
         return self._read(name, lambda path: path, _sha256)
+
+    def sha256(self, name: str) -> str:
+        """Return the SHA-256 of a file according to the manifest; empty if it has none."""
+        entry = self._manifest.files.get(name) if self._manifest is not None else None
+        return entry.sha256 if entry is not None else ""
 
     def is_current(self) -> bool:
         """Return whether no other process has replaced the artifact since it was opened."""
@@ -347,9 +353,13 @@ def _entry(name: str, value: Any, names: Collection[str]) -> _Entry:
     if name not in names:
         raise ValueError(f"unexpected file {name!r}")
     size, sha256 = (value.get("bytes"), value.get("sha256")) if isinstance(value, dict) else (None, None)
-    if not is_number(size) or not isinstance(size, int) or size < 0 or not isinstance(sha256, str):
+    if not is_number(size) or not isinstance(size, int) or size < 0 or not _is_sha256(sha256):
         raise ValueError(f"expected bytes and sha256 of {name!r}")
     return _Entry(size, sha256)
+
+
+def _is_sha256(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def _write_manifest(folder: Path, kind: ArtifactKind) -> None:
