@@ -18,8 +18,10 @@ import h5py
 import numpy as np
 import trimesh
 
+from latentsdf.data.hdf5_limits import plain_dataset, require_own_object
 from latentsdf.geometry.mesh import require_usable_mesh
 from latentsdf.utils.errors import ConfigError, MeshError
+from latentsdf.utils.shape_ids import RULE, is_id
 
 SUFFIXES = (".hdf5", ".h5")
 """Suffixes by which a file is recognized as D-FAUST registrations."""
@@ -39,6 +41,9 @@ def find_frames(path: Path, step: int) -> list[str]:
         raise ConfigError(f"the frame step must be at least 1, got {step}")
     with _open_registrations(path) as file:
         sequences = sorted(name for name in file if name != _FACES)
+        for name in sequences:
+            if not is_id(name):
+                raise MeshError(f"{path.name}: {name!r} is not a valid name of a sequence; expected an id {RULE}")
         return [f"{name}_{frame:05d}" for name in sequences for frame in range(0, file[name].shape[2], step)]
 
 
@@ -89,6 +94,13 @@ def _require_layout(name: str, file: h5py.File) -> None:
     if "format" in file.attrs:
         raise MeshError(f"{name}: contains signed distance samples and no meshes; read it with latentsdf import")
     expected = "D-FAUST registrations are 'faces' (F, 3) and sequences (V, 3, T) such as '50002_jumping_jacks'"
+    for key in file:
+        try:
+            require_own_object(file, key)
+            if isinstance(file[key], h5py.Dataset):
+                plain_dataset(file, key)
+        except (ValueError, KeyError, OSError, RuntimeError) as error:
+            raise MeshError(f"{name}: {error}; {expected}") from error
     shapes = {key: getattr(file[key], "shape", None) for key in file}
     faces = shapes.pop(_FACES, None)
     if faces is None or len(faces) != 2 or faces[1] != 3:

@@ -31,6 +31,7 @@ import numpy as np
 
 from latentsdf.config import loader
 from latentsdf.config.sampling import SamplingConfig
+from latentsdf.data.hdf5_limits import plain_dataset, plain_group
 from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.data.records import ShapeRecord, provenance_fields
 from latentsdf.data.store import FORMAT, SampleStore
@@ -40,6 +41,7 @@ from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import StoreError
+from latentsdf.utils.shape_ids import RULE, is_key
 
 Compression = Literal["gzip", "lzf"]
 
@@ -97,9 +99,14 @@ def open_file(path: Path) -> tuple[SamplingConfig, list[ShapeFile]]:
                 raise StoreError(
                     f"{path}: version {version}, but this latentsdf reads version {VERSION}; export it again"
                 )
-            shapes = [ShapeFile(category, id, path) for category in file for id in file[category]]
+            shapes = [ShapeFile(category, id, path) for category in file for id in plain_group(file, category)]
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}; export the samples again") from error
     except OSError as error:
         raise StoreError(f"{path}: is not an HDF5 file, or it is truncated ({error})") from error
+    for shape in shapes:
+        if not is_key(shape.key):
+            raise StoreError(f"{path}: {shape.key!r} is not a valid name of a shape; expected category/id, {RULE}")
     return loader.from_dict(SamplingConfig, attributes, source=str(path)), shapes
 
 
@@ -112,7 +119,7 @@ def read_record(file: ShapeFile, config: SamplingConfig) -> ShapeRecord:
     name = f"{file.path.name}: {file.category}/{file.id}"
     try:
         with h5py.File(file.path, "r") as opened:
-            group = opened[file.category][file.id]
+            group = plain_group(plain_group(opened, file.category), file.id)
             attributes: dict[str, Any] = dict(group.attrs)
             samples = SdfSamples(
                 resolution=config.resolution,
@@ -121,10 +128,10 @@ def read_record(file: ShapeFile, config: SamplingConfig) -> ShapeRecord:
                 sign=SignReport(
                     attributes["sign_method"], float(attributes["sign_confidence"]), float(attributes.get("sheet", 0.0))
                 ),
-                **{name: np.asarray(group[name]) for name in _DATASETS},
+                **{name: np.asarray(plain_dataset(group, name)) for name in _DATASETS},
             )
             record = ShapeRecord(category=file.category, id=file.id, samples=samples, **provenance_fields(attributes))
-    except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{name} is damaged ({error}); export it again") from error
     _validate(name, samples)
     return record

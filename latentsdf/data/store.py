@@ -35,6 +35,7 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
 from latentsdf.data.shape_records import make_record
+from latentsdf.data.store_checks import verify_shape
 from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
@@ -135,8 +136,10 @@ class SampleStore:
         if not path.is_dir():
             raise FileNotFoundError(f"{path}: no such sample store; make one with latentsdf-preprocess --out {path}")
         try:
+            zarr_layout.require_small_metadata(path)
             attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)
-        except (FileNotFoundError, ValueError) as error:
+        # zarr raises exceptions of many types for metadata of another form.
+        except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
             raise StoreError(f"{path}: not a sample store (no readable Zarr group)") from error
         if attributes.get("format") != FORMAT:
             raise StoreError(f"{path}: a Zarr group, but not a {FORMAT} store")
@@ -145,7 +148,9 @@ class SampleStore:
                 f"{path}: store version {attributes.get('version')}, but this latentsdf reads version {VERSION}; "
                 "preprocess again, or use the latentsdf that wrote it"
             )
-        sampling = attributes.get("sampling", {})
+        sampling = attributes.get("sampling")
+        if not isinstance(sampling, dict):
+            raise StoreError(f"{path}: its sampling settings are {type(sampling).__name__}; preprocess again")
         if attributes.get("settings_hash") != _hash_of(sampling):
             raise StoreError(
                 f"{path}: its sampling settings do not match their hash (edited, or a draft); preprocess again"
@@ -403,7 +408,7 @@ class SampleStore:
             return ShapeRecord(category=category, id=name, samples=samples, **provenance)
 
     def verify(self, key: str) -> None:
-        """Read every chunk of a shape and check its checksum.
+        """Read every array of a shape and check its checksums, its values and its metadata (`store_checks`).
 
         Args:
             key: Shape key, category/id.
@@ -412,9 +417,7 @@ class SampleStore:
             StoreError: The store has no such shape, or it is damaged.
         """
         with self._shape(key) as folder:
-            zarr_layout.read_info(folder)
-            for name in zarr_layout.ARRAYS:
-                zarr_layout.read_array(folder, name)
+            verify_shape(folder, self.config)
 
     def _folder(self, key: str) -> Path:
         if not is_key(key):
@@ -429,7 +432,7 @@ class SampleStore:
             raise StoreError(f"{self.path}: has no shape {name}; `keys` lists its shapes, category/id")
         try:
             yield self._folder(key)
-        except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
+        except (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             if isinstance(error, LatentSDFError):
                 raise
             raise StoreError(

@@ -17,14 +17,18 @@ Rows of `near`, `uniform` and `surface` are stored in random order, so that any 
 chunks of the band are random subsets of it.
 
 Attributes: `center` and `scale` (similarity to model space), `source`, `source_sha256`, `watertight`, `area`, `seed`,
-`augmented`, `recipe` (JSON), `sign` (fields of `SignReport`) and `band_samples`.
+`augmented`, `recipe` (JSON), `sign` (fields of `SignReport`), `band_samples`, and `array_sha256`, the SHA-256 of the
+values of each array, which stores of earlier versions lack.
 
 Chunks are compressed with Blosc (zstd level 5, byte shuffle) and protected by a CRC-32C checksum. Every array is one
-shard, a single file. Shapes imported from signed samples have them in `near`, those imported from point clouds in
-`surface`; their other arrays are empty and their area is 0. The files do not depend on time or machine: equal records
-give equal bytes.
+shard, a single file. What an array declares is compared with this layout and with the size of its file before it is
+read, because a store may come from somebody else. Shapes imported from signed samples have them in `near`, those
+imported from point clouds in `surface`; their other arrays are empty and their area is 0. The files do not depend on
+time or machine: equal records give equal bytes.
 """
 
+import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -33,9 +37,9 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
-from latentsdf.data.band_codec import EncodedBand, decode, encode, even_rows
+from latentsdf.data.band_codec import CHUNK_ROWS, EncodedBand, decode, encode, even_rows
 from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
 from latentsdf.geometry.lattice import band_width
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
@@ -45,8 +49,25 @@ from latentsdf.utils.errors import ConfigError, StoreError
 ARRAYS = ("band_index", "band_sdf", "sparse_sdf", "near", "uniform", "surface")
 """Names of the arrays of a shape."""
 
+MAX_BYTES = 1 << 34
+"""Largest array that is read: 16 GiB."""
+
 _ROWS = 65_536
 _SPARSE_CHUNK = 64
+_LAYOUT: dict[str, tuple[type, tuple[tuple[int, ...], ...]]] = {
+    "band_index": (np.uint32, ((),)),
+    "band_sdf": (np.int16, ((),)),
+    "sparse_sdf": (np.float16, ()),
+    "near": (np.float32, ((4,),)),
+    "uniform": (np.float32, ((4,),)),
+    "surface": (np.float32, ((6,), (3,))),
+}
+"""Type of each array, and the possible lengths of its rows."""
+_MAX_METADATA = 1 << 20  # bytes; a recipe takes a few thousand
+_MAX_INFLATION = 1_100
+_SMALL = 1 << 24  # bytes; compressed zeros are smaller than 1 / 1,100
+_CRC = 4  # bytes of the checksum behind the index of chunks
+_BLOSC_HEAD = 16  # bytes
 
 
 def write_shape(folder: Path, record: ShapeRecord) -> None:
@@ -68,6 +89,7 @@ def write_shape(folder: Path, record: ShapeRecord) -> None:
         "uniform": (rng.permutation(samples.uniform), _ROWS),
         "surface": (rng.permutation(samples.surface), _ROWS),
     }
+    attributes["array_sha256"] = {name: values_digest(values) for name, (values, _) in arrays.items()}
     zarr.create_group(folder, attributes=attributes)
     for name, (values, rows) in arrays.items():
         _write_array(folder, name, values, rows)
@@ -76,8 +98,14 @@ def write_shape(folder: Path, record: ShapeRecord) -> None:
             raise StoreError(f"'{record.key}': array {name} does not read back as it was written; check the disk")
 
 
+def values_digest(values: NDArray[Any]) -> str:
+    """Return the SHA-256 of the values of an array, in C order."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
+
+
 def read_attributes(folder: Path) -> dict[str, Any]:
     """Read the attributes of a shape."""
+    require_small_metadata(folder)
     return dict(zarr.open_group(folder, mode="r").attrs)
 
 
@@ -186,12 +214,74 @@ def _write_array(folder: Path, name: str, values: NDArray[Any], rows: int) -> No
     array[...] = values
 
 
+def require_small_metadata(folder: Path) -> None:
+    """Raise ValueError if the metadata of a group or array is larger than this library writes."""
+    size = (folder / "zarr.json").stat().st_size
+    if size > _MAX_METADATA:
+        raise ValueError(f"{folder / 'zarr.json'} has {size:,} bytes, at most {_MAX_METADATA:,} are read")
+
+
 def _open(folder: Path, name: str) -> zarr.Array[Any]:
-    """Open an array; raises FileNotFoundError if its shard is missing, which Zarr would read as zeros."""
+    """Open an array and check what it declares.
+
+    Raises:
+        FileNotFoundError: Its shard is missing, which Zarr would read as zeros.
+        ValueError: It has another dtype, shape, chunks or compression than this layout, or its file cannot have the
+            size that it declares.
+    """
+    require_small_metadata(folder / name)
     array = zarr.open_array(folder / name, mode="r")
-    if array.size and not folder.joinpath(name, "c", *"0" * array.ndim).is_file():
-        raise FileNotFoundError(f"the file of array {name} is missing")
+    _require_layout(array, name)
+    if array.size:
+        shard = folder.joinpath(name, "c", *"0" * array.ndim)
+        if not shard.is_file():
+            raise FileNotFoundError(f"the file of array {name} is missing")
+        _require_declared_size(array, name, shard)
     return array
+
+
+def _require_layout(array: zarr.Array[Any], name: str) -> None:
+    dtype, columns = _LAYOUT[name]
+    rows = _SPARSE_CHUNK if name == "sparse_sdf" else CHUNK_ROWS if name.startswith("band") else _ROWS
+    fits = array.ndim == 3 if name == "sparse_sdf" else array.shape[1:] in columns
+    if array.dtype != dtype or not fits:
+        raise ValueError(f"array {name} is {array.dtype} {array.shape}, not as in this layout")
+    shards = array.shards or ()
+    chunks_fit = array.chunks[0] <= rows and (name == "sparse_sdf" or array.chunks[1:] == array.shape[1:])
+    if len(shards) != array.ndim or not chunks_fit or max(array.chunks) > rows or min(array.chunks) < 1:
+        raise ValueError(f"array {name} has chunks {array.chunks} in shards {shards}, not as in this layout")
+    if any(
+        shard < side or shard >= side + chunk + (side == 0)
+        for side, shard, chunk in zip(array.shape, shards, array.chunks, strict=True)
+    ):
+        raise ValueError(f"array {name} has shards {shards} for {array.shape}, not a single one")
+    codecs: Any = getattr(array.metadata, "codecs", ())
+    sharding = codecs[0] if len(codecs) == 1 else None
+    inner, index = getattr(sharding, "codecs", ()), getattr(sharding, "index_codecs", ())
+    found = [type(codec) for codec in (sharding, *inner, *index)]
+    if found != [ShardingCodec, BytesCodec, BloscCodec, Crc32cCodec, BytesCodec, Crc32cCodec]:
+        raise ValueError(f"array {name} is compressed in another way than in this layout")
+
+
+def _require_declared_size(array: zarr.Array[Any], name: str, shard: Path) -> None:
+    """Compare the size of an array, and of each chunk, with the file of its chunks.
+
+    The file ends with an index of the offset and size of each chunk and a checksum. A chunk starts with the head of
+    Blosc, which has the size of the decompressed chunk in bytes 4 to 7.
+    """
+    count = math.prod(-(-side // chunk) for side, chunk in zip(array.shards or (), array.chunks, strict=True))
+    size, declared = shard.stat().st_size, array.size * array.dtype.itemsize
+    if declared > MAX_BYTES or declared > _SMALL + _MAX_INFLATION * size or 16 * count + _CRC > size:
+        raise ValueError(f"array {name} declares {declared:,} bytes, which its file of {size:,} bytes cannot hold")
+    chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
+    with shard.open("rb") as file:
+        file.seek(size - 16 * count - _CRC)
+        places = np.frombuffer(file.read(16 * count), "<u8").reshape(count, 2).tolist()
+        for offset, length in places:
+            file.seek(min(offset, size))
+            head = file.read(_BLOSC_HEAD)
+            if offset + length > size or len(head) < _BLOSC_HEAD or int.from_bytes(head[4:8], "little") != chunk_bytes:
+                raise ValueError(f"a chunk of array {name} has another size than the array declares")
 
 
 def _bytes_in(folder: Path) -> int:

@@ -14,6 +14,7 @@ from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
 from latentsdf.geometry.metrics.surface import NearestDistances, nearest_distances
 from latentsdf.reconstruction.result import Reconstruction
 from latentsdf.utils.errors import MeshError
+from latentsdf.utils.numpy_files import parse_npz
 
 Floats = NDArray[np.float64]
 
@@ -71,10 +72,9 @@ def load_truth(path: Path | str) -> PlanarTruth:
         raise FileNotFoundError(f"{path}: no such file of exact distances")
     names = ("grid_axis", "sdf_grid", "surface_points")
     try:
-        with np.load(path) as file:
-            axis, grid, curve = (np.asarray(file[name], dtype=np.float64) for name in names)
-    # Damaged files raise errors of many types, and an .npy file does not yield an archive.
-    except Exception as error:
+        arrays = parse_npz(path, names)
+        axis, grid, curve = (np.asarray(arrays[name], dtype=np.float64) for name in names)
+    except (ValueError, TypeError) as error:
         raise MeshError(
             f"{path.name}: the ground truth of planar points must be an .npz with {', '.join(names)} ({error!r:.120})"
         ) from error

@@ -4,6 +4,7 @@ import io
 import math
 import zipfile
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,20 +72,32 @@ def parse_npy(data: bytes) -> NDArray[Any]:
     return array
 
 
-def parse_npz(data: bytes, names: Collection[str]) -> dict[str, NDArray[Any]]:
+def parse_npz(source: bytes | Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
     """Read arrays of a .npz file.
 
     Args:
-        data: Content of the file.
+        source: The file, or its content.
         names: Names of the arrays to read.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The file is damaged, or an array is missing.
     """
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            require_declared_sizes(archive, len(data))
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+            require_declared_sizes(archive, size)
+        with np.load(io.BytesIO(source) if isinstance(source, bytes) else source, allow_pickle=False) as arrays:
             return {name: np.asarray(arrays[name]) for name in names}
+    # Damaged archives and heads raise exceptions of many types.
     except Exception as error:
         raise ValueError(f"not a file of arrays written by numpy.savez ({error!s:.120})") from error
+
+
+def names_in_npz(path: Path) -> set[str]:
+    """Return the names of the arrays of a .npz file, without reading them; none if it is not a readable one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return set()

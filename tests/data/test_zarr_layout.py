@@ -35,7 +35,7 @@ def test_arrays_match_documentation(record: ShapeRecord, tmp_path: Path) -> None
         assert array.chunks[0] <= {"sparse_sdf": 64, "band_index": 131_072, "band_sdf": 131_072}.get(name, 65_536)
         assert len([path for path in (tmp_path / "s" / name / "c").rglob("*") if path.is_file()]) == 1
     attributes = zarr_layout.read_attributes(tmp_path / "s")
-    assert attributes.keys() == record.attributes().keys() | {"sign", "band_samples"}
+    assert attributes.keys() == record.attributes().keys() | {"sign", "band_samples", "array_sha256"}
 
 
 def test_bytes_of_equal_records(record: ShapeRecord, tmp_path: Path) -> None:
