@@ -17,6 +17,7 @@ from latentsdf.geometry.lattice import linear_index, to_lattice_units
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.errors import StoreError
+from latentsdf.utils.output_folders import require_no_links
 from preprocessing import preview
 from preprocessing.report import Outcome
 from preprocessing.sources import Source
@@ -102,6 +103,7 @@ def _draw_preview(record: ShapeRecord, store: Path, previews: Path) -> str:
     path = previews / f"{record.key}.png"
     try:
         with disk_full_as_store_error(store):
+            require_no_links(previews, record.category)
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as aside:
                 preview.draw(record).save(aside, format="PNG")

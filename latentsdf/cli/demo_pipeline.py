@@ -30,6 +30,7 @@ from latentsdf.space import ShapeSpace, load
 from latentsdf.training.checkpoint import load_config, read_metrics
 from latentsdf.training.train import train
 from latentsdf.utils import devices
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
 from latentsdf.utils.output_folders import require_writable_output
@@ -107,7 +108,8 @@ def demo(
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "seed": seed,
     }
-    (out / "report.json").write_text(json.dumps(summary, indent=1))
+    with atomic_write(out / "report.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1))
     html_report.write_html(
         out / "report.html",
         "latentsdf demo",

@@ -54,7 +54,7 @@ class Evaluate(Decoding, Refining, OnSpace):
         from latentsdf.evaluation.evaluate import evaluate, load_references
         from latentsdf.geometry.metrics.surface import F_SCORE_THRESHOLDS
         from latentsdf.latent.inversion.fit_folder import load_fits
-        from latentsdf.rendering.sheets import comparison_sheet
+        from latentsdf.rendering.sheets import comparison_sheet, save_png
 
         refinement = self.refinement(self.seed)
         if refinement is not None and not self.invert:
@@ -100,7 +100,7 @@ class Evaluate(Decoding, Refining, OnSpace):
             evaluation.save(self.out)
             worst = {name: references[name] for name in evaluation.worst(12)}
             if worst:
-                comparison_sheet(worst, reconstructions).save(self.out / "worst.png")
+                save_png(self.out / "worst.png", comparison_sheet(worst, reconstructions))
         return evaluation.as_dict()
 
     def exit_code(self, result: dict[str, Any] | None) -> int:

@@ -12,6 +12,7 @@ from latentsdf.cli.common_args import Decoding, OnSpace, require_folder
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
+from latentsdf.utils.output_folders import require_no_links
 
 if TYPE_CHECKING:
     import trimesh
@@ -120,6 +121,7 @@ class Extract(Decoding, OnSpace):
             for name in pending:
                 try:
                     mesh = self._extract(space, name)
+                    require_no_links(self.out, *Path(name).parent.parts)
                     meshes.save(mesh, files[name])
                     written[str(files[name])] = _size(mesh)
                 except LatentSDFError as error:

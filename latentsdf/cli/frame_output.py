@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentsdf.cli import common_args
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,19 +63,20 @@ def write(out: Path, codes: "Codes", meshes: "list[trimesh.Trimesh]") -> None:
 
     from latentsdf.geometry.mesh import save
     from latentsdf.rendering.render import render_mesh
-    from latentsdf.rendering.sheets import contact_sheet, save_gif
+    from latentsdf.rendering.sheets import contact_sheet, save_gif, save_png
 
     suffix = out.suffix.lower()
     if not suffix:
         for older in out.glob("frame_*.glb"):
             older.unlink()  # frames of an earlier, longer path would remain
-        np.save(out / "codes.npy", np.asarray(codes))
+        with atomic_write(out / "codes.npy") as temporary, temporary.open("wb") as file:
+            np.save(file, np.asarray(codes))
         for number, mesh in enumerate(meshes):
             save(mesh, out / f"frame_{number:03d}.glb")
         return
     # The same camera for all frames, so that only the shape changes.
     images = [render_mesh(mesh, size=_SIZE, fit=False) for mesh in meshes]
     if suffix == ".png":
-        contact_sheet([images]).save(out)
+        save_png(out, contact_sheet([images]))
     else:
         save_gif(out, images + images[-2:0:-1], _MILLISECONDS)

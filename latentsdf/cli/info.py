@@ -9,7 +9,7 @@ from rich.table import Table
 
 from latentsdf.cli.parser import Command, command
 from latentsdf.utils.console import console, show_note, track
-from latentsdf.utils.errors import ConfigError, StoreError
+from latentsdf.utils.errors import StoreError
 
 
 @command
@@ -24,18 +24,15 @@ class Info(Command):
     path: tyro.conf.Positional[Path]
     """Sample store, or folder of a trained space."""
     verify: bool = False
-    """Read every array of a store and compare it with its checksum."""
+    """Store: read every array, check its checksums, and check that its values are possible. Space: compare every file
+    with its checksum."""
 
     def run(self) -> dict[str, Any]:
         """Print a description; returns all of its data."""
         if not self.path.is_dir():
             raise FileNotFoundError(f"{self.path}: no such folder; info reads a sample store or a checkpoint")
         if (self.path / "model.safetensors").is_file() or (self.path / "config.yaml").is_file():
-            if self.verify:
-                raise ConfigError(
-                    f"{self.path}: --verify reads every shape of a sample store, but this is a checkpoint"
-                )
-            return describe_checkpoint(self.path)
+            return describe_checkpoint(self.path, verify=self.verify)
         return describe_store(self.path, verify=self.verify)
 
 
@@ -44,7 +41,7 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
 
     Args:
         path: The store.
-        verify: Read every array and compare it with its checksum.
+        verify: Read every array, and check its checksums and values.
 
     Returns:
         Sampling settings and information about each shape.
@@ -80,16 +77,35 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
     return {"store": str(path), "sampling": asdict(store.config), "shapes": shapes, "verified": verify}
 
 
-def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """Print a summary of a trained space; returns its configuration, the keys of its shapes and its last metrics."""
+def describe_checkpoint(path: Path, *, verify: bool) -> dict[str, Any]:
+    """Print a summary of a trained space.
+
+    Args:
+        path: Folder of the space.
+        verify: Compare all of its files with their checksums, also those that loading does not read.
+
+    Returns:
+        Its configuration, the keys of its shapes, its last metrics and the files that were compared.
+
+    Raises:
+        CheckpointError: A file is damaged.
+    """
     from latentsdf.training import checkpoint
 
     loaded = checkpoint.load(path)
+    verified = checkpoint.verify_files(path) if verify else []
     lines = checkpoint.read_metrics(path)
     last = lines[-1] if lines else {}
     parameters = sum(p.numel() for p in loaded.model.parameters())
     console.print(
         f"{path}: preset {loaded.config.preset}, {len(loaded.keys)} shapes, codes of length {loaded.codes.shape[1]}, "
         f"{parameters:,} parameters, {last.get('step', 0):,} steps in {last.get('seconds', 0):.0f} s"
+        + (f"; {len(verified)} files verified" if verified else "")
     )
-    return {"checkpoint": str(path), "config": asdict(loaded.config), "shapes": loaded.keys, "last": last}
+    return {
+        "checkpoint": str(path),
+        "config": asdict(loaded.config),
+        "shapes": loaded.keys,
+        "last": last,
+        "verified": verified,
+    }

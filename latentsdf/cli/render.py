@@ -65,7 +65,7 @@ class Render(OnSpace):
 
     def run(self) -> dict[str, Any]:
         """Render and write; returns the path of the file."""
-        from latentsdf.rendering.sheets import render_turntable, save_gif
+        from latentsdf.rendering.sheets import render_turntable, save_gif, save_png
 
         if self.style != "slice" and (self.axis != "z" or self.offset != 0):
             raise ConfigError("--axis and --offset apply to slices only; pass --style slice, or remove them")
@@ -88,7 +88,7 @@ class Render(OnSpace):
             save_gif(self.out, images, _MILLISECONDS)
         else:
             images = [render(self.azimuth)]
-            images[0].save(self.out)
+            save_png(self.out, images[0])
         console.print(f"{self.out}: {images[0].width} x {images[0].height}")
         return {"out": str(self.out)}
 

@@ -100,7 +100,7 @@ class Retrieve(Inverting, OnSpace):
 
 def _draw_hits(out: Path, space: "ShapeSpace", query: "CodeLike", hits: "Hits") -> None:
     from latentsdf.rendering.render import render_mesh
-    from latentsdf.rendering.sheets import contact_sheet
+    from latentsdf.rendering.sheets import contact_sheet, save_png
 
     # All shapes are decoded from their codes in model space. Added fits are left out: some indices do not store codes.
     known = {name: distance for name, distance in zip(hits.ids, hits.distances, strict=True) if name in space.ids}
@@ -108,4 +108,4 @@ def _draw_hits(out: Path, space: "ShapeSpace", query: "CodeLike", hits: "Hits") 
         show_note("not drawn", ", ".join(name for name in hits.ids if name not in known))
     row = [render_mesh(space.extract(space.code(one), _RESOLUTION), size=_SIZE) for one in (query, *known)]
     captions = ["query", *(f"{name} {distance:.3f}" for name, distance in known.items())]
-    contact_sheet([row], captions=[captions]).save(out)
+    save_png(out, contact_sheet([row], captions=[captions]))

@@ -4,9 +4,22 @@ Notation: x is a point in model space, the box [-1, 1]^3; z the latent code of a
 inside. Lengths are in model space unless a setting is in cells.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from latentsdf.config.validation import Flag, NonNegativeInt, PositiveFloat, PositiveInt, config_dataclass
+from pydantic import Field
+
+from latentsdf.config.validation import (
+    MAX_CODE_DIM,
+    MAX_FREQUENCIES,
+    MAX_LOCAL_CELLS,
+    Cells,
+    Channels,
+    Flag,
+    Layers,
+    PositiveFloat,
+    Width,
+    config_dataclass,
+)
 from latentsdf.utils.errors import ConfigError
 
 Branch = Literal["general", "overfit"]
@@ -19,18 +32,18 @@ Recipe = Literal["latentsdf", "compact_sdf", "deepsdf", "igr"]
 class BranchConfig:
     """A multilayer perceptron that maps a point and a code to a signed distance or a displacement."""
 
-    width: NonNegativeInt = 64
+    width: Width = 64
     """Units per hidden layer. 0 removes an optional network."""
-    depth: NonNegativeInt = 4
+    depth: Layers = 4
     """Number of hidden layers."""
-    skip: NonNegativeInt = 0
+    skip: Layers = 0
     """Hidden layer (counted from 1, so at least 2) that receives the network's input again; 0 for none."""
     activation: Activation = "relu"
     """Activation of the hidden layers. Losses with second derivatives need `softplus`."""
     conditioning: Conditioning = "hyper"
     """How the network depends on the code. `concat`: the code is an input of the first and the skip layer. `film`: the
     code scales and shifts the features of each layer. `hyper`: every weight is an affine function of the code."""
-    frequencies: NonNegativeInt = 2
+    frequencies: Annotated[int, Field(strict=True, ge=0, le=MAX_FREQUENCIES)] = 2
     """Octaves of the positional encoding sin(2^k x), cos(2^k x); 0 for none. High octaves cause ripples on unseen
     shapes."""
     recipe: Recipe = "latentsdf"
@@ -43,9 +56,9 @@ class BranchConfig:
 class GridConfig:
     """Feature grid shared by all shapes."""
 
-    resolution: PositiveInt = 128
+    resolution: Cells = 128
     """Cells per axis; the grid has (resolution + 1)^3 vertices."""
-    channels: PositiveInt = 16
+    channels: Channels = 16
     """Features per vertex."""
 
 
@@ -53,9 +66,9 @@ class GridConfig:
 class LocalCodeConfig:
     """Local part of a code: values at the vertices of a coarse lattice over canonical space, one lattice per shape."""
 
-    resolution: NonNegativeInt = 0
+    resolution: Annotated[int, Field(strict=True, ge=0, le=MAX_LOCAL_CELLS)] = 0
     """Cells per axis; a shape has (resolution + 1)^3 vertices. 0 for codes without a local part."""
-    channels: PositiveInt = 8
+    channels: Channels = 8
     """Values per vertex."""
 
 
@@ -63,7 +76,7 @@ class LocalCodeConfig:
 class ModelConfig:
     """Dual-branch model."""
 
-    code_dim: PositiveInt = 64
+    code_dim: Annotated[int, Field(strict=True, ge=1, le=MAX_CODE_DIM)] = 64
     """Length of the global part of a code, which conditions all networks."""
     local: LocalCodeConfig = LocalCodeConfig()
     warp: BranchConfig = BranchConfig(width=32, depth=2, activation="softplus")

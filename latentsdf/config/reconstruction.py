@@ -14,12 +14,17 @@ from pydantic import Field
 from latentsdf.config.arguments import with_options
 from latentsdf.config.training import EikonalNorm
 from latentsdf.config.validation import (
+    MAX_LAYERS,
+    MAX_WIDTH,
+    Channels,
+    Count,
     Flag,
+    Layers,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    PositiveInts,
+    Resolutions,
     Schedule,
     Seed,
     Share,
@@ -40,11 +45,11 @@ class NetworkConfig:
     kind: NetworkKind = "softplus"
     """`softplus`: multilayer perceptron. `sine`: SIREN. `quadratic`: sine layers with quadratic pre-activations.
     `pyramid`: multi-resolution feature grids followed by a small softplus network."""
-    width: Annotated[int, Field(strict=True, ge=2)] = 64
+    width: Annotated[int, Field(strict=True, ge=2, le=MAX_WIDTH)] = 64
     """Units per hidden layer; at least the dimension of the points."""
-    depth: Annotated[int, Field(strict=True, ge=2)] = 4
+    depth: Annotated[int, Field(strict=True, ge=2, le=MAX_LAYERS)] = 4
     """Number of hidden layers."""
-    skip: NonNegativeInt = 0
+    skip: Layers = 0
     """Softplus: hidden layer (counted from 1) that also receives the input point; 0 for none."""
     start: NetworkStart = "sphere"
     """Initialization. Sine networks: all but `spread` (`models.siren`). Softplus networks: `sphere` as published, or
@@ -55,9 +60,9 @@ class NetworkConfig:
     """|grad u| at initialization, for the starts `sphere` and `multifrequency`."""
     omega: NonNegativeFloat = 30.0
     """Sine networks: frequency factor of every layer."""
-    resolutions: PositiveInts = (8, 16, 32, 64, 128)
+    resolutions: Resolutions = (8, 16, 32, 64, 128)
     """Pyramid: cells per axis of each grid."""
-    channels: PositiveInt = 4
+    channels: Channels = 4
     """Pyramid: features per grid vertex."""
 
     def __post_init__(self) -> None:
@@ -116,9 +121,9 @@ class MedialConfig:
     axis_width: PositiveFloat = 0.02
     """epsilon: width of the band around the medial axis in which v falls to 0. The published 1e-3 needs the published
     20,000 points per step."""
-    phase_width: PositiveInt = 48
+    phase_width: Annotated[int, Field(strict=True, ge=1, le=MAX_WIDTH)] = 48
     """Units per layer of the phase network."""
-    phase_blocks: PositiveInt = 3
+    phase_blocks: Annotated[int, Field(strict=True, ge=1, le=MAX_LAYERS)] = 3
     """Residual blocks of the phase network."""
     phase_omega: NonNegativeFloat = 15.0
     """Frequency factor of the phase network's layers."""
@@ -138,7 +143,7 @@ class MedialConfig:
     """Share of the run after which v is trained; before it, v = 1."""
     phase_freeze: Share = 0.7
     """Share of the run after which v is frozen."""
-    cell_levels: NonNegativeInt = 2
+    cell_levels: Annotated[int, Field(strict=True, ge=0, le=8)] = 2
     """Maximum number of times that a cell of the sampling grid is halved."""
 
     def __post_init__(self) -> None:
@@ -175,9 +180,9 @@ class FieldTrainConfig:
     """Decay of Adam's second moments."""
     clip: NonNegativeFloat = 10.0
     """Maximum gradient norm of the network parameters that Adam updates; 0 for no limit."""
-    surface_points: PositiveInt = 512
+    surface_points: Count = 512
     """Number of points of the cloud per step."""
-    offsurface_points: Annotated[int, Field(strict=True, ge=2)] = 512
+    offsurface_points: Annotated[int, Field(strict=True, ge=2, le=100_000_000)] = 512
     """Number of points off the cloud per step: a share `offsurface_share` drawn by `offsurface_sampling`, the rest
     uniformly."""
     offsurface_sampling: OffsurfaceSampling = "gaussian"

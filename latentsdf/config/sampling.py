@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from latentsdf.config.validation import NonNegativeFloat, NonNegativeInt, PositiveFloat, config_dataclass
+from latentsdf.config.validation import (
+    NonNegativeCount,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    config_dataclass,
+)
 from latentsdf.utils.errors import ConfigError
 
 SignMethod = Literal["auto", "pseudonormal", "winding", "visibility"]
@@ -30,13 +36,13 @@ class SamplingConfig:
     sparse_resolution: NonNegativeInt = 128
     """Cells per axis of the sparse lattice over the whole box; must divide `resolution`. 0 for no sparse lattice, in
     imported stores only."""
-    near: NonNegativeInt = 360_000
+    near: NonNegativeCount = 360_000
     """Number of surface points displaced by Gaussian noise."""
     near_std: NonNegativeFloat = 0.025
     """Standard deviation of that noise per axis."""
-    uniform: NonNegativeInt = 180_000
+    uniform: NonNegativeCount = 180_000
     """Number of uniformly distributed points in the box."""
-    surface: NonNegativeInt = 250_000
+    surface: NonNegativeCount = 250_000
     """Number of points distributed uniformly by area on the surface, stored with normals."""
     normalization: Normalization = "sphere"
     """Transform of a mesh to model space: into the sphere of radius 1 / 1.03 (DeepSDF), into a cube with the same

@@ -12,6 +12,7 @@ from pydantic import Field
 from latentsdf.config.model import Branch, ModelConfig
 from latentsdf.config.schedules import is_used
 from latentsdf.config.validation import (
+    Count,
     Flag,
     NonNegativeFloat,
     NonNegativeInt,
@@ -80,7 +81,7 @@ class LossConfig:
     """Second derivative of s along its gradient (StEik): stabilizes the eikonal term. Needs activation softplus."""
     lipschitz: Schedule = (0.0,)
     """Mean squared norm of ds / dz, the slope of the distance in the code: smooth interpolation between codes."""
-    regularizer_points: PositiveInt = 64
+    regularizer_points: Count = 64
     """Uniform points per shape on which regularizers of the general branch are estimated. The heat term uses as many
     additional points, half of them drawn from a Gaussian around the origin. With `train.samples: points`, the eikonal
     term is also evaluated at every surface point, displaced by Gaussian noise of standard deviation 0.01 (IGR)."""
@@ -114,9 +115,9 @@ class TrainConfig:
     samples: Samples = "sdf"
     """`sdf`: learn from signed distances. `points`: learn from surface points only (IGR), in float32. Trains only the
     general branch, with the terms `loss.surface`, `loss.normals` and `loss.eikonal`."""
-    shapes_per_batch: PositiveInt = 64
+    shapes_per_batch: Count = 64
     """Number of shapes per step and process."""
-    points_per_shape: Annotated[int, Field(strict=True, ge=2)] = 128
+    points_per_shape: Annotated[int, Field(strict=True, ge=2, le=100_000_000)] = 128
     """Number of band samples, or of surface points, per shape and step."""
     free_share: NonNegativeFloat = 0.5
     """Number of off-surface samples per band sample. The general branch is trained on as many band samples as

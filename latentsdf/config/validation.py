@@ -17,8 +17,30 @@ from latentsdf.utils.errors import ConfigError
 
 T = TypeVar("T")
 
+MAX_WIDTH = 8_192
+"""Units of a hidden layer. This and the following limits bound the model that a configuration from somebody else may
+describe; one within them may still exceed the memory, which is checked before it is allocated."""
+MAX_LAYERS = 128
+"""Hidden layers of a network."""
+MAX_CODE_DIM = 65_536
+"""Values of the global part of a code."""
+MAX_CELLS = 2_048
+"""Cells per axis of a grid."""
+MAX_LOCAL_CELLS = 64
+"""Cells per axis of the lattice of a local code."""
+MAX_CHANNELS = 1_024
+"""Features per vertex of a grid."""
+MAX_FREQUENCIES = 24
+"""Octaves of a positional encoding; float32 resolves no more."""
+MAX_GRIDS = 16
+"""Grids of a feature pyramid."""
+
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
+Width = Annotated[int, Field(strict=True, ge=0, le=MAX_WIDTH)]
+Layers = Annotated[int, Field(strict=True, ge=0, le=MAX_LAYERS)]
+Cells = Annotated[int, Field(strict=True, ge=1, le=MAX_CELLS)]
+Channels = Annotated[int, Field(strict=True, ge=1, le=MAX_CHANNELS)]
 Count = Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
 """Number of points or samples that are held in memory at once."""
 NonNegativeCount = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
@@ -62,7 +84,8 @@ PositiveSchedule = Annotated[
 Schedules = dict[str, Schedule]
 """Schedules by name."""
 
-PositiveInts = Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_tuple)]
+Resolutions = Annotated[tuple[Cells, ...], Field(max_length=MAX_GRIDS), BeforeValidator(_as_tuple)]
+"""Cells per axis of each of several grids."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field,))
@@ -97,6 +120,7 @@ _EXPECTED = {
     "string_type": "a string",
     "tuple_type": "a list of numbers, such as '[1.0, 0.5]'",
     "too_short": "at least one number",
+    "too_long": "fewer numbers",
     "dataclass_type": "keys and values",
     "dict_type": "names and weights, such as '{mine: 0.1}'",
 }

@@ -12,6 +12,8 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from latentsdf.utils.atomic_files import atomic_write
+
 _COLORS = ("#2a6fb0", "#c0504d", "#6a994e")
 _WIDTH, _HEIGHT, _LEFT = 900, 280, 60  # size of the plot and its left margin, in SVG units
 
@@ -54,7 +56,8 @@ def write_html(path: Path, title: str, sections: Sequence[tuple[str, str]]) -> N
         sections: Headings with their contents: text, which is escaped, or the result of `html_image`, `html_table` or
             `html_curve`.
     """
-    path.write_text(_render("page", title=title, sections=sections) + "\n")
+    with atomic_write(path) as temporary:
+        temporary.write_text(_render("page", title=title, sections=sections) + "\n")
 
 
 def html_image(image: Image.Image) -> Markup:

@@ -14,6 +14,7 @@ from latentsdf.config.arguments import check_arguments
 from latentsdf.config.validation import NonNegativeInt
 from latentsdf.geometry.metrics.field import FieldErrors
 from latentsdf.geometry.metrics.surface import Reference, SurfaceComparison
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.notebook import html_table
 
 _SHOWN = (
@@ -155,8 +156,9 @@ class Evaluation:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.json").write_text(json.dumps(self.as_dict(), indent=1))
-        with (folder / "metrics.csv").open("w", newline="") as file:
+        with atomic_write(folder / "metrics.json") as temporary:
+            temporary.write_text(json.dumps(self.as_dict(), indent=1))
+        with atomic_write(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
             rows = [{"shape": name, **row} for name, row in self.figures().items()]
             if rows:
                 writer = csv.DictWriter(file, fieldnames=list(rows[0]))

@@ -1,11 +1,11 @@
 """Writing of triangle meshes as Universal Scene Description (USD) files."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import trimesh
 
+from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import MissingExtraError
 
 SUFFIXES = (".usda", ".usdc", ".usd")
@@ -41,10 +41,5 @@ def save_usd(mesh: trimesh.Trimesh, path: Path) -> None:
     if "vertex_normals" in mesh._cache:
         prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(mesh.vertex_normals, dtype=np.float32)))
         prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
-    # USD selects the format by the suffix, which has to remain in the name of the temporary file.
-    temporary = path.with_name(f".next.{path.name}")
-    try:
+    with atomic_write(path, keep_suffix=True) as temporary:
         stage.GetRootLayer().Export(str(temporary))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

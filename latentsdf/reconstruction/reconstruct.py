@@ -12,9 +12,10 @@ from latentsdf.geometry.targets import read_points
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
 from latentsdf.reconstruction.presets import preset
-from latentsdf.reconstruction.result import Reconstruction
+from latentsdf.reconstruction.result import Reconstruction, build_networks
 from latentsdf.reconstruction.resume import FitCheckpoint
 from latentsdf.utils import devices
+from latentsdf.utils.memory_limit import require_memory, training_bytes
 
 
 @check_arguments
@@ -50,7 +51,8 @@ def reconstruct(
     Raises:
         FileNotFoundError: There is no such file.
         MeshError: The cloud cannot be used.
-        ConfigError: The method or a setting is unknown, a value is out of its range, or the device is not available.
+        ConfigError: The method or a setting is unknown, a value is out of its range, the device is not available,
+            or the network exceeds the memory.
         TrainingError: A loss or a parameter is not finite.
         CheckpointError: If `checkpoint` is damaged, or of another cloud or configuration.
 
@@ -62,8 +64,12 @@ def reconstruct(
     """
     cloud = prepare_point_cloud(read_points(points, normals))
     config = with_field_options(preset(method, cloud.dim) if config is None else config, options)
+    where = devices.resolve(device)
+    with torch.device("meta"):
+        needed = training_bytes(*build_networks(config, cloud.dim))
+    require_memory(needed, "the network", where, "lower the settings of the section model")
     trainer_type = MedialAxisTrainer if config.method == "medial_axis" else FieldTrainer
-    trainer = trainer_type(cloud, config, devices.resolve(device))
+    trainer = trainer_type(cloud, config, where)
     trainer.run(None if checkpoint is None else FitCheckpoint(checkpoint, cloud, config))
     phase = trainer.phase.requires_grad_(False) if isinstance(trainer, MedialAxisTrainer) else None
     network = trainer.network.requires_grad_(False)

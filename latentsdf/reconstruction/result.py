@@ -333,10 +333,10 @@ def _parse(artifact: Artifact, device: torch.device) -> Reconstruction:
     try:
         # Compared before the networks are allocated: a damaged configuration may describe some of any size.
         with torch.device("meta"):
-            expected = _shapes(*_build(config, len(similarity.center)))
+            expected = _shapes(*build_networks(config, len(similarity.center)))
         if expected != tensor_shapes(weights_file):
             raise CheckpointError(f"{folder}: the weights do not fit config.yaml; they come from different runs")
-        network, phase_field = _build(config, len(similarity.center))
+        network, phase_field = build_networks(config, len(similarity.center))
         weights = load_file(weights_file, device=str(device))
     except SafetensorError as error:
         raise CheckpointError(f"{folder}: damaged ({error}); reconstruct again") from error
@@ -349,8 +349,8 @@ def _parse(artifact: Artifact, device: torch.device) -> Reconstruction:
     return Reconstruction(network.requires_grad_(False), similarity, config, history, phase_field)
 
 
-def _build(config: ReconstructConfig, dim: int) -> tuple[nn.Module, nn.Module | None]:
-    """Network of the field, and the phase network of the method `medial_axis`."""
+def build_networks(config: ReconstructConfig, dim: int) -> tuple[nn.Module, nn.Module | None]:
+    """Build the network of a field of points (N, dim), and the phase network of the method `medial_axis`."""
     network = build_network(config.model, dim, config.extent)
     return network, build_phase_field(config.medial, dim) if config.method == "medial_axis" else None
 

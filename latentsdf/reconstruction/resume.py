@@ -1,7 +1,7 @@
 """Checkpoint of an unfinished fit: one file from which the same call continues with an unchanged result."""
 
 import hashlib
-import pickle
+import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import CheckpointError
 
 _FORMAT = 2
+_HEAD = b"latentsdf sha256 "
 _BUDGET = ("steps", "minutes", "patience")  # of `train`; a run may be continued with a larger budget
 
 
@@ -38,8 +39,12 @@ class FitCheckpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the file by a state of tensors and plain values."""
-        with atomic_write(self.path) as temporary:
-            torch.save({"format": _FORMAT, "fingerprint": self._fingerprint, "state": state}, temporary)
+        buffer = io.BytesIO()
+        torch.save({"format": _FORMAT, "fingerprint": self._fingerprint, "state": state}, buffer)
+        content = buffer.getvalue()
+        with atomic_write(self.path) as temporary, temporary.open("wb") as file:
+            file.write(_HEAD + hashlib.sha256(content).hexdigest().encode() + b"\n")
+            file.write(content)
 
     def load(self) -> dict[str, Any] | None:
         """Read the state.
@@ -53,11 +58,12 @@ class FitCheckpoint:
         if not self.path.is_file():
             return None
         try:
-            saved: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            saved: dict[str, Any] = torch.load(io.BytesIO(self._content()), map_location="cpu", weights_only=True)
             # Format 1 had no number.
             version = saved.get("format", 1)
-        except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{self.path}: damaged ({error}); remove it to start again") from error
+        # torch's reader raises exceptions of many types for damaged files.
+        except Exception as error:
+            raise CheckpointError(f"{self.path}: damaged ({error!s:.200}); remove it to start again") from error
         if version != _FORMAT:
             raise CheckpointError(
                 f"{self.path}: an unfinished run of another version of latentsdf (format {version}, this one reads "
@@ -70,3 +76,13 @@ class FitCheckpoint:
             )
         state: dict[str, Any] = saved["state"]
         return state
+
+    def _content(self) -> bytes:
+        """Read the file; raises ValueError if its content has another SHA-256 than its first line states."""
+        data = self.path.read_bytes()
+        if not data.startswith(_HEAD):
+            return data  # written by an earlier version, without a first line
+        head, _, content = data.partition(b"\n")
+        if head.removeprefix(_HEAD).decode(errors="replace") != hashlib.sha256(content).hexdigest():
+            raise ValueError("its SHA-256 is not that of its first line")
+        return content

@@ -99,6 +99,12 @@ def render_turntable(render: Callable[[float], Image.Image], frames: int) -> lis
     return [render(360 * i / frames) for i in range(frames)]
 
 
+def save_png(path: Path, picture: Image.Image) -> None:
+    """Write a PNG atomically."""
+    with atomic_write(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
 def save_gif(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> None:
     """Write an endlessly repeating GIF atomically, with `milliseconds` per picture."""
     with atomic_write(path) as temporary:

@@ -74,6 +74,7 @@ def extend(
     if fine_tune and absent:
         show_note("note", f"{data} has no samples of {absent} old shapes, so fine-tuning may make them worse")
     console.print(memory_estimate.describe_run(config, pool))
+    memory_estimate.require_enough_memory(config, pool, where)
     trainer = _create_trainer(pool, config, where, trained, fine_tune)
     return fit(trainer, out, lambda: _save_extended(trainer, out, trained))
 

@@ -16,6 +16,7 @@ from latentsdf.data.mixture import heat_point_count
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.models.custom_model import ModelLike
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.memory_limit import require_memory
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,16 @@ def describe_run(config: Config, pool: ShapeSamplePool | SourcePool, model: Mode
         f"preset {config.preset}: {shapes} shapes{streamed}, codes of {config.model.code_size}; about "
         f"{estimate.total / 1e9:.2f} GB ({parts}), {available / 1e9:.1f} GB free{short}"
     )
+
+
+def require_enough_memory(
+    config: Config, pool: ShapeSamplePool | SourcePool, device: torch.device, model: ModelLike | None = None
+) -> None:
+    """Raise ConfigError if networks, grid and codes of a run exceed the memory of the device.
+
+    The memory of a model of the user's own is not estimated.
+    """
+    if model is None:
+        estimate = estimate_memory(config, pool)
+        parts = estimate.networks + estimate.grid + estimate.codes
+        require_memory(parts, "the model", device, "lower the settings of the section model, such as the grid")

@@ -68,7 +68,7 @@ def train(
         Loss terms of the last step, with its number (`step`) and the training time (`seconds`).
 
     Raises:
-        ConfigError: A source, sampler, loss, callback or model cannot be used.
+        ConfigError: A source, sampler, loss, callback or model cannot be used, or the model exceeds the memory.
         CheckpointError: `out` holds a space or other files, or the run to resume has another configuration.
         StoreError: `data` is not a sample store, or lacks samples that the configuration needs.
         TrainingError: A loss or parameter is not finite, or a source, loss or callback raises an exception; the last
@@ -84,6 +84,7 @@ def train(
         pool = _open_pool(data, config, where, context, source, sampler)
         if context.is_main_process:
             console.print(memory_estimate.describe_run(config, pool, model))
+        memory_estimate.require_enough_memory(config, pool, where, model)
         trainer = Trainer(pool, config, where, context, losses=losses, model=model)
         if resume:
             trainer.load(checkpoint.load(out, model=model), checkpoint.load_state(out))

@@ -235,7 +235,7 @@ class Trainer:
             state: The state that `state_dict` returned.
 
         Raises:
-            CheckpointError: The checkpoint has other shapes or another number of processes.
+            CheckpointError: The checkpoint has other shapes or another number of processes, or the state is damaged.
         """
         if trained.keys != self.keys:
             difference = set(trained.keys) ^ set(self.keys)
@@ -243,20 +243,30 @@ class Trainer:
                 f"the checkpoint was trained on {len(trained.keys)} shapes and the store now has {len(self.keys)}; "
                 f"they differ, for example in {min(difference)}, but resuming needs the same shapes"
             )
-        if state["world"] != self.context.world_size:
+        if state.get("world") != self.context.world_size:
             raise CheckpointError(
-                f"the checkpoint was trained by {state['world']} processes, now there are {self.context.world_size}; "
+                f"the checkpoint was trained by {state.get('world')} processes, now there are {self.context.world_size}; "
                 "resume with the same number of processes"
             )
         self.model.load_state_dict(trained.model.state_dict())
         self.codes.replace(trained.codes)
-        self.network_adam.load_state_dict(state["network_adam"])
-        self.code_adam.load_state_dict(state["code_adam"])
-        if self.local_adam is not None:
-            self.local_adam.load_state_dict(state["local_adam"])
-        if self.grid_adam is not None:
-            self.grid_adam.load_state_dict(state["grid_adam"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        optimizers = {
+            "network_adam": self.network_adam,
+            "code_adam": self.code_adam,
+            "local_adam": self.local_adam,
+            "grid_adam": self.grid_adam,
+        }
+        try:
+            for name, adam in optimizers.items():
+                if adam is not None:
+                    adam.load_state_dict(state[name])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        # torch's optimizers raise exceptions of many types for a state of another form.
+        except Exception as error:
+            raise CheckpointError(
+                f"the training state is damaged or of another model ({error!s:.200}); restore state.pt from a copy, or "
+                "train again"
+            ) from error
 
 
 def _combine_seeds(*numbers: int) -> int:

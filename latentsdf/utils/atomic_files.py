@@ -15,7 +15,7 @@ _cleaned: set[Path] = set()  # folders whose abandoned files were removed, once 
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     """Write a file so that readers see it complete or not at all.
 
     Symbolic links are not followed: a link at `path` is replaced by the file. Temporary files that killed processes
@@ -23,13 +23,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Args:
         path: Destination; an existing file is replaced.
+        keep_suffix: Give the temporary path the suffix of the destination, for writers that select the format by it.
 
     Yields:
         Temporary path of an empty file in the same folder. It is renamed to `path` when the block ends, and removed if
         the block raises.
     """
     _remove_abandoned(path.parent)
-    temporary = path.with_name(temporary_name(_PREFIX) + _SUFFIX)
+    temporary = path.with_name(temporary_name(_PREFIX) + _SUFFIX + (path.suffix if keep_suffix else ""))
     try:
         # Exclusive, so that nothing is written through a link.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -46,7 +47,7 @@ def _remove_abandoned(folder: Path) -> None:
         return
     _cleaned.add(folder)
     with suppress(OSError):
-        for file in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        for file in folder.glob(f"{_PREFIX}*"):
             if is_abandoned(file.name, _PREFIX):
                 file.unlink(missing_ok=True)
 

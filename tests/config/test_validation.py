@@ -10,8 +10,8 @@ from latentsdf.config.validation import (
     Flag,
     NonNegativeFloat,
     PositiveInt,
-    PositiveInts,
     PositiveSchedule,
+    Resolutions,
     Schedule,
     Share,
     config_dataclass,
@@ -26,7 +26,7 @@ class Part:
     count: PositiveInt = 3
     weight: Schedule = (0.0,)
     growth: PositiveSchedule = (1.0,)
-    sizes: PositiveInts = (8,)
+    sizes: Resolutions = (8,)
 
 
 @config_dataclass
