@@ -245,12 +245,12 @@ class Trainer:
             )
         if state.get("world") != self.context.world_size:
             raise CheckpointError(
-                f"the checkpoint was trained by {state.get('world')} processes, now there are {self.context.world_size}; "
-                "resume with the same number of processes"
+                f"the checkpoint was trained by {state.get('world')} processes, now there are "
+                f"{self.context.world_size}; resume with the same number of processes"
             )
         self.model.load_state_dict(trained.model.state_dict())
         self.codes.replace(trained.codes)
-        optimizers = {
+        optimizers: dict[str, torch.optim.Optimizer | RowAdam | None] = {
             "network_adam": self.network_adam,
             "code_adam": self.code_adam,
             "local_adam": self.local_adam,
