@@ -101,7 +101,7 @@ class IsolatedProcesses:
             process = self._thread.process = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)
             with self._spawning, _environment(dict.fromkeys(_ONE_THREAD, "1")):
                 ready = process.submit(_process_id, fn)
-            # Starting the process and importing the function do not count towards the time limit.
+            # Starting the process and importing the function do not count toward the time limit.
             self._workers[process] = psutil.Process(ready.result())
         if self._killed:
             raise BrokenProcessPool

@@ -93,6 +93,6 @@ def find_band(
         a, b, c = (lattice.corner * half + np.array(offset)).T
         occupied[a, b, c] = within[:, offset[0], offset[1], offset[2]]
     # Distances between brick centers; a point and its closest point can each be half a brick diagonal from the center.
-    between_centres = distance_transform_edt(~occupied) if occupied.any() else np.full(occupied.shape, np.inf)
-    clearance = np.clip((between_centres - 3**0.5) * _BRICK_SIDE * 2 / resolution, 0, 2).astype(np.float32)
+    between_centers = distance_transform_edt(~occupied) if occupied.any() else np.full(occupied.shape, np.inf)
+    clearance = np.clip((between_centers - 3**0.5) * _BRICK_SIDE * 2 / resolution, 0, 2).astype(np.float32)
     return FusionBand(resolution, *(torch.from_numpy(x).to(device) for x in (lattice.table, cells, clearance)))

@@ -140,7 +140,7 @@ def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> Non
             too, are taken to have lost the other digits.
 
     Raises:
-        MeshError: If the points coincide, a coordinate exceeds 1e9, or the step between neighbouring numbers of the
+        MeshError: If the points coincide, a coordinate exceeds 1e9, or the step between neighboring numbers of the
             precision exceeds 0.5 % of the extent of the points.
     """
     extent, magnitude = np.ptp(points, axis=0).max(), np.abs(points).max()

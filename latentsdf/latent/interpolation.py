@@ -1,6 +1,6 @@
 """Interpolation paths between codes, and the smoothness of the surfaces along them.
 
-For neighbouring codes a, b and t in [0, 1]:
+For neighboring codes a, b and t in [0, 1]:
 
     linear      z = a + t (b - a)
     spherical   z = slerp(a / |a|, b / |b|, t) ((1 - t) |a| + t |b|)      (Shoemake 1985)
@@ -66,7 +66,7 @@ def interpolate(
 ) -> Float[NDArray[np.float32], "N L"]:
     """Interpolate codes along a path through given codes, including both ends.
 
-    With more than two codes the path is piecewise, with equal spacing between neighbouring codes. It contains the inner
+    With more than two codes the path is piecewise, with equal spacing between neighboring codes. It contains the inner
     codes when steps - 1 is a multiple of K - 1; `shortest` always contains them, at rounded steps.
 
     Args:
@@ -142,7 +142,7 @@ def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
 
 
 def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: CodePrior) -> NDArray[np.float32]:
-    """Shortest path, computed between each pair of neighbouring codes; the given codes are kept at rounded steps."""
+    """Shortest path, computed between each pair of neighboring codes; the given codes are kept at rounded steps."""
     if model.config.local_size > 0:
         raise ConfigError("the shortest path is not available for codes with a local part; use linear")
     cuts = _shortest_cuts(len(codes), steps)
@@ -168,7 +168,7 @@ def _spherical(first: NDArray[np.float32], second: NDArray[np.float32], t: NDArr
     a, b = first / norm_a.clip(1e-12), second / norm_b.clip(1e-12)
     angle = np.arccos((a * b).sum(1, keepdims=True).clip(-1, 1))
     if (angle > np.pi - _OPPOSITE).any():
-        raise ConfigError("two neighbouring codes have opposite directions, so their arc is not unique; use linear")
+        raise ConfigError("two neighboring codes have opposite directions, so their arc is not unique; use linear")
     # For parallel codes the limit of the arc is the straight line.
     straight = angle < _PARALLEL
     sine = np.where(straight, 1, np.sin(angle))

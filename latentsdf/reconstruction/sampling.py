@@ -19,7 +19,7 @@ from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.console import show_note
 
-_LOCAL_NEIGHBOUR = 50  # IGR: the distance to this neighbour is the standard deviation of local samples
+_LOCAL_NEIGHBOR = 50  # IGR: the distance to this neighbor is the standard deviation of local samples
 _GUIDE_POINTS = 200_000
 _GUIDE_STDS = (0.05, 0.02, 0.005)  # of the guide's points around the cloud
 _GUIDE_UNIFORM = 0.4  # share of the guide's points that are uniform in the box
@@ -73,8 +73,8 @@ class CloudSampler:
         self.normals = None if normals is None else _as_tensor(normals)
         self._guide, self._guide_distance = _as_tensor(guide), _as_tensor(guide_distance)
         if self.config.offsurface_sampling == "local":
-            neighbour = min(_LOCAL_NEIGHBOUR, len(self._cloud) - 1)
-            distances = self._tree.query(self._cloud, k=neighbour + 1, workers=-1)[0]
+            neighbor = min(_LOCAL_NEIGHBOR, len(self._cloud) - 1)
+            distances = self._tree.query(self._cloud, k=neighbor + 1, workers=-1)[0]
             self._local_std = _as_tensor(distances[:, -1])
 
     @cached_property

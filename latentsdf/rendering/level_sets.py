@@ -86,7 +86,7 @@ def distance_colors(distance: Float[NDArray[np.float64], "*N"]) -> Float[NDArray
 
 
 def _value_changes(values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mask of the pixels whose right or lower neighbour has another value."""
+    """Mask of the pixels whose right or lower neighbor has another value."""
     changes = np.zeros(values.shape, dtype=bool)
     changes[:, :-1] |= values[:, :-1] != values[:, 1:]
     changes[:-1] |= values[:-1] != values[1:]

@@ -260,7 +260,7 @@ def _sphere_trace(
         for rays that miss the box, 257 for rays that are not finished after 256 steps.
     """
     entry, exit_ = _intersect_box(origins, directions)
-    travelled = entry.clone()
+    traveled = entry.clone()
     active = torch.nonzero(entry < exit_).squeeze(1)
     hit = torch.zeros(len(origins), dtype=torch.bool, device=origins.device)
     steps = torch.zeros(len(origins), dtype=torch.long, device=origins.device)
@@ -268,13 +268,13 @@ def _sphere_trace(
         if len(active) == 0:
             break
         steps[active] += 1
-        distance = field(origins[active] + travelled[active, None] * directions[active])
+        distance = field(origins[active] + traveled[active, None] * directions[active])
         arrived = distance < _HIT_DISTANCE
         hit[active[arrived]] = True
-        travelled[active] += torch.where(arrived, 0.0, _STEP_FACTOR * distance)
-        active = active[~arrived & (travelled[active] < exit_[active])]
+        traveled[active] += torch.where(arrived, 0.0, _STEP_FACTOR * distance)
+        active = active[~arrived & (traveled[active] < exit_[active])]
     steps[active] += 1
-    return origins + travelled[:, None] * directions, hit, steps
+    return origins + traveled[:, None] * directions, hit, steps
 
 
 def _intersect_box(

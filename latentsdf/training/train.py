@@ -144,7 +144,7 @@ def fit(trainer: Trainer, out: Path, write: Callable[[], None], callbacks: Callb
 
     out.mkdir(parents=True, exist_ok=True)
     with trainer, defer_interrupts() as stopped:
-        # Before the first step, so that reading does not count towards the wall-clock budget.
+        # Before the first step, so that reading does not count toward the wall-clock budget.
         trainer.pool.fill(trainer.step)
         if trainer.context.is_main_process:
             with open_training_logger(out, trainer.config.train, trainer.step) as logger:

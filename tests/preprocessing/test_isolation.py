@@ -71,7 +71,7 @@ def test_calls_after_kill(processes: IsolatedProcesses) -> None:
 
 
 def test_shutdown_of_local_processes() -> None:
-    """`run_isolated` keeps its process until `close_local_processes`, and starts another one afterwards."""
+    """`run_isolated` keeps its process until `close_local_processes`, and starts another one afterward."""
     first = run_isolated(LIMITS, os.getpid)
     assert run_isolated(LIMITS, os.getpid) == first
     close_local_processes()

@@ -1,4 +1,4 @@
-"""Reader of ASCII OFF meshes (Geomview), with colours, normals and texture coordinates, which are ignored."""
+"""Reader of ASCII OFF meshes (Geomview), with colors, normals and texture coordinates, which are ignored."""
 
 import re
 

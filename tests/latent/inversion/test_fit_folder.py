@@ -35,7 +35,7 @@ FIT = Inversion(
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    """A loaded fit has the values of the saved one, and the report names target and neighbours."""
+    """A loaded fit has the values of the saved one, and the report names target and neighbors."""
     folder = tmp_path / "new" / "fit"
     report = FIT.save(folder, mesh=trimesh.creation.box(), target="chair.ply", nearest=Hits(["a"], [0.1]))
     assert json.loads(json.dumps(report)) == json.loads((folder / "report.json").read_text())
