@@ -26,7 +26,7 @@ from latentsdf.config import loader
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.mesh import load
 from latentsdf.geometry.metrics.surface import sample_surface
-from latentsdf.reconstruction.measure import measure
+from latentsdf.reconstruction.accuracy import measure_accuracy
 from latentsdf.reconstruction.planar import load_truth, measure_planar
 from latentsdf.reconstruction.plots import draw_distance
 from latentsdf.reconstruction.presets import METHOD_NAMES, preset
@@ -143,7 +143,7 @@ def _solid(path: Path, config: ReconstructConfig, arguments: argparse.Namespace)
     result = reconstruct(_observed(cloud, arguments.noise, arguments.patches), config=config)
     fitted = time.monotonic() - started
     _draw(result, path, config.method, arguments.pictures)
-    accuracy = measure(result, result.mesh(256), truth, n=30_000)
+    accuracy = measure_accuracy(result, result.mesh(256), truth, n=30_000)
     surface = accuracy.surface
     nearest, floor = surface.nearest, surface.floor
     return accuracy.field.as_dict() | {

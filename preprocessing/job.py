@@ -18,9 +18,9 @@ from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS
 from latentsdf.utils.console import console, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from preprocessing.isolation import ResourceLimits
+from preprocessing.outdated_shapes import find_outdated
 from preprocessing.pool import TaskPool
 from preprocessing.report import Outcome, Report
-from preprocessing.resume import find_outdated
 from preprocessing.shape import preprocess
 from preprocessing.sources import Source
 

@@ -159,9 +159,9 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
         "--uniform": "20000",
         "--surface": "10000",
     }
-    words = [*(word for pair in flags.items() for word in pair), "--category", *_FAMILIES]
+    args = [*(token for pair in flags.items() for token in pair), "--category", *_FAMILIES]
     # -P: do not import a preprocessing.py from the working directory.
-    done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *words], check=False)
+    done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *args], check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import LossConfig, TrainConfig
-from latentsdf.data.mixture import draw_heat_points, heat_point_count
+from latentsdf.data.importance_sampling import draw_heat_points, heat_point_count
 from latentsdf.data.point_batches import NOISE_STD, PointBatch
 from latentsdf.data.sdf_batches import SdfBatch, box_point_count
 from latentsdf.data.store import complete_key

@@ -12,7 +12,7 @@ from latentsdf.extraction.extract import find_band_cells
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.sparse_lattice import BLOCK_SIDE
 from latentsdf.utils.finite import require_finite
-from latentsdf.utils.lattice import containing_cells
+from latentsdf.utils.torch_lattice import containing_cells
 
 _BRICK_SIDE = 4  # cells per axis of a brick, the resolution at which the distance to the band is stored
 

@@ -10,10 +10,10 @@ from latentsdf.config.reconstruction import ReconstructConfig, with_field_option
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.geometry.targets import read_points
 from latentsdf.reconstruction.fit import FieldTrainer
+from latentsdf.reconstruction.fit_checkpoint import FitCheckpoint
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
 from latentsdf.reconstruction.presets import preset
 from latentsdf.reconstruction.result import Reconstruction
-from latentsdf.reconstruction.resume import FitCheckpoint
 from latentsdf.utils import devices
 
 

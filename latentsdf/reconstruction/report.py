@@ -20,7 +20,7 @@ from typing import Any, get_args
 import trimesh
 
 from latentsdf.geometry import mesh as meshes
-from latentsdf.reconstruction.measure import measure
+from latentsdf.reconstruction.accuracy import measure_accuracy
 from latentsdf.reconstruction.planar import PlanarTruth, measure_planar
 from latentsdf.reconstruction.plots import draw_distance, draw_phase
 from latentsdf.reconstruction.result import FIELD_FILES, Reconstruction
@@ -113,7 +113,7 @@ def _write_solid(
     mesh = reconstruction.mesh(resolution)
     meshes.save(mesh, folder / "mesh.ply")
     if isinstance(truth, trimesh.Trimesh):
-        report["accuracy"] = measure(reconstruction, mesh, truth).as_dict()
+        report["accuracy"] = measure_accuracy(reconstruction, mesh, truth).as_dict()
 
 
 def _write_planar(

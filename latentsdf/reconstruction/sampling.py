@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.data.mixture import Mixture
+from latentsdf.data.importance_sampling import UniformGaussianMixture
 from latentsdf.geometry.pointcloud.denoising import denoise
 from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
@@ -57,7 +57,7 @@ class CloudSampler:
         """Probability of each point of the cloud, (N,); None for a uniform distribution."""
         self.generator = torch.Generator().manual_seed(self.config.seed)
         gaussian_share = self.config.offsurface_share if self.config.offsurface_sampling == "gaussian" else 0.0
-        self.mixture = Mixture(cloud.dim, config.extent, self.config.offsurface_std, gaussian_share)
+        self.mixture = UniformGaussianMixture(cloud.dim, config.extent, self.config.offsurface_std, gaussian_share)
         """Distribution of the off-surface points that are not local."""
         self._cloud = denoise(cloud.points) if config.denoise else cloud.points
         if self._cloud is not cloud.points:

@@ -36,8 +36,8 @@ def test_styles(source: str, style: str, space_path: Path, tmp_path: Path) -> No
     """A training shape and a mesh are rendered in every style."""
     save(trimesh.creation.box((1, 0.5, 0.3)), tmp_path / "box.glb")
     shape, out = {"--id": "table_0000", "--mesh": str(tmp_path / "box.glb")}[source], tmp_path / "out.png"
-    words = ["render", str(space_path), source, shape, "--style", style, "--size", "32", "--out", str(out)]
-    assert cli.main([*words, "--device", "cpu"]) == 0 and _size(out) == (32, 32)
+    args = ["render", str(space_path), source, shape, "--style", style, "--size", "32", "--out", str(out)]
+    assert cli.main([*args, "--device", "cpu"]) == 0 and _size(out) == (32, 32)
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
     np.save(tmp_path / "lamp.npy", ls.load(folder, "cpu").code("table_0001") + 1e-3)
 
-    def retrieve(*words: str) -> dict[str, object]:
-        assert cli.main(["retrieve", str(folder), *words, "--json", "--device", "cpu"]) == 0
+    def retrieve(*args: str) -> dict[str, object]:
+        assert cli.main(["retrieve", str(folder), *args, "--json", "--device", "cpu"]) == 0
         found: dict[str, object] = json.loads(capsys.readouterr().out)
         return found
 
@@ -36,14 +36,14 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
     assert _size(tmp_path / "row.png")[0] == 400
     assert ls.load(folder, "cpu").index().kind == "hnsw"
     command = ["retrieve", str(folder), "--device", "cpu"]
-    for words, message in (
+    for args, message in (
         ([*command, "--remove", "lamp"], "codes cannot be removed from an hnsw index"),
         ([*command, *add], "ids must be distinct"),
         ([*command, *add, add[1]], "need distinct names, got lamp, lamp"),
         ([*command, "--add", "nothing.npy"], "no such code file"),
         ([*command, *query, "--kind", "ivf"], "'ivf' needs at least 1,000 codes"),
     ):
-        assert cli.main(words) == 2
+        assert cli.main(args) == 2
         assert message in " ".join(capsys.readouterr().err.split())
     assert retrieve("--remove", "lamp", "--kind", "auto") == {"kind": "flat", "codes": 4}
     assert "lamp" not in retrieve(*query)["ids"]  # type: ignore[operator]
@@ -58,6 +58,6 @@ def test_reranked_picture(space_path: Path, tmp_path: Path) -> None:
 
 def test_inversion_arguments_without_mesh(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Arguments of the inversion are rejected without --mesh, because they would have no effect."""
-    words = ["retrieve", str(space_path), "--id", "table_0000", "--steps", "3", "--align", "--frame", "model"]
-    assert cli.main(words) == 2
+    args = ["retrieve", str(space_path), "--id", "table_0000", "--steps", "3", "--align", "--frame", "model"]
+    assert cli.main(args) == 2
     assert "--steps and --align and --frame would have no effect" in " ".join(capsys.readouterr().err.split())

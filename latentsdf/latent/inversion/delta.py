@@ -27,7 +27,7 @@ from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError
-from latentsdf.utils.lattice import containing_cells
+from latentsdf.utils.torch_lattice import containing_cells
 
 _FORMAT = 1
 

@@ -13,7 +13,7 @@ from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh import save
 from latentsdf.utils.errors import StoreError
 from preprocessing import __main__ as command
-from preprocessing.resume import find_outdated
+from preprocessing.outdated_shapes import find_outdated
 from preprocessing.shape import preprocess
 from preprocessing.sources import files
 

@@ -9,7 +9,7 @@ from helpers.points import circle_points
 from helpers.settings import short_preset, with_train
 
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
-from latentsdf.reconstruction.resume import FitCheckpoint
+from latentsdf.reconstruction.fit_checkpoint import FitCheckpoint
 from latentsdf.utils.errors import CheckpointError
 
 
