@@ -168,7 +168,7 @@ def measure_paths(space: ShapeSpace, pairs: Sequence[tuple[str, str]], resolutio
                 codes = space.interpolate(first, second, steps=PATH_STEPS)
                 smooth = smoothness([space.extract(code, resolution, frame="model") for code in codes])
                 middle = debris(space.extract(codes[PATH_STEPS // 2], resolution, frame="model", smallest_piece=0.0))
-                each[name] = {"travel": float(smooth.travel.mean()), "variation": smooth.variation} | middle
+                each[name] = {"travel": float(smooth.displacement.mean()), "variation": smooth.variation} | middle
             except LatentSDFError as error:
                 broken[name] = str(error)
             advance()

@@ -88,8 +88,8 @@ class Preprocess(Command):
     timeout: Annotated[float, finite_float()] = 600.0
     """Seconds after which a shape is stopped and recorded as failed."""
     memory_gb: Annotated[float, finite_float(), tyro.conf.arg(help_behavior_hint="(default: 0)")] = 0.0
-    """GiB of memory above which a shape is stopped and recorded as failed; 0: all workers share nine tenths of the
-    machine's memory; with --dask, each worker has its own limit."""
+    """GB (10^9 bytes) of memory above which a shape is stopped and recorded as failed; 0: all workers share nine tenths
+    of the machine's memory; with --dask, each worker has its own limit."""
     seed: Annotated[int, integer()] = 0
     """Seed of the samples, the same for all shapes of a store."""
     overwrite: bool = False
@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(json.dumps(report.as_dict(), indent=1) + "\n")
     if report.interrupted:
         return 130
-    nothing = not report.made and not report.present
+    nothing = not report.sampled and not report.existing
     return 1 if nothing or (arguments.strict and report.failed) else 0
 
 

@@ -135,7 +135,7 @@ def _enforce_limits(task: Future[Any], worker: psutil.Process, limits: ResourceL
         with suppress(psutil.Error):  # If the worker died, the result of the task reports it.
             if limits.memory is not None and worker.memory_info().rss > limits.memory:
                 violation = MemoryError(
-                    f"exceeded {limits.memory / 2**30:.3g} GiB of memory and was stopped; raise --memory-gb, and lower "
+                    f"exceeded {limits.memory / 1e9:.3g} GB of memory and was stopped; raise --memory-gb, and lower "
                     "--workers if the machine has no more memory"
                 )
         if time.monotonic() > deadline:

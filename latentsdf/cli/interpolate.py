@@ -47,7 +47,7 @@ class Interpolate(DecodeArgs, SpaceArgs):
         smooth = smoothness(meshes)
         console.print(
             f"{self.out}: {len(codes)} steps from {self.id[0]} to {self.id[-1]}; mean surface displacement "
-            f"{smooth.travel.mean():.4f} per step (coefficient of variation {smooth.variation:.2f}), components "
+            f"{smooth.displacement.mean():.4f} per step (coefficient of variation {smooth.variation:.2f}), components "
             + " ".join(map(str, smooth.pieces))
         )
         return {

@@ -36,7 +36,7 @@ _OPPOSITE = 1e-3  # radians from pi; if closer, float32 rounding of the codes wo
 class Smoothness:
     """Motion of the surface along a path of N meshes."""
 
-    travel: Float[NDArray[np.float64], " steps"]
+    displacement: Float[NDArray[np.float64], " steps"]
     """Distances (N - 1,) between consecutive surfaces: (mean a + mean b) / 2 with nearest distances a, b between 5,000
     samples of each (CD-L1-half)."""
     pieces: list[int]
@@ -44,14 +44,14 @@ class Smoothness:
 
     @property
     def variation(self) -> float:
-        """Coefficient of variation of the travel; 0 for constant speed."""
-        return float(self.travel.std() / self.travel.mean()) if self.travel.any() else 0.0
+        """Coefficient of variation of the displacement; 0 for constant speed."""
+        return float(self.displacement.std() / self.displacement.mean()) if self.displacement.any() else 0.0
 
     def as_dict(self) -> dict[str, object]:
         """Return all values as JSON types."""
         return {
-            "travel": self.travel.tolist(),
-            "mean": float(self.travel.mean()),
+            "travel": self.displacement.tolist(),
+            "mean": float(self.displacement.mean()),
             "variation": self.variation,
             "pieces": self.pieces,
         }
@@ -135,10 +135,10 @@ def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
     """
     clouds = [sample_surface(mesh, _POINTS, 0).points for mesh in meshes]
     trees = [cKDTree(cloud) for cloud in clouds]
-    travel = [
+    displacement = [
         cd_l1_half(trees[i].query(clouds[i + 1])[0], trees[i + 1].query(clouds[i])[0]) for i in range(len(meshes) - 1)
     ]
-    return Smoothness(np.array(travel), [len(mesh.split(only_watertight=False)) for mesh in meshes])
+    return Smoothness(np.array(displacement), [len(mesh.split(only_watertight=False)) for mesh in meshes])
 
 
 def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: CodePrior) -> NDArray[np.float32]:

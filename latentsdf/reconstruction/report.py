@@ -108,7 +108,7 @@ def _write_solid(
     for axis in get_args(Axis):
         draw_distance(reconstruction, axis=axis).save(folder / f"slice_{axis}.png")
     cost = tracing_cost(reconstruction.model_space_distance, device=reconstruction.device)
-    cost.picture.save(folder / "steps.png")
+    cost.image.save(folder / "steps.png")
     report["tracing"] = {"mean": cost.mean, "p95": cost.p95, "unfinished": cost.unfinished}
     mesh = reconstruction.mesh(resolution)
     meshes.save(mesh, folder / "mesh.ply")

@@ -1,4 +1,4 @@
-"""Pictures of signed distances on a plane: blue inside, orange outside, gray level sets, black zero set.
+"""Images of signed distances on a plane: blue inside, orange outside, gray level sets, black zero set.
 
 NumPy and Pillow only, so that preprocessing workers can import this module. The plane is perpendicular to one axis of
 model space. The image axes (right, up) are (z, y) for x, (x, -z) for y, and (x, y) for z.
@@ -64,7 +64,7 @@ def draw_level_sets(
         band: Pixels (H, W) to tint red, or None.
 
     Returns:
-        The picture, in RGB.
+        The image, in RGB.
 
     Raises:
         ConfigError: `spacing` is not positive.

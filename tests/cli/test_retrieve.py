@@ -1,4 +1,4 @@
-"""`latentsdf retrieve`: the saved index and the picture of hits."""
+"""`latentsdf retrieve`: the saved index and the image of hits."""
 
 import json
 import shutil
@@ -12,8 +12,8 @@ import latentsdf as ls
 from latentsdf import cli
 
 
-def _size(picture: Path) -> tuple[int, int]:
-    with Image.open(picture) as opened:
+def _size(image: Path) -> tuple[int, int]:
+    with Image.open(image) as opened:
         return opened.size
 
 
@@ -50,8 +50,8 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.slow
-def test_reranked_picture(space_path: Path, tmp_path: Path) -> None:
-    """The picture shows the query and two hits."""
+def test_reranked_image(space_path: Path, tmp_path: Path) -> None:
+    """The image shows the query and two hits."""
     rows = ["retrieve", str(space_path), "--id", "table_0000", "-k", "2", "--rerank", "3", "--device", "cpu"]
     assert cli.main([*rows, "--out", str(tmp_path / "rows.png")]) == 0 and _size(tmp_path / "rows.png")[0] == 600
 

@@ -70,6 +70,7 @@ def test_old_spelling_of_setting(messages: Callable[[], str]) -> None:
         ("--loss.divergence 0.5", "loss", "directional_divergence", (0.5,), "--loss.directional-divergence"),
         ("--loss.heat_branch overfit", "loss", "regularizer_branch", "overfit", "--loss.regularizer-branch"),
         ("--train.schedule halving", "train", "halve_epochs", 500, "--train.halve-epochs"),
+        ("--train.picture-minutes 5", "train", "image_minutes", 5, "--train.image-minutes"),
         ("--train.refresh_steps 4", "train", "steps", 20_000, "a constant"),
     ],
 )

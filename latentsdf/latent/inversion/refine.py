@@ -107,7 +107,7 @@ def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config
     )
     rows, features = optimizer.result()
     return Delta(
-        made_for=fingerprint(model, code),
+        base_fingerprint=fingerprint(model, code),
         rows=rows,
         features=features.astype(np.float16),
         resolution=detail.resolution,
