@@ -293,8 +293,8 @@ class CodeIndex:
             )
         if space is not None and index.space != space:
             raise CheckpointError(
-                f"{path}: the index is of another space, or of this one before further training, so its codes are not "
-                "valid here; build it from the codes of this space"
+                f"{path}: expected an index of this space (fingerprint {space}), got one of {index.space}, a different "
+                "space or this one before further training; build it from the codes of this space"
             )
         index._searched = faiss_indices.to_search_device(index._index, index.kind)
         return index

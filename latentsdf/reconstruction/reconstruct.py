@@ -52,7 +52,7 @@ def reconstruct(
         MeshError: The cloud cannot be used.
         ConfigError: The method or a setting is unknown, a value is out of its range, or the device is not available.
         TrainingError: A loss or a parameter is not finite.
-        CheckpointError: If `checkpoint` is damaged, or of another cloud or configuration.
+        CheckpointError: `checkpoint` is damaged, or of another cloud or configuration.
 
     Example:
         >>> import latentsdf as ls

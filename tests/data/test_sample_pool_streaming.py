@@ -169,9 +169,9 @@ def test_share_of_surface_draw(many: SampleStore) -> None:
 def test_samples_on_device_with_free_memory(many: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are kept on the device if they fit in half of its free memory (the meta device replaces a GPU)."""
     settings, device = _streaming(many, 5), torch.device("meta")
-    for room, holds in ((3, "meta"), (1, "cpu")):
+    for free, holds in ((3, "meta"), (1, "cpu")):
         whole = sum(samples_nbytes(many, key, lattice=False) for key in many)
-        monkeypatch.setattr("latentsdf.data.sample_pool.free_gpu_memory", lambda _, free=room * whole: free)
+        monkeypatch.setattr("latentsdf.data.sample_pool.free_gpu_memory", lambda _, free=free * whole: free)
         pool = ShapeSamplePool(many, many.keys(), settings, LossConfig(), device=device)
         assert pool.streams == (holds == "cpu")
         pool.fill(0)

@@ -170,7 +170,7 @@ def test_codes_as_arrays(space: ShapeSpace, tmp_path: Path) -> None:
 
 def test_code_of_another_space(space: ShapeSpace) -> None:
     """A code that belongs to another space is refused."""
-    with pytest.raises(ls.CheckpointError, match="the code: fitted in another space"):
+    with pytest.raises(ls.CheckpointError, match="the code: expected a fit of this space"):
         space.extract(replace(space["table_0000"], space="another"))
 
 

@@ -275,7 +275,7 @@ class _Reader:
             return self.read_draco(compressed, primitive)
         positions = self.accessor(position)
         if positions.shape[1] != 3:
-            raise MeshError("positions have another number of coordinates than 3; the file is damaged")
+            raise MeshError(f"expected positions with 3 coordinates, got {positions.shape[1]}; the file is damaged")
         self.compare_bounds(self.entry("accessors", position), positions)
         if "indices" not in primitive:
             return positions, np.arange(len(positions))

@@ -61,8 +61,8 @@ def load_mesh_or_points(path: Path | str, columns: Sequence[str] | None = None) 
         Mesh as returned by `latentsdf.geometry.mesh.load`, or points as returned by `load_points`.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        MeshError: If the format is not supported, or `latentsdf.geometry.mesh.load` or `load_points` rejects the file.
+        FileNotFoundError: The file does not exist.
+        MeshError: The format is not supported, or `latentsdf.geometry.mesh.load` or `load_points` rejects the file.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -86,9 +86,9 @@ def load_points(path: Path | str, columns: Sequence[str] | None = None) -> Point
         point inward are turned; a note says so.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        MissingExtraError: If the reader of the format is not installed.
-        MeshError: If the format is not supported, the file is empty or damaged, or `require_usable_points` rejects the
+        FileNotFoundError: The file does not exist.
+        MissingExtraError: The reader of the format is not installed.
+        MeshError: The format is not supported, the file is empty or damaged, or `require_usable_points` rejects the
             table. The message starts with the file name.
     """
     path = Path(path)

@@ -79,7 +79,7 @@ def as_table(name: str, values: Any) -> Floats:
         Table (N, C), a copy.
 
     Raises:
-        MeshError: If the rows differ in length, the values are not real numbers or the array is not two-dimensional.
+        MeshError: The rows differ in length, the values are not real numbers or the array is not two-dimensional.
     """
     expected = "a table of real numbers, one point per row"
     array = as_array(values, name, expected=expected, error=MeshError)
@@ -101,7 +101,7 @@ def point_table(name: str, points: Any, normals: Any = None, distances: Any = No
         The points, normals and distances.
 
     Raises:
-        MeshError: If the arrays do not match, or the number of columns or their values do not have a clear meaning.
+        MeshError: The arrays do not match, or the number of columns or their values do not have a clear meaning.
     """
     table = as_table(name, points)
     if normals is None and distances is None:
@@ -141,7 +141,7 @@ def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
         The points, normals and distances.
 
     Raises:
-        MeshError: If there are no coordinates, or both normals and distances.
+        MeshError: There are no coordinates, or both normals and distances.
     """
     named = {_plain_name(key): values for key, values in columns.items()}
     if "x" not in named:
@@ -260,7 +260,7 @@ def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:
         The points, normals and distances.
 
     Raises:
-        MeshError: If there are no points, or as for `point_table`.
+        MeshError: There are no points, or as for `point_table`.
     """
     if len(arrays) == 1:
         return point_table(name, *arrays.values())

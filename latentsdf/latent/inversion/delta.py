@@ -180,10 +180,10 @@ class AppliedDelta:
     """
 
     def __init__(self, delta: Delta, model: LatentSDF, code: Float[Tensor, "*N L"]) -> None:
-        if delta.base_fingerprint != fingerprint(model, code):
+        if delta.base_fingerprint != (found := fingerprint(model, code)):
             raise CheckpointError(
-                "the delta was refined for another space or another code; use it with its original space and code, or "
-                "refine again"
+                "expected the space and code that the delta was refined for (fingerprint "
+                f"{delta.base_fingerprint}), got others ({found}); use it with them, or refine again"
             )
         self._grid = grid = model.require_grid()
         device = code.device

@@ -128,7 +128,7 @@ def test_off_dialect(contents: str, tmp_path: Path) -> None:
         ("OFF\n8 5 0\n" + OFF_V + OFF_F, "damaged"),
         ("OFF\n8 6 0\n" + OFF_V + OFF_F[:-4], "fewer corners than it declares"),
         ("OFF BINARY\n" + OFF_V, "binary OFF"),
-        ("4OFF\n8 6 0\n" + OFF_V + OFF_F, "another dimension"),
+        ("4OFF\n8 6 0\n" + OFF_V + OFF_F, "points in 3D, got 4OFF"),
         ("OFF\n-8 6 0\n" + OFF_V + OFF_F, "declares -8"),
     ],
 )

@@ -48,11 +48,11 @@ def test_delta_of_another_space_or_code(space: ShapeSpace, space_path: Path, ref
     """A delta applies only to the model and the code for which it was refined."""
     other = ls.load(space_path, device="cpu")
     other.model.overfit.last.bias.add_(1e-3)
-    with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
+    with pytest.raises(ls.CheckpointError, match="expected the space and code that the delta was refined for"):
         other.extract(refined, 32)
-    with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
+    with pytest.raises(ls.CheckpointError, match="expected the space and code that the delta was refined for"):
         space.extract(replace(refined, layers=refined.layers + 1e-3), 32)
-    with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
+    with pytest.raises(ls.CheckpointError, match="expected the space and code that the delta was refined for"):
         space.extract(replace(refined, layers=None), 32)
 
 
