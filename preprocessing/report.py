@@ -132,6 +132,7 @@ class Report:
         return {
             "store": str(self.store),
             "settings": asdict(self.config),
+            # Keys as in version 0.1.
             "asked": self.selected,
             "present": self.existing,
             "made": list(self.sampled),

@@ -1,7 +1,7 @@
 """Batches of samples from a source of the user's own, instead of a sample store.
 
 A source is any object with the attributes and the method of `BatchSource`; it needs no base class. Samples may be
-computed when they are asked for, so they need not fit in memory or on disk.
+computed on demand, so they need not fit in memory or on disk.
 """
 
 from collections.abc import Sequence

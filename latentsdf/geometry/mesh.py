@@ -97,7 +97,7 @@ def _read(path: Path) -> RawMesh:
         return _READERS[suffix](data)
     except MeshError as error:
         raise MeshError(f"{path.name}: {error}") from error
-    # Damaged JSON has entries of any type, and damaged counts ask for any size.
+    # Damaged JSON has entries of any type, and damaged counts request any size.
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise MeshError(f"{path.name}: cannot be read, the file is damaged or truncated ({error!r:.120})") from error
 

@@ -50,7 +50,7 @@ class Smoothness:
     def as_dict(self) -> dict[str, object]:
         """Return all values as JSON types."""
         return {
-            "travel": self.displacement.tolist(),
+            "travel": self.displacement.tolist(),  # name of version 0.1
             "mean": float(self.displacement.mean()),
             "variation": self.variation,
             "pieces": self.pieces,

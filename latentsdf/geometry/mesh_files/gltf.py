@@ -1,7 +1,7 @@
 """Reader of the triangles in glTF 2.0 files, binary (.glb) or as JSON with buffers beside it (.gltf).
 
 All triangles of the default scene are read: indexed or not, as lists, strips and fans; from sparse, quantized and
-Draco-compressed accessors; at the transforms of their nodes, instanced, skinned and morphed as the file's pose says.
+Draco-compressed accessors; at the transforms of their nodes, instanced, skinned and morphed in the file's pose.
 Buffers are read from the file itself or from files in its folder or below, never from elsewhere; images are not opened.
 
 Reference: Khronos Group, glTF 2.0 Specification.

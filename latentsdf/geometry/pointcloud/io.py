@@ -83,7 +83,7 @@ def load_points(path: Path | str, columns: Sequence[str] | None = None) -> Point
 
     Returns:
         The points, with normals or signed distances if the file has them. Stray points are left out, and normals that
-        point inward are turned; a note says so.
+        point inward are turned, with a note.
 
     Raises:
         FileNotFoundError: The file does not exist.
