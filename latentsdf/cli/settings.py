@@ -192,15 +192,15 @@ def _parse(name: str, args: tuple[str, ...], kind: Any) -> Any:
     return values[0] if len(values) == 1 and isinstance(values[0], list) else values
 
 
-def _parse_value(name: str, token: str) -> Any:
+def _parse_value(name: str, word: str) -> Any:
     """Parse a number, true or false, or a list such as '[1.0, 0.5]'."""
     for number in (int, float):
         try:
-            return number(token)
+            return number(word)
         except ValueError:
             pass
     try:
-        return yaml.safe_load(token)
+        return yaml.safe_load(word)
     except yaml.YAMLError as error:
         flag = f"--{name.replace('_', '-')}"
-        raise ConfigError(f"{flag}: '{token}' is not a valid value; lists are written as '[1.0, 0.5]'") from error
+        raise ConfigError(f"{flag}: '{word}' is not a valid value; lists are written as '[1.0, 0.5]'") from error

@@ -233,7 +233,7 @@ def _find_by_layout(root: Path, layout: Layout) -> list[ShapeFile]:
 def find_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
     """Find all files below a folder with one of some suffixes, in any case; links to folders are followed."""
     wanted = tuple(suffixes)
-    return [path for path in _files_below(root) if path.suffix.lower() in wanted and path.is_file()]
+    return [path for path in _walk(root) if path.suffix.lower() in wanted and path.is_file()]
 
 
 def key_part(name: str) -> str:
@@ -241,7 +241,7 @@ def key_part(name: str) -> str:
     return _NOT_IN_KEYS.sub(lambda found: "".join(f"%{b:02X}" for b in os.fsencode(found.group())), name)
 
 
-def _files_below(root: Path) -> Iterator[Path]:
+def _walk(root: Path) -> Iterator[Path]:
     """All files below a folder; links to folders are followed, but none is entered twice on one path."""
     for folder, inner, names in os.walk(root, followlinks=True):
         above = {os.path.realpath(parent) for parent in (Path(folder), *Path(folder).parents)}
@@ -281,7 +281,7 @@ def _shape_folder(path: Path, root: Path) -> Path:
 
 def _describe_files(root: Path) -> str:
     """Count the files in a folder without meshes, by suffix."""
-    counts = Counter(path.suffix.lower() or "no suffix" for path in _files_below(root))
+    counts = Counter(path.suffix.lower() or "no suffix" for path in _walk(root))
     if not counts:
         return "it holds no files"
     listed = ", ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common(5))
