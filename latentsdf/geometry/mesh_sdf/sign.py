@@ -82,7 +82,7 @@ class SignRule(Protocol):
     """Inside test for points (N, 3) with known closest faces (N,)."""
 
     def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Bools:
-        """Inside (N,)."""
+        """Return True (N,) for points inside."""
 
 
 @dataclass(frozen=True)

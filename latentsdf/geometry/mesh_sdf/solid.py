@@ -259,7 +259,7 @@ class Solid:
             face: Closest faces (N,) of the body, if they are known.
 
         Returns:
-            Inside (N,).
+            True (N,) for points inside.
         """
         inside = np.empty(len(points), dtype=np.bool_)
         remaining = np.arange(len(points))
