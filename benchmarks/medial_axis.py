@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=list(AXES), choices=AXES)
     parser.add_argument("--methods", nargs="+", default=["hotspot", "medial_axis"])
     parser.add_argument("--steps", type=int, help="number of steps; by default that of the preset")
-    parser.add_argument("--pictures", type=Path, help="folder for images of level sets and phase fields")
+    parser.add_argument("--images", type=Path, help="folder for images of level sets and phase fields")
     parser.add_argument("--out", type=Path, help="JSON file for all metrics")
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -60,8 +60,8 @@ def main() -> None:
                 | (_axis_distances(result, AXES[shape]()) if result.phase_field is not None else {})
             )
             console.print(rows[-1])
-            if arguments.pictures is not None:
-                _draw(result, arguments.pictures, f"{shape}_{method}")
+            if arguments.images is not None:
+                _draw(result, arguments.images, f"{shape}_{method}")
             if arguments.out is not None:
                 arguments.out.write_text(json.dumps(rows, indent=1))
 

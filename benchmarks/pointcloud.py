@@ -26,7 +26,7 @@ from latentsdf.config import loader
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.mesh import load
 from latentsdf.geometry.metrics.surface import sample_surface
-from latentsdf.reconstruction.measure import measure
+from latentsdf.reconstruction.accuracy import measure_accuracy
 from latentsdf.reconstruction.planar import load_truth, measure_planar
 from latentsdf.reconstruction.plots import draw_distance
 from latentsdf.reconstruction.presets import METHOD_NAMES, preset
@@ -73,7 +73,7 @@ def main() -> None:
         "--noise", type=float, default=0.0, help="standard deviation relative to the bounding-box diagonal"
     )
     parser.add_argument("--patches", type=int, default=0, help="number of removed neighborhoods (default: %(default)s)")
-    parser.add_argument("--pictures", type=Path, help="folder for images of level sets")
+    parser.add_argument("--images", type=Path, help="folder for images of level sets")
     parser.add_argument("--out", type=Path, help="JSON file for all metrics")
     arguments = parser.parse_args()
     pattern, one = ("*.npz", _planar) if arguments.dimension == "2d" else ("*.ply", _solid)
@@ -116,7 +116,7 @@ def _observed(cloud: np.ndarray, noise: float, patches: int) -> np.ndarray:
 def _planar(path: Path, config: ReconstructConfig, arguments: argparse.Namespace) -> dict[str, float]:
     truth = load_truth(path)
     result = reconstruct(_observed(truth.curve, arguments.noise, arguments.patches), config=config)
-    _draw(result, path, config.method, arguments.pictures)
+    _draw(result, path, config.method, arguments.images)
     accuracy = measure_planar(result, truth)
     wide = np.linspace(-2, 2, 401)
     beyond = np.stack(np.meshgrid(wide, wide, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -142,8 +142,8 @@ def _solid(path: Path, config: ReconstructConfig, arguments: argparse.Namespace)
     started = time.monotonic()
     result = reconstruct(_observed(cloud, arguments.noise, arguments.patches), config=config)
     fitted = time.monotonic() - started
-    _draw(result, path, config.method, arguments.pictures)
-    accuracy = measure(result, result.mesh(256), truth, n=30_000)
+    _draw(result, path, config.method, arguments.images)
+    accuracy = measure_accuracy(result, result.mesh(256), truth, n=30_000)
     surface = accuracy.surface
     nearest, floor = surface.nearest, surface.floor
     return accuracy.field.as_dict() | {

@@ -1,7 +1,7 @@
 r"""Reconstruction quality of all presets after equal training time, on training shapes and on unseen shapes.
 
 Presets are trained in alternating turns of a few minutes, so that changes in the load of the machine affect all of
-them. Only the time of training steps counts towards the budget and the schedules of a preset. Results are stored under
+them. Only the time of training steps counts toward the budget and the schedules of a preset. Results are stored under
 --out; running the same command again continues the training and measures only what is missing.
 
 The output (results.json, results.md) lists, for the general branch alone, the overfit branch alone and both fused, the

@@ -11,7 +11,7 @@ variant whose training fails is reported and omitted. The output (results.json, 
   (mean of both directions) and 1 - normal consistency;
 - far field: s_g at the uniform samples of the store more than 0.1 from the surface: mean absolute error, share of wrong
   signs, mean | |grad s_g| - 1 |;
-- interpolation: linear paths of 9 codes between fixed pairs of training shapes: mean travel per step and its
+- interpolation: linear paths of 9 codes between fixed pairs of training shapes: mean displacement per step and its
   coefficient of variation, which is 0 at constant speed; and for the middle code the number of pieces above 0.5 % of
   the area of the largest one, and the share of the area outside the largest piece (chairs with loose parts have several
   pieces themselves). A path with an empty step is omitted; "measured" is the number of the others;
@@ -103,7 +103,7 @@ COLUMNS = {
     "far: error of s_g": ("far", "error"),
     "far: wrong signs": ("far", "wrong_sign"),
     "far: slope off 1": ("far", "slope_error"),
-    "path: travel per step": ("paths", "travel"),
+    "path: displacement per step": ("paths", "travel"),
     "path: variation": ("paths", "variation"),
     "middle: pieces": ("paths", "pieces"),
     "middle: outside the largest piece": ("paths", "debris"),
@@ -159,7 +159,7 @@ def measure_far(space: ShapeSpace, store: SampleStore, names: Sequence[str]) -> 
 
 
 def measure_paths(space: ShapeSpace, pairs: Sequence[tuple[str, str]], resolution: int) -> Figures:
-    """Measure travel along paths and debris of their middle shapes, averaged over the paths without an empty step."""
+    """Measure displacement along paths and debris of their middle shapes, averaged over paths without empty steps."""
     each, broken = {}, {}
     with track("paths", total=len(pairs), unit="path") as advance:
         for first, second in pairs:
@@ -168,7 +168,7 @@ def measure_paths(space: ShapeSpace, pairs: Sequence[tuple[str, str]], resolutio
                 codes = space.interpolate(first, second, steps=PATH_STEPS)
                 smooth = smoothness([space.extract(code, resolution, frame="model") for code in codes])
                 middle = debris(space.extract(codes[PATH_STEPS // 2], resolution, frame="model", smallest_piece=0.0))
-                each[name] = {"travel": float(smooth.travel.mean()), "variation": smooth.variation} | middle
+                each[name] = {"travel": float(smooth.displacement.mean()), "variation": smooth.variation} | middle
             except LatentSDFError as error:
                 broken[name] = str(error)
             advance()

@@ -173,7 +173,7 @@ def main() -> None:
     known, _ = figures(space, {name: space.code(name) for name in known_solids}, known_solids, arguments.resolution)
     usual = float(np.median(list(known.values())))
     rows: dict[str, dict[str, float]] = {"known": {"shapes": len(known), "median": usual}}
-    pictures = {name: [render_mesh(solid, size=PIXELS, fit=False)] for name, solid in list(solids.items())[:SHEET_ROWS]}
+    images = {name: [render_mesh(solid, size=PIXELS, fit=False)] for name, solid in list(solids.items())[:SHEET_ROWS]}
     space.invert(next(iter(references.values())), dataclasses.replace(WHOLE, steps=2))  # compiles on first use
     for kind in arguments.observations:
         refinement = RefineConfig() if kind == "refined" else None
@@ -198,15 +198,13 @@ def main() -> None:
         }
         rows[kind] |= {"MB": max(sizes)} if sizes else {}
         rows[kind] |= {"unseen half": hidden_half(made, solids)} if kind == "half" else {}
-        for name in pictures:
-            picture = (
-                render_mesh(made[name], size=PIXELS, fit=False) if name in made else Image.new("RGB", (PIXELS,) * 2)
-            )
-            pictures[name].append(picture)
+        for name in images:
+            image = render_mesh(made[name], size=PIXELS, fit=False) if name in made else Image.new("RGB", (PIXELS,) * 2)
+            images[name].append(image)
         sys.stdout.write(f"{kind}: {rows[kind]}\n")
         sys.stdout.flush()
-    captions = [["truth", *arguments.observations] for _ in pictures]
-    contact_sheet(list(pictures.values()), captions=captions).save(arguments.out / "sheet.png")
+    captions = [["truth", *arguments.observations] for _ in images]
+    contact_sheet(list(images.values()), captions=captions).save(arguments.out / "sheet.png")
     if arguments.copies:
         rows["original found first"] = found_first(space, known_solids)
     (arguments.out / "results.json").write_text(json.dumps(rows, indent=1))

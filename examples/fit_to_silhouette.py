@@ -3,7 +3,7 @@
     python examples/fit_to_silhouette.py checkpoints/chairs --id kenney_chair
 
 The target is the silhouette of a training shape seen along the z axis; the fit starts at the mean code. Each pixel has
-a ray of points. The smallest distance along a ray says whether the ray meets the shape (negative) or passes it
+a ray of points. The smallest distance along a ray determines whether the ray meets the shape (negative) or passes it
 (positive), so a sigmoid of it is a soft silhouette with gradients by the code (compare Liu et al. 2020, DIST).
 """
 

@@ -595,12 +595,12 @@ class ShapeSpace(nn.Module):
             shape: Id, code or inversion.
             mode: `fused`, or `general` for the general branch alone.
             style: `shaded`, `normals` or `depth`.
-            size: Pixels per side; the picture shows [-1, 1]^2 of model space, so pictures of different shapes compare.
+            size: Pixels per side; the image shows [-1, 1]^2 of model space, so images of different shapes compare.
             azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
             elevation: Degrees above the xz plane.
 
         Returns:
-            The picture, in RGB on white. `latentsdf.render` renders meshes and any other field.
+            The image, in RGB on white. `latentsdf.render` renders meshes and any other field.
 
         Raises:
             ConfigError, CheckpointError: As for `field`; ConfigError if `size` or `style` is invalid.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from latentsdf.cli.arg_types import UNSET, OptionalPath, number, texts, whole
+from latentsdf.cli.arg_types import UNSET, OptionalPath, finite_float, integer, string_list
 from latentsdf.cli.parser import Command, command, parse, print_completion
 from latentsdf.cli.settings import TOP_LEVEL, given_settings, settings_type, shown_default, with_defaults, with_settings
 from latentsdf.config.sampling import SamplingConfig
@@ -59,38 +59,38 @@ class Preprocess(Command):
     """Store to create or extend (a .zarr folder)."""
     layout: Layout = "auto"
     """Layout of the folder --source."""
-    category: Annotated[tuple[str, ...], texts("NAME"), UNSET] = ()
+    category: Annotated[tuple[str, ...], string_list("NAME"), UNSET] = ()
     """Names or synsets of the categories (default: all)."""
     split: OptionalPath = None
     """DeepSDF split file that selects shapes."""
     glob: str = "*"
     """Wildcard pattern that selects shapes by id or category/id, such as 'kenney_*'."""
-    limit: Annotated[int | None, whole(), UNSET] = None
+    limit: Annotated[int | None, integer(), UNSET] = None
     """Maximum number of shapes, not counting deformed copies."""
-    count: Annotated[int, whole()] = 16
+    count: Annotated[int, integer()] = 16
     """Number of bodies, or of procedural shapes per family."""
-    first_seed: Annotated[int, whole()] = 0
+    first_seed: Annotated[int, integer()] = 0
     """Seed of the first body or procedural shape."""
     wide: bool = False
     """Draw procedural shapes from wide ranges of sizes and all combinations of parts; their ids contain 'wide'."""
-    augment: Annotated[int, whole()] = 0
+    augment: Annotated[int, integer()] = 0
     """Number of smoothly deformed copies of each shape, with the ids ID~1, ID~2, ...; retrieval and evaluation of a
     trained space leave them out by default."""
     mirror: Literal["x", "y", "z", "none"] = "none"
     """Mirror half of the copies along this axis; for categories whose shapes may be mirrored."""
-    frame_step: Annotated[int | None, whole(), UNSET] = None
+    frame_step: Annotated[int | None, integer(), UNSET] = None
     """Interval between frames of D-FAUST (default: 10, or 1 with --split)."""
-    workers: Annotated[int, whole()] = 0
+    workers: Annotated[int, integer()] = 0
     """Number of worker processes; 0 for one per core. Not with --dask."""
     dask: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="")] = None
     """tcp://host:port of a Dask scheduler; its workers process the shapes (extra: dask). Workers on other machines
     need latentsdf, and the meshes and OUT under the same paths on a shared file system."""
-    timeout: Annotated[float, number()] = 600.0
+    timeout: Annotated[float, finite_float()] = 600.0
     """Seconds after which a shape is stopped and recorded as failed."""
-    memory_gb: Annotated[float, number(), tyro.conf.arg(help_behavior_hint="(default: 0)")] = 0.0
-    """GiB of memory above which a shape is stopped and recorded as failed; 0: all workers share nine tenths of the
-    machine's memory; with --dask, each worker has its own limit."""
-    seed: Annotated[int, whole()] = 0
+    memory_gb: Annotated[float, finite_float(), tyro.conf.arg(help_behavior_hint="(default: 0)")] = 0.0
+    """GB (10^9 bytes) of memory above which a shape is stopped and recorded as failed; 0: all workers share nine tenths
+    of the machine's memory; with --dask, each worker has its own limit."""
+    seed: Annotated[int, integer()] = 0
     """Seed of the samples, the same for all shapes of a store."""
     overwrite: bool = False
     """Process shapes again that are already in the store."""
@@ -101,7 +101,7 @@ class Preprocess(Command):
     settings: Annotated[SamplingSettings, TOP_LEVEL] = field(default_factory=SamplingSettings)
 
     @classmethod
-    def defaults(cls, words: Sequence[str]) -> "Preprocess":  # noqa: ARG003
+    def defaults(cls, args: Sequence[str]) -> "Preprocess":  # noqa: ARG003
         """Return the default sampling settings."""
         settings = with_defaults(SamplingSettings, SamplingConfig())
         sparse = shown_default(f"the largest divisor of --resolution that is at most {_SPARSE}")
@@ -203,17 +203,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 for success, 1 if no shape could be processed (or `--strict` and one failed), 2 for an error, 130 if
         interrupted.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    args = list(sys.argv[1:] if argv is None else argv)
     try:
-        if words[:1] == ["--version"]:
+        if args[:1] == ["--version"]:
             from latentsdf import __version__
 
             sys.stdout.write(f"{_PROG} {__version__}\n")
             return 0
-        if words[:1] == ["--print-completion"]:
-            print_completion(Preprocess, words[1:], _PROG)
+        if args[:1] == ["--print-completion"]:
+            print_completion(Preprocess, args[1:], _PROG)
             return 0
-        arguments = parse(Preprocess, words or ["--help"], _PROG)
+        arguments = parse(Preprocess, args or ["--help"], _PROG)
         report = arguments.process()
     except (LatentSDFError, OSError) as error:
         show_error(error)
@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(json.dumps(report.as_dict(), indent=1) + "\n")
     if report.interrupted:
         return 130
-    nothing = not report.made and not report.present
+    nothing = not report.sampled and not report.existing
     return 1 if nothing or (arguments.strict and report.failed) else 0
 
 

@@ -20,7 +20,7 @@ class Cluster:
     threads: int
     """Number of threads of all workers, which is the number of shapes processed at the same time."""
     memory_gb: float
-    """Memory in GiB per thread; 0 if the workers have no limit."""
+    """Memory in GB (10^9 bytes) per thread; 0 if the workers have no limit."""
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def connected(address: str) -> Iterator[Cluster]:
         memory = min((worker["memory_limit"] or 0) / worker["nthreads"] for worker in workers)
         try:
             # pure=False: a retry has the same arguments, and Dask must not return the failed result again.
-            yield Cluster(client.get_executor(pure=False), threads, memory / 2**30)
+            yield Cluster(client.get_executor(pure=False), threads, memory / 1e9)
         finally:
             if client.status == "running":
                 client.run(close_local_processes)

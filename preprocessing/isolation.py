@@ -101,7 +101,7 @@ class IsolatedProcesses:
             process = self._thread.process = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)
             with self._spawning, _environment(dict.fromkeys(_ONE_THREAD, "1")):
                 ready = process.submit(_process_id, fn)
-            # Starting the process and importing the function do not count towards the time limit.
+            # Starting the process and importing the function do not count toward the time limit.
             self._workers[process] = psutil.Process(ready.result())
         if self._killed:
             raise BrokenProcessPool
@@ -135,7 +135,7 @@ def _enforce_limits(task: Future[Any], worker: psutil.Process, limits: ResourceL
         with suppress(psutil.Error):  # If the worker died, the result of the task reports it.
             if limits.memory is not None and worker.memory_info().rss > limits.memory:
                 violation = MemoryError(
-                    f"exceeded {limits.memory / 2**30:.3g} GiB of memory and was stopped; raise --memory-gb, and lower "
+                    f"exceeded {limits.memory / 1e9:.3g} GB of memory and was stopped; raise --memory-gb, and lower "
                     "--workers if the machine has no more memory"
                 )
         if time.monotonic() > deadline:

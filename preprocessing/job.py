@@ -18,9 +18,9 @@ from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS
 from latentsdf.utils.console import console, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from preprocessing.isolation import ResourceLimits
+from preprocessing.outdated_shapes import find_outdated
 from preprocessing.pool import TaskPool
 from preprocessing.report import Outcome, Report
-from preprocessing.resume import find_outdated
 from preprocessing.shape import preprocess
 from preprocessing.sources import Source
 
@@ -53,8 +53,8 @@ def run(
         workers: Number of local processes, by default the number of cores; with an executor, the number of shapes
             that it processes at the same time.
         timeout: Time limit per shape, in seconds.
-        memory_gb: Memory limit per process, in GiB; 0 for nine tenths of the machine's memory divided by the number of
-            processes, or for no limit with an executor.
+        memory_gb: Memory limit per process, in GB (10^9 bytes); 0 for nine tenths of the machine's memory divided by
+            the number of processes, or for no limit with an executor.
         overwrite: Sample shapes again that are already in the store.
         seed: Seed of the run, from which the seeds of the shapes are derived.
         previews: Folder for previews <category>/<id>.png; a preview that cannot be drawn is a warning.
@@ -80,7 +80,7 @@ def run(
     max_workers = workers or os.cpu_count() or 1
     workers = max(1, min(max_workers, len(pending)))
     report = Report(out, config, len(sources), len(sources) - len(pending), workers, previews, outdated=outdated)
-    memory = int(memory_gb * 2**30) or (
+    memory = int(memory_gb * 1e9) or (
         None if executor else int(_MEMORY_SHARE * psutil.virtual_memory().total / workers)
     )
     pool = TaskPool(workers, ResourceLimits(timeout, memory), executor)
@@ -166,7 +166,7 @@ def _record_outcome(report: Report, source: Source, future: Future[Outcome]) -> 
     if isinstance(error, StoreError):
         raise error
     if error is None:
-        report.made[source.key] = future.result()
+        report.sampled[source.key] = future.result()
     else:
         report.failed[source.key] = f"{source.name}: {_failure_reason(source, error)}"
 

@@ -86,15 +86,15 @@ class Report:
     """Folder of the store."""
     config: SamplingConfig
     """Sampling settings."""
-    asked: int
+    selected: int
     """Number of selected shapes."""
-    present: int
+    existing: int
     """Number of selected shapes that were already in the store."""
     workers: int = 1
     """Number of workers."""
     previews: Path | None = None
     """Folder of the previews."""
-    made: dict[str, Outcome] = field(default_factory=dict)
+    sampled: dict[str, Outcome] = field(default_factory=dict)
     """Shapes that this run sampled."""
     failed: dict[str, str] = field(default_factory=dict)
     """Reasons for failed shapes."""
@@ -113,7 +113,7 @@ class Report:
         Raises:
             StoreError: The disk is full.
         """
-        self.shapes = self._load_previous() | self.made
+        self.shapes = self._load_previous() | self.sampled
         store = SampleStore(self.store, self.config)
         keys = store.keys()
         for key in keys:
@@ -132,9 +132,10 @@ class Report:
         return {
             "store": str(self.store),
             "settings": asdict(self.config),
-            "asked": self.asked,
-            "present": self.present,
-            "made": list(self.made),
+            # Keys as in version 0.1.
+            "asked": self.selected,
+            "present": self.existing,
+            "made": list(self.sampled),
             "failed": self.failed,
             "outdated": self.outdated,
             "interrupted": self.interrupted,
@@ -154,7 +155,7 @@ class Report:
 
     def shapes_per_hour(self) -> float | None:
         """Throughput of the run; None if no shape was sampled."""
-        return round(len(self.made) / self.seconds * 3600, 1) if self.made and self.seconds else None
+        return round(len(self.sampled) / self.seconds * 3600, 1) if self.sampled and self.seconds else None
 
     def seconds_per_shape(self) -> dict[str, Any]:
         """Mean, 95th percentile and five largest times per shape; empty if no times are known."""
@@ -191,17 +192,17 @@ class Report:
 
     def warnings(self) -> list[str]:
         """Problems of this run that did not fail a shape."""
-        return [shape.warning for shape in self.made.values() if shape.warning]
+        return [shape.warning for shape in self.sampled.values() if shape.warning]
 
-    def headline(self) -> str:
+    def summary_line(self) -> str:
         """Summary of the run in one line."""
-        parts = [f"{len(self.made)} made", f"{self.present} already there", f"{len(self.failed)} failed"]
-        missing = self.asked - self.present - len(self.made) - len(self.failed)
+        parts = [f"{len(self.sampled)} made", f"{self.existing} already there", f"{len(self.failed)} failed"]
+        missing = self.selected - self.existing - len(self.sampled) - len(self.failed)
         if missing:
             parts.append(f"{missing} not reached")
-        return f"{self.asked} shapes: {', '.join(parts)}"
+        return f"{self.selected} shapes: {', '.join(parts)}"
 
-    def pace(self) -> str:
+    def throughput(self) -> str:
         """Throughput, number of workers and wall time; "" if no shape was sampled."""
         rate, took = self.shapes_per_hour(), timedelta(seconds=round(self.seconds))
         workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
@@ -215,7 +216,7 @@ class Report:
             f"sparse {settings.sparse_resolution}³, {settings.normalization} normalization",
             "samples": f"{settings.near:,} near (σ {settings.near_std:g}), {settings.uniform:,} uniform, "
             f"{settings.surface:,} on the surface",
-            "speed": self.pace() or "no shapes made in this run",
+            "speed": self.throughput() or "no shapes made in this run",
         }
         if seconds:
             slowest = ", ".join(f"{key} {value:.1f}" for key, value in seconds["slowest"].items())
@@ -228,7 +229,7 @@ class Report:
             open_shapes = sum(not shape.closed for shape in self.shapes.values())
             counts = f"{open_shapes} open, {len(self.thin())} thin, {len(self.sheets())} with sheets"
             rows["open, thin, sheets"] = f"{counts}, of {len(self.shapes)} in the store"
-        lines = [f"# {self.store.name}", "", self.headline() + ("; interrupted" if self.interrupted else ""), ""]
+        lines = [f"# {self.store.name}", "", self.summary_line() + ("; interrupted" if self.interrupted else ""), ""]
         lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
         lines += _section("Failed", self.failed.values()) + _section("Warnings", self.warnings())
         lines += _section("Outdated", self.outdated.values())
@@ -242,14 +243,14 @@ class Report:
 
     def show(self) -> None:
         """Print the summary, all failures and warnings, and the number of shapes with an uncertain sign."""
-        console.print(f"{self.store}: {self.headline()}{f'; {self.pace()}' if self.made else ''}")
+        console.print(f"{self.store}: {self.summary_line()}{f'; {self.throughput()}' if self.sampled else ''}")
         for reason in self.failed.values():
             show_note("skipped", reason)
         for reason in self.warnings():
             show_note("warning", reason)
         for key, reason in self.outdated.items():
-            show_note("sampled again" if key in self.made else "outdated", reason)
-        low = sum(key in self.made for key in self.low_confidence())
+            show_note("sampled again" if key in self.sampled else "outdated", reason)
+        low = sum(key in self.sampled for key in self.low_confidence())
         if low:
             show_note("uncertain sign", f"{low} shapes, listed in {self.store / 'report.md'}")
         if self.interrupted:

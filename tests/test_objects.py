@@ -1,4 +1,4 @@
-"""Objects in scripts and notebooks: spaces as collections, short descriptions, pictures, viewer, and saved copies."""
+"""Objects in scripts and notebooks: spaces as collections, short descriptions, images, viewer, and saved copies."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -78,15 +78,15 @@ def test_saved_copy(space: ShapeSpace, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_picture_of_shape(space: ShapeSpace, space_path: Path, tmp_path: Path) -> None:
+def test_image_of_shape(space: ShapeSpace, space_path: Path, tmp_path: Path) -> None:
     """`render` draws what the command draws."""
     from PIL import Image
 
     out = tmp_path / "a.png"
     words = ["render", str(space_path), "--id", "table_0000", "--size", "48", "--style", "normals", "--out", str(out)]
     assert cli.main([*words, "--device", "cpu"]) == 0
-    picture = space.render("table_0000", size=48, style="normals", azimuth=35, elevation=20)
-    np.testing.assert_array_equal(np.asarray(picture), np.asarray(Image.open(out)))
+    image = space.render("table_0000", size=48, style="normals", azimuth=35, elevation=20)
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(Image.open(out)))
 
 
 def test_viewer_without_pyglet(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_viewer(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_metrics_and_pictures_of_any_shape() -> None:
+def test_metrics_and_images_of_any_shape() -> None:
     """Meshes, functions and combined fields are compared and rendered alike."""
     ball = trimesh.creation.icosphere(4, 0.7)
     for shape in (sphere, ls.union(sphere, lambda points: points.norm(dim=1) - 0.2), ball):
@@ -117,10 +117,10 @@ def test_metrics_and_pictures_of_any_shape() -> None:
         assert found.triangle_mean < 0.003 and found.pieces == 1 and found.missing == 0
     apart = ls.metrics(ls.offset(ball, 0.1), sphere, resolution=64, points=5000)
     assert apart.triangle_mean == pytest.approx(0.1, abs=0.003)
-    pictures = [np.asarray(ls.render(one, size=32), dtype=float) for one in (sphere, ls.offset(sphere, 0.0))]
-    np.testing.assert_array_equal(*pictures)
+    images = [np.asarray(ls.render(one, size=32), dtype=float) for one in (sphere, ls.offset(sphere, 0.0))]
+    np.testing.assert_array_equal(*images)
     assert ls.render(ball, size=32).size == (32, 32)
-    covered = (pictures[0] < 255).any(-1).mean()
+    covered = (images[0] < 255).any(-1).mean()
     assert covered == pytest.approx(np.pi * 0.7**2 / 4, rel=0.1)
     far = ls.union(sphere, lambda points: (points - torch.tensor([9.0, 0, 0])).norm(dim=1) - 0.5)
     box = replace(far, domain=Similarity((4.5, 0.0, 0.0), 1 / 5.5))
@@ -128,7 +128,7 @@ def test_metrics_and_pictures_of_any_shape() -> None:
 
 
 @pytest.mark.usefixtures("without_shape_checks")
-def test_picture_of_something_else() -> None:
+def test_image_of_something_else() -> None:
     """Anything but a shape or a function is refused with its type."""
     with pytest.raises(ls.MeshError, match="expected a mesh.* got int 3"):
         ls.render(3)

@@ -170,7 +170,7 @@ def test_saved_fit(space: ShapeSpace, space_path: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(load(out).vertices, load(tmp_path / "fit" / "mesh.ply").vertices)
     other = replace(loaded, space="another")
     for call in (space.code, space.extract, space.nearest):
-        with pytest.raises(ls.CheckpointError, match="fitted in another space"):
+        with pytest.raises(ls.CheckpointError, match="expected a fit of this space"):
             call(other)
 
 

@@ -1,6 +1,6 @@
 """Constrained types of command-line arguments. Values out of range are rejected during parsing.
 
-Each function returns a tyro constructor for `typing.Annotated`, as in `Annotated[int, whole(1)]`.
+Each function returns a tyro constructor for `typing.Annotated`, as in `Annotated[int, integer(1)]`.
 """
 
 import math
@@ -12,19 +12,19 @@ import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 T = TypeVar("T")
-Rule = PrimitiveConstructorSpec[Any]
+Constructor = PrimitiveConstructorSpec[Any]
 
 UNSET = tyro.conf.arg(help_behavior_hint="")
 """Marker for an argument whose help does not show a default."""
 OptionalPath = Annotated[Path | None, UNSET]
 
 
-def whole(least: int | None = None) -> Rule:
+def integer(least: int | None = None) -> Constructor:
     """Accept integers, not below `least` if it is given."""
-    return _single_value("INT", lambda text: _parse_whole(text, least))
+    return _single_value("INT", lambda text: _parse_integer(text, least))
 
 
-def number(low: float = -math.inf, high: float = math.inf) -> Rule:
+def finite_float(low: float = -math.inf, high: float = math.inf) -> Constructor:
     """Accept finite numbers from `low` to `high`, inclusive."""
     if low > -math.inf and high < math.inf:
         bounds = f"from {low:g} to {high:g}"
@@ -33,27 +33,27 @@ def number(low: float = -math.inf, high: float = math.inf) -> Rule:
     return _single_value("FLOAT", lambda text: _parse_finite(text, lambda value: low <= value <= high, bounds))
 
 
-def positive() -> Rule:
+def positive_float() -> Constructor:
     """Accept finite numbers above 0."""
     return _single_value("FLOAT", _parse_positive)
 
 
-def positives() -> Rule:
+def positive_list() -> Constructor:
     """Accept one or more finite numbers above 0."""
     return _value_list("FLOAT", _parse_positive)
 
 
-def cells_per_axis() -> Rule:
+def cells_per_axis() -> Constructor:
     """Accept numbers of cells per axis that `extract` supports."""
     return _single_value("INT", _parse_resolution)
 
 
-def frame_name() -> Rule:
+def frame_name() -> Constructor:
     """Accept `shape` or `model`, and `user`, the former name of `shape`."""
     return _single_value("{shape,model}", _parse_frame)
 
 
-def column_order() -> Rule:
+def column_order() -> Constructor:
     """Accept the meaning of columns, such as `x,y,z,nx,ny,nz,-`."""
     return _single_value("x,y,z,...", _parse_order)
 
@@ -64,31 +64,31 @@ def _parse_order(text: str) -> tuple[str, ...]:
     return parse_order(text)
 
 
-def texts(metavar: str) -> Rule:
+def string_list(metavar: str) -> Constructor:
     """Accept one or more strings, such as ids."""
     return _value_list(metavar, str)
 
 
-def paths(metavar: str) -> Rule:
+def path_list(metavar: str) -> Constructor:
     """Accept one or more paths."""
     return _value_list(metavar, Path)
 
 
-def _single_value(metavar: str, parse: Callable[[str], Any]) -> Rule:
+def _single_value(metavar: str, parse: Callable[[str], Any]) -> Constructor:
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=metavar,
-        instance_from_str=lambda words: parse(words[0]),
+        instance_from_str=lambda values: parse(values[0]),
         is_instance=lambda _: True,
         str_from_instance=lambda value: [f"{value:g}" if isinstance(value, float) else str(value)],
     )
 
 
-def _value_list(metavar: str, parse: Callable[[str], Any]) -> Rule:
-    def parse_all(words: Sequence[str]) -> tuple[Any, ...]:
-        if not words:
+def _value_list(metavar: str, parse: Callable[[str], Any]) -> Constructor:
+    def parse_all(values: Sequence[str]) -> tuple[Any, ...]:
+        if not values:
             raise ValueError("expected at least one value")
-        return tuple(parse(word) for word in words)
+        return tuple(parse(value) for value in values)
 
     return PrimitiveConstructorSpec(
         nargs="*",
@@ -99,7 +99,7 @@ def _value_list(metavar: str, parse: Callable[[str], Any]) -> Rule:
     )
 
 
-def _parse_whole(text: str, least: int | None) -> int:
+def _parse_integer(text: str, least: int | None) -> int:
     try:
         value = int(text)
         valid = least is None or value >= least
@@ -113,7 +113,7 @@ def _parse_whole(text: str, least: int | None) -> int:
 def _parse_resolution(text: str) -> int:
     from latentsdf.extraction.extract import require_resolution
 
-    value = _parse_whole(text, 1)
+    value = _parse_integer(text, 1)
     require_resolution(value)
     return value
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from latentsdf.cli.arg_types import UNSET, cells_per_axis, column_order, frame_name, number, positive, whole
+from latentsdf.cli.arg_types import (
+    UNSET,
+    cells_per_axis,
+    column_order,
+    finite_float,
+    frame_name,
+    integer,
+    positive_float,
+)
 from latentsdf.cli.parser import Command, command
 from latentsdf.utils.errors import ConfigError
 
@@ -18,7 +26,7 @@ Mode = Literal["general", "overfit", "fused", "smooth"]
 
 
 @command
-class OnDevice(Command):
+class DeviceArgs(Command):
     """Command that computes with torch on a selectable device."""
 
     device: str = "auto"
@@ -26,7 +34,7 @@ class OnDevice(Command):
 
 
 @command
-class OnSpace(OnDevice):
+class SpaceArgs(DeviceArgs):
     """Command that uses a trained space."""
 
     checkpoint: tyro.conf.Positional[Path]
@@ -42,7 +50,7 @@ class OnSpace(OnDevice):
 
 
 @command
-class ReadingPoints(Command):
+class PointFileArgs(Command):
     """Command that reads point files."""
 
     columns: Annotated[tuple[str, ...] | None, column_order(), UNSET] = None
@@ -51,7 +59,7 @@ class ReadingPoints(Command):
 
 
 @command
-class Decoding(Command):
+class DecodeArgs(Command):
     """Command that extracts meshes."""
 
     resolution: Annotated[int, cells_per_axis()] = 256
@@ -63,12 +71,12 @@ class Decoding(Command):
 
 
 @command
-class Refining(Command):
+class RefineArgs(Command):
     """Command that can refine inversions."""
 
     refine: bool = False
     """Also fit the detail of a mesh that its code cannot represent. invert stores it as delta.npz."""
-    refine_seconds: Annotated[float | None, positive(), UNSET] = None
+    refine_seconds: Annotated[float | None, positive_float(), UNSET] = None
     """Time budget of the refinement per shape; implies --refine."""
 
     def refinement(self, seed: int) -> "RefineConfig | None":
@@ -81,16 +89,16 @@ class Refining(Command):
 
 
 @command
-class Inverting(Command):
+class InvertArgs(Command):
     """Command that fits codes to shapes."""
 
-    steps: Annotated[int | None, whole(1), UNSET] = None
+    steps: Annotated[int | None, integer(1), UNSET] = None
     """Maximum number of Gauss-Newton steps."""
-    starts: Annotated[int | None, whole(1), UNSET] = None
+    starts: Annotated[int | None, integer(1), UNSET] = None
     """Number of initial codes that are optimized in parallel."""
-    points: Annotated[int | None, whole(1), UNSET] = None
+    points: Annotated[int | None, integer(1), UNSET] = None
     """Number of samples of the target used by the fit."""
-    prior: Annotated[float | None, number(0), UNSET] = None
+    prior: Annotated[float | None, finite_float(0), UNSET] = None
     """Weight of the prior, which keeps the code near the training codes."""
     partial: bool = False
     """The target covers only part of a shape; the prior completes the rest."""
@@ -98,7 +106,7 @@ class Inverting(Command):
     """Also estimate the scale, rotation about y and translation of the target."""
     frame: Annotated[Literal["shape", "model"], frame_name()] = "shape"
     """Frame of the target. shape: its own, normalized like a training shape. model: already in model space."""
-    seed: Annotated[int, whole(0)] = 0
+    seed: Annotated[int, integer(0)] = 0
     """Seed of the sampling of the target."""
 
     def inversion(self, *, by_layer: bool = False) -> "InvertConfig":
@@ -120,7 +128,7 @@ class Inverting(Command):
             **given,  # type: ignore[arg-type]
         )
 
-    def refuse_inverting(self) -> None:
+    def reject_invert_args(self) -> None:
         """Raise ConfigError if arguments of the inversion are given although nothing is inverted."""
         unset: dict[str, object] = {"steps": None, "starts": None, "points": None, "prior": None}
         unset |= {"partial": False, "align": False, "frame": "shape", "seed": 0}
@@ -135,7 +143,7 @@ def require_png(path: Path | None) -> None:
         raise ConfigError(f"images are written as .png, got {path}")
 
 
-def require_folder(path: Path | None) -> None:
+def create_output_folder(path: Path | None) -> None:
     """Create an output folder, so that an unusable path is reported before the computation.
 
     Raises:

@@ -3,33 +3,33 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from latentsdf.cli.arg_types import positive, whole
-from latentsdf.cli.common_args import OnDevice, require_folder
+from latentsdf.cli.arg_types import integer, positive_float
+from latentsdf.cli.common_args import DeviceArgs, create_output_folder
 from latentsdf.cli.parser import command
 
 
 @command
-class Demo(OnDevice):
+class Demo(DeviceArgs):
     """Run the complete pipeline on procedural furniture: sampling, training, extraction, inversion, report."""
 
     examples: ClassVar[tuple[str, ...]] = ("latentsdf demo", "latentsdf demo --minutes 1 --out checkpoints/short")
 
     out: Path = Path("checkpoints/demo")
     """Output folder of the space and the report."""
-    minutes: Annotated[float, positive()] = 4.5
+    minutes: Annotated[float, positive_float()] = 4.5
     """Training time in minutes."""
-    per_family: Annotated[int, whole(1)] = 40
+    per_family: Annotated[int, integer(1)] = 40
     """Number of training shapes per family."""
-    workers: Annotated[int, whole(0)] = 0
+    workers: Annotated[int, integer(0)] = 0
     """Number of preprocessing workers; 0 for one per core."""
-    seed: Annotated[int, whole(0)] = 0
+    seed: Annotated[int, integer(0)] = 0
     """Seed of initialization and sampling."""
 
     def run(self) -> dict[str, Any]:
         """Run all steps; returns the content of report.json."""
         from latentsdf.cli.demo_pipeline import demo
 
-        require_folder(self.out)
+        create_output_folder(self.out)
         return demo(
             self.out,
             minutes=self.minutes,

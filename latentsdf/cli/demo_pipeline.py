@@ -128,7 +128,7 @@ def demo(
     )
     console.print(
         f"\n[bold]{out / 'report.html'}[/]\n"
-        f"training shapes: {_headline(seen)}\nunseen shapes: {_headline(unseen)}\n"
+        f"training shapes: {_median_metrics(seen)}\nunseen shapes: {_median_metrics(unseen)}\n"
         f"training shapes that retrieve themselves first: {share:.1%}"
     )
     return summary
@@ -161,16 +161,16 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
         "--uniform": "20000",
         "--surface": "10000",
     }
-    words = [*(word for pair in flags.items() for word in pair), "--category", *_FAMILIES]
+    args = [*(token for pair in flags.items() for token in pair), "--category", *_FAMILIES]
     # -P: do not import a preprocessing.py from the working directory.
-    done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *words], check=False)
+    done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *args], check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:
         raise LatentSDFError(f"preprocessing failed with exit code {done.returncode}; see its messages above")
 
 
-def _headline(evaluation: Evaluation) -> str:
+def _median_metrics(evaluation: Evaluation) -> str:
     """Summarize an evaluation in one line: medians of the main metrics."""
     summary = evaluation.summary()
     if not summary:
@@ -179,8 +179,8 @@ def _headline(evaluation: Evaluation) -> str:
     shapes = evaluation.shapes.values()
     right = sum(shape.pieces == shape.reference_pieces for shape in shapes)
     return (
-        f"mean distance {median['triangle_mean']:.4f}, F(0.005) {median['f_score_0005']:.3f}, F(0.01) "
-        f"{median['f_score_001']:.3f}, missing {median['missing']:.1%}, debris {median['debris']:.1%}, normal "
+        f"mean distance {median['triangle_mean']:.4f}, F(0.005) {median['f_score_0.005']:.3f}, F(0.01) "
+        f"{median['f_score_0.01']:.3f}, missing {median['missing']:.1%}, debris {median['debris']:.1%}, normal "
         f"consistency {median['normal_consistency']:.3f} (medians); correct number of pieces for {right} of "
         f"{len(shapes)}"
     )
@@ -230,8 +230,8 @@ def _sheet(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, tri
 def _summary_table(summary: dict[str, Any], seen: Evaluation, unseen: Evaluation) -> str:
     rows = [
         ("training shapes", str(summary["training_shapes"])),
-        ("training shapes, extracted", _headline(seen)),
-        ("unseen shapes, inverted without refinement", _headline(unseen)),
+        ("training shapes, extracted", _median_metrics(seen)),
+        ("unseen shapes, inverted without refinement", _median_metrics(unseen)),
         ("training shapes that retrieve themselves first", f"{summary['self_retrieval_share']:.1%}"),
         ("seconds", ", ".join(f"{name} {value}" for name, value in summary["seconds"].items())),
         ("machine", summary["machine"]),

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from latentsdf.cli.arg_types import UNSET, OptionalPath, positives, whole
-from latentsdf.cli.common_args import Decoding, OnSpace, Refining, require_folder
+from latentsdf.cli.arg_types import UNSET, OptionalPath, integer, positive_list
+from latentsdf.cli.common_args import DecodeArgs, RefineArgs, SpaceArgs, create_output_folder
 from latentsdf.cli.parser import command
 from latentsdf.config.inversion import InvertConfig
 from latentsdf.utils.console import console, show_note
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @command
-class Evaluate(Decoding, Refining, OnSpace):
+class Evaluate(DecodeArgs, RefineArgs, SpaceArgs):
     """Compare reconstructions with reference meshes: distances, F-scores, missing parts, debris, IoU."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -37,13 +37,13 @@ class Evaluate(Decoding, Refining, OnSpace):
     """Folder written by latentsdf invert: evaluate its fits, matched to the meshes by name."""
     augmented: bool = False
     """Also evaluate training shapes that are deformed copies of others, if the folder has their meshes."""
-    points: Annotated[int, whole(1)] = 100_000
+    points: Annotated[int, integer(1)] = 100_000
     """Number of surface samples per mesh."""
-    taus: Annotated[tuple[float, ...], positives(), UNSET] = ()
+    taus: Annotated[tuple[float, ...], positive_list(), UNSET] = ()
     """Thresholds of the F-score, below 1 (default: 0.005 0.01)."""
     reference: Literal["samples", "vertices"] = "samples"
     """Points of the reference meshes to compare with: surface samples, or the vertices as in Compact-SDF."""
-    seed: Annotated[int, whole(0)] = 0
+    seed: Annotated[int, integer(0)] = 0
     """Seed of sampling and refinement."""
     out: OptionalPath = None
     """Folder for metrics.json, metrics.csv and worst.png (the 12 worst shapes)."""
@@ -65,7 +65,7 @@ class Evaluate(Decoding, Refining, OnSpace):
             )
         if self.invert and self.fits is not None:
             raise ConfigError("--fits evaluates existing fits; leave out --invert")
-        require_folder(self.out)
+        create_output_folder(self.out)
         space = self.load_space()
         found = find_meshes(self.meshes, split=self.split)
         fits: dict[str, CodeLike] | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from latentsdf.cli.arg_types import UNSET, texts
+from latentsdf.cli.arg_types import UNSET, string_list
 from latentsdf.cli.parser import Command, command
 from latentsdf.utils.console import console
 
@@ -23,7 +23,7 @@ class Export(Command):
     """Sample store (a .zarr folder)."""
     out: tyro.conf.Positional[Path]
     """HDF5 file (.h5)."""
-    id: Annotated[tuple[str, ...], texts("ID"), UNSET] = ()
+    id: Annotated[tuple[str, ...], string_list("ID"), UNSET] = ()
     """Shapes to export, as id or category/id (default: all)."""
     compression: Literal["gzip", "lzf"] = "gzip"
     """Compression filter; lzf is faster, but its files are larger."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from latentsdf.cli import shape_args
-from latentsdf.cli.arg_types import UNSET, number, texts, whole
-from latentsdf.cli.common_args import Decoding, OnSpace, require_folder
+from latentsdf.cli.arg_types import UNSET, finite_float, integer, string_list
+from latentsdf.cli.common_args import DecodeArgs, SpaceArgs, create_output_folder
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError
@@ -24,7 +24,7 @@ _SHAPES = tyro.conf.create_mutex_group(required=False, title="shapes")
 
 
 @command
-class Extract(Decoding, OnSpace):
+class Extract(DecodeArgs, SpaceArgs):
     """Extract meshes of shapes, each in the frame of the shape."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -35,7 +35,7 @@ class Extract(Decoding, OnSpace):
         "latentsdf extract checkpoints/chairs --id kenney_chair --resolution 128 --out chair.npz",
     )
 
-    id: Annotated[tuple[str, ...] | None, texts("ID"), _SHAPES, UNSET] = None
+    id: Annotated[tuple[str, ...] | None, string_list("ID"), _SHAPES, UNSET] = None
     """Training shapes: id or category/id. Several are written to the folder --out."""
     code: Annotated[Path | None, _SHAPES, UNSET] = None
     """Folder written by latentsdf invert, or a code.npy, which is extracted in model space."""
@@ -43,9 +43,9 @@ class Extract(Decoding, OnSpace):
     """Every training shape."""
     largest_component: bool = False
     """Keep only the largest connected component."""
-    smallest_piece: Annotated[float, number(0, 1)] = 5e-3
+    smallest_piece: Annotated[float, finite_float(0, 1)] = 5e-3
     """Remove connected components whose area is less than this share of the largest component's."""
-    faces: Annotated[int | None, whole(4), UNSET] = None
+    faces: Annotated[int | None, integer(4), UNSET] = None
     """Simplify to about this many faces."""
     normals: bool = False
     """Store vertex normals, computed from the field's gradient."""
@@ -79,7 +79,7 @@ class Extract(Decoding, OnSpace):
             raise ConfigError(
                 f"several shapes are written to a folder, got --out {self.out}; select the format with --suffix"
             )
-        require_folder(self.out if several else self.out.parent)
+        create_output_folder(self.out if several else self.out.parent)
         space = self.load_space()
         if several:
             names = space.ids if self.all else list(shape_args.queries(space, self.id, None))
@@ -96,7 +96,7 @@ class Extract(Decoding, OnSpace):
             raise ConfigError(
                 f"{self.out.name}: --mode, --faces, --normals, --largest-component and --resume apply to meshes only"
             )
-        require_folder(self.out.parent)
+        create_output_folder(self.out.parent)
         space = self.load_space()
         is_given = self.id is not None or self.code is not None
         shape = shape_args.query(space, self.id[0] if self.id else None, self.code) if is_given else None

@@ -26,7 +26,7 @@ def require_writable(out: Path) -> None:
     """
     if out.suffix.lower() not in (".png", ".gif", ""):
         raise ConfigError(f"frames are written to a .png (strip), a .gif (animation) or a folder, got {out}")
-    common_args.require_folder(out.parent if out.suffix else out)
+    common_args.create_output_folder(out.parent if out.suffix else out)
 
 
 def decode(space: "ShapeSpace", codes: "Codes", resolution: int, mode: "Mode") -> "list[trimesh.Trimesh]":

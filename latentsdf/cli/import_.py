@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from latentsdf.cli.arg_types import UNSET, OptionalPath, texts
-from latentsdf.cli.common_args import ReadingPoints
+from latentsdf.cli.arg_types import UNSET, OptionalPath, string_list
+from latentsdf.cli.common_args import PointFileArgs
 from latentsdf.cli.parser import command
 from latentsdf.config.sampling import Normalization
 from latentsdf.utils.console import console, show_note
@@ -15,7 +15,7 @@ from latentsdf.utils.errors import StoreError
 
 
 @command
-class Import(ReadingPoints):
+class Import(PointFileArgs):
     """Create a sample store from an HDF5 export, DeepSDF samples, or point clouds."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -29,7 +29,7 @@ class Import(ReadingPoints):
     <category>/<id>.ply, .xyz, .npz, ... for training with --train.samples points."""
     store: tyro.conf.Positional[Path]
     """Store to create or extend (a .zarr folder)."""
-    category: Annotated[tuple[str, ...], texts("NAME"), UNSET] = ()
+    category: Annotated[tuple[str, ...], string_list("NAME"), UNSET] = ()
     """Names or synsets of the categories to import (default: all)."""
     split: OptionalPath = None
     """DeepSDF split file that selects shapes."""

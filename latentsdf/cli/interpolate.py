@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from latentsdf.cli import frame_output, shape_args
-from latentsdf.cli.arg_types import cells_per_axis, texts, whole
-from latentsdf.cli.common_args import Decoding, OnSpace
+from latentsdf.cli.arg_types import cells_per_axis, integer, string_list
+from latentsdf.cli.common_args import DecodeArgs, SpaceArgs
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console
 
 
 @command
-class Interpolate(Decoding, OnSpace):
+class Interpolate(DecodeArgs, SpaceArgs):
     """Interpolate between shapes and write a strip of images, an animation, or meshes."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -22,9 +22,9 @@ class Interpolate(Decoding, OnSpace):
     )
     renamed: ClassVar[Mapping[str, str]] = {"--ids": "--id"}
 
-    id: Annotated[tuple[str, ...], texts("ID")]
+    id: Annotated[tuple[str, ...], string_list("ID")]
     """Two or more training shapes, folders written by latentsdf invert, or code.npy files."""
-    steps: Annotated[int, whole(2)] = 9
+    steps: Annotated[int, integer(2)] = 9
     """Number of shapes, including both ends."""
     method: Literal["linear", "spherical", "shortest"] = "linear"
     """Path of the codes: a straight line, an arc traversed at constant angular speed, or the path along which the
@@ -47,7 +47,7 @@ class Interpolate(Decoding, OnSpace):
         smooth = smoothness(meshes)
         console.print(
             f"{self.out}: {len(codes)} steps from {self.id[0]} to {self.id[-1]}; mean surface displacement "
-            f"{smooth.travel.mean():.4f} per step (coefficient of variation {smooth.variation:.2f}), components "
+            f"{smooth.displacement.mean():.4f} per step (coefficient of variation {smooth.variation:.2f}), components "
             + " ".join(map(str, smooth.pieces))
         )
         return {

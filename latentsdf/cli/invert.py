@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 from rich.text import Text
 
-from latentsdf.cli.arg_types import paths
-from latentsdf.cli.common_args import Decoding, Inverting, OnSpace, ReadingPoints, Refining, require_folder
+from latentsdf.cli.arg_types import path_list
+from latentsdf.cli.common_args import DecodeArgs, InvertArgs, PointFileArgs, RefineArgs, SpaceArgs, create_output_folder
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import (
@@ -33,7 +33,7 @@ _TARGETS = tyro.conf.arg(metavar="TARGET [TARGET ...]", help_behavior_hint="(req
 
 
 @command
-class Invert(Decoding, Refining, Inverting, ReadingPoints, OnSpace):
+class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
     """Fit codes to meshes, point clouds, or signed samples."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -43,7 +43,7 @@ class Invert(Decoding, Refining, Inverting, ReadingPoints, OnSpace):
         "latentsdf invert checkpoints/chairs a.obj b.obj c.obj --out fits/",
     )
 
-    target: Annotated[tuple[Path, ...], paths("TARGET"), tyro.conf.Positional, _TARGETS]
+    target: Annotated[tuple[Path, ...], path_list("TARGET"), tyro.conf.Positional, _TARGETS]
     """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv .asc .las .laz .e57; normals are used when
     the file has them), or .npy of signed samples (N,4). Several targets are fitted in batches."""
     out: Path
@@ -82,7 +82,7 @@ class Invert(Decoding, Refining, Inverting, ReadingPoints, OnSpace):
                     raise
                 reports[path] = _report_failure(path, error)
         for path in observations:
-            require_folder(folders[path])
+            create_output_folder(folders[path])
         # Each batch is written before the next one starts, so that an interruption loses at most one batch.
         pending = list(observations)
         while pending:

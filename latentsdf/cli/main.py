@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 for success, 1 if no shape could be evaluated, fitted or extracted, 2 for an error, 130 if interrupted.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    args = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(words)
+        return _run(args)
     except (LatentSDFError, OSError) as error:
         show_error(error)
         return 2
@@ -68,15 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def command_type(verb: str) -> type[Command]:
+def command_class(name: str) -> type[Command]:
     """Import and return the class of a command."""
-    module, _, name = COMMANDS[verb].partition(":")
-    command: type[Command] = getattr(import_module(f"latentsdf.cli.{module}"), name)
+    module, _, class_name = COMMANDS[name].partition(":")
+    command: type[Command] = getattr(import_module(f"latentsdf.cli.{module}"), class_name)
     return command
 
 
-def _run(words: list[str]) -> int:
-    match words:
+def _run(args: list[str]) -> int:
+    match args:
         case [] | ["-h" | "--help", *_]:
             _print_help()
             return 0
@@ -88,13 +88,13 @@ def _run(words: list[str]) -> int:
         case ["--print-completion" | "--tyro-print-completion", *shells]:
             print_completion(_all_commands(), shells, "latentsdf")
             return 0
-        case [verb, *rest] if verb in COMMANDS:
-            return _run_command(parse(command_type(verb), rest, f"latentsdf {verb}"))
-        case [word, *_] if word.startswith("-"):
-            advice = suggestion(word, ("--help", "--version", "--print-completion"))
-            raise ConfigError(f"unknown argument {word}{advice or '; see latentsdf --help'}")
-    advice = suggestion(words[0], list(COMMANDS))
-    raise ConfigError(f"unknown command '{words[0]}'{advice or '; see latentsdf --help'}")
+        case [name, *rest] if name in COMMANDS:
+            return _run_command(parse(command_class(name), rest, f"latentsdf {name}"))
+        case [token, *_] if token.startswith("-"):
+            advice = suggestion(token, ("--help", "--version", "--print-completion"))
+            raise ConfigError(f"unknown argument {token}{advice or '; see latentsdf --help'}")
+    advice = suggestion(args[0], list(COMMANDS))
+    raise ConfigError(f"unknown command '{args[0]}'{advice or '; see latentsdf --help'}")
 
 
 def _run_command(command: Command) -> int:
@@ -112,10 +112,10 @@ def _print_help() -> None:
 
 def _all_commands() -> Any:
     """Union of all commands, as subcommands."""
-    return Union[tuple(_subcommand(verb) for verb in COMMANDS)]  # noqa: UP007
+    return Union[tuple(_subcommand(name) for name in COMMANDS)]  # noqa: UP007
 
 
-def _subcommand(verb: str) -> Any:
-    command = command_type(verb)
+def _subcommand(name: str) -> Any:
+    command = command_class(name)
     summary = (command.__doc__ or "").partition("\n")[0]
-    return Annotated[command, tyro.conf.subcommand(verb, description=summary)]
+    return Annotated[command, tyro.conf.subcommand(name, description=summary)]

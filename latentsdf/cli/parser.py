@@ -18,7 +18,7 @@ import tyro
 from tyro import _errors  # Error events; private, hence tyro's upper bound in pyproject.toml.
 from tyro.constructors import PrimitiveConstructorSpec
 
-from latentsdf.cli import spelling
+from latentsdf.cli import legacy_flags
 from latentsdf.utils.attribute_docs import attribute_docs
 from latentsdf.utils.console import show_error
 from latentsdf.utils.errors import ConfigError
@@ -76,34 +76,34 @@ class Command:
         return 0
 
     @classmethod
-    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:  # noqa: ARG003
+    def migrate_setting(cls, flag: str, args: Sequence[str]) -> dict[str, list[str]] | None:  # noqa: ARG003
         """Convert a setting of an earlier version to current flags.
 
         Args:
             flag: Flag of the setting, such as `--loss.divergence`.
-            words: Command-line words that follow the flag.
+            args: Command-line arguments that follow the flag.
 
         Returns:
-            Current flags, each with the words that follow it; None if the flag is not one of an earlier version.
+            Current flags, with their values; None if the flag is not one of an earlier version.
         """
         return None
 
     @classmethod
-    def defaults(cls: type[C], words: Sequence[str]) -> C | None:  # noqa: ARG003
+    def defaults(cls: type[C], args: Sequence[str]) -> C | None:  # noqa: ARG003
         """Return an instance with the defaults for `--help` and `--print-config`; None for the defaults of the class.
 
         Args:
-            words: Words of the command line, in which `--config`, for example, selects other defaults.
+            args: Command-line arguments, in which `--config`, for example, selects other defaults.
         """
         return None
 
 
-def parse(command: type[C], words: Sequence[str], prog: str) -> C:
+def parse(command: type[C], args: Sequence[str], prog: str) -> C:
     """Parse a command line.
 
     Args:
         command: Class of the command.
-        words: Words of the command line, without the name of the program and the command.
+        args: Command-line arguments, without the name of the program and the command.
         prog: Name of the program and the command, for messages.
 
     Returns:
@@ -115,14 +115,14 @@ def parse(command: type[C], words: Sequence[str], prog: str) -> C:
             arguments; with code 0 after the help for `--help`.
     """
     flags = flags_of(command)
-    words = spelling.modernize(words, command.renamed, flags, command.modern_setting)
-    default = command.defaults(words) if asks_help(words) or "--print-config" in words else None
+    args = legacy_flags.replace_legacy_flags(args, command.renamed, flags, command.migrate_setting)
+    default = command.defaults(args) if is_help_requested(args) or "--print-config" in args else None
     given: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with _errors.on_parse_error(lambda event: _report(event, flags, prog)):
-            return tyro.cli(command, args=words, prog=prog, config=CONFIG, **given)
+            return tyro.cli(command, args=args, prog=prog, config=CONFIG, **given)
     except SystemExit as stop:
-        if asks_help(words) and not stop.code:
+        if is_help_requested(args) and not stop.code:
             print_examples(command.examples)
         raise
 
@@ -132,11 +132,11 @@ def print_completion(commands: Any, shells: Sequence[str], prog: str) -> None:
 
     Args:
         commands: A command, or a union of commands.
-        shells: Words after `--print-completion`: one of `SHELLS`.
+        shells: Arguments after `--print-completion`: one of `SHELLS`.
         prog: Name of the program.
 
     Raises:
-        ConfigError: The words are not the name of one shell.
+        ConfigError: The arguments are not the name of one shell.
     """
     if len(shells) != 1 or shells[0] not in SHELLS:
         raise ConfigError(f"--print-completion: expected one of {', '.join(SHELLS)}, got '{' '.join(shells)}'")
@@ -144,10 +144,10 @@ def print_completion(commands: Any, shells: Sequence[str], prog: str) -> None:
         tyro.cli(commands, args=["--tyro-print-completion", shells[0]], prog=prog, config=CONFIG)
 
 
-def asks_help(words: Sequence[str]) -> bool:
+def is_help_requested(args: Sequence[str]) -> bool:
     """Return True if `-h` or `--help` is given before any `--`."""
-    words = list(words)
-    flags = words[: words.index("--")] if "--" in words else words
+    args = list(args)
+    flags = args[: args.index("--")] if "--" in args else args
     return "-h" in flags or "--help" in flags
 
 
@@ -177,9 +177,9 @@ def flags_of(command: type, prefix: str = "") -> dict[str, bool]:
     return flags
 
 
-def suggestion(word: str, known: Sequence[str]) -> str:
-    """Return '; did you mean ...?' for a misspelled word, or an empty string if no known word is similar."""
-    close = difflib.get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.6)
+def suggestion(token: str, known: Sequence[str]) -> str:
+    """Return '; did you mean ...?' for a misspelled argument, or an empty string if no known argument is similar."""
+    close = difflib.get_close_matches(token.partition("=")[0], known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 

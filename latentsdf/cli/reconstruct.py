@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from latentsdf.cli import spelling
-from latentsdf.cli.arg_types import UNSET, OptionalPath, cells_per_axis, positive, whole
-from latentsdf.cli.common_args import OnDevice, ReadingPoints, require_folder
-from latentsdf.cli.parser import asks_help, command
+from latentsdf.cli import legacy_flags
+from latentsdf.cli.arg_types import UNSET, OptionalPath, cells_per_axis, integer, positive_float
+from latentsdf.cli.common_args import DeviceArgs, PointFileArgs, create_output_folder
+from latentsdf.cli.parser import command, is_help_requested
 from latentsdf.cli.settings import (
     TOP_LEVEL,
     given_settings,
-    modern_setting,
+    migrate_setting,
     print_config,
     settings_type,
     with_defaults,
@@ -40,7 +40,7 @@ else:
 
 
 @command
-class Reconstruct(ReadingPoints, OnDevice):
+class Reconstruct(PointFileArgs, DeviceArgs):
     """Fit a signed distance field to one raw point cloud, in 2D or 3D.
 
     Settings start from the preset of --method, or from the file --config.
@@ -68,37 +68,37 @@ class Reconstruct(ReadingPoints, OnDevice):
     """Replace the reconstruction in --out."""
     resume: bool = False
     """Continue the unfinished run in --out."""
-    steps: Annotated[int | None, whole(), UNSET] = None
+    steps: Annotated[int | None, integer(), UNSET] = None
     """Number of optimization steps (--train.steps)."""
-    minutes: Annotated[float | None, positive(), UNSET] = None
+    minutes: Annotated[float | None, positive_float(), UNSET] = None
     """Time budget of the optimization (--train.minutes)."""
     resolution: Annotated[int, cells_per_axis()] = 256
     """Cells per axis of the mesh."""
     truth: OptionalPath = None
     """Ground truth for accuracy metrics in the report: a closed mesh, or in 2D an .npz with sdf_grid, grid_axis and
     surface_points."""
-    seed: Annotated[int, whole(0)] = 0
+    seed: Annotated[int, integer(0)] = 0
     """Seed of initialization and sampling (--train.seed)."""
     print_config: bool = False
     """Print the resulting configuration as YAML with the meaning of every setting, and exit."""
     settings: Annotated[FieldSettings, TOP_LEVEL] = field(default_factory=FieldSettings)
 
     @classmethod
-    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+    def migrate_setting(cls, flag: str, args: Sequence[str]) -> dict[str, list[str]] | None:
         """Convert a setting of an earlier version to its current name."""
-        return modern_setting(ReconstructConfig, flag, words)
+        return migrate_setting(ReconstructConfig, flag, args)
 
     @classmethod
-    def defaults(cls, words: Sequence[str]) -> "Reconstruct":
+    def defaults(cls, args: Sequence[str]) -> "Reconstruct":
         """Return the settings of the file --config, or of the 3D preset of --method, as defaults."""
         from latentsdf.reconstruction.presets import preset
 
-        name, method = spelling.option(words, "--config"), spelling.option(words, "--method")
+        name, method = legacy_flags.option(args, "--config"), legacy_flags.option(args, "--method")
         if name is not None:
             config = load(ReconstructConfig, name)
         else:
-            config = preset(method or "latentsdf", 3, "--paper" in words)
-        missing = tyro.MISSING if asks_help(words) else Path()
+            config = preset(method or "latentsdf", 3, "--paper" in args)
+        missing = tyro.MISSING if is_help_requested(args) else Path()
         return cls(points=missing, out=missing, settings=with_defaults(FieldSettings, config))
 
     def run(self) -> dict[str, Any] | None:
@@ -121,7 +121,7 @@ class Reconstruct(ReadingPoints, OnDevice):
         if self.truth is not None:
             truth = load_truth(self.truth) if points.dim == 2 else meshes.load(self.truth)
         self._check_output()
-        require_folder(self.out)
+        create_output_folder(self.out)
         unfinished = self.out / _UNFINISHED
         if not self.resume:
             unfinished.unlink(missing_ok=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from latentsdf.cli import shape_args
-from latentsdf.cli.arg_types import UNSET, number, texts, whole
-from latentsdf.cli.common_args import OnSpace, require_folder, require_png
+from latentsdf.cli.arg_types import UNSET, finite_float, integer, string_list
+from latentsdf.cli.common_args import SpaceArgs, create_output_folder, require_png
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
@@ -28,7 +28,7 @@ _SHAPES = tyro.conf.create_mutex_group(required=False, title="shapes")
 
 
 @command
-class Render(OnSpace):
+class Render(SpaceArgs):
     """Render shapes by sphere tracing (without OpenGL), as slices of the signed distance, or as turntables."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -38,7 +38,7 @@ class Render(OnSpace):
         "latentsdf render checkpoints/chairs --mesh chair.obj --style slice --axis x --out slice.png",
     )
 
-    id: Annotated[tuple[str, ...] | None, texts("ID"), _SHAPES, UNSET] = None
+    id: Annotated[tuple[str, ...] | None, string_list("ID"), _SHAPES, UNSET] = None
     """Training shapes: id or category/id. Several are arranged on a sheet."""
     code: Annotated[Path | None, _SHAPES, UNSET] = None
     """Folder written by latentsdf invert, or a code.npy."""
@@ -52,13 +52,13 @@ class Render(OnSpace):
     """Shaded surface, its normals or depth as colors, or the signed distance on a plane."""
     axis: Literal["x", "y", "z"] = "z"
     """Axis perpendicular to the plane of --style slice."""
-    offset: Annotated[float, number(-1, 1)] = 0.0
+    offset: Annotated[float, finite_float(-1, 1)] = 0.0
     """Position of the plane of --style slice on its axis, from -1 to 1."""
-    size: Annotated[int, whole(2)] = 512
+    size: Annotated[int, integer(2)] = 512
     """Width and height of each shape in pixels."""
-    azimuth: Annotated[float, number()] = 35.0
+    azimuth: Annotated[float, finite_float()] = 35.0
     """Direction of the camera in degrees about the vertical axis: 0 is +z, 90 is +x. Not used for a turntable."""
-    elevation: Annotated[float, number(-90, 90)] = 20.0
+    elevation: Annotated[float, finite_float(-90, 90)] = 20.0
     """Angle of the camera above the horizontal plane, in degrees."""
     out: Path
     """PNG file, or GIF for a turntable."""
@@ -76,7 +76,7 @@ class Render(OnSpace):
         turns = self.out.suffix.lower() == ".gif" and self.style != "slice"
         if not turns:
             require_png(self.out)
-        require_folder(self.out.parent)
+        create_output_folder(self.out.parent)
         space = self.load_space()
         if self.mesh is not None:
             render = self._mesh_renderer(space, self.mesh)

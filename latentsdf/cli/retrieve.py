@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from latentsdf.cli import shape_args
-from latentsdf.cli.arg_types import UNSET, OptionalPath, paths, texts, whole
-from latentsdf.cli.common_args import Inverting, OnSpace, require_folder, require_png
+from latentsdf.cli.arg_types import UNSET, OptionalPath, integer, path_list, string_list
+from latentsdf.cli.common_args import InvertArgs, SpaceArgs, create_output_folder, require_png
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError
@@ -24,7 +24,7 @@ _QUERY = tyro.conf.create_mutex_group(required=False, title="query")
 
 
 @command
-class Retrieve(Inverting, OnSpace):
+class Retrieve(InvertArgs, SpaceArgs):
     """Find the training shapes nearest to a shape.
 
     --add, --remove and --kind modify the index for --metric, which is saved with the space.
@@ -42,18 +42,18 @@ class Retrieve(Inverting, OnSpace):
     """Query by a folder written by latentsdf invert, or a code.npy."""
     mesh: Annotated[Path | None, _QUERY, UNSET] = None
     """Query by a mesh or points (any file that invert accepts), which are inverted first."""
-    add: Annotated[tuple[Path, ...], paths("FIT"), UNSET] = ()
+    add: Annotated[tuple[Path, ...], path_list("FIT"), UNSET] = ()
     """Add fits to the index: folders written by latentsdf invert, or code.npy files."""
-    remove: Annotated[tuple[str, ...], texts("ID"), UNSET] = ()
+    remove: Annotated[tuple[str, ...], string_list("ID"), UNSET] = ()
     """Remove the codes with these ids from the index."""
     kind: Annotated[Literal["auto", "flat", "ivf", "hnsw", "pq"] | None, UNSET] = None
     """Kind of the saved index: flat (exact), ivf (inverted lists), hnsw (a graph), pq (compressed), or auto (by the
     number of codes). By default, the index keeps its kind."""
-    k: Annotated[int, whole(1), tyro.conf.arg(aliases=("-k",))] = 5
+    k: Annotated[int, integer(1), tyro.conf.arg(aliases=("-k",))] = 5
     """Number of shapes to find."""
     metric: Literal["l2", "cosine"] = "l2"
     """Distance between codes."""
-    rerank: Annotated[int, whole(0)] = 0
+    rerank: Annotated[int, integer(0)] = 0
     """Reorder this many hits by the Chamfer distance between surfaces; 0 for none."""
     augmented: bool = False
     """Also find deformed copies of training shapes."""
@@ -63,9 +63,9 @@ class Retrieve(Inverting, OnSpace):
     def run(self) -> dict[str, Any]:
         """Modify the index, search it and draw the hits; returns the hits, or the size of a modified index."""
         require_png(self.out)
-        require_folder(self.out.parent if self.out is not None else None)
+        create_output_folder(self.out.parent if self.out is not None else None)
         if self.mesh is None:
-            self.refuse_inverting()
+            self.reject_invert_args()
         space = self.load_space()
         changed = self._change_index(space)
         if changed and self.id is None and self.code is None and self.mesh is None:
@@ -87,7 +87,7 @@ class Retrieve(Inverting, OnSpace):
         """Remove ids from the saved index and add fits; returns its kind and size, or None if nothing is requested."""
         if not self.add and not self.remove:
             return None
-        require_folder(space.folder)
+        create_output_folder(space.folder)
         names = [key_part(path.resolve().name if path.is_dir() else path.stem) for path in self.add]
         fits = [(name, shape_args.read_code(space, path)) for name, path in zip(names, self.add, strict=True)]
         added = dict(fits)

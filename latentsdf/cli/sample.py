@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import tyro
 
 from latentsdf.cli import frame_output, shape_args
-from latentsdf.cli.arg_types import UNSET, cells_per_axis, texts, whole
-from latentsdf.cli.common_args import Decoding, OnSpace
+from latentsdf.cli.arg_types import UNSET, cells_per_axis, integer, string_list
+from latentsdf.cli.common_args import DecodeArgs, SpaceArgs
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
@@ -20,7 +20,7 @@ _CODES = tyro.conf.create_mutex_group(required=True, title="codes")
 
 
 @command
-class Sample(Decoding, OnSpace):
+class Sample(DecodeArgs, SpaceArgs):
     """Generate new shapes: the mean, random samples, principal directions, or weighted sums."""
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -31,13 +31,13 @@ class Sample(Decoding, OnSpace):
 
     mean: Annotated[bool, _CODES] = False
     """The mean shape."""
-    random: Annotated[int | None, whole(1), _CODES, UNSET] = None
+    random: Annotated[int | None, integer(1), _CODES, UNSET] = None
     """Number of shapes to draw from the distribution of the training codes."""
-    direction: Annotated[int | None, whole(0), _CODES, UNSET] = None
+    direction: Annotated[int | None, integer(0), _CODES, UNSET] = None
     """Principal direction, counted from 0: five shapes from -2 to 2 standard deviations along it."""
-    sum: Annotated[tuple[str, ...] | None, texts("W*SHAPE"), _CODES, UNSET] = None
+    sum: Annotated[tuple[str, ...] | None, string_list("W*SHAPE"), _CODES, UNSET] = None
     """Weighted sum of shapes, mean + sum of weight * (code - mean), for example 1*A -1*B 1*C."""
-    seed: Annotated[int, whole(0)] = 0
+    seed: Annotated[int, integer(0)] = 0
     """Seed of --random."""
     out: Path
     """A .png file for a strip, a .gif file for an animation, or a folder for meshes and codes."""
@@ -57,20 +57,20 @@ class Sample(Decoding, OnSpace):
         elif self.direction is not None:
             codes = space.direction(self.direction)
         else:
-            codes = Codes([space.combine(*(_parse_term(space, word) for word in self.sum or ()))])
+            codes = Codes([space.combine(*(_parse_term(space, token) for token in self.sum or ()))])
         frame_output.write(self.out, codes, frame_output.decode(space, codes, self.resolution, self.mode))
         console.print(f"{self.out}: {len(codes)} shapes")
         return {"out": str(self.out), "shapes": len(codes), "codes": codes.tolist()}
 
 
-def _parse_term(space: "ShapeSpace", word: str) -> "tuple[float, CodeLike]":
-    text, star, name = word.partition("*")
+def _parse_term(space: "ShapeSpace", token: str) -> "tuple[float, CodeLike]":
+    text, star, name = token.partition("*")
     if not star:
-        raise ConfigError(f"{word}: expected WEIGHT*SHAPE, such as -1*{word}")
+        raise ConfigError(f"{token}: expected WEIGHT*SHAPE, such as -1*{token}")
     try:
         weight = float(text)
     except ValueError as error:
-        raise ConfigError(f"{word}: expected a number as the weight before *") from error
+        raise ConfigError(f"{token}: expected a number as the weight before *") from error
     if not math.isfinite(weight):
-        raise ConfigError(f"{word}: the weight must be a finite number, got {text}")
+        raise ConfigError(f"{token}: the weight must be a finite number, got {text}")
     return weight, shape_args.named_code(space, name)

@@ -1,9 +1,9 @@
 """Configuration dataclasses as command-line settings: `--section.setting VALUE`.
 
 `settings_type` builds, for a configuration dataclass, a dataclass of the same structure whose fields hold the
-unparsed words of the command line. Only settings that were given are applied to a configuration (`given_settings`), so
-that the defaults may come from a preset or a checkpoint that is known only after parsing. The configuration dataclass
-then checks all values at once.
+unparsed arguments of the command line. Only settings that were given are applied to a configuration
+(`given_settings`), so that the defaults may come from a preset or a checkpoint that is known only after parsing. The
+configuration dataclass then checks all values at once.
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ TOP_LEVEL = tyro.conf.arg(name="")
 
 
 class _Default(tuple[str, ...]):
-    """Words of a default that `--help` shows. A setting with this type was not given on the command line."""
+    """Arguments of a default that `--help` shows. A setting with this type was not given on the command line."""
 
     __slots__ = ()
 
 
 def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
-    """Build a dataclass with a field of command-line words for every setting of a configuration dataclass.
+    """Build a dataclass with a field of command-line arguments for every setting of a configuration dataclass.
 
     Args:
         config: A configuration dataclass; its attribute docstrings become the help texts.
@@ -57,8 +57,8 @@ def settings_type(config: type, *, without: Sequence[str] = ()) -> type:
             str_from_instance=list,
             choices=typing.get_args(kind) if typing.get_origin(kind) is Literal else None,
         )
-        words = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=texts.get(field.name, ""))]
-        fields.append((field.name, words, dataclasses.field(default=_Default())))
+        args = Annotated[tuple[str, ...], rule, tyro.conf.arg(help=texts.get(field.name, ""))]
+        fields.append((field.name, args, dataclasses.field(default=_Default())))
     built = dataclasses.make_dataclass(f"{config.__name__}Settings", fields, frozen=True)
     built.__doc__ = (config.__doc__ or "").partition("\n")[0]
     return built
@@ -77,7 +77,7 @@ def with_defaults(settings: type, config: Any) -> Any:
         if dataclasses.is_dataclass(field.type):
             values[field.name] = with_defaults(typing.cast(type, field.type), value)
         else:
-            values[field.name] = _Default(_words(value))
+            values[field.name] = _Default(_format_args(value))
     return settings(**values)
 
 
@@ -108,29 +108,29 @@ def given_settings(settings: Any, config: type, prefix: str = "") -> dict[str, A
     return given
 
 
-def modern_setting(config: type, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+def migrate_setting(config: type, flag: str, args: Sequence[str]) -> dict[str, list[str]] | None:
     """Convert a setting of an earlier version to its current name.
 
     Args:
         config: The configuration dataclass.
         flag: Flag of the setting, such as `--loss.divergence`.
-        words: Command-line words that follow the flag; the first one is its value.
+        args: Command-line arguments that follow the flag; the first one is its value.
 
     Returns:
-        Current flags, each with the words that follow it, and none for a setting that was removed; None if the flag is
-        not one of an earlier version.
+        Current flags with their values, and none for a setting that was removed; None if the flag is not one of an
+        earlier version.
     """
     name = flag[2:].replace("-", "_")
-    if not words:
+    if not args:
         return None
-    values: Any = _parse_value(name, words[0])
+    values: Any = _parse_value(name, args[0])
     for key in reversed(name.split(".")):
         values = {key: values}
     current = dict(_flatten(migrate(config, values)))
     if name in current:
         return None
-    rest = list(words[1:])
-    return {f"--{key.replace('_', '-')}": [*_words(value), *rest] for key, value in current.items()}
+    rest = list(args[1:])
+    return {f"--{key.replace('_', '-')}": [*_format_args(value), *rest] for key, value in current.items()}
 
 
 def with_settings(base: Any, given: dict[str, Any]) -> Any:
@@ -172,20 +172,20 @@ def _metavar(kind: Any) -> str:
     return {bool: "{true,false}", int: "INT", float: "FLOAT", Path: "PATH"}.get(kind, "STR")
 
 
-def _words(value: Any) -> tuple[str, ...]:
+def _format_args(value: Any) -> tuple[str, ...]:
     if isinstance(value, tuple | list):
-        return tuple(word for one in value for word in _words(one))
+        return tuple(token for one in value for token in _format_args(one))
     if isinstance(value, bool):
         return (str(value).lower(),)
     if isinstance(value, dict):
-        return ("{" + ", ".join(f"{name}: [{', '.join(_words(one))}]" for name, one in value.items()) + "}",)
+        return ("{" + ", ".join(f"{name}: [{', '.join(_format_args(one))}]" for name, one in value.items()) + "}",)
     return (f"{value:g}" if isinstance(value, float) else str(value),)
 
 
-def _parse(name: str, words: tuple[str, ...], kind: Any) -> Any:
+def _parse(name: str, args: tuple[str, ...], kind: Any) -> Any:
     if typing.get_origin(kind) is Literal or kind is str:
-        return words[0]
-    values = [_parse_value(name, word) for word in words]
+        return args[0]
+    values = [_parse_value(name, token) for token in args]
     if typing.get_origin(kind) is not tuple:
         return values[0]
     return values[0] if len(values) == 1 and isinstance(values[0], list) else values

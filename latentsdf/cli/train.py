@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
-from latentsdf.cli import spelling
-from latentsdf.cli.arg_types import UNSET, positive, whole
-from latentsdf.cli.common_args import OnDevice, require_folder
-from latentsdf.cli.parser import asks_help, command
+from latentsdf.cli import legacy_flags
+from latentsdf.cli.arg_types import UNSET, integer, positive_float
+from latentsdf.cli.common_args import DeviceArgs, create_output_folder
+from latentsdf.cli.parser import command, is_help_requested
 from latentsdf.cli.settings import (
     TOP_LEVEL,
     given_settings,
-    modern_setting,
+    migrate_setting,
     print_config,
     settings_type,
     with_defaults,
@@ -34,7 +34,7 @@ else:
 
 
 @command
-class Train(OnDevice):
+class Train(DeviceArgs):
     """Train a shape space on a sample store.
 
     Settings start from the defaults, the preset --config, the run to --resume, or the space to --extend.
@@ -58,11 +58,11 @@ class Train(OnDevice):
     """Checkpoint folder to write."""
     config: Annotated[str | None, UNSET] = None
     """Preset, or YAML file that lists the settings that differ from the defaults."""
-    minutes: Annotated[float | None, positive(), UNSET] = None
+    minutes: Annotated[float | None, positive_float(), UNSET] = None
     """Time budget of the training loop (--train.minutes)."""
-    steps: Annotated[int | None, whole(), UNSET] = None
+    steps: Annotated[int | None, integer(), UNSET] = None
     """Number of optimization steps (--train.steps)."""
-    seed: Annotated[int | None, whole(), UNSET] = None
+    seed: Annotated[int | None, integer(), UNSET] = None
     """Seed of initialization and sampling (--train.seed)."""
     resume: bool = False
     """Continue the run in --out."""
@@ -77,16 +77,16 @@ class Train(OnDevice):
     settings: Annotated[TrainSettings, TOP_LEVEL] = field(default_factory=TrainSettings)
 
     @classmethod
-    def modern_setting(cls, flag: str, words: Sequence[str]) -> dict[str, list[str]] | None:
+    def migrate_setting(cls, flag: str, args: Sequence[str]) -> dict[str, list[str]] | None:
         """Convert a setting of an earlier version to its current name."""
-        return modern_setting(Config, flag, words)
+        return migrate_setting(Config, flag, args)
 
     @classmethod
-    def defaults(cls, words: Sequence[str]) -> "Train":
+    def defaults(cls, args: Sequence[str]) -> "Train":
         """Return the settings of the preset --config as defaults."""
-        name = spelling.option(words, "--config")
+        name = legacy_flags.option(args, "--config")
         config = Config() if name is None else load(Config, find_preset(name))
-        missing = tyro.MISSING if asks_help(words) else Path()
+        missing = tyro.MISSING if is_help_requested(args) else Path()
         return cls(data=missing, out=missing, settings=with_defaults(TrainSettings, config))
 
     def run(self) -> dict[str, Any] | None:
@@ -100,7 +100,7 @@ class Train(OnDevice):
             print_config(config)
             return None
         if not self.resume:
-            require_folder(self.out)
+            create_output_folder(self.out)
         if self.extend is not None:
             from latentsdf.training.extend import extend
 

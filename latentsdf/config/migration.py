@@ -121,6 +121,7 @@ RULES: dict[type, tuple[Rule, ...]] = {
         _merge_schedule,
         _split_surface_term,
         renamed("loss.divergence", "loss.directional_divergence"),
+        renamed("train.picture_minutes", "train.image_minutes"),
         removed("train.refresh_steps", 4),
     ),
     ReconstructConfig: (

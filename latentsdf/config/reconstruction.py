@@ -187,7 +187,7 @@ class FieldTrainConfig:
     uniformly."""
     offsurface_sampling: OffsurfaceSampling = "gaussian"
     """`uniform` in the box (SIREN, DiGS, StEik). `gaussian`: normal around the origin (HotSpot). `local`: points of the
-    cloud plus normal noise with the distance to the 50th neighbour as standard deviation (IGR)."""
+    cloud plus normal noise with the distance to the 50th neighbor as standard deviation (IGR)."""
     offsurface_share: Share = 0.5
     """Share of off-surface points drawn by `offsurface_sampling`."""
     offsurface_std: PositiveFloat = 0.5

@@ -161,11 +161,11 @@ class TrainConfig:
     code_bound: NonNegativeFloat = 0.0
     """Maximum norm of a code; 0 for no limit."""
     memory_gb: PositiveFloat = 4.0
-    """Memory for samples, in GB. If they do not fit, random subsets of all shapes, or of some shapes at a time, are
-    streamed."""
+    """Memory for samples, in GB (10^9 bytes). If they do not fit, random subsets of all shapes, or of some shapes at a
+    time, are streamed."""
     checkpoint_minutes: NonNegativeFloat = 2.0
     """Minutes between checkpoints."""
-    picture_minutes: NonNegativeFloat = 0.0
+    image_minutes: NonNegativeFloat = 0.0
     """Minutes between images of reconstructions, `pictures/<step>.png` in the checkpoint folder; 0 for none."""
     tensorboard: Flag = False
     """Also write the metrics as TensorBoard events; needs the extra `tensorboard`."""

@@ -45,7 +45,7 @@ Count = Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
 """Number of points or samples that are held in memory at once."""
 NonNegativeCount = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
 Pixels = Annotated[int, Field(strict=True, ge=1, le=8192)]
-"""Side of a picture."""
+"""Side of an image."""
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
 NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]

@@ -1,7 +1,7 @@
 """Human bodies of the parametric model Anny (Brégier et al. 2026), for training sets with continuous variation.
 
 A seed determines a subject (age from child to old, gender, muscle, weight, height, proportions) and a pose. Each mesh
-is one closed surface, in meters, with y up and the front towards +z; poses may make it intersect itself. Fingers and
+is one closed surface, in meters, with y up and the front toward +z; poses may make it intersect itself. Fingers and
 toes keep their shape. Anny's code (Apache-2.0) and data (CC0) are in the package `anny`, the extra `bodies`; nothing is
 downloaded. Its first use on a machine takes minutes, because Anny then builds the model from MakeHuman's files and
 caches it in ~/.cache/anny (or $ANNY_CACHE_DIR).
@@ -194,7 +194,7 @@ def _turn(axis: Floats, degrees: float) -> Rotation:
     return Rotation.from_rotvec(np.radians(degrees) * axis)
 
 
-def _bend(limb: Floats, towards: Floats, degrees: float) -> Rotation:
-    """Rotation that turns the direction of a limb towards another direction."""
-    axis = np.cross(limb, towards)
+def _bend(limb: Floats, toward: Floats, degrees: float) -> Rotation:
+    """Rotation that turns the direction of a limb toward another direction."""
+    axis = np.cross(limb, toward)
     return _turn(axis / np.linalg.norm(axis), degrees)

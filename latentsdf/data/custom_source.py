@@ -1,7 +1,7 @@
 """Batches of samples from a source of the user's own, instead of a sample store.
 
 A source is any object with the attributes and the method of `BatchSource`; it needs no base class. Samples may be
-computed when they are asked for, so they need not fit in memory or on disk.
+computed on demand, so they need not fit in memory or on disk.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import LossConfig, TrainConfig
-from latentsdf.data.mixture import draw_heat_points, heat_point_count
+from latentsdf.data.importance_sampling import draw_heat_points, heat_point_count
 from latentsdf.data.point_batches import NOISE_STD, PointBatch
 from latentsdf.data.sdf_batches import SdfBatch, box_point_count
 from latentsdf.data.store import complete_key
@@ -80,7 +80,7 @@ class SourcePool:
     share, nbytes, streams = 1.0, 0, False
 
     def __init__(
-        self, source: BatchSource, train: TrainConfig, loss: LossConfig, *, rank: int = 0, world: int = 1
+        self, source: BatchSource, train: TrainConfig, loss: LossConfig, *, rank: int = 0, world_size: int = 1
     ) -> None:
         """Check the source and its first batch.
 
@@ -89,14 +89,14 @@ class SourcePool:
             train: Seed and kind of samples.
             loss: Determines the points that are added for regularizers.
             rank: Rank of this process.
-            world: Number of processes.
+            world_size: Number of processes.
 
         Raises:
             ConfigError: The source lacks an attribute, or its first batch has other shapes than expected.
             TrainingError: The source raises an exception.
         """
         self._source, self._train, self._loss = source, train, loss
-        self._rank, self._world = rank, world
+        self._rank, self._world_size = rank, world_size
         self._name = type(source).__name__
         if not callable(getattr(source, "batch", None)) or not hasattr(source, "ids"):
             raise ConfigError(
@@ -123,7 +123,7 @@ class SourcePool:
 
     def epoch(self, step: int) -> float:
         """Number of passes over the training shapes at the start of a step, if all batches have equally many shapes."""
-        return step * self.batch_shapes * self._world / len(self.keys)
+        return step * self.batch_shapes * self._world_size / len(self.keys)
 
     def fill(self, step: int) -> None:
         """Do nothing: a source reads its samples when it draws a batch."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentsdf.config.schedules import is_used
 from latentsdf.config.training import LossConfig, TrainConfig
-from latentsdf.data.mixture import draw_heat_points, heat_point_count
+from latentsdf.data.importance_sampling import draw_heat_points, heat_point_count
 from latentsdf.data.shape_batch import ShapeBatch
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.errors import StoreError
@@ -37,7 +37,7 @@ class PointBatch(ShapeBatch):
     box_points: Tensor
     """(S, R, 3) uniform points of the box."""
     heat_points: Tensor
-    """(S, H, 3) points of `mixture.HEAT_MIXTURE` for the heat term."""
+    """(S, H, 3) points of `importance_sampling.HEAT_MIXTURE` for the heat term."""
 
 
 @dataclass(frozen=True)

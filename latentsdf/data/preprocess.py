@@ -86,7 +86,7 @@ def _is_current(store: SampleStore, key: str, shape: Any, seed: int) -> bool:
     """Return whether the store has a shape, and from the same source.
 
     Raises:
-        StoreError: It was sampled with another seed.
+        StoreError: It was sampled with a different seed.
     """
     if key not in store:
         return False
@@ -100,7 +100,7 @@ def _is_current(store: SampleStore, key: str, shape: Any, seed: int) -> bool:
     # The seed of points and signed samples, of which none are drawn, is a part of their digest.
     if stored_seed not in (shape_seed(key, seed), int(digest[:8], 16)):
         raise StoreError(
-            f"{store.path}: {key} was sampled with another seed than {seed}; pass the original seed, overwrite=True, "
-            "or another store"
+            f"{store.path}: expected {key} sampled with seed {seed}, found samples with a different seed; pass the "
+            "original seed, overwrite=True, or another store"
         )
     return True

@@ -67,7 +67,7 @@ class ShapeSamplePool:
         *,
         device: torch.device | None = None,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         sampler: Sampler | None = None,
     ) -> None:
         """Plan the memory; samples are read by `fill` or the first `batch`.
@@ -79,20 +79,20 @@ class ShapeSamplePool:
             loss: Determines which points the batches contain.
             device: Device of the run, which holds the samples if they fit; None for system memory.
             rank: Rank of this process.
-            world: Number of processes.
+            world_size: Number of processes.
             sampler: Draws the samples of a shape instead of `train.draw`; for `train.samples: sdf`.
 
         Raises:
             ConfigError: The sampler that the settings name is not installed.
             StoreError: There are fewer shapes than processes, or a shape lacks the samples that training needs.
         """
-        if len(keys) < world:
+        if len(keys) < world_size:
             raise StoreError(
-                f"{store.path}: {len(keys)} shapes to train on for {world} processes; run latentsdf-preprocess first, "
-                "or start fewer processes"
+                f"{store.path}: {len(keys)} shapes to train on for {world_size} processes; run latentsdf-preprocess "
+                "first, or start fewer processes"
             )
         self.store, self.keys, self._settings = store, list(keys), train
-        self._rank, self._world = rank, world
+        self._rank, self._world_size = rank, world_size
         self._source: SampleSource = (
             PointSource(store, train, loss) if train.samples == "points" else SdfSource(store, train, loss, sampler)
         )
@@ -108,10 +108,10 @@ class ShapeSamplePool:
             mean = total / len(keys)
             self.share = min(1.0, max(budget / total, _PART_BYTES / mean))
             fitting = int(budget / (self.share * mean))
-            self.slots = min(len(keys), max(fitting, world * train.shapes_per_batch))
+            self.slots = min(len(keys), max(fitting, world_size * train.shapes_per_batch))
             self.nbytes = int(self.slots * self.share * mean)
             self._order = np.random.default_rng(train.seed).permutation(len(keys))
-        self.batch_shapes = min(train.shapes_per_batch, self.slots // world)
+        self.batch_shapes = min(train.shapes_per_batch, self.slots // world_size)
         self._parts: list[Any] = []
         self._first_part = 0
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="samples")
@@ -144,7 +144,7 @@ class ShapeSamplePool:
 
     def epoch(self, step: int) -> float:
         """Number of passes over the training shapes, fractional, at the start of a step."""
-        return step * self.batch_shapes * self._world / len(self.keys)
+        return step * self.batch_shapes * self._world_size / len(self.keys)
 
     def batch(self, step: int) -> SdfBatch | PointBatch:
         """Draw this process's part of the batch of a step.
@@ -171,7 +171,7 @@ class ShapeSamplePool:
 
     def _batch_slots(self, step: int) -> list[int]:
         """Slots of the batch of all processes; a pass visits each slot at most once, in random order."""
-        together = self.batch_shapes * self._world
+        together = self.batch_shapes * self._world_size
         epoch, position = divmod(step, self.slots // together)
         order = self._generator(_SHAPE_STREAM, epoch).permutation(self.slots)
         slots: list[int] = order[position * together :][:together].tolist()

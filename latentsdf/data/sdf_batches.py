@@ -9,13 +9,13 @@ from torch import Tensor
 
 from latentsdf.config.schedules import is_used
 from latentsdf.config.training import Draw, LossConfig, TrainConfig
-from latentsdf.data.mixture import draw_heat_points, heat_point_count
+from latentsdf.data.importance_sampling import draw_heat_points, heat_point_count
 from latentsdf.data.sdf_samples import Sampler, ShapeSamples, load_samples, samples_nbytes
 from latentsdf.data.shape_batch import ShapeBatch
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.entry_points import load_entry_point
 from latentsdf.utils.errors import StoreError
-from latentsdf.utils.lattice import vertex_positions
+from latentsdf.utils.torch_lattice import vertex_positions
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SdfBatch(ShapeBatch):
     box_points: Tensor
     """(S, R, 3) uniform points of the box for the regularizers of the general branch, without distances."""
     heat_points: Tensor
-    """(S, H, 3) points of `mixture.HEAT_MIXTURE` for the heat term, without distances."""
+    """(S, H, 3) points of `importance_sampling.HEAT_MIXTURE` for the heat term, without distances."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class ShapeBatch:
         """Return the batch with all tensors on `device`."""
         return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
-    def one(self: BatchT, position: int) -> BatchT:
+    def single(self: BatchT, position: int) -> BatchT:
         """Return the batch of only the shape at `position` of this batch."""
         some = slice(position, position + 1)
         return replace(self, **{field.name: getattr(self, field.name)[some] for field in fields(self)})

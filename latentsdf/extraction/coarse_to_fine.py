@@ -77,8 +77,8 @@ def complete_surface_cells(lattice: SparseLattice, field: VertexEvaluator, *, ex
     """
     while True:
         ends = crossing_vertices(lattice)
-        grown, neighbourhood = lattice.dilate(ends, 1, 1, padding=True)
-        pending = neighbourhood & np.isnan(grown.value)
+        grown, neighborhood = lattice.dilate(ends, 1, 1, padding=True)
+        pending = neighborhood & np.isnan(grown.value)
         if exact:
             pending[grown.rows_of(lattice)] |= ends & ~lattice.exact
         if not pending.any():

@@ -17,7 +17,7 @@ from latentsdf.extraction.field import FieldSampler
 from latentsdf.extraction.sparse_lattice import BLOCK_SIDE
 
 Float32 = NDArray[np.float32]
-Inside = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 _OUTSIDE = np.float32(1e6)  # of the padding; cap vertices are off the side of the box by less than 1e-6 cells
 
@@ -61,7 +61,7 @@ def extract_dense(
     return (vertices.astype(np.float64) - 1) * (2 / resolution) - 1, faces.astype(np.int64)
 
 
-def _fused(value: Float32, crossed: Inside, overfit: FieldSampler, growth: int, width: float, mode: str) -> Float32:
+def _fused(value: Float32, crossed: Mask, overfit: FieldSampler, growth: int, width: float, mode: str) -> Float32:
     """Replace or blend the general branch with the overfit branch in the band."""
     resolution = len(value) - 1
     band = _band_vertices(crossed, 2 * growth if mode == "smooth" else growth)
@@ -74,7 +74,7 @@ def _fused(value: Float32, crossed: Inside, overfit: FieldSampler, growth: int, 
     return np.where(band, detail, value)
 
 
-def _evaluate(sampler: FieldSampler, resolution: int, mask: Inside) -> Float32:
+def _evaluate(sampler: FieldSampler, resolution: int, mask: Mask) -> Float32:
     """Values at the masked vertices, 0 elsewhere, evaluated slab by slab to bound the memory of the indices."""
     value = np.zeros(mask.shape, dtype=np.float32)
     for i, slab in enumerate(mask):
@@ -85,7 +85,7 @@ def _evaluate(sampler: FieldSampler, resolution: int, mask: Inside) -> Float32:
     return value
 
 
-def _crossing_cells(value: Float32) -> Inside:
+def _crossing_cells(value: Float32) -> Mask:
     """Cells (R, R, R) whose corners do not all have the same sign; 0 is outside."""
     inside = value < 0
     corners = [
@@ -94,7 +94,7 @@ def _crossing_cells(value: Float32) -> Inside:
     return np.logical_or.reduce(corners) & ~np.logical_and.reduce(corners)
 
 
-def _band_vertices(cells: Inside, growth: int) -> Inside:
+def _band_vertices(cells: Mask, growth: int) -> Mask:
     """Vertices (R + 1, R + 1, R + 1) of the cells (R, R, R), dilated by a number of cells."""
     band = np.pad(cells, (0, 1))
     for axis in range(3):
@@ -104,13 +104,13 @@ def _band_vertices(cells: Inside, growth: int) -> Inside:
     return band
 
 
-def _touched_blocks(band: Inside) -> Inside:
+def _touched_blocks(band: Mask) -> Mask:
     """All vertices of the 8^3-vertex storage blocks of `SparseLattice` that the band touches."""
     side = len(band)
     count = -(-(side + 2) // BLOCK_SIDE)
     stored = np.zeros((count * BLOCK_SIDE,) * 3, dtype=np.bool_)
     stored[1 : side + 1, 1 : side + 1, 1 : side + 1] = band
-    blocks: Inside = np.asarray(stored.reshape((count, BLOCK_SIDE) * 3).any(axis=(1, 3, 5)))
+    blocks: Mask = np.asarray(stored.reshape((count, BLOCK_SIDE) * 3).any(axis=(1, 3, 5)))
     for axis in range(3):
         blocks = blocks.repeat(BLOCK_SIDE, axis=axis)
     return blocks[1 : side + 1, 1 : side + 1, 1 : side + 1]

@@ -93,7 +93,7 @@ def extract(
             with the default, mode "fused" assumes that `overfit`, too, changes by at most `lipschitz` per unit length.
         mode: "general" extracts `general` alone. "fused" takes `overfit` at the vertices of the band and `general`
             elsewhere; without `overfit` it equals "general". "overfit" takes `overfit` in all 8^3-vertex blocks that
-            touch the band, which shows its behaviour away from the surface. "smooth" blends both with a Gaussian gate
+            touch the band, which shows its behavior away from the surface. "smooth" blends both with a Gaussian gate
             (see the module docstring).
         level: Level to extract.
         largest_component: Whether to keep only the connected component of largest area.
@@ -323,12 +323,12 @@ def _fuse_branches(
     else:
         overfit.evaluate(lattice, band)
     banded = lattice
-    lattice, neighbourhood = lattice.dilate(band, 1, 1, padding=True)
-    absent = neighbourhood & np.isnan(lattice.value)
+    lattice, neighborhood = lattice.dilate(band, 1, 1, padding=True)
+    absent = neighborhood & np.isnan(lattice.value)
     lattice.value[absent & lattice.padding_mask()] = np.inf
     absent &= ~lattice.padding_mask()
     lattice.value[absent] = sign_bounds(levels, lattice.vertex_indices(absent), lattice.resolution)
-    of_overfit = np.zeros_like(neighbourhood)
+    of_overfit = np.zeros_like(neighborhood)
     of_overfit[lattice.rows_of(banded)] = band
     return _FusedBranches(lattice, of_overfit, overfit, general)
 

@@ -24,7 +24,7 @@ from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.geometry.targets import read_mesh
 from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError
-from latentsdf.utils.lattice import vertex_positions
+from latentsdf.utils.torch_lattice import vertex_positions
 
 SignedDistance = Callable[[Tensor], Tensor]
 """Points (N, 3) float32 in model space to signed distances (N,), negative inside."""

@@ -12,7 +12,7 @@ from latentsdf.extraction.extract import find_band_cells
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.sparse_lattice import BLOCK_SIDE
 from latentsdf.utils.finite import require_finite
-from latentsdf.utils.lattice import containing_cells
+from latentsdf.utils.torch_lattice import containing_cells
 
 _BRICK_SIDE = 4  # cells per axis of a brick, the resolution at which the distance to the band is stored
 
@@ -93,6 +93,6 @@ def find_band(
         a, b, c = (lattice.corner * half + np.array(offset)).T
         occupied[a, b, c] = within[:, offset[0], offset[1], offset[2]]
     # Distances between brick centers; a point and its closest point can each be half a brick diagonal from the center.
-    between_centres = distance_transform_edt(~occupied) if occupied.any() else np.full(occupied.shape, np.inf)
-    clearance = np.clip((between_centres - 3**0.5) * _BRICK_SIDE * 2 / resolution, 0, 2).astype(np.float32)
+    between_centers = distance_transform_edt(~occupied) if occupied.any() else np.full(occupied.shape, np.inf)
+    clearance = np.clip((between_centers - 3**0.5) * _BRICK_SIDE * 2 / resolution, 0, 2).astype(np.float32)
     return FusionBand(resolution, *(torch.from_numpy(x).to(device) for x in (lattice.table, cells, clearance)))

@@ -128,7 +128,7 @@ def lookup(lattice: SparseLattice, index: Ints) -> NDArray[np.float32]:
 
 @compiled()
 def load_halo(table: Ints, corner: Ints, value: NDArray[np.float32], row: int, halo: Halo) -> None:
-    """Copy a block and the adjacent vertices of its upper neighbours into `halo` (9, 9, 9), NaN where absent.
+    """Copy a block and the adjacent vertices of its upper neighbors into `halo` (9, 9, 9), NaN where absent.
 
     Args:
         table: Rows of the blocks (n, n, n), -1 for blocks that are not stored.

@@ -6,7 +6,7 @@ A .npz file holds
 |---|---|---|
 | `distance` | (X, Y, Z) | float32, negative inside, in units of the shape's frame |
 | `origin` | (3,) | position of vertex (0, 0, 0) in the shape's frame |
-| `spacing` | () | distance between neighbouring vertices |
+| `spacing` | () | distance between neighboring vertices |
 | `frame` | () | the text `shape` |
 
 Vertex (i, j, k) is at `origin + spacing * (i, j, k)`.
@@ -40,7 +40,7 @@ class Volume:
     origin: Float[NDArray[np.float64], "3"]
     """Position of vertex (0, 0, 0) in the shape's frame."""
     spacing: float
-    """Distance between neighbouring vertices."""
+    """Distance between neighboring vertices."""
 
     def save(self, path: Path) -> None:
         """Write a .npz file; if writing is interrupted, an older file is unchanged."""

@@ -75,7 +75,7 @@ class Deformation:
     bend: float = 0.0
     """Curvature k in [-0.25, 0.25]."""
     bend_axis: Literal["x", "z"] = "z"
-    """Direction b towards which the vertical axis is bent."""
+    """Direction b toward which the vertical axis is bent."""
     waves: tuple[Wave, ...] = ()
     """Displacement; the sum of |a| |w| is at most 0.8."""
     mirror: Axis | None = None

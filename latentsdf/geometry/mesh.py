@@ -69,8 +69,8 @@ def load(path: Path | str) -> trimesh.Trimesh:
         Mesh in the frame and units of the file, neither cleaned nor welded.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        MeshError: If the format is not supported, the file is empty, damaged or truncated, or `require_usable_mesh`
+        FileNotFoundError: The file does not exist.
+        MeshError: The format is not supported, the file is empty, damaged or truncated, or `require_usable_mesh`
             rejects the mesh. The message starts with the file name.
     """
     path = Path(path)
@@ -97,7 +97,7 @@ def _read(path: Path) -> RawMesh:
         return _READERS[suffix](data)
     except MeshError as error:
         raise MeshError(f"{path.name}: {error}") from error
-    # Damaged JSON has entries of any type, and damaged counts ask for any size.
+    # Damaged JSON has entries of any type, and damaged counts request any size.
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
         raise MeshError(f"{path.name}: cannot be read, the file is damaged or truncated ({error!r:.120})") from error
 
@@ -110,7 +110,7 @@ def require_usable_mesh(name: str, mesh: trimesh.Trimesh) -> None:
         mesh: Mesh in any frame.
 
     Raises:
-        MeshError: If the mesh has fewer than 4 faces, faces refer to missing vertices, more than 0.1 % of the faces
+        MeshError: The mesh has fewer than 4 faces, faces refer to missing vertices, more than 0.1 % of the faces
             have vertices that are not finite, or `require_coordinate_precision` rejects the vertices.
     """
     faces, vertices = np.asarray(mesh.faces), np.asarray(mesh.vertices)
@@ -140,7 +140,7 @@ def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> Non
             too, are taken to have lost the other digits.
 
     Raises:
-        MeshError: If the points coincide, a coordinate exceeds 1e9, or the step between neighbouring numbers of the
+        MeshError: The points coincide, a coordinate exceeds 1e9, or the step between neighboring numbers of the
             precision exceeds 0.5 % of the extent of the points.
     """
     extent, magnitude = np.ptp(points, axis=0).max(), np.abs(points).max()
@@ -168,7 +168,7 @@ def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, CleaningReport]:
         Cleaned mesh without unreferenced vertices, and a report of the removed elements.
 
     Raises:
-        MeshError: If fewer than 4 faces remain, or if welding collapses most of the surface.
+        MeshError: Fewer than 4 faces remain, or welding collapses most of the surface.
     """
     vertices = np.asarray(mesh.vertices, dtype=np.float64)
     faces = np.asarray(mesh.faces, dtype=np.int64)
@@ -221,7 +221,7 @@ def normalize(mesh: trimesh.Trimesh, mode: Normalization = "sphere") -> tuple[tr
         Mesh in model space, and the transform that was applied to it.
 
     Raises:
-        MeshError: If the vertices coincide, or if the mode is `none` and a coordinate is outside [-1, 1].
+        MeshError: The vertices coincide, or the mode is `none` and a coordinate is outside [-1, 1].
     """
     similarity = compute_normalization(np.asarray(mesh.vertices, dtype=np.float64), mode)
     return trimesh.Trimesh(similarity.to_model(mesh.vertices), mesh.faces, process=False), similarity
@@ -249,7 +249,7 @@ def require_writable(path: Path) -> None:
         path: Path of the mesh file, which need not exist.
 
     Raises:
-        ConfigError: If the suffix is neither one of `SUFFIXES` except .gltf, nor one of a USD file.
+        ConfigError: The suffix is neither one of `SUFFIXES` except .gltf, nor one of a USD file.
     """
     writable = [suffix for suffix in (*SUFFIXES, *usd.SUFFIXES) if suffix != ".gltf"]
     if path.suffix.lower() not in writable:
@@ -265,7 +265,7 @@ def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
             origin, `mesh_files.writing` keeps more digits than formats usually do.
 
     Raises:
-        ConfigError: If the suffix is not supported.
+        ConfigError: The suffix is not supported.
         MissingExtraError: The file is a USD file and the extra `usd` is not installed.
     """
     path = Path(path)

@@ -2,7 +2,7 @@
 
     x_model = R_y(yaw) (s (x_user - c)),    x_user = R_y(yaw)^T x_model / s + c
 
-with the center c and the scale s > 0. R_y(yaw) rotates about the vertical axis y, from +z towards +x:
+with the center c and the scale s > 0. R_y(yaw) rotates about the vertical axis y, from +z toward +x:
 
     R_y = [[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]
 
@@ -34,7 +34,7 @@ class Similarity:
     scale: float
     """Model units per user unit."""
     yaw: float = 0.0
-    """Rotation about the y axis in radians, from +z towards +x; 3D only."""
+    """Rotation about the y axis in radians, from +z toward +x; 3D only."""
 
     def to_model(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Transform points from the user's frame to model space.

@@ -140,7 +140,7 @@ def _flat(codes: NDArray[np.float32], measure: int) -> Any:
 def _ivf(codes: NDArray[np.float32], measure: int) -> Any:
     """Inverted file with 4-bit product quantization (PQ fast scan) and exact re-ranking of a shortlist.
 
-    Trained codes fill most of their dimensions, so the neighbours of a query are spread over many cells and a search
+    Trained codes fill most of their dimensions, so the neighbors of a query are spread over many cells and a search
     visits a large part of them. Scanning 4-bit codes is several times faster than scanning floats, and few large cells
     cost less than many small ones.
     """

@@ -1,4 +1,4 @@
-"""Exact nearest-neighbour search in NumPy, for machines without FAISS.
+"""Exact nearest-neighbor search in NumPy, for machines without FAISS.
 
 Has the interface of the FAISS indices that `latent.retrieval` uses, and the results of a flat one.
 """

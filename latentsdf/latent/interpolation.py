@@ -1,6 +1,6 @@
 """Interpolation paths between codes, and the smoothness of the surfaces along them.
 
-For neighbouring codes a, b and t in [0, 1]:
+For neighboring codes a, b and t in [0, 1]:
 
     linear      z = a + t (b - a)
     spherical   z = slerp(a / |a|, b / |b|, t) ((1 - t) |a| + t |b|)      (Shoemake 1985)
@@ -36,7 +36,7 @@ _OPPOSITE = 1e-3  # radians from pi; if closer, float32 rounding of the codes wo
 class Smoothness:
     """Motion of the surface along a path of N meshes."""
 
-    travel: Float[NDArray[np.float64], " steps"]
+    displacement: Float[NDArray[np.float64], " steps"]
     """Distances (N - 1,) between consecutive surfaces: (mean a + mean b) / 2 with nearest distances a, b between 5,000
     samples of each (CD-L1-half)."""
     pieces: list[int]
@@ -44,14 +44,14 @@ class Smoothness:
 
     @property
     def variation(self) -> float:
-        """Coefficient of variation of the travel; 0 for constant speed."""
-        return float(self.travel.std() / self.travel.mean()) if self.travel.any() else 0.0
+        """Coefficient of variation of the displacement; 0 for constant speed."""
+        return float(self.displacement.std() / self.displacement.mean()) if self.displacement.any() else 0.0
 
     def as_dict(self) -> dict[str, object]:
         """Return all values as JSON types."""
         return {
-            "travel": self.travel.tolist(),
-            "mean": float(self.travel.mean()),
+            "travel": self.displacement.tolist(),  # name of version 0.1
+            "mean": float(self.displacement.mean()),
             "variation": self.variation,
             "pieces": self.pieces,
         }
@@ -66,7 +66,7 @@ def interpolate(
 ) -> Float[NDArray[np.float32], "N L"]:
     """Interpolate codes along a path through given codes, including both ends.
 
-    With more than two codes the path is piecewise, with equal spacing between neighbouring codes. It contains the inner
+    With more than two codes the path is piecewise, with equal spacing between neighboring codes. It contains the inner
     codes when steps - 1 is a multiple of K - 1; `shortest` always contains them, at rounded steps.
 
     Args:
@@ -135,14 +135,14 @@ def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
     """
     clouds = [sample_surface(mesh, _POINTS, 0).points for mesh in meshes]
     trees = [cKDTree(cloud) for cloud in clouds]
-    travel = [
+    displacement = [
         cd_l1_half(trees[i].query(clouds[i + 1])[0], trees[i + 1].query(clouds[i])[0]) for i in range(len(meshes) - 1)
     ]
-    return Smoothness(np.array(travel), [len(mesh.split(only_watertight=False)) for mesh in meshes])
+    return Smoothness(np.array(displacement), [len(mesh.split(only_watertight=False)) for mesh in meshes])
 
 
 def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: CodePrior) -> NDArray[np.float32]:
-    """Shortest path, computed between each pair of neighbouring codes; the given codes are kept at rounded steps."""
+    """Shortest path, computed between each pair of neighboring codes; the given codes are kept at rounded steps."""
     if model.config.local_size > 0:
         raise ConfigError("the shortest path is not available for codes with a local part; use linear")
     cuts = _shortest_cuts(len(codes), steps)
@@ -168,7 +168,7 @@ def _spherical(first: NDArray[np.float32], second: NDArray[np.float32], t: NDArr
     a, b = first / norm_a.clip(1e-12), second / norm_b.clip(1e-12)
     angle = np.arccos((a * b).sum(1, keepdims=True).clip(-1, 1))
     if (angle > np.pi - _OPPOSITE).any():
-        raise ConfigError("two neighbouring codes have opposite directions, so their arc is not unique; use linear")
+        raise ConfigError("two neighboring codes have opposite directions, so their arc is not unique; use linear")
     # For parallel codes the limit of the arc is the straight line.
     straight = angle < _PARALLEL
     sine = np.where(straight, 1, np.sin(angle))

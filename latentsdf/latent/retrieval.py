@@ -1,4 +1,4 @@
-"""Retrieval of shapes by code: a nearest-neighbour index, and re-ranking by surface distance.
+"""Retrieval of shapes by code: a nearest-neighbor index, and re-ranking by surface distance.
 
 `latent.saved_index` stores the index of a space in its folder.
 """
@@ -24,13 +24,13 @@ Kind = Literal["auto", faiss_indices.Kind]
 
 _EXACT_UP_TO = 100_000
 _COMPRESSED_FROM = 10_000_000
-_MIN_K = 10  # indices are calibrated for 10 neighbours, and the size of the shortlist is proportional to k
+_MIN_K = 10  # indices are calibrated for 10 neighbors, and the size of the shortlist is proportional to k
 _CHAMFER_POINTS = 5_000
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Neighbours of one query, nearest first."""
+    """Neighbors of one query, nearest first."""
 
     ids: list[str]
     distances: list[float]
@@ -38,21 +38,21 @@ class Hits:
     of surfaces in model space."""
 
     def merged(self, other: "Hits", k: int) -> "Hits":
-        """The k nearest hits of two disjoint sets of neighbours."""
+        """The k nearest hits of two disjoint sets of neighbors."""
         order = np.argsort([*self.distances, *other.distances], kind="stable")[:k]
         ids, distances = [*self.ids, *other.ids], [*self.distances, *other.distances]
         return Hits([ids[n] for n in order], [distances[n] for n in order])
 
 
 class CodeIndex:
-    """Nearest-neighbour index of codes under distinct ids.
+    """Nearest-neighbor index of codes under distinct ids.
 
     Kinds:
 
     - flat: exact search; does not need FAISS.
     - ivf: inverted file. A search visits enough cells for recall@10 = 0.97, and ranks a shortlist found among 4-bit
       codes by exact distance. Removing codes takes seconds per million. At least 1,000 codes.
-    - hnsw: neighbourhood graph, with the same recall. Takes minutes per million codes to build; codes cannot be
+    - hnsw: neighborhood graph, with the same recall. Takes minutes per million codes to build; codes cannot be
       removed.
     - pq: inverted file that stores only compressed codes, one byte per 2 values, which limits the recall. At least
       10,000 codes.
@@ -128,7 +128,7 @@ class CodeIndex:
 
         Args:
             codes: Queries (Q, L).
-            k: Number of neighbours K; all codes if there are fewer.
+            k: Number of neighbors K; all codes if there are fewer.
 
         Returns:
             Numbers (Q, K) of the codes, in the order in which they were added, with -1 where an approximate index finds

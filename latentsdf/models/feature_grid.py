@@ -20,8 +20,8 @@ from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsdf.utils.lattice import containing_cells, lattice_coordinates
 from latentsdf.utils.numba_cache import compiled
+from latentsdf.utils.torch_lattice import containing_cells, lattice_coordinates
 
 _CORNERS = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 

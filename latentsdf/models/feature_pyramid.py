@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentsdf.models.derivatives import Jet
-from latentsdf.utils.lattice import lattice_coordinates
 from latentsdf.utils.numba_cache import compiled
+from latentsdf.utils.torch_lattice import lattice_coordinates
 
 _BETA = 100.0  # of the softplus activation
 

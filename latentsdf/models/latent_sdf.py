@@ -26,7 +26,7 @@ from latentsdf.config.model import Branch, ModelConfig
 from latentsdf.models.decoder import ConditionedLinear, Decoder
 from latentsdf.models.feature_grid import FeatureGrid, corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.utils.errors import ConfigError
-from latentsdf.utils.lattice import containing_cells
+from latentsdf.utils.torch_lattice import containing_cells
 
 GridLookup = Callable[[Tensor], Tensor]
 """Canonical points (N, 3) to grid features (N, C)."""

@@ -9,10 +9,10 @@ from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.config.schedules import schedule_value
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.factory import build_network
+from latentsdf.reconstruction.fit_checkpoint import FitCheckpoint
 from latentsdf.reconstruction.history import LossHistory
 from latentsdf.reconstruction.objective import WeightedTerm, weighted_terms
 from latentsdf.reconstruction.optimizer import FieldOptimizer
-from latentsdf.reconstruction.resume import FitCheckpoint
 from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
 from latentsdf.training.lr_schedule import cosine, warm_up
 from latentsdf.training.training_loop import run_training_loop

@@ -10,10 +10,10 @@ from latentsdf.config.reconstruction import ReconstructConfig, with_field_option
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.geometry.targets import read_points
 from latentsdf.reconstruction.fit import FieldTrainer
+from latentsdf.reconstruction.fit_checkpoint import FitCheckpoint
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
 from latentsdf.reconstruction.presets import preset
 from latentsdf.reconstruction.result import Reconstruction, build_networks
-from latentsdf.reconstruction.resume import FitCheckpoint
 from latentsdf.utils import devices
 from latentsdf.utils.memory_limit import require_memory, training_bytes
 
@@ -54,7 +54,7 @@ def reconstruct(
         ConfigError: The method or a setting is unknown, a value is out of its range, the device is not available,
             or the network exceeds the memory.
         TrainingError: A loss or a parameter is not finite.
-        CheckpointError: If `checkpoint` is damaged, or of another cloud or configuration.
+        CheckpointError: `checkpoint` is damaged, or of another cloud or configuration.
 
     Example:
         >>> import latentsdf as ls

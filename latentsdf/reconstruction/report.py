@@ -20,7 +20,7 @@ from typing import Any, get_args
 import trimesh
 
 from latentsdf.geometry import mesh as meshes
-from latentsdf.reconstruction.measure import measure
+from latentsdf.reconstruction.accuracy import measure_accuracy
 from latentsdf.reconstruction.planar import PlanarTruth, measure_planar
 from latentsdf.reconstruction.plots import draw_distance, draw_phase
 from latentsdf.reconstruction.result import RESULT_FILES, Reconstruction, write_field
@@ -96,12 +96,12 @@ def _write_solid(
     for axis in get_args(Axis):
         draw_distance(reconstruction, axis=axis).save(folder / f"slice_{axis}.png")
     cost = tracing_cost(reconstruction.model_space_distance, device=reconstruction.device)
-    cost.picture.save(folder / "steps.png")
+    cost.image.save(folder / "steps.png")
     report["tracing"] = {"mean": cost.mean, "p95": cost.p95, "unfinished": cost.unfinished}
     mesh = reconstruction.mesh(resolution)
     meshes.save(mesh, folder / "mesh.ply")
     if isinstance(truth, trimesh.Trimesh):
-        report["accuracy"] = measure(reconstruction, mesh, truth).as_dict()
+        report["accuracy"] = measure_accuracy(reconstruction, mesh, truth).as_dict()
 
 
 def _write_planar(

@@ -304,7 +304,7 @@ def load_field(folder: Path | str, device: torch.device | str = "auto", *, verif
     Raises:
         FileNotFoundError: The folder does not exist.
         CheckpointError: A file is missing or damaged, or of an unsupported format.
-        ConfigError: If `config.yaml` has an unknown setting or a value out of its range.
+        ConfigError: `config.yaml` has an unknown setting or a value out of its range.
     """
     folder, device = Path(folder), devices.resolve(device)
     if not folder.is_dir():

@@ -12,14 +12,14 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.data.mixture import Mixture
+from latentsdf.data.importance_sampling import UniformGaussianMixture
 from latentsdf.geometry.pointcloud.denoising import denoise
 from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.console import show_note
 
-_LOCAL_NEIGHBOUR = 50  # IGR: the distance to this neighbour is the standard deviation of local samples
+_LOCAL_NEIGHBOR = 50  # IGR: the distance to this neighbor is the standard deviation of local samples
 _GUIDE_POINTS = 200_000
 _GUIDE_STDS = (0.05, 0.02, 0.005)  # of the guide's points around the cloud
 _GUIDE_UNIFORM = 0.4  # share of the guide's points that are uniform in the box
@@ -57,7 +57,7 @@ class CloudSampler:
         """Probability of each point of the cloud, (N,); None for a uniform distribution."""
         self.generator = torch.Generator().manual_seed(self.config.seed)
         gaussian_share = self.config.offsurface_share if self.config.offsurface_sampling == "gaussian" else 0.0
-        self.mixture = Mixture(cloud.dim, config.extent, self.config.offsurface_std, gaussian_share)
+        self.mixture = UniformGaussianMixture(cloud.dim, config.extent, self.config.offsurface_std, gaussian_share)
         """Distribution of the off-surface points that are not local."""
         self._cloud = denoise(cloud.points) if config.denoise else cloud.points
         if self._cloud is not cloud.points:
@@ -73,8 +73,8 @@ class CloudSampler:
         self.normals = None if normals is None else _as_tensor(normals)
         self._guide, self._guide_distance = _as_tensor(guide), _as_tensor(guide_distance)
         if self.config.offsurface_sampling == "local":
-            neighbour = min(_LOCAL_NEIGHBOUR, len(self._cloud) - 1)
-            distances = self._tree.query(self._cloud, k=neighbour + 1, workers=-1)[0]
+            neighbor = min(_LOCAL_NEIGHBOR, len(self._cloud) - 1)
+            distances = self._tree.query(self._cloud, k=neighbor + 1, workers=-1)[0]
             self._local_std = _as_tensor(distances[:, -1])
 
     @cached_property

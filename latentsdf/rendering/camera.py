@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 DEFAULT_AZIMUTH = 35.0
-"""Azimuth of pictures in degrees."""
+"""Azimuth of images in degrees."""
 DEFAULT_ELEVATION = 20.0
-"""Elevation of pictures in degrees."""
+"""Elevation of images in degrees."""
 _EYE_DISTANCE = 3.0  # distance of the ray origins from the center, in extents
 
 

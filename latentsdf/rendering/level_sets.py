@@ -1,4 +1,4 @@
-"""Pictures of signed distances on a plane: blue inside, orange outside, gray level sets, black zero set.
+"""Images of signed distances on a plane: blue inside, orange outside, gray level sets, black zero set.
 
 NumPy and Pillow only, so that preprocessing workers can import this module. The plane is perpendicular to one axis of
 model space. The image axes (right, up) are (z, y) for x, (x, -z) for y, and (x, y) for z.
@@ -64,7 +64,7 @@ def draw_level_sets(
         band: Pixels (H, W) to tint red, or None.
 
     Returns:
-        The picture, in RGB.
+        The image, in RGB.
 
     Raises:
         ConfigError: `spacing` is not positive.
@@ -86,7 +86,7 @@ def distance_colors(distance: Float[NDArray[np.float64], "*N"]) -> Float[NDArray
 
 
 def _value_changes(values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mask of the pixels whose right or lower neighbour has another value."""
+    """Mask of the pixels whose right or lower neighbor has another value."""
     changes = np.zeros(values.shape, dtype=bool)
     changes[:, :-1] |= values[:, :-1] != values[:, 1:]
     changes[:-1] |= values[:-1] != values[1:]

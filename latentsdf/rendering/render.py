@@ -36,7 +36,7 @@ _OCCLUSION_RAYS = 32
 _MAX_STEPS = 256
 _STEP_FACTOR = 0.8
 _HIT_DISTANCE = 1e-3
-_BLACK_STEPS = 64  # number of steps shown as black in the picture of `tracing_cost`
+_BLACK_STEPS = 64  # number of steps shown as black in the image of `tracing_cost`
 
 
 @check_arguments
@@ -51,8 +51,8 @@ def render(
     """Render a mesh or a signed distance field.
 
     Args:
-        shape: Mesh in any frame and any form that `geometry.targets` lists, which fills the picture; a `Field`, such as
-            `ShapeSpace.fused` or `union` return, whose box fills the picture; or a function from points (N, 3) to
+        shape: Mesh in any frame and any form that `geometry.targets` lists, which fills the image; a `Field`, such as
+            `ShapeSpace.fused` or `union` return, whose box fills the image; or a function from points (N, 3) to
             signed distances (N,) in [-1, 1]^3.
         size: Pixels per side.
         azimuth: Degrees about the y axis, 0 from +z and 90 from +x.
@@ -60,7 +60,7 @@ def render(
         style: `shaded`, `normals` or `depth`; only meshes are shaded with ambient occlusion.
 
     Returns:
-        The picture, in RGB on white.
+        The image, in RGB on white.
 
     Raises:
         ConfigError: `size` or `style` is invalid, or `shape` is neither a mesh nor callable.
@@ -68,7 +68,7 @@ def render(
         EmptyLevelSetError: No ray hits a surface of the field.
     """
     if not callable(shape):
-        shape = read_mesh(shape, "a picture")
+        shape = read_mesh(shape, "an image")
         return render_mesh(shape, size=size, azimuth=azimuth, elevation=elevation, style=style)
     _validate(size, style)
     field = as_field(shape)
@@ -98,7 +98,7 @@ def render_mesh(
         fit: Whether to fit the mesh to the image; otherwise the image shows [-1, 1]^2 of model space.
 
     Returns:
-        The picture, in RGB on white.
+        The image, in RGB on white.
 
     Raises:
         ConfigError: `size` or `style` is invalid.
@@ -172,7 +172,7 @@ def render_field(
         device: Device on which the field is evaluated.
 
     Returns:
-        The picture, in RGB on white.
+        The image, in RGB on white.
 
     Raises:
         ConfigError: `size` or `style` is invalid.
@@ -199,7 +199,7 @@ class TracingCost:
     """95th percentile of the number of steps."""
     unfinished: float
     """Fraction of rays that neither hit a surface nor left the box within 256 steps."""
-    picture: Image.Image
+    image: Image.Image
     """Steps per pixel: white for none, black for 64 or more."""
 
 
@@ -211,7 +211,7 @@ def tracing_cost(
     elevation: float = DEFAULT_ELEVATION,
     device: torch.device | str = "cpu",
 ) -> TracingCost:
-    """Count the sphere tracing steps that a picture of a field takes.
+    """Count the sphere tracing steps that an image of a field takes.
 
     An exact signed distance takes few steps, most of them on rays that graze the surface. A field that underestimates
     the distance takes more.
@@ -260,7 +260,7 @@ def _sphere_trace(
         for rays that miss the box, 257 for rays that are not finished after 256 steps.
     """
     entry, exit_ = _intersect_box(origins, directions)
-    travelled = entry.clone()
+    traveled = entry.clone()
     active = torch.nonzero(entry < exit_).squeeze(1)
     hit = torch.zeros(len(origins), dtype=torch.bool, device=origins.device)
     steps = torch.zeros(len(origins), dtype=torch.long, device=origins.device)
@@ -268,13 +268,13 @@ def _sphere_trace(
         if len(active) == 0:
             break
         steps[active] += 1
-        distance = field(origins[active] + travelled[active, None] * directions[active])
+        distance = field(origins[active] + traveled[active, None] * directions[active])
         arrived = distance < _HIT_DISTANCE
         hit[active[arrived]] = True
-        travelled[active] += torch.where(arrived, 0.0, _STEP_FACTOR * distance)
-        active = active[~arrived & (travelled[active] < exit_[active])]
+        traveled[active] += torch.where(arrived, 0.0, _STEP_FACTOR * distance)
+        active = active[~arrived & (traveled[active] < exit_[active])]
     steps[active] += 1
-    return origins + travelled[:, None] * directions, hit, steps
+    return origins + traveled[:, None] * directions, hit, steps
 
 
 def _intersect_box(
@@ -310,7 +310,7 @@ def _ambient_occlusion(
 
 def _validate(size: int, style: str) -> None:
     if size < 1:
-        raise ConfigError(f"a picture needs at least 1 pixel, got size {size}")
+        raise ConfigError(f"an image needs at least 1 pixel, got size {size}")
     if style not in get_args(Style):
         raise ConfigError(f"style must be one of {', '.join(get_args(Style))}, got '{style}'")
 

@@ -1,4 +1,4 @@
-"""Composition of rendered pictures: contact sheets with captions, comparison sheets, turntables and GIF animations."""
+"""Composition of rendered images: contact sheets with captions, comparison sheets, turntables and GIF animations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ def contact_sheet(
     *,
     captions: Sequence[Sequence[str]] = (),
 ) -> Image.Image:
-    """Arrange pictures in a grid.
+    """Arrange images in a grid.
 
     Args:
-        rows: Rows of pictures, all of the size of the first one; shorter rows leave white space at the right.
-        captions: One text below each picture, in the same arrangement; an empty row has no captions. A text that is
+        rows: Rows of images, all of the size of the first one; shorter rows leave white space at the right.
+        captions: One text below each image, in the same arrangement; an empty row has no captions. A text that is
             too wide loses its beginning, because the ends of long ids differ.
 
     Returns:
@@ -63,9 +63,9 @@ def comparison_sheet(
     """Render originals and, in the row below each of them, their reconstructions.
 
     Args:
-        originals: Meshes by name, in any frame; they are normalized for the picture.
+        originals: Meshes by name, in any frame; they are normalized for the image.
         reconstructions: Meshes by name, in model space. Originals without a reconstruction are left out.
-        size: Pixels per side of each picture.
+        size: Pixels per side of each image.
         columns: Shapes per row.
 
     Returns:
@@ -82,14 +82,14 @@ def comparison_sheet(
 
 
 def render_turntable(render: Callable[[float], Image.Image], frames: int) -> list[Image.Image]:
-    """Render `frames` pictures at equally spaced azimuths of a full turn.
+    """Render `frames` images at equally spaced azimuths of a full turn.
 
     Args:
-        render: Function from an azimuth in degrees to a picture.
-        frames: Number of pictures, at least 2.
+        render: Function from an azimuth in degrees to an image.
+        frames: Number of images, at least 2.
 
     Returns:
-        The pictures, starting at azimuth 0.
+        The images, starting at azimuth 0.
 
     Raises:
         ConfigError: `frames` is less than 2.
@@ -99,14 +99,14 @@ def render_turntable(render: Callable[[float], Image.Image], frames: int) -> lis
     return [render(360 * i / frames) for i in range(frames)]
 
 
-def save_png(path: Path, picture: Image.Image) -> None:
+def save_png(path: Path, image: Image.Image) -> None:
     """Write a PNG atomically."""
     with atomic_write(path) as temporary:
-        picture.save(temporary, format="PNG")
+        image.save(temporary, format="PNG")
 
 
-def save_gif(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> None:
-    """Write an endlessly repeating GIF atomically, with `milliseconds` per picture."""
+def save_gif(path: Path, images: Sequence[Image.Image], milliseconds: int) -> None:
+    """Write an endlessly repeating GIF atomically, with `milliseconds` per image."""
     with atomic_write(path) as temporary:
-        first, *rest = (picture.quantize(_GIF_COLORS) for picture in pictures)
+        first, *rest = (image.quantize(_GIF_COLORS) for image in images)
         first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)

@@ -31,7 +31,7 @@ def render_slice(
         device: Device on which the field is evaluated.
 
     Returns:
-        The picture; see `rendering.level_sets` for its colors and orientation.
+        The image; see `rendering.level_sets` for its colors and orientation.
 
     Raises:
         ConfigError: `axis`, `offset`, `size` or `spacing` is invalid.

@@ -23,6 +23,6 @@ def show_mesh(mesh: trimesh.Trimesh) -> Any:
         return trimesh.Scene(mesh).show()
     except ImportError as error:
         raise MissingExtraError(
-            "outside of a notebook the viewer needs pyglet: pip install 'latentsdf[viewer]'; or write a picture: "
+            "outside of a notebook the viewer needs pyglet: pip install 'latentsdf[viewer]'; or write an image: "
             "space.render(shape).save('shape.png')"
         ) from error

@@ -88,7 +88,7 @@ class TrainStep:
             Signed distances (S, R).
 
         Raises:
-            ConfigError: The overfit branch is asked for other points.
+            ConfigError: The overfit branch is requested at other points.
         """
         return self._field(branch, points)(self._points(branch, points))
 

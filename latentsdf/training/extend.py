@@ -83,7 +83,7 @@ def _create_trainer(
     pool: ShapeSamplePool, config: Config, device: torch.device, trained: checkpoint.Checkpoint, fine_tune: bool
 ) -> Trainer:
     """Create a trainer of the trained model; new codes are initialized with the mean of the trained codes."""
-    trainer = Trainer(pool, config, device, trains_model=fine_tune)
+    trainer = Trainer(pool, config, device, freeze_model=not fine_tune)
     trainer.model.load_state_dict(trained.model.state_dict())
     row = {key: number for number, key in enumerate(trained.keys)}
     mean = trained.codes.mean(0)

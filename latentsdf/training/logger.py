@@ -25,13 +25,13 @@ from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError
 from latentsdf.utils.output_folders import require_no_links
 
-PICTURE_SHAPES = 4
+IMAGE_SHAPES = 4
 """Number of shapes in an image."""
 
-PICTURE_RESOLUTION = 64
+IMAGE_RESOLUTION = 64
 """Cells per axis of the extraction for an image."""
 
-PICTURE_SIZE = 192
+IMAGE_SIZE = 192
 """Width and height of one rendering in pixels."""
 
 
@@ -40,7 +40,7 @@ class TrainingLogger:
 
     def __init__(self, folder: Path, config: TrainConfig, lines: Any, events: Any) -> None:
         self._folder, self._config, self._lines, self._events = folder, config, lines, events
-        self._last_picture = time.monotonic()
+        self._last_image = time.monotonic()
 
     def log(self, metrics: dict[str, float]) -> None:
         """Write metrics to `metrics.jsonl` and, if enabled, to TensorBoard.
@@ -54,10 +54,10 @@ class TrainingLogger:
             for name in metrics.keys() - {"step"}:
                 self._events.add_scalar(name, metrics[name], int(metrics["step"]))
 
-    def save_picture_if_due(self, trainer: Trainer) -> None:
-        """Save an image of reconstructions if `train.picture_minutes` have passed since the last one."""
-        minutes = self._config.picture_minutes
-        if minutes == 0 or time.monotonic() - self._last_picture < 60 * minutes:
+    def save_image_if_due(self, trainer: Trainer) -> None:
+        """Save an image of reconstructions if `train.image_minutes` have passed since the last one."""
+        minutes = self._config.image_minutes
+        if minutes == 0 or time.monotonic() - self._last_image < 60 * minutes:
             return
         sheet = reconstructions(trainer)
         path = require_no_links(self._folder, "pictures") / f"{trainer.step:08d}.png"
@@ -66,7 +66,7 @@ class TrainingLogger:
             sheet.save(temporary, format="PNG")
         if self._events is not None:
             self._events.add_image("reconstructions", np.asarray(sheet), trainer.step, dataformats="HWC")
-        self._last_picture = time.monotonic()
+        self._last_image = time.monotonic()
 
 
 @contextmanager
@@ -110,17 +110,17 @@ def _tensorboard(folder: Path, step: int) -> Any:
 
 def reconstructions(trainer: Trainer) -> Image.Image:
     """Render the first shapes of a run: general branch in the first row, fused field in the second."""
-    count = min(PICTURE_SHAPES, len(trainer.keys))
+    count = min(IMAGE_SHAPES, len(trainer.keys))
     trains = trainer.model.training
     trainer.model.eval()
     try:
-        rows = [[_picture(trainer, row, mode) for row in range(count)] for mode in ("general", "fused")]
+        rows = [[_image(trainer, row, mode) for row in range(count)] for mode in ("general", "fused")]
     finally:
         trainer.model.train(trains)
     return contact_sheet(rows, captions=[[""] * count, trainer.keys[:count]])
 
 
-def _picture(trainer: Trainer, row: int, mode: Any) -> Image.Image:
+def _image(trainer: Trainer, row: int, mode: Any) -> Image.Image:
     code = trainer.codes().detach()[row : row + 1]
 
     def distance(branch: Branch, points: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def _picture(trainer: Trainer, row: int, mode: Any) -> Image.Image:
     branches = (partial(distance, "general"), partial(distance, "overfit"))
     width = trainer.config.model.band_voxels
     try:
-        mesh = extract(*branches, resolution=PICTURE_RESOLUTION, mode=mode, band_voxels=width, device=trainer.device)
+        mesh = extract(*branches, resolution=IMAGE_RESOLUTION, mode=mode, band_voxels=width, device=trainer.device)
     except EmptyLevelSetError:
-        return Image.new("RGB", (PICTURE_SIZE, PICTURE_SIZE), "white")
-    return render_mesh(mesh, size=PICTURE_SIZE)
+        return Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), "white")
+    return render_mesh(mesh, size=IMAGE_SIZE)

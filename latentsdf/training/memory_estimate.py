@@ -12,7 +12,7 @@ import torch
 
 from latentsdf.config.training import Config
 from latentsdf.data.custom_source import SourcePool
-from latentsdf.data.mixture import heat_point_count
+from latentsdf.data.importance_sampling import heat_point_count
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.models.custom_model import ModelLike
 from latentsdf.models.latent_sdf import LatentSDF

@@ -26,7 +26,7 @@ from torch import Tensor
 from latentsdf.config.model import Branch
 from latentsdf.config.schedules import schedule_value
 from latentsdf.config.training import LossConfig, TrainConfig
-from latentsdf.data.mixture import HEAT_MIXTURE
+from latentsdf.data.importance_sampling import HEAT_MIXTURE
 from latentsdf.data.point_batches import PointBatch
 from latentsdf.data.sdf_batches import SdfBatch
 from latentsdf.models.derivatives import Jet, jet

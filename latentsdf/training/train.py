@@ -105,7 +105,7 @@ def _open_pool(
     if source is not None:
         if sampler is not None:
             raise ConfigError("a sampler draws from a sample store; with a source of your own, leave it out")
-        return SourcePool(source, config.train, config.loss, rank=context.rank, world=context.world_size)
+        return SourcePool(source, config.train, config.loss, rank=context.rank, world_size=context.world_size)
     if data is None:
         raise ConfigError("there is nothing to train on; pass a sample store as data, or a source")
     store = data if isinstance(data, SampleStore) else SampleStore.open(data)
@@ -116,7 +116,7 @@ def _open_pool(
         config.loss,
         device=device,
         rank=context.rank,
-        world=context.world_size,
+        world_size=context.world_size,
         sampler=sampler,
     )
 
@@ -126,7 +126,7 @@ def fit(trainer: Trainer, out: Path, write: Callable[[], None], callbacks: Callb
 
     Args:
         trainer: The trainer; its sample pool is closed at the end.
-        out: Folder for metrics and pictures.
+        out: Folder for metrics and images.
         write: Writes a checkpoint; called on rank 0, regularly and at the end.
         callbacks: Called on rank 0.
 
@@ -145,7 +145,7 @@ def fit(trainer: Trainer, out: Path, write: Callable[[], None], callbacks: Callb
 
     out.mkdir(parents=True, exist_ok=True)
     with trainer, defer_interrupts() as stopped:
-        # Before the first step, so that reading does not count towards the wall-clock budget.
+        # Before the first step, so that reading does not count toward the wall-clock budget.
         trainer.pool.fill(trainer.step)
         if trainer.context.is_main_process:
             with open_training_logger(out, trainer.config.train, trainer.step) as logger:
@@ -197,7 +197,7 @@ def _run_loop(
             callbacks("on_step", trainer, dict(metrics))
         if logger is None:
             return None
-        logger.save_picture_if_due(trainer)
+        logger.save_image_if_due(trainer)
         if trainer.step % settings.log_every:
             return None
         logger.log(metrics)

@@ -43,7 +43,7 @@ class Trainer:
         config: Configuration of the run.
         device: Device of the model and the batches.
         context: Rank of this process and its collective operations; a single process by default.
-        trains_model: If False, networks and grid are frozen and only the codes are trained.
+        freeze_model: If True, networks and grid are frozen and only the codes are trained.
         losses: Functions of the losses in `loss.extra` that no installed package provides.
         model: Model of the user's own; None for `LatentSDF`.
 
@@ -58,12 +58,12 @@ class Trainer:
         device: torch.device,
         context: DistributedContext | None = None,
         *,
-        trains_model: bool = True,
+        freeze_model: bool = False,
         losses: Mapping[str, LossFunction] | None = None,
         model: ModelLike | None = None,
     ) -> None:
         settings = config.train
-        self.config, self.device, self.trains_model = config, device, trains_model
+        self.config, self.device, self.freeze_model = config, device, freeze_model
         self.context = context or DistributedContext()
         self.pool = pool
         self.keys = pool.keys
@@ -73,7 +73,7 @@ class Trainer:
         self.model = build_model(config.model, model).to(device)
         sizes = config.model.code_dim, config.model.local_size
         self.codes = LatentCodes(len(self.keys), *sizes, settings.code_std).to(device)
-        self.model.requires_grad_(trains_model).train(trains_model)
+        self.model.requires_grad_(not freeze_model).train(not freeze_model)
         self.objective = Objective(self.model, config.loss, settings, functions, self.keys)
         betas = (0.9, settings.beta2)
         self.networks = [p for name, p in self.model.named_parameters() if name != "grid.table"]
@@ -86,7 +86,7 @@ class Trainer:
         self.network_adam = torch.optim.AdamW(groups, lr=settings.lr_network, betas=betas, fused=True)
         grid = self.model.grid
         self.grid_adam = (
-            RowAdam(grid.table.data, settings.lr_grid, betas) if grid is not None and trains_model else None
+            RowAdam(grid.table.data, settings.lr_grid, betas) if grid is not None and not freeze_model else None
         )
         self.code_adam = RowAdam(self.codes.table.data, settings.lr_code, betas)
         self.local_adam = RowAdam(self.codes.local.data, settings.lr_local, betas) if sizes[1] else None
@@ -152,7 +152,7 @@ class Trainer:
         self.code_adam.step(*self.context.all_reduce_rows(shape_index, codes.grad))
         if self.local_adam is not None and local.grad is not None:
             self.local_adam.step(*self.context.all_reduce_rows(shape_index, local.grad))
-        if not self.trains_model:
+        if self.freeze_model:
             return
         self.context.all_reduce_mean([p.grad for p in self.networks if p.grad is not None])
         self.network_adam.step()
@@ -189,7 +189,7 @@ class Trainer:
         objective = Objective(self.model, loss, self.config.train)
         # Gradients stay enabled: some terms are functions of spatial gradients.
         for position in range(len(batch.shape_index)):
-            one = batch.one(position)
+            one = batch.single(position)
             values, _ = objective(one, self.codes().detach()[one.shape_index], ramp, self.progress())
             nonfinite = [name for name, value in values.items() if not torch.isfinite(value)]
             terms.update(nonfinite)

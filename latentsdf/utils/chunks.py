@@ -35,7 +35,7 @@ def split_chunks(points: Rows, size: int = CHUNK_SIZE) -> Iterator[Rows]:
         Iterator over views (at most size, ...) in order; one empty view for an empty input.
 
     Raises:
-        ValueError: If `size` is less than 1.
+        ValueError: `size` is less than 1.
     """
     if size < 1:
         raise ValueError(f"the chunk size must be at least 1, not {size}")
@@ -59,7 +59,7 @@ def map_chunks(function: Callable[[Rows], Result], points: Rows, size: int = CHU
         `function`.
 
     Raises:
-        ValueError: If `size` is less than 1.
+        ValueError: `size` is less than 1.
 
     Example:
         >>> map_chunks(lambda some: some**2, np.arange(5), size=2)

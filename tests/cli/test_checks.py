@@ -14,7 +14,7 @@ SPACE = ["nowhere", "--id", "a", "--out"]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["render", *SPACE, "a.png", "--offset", "3"], "finite number from -1 to 1, got '3'"),
         (["render", *SPACE, "a.png", "--offset", "nan"], "--offset: expected a finite number"),
@@ -46,10 +46,10 @@ SPACE = ["nowhere", "--id", "a", "--out"]
         (["demo", "--workers", "-1"], "--workers: expected an integer >= 0, got '-1'"),
     ],
 )
-def test_numbers_out_of_range(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_out_of_range(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A number out of range is rejected before the work starts."""
     with pytest.raises(SystemExit, match="2"):
-        cli.main(words)
+        cli.main(args)
     assert message in " ".join(capsys.readouterr().err.split())
 
 
@@ -62,7 +62,7 @@ def test_unreadable_inputs_and_useless_arguments(
     (tmp_path / "taken").touch()
     (tmp_path / "field").mkdir()
     (tmp_path / "field" / "field.json").touch()
-    for words, message in (
+    for args, message in (
         (
             ["extract", "field", "--id", "a", "--out", "a.ply"],
             "model.safetensors is missing; it holds a reconstruction",
@@ -71,7 +71,7 @@ def test_unreadable_inputs_and_useless_arguments(
         (["render", *SPACE, "a.png", "--offset", "0.5"], "--axis and --offset apply to slices only"),
         (["demo", "--out", "taken"], "taken: cannot be created as a folder"),
     ):
-        assert cli.main(words) == 2
+        assert cli.main(args) == 2
         assert message in " ".join(capsys.readouterr().err.split())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from latentsdf import cli
-from latentsdf.cli.common_args import require_folder, require_png
+from latentsdf.cli.common_args import create_output_folder, require_png
 from latentsdf.cli.evaluate import Evaluate
 from latentsdf.cli.invert import Invert
 from latentsdf.cli.parser import parse
@@ -14,18 +14,18 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.utils.errors import ConfigError
 
 
-def _invert(*words: str) -> Invert:
-    return parse(Invert, ["space", "a.obj", "--out", "x", *words], "latentsdf invert")
+def _invert(*args: str) -> Invert:
+    return parse(Invert, ["space", "a.obj", "--out", "x", *args], "latentsdf invert")
 
 
 def test_settings_of_inversion() -> None:
     """Arguments that are given replace the default settings of the inversion."""
     assert _invert().inversion() == InvertConfig(by_layer=False)
-    words = ["--steps", "7", "--starts", "3", "--points", "99", "--prior", "0", "--partial", "--align"]
+    args = ["--steps", "7", "--starts", "3", "--points", "99", "--prior", "0", "--partial", "--align"]
     expected = InvertConfig(
         steps=7, starts=3, points=99, prior=0.0, partial=True, align=True, frame="model", seed=4, by_layer=True
     )
-    assert _invert(*words, "--frame", "model", "--seed", "4").inversion(by_layer=True) == expected
+    assert _invert(*args, "--frame", "model", "--seed", "4").inversion(by_layer=True) == expected
     for frame in ("shape", "user"):  # the second one is the former name
         assert _invert("--frame", frame).inversion() == InvertConfig(by_layer=False)
 
@@ -33,19 +33,19 @@ def test_settings_of_inversion() -> None:
 def test_settings_of_refinement() -> None:
     """A refinement is requested by --refine, or by its time budget alone."""
     evaluate = ["space", "--meshes", "m"]
-    for words, expected in (
+    for args, expected in (
         ([], None),
         (["--refine"], RefineConfig(seed=5)),
         (["--refine-seconds", "2.5"], RefineConfig(seconds=2.5, seed=5)),
     ):
-        assert parse(Evaluate, [*evaluate, *words], "latentsdf evaluate").refinement(5) == expected
+        assert parse(Evaluate, [*evaluate, *args], "latentsdf evaluate").refinement(5) == expected
 
 
 def test_arguments_without_inversion() -> None:
     """The error names all arguments of the inversion that would have no effect."""
-    _invert().refuse_inverting()
+    _invert().reject_invert_args()
     with pytest.raises(ConfigError, match="^--points and --partial and --seed would have no effect"):
-        _invert("--points", "9", "--partial", "--seed", "1").refuse_inverting()
+        _invert("--points", "9", "--partial", "--seed", "1").reject_invert_args()
 
 
 def test_image_suffixes() -> None:
@@ -58,9 +58,9 @@ def test_image_suffixes() -> None:
 
 def test_creation_of_output_folder(tmp_path: Path) -> None:
     """Missing parents of an output folder are created, and an existing folder is accepted."""
-    require_folder(None)
+    create_output_folder(None)
     for _ in range(2):
-        require_folder(tmp_path / "a" / "b")
+        create_output_folder(tmp_path / "a" / "b")
         assert (tmp_path / "a" / "b").is_dir()
 
 

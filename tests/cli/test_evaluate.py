@@ -69,13 +69,13 @@ def test_evaluation_of_fit_folders(
     (meshes / "b.ply").unlink()
     assert cli.main([*command, "--fits", str(fits / "renamed")]) == 1
     assert "no reference mesh of this name" in json.loads(capsys.readouterr().out)["failed"]["b"]
-    for words, message in (
+    for args, message in (
         (["--fits", str(meshes)], "holds no fit; write some with `latentsdf invert"),
         (["--fits", str(fits), "--invert"], "leave out --invert"),
         (["--one-code"], "--one-code requires --invert"),
         (["--taus", "0.5", "2"], "thresholds of the F-score must be above 0 and below 1, got 2"),
     ):
-        assert cli.main([*command, *words]) == 2
+        assert cli.main([*command, *args]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
 
 
@@ -98,8 +98,8 @@ def test_evaluation_with_one_code(trained_space_path: Path, tmp_path: Path, monk
         "--points",
         "9",
     ]
-    for words in ([], ["--one-code"]):
-        cli.main([*command, *words, "--device", "cpu"])
+    for args in ([], ["--one-code"]):
+        cli.main([*command, *args, "--device", "cpu"])
     assert [config.by_layer for config in asked] == [True, False]
 
 

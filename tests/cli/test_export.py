@@ -14,7 +14,7 @@ from latentsdf.data.store import SampleStore
 def test_selected_shapes(lamp_store: SampleStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The selected shapes are written with the chosen compression and reported."""
     path = tmp_path / "s.h5"
-    words = [
+    args = [
         "export",
         str(lamp_store.path),
         str(path),
@@ -26,7 +26,7 @@ def test_selected_shapes(lamp_store: SampleStore, tmp_path: Path, capsys: pytest
         "lzf",
         "--json",
     ]
-    assert cli.main(words) == 0
+    assert cli.main(args) == 0
     result = json.loads(capsys.readouterr().out)
     assert result == {"out": str(path), "shapes": ["lamp/b.1", "lamp/a"], "bytes": path.stat().st_size}
     with h5py.File(path) as file:

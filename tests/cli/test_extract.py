@@ -18,7 +18,7 @@ def test_several_shapes(
 ) -> None:
     """Several shapes are written into a folder; one that fails is reported and skipped."""
     out = tmp_path / "meshes"
-    words = ["extract", str(space_path), "--out", str(out), "--resolution", "32", "--device", "cpu", "--json"]
+    args = ["extract", str(space_path), "--out", str(out), "--resolution", "32", "--device", "cpu", "--json"]
     space = ls.load(space_path, "cpu")
     ids, decode = space.ids, ShapeSpace.extract
 
@@ -29,24 +29,24 @@ def test_several_shapes(
 
     with monkeypatch.context() as patch:
         patch.setattr(ShapeSpace, "extract", but_one)
-        assert cli.main([*words, "--all"]) == 0
+        assert cli.main([*args, "--all"]) == 0
         said = capsys.readouterr()
         report = json.loads(said.out)
         assert report["failed"] == {ids[1]: "no surface"} and ids[1] in said.err
         assert sorted(path.name for path in out.iterdir()) == sorted(f"{i}.ply" for i in ids if i != ids[1])
-        assert cli.main([*words, "--id", ids[1], ids[1]]) == 1
+        assert cli.main([*args, "--id", ids[1], ids[1]]) == 1
         capsys.readouterr()
-    assert cli.main([*words, "--all", "--resume"]) == 0
+    assert cli.main([*args, "--all", "--resume"]) == 0
     assert list(json.loads(capsys.readouterr().out)["meshes"]) == [str(out / f"{ids[1]}.ply")]
     alone = trimesh.load(out / f"{ids[0]}.ply", process=False)
     assert np.allclose(alone.vertices, space.extract(ids[0], 32).vertices, atol=1e-6)
-    assert cli.main([*words, "--id", *ids[:2], "--suffix", ".png"]) == 2
+    assert cli.main([*args, "--id", *ids[:2], "--suffix", ".png"]) == 2
     assert "cannot write '.png'" in " ".join(capsys.readouterr().err.split())
-    assert cli.main([*words, "--all", "--out", str(tmp_path / "x.ply")]) == 2
+    assert cli.main([*args, "--all", "--out", str(tmp_path / "x.ply")]) == 2
     assert "several shapes are written to a folder" in " ".join(capsys.readouterr().err.split())
-    assert cli.main([*words, "--id", ids[0], "--resume"]) == 2
+    assert cli.main([*args, "--id", ids[0], "--resume"]) == 2
     assert "--resume requires several shapes" in " ".join(capsys.readouterr().err.split())
-    assert cli.main([*words, "--id", ids[0], "nobody"]) == 2 and "no training shape 'nobody'" in capsys.readouterr().err
+    assert cli.main([*args, "--id", ids[0], "nobody"]) == 2 and "no training shape 'nobody'" in capsys.readouterr().err
 
 
 def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,12 +69,12 @@ def test_conflicting_arguments(space_path: Path, tmp_path: Path, capsys: pytest.
 def test_volume_file(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A suffix of a volume writes the distances on the lattice; options of meshes are refused, and so is no shape."""
     out = tmp_path / "a.npz"
-    words = ["extract", str(space_path), "--device", "cpu", "--resolution", "16", "--out", str(out), "--json"]
-    assert cli.main([*words, "--id", "table_0000"]) == 0
+    args = ["extract", str(space_path), "--device", "cpu", "--resolution", "16", "--out", str(out), "--json"]
+    assert cli.main([*args, "--id", "table_0000"]) == 0
     assert json.loads(capsys.readouterr().out)["bytes"] == out.stat().st_size
     with np.load(out) as file:
         assert file["distance"].shape == (17, 17, 17)
-    assert cli.main([*words, "--id", "table_0000", "--normals"]) == 2
+    assert cli.main([*args, "--id", "table_0000", "--normals"]) == 2
     assert "apply to meshes only" in " ".join(capsys.readouterr().err.split())
-    assert cli.main(words) == 2
+    assert cli.main(args) == 2
     assert "holds one shape" in " ".join(capsys.readouterr().err.split())

@@ -1,4 +1,4 @@
-"""Interpolations and samples as pictures, animations or meshes."""
+"""Interpolations and samples as images, animations or meshes."""
 
 from pathlib import Path
 

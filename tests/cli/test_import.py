@@ -50,6 +50,6 @@ def test_selected_point_clouds(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for name in ("ball/a", "ball/b", "other/a"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         np.savetxt(tmp_path / f"{name}.xyz", oriented_sphere_points(0.5)[0])
-    words = ["import", str(tmp_path), str(tmp_path / "balls.zarr"), "--category", "ball", "--glob", "a*", "--json"]
-    assert cli.main(words) == 0
+    args = ["import", str(tmp_path), str(tmp_path / "balls.zarr"), "--category", "ball", "--glob", "a*", "--json"]
+    assert cli.main(args) == 0
     assert json.loads(capsys.readouterr().out)["imported"] == ["ball/a"]

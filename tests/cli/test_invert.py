@@ -50,7 +50,7 @@ def test_several_targets(trained_space_path: Path, tmp_path: Path, capsys: pytes
         "--device",
         "cpu",
     ]
-    assert cli.main(extract) == 2 and "fitted in another space" in " ".join(capsys.readouterr().err.split())
+    assert cli.main(extract) == 2 and "expected a fit of this space" in " ".join(capsys.readouterr().err.split())
     assert cli.main(["invert", str(trained_space_path), files[0], files[0], "--out", str(tmp_path / "y"), *few]) == 2
 
 

@@ -12,7 +12,7 @@ from helpers.paths import REPOSITORY
 
 import latentsdf
 from latentsdf import cli
-from latentsdf.cli.main import COMMANDS, EXAMPLES, command_type
+from latentsdf.cli.main import COMMANDS, EXAMPLES, command_class
 from latentsdf.cli.parser import flags_of, parse
 from preprocessing.__main__ import Preprocess
 
@@ -40,13 +40,13 @@ FIRST_DAY = (
 
 def _parse(line: str) -> None:
     """Parse one command line; raises if it is wrong."""
-    program, *words = shlex.split(line.partition(" > ")[0], comments=True)
+    program, *args = shlex.split(line.partition(" > ")[0], comments=True)
     if program == "latentsdf-preprocess":
-        parse(Preprocess, words, program)
-    elif words[0] in COMMANDS:
-        parse(command_type(words[0]), words[1:], f"latentsdf {words[0]}")
+        parse(Preprocess, args, program)
+    elif args[0] in COMMANDS:
+        parse(command_class(args[0]), args[1:], f"latentsdf {args[0]}")
     else:
-        assert words[0] in ("--version", "--print-completion")
+        assert args[0] in ("--version", "--print-completion")
 
 
 def _lines_of(document: str) -> list[str]:
@@ -55,8 +55,8 @@ def _lines_of(document: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if re.match(r"latentsdf(-preprocess)? ", line)]
 
 
-def _run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "latentsdf", *words]
+def _run(*args: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "latentsdf", *args]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
 
@@ -67,7 +67,7 @@ def _run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
         *_lines_of("README.md"),
         *EXAMPLES,
         *Preprocess.examples,
-        *(line for verb in COMMANDS for line in command_type(verb).examples),
+        *(line for verb in COMMANDS for line in command_class(verb).examples),
     ],
 )
 def test_validity_of_documented_command_lines(line: str) -> None:
@@ -81,15 +81,15 @@ def test_examples_in_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit, match="0"):
         cli.main([verb, "--help"])
     text = capsys.readouterr().out
-    examples = command_type(verb).examples
+    examples = command_class(verb).examples
     assert text.endswith("".join(f"  {line}\n" for line in examples)) and f"latentsdf {verb}" in examples[0]
-    assert [flag for flag in flags_of(command_type(verb)) if flag not in text] == []
+    assert [flag for flag in flags_of(command_class(verb)) if flag not in text] == []
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]], ids=repr)
-def test_command_list_in_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("args", [[], ["--help"], ["-h"]], ids=repr)
+def test_command_list_in_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """`latentsdf` alone prints the help and succeeds."""
-    assert cli.main(words) == 0
+    assert cli.main(args) == 0
     text = capsys.readouterr().out
     assert all(f"• {verb} " in text for verb in COMMANDS) and "--version" in text and "--print-completion" in text
 
@@ -101,7 +101,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["trian"], "unknown command 'trian'; did you mean train?"),
         (["frobnicate"], "unknown command 'frobnicate'; see latentsdf --help"),
@@ -114,14 +114,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["info", "a", "b"], "unknown argument b; see latentsdf info --help"),
     ],
 )
-def test_misspelled_words(words: list[str], message: str, messages: Callable[[], str]) -> None:
+def test_misspelled_words(args: list[str], message: str, messages: Callable[[], str]) -> None:
     """An unknown command or flag causes a one-line error that suggests the closest known one."""
-    assert cli.main(words) == 2
+    assert cli.main(args) == 2
     assert message in messages()
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["train", "--out", "x"], "the following arguments are required: --data"),
         (["invert", "--out", "x"], "the following arguments are required: CHECKPOINT"),
@@ -133,21 +133,21 @@ def test_misspelled_words(words: list[str], message: str, messages: Callable[[],
         (["train", "--data", "a", "--out", "b", "--steps", "1.5"], "--steps: expected an integer, got '1.5'"),
     ],
 )
-def test_incomplete_command_lines(words: list[str], message: str, messages: Callable[[], str]) -> None:
+def test_incomplete_command_lines(args: list[str], message: str, messages: Callable[[], str]) -> None:
     """A missing or invalid value causes a one-line error that refers to the help."""
     with pytest.raises(SystemExit, match="2"):
-        cli.main(words)
+        cli.main(args)
     text = messages()
-    assert message in text and text.endswith(f"see latentsdf {words[0]} --help") and "Traceback" not in text
+    assert message in text and text.endswith(f"see latentsdf {args[0]} --help") and "Traceback" not in text
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["reconstruct", "--help"], ["--print-completion", "bash"]], ids=" ".join
+    "args", [["--help"], ["train", "--help"], ["reconstruct", "--help"], ["--print-completion", "bash"]], ids=" ".join
 )
-def test_help_without_torch(words: list[str], tmp_path: Path) -> None:
+def test_help_without_torch(args: list[str], tmp_path: Path) -> None:
     """Neither help nor completion import torch, which would take seconds."""
-    code = f"import sys; from latentsdf import cli\ntry: cli.main({words})\nexcept SystemExit: pass\n"
+    code = f"import sys; from latentsdf import cli\ntry: cli.main({args})\nexcept SystemExit: pass\n"
     code += "sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

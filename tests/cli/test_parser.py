@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 import pytest
 import tyro
 
-from latentsdf.cli.arg_types import OptionalPath, texts, whole
-from latentsdf.cli.parser import Command, asks_help, command, flags_of, parse, print_completion, suggestion
+from latentsdf.cli.arg_types import OptionalPath, integer, string_list
+from latentsdf.cli.parser import Command, command, flags_of, is_help_requested, parse, print_completion, suggestion
 from latentsdf.utils.errors import ConfigError
 
 _ONE = tyro.conf.create_mutex_group(required=False)
@@ -29,11 +29,11 @@ class Copy(Command):
     text."""
     to: Path
     """New file."""
-    names: Annotated[tuple[str, ...] | None, texts("NAME"), _ONE] = None
+    names: Annotated[tuple[str, ...] | None, string_list("NAME"), _ONE] = None
     """Names."""
     log_file: Annotated[OptionalPath, _ONE] = None
     """File."""
-    count: Annotated[int, whole(1), tyro.conf.arg(aliases=("-n",))] = 2
+    count: Annotated[int, integer(1), tyro.conf.arg(aliases=("-n",))] = 2
     """Copies."""
     quick: bool = False
     """Do not sync."""
@@ -60,7 +60,7 @@ def test_flags() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["a"], "the following arguments are required: --to; see copy --help"),
         (["--to", "b"], "the following arguments are required: SOURCE"),
@@ -69,10 +69,10 @@ def test_flags() -> None:
         (["a", "--to"], "--to: expected a value"),
     ],
 )
-def test_wrong_values(words: list[str], message: str, messages: Callable[[], str]) -> None:
+def test_wrong_values(args: list[str], message: str, messages: Callable[[], str]) -> None:
     """A wrong command line prints one line and exits with 2."""
     with pytest.raises(SystemExit, match="2"):
-        parse(Copy, words, "copy")
+        parse(Copy, args, "copy")
     text = messages()
     assert message in text and text.startswith("error: ")
 
@@ -91,14 +91,18 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         parse(Copy, ["--help"], "copy")
     text = capsys.readouterr().out
     assert text.endswith("examples:\n  copy a.txt --to b.txt\n")
-    words = " ".join(text.replace("│", " ").split())
-    assert "longer than one line of the source text. (required)" in words and "Do not sync. -" not in words
-    assert "Copies. (default: 2)" in words and "(default: False)" not in words and "None" not in words
+    shown = " ".join(text.replace("│", " ").split())
+    assert "longer than one line of the source text. (required)" in shown and "Do not sync. -" not in shown
+    assert "Copies. (default: 2)" in shown and "(default: False)" not in shown and "None" not in shown
 
 
 def test_help_flag_after_separator() -> None:
     """Words after `--` are values."""
-    assert asks_help(["a", "-h"]) and asks_help(["--help"]) and not asks_help(["a", "--", "--help"])
+    assert (
+        is_help_requested(["a", "-h"])
+        and is_help_requested(["--help"])
+        and not is_help_requested(["a", "--", "--help"])
+    )
 
 
 def test_renamed_flag(messages: Callable[[], str]) -> None:

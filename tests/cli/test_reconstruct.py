@@ -24,9 +24,9 @@ def test_solid(tmp_path: Path) -> None:
     torus = trimesh.creation.torus(0.65, 0.25)
     torus.export(tmp_path / "torus.ply")
     np.save(tmp_path / "points.npy", np.asarray(trimesh.sample.sample_surface(torus, 3000, seed=0)[0]))
-    words = ["reconstruct", str(tmp_path / "points.npy"), "--out", str(tmp_path / "out"), "--steps", "100"]
-    words += ["--model.resolutions", "[4, 8, 16]", "--resolution", "64", "--truth", str(tmp_path / "torus.ply")]
-    assert main(words) == 0
+    args = ["reconstruct", str(tmp_path / "points.npy"), "--out", str(tmp_path / "out"), "--steps", "100"]
+    args += ["--model.resolutions", "[4, 8, 16]", "--resolution", "64", "--truth", str(tmp_path / "torus.ply")]
+    assert main(args) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["accuracy"]["field"]["iou"] > 0.9
     written = {path.name for path in (tmp_path / "out").iterdir()}
@@ -58,7 +58,7 @@ def test_resumption_and_configuration_file(
     """A stopped run needs --resume or --overwrite; a configuration file replaces --method."""
     np.save(tmp_path / "points.npy", circle_points(300, 1.0))
     out = tmp_path / "out"
-    words = ["reconstruct", str(tmp_path / "points.npy"), "--resolution", "16", "--out", str(out)]
+    args = ["reconstruct", str(tmp_path / "points.npy"), "--resolution", "16", "--out", str(out)]
     small = ["--method", "hotspot", "--model.width", "8", "--steps", "4", "--seed", "3"]
     step = FieldTrainer.train_step
 
@@ -69,27 +69,27 @@ def test_resumption_and_configuration_file(
     def printed() -> str:
         return " ".join(capsys.readouterr().err.split())
 
-    assert main([*words, *small, "--resume"]) == 2 and "holds no unfinished reconstruction" in printed()
+    assert main([*args, *small, "--resume"]) == 2 and "holds no unfinished reconstruction" in printed()
     with monkeypatch.context() as patch:
         patch.setattr(FieldTrainer, "train_step", interrupted)
-        assert main([*words, *small]) == 130
-    assert main([*words, *small]) == 2 and "pass --resume to continue" in printed()
+        assert main([*args, *small]) == 130
+    assert main([*args, *small]) == 2 and "pass --resume to continue" in printed()
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(Reconstruction, "save", full)
-        assert main([*words, *small, "--resume"]) == 2 and "No space left" in printed()
-    assert main([*words, *small, "--resume"]) == 0
+        assert main([*args, *small, "--resume"]) == 2 and "No space left" in printed()
+    assert main([*args, *small, "--resume"]) == 0
     assert not (out / "unfinished.pt").exists()
     assert ls.load_field(out).history[-1]["step"] == 4
-    again = [*words[:-1], str(tmp_path / "again"), "--config", str(out / "config.yaml")]
+    again = [*args[:-1], str(tmp_path / "again"), "--config", str(out / "config.yaml")]
     assert main([*again, "--method", "igr"]) == 2 and "--config replaces the preset" in printed()
     assert main(again) == 0
     assert ls.load_field(tmp_path / "again").config == ls.load_field(out).config
     for method, useless in (("medial_axis", "--loss.heat"), ("hotspot", "--medial.axis_width")):
-        assert main([*words, "--method", method, useless, "1.0", "--overwrite"]) == 2
+        assert main([*args, "--method", method, useless, "1.0", "--overwrite"]) == 2
         assert f"'{method}' does not use {useless[2:]}" in printed()
 
 
@@ -98,8 +98,8 @@ def test_configuration_of_version_0_1(tmp_path: Path) -> None:
     """A configuration file that version 0.1 wrote is accepted."""
     np.save(tmp_path / "points.npy", circle_points(300, 1.0))
     old = Path(__file__).parents[1] / "data_0_1" / "field_2d" / "config.yaml"
-    words = ["reconstruct", str(tmp_path / "points.npy"), "--config", str(old), "--out", str(tmp_path / "out")]
-    assert main([*words, "--steps", "2", "--resolution", "32"]) in (0, 2)  # two steps may leave no zero
+    args = ["reconstruct", str(tmp_path / "points.npy"), "--config", str(old), "--out", str(tmp_path / "out")]
+    assert main([*args, "--steps", "2", "--resolution", "32"]) in (0, 2)  # two steps may leave no zero
     assert ls.load_field(tmp_path / "out").config.train.lr_network == 2e-3
 
 
@@ -109,9 +109,9 @@ def test_normals_of_file(tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(size=(300, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     np.savetxt(tmp_path / "cloud.xyz", np.hstack((0.7 * points, points)))
-    words = ["reconstruct", str(tmp_path / "cloud.xyz"), "--method", "igr", "--out", str(tmp_path / "out")]
-    words += ["--steps", "100", "--model.width", "16", "--model.depth", "2", "--resolution", "16"]
-    assert main(words) == 0
+    args = ["reconstruct", str(tmp_path / "cloud.xyz"), "--method", "igr", "--out", str(tmp_path / "out")]
+    args += ["--steps", "100", "--model.width", "16", "--model.depth", "2", "--resolution", "16"]
+    assert main(args) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["last"][0]["normals"] > 0
 
@@ -120,9 +120,9 @@ def test_normals_of_file(tmp_path: Path) -> None:
 def test_planar_points(tmp_path: Path) -> None:
     """Planar points yield contours, a slice and an accuracy; files without a table are rejected."""
     np.savetxt(tmp_path / "points.csv", circle_points(300, 1.0), delimiter=",")
-    words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "hotspot", "--out", str(tmp_path / "out")]
+    args = ["reconstruct", str(tmp_path / "points.csv"), "--method", "hotspot", "--out", str(tmp_path / "out")]
     truth = ["--truth", str(write_disk_truth(tmp_path / "disk.npz", radius=1.0))]
-    assert main([*words, *truth, "--steps", "100", "--model.width", "16", "--resolution", "64"]) == 0
+    assert main([*args, *truth, "--steps", "100", "--model.width", "16", "--resolution", "64"]) == 0
     accuracy = json.loads((tmp_path / "out" / "report.json").read_text())["accuracy"]
     assert 0 < accuracy["field"]["iou"] < 1 and accuracy["curve"]["cd_l1_half"] > accuracy["curve"]["floor_cd_l1_half"]
     lines = json.loads((tmp_path / "out" / "contours.json").read_text())
@@ -136,8 +136,8 @@ def test_phase_image(tmp_path: Path) -> None:
     """The method `medial_axis` yields an image of its phase field."""
     points = circle_points(300, 1.0)
     np.savetxt(tmp_path / "points.csv", points, delimiter=",")
-    words = ["reconstruct", str(tmp_path / "points.csv"), "--method", "medial_axis", "--out", str(tmp_path / "out")]
-    assert main([*words, "--steps", "10", "--model.width", "16", "--resolution", "32"]) == 0
+    args = ["reconstruct", str(tmp_path / "points.csv"), "--method", "medial_axis", "--out", str(tmp_path / "out")]
+    assert main([*args, "--steps", "10", "--model.width", "16", "--resolution", "32"]) == 0
     assert {"phase.png", "slice.png", "contours.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""`latentsdf retrieve`: the saved index and the picture of hits."""
+"""`latentsdf retrieve`: the saved index and the image of hits."""
 
 import json
 import shutil
@@ -12,8 +12,8 @@ import latentsdf as ls
 from latentsdf import cli
 
 
-def _size(picture: Path) -> tuple[int, int]:
-    with Image.open(picture) as opened:
+def _size(image: Path) -> tuple[int, int]:
+    with Image.open(image) as opened:
         return opened.size
 
 
@@ -24,8 +24,8 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
     shutil.copytree(space_path, folder, ignore=shutil.ignore_patterns("index*"))
     np.save(tmp_path / "lamp.npy", ls.load(folder, "cpu").code("table_0001") + 1e-3)
 
-    def retrieve(*words: str) -> dict[str, object]:
-        assert cli.main(["retrieve", str(folder), *words, "--json", "--device", "cpu"]) == 0
+    def retrieve(*args: str) -> dict[str, object]:
+        assert cli.main(["retrieve", str(folder), *args, "--json", "--device", "cpu"]) == 0
         found: dict[str, object] = json.loads(capsys.readouterr().out)
         return found
 
@@ -39,14 +39,14 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
     assert _size(tmp_path / "row.png")[0] == 400
     assert ls.load(folder, "cpu").index().kind == "hnsw"
     command = ["retrieve", str(folder), "--device", "cpu"]
-    for words, message in (
+    for args, message in (
         ([*command, "--remove", "lamp"], "codes cannot be removed from an hnsw index"),
         ([*command, "--add", str(tmp_path / "other" / "lamp.npy")], "'lamp' is in the index with another code"),
         ([*command, *add, add[1]], "need distinct names, got lamp, lamp"),
         ([*command, "--add", "nothing.npy"], "no such code file"),
         ([*command, *query, "--kind", "ivf"], "'ivf' needs at least 1,000 codes"),
     ):
-        assert cli.main(words) == 2
+        assert cli.main(args) == 2
         assert message in " ".join(capsys.readouterr().err.split())
     assert retrieve("--remove", "lamp", "lamp", "--kind", "auto") == {"kind": "flat", "codes": 4}
     assert retrieve("--remove", "lamp") == {"kind": "flat", "codes": 4}
@@ -54,14 +54,14 @@ def test_changes_of_index(space_path: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.slow
-def test_reranked_picture(space_path: Path, tmp_path: Path) -> None:
-    """The picture shows the query and two hits."""
+def test_reranked_image(space_path: Path, tmp_path: Path) -> None:
+    """The image shows the query and two hits."""
     rows = ["retrieve", str(space_path), "--id", "table_0000", "-k", "2", "--rerank", "3", "--device", "cpu"]
     assert cli.main([*rows, "--out", str(tmp_path / "rows.png")]) == 0 and _size(tmp_path / "rows.png")[0] == 600
 
 
 def test_inversion_arguments_without_mesh(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Arguments of the inversion are rejected without --mesh, because they would have no effect."""
-    words = ["retrieve", str(space_path), "--id", "table_0000", "--steps", "3", "--align", "--frame", "model"]
-    assert cli.main(words) == 2
+    args = ["retrieve", str(space_path), "--id", "table_0000", "--steps", "3", "--align", "--frame", "model"]
+    assert cli.main(args) == 2
     assert "--steps and --align and --frame would have no effect" in " ".join(capsys.readouterr().err.split())

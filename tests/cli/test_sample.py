@@ -12,7 +12,7 @@ SMALL = ["--resolution", "32", "--device", "cpu"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "count"),
+    ("args", "count"),
     [
         (["--mean"], 1),
         (["--random", "2"], 2),
@@ -23,10 +23,10 @@ SMALL = ["--resolution", "32", "--device", "cpu"]
     ids=repr,
 )
 def test_codes(
-    words: list[str], count: int, space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    args: list[str], count: int, space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each kind of sample is decoded."""
-    assert cli.main(["sample", str(space_path), *words, "--out", str(tmp_path / "new.png"), *SMALL, "--json"]) == 0
+    assert cli.main(["sample", str(space_path), *args, "--out", str(tmp_path / "new.png"), *SMALL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["shapes"] == count
 
 

@@ -8,7 +8,7 @@ import yaml
 from helpers.paths import CONFIGS
 
 from latentsdf import cli
-from latentsdf.cli.main import command_type
+from latentsdf.cli.main import command_class
 from latentsdf.cli.parser import flags_of, parse
 from latentsdf.cli.reconstruct import Reconstruct
 from latentsdf.cli.train import Train
@@ -18,12 +18,12 @@ from latentsdf.utils.errors import ConfigError
 NEEDED = ["--data", "a.zarr", "--out", "b"]
 
 
-def _config(*words: str) -> Config:
-    return parse(Train, [*NEEDED, *words], "latentsdf train").configuration()
+def _config(*args: str) -> Config:
+    return parse(Train, [*NEEDED, *args], "latentsdf train").configuration()
 
 
 @pytest.mark.parametrize(
-    ("words", "section", "name", "value"),
+    ("args", "section", "name", "value"),
     [
         ("--train.lr-grid 1e-3", "train", "lr_grid", 1e-3),
         ("--train.lr-grid=0.5", "train", "lr_grid", 0.5),
@@ -41,9 +41,9 @@ def _config(*words: str) -> Config:
         ("--seed 5 --steps 9", "train", "seed", 5),
     ],
 )
-def test_given_settings(words: str, section: str, name: str, value: object) -> None:
+def test_given_settings(args: str, section: str, name: str, value: object) -> None:
     """A setting that is given replaces the default, and schedules are also accepted in YAML notation."""
-    assert getattr(getattr(_config(*words.split()), section), name) == value
+    assert getattr(getattr(_config(*args.split()), section), name) == value
 
 
 def test_defaults_of_other_settings() -> None:
@@ -65,24 +65,25 @@ def test_old_spelling_of_setting(messages: Callable[[], str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "section", "name", "value", "note"),
+    ("args", "section", "name", "value", "note"),
     [
         ("--loss.divergence 0.5", "loss", "directional_divergence", (0.5,), "--loss.directional-divergence"),
         ("--loss.heat_branch overfit", "loss", "regularizer_branch", "overfit", "--loss.regularizer-branch"),
         ("--train.schedule halving", "train", "halve_epochs", 500, "--train.halve-epochs"),
+        ("--train.picture-minutes 5", "train", "image_minutes", 5, "--train.image-minutes"),
         ("--train.refresh_steps 4", "train", "steps", 20_000, "a constant"),
     ],
 )
 def test_renamed_setting(
-    words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
+    args: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
 ) -> None:
     """A setting of version 0.1 is accepted with a note that names the current one."""
-    assert getattr(getattr(_config(*words.split()), section), name) == value
-    assert messages() == f"note {words.split()[0]} is now {note}"
+    assert getattr(getattr(_config(*args.split()), section), name) == value
+    assert messages() == f"note {args.split()[0]} is now {note}"
 
 
 @pytest.mark.parametrize(
-    ("words", "section", "name", "value", "note"),
+    ("args", "section", "name", "value", "note"),
     [
         ("--network.width 48", "model", "width", 48, "--network.width is now --model.width"),
         ("--lr 0.25", "train", "lr_network", 0.25, "--lr is now --train.lr-network"),
@@ -96,17 +97,17 @@ def test_renamed_setting(
     ],
 )
 def test_settings_of_reconstruction(
-    words: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
+    args: str, section: str, name: str, value: object, note: str, messages: Callable[[], str]
 ) -> None:
     """Current and earlier names of the settings of `reconstruct` are accepted."""
-    made = parse(Reconstruct, [*words.split(), "--out", "x", "points.npy"], "latentsdf reconstruct")
+    made = parse(Reconstruct, [*args.split(), "--out", "x", "points.npy"], "latentsdf reconstruct")
     assert made.points == Path("points.npy")
     assert getattr(getattr(made.configuration(3), section), name) == value
     assert note in messages()
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         ("--train.steps many", "train.steps: expected an integer, got"),
         ("--train.lr-grid [1", "'[1' is not a valid value; lists are written as"),
@@ -116,10 +117,10 @@ def test_settings_of_reconstruction(
         ("--config missing.yaml", "missing.yaml"),
     ],
 )
-def test_wrong_settings(words: str, message: str, messages: Callable[[], str]) -> None:
+def test_wrong_settings(args: str, message: str, messages: Callable[[], str]) -> None:
     """An invalid setting causes a one-line error before the work starts."""
     try:
-        code = cli.main(["train", *NEEDED, *words.split()])
+        code = cli.main(["train", *NEEDED, *args.split()])
     except SystemExit as stop:
         code = stop.code  # type: ignore[assignment]
     assert code == 2 and message in messages()
@@ -131,7 +132,7 @@ def test_settings_in_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit, match="0"):
         cli.main([verb, "--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    settings = [flag for flag in flags_of(command_type(verb)) if "." in flag]
+    settings = [flag for flag in flags_of(command_class(verb)) if "." in flag]
     assert len(settings) > 30
     for flag in settings:
         # The description follows the flag and its metavariable.
@@ -160,9 +161,9 @@ def test_completeness_of_printed_configuration(
 
 def test_settings_of_another_method(tmp_path: Path, messages: Callable[[], str]) -> None:
     """A setting that the method of a reconstruction does not use is an error."""
-    words = ["reconstruct", str(tmp_path), "--out", "x", "--print-config"]
+    args = ["reconstruct", str(tmp_path), "--out", "x", "--print-config"]
     with pytest.raises(ConfigError, match="'medial_axis' does not use loss.heat"):
         parse(
-            command_type("reconstruct"), [*words[1:], "--method", "medial_axis", "--loss.heat", "1"], "reconstruct"
+            command_class("reconstruct"), [*args[1:], "--method", "medial_axis", "--loss.heat", "1"], "reconstruct"
         ).configuration(2)  # type: ignore[attr-defined]
     assert messages() == ""

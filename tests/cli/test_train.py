@@ -16,8 +16,8 @@ from latentsdf.config.training import Config
 from latentsdf.data.store import SampleStore
 
 
-def _configuration(*words: str) -> Config:
-    return parse(Train, ["--data", "a.zarr", *words], "latentsdf train").configuration()
+def _configuration(*args: str) -> Config:
+    return parse(Train, ["--data", "a.zarr", *args], "latentsdf train").configuration()
 
 
 def test_configuration_of_resumed_run(tmp_path: Path) -> None:
@@ -38,16 +38,16 @@ def test_configuration_of_extended_space(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["--extend", "space", "--resume"], "leave out --resume and --config"),
         (["--extend", "space", "--config", "deepsdf_cpu"], "leave out --resume and --config"),
         (["--fine-tune"], "--fine-tune requires --extend SPACE"),
     ],
 )
-def test_conflicting_arguments(words: list[str], message: str, messages: Callable[[], str]) -> None:
+def test_conflicting_arguments(args: list[str], message: str, messages: Callable[[], str]) -> None:
     """Arguments that exclude or require each other are rejected before the work starts."""
-    assert cli.main(["train", "--data", "a.zarr", "--out", "x", *words]) == 2
+    assert cli.main(["train", "--data", "a.zarr", "--out", "x", *args]) == 2
     assert message in messages()
 
 
@@ -91,8 +91,8 @@ def test_short_run(store_path: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
     (tmp_path / "small.yaml").write_text(to_yaml(small_config(log_every=1)))
     out = tmp_path / "space"
-    words = ["train", "--config", str(tmp_path / "small.yaml"), "--data", str(store_path), "--out", str(out)]
-    assert cli.main([*words, "--steps", "2", "--device", "cpu", "--json"]) == 0
+    args = ["train", "--config", str(tmp_path / "small.yaml"), "--data", str(store_path), "--out", str(out)]
+    assert cli.main([*args, "--steps", "2", "--device", "cpu", "--json"]) == 0
     metrics = json.loads(capsys.readouterr().out)
     assert metrics == pytest.approx(checkpoint.read_metrics(out)[-1])
     assert checkpoint.load_state(out)["step"] == 2

@@ -18,6 +18,7 @@ from latentsdf.utils.errors import ConfigError
         ({"train": {"schedule": "halving", "halve_epochs": 9}}, {"train": {"halve_epochs": 9}}),
         ({"train": {"schedule": "cosine", "halve_epochs": 500}}, {}),
         ({"train": {"refresh_steps": 4}}, {}),
+        ({"train": {"picture_minutes": 5.0}}, {"train": {"image_minutes": 5.0}}),
         ({"loss": {"eikonal_branch": "overfit", "heat_branch": "general"}}, {}),
         (
             {"loss": {"heat": 1, "heat_branch": "overfit", "eikonal_branch": "general"}},

@@ -108,7 +108,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_folder_layouts(name: str, tmp_path: Path) -> None:
-    """Shapes are named after the folder or file that tells them apart, in the layouts of common datasets."""
+    """Shapes are named after the folder or file that distinguishes them, in the layouts of common datasets."""
     files, expected = LAYOUTS[name]
     assert _keys(_touch(tmp_path / "root", *files)) == expected
 

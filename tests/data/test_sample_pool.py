@@ -86,10 +86,10 @@ def test_batch_shares_of_processes(store: SampleStore) -> None:
     """The batches of two processes are the two halves of the batch of one process."""
     train = TrainConfig(shapes_per_batch=2, points_per_shape=16)
     whole = ShapeSamplePool(store, store.keys(), replace(train, shapes_per_batch=4), LossConfig())
-    ranks = [ShapeSamplePool(store, store.keys(), train, LossConfig(), rank=rank, world=2) for rank in range(2)]
+    ranks = [ShapeSamplePool(store, store.keys(), train, LossConfig(), rank=rank, world_size=2) for rank in range(2)]
     for step in range(3):
         parts = [pool.batch(step) for pool in ranks]
         joined = SdfBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
         assert _equal(joined, whole.batch(step))  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="8 shapes to train on for 9 processes"):
-        ShapeSamplePool(store, store.keys(), train, LossConfig(), world=9)
+        ShapeSamplePool(store, store.keys(), train, LossConfig(), world_size=9)

@@ -98,13 +98,15 @@ def test_concatenated_batches_of_processes(many: SampleStore) -> None:
     """The batches of two processes concatenate to the batch of one process with twice the size."""
     for settings in (_streaming(many, 6), replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)):
         alone = ShapeSamplePool(many, many.keys(), replace(settings, shapes_per_batch=4), LossConfig())
-        team = [ShapeSamplePool(many, many.keys(), settings, LossConfig(), rank=rank, world=2) for rank in range(2)]
+        ranks = [
+            ShapeSamplePool(many, many.keys(), settings, LossConfig(), rank=rank, world_size=2) for rank in range(2)
+        ]
         for step in (0, 1, 13):
-            parts = [pool.batch(step) for pool in team]
+            parts = [pool.batch(step) for pool in ranks]
             together = SdfBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])))
             assert _same(alone.batch(step), together)
     with pytest.raises(ls.StoreError, match="12 shapes to train on for 13 processes"):
-        ShapeSamplePool(many, many.keys(), TrainConfig(), LossConfig(), world=13)
+        ShapeSamplePool(many, many.keys(), TrainConfig(), LossConfig(), world_size=13)
 
 
 def test_epochs_of_resident_shapes(many: SampleStore) -> None:
@@ -167,9 +169,9 @@ def test_share_of_surface_draw(many: SampleStore) -> None:
 def test_samples_on_device_with_free_memory(many: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples are kept on the device if they fit in half of its free memory (the meta device replaces a GPU)."""
     settings, device = _streaming(many, 5), torch.device("meta")
-    for room, holds in ((3, "meta"), (1, "cpu")):
+    for free, holds in ((3, "meta"), (1, "cpu")):
         whole = sum(samples_nbytes(many, key, lattice=False) for key in many)
-        monkeypatch.setattr("latentsdf.data.sample_pool.free_gpu_memory", lambda _, free=room * whole: free)
+        monkeypatch.setattr("latentsdf.data.sample_pool.free_gpu_memory", lambda _, free=free * whole: free)
         pool = ShapeSamplePool(many, many.keys(), settings, LossConfig(), device=device)
         assert pool.streams == (holds == "cpu")
         pool.fill(0)

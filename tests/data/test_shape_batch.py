@@ -16,7 +16,7 @@ class _Batch(ShapeBatch):
 def test_concatenation_of_single_shape_batches() -> None:
     """`one` selects a shape in every tensor and keeps the axis."""
     batch = _Batch(torch.tensor([4, 2, 7]), torch.arange(18.0).reshape(3, 2, 3))
-    parts = [batch.one(position) for position in range(3)]
+    parts = [batch.single(position) for position in range(3)]
     assert all(part.points.shape == (1, 2, 3) for part in parts)
     for name in ("shape_index", "points"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))

@@ -32,7 +32,7 @@ def test_field_errors(trained_space: ShapeSpace) -> None:
     assert set(figures) > {"eikonal", "near_eikonal", "smape", "hausdorff_95", "floor_hausdorff"}
     columns = {str(column.header): [str(cell) for cell in column.cells] for column in evaluation.table().columns}
     assert columns["cd_sq_sum (floor)"][0] == f"{figures['cd_sq_sum']:.3g} ({figures['floor_cd_sq_sum']:.2g})"
-    assert columns["shape"][1] == "[bold]mean[/] of 1, 1 failed" and "f_score_005" in columns
+    assert columns["shape"][1] == "[bold]mean[/] of 1, 1 failed" and "f_score_0.05" in columns
     assert "against vertices" in str(evaluation.table().title)
     plain, _ = evaluate(trained_space, references, resolution=32, points=2000, field_points=0)
     assert not plain.fields and "iou" not in plain.summary()

@@ -33,7 +33,7 @@ def test_summary() -> None:
     assert summary["cd_l1_half"]["mean"] == pytest.approx(sum(distances) / 3)
     assert summary["cd_l1_half"]["median"] == rows["middle"]["cd_l1_half"]
     assert summary["cd_l1_half"]["worst"] == rows["far"]["cd_l1_half"]
-    assert summary["f_score_001"]["worst"] == min(row["f_score_001"] for row in rows.values())
+    assert summary["f_score_0.01"]["worst"] == min(row["f_score_0.01"] for row in rows.values())
     assert replace(evaluation, shapes={}).summary() == {}
 
 

@@ -49,15 +49,15 @@ def test_active_cells_by_threshold() -> None:
 
 
 def test_ends_of_crossing_edges() -> None:
-    """Every marked vertex has a lattice neighbour of the other sign, and every such vertex is marked."""
+    """Every marked vertex has a lattice neighbor of the other sign, and every such vertex is marked."""
     lattice = _sampled(16)
     marked = {tuple(index) for index in lattice.vertex_indices(crossing_vertices(lattice))}
     inside = lattice.vertex_indices(lattice.vertex_mask() & ~lattice.padding_mask())
     sign = lookup(lattice, inside) < 0
     expected = np.zeros(len(inside), dtype=bool)
     for step in np.concatenate((np.eye(3, dtype=np.int32), -np.eye(3, dtype=np.int32))):
-        neighbour = lookup(lattice, inside + step)
-        expected |= np.isfinite(neighbour) & ((neighbour < 0) != sign)
+        neighbor = lookup(lattice, inside + step)
+        expected |= np.isfinite(neighbor) & ((neighbor < 0) != sign)
     assert marked == {tuple(index) for index in inside[expected]}
     assert crossing_cells(lattice).any()
 

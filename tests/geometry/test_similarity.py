@@ -18,7 +18,7 @@ POINTS = np.random.default_rng(0).normal(size=(50, 3))
 
 
 def test_yaw_direction() -> None:
-    """A positive yaw rotates +z towards +x about the y axis."""
+    """A positive yaw rotates +z toward +x about the y axis."""
     similarity = Similarity((0.0, 0.0, 0.0), 1.0, math.pi / 2)
     np.testing.assert_allclose(similarity.to_model(np.eye(3)), [[0, 0, -1], [0, 1, 0], [1, 0, 0]], atol=1e-15)
 

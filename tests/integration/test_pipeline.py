@@ -44,7 +44,7 @@ def test_training_error_bounds(trained_space: ShapeSpace, trained_space_path: Pa
     summary = evaluation.summary()
     assert not evaluation.failed and len(evaluation.shapes) == 4
     assert summary["to_reference_mean"]["median"] < 0.008
-    assert summary["f_score_001"]["median"] > 0.9
+    assert summary["f_score_0.01"]["median"] > 0.9
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_training_and_extraction_on_gpu(store_path: Path, tmp_path: Path) -> Non
     space = ls.load(tmp_path / "space", "cuda")
     references = {name: furniture("table", int(name[-4:])) for name in space.ids}
     evaluation, _ = evaluate(space, references, unseen=True, resolution=64, points=20_000, inversion=FAST)
-    assert evaluation.summary()["f_score_001"]["median"] > 0.9
+    assert evaluation.summary()["f_score_0.01"]["median"] > 0.9
     assert space.extract(space.codes[1], 64).is_watertight
 
 

@@ -138,10 +138,10 @@ def test_sums_of_shapes(trained_space: ShapeSpace, shapes: dict[str, CodeLike]) 
     refined = shapes["refined fit"]
     own = trained_space.extract(refined, 32)
     assert np.array_equal(trained_space.extract(trained_space.combine((1, refined)), 32).vertices, own.vertices)
-    cancelled = trained_space.combine((1, "table_0003"), (-1, refined), (1, refined))
+    canceled = trained_space.combine((1, "table_0003"), (-1, refined), (1, refined))
     points = np.asarray(trained_space.extract("table_0003", 32).vertices)
     np.testing.assert_allclose(
-        trained_space.distance(cancelled, points), trained_space.distance("table_0003", points), atol=2e-3
+        trained_space.distance(canceled, points), trained_space.distance("table_0003", points), atol=2e-3
     )
     scales = [trained_space.similarity(name).scale for name in trained_space]
     for mean in (trained_space.mean(), trained_space.sample(2)[1], trained_space.direction(0)[0]):
@@ -170,7 +170,7 @@ def test_codes_as_arrays(space: ShapeSpace, tmp_path: Path) -> None:
 
 def test_code_of_another_space(space: ShapeSpace) -> None:
     """A code that belongs to another space is refused."""
-    with pytest.raises(ls.CheckpointError, match="the code: fitted in another space"):
+    with pytest.raises(ls.CheckpointError, match="the code: expected a fit of this space"):
         space.extract(replace(space["table_0000"], space="another"))
 
 

@@ -33,7 +33,7 @@ def test_smoothness_of_growing_spheres() -> None:
     """Travel equals the difference of radii; its variation separates steady from uneven growth."""
     sizes = {"steady": (0.3, 0.4, 0.5, 0.6), "jerky": (0.3, 0.32, 0.58, 0.6)}
     found = {n: smoothness([trimesh.creation.icosphere(4, r) for r in radii]) for n, radii in sizes.items()}
-    np.testing.assert_allclose(found["steady"].travel, 0.1, rtol=0.03)
+    np.testing.assert_allclose(found["steady"].displacement, 0.1, rtol=0.03)
     assert found["steady"].variation < 0.03 < 0.9 < found["jerky"].variation
     two = trimesh.util.concatenate([trimesh.creation.icosphere(1).apply_translation((x, 0, 0)) for x in (0, 5)])
     assert smoothness([two, two]).pieces == [2, 2]

@@ -23,7 +23,7 @@ def _brute(query: np.ndarray, metric: Metric) -> np.ndarray:
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 def test_flat_index(metric: Metric) -> None:
-    """A flat index returns the neighbours and distances of a brute-force search."""
+    """A flat index returns the neighbors and distances of a brute-force search."""
     index = CodeIndex(CODES, IDS, metric)
     assert index.kind == "flat"
     for query in QUERIES:
@@ -45,8 +45,8 @@ def test_recall_of_approximate_indices(kind: Kind, least: float, metric: Metric)
     assert recall >= least
 
 
-def test_single_neighbour() -> None:
-    """A search for one neighbour returns the first of ten, with its exact distance."""
+def test_single_neighbor() -> None:
+    """A search for one neighbor returns the first of ten, with its exact distance."""
     index = CodeIndex(CODES, IDS, kind="ivf")
     queries = np.random.default_rng(1).normal(size=(2000, 8)).astype(np.float32)
     one, (ten, _) = index.search(queries, 1), index.search(queries, 10)

@@ -26,7 +26,7 @@ def _without_faiss() -> Iterator[None]:
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 def test_same_results(metric: Metric) -> None:
-    """Neighbours and distances equal those of FAISS, also after additions and removals."""
+    """Neighbors and distances equal those of FAISS, also after additions and removals."""
     pytest.importorskip("faiss")
     ours: list[CodeIndex] = []
     for use in (True, False):

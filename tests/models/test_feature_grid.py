@@ -11,7 +11,7 @@ from latentsdf.models.feature_grid import (
     interpolate_rows_reference,
     trilinear_weights,
 )
-from latentsdf.utils.lattice import containing_cells
+from latentsdf.utils.torch_lattice import containing_cells
 
 
 def _points(count: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

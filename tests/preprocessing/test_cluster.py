@@ -67,14 +67,14 @@ def test_limits_on_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for names, limits in ((("dies", "sleeps", "works"), {"timeout": 1}), (("eats",), {"memory_gb": 0.75})):
             chosen = [Source("x", name) for name in names]
             report = job.run(chosen, out, SMALL_SAMPLING, workers=2, executor=executor, **limits)
-            assert list(report.made) == ["x/works"] * ("works" in names)
+            assert list(report.sampled) == ["x/works"] * ("works" in names)
             failed |= report.failed
         assert executor.submit(int).result() == 0  # The executor is still open.
         close_local_processes()
     assert failed == {
         "x/dies": "x/dies: the worker process died twice on this shape",
         "x/sleeps": "x/sleeps: took longer than 1 s and was stopped",
-        "x/eats": "x/eats: exceeded 0.75 GiB of memory and was stopped; raise --memory-gb, and lower --workers "
+        "x/eats": "x/eats: exceeded 0.75 GB of memory and was stopped; raise --memory-gb, and lower --workers "
         "if the machine has no more memory",
     }
 

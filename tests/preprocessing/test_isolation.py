@@ -57,7 +57,7 @@ def test_limits(processes: IsolatedProcesses) -> None:
     """A call that exceeds a limit is stopped, and the next call gets another process."""
     with pytest.raises(TimeoutError, match=r"took longer than 0.3 s and was stopped"):
         processes.run(ResourceLimits(seconds=0.3), time.sleep, 60)
-    with pytest.raises(MemoryError, match="GiB of memory and was stopped; raise --memory-gb"):
+    with pytest.raises(MemoryError, match="GB of memory and was stopped; raise --memory-gb"):
         processes.run(ResourceLimits(seconds=60, memory=1 << 20), time.sleep, 60)
     assert processes.run(LIMITS, abs, -3) == 3
 
@@ -71,7 +71,7 @@ def test_calls_after_kill(processes: IsolatedProcesses) -> None:
 
 
 def test_shutdown_of_local_processes() -> None:
-    """`run_isolated` keeps its process until `close_local_processes`, and starts another one afterwards."""
+    """`run_isolated` keeps its process until `close_local_processes`, and starts another one afterward."""
     first = run_isolated(LIMITS, os.getpid)
     assert run_isolated(LIMITS, os.getpid) == first
     close_local_processes()

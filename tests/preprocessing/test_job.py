@@ -114,7 +114,7 @@ def test_dying_worker_among_others(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     chosen = [Source("x", name) for name in "abcd"]
     report = job.run(chosen, tmp_path / "s.zarr", SMALL_SAMPLING, workers=2)
     assert report.failed == {"x/b": "x/b: the worker process died twice on this shape"}
-    assert sorted(report.made) == ["x/a", "x/c", "x/d"]
+    assert sorted(report.sampled) == ["x/a", "x/c", "x/d"]
 
 
 @pytest.mark.slow
@@ -236,7 +236,7 @@ def test_invalid_dfaust_frame(registrations: Path, tmp_path: Path) -> None:
         file["50004_punching"][:, :, 1] = np.nan
     chosen = files(registrations, step=1, categories=["50004"])
     report = job.run(chosen, tmp_path / "s.zarr", SMALL_SAMPLING, workers=1)  # One worker, for a fixed order.
-    assert list(report.made) == ["50004/50004_punching_00000", "50004/50004_punching_00002"]
+    assert list(report.sampled) == ["50004/50004_punching_00000", "50004/50004_punching_00002"]
     reason = "registrations_f.hdf5: 50004_punching_00001: 100.0% of the faces have vertices that are not finite numbers"
     assert report.failed == {"50004/50004_punching_00001": reason}
 

@@ -66,7 +66,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def _positions() -> tuple[np.ndarray, np.ndarray]:
-    """Model coordinates (SIZE, SIZE), to the right and upwards, of the pixels of a panel."""
+    """Model coordinates (SIZE, SIZE), to the right and upward, of the pixels of a panel."""
     axis = (np.arange(SIZE) + 0.5) / SIZE * 2 - 1
     right, down = np.meshgrid(axis, axis)
     return right, -down

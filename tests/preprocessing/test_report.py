@@ -21,19 +21,21 @@ OUTCOME = Outcome(2.0, 1000, 2500, 9000, "pseudonormal", 1.0, True, 0.0)
 def test_statistics_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON and Markdown contain speed, storage, failures and the shapes that need inspection."""
     names = ["a", "b", "c", "d"]
-    made = {
+    sampled = {
         f"x/{name}": replace(OUTCOME, seconds=seconds, confidence=confidence, closed=closed, thin=thin, sheet=sheet)
         for name, seconds, confidence, closed, thin, sheet in zip(
             names, (1.0, 2.0, 3.0, 10.0), (1.0, 0.7, 0.98, 0.5), (True, False, True, False), (0.0, 0.0, 0.5, 0.05),
             (0.0, 0.3, 0.004, 1.0), strict=True,
         )
     }  # fmt: skip
-    monkeypatch.setattr(SampleStore, "keys", lambda _: sorted(made))
+    monkeypatch.setattr(SampleStore, "keys", lambda _: sorted(sampled))
     previews = tmp_path / "s.zarr.previews"
     (previews / "x").mkdir(parents=True)
     (previews / "x" / "d.png").touch()
     store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING).path
-    report = Report(store, SMALL_SAMPLING, asked=6, present=0, workers=2, previews=previews, made=made, seconds=36.0)
+    report = Report(
+        store, SMALL_SAMPLING, selected=6, existing=0, workers=2, previews=previews, sampled=sampled, seconds=36.0
+    )
     report.failed["x/e"] = "e.obj: the file is empty"
     report.save()
     statistics = json.loads((store / "report.json").read_text())
@@ -72,7 +74,7 @@ def test_measurements_of_earlier_runs(tmp_path: Path) -> None:
     assert sorted(seconds) == SampleStore.open(out).keys() and all(s is not None and s > 0 for s in seconds.values())
     assert all(0 < shape.band_bytes < shape.stored_bytes for shape in first.shapes.values())
     again = job.run(procedural(["lamp"], count=2), out, SMALL_SAMPLING, workers=1)
-    assert again.made == {} and again.shapes == first.shapes
+    assert again.sampled == {} and again.shapes == first.shapes
     (out / "report.json").write_text("cut o")
     third = job.run(procedural(["lamp"], count=2), out, SMALL_SAMPLING, workers=1)
     assert third.shapes == {key: replace(shape, seconds=None, thin=None) for key, shape in first.shapes.items()}

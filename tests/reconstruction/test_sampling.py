@@ -7,7 +7,7 @@ from helpers.points import circle_points
 from helpers.settings import short_preset, with_train
 
 from latentsdf.config.reconstruction import OffsurfaceSampling
-from latentsdf.data.mixture import Mixture
+from latentsdf.data.importance_sampling import UniformGaussianMixture
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.sampling import CloudSampler
 
@@ -63,7 +63,7 @@ def test_reproducible_draws() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5])
 def test_mixture_density(dim: int, share: float) -> None:
     """The mean of 1 / density over the points of a set is its volume."""
-    mixture = Mixture(dim, 1.1, 0.5, share)
+    mixture = UniformGaussianMixture(dim, 1.1, 0.5, share)
     points = mixture.draw(200_000, torch.Generator().manual_seed(0))
     for low, high in ((-0.3, 0.4), (0.5, 1.1), (-1.1, 1.1)):
         held = ((points > low) & (points < high)).all(1)

@@ -39,7 +39,7 @@ def test_projection_of_ray_points() -> None:
     """Every point of a ray projects to the pixel of the ray, at its depth in extents."""
     camera, size = Camera.orbit(35, 20, np.array([0.1, -0.2, 0.05]), 1.5), 7
     origins, directions = camera.rays(size)
-    travelled = np.random.default_rng(0).uniform(0, 6, len(origins))
-    column, row, depth = camera.project(origins + travelled[:, None] * directions, size)
+    traveled = np.random.default_rng(0).uniform(0, 6, len(origins))
+    column, row, depth = camera.project(origins + traveled[:, None] * directions, size)
     np.testing.assert_array_equal(row * size + column, np.arange(size**2))
-    np.testing.assert_allclose(depth, travelled / 1.5 - 3)
+    np.testing.assert_allclose(depth, traveled / 1.5 - 3)

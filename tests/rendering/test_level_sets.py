@@ -37,9 +37,9 @@ def test_colors_by_sign_and_distance() -> None:
 def test_lines_at_multiples_of_spacing() -> None:
     """On a ramp, the zero set is black, other multiples of the spacing are gray, and other pixels have no line."""
     distance = np.tile((np.arange(40) - 20 + 0.5) / 40, (3, 1))
-    picture = np.asarray(draw_level_sets(distance, 0.25))
-    black = (picture == 0).all(-1)
-    gray = (picture == 140).all(-1)
+    image = np.asarray(draw_level_sets(distance, 0.25))
+    black = (image == 0).all(-1)
+    gray = (image == 140).all(-1)
     assert np.flatnonzero(black[1]).tolist() == [19]
     assert np.flatnonzero(gray[1]).tolist() == [9, 29]
 
@@ -48,10 +48,10 @@ def test_tint_of_band() -> None:
     """Pixels of the band mix 35 % of the band color into the fill color; others are unchanged."""
     distance = np.full((2, 2), 0.1)
     band = np.array([[True, False], [False, False]])
-    picture = np.asarray(draw_level_sets(distance, 1.0, band)) / 255
+    image = np.asarray(draw_level_sets(distance, 1.0, band)) / 255
     fill = distance_colors(distance)[0, 0]
-    np.testing.assert_allclose(picture[0, 0], 0.65 * fill + 0.35 * np.array(BAND_COLOR), atol=0.003)
-    np.testing.assert_allclose(picture[1, 1], fill, atol=0.003)
+    np.testing.assert_allclose(image[0, 0], 0.65 * fill + 0.35 * np.array(BAND_COLOR), atol=0.003)
+    np.testing.assert_allclose(image[1, 1], fill, atol=0.003)
 
 
 def test_invalid_slices() -> None:

@@ -32,10 +32,10 @@ def test_agreement_of_traced_and_cast_sphere(style: Style) -> None:
 
 def test_silhouette_and_lighting_of_shaded_sphere() -> None:
     """Pixels inside the silhouette are colored, pixels outside are white, and the top is brighter than the bottom."""
-    picture = np.asarray(render_field(_ball, size=64), dtype=float)
+    image = np.asarray(render_field(_ball, size=64), dtype=float)
     radius = np.hypot(*(np.mgrid[:64, :64] - 31.5)) / 32
-    assert (picture[radius > 0.53] == 255).all() and (picture[radius < 0.47] < 255).any(-1).all()
-    assert picture[20, 32].mean() > picture[44, 32].mean() + 20
+    assert (image[radius > 0.53] == 255).all() and (image[radius < 0.47] < 255).any(-1).all()
+    assert image[20, 32].mean() > image[44, 32].mean() + 20
 
 
 def test_hits_on_analytic_sphere() -> None:
@@ -76,11 +76,11 @@ def test_tracing_steps_by_slope() -> None:
     """An exact distance takes log steps head on, an underestimate takes more, and a constant field never finishes."""
     exact = tracing_cost(_ball, size=65, azimuth=0, elevation=0)
     # Head on, 0.5 * 0.2^n falls below 1e-3 at the fifth evaluation.
-    assert np.asarray(exact.picture)[32, 32] == int(255 * (1 - 5 / 64))
+    assert np.asarray(exact.image)[32, 32] == int(255 * (1 - 5 / 64))
     flat = tracing_cost(lambda points: 0.3 * _ball(points), size=65, azimuth=0, elevation=0)
     assert exact.mean < 0.5 * flat.mean and exact.p95 < flat.p95 and exact.unfinished == flat.unfinished == 0
     stuck = tracing_cost(lambda points: torch.full_like(points[:, 0], 2e-3), size=16)
-    assert stuck.unfinished == 1 and np.asarray(stuck.picture).min() == 0
+    assert stuck.unfinished == 1 and np.asarray(stuck.image).min() == 0
 
 
 def test_empty_scenes() -> None:

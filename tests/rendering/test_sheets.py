@@ -1,4 +1,4 @@
-"""Arrangement of pictures in sheets and animations."""
+"""Arrangement of images in sheets and animations."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def _plain(color: str) -> Image.Image:
     return Image.new("RGB", (40, 30), color)
 
 
-def test_picture_order_on_contact_sheet() -> None:
-    """Each picture fills its cell, and a short row leaves white space at the right."""
+def test_image_order_on_contact_sheet() -> None:
+    """Each image fills its cell, and a short row leaves white space at the right."""
     sheet = np.asarray(contact_sheet([[_plain("red"), _plain("lime")], [_plain("blue")]]))
     assert sheet.shape == (60, 80, 3)
     for row, column, color in ((0, 0, (255, 0, 0)), (0, 1, (0, 255, 0)), (1, 0, (0, 0, 255)), (1, 1, (255, 255, 255))):
@@ -42,7 +42,7 @@ def test_truncation_of_long_captions() -> None:
 
 
 def test_rows_of_comparison_sheet() -> None:
-    """Equal shapes in different frames give equal pictures; an original without a reconstruction is left out."""
+    """Equal shapes in different frames give equal images; an original without a reconstruction is left out."""
     box = trimesh.creation.box((1, 0.5, 0.2))
     moved = box.copy().apply_scale(7).apply_translation((3, 2, 1))
     sheet = np.asarray(comparison_sheet({"a": moved, "b": box, "c": box}, {"a": box, "c": box}, size=64, columns=2))
@@ -55,11 +55,11 @@ def test_rows_of_comparison_sheet() -> None:
 def test_gif_of_turntable(tmp_path: Path) -> None:
     """A turntable of four azimuths becomes a GIF of four frames with the given duration, and nothing else is left."""
     box = trimesh.creation.box((1, 0.5, 0.2))
-    pictures = render_turntable(lambda azimuth: render_mesh(box, azimuth=azimuth, size=32, fit=False), 4)
-    save_gif(tmp_path / "turn.gif", pictures, 50)
+    images = render_turntable(lambda azimuth: render_mesh(box, azimuth=azimuth, size=32, fit=False), 4)
+    save_gif(tmp_path / "turn.gif", images, 50)
     with Image.open(tmp_path / "turn.gif") as gif:
         assert gif.n_frames == 4 and gif.info["duration"] == 50  # type: ignore[attr-defined]
-    assert not np.array_equal(np.asarray(pictures[0]), np.asarray(pictures[1]))
+    assert not np.array_equal(np.asarray(images[0]), np.asarray(images[1]))
     assert [path.name for path in tmp_path.iterdir()] == ["turn.gif"]
 
 

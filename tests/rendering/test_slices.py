@@ -14,19 +14,19 @@ def _ball(points: torch.Tensor) -> torch.Tensor:
     return sphere(points, 0.5)
 
 
-def _is_blue(picture: np.ndarray) -> np.ndarray:
-    return picture[..., 2] > picture[..., 0].astype(float) + 5
+def _is_blue(image: np.ndarray) -> np.ndarray:
+    return image[..., 2] > image[..., 0].astype(float) + 5
 
 
 def test_fill_zero_set_and_level_sets_of_sphere_slice() -> None:
     """Blue fills the disc, black marks its circle, and gray circles are at multiples of the spacing."""
-    picture = np.asarray(render_slice(_ball, size=200, spacing=0.1), dtype=float)
+    image = np.asarray(render_slice(_ball, size=200, spacing=0.1), dtype=float)
     radius = np.hypot(*((np.mgrid[:200, :200] + 0.5) / 100 - 1))
-    blue = _is_blue(picture)
+    blue = _is_blue(image)
     assert not blue[radius > 0.51].any() and blue[(radius < 0.48) & (radius > 0.42)].all()
-    black = picture.sum(-1) == 0
+    black = image.sum(-1) == 0
     assert black.any() and np.abs(radius[black] - 0.5).max() < 0.02
-    gray = (picture == 140).all(-1)
+    gray = (image == 140).all(-1)
     assert gray.any() and np.abs((radius[gray] * 10 + 0.5) % 1 - 0.5).max() < 0.2
 
 

@@ -1,4 +1,4 @@
-"""Metrics, TensorBoard events and pictures of a run."""
+"""Metrics, TensorBoard events and images of a run."""
 
 import json
 import sys
@@ -18,27 +18,27 @@ from latentsdf.training.logger import open_training_logger, reconstructions
 
 
 @pytest.mark.slow
-def test_pictures_of_both_branches(store_path: Path, tmp_path: Path) -> None:
-    """A picture shows both branches of the first shapes and does not change the model."""
-    run = new_trainer(store_path, small_config(picture_minutes=1e-9))
+def test_images_of_both_branches(store_path: Path, tmp_path: Path) -> None:
+    """An image shows both branches of the first shapes and does not change the model."""
+    run = new_trainer(store_path, small_config(image_minutes=1e-9))
     for _ in range(60):
         run.train_step()
     weights = {name: value.clone() for name, value in run.model.state_dict().items()}
     with open_training_logger(tmp_path, run.config.train, 0) as logger:
-        logger.save_picture_if_due(run)
+        logger.save_image_if_due(run)
     pixels = np.asarray(Image.open(tmp_path / "pictures" / "00000060.png"))
     rows = np.array_split(pixels, 2)
     assert pixels.shape[1] == 4 * 192 and all(row.min() < 200 for row in rows)
     assert all(torch.equal(value, weights[name]) for name, value in run.model.state_dict().items())
     assert run.model.training
     run.train_step()
-    with open_training_logger(tmp_path, replace(run.config.train, picture_minutes=0.0), 0) as logger:
-        logger.save_picture_if_due(run)
+    with open_training_logger(tmp_path, replace(run.config.train, image_minutes=0.0), 0) as logger:
+        logger.save_image_if_due(run)
     assert len(list((tmp_path / "pictures").iterdir())) == 1
 
 
 @pytest.mark.slow
-def test_picture_of_field_without_surface(store_path: Path) -> None:
+def test_image_of_field_without_surface(store_path: Path) -> None:
     """A field without a surface is drawn as an empty image."""
     run = new_trainer(store_path, small_config())
     torch.nn.init.zeros_(run.model.general.last.weight)

@@ -2,7 +2,7 @@
 
 A seed determines the parameters of a shape of a family, drawn from a narrow or a wide distribution (`parameters`). Each
 mesh is one closed, connected surface with outward normals, in meters, with y up, the floor at y = 0 and the front
-towards +z.
+toward +z.
 """
 
 from dataclasses import asdict, dataclass

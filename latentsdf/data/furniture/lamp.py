@@ -22,7 +22,7 @@ class Lamp(Parameters):
     )
 
     stand: Literal["pole", "turned", "arm"]
-    """A straight pole, a pole with a turned body, or two arms with ball joints (which bend towards +z)."""
+    """A straight pole, a pole with a turned body, or two arms with ball joints (which bend toward +z)."""
     base: Literal["disc", "square"]
     open_top: bool
     """The shade on a pole is held by three spokes instead of a lid. The shade of an arm always has a lid."""

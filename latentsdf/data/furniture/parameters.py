@@ -97,4 +97,4 @@ class Parameters(ABC):
 
     @abstractmethod
     def solid(self) -> Manifold:
-        """Build the closed solid, in meters, with y up, the floor at y = 0 and the front towards +z."""
+        """Build the closed solid, in meters, with y up, the floor at y = 0 and the front toward +z."""

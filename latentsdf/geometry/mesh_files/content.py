@@ -37,7 +37,7 @@ _ARCHIVE_SUFFIXES = (".npz",)
 
 
 def require_content(data: bytes, suffix: str) -> None:
-    """Raise an error for a file that is something else than its suffix says.
+    """Raise an error for a file whose contents do not match its suffix.
 
     Args:
         data: Contents of the file, or its first 1,000 bytes.

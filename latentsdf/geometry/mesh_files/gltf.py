@@ -1,7 +1,7 @@
 """Reader of the triangles in glTF 2.0 files, binary (.glb) or as JSON with buffers beside it (.gltf).
 
 All triangles of the default scene are read: indexed or not, as lists, strips and fans; from sparse, quantized and
-Draco-compressed accessors; at the transforms of their nodes, instanced, skinned and morphed as the file's pose says.
+Draco-compressed accessors; at the transforms of their nodes, instanced, skinned and morphed in the file's pose.
 Buffers are read from the file itself or from files in its folder or below, never from elsewhere; images are not opened.
 
 Reference: Khronos Group, glTF 2.0 Specification.
@@ -275,7 +275,7 @@ class _Reader:
             return self.read_draco(compressed, primitive)
         positions = self.accessor(position)
         if positions.shape[1] != 3:
-            raise MeshError("positions have another number of coordinates than 3; the file is damaged")
+            raise MeshError(f"expected positions with 3 coordinates, got {positions.shape[1]}; the file is damaged")
         self.compare_bounds(self.entry("accessors", position), positions)
         if "indices" not in primitive:
             return positions, np.arange(len(positions))

@@ -1,7 +1,7 @@
 """Reader of Wavefront OBJ meshes.
 
-Texture coordinates, normals, colours, materials and groups are ignored; faces of all parts are read. Indices count from
-1, or backwards from -1, the last vertex above the face.
+Texture coordinates, normals, colors, materials and groups are ignored; faces of all parts are read. Indices count from
+1, or backward from -1, the last vertex above the face.
 """
 
 import re

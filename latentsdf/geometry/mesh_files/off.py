@@ -1,4 +1,4 @@
-"""Reader of ASCII OFF meshes (Geomview), with colours, normals and texture coordinates, which are ignored."""
+"""Reader of ASCII OFF meshes (Geomview), with colors, normals and texture coordinates, which are ignored."""
 
 import re
 
@@ -24,7 +24,7 @@ def read(data: bytes) -> RawMesh:
     keyword = _KEYWORD.match(lines[0][0])
     if keyword:
         if keyword.group(4) or keyword.group(5):
-            raise MeshError(f"{keyword.group().decode()} files have points of another dimension; export OFF")
+            raise MeshError(f"expected an OFF file with points in 3D, got {keyword.group().decode()}; export OFF")
         # ModelNet's files have no line break behind the keyword.
         lines[0] = [word for word in (lines[0][0][keyword.end() :], *lines[0][1:]) if word]
         if not lines[0]:

@@ -2,7 +2,7 @@
 
 Strictly convex polygons become fans. Others lose one ear at a time: the triangle at a strictly convex corner that
 contains no other corner, not even on its boundary. Corners on a straight edge therefore stay corners of triangles, and
-neighbours that share them stay connected; libraries that drop such corners leave cracks.
+neighbors that share them stay connected; libraries that drop such corners leave cracks.
 """
 
 import numpy as np
@@ -68,8 +68,8 @@ def _are_convex(vertices: Floats, polygons: Ints) -> NDArray[np.bool_]:
 
 def _newell(corners: Floats) -> Floats:
     """Unit normals (P, 3) of polygons (P, k, 3), planar or not."""
-    centred = corners - corners.mean(axis=1, keepdims=True)
-    normal = np.cross(centred, np.roll(centred, -1, axis=1)).sum(axis=1)
+    centered = corners - corners.mean(axis=1, keepdims=True)
+    normal = np.cross(centered, np.roll(centered, -1, axis=1)).sum(axis=1)
     unit: Floats = normal / np.linalg.norm(normal, axis=1, keepdims=True)
     return unit
 

@@ -1,7 +1,7 @@
 """Writing of mesh files that keep the digits of shapes far from the origin, and of very small ones.
 
 Most formats store single precision, about 7 digits. Where these are not enough, .ply files get double precision, .glb
-files a node that moves centred vertices to their place, and .stl files are written as text.
+files a node that moves centered vertices to their place, and .stl files are written as text.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def write(mesh: trimesh.Trimesh, path: Path, kind: str) -> None:
     elif kind == "ply":
         path.write_bytes(_double_precision_ply(mesh))
     elif kind == "glb":
-        path.write_bytes(_centred_scene(mesh).export(file_type="glb"))
+        path.write_bytes(_centered_scene(mesh).export(file_type="glb"))
     else:
         mesh.export(path, file_type="stl_ascii")
 
@@ -62,9 +62,9 @@ def _double_precision_ply(mesh: trimesh.Trimesh) -> bytes:
     return "\n".join(head).encode() + rows.tobytes() + faces.tobytes()
 
 
-def _centred_scene(mesh: trimesh.Trimesh) -> trimesh.Scene:
-    centre = mesh.bounds.mean(axis=0)
-    moved = trimesh.Trimesh(mesh.vertices - centre, mesh.faces, vertex_normals=_normals(mesh), process=False)
+def _centered_scene(mesh: trimesh.Trimesh) -> trimesh.Scene:
+    center = mesh.bounds.mean(axis=0)
+    moved = trimesh.Trimesh(mesh.vertices - center, mesh.faces, vertex_normals=_normals(mesh), process=False)
     scene = trimesh.Scene()
-    scene.add_geometry(moved, transform=trimesh.transformations.translation_matrix(centre))
+    scene.add_geometry(moved, transform=trimesh.transformations.translation_matrix(center))
     return scene

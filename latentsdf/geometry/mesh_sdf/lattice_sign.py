@@ -25,7 +25,7 @@ _MARGIN = 0.15  # winding numbers closer to 1/2 occur near holes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Inside = NDArray[np.bool_]
+Bools = NDArray[np.bool_]
 
 
 def lattice_inside(
@@ -34,7 +34,7 @@ def lattice_inside(
     resolution: int,
     distance: NDArray[np.floating[Any]],
     face: NDArray[np.integer[Any]],
-) -> Inside:
+) -> Bools:
     """Evaluate the sign rule at lattice vertices.
 
     Args:
@@ -66,7 +66,7 @@ def _vote(
     resolution: int,
     component: Ints,
     max_voters: int,
-) -> tuple[Inside, Ints]:
+) -> tuple[Bools, Ints]:
     """Majority vote on inside (B,) in each component (B,), and the vertices of components with an uncertain vote."""
     size = np.bincount(component)
     voters = np.minimum(size, max_voters)

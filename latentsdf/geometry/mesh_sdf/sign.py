@@ -58,7 +58,7 @@ _MAX_OPENINGS = 4  # rounds in which open shells are found
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Inside = NDArray[np.bool_]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class SignReport:
 class SignRule(Protocol):
     """Inside test for points (N, 3) with known closest faces (N,)."""
 
-    def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside:
-        """Inside (N,)."""
+    def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Bools:
+        """Return True (N,) for points inside."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class SolidSign:
 
     rule: SignRule
     report: SignReport
-    is_sheet: Inside
+    is_sheet: Bools
     """(F,) True for faces that bound no volume."""
 
 
@@ -173,7 +173,7 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
     return SolidSign(winding, SignReport(method, confidence, float(area[is_sheet].sum() / area.sum())), is_sheet)
 
 
-def _unless_small(chosen: Inside, area: Floats) -> Inside:
+def _unless_small(chosen: Bools, area: Floats) -> Bools:
     """The chosen faces, or none if their total area is negligible."""
     return chosen & bool(area[chosen].sum() > _MIN_SHEET_AREA * area.sum())
 
@@ -194,8 +194,8 @@ def _is_hollow(winding: WindingNumberRule, vertices: Floats, faces: Ints, area: 
 
 
 def _open_shells(
-    winding: WindingNumberRule, vertices: Floats, faces: Ints, is_body: Inside, seed: int
-) -> tuple[float, Inside]:
+    winding: WindingNumberRule, vertices: Floats, faces: Ints, is_body: Bools, seed: int
+) -> tuple[float, Bools]:
     """Largest violation of the Lipschitz bound found, in half diagonals, and the faces (F,) of the shells behind it.
 
     A step that is shorter than the distance to the surface does not cross it, so the sign must stay. Where it changes
@@ -278,20 +278,18 @@ def _closest_faces(vertices: Floats, faces: Ints, points: Floats) -> Ints:
     return TriangleBVH(vertices[faces]).closest(points)[1]
 
 
-def _outside_on_both_sides(
-    winding: WindingNumberRule, vertices: Floats, faces: Ints, depth: float, seed: int
-) -> Inside:
+def _outside_on_both_sides(winding: WindingNumberRule, vertices: Floats, faces: Ints, depth: float, seed: int) -> Bools:
     """True (F,) for faces with outside on both sides at the majority of their sample points."""
     points, step, owner = _side_samples(vertices, faces, depth, seed)
     outside = ~winding.inside(points - step)
     outside[outside] = ~winding.inside((points + step)[outside])
-    majority: Inside = np.bincount(owner, weights=outside) > 0.5 * np.bincount(owner)
+    majority: Bools = np.bincount(owner, weights=outside) > 0.5 * np.bincount(owner)
     return majority
 
 
 def _inside_at_sides(
     winding: WindingNumberRule, vertices: Floats, faces: Ints, depth: float, seed: int
-) -> tuple[Inside, Inside]:
+) -> tuple[Bools, Bools]:
     """Whether the majority of the sample points is inside, in front of each face (F,) and behind it."""
     points, step, owner = _side_samples(vertices, faces, depth, seed)
     front, back = (np.bincount(owner, weights=winding.inside(p)) for p in (points + step, points - step))

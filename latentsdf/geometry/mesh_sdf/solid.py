@@ -34,7 +34,7 @@ _MAX_SHEET_WALL = 1 / 8  # of the sheet thickness: thinner walls are treated as 
 
 Floats = NDArray[np.float64]
 Float32 = NDArray[np.float32]
-Inside = NDArray[np.bool_]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class _SignLookup:
     margin: float
     """Bound on the amount by which an absolute value can be too large."""
 
-    def query(self, points: Floats) -> tuple[Inside, Inside]:
+    def query(self, points: Floats) -> tuple[Bools, Bools]:
         """Whether the sign at each point (N, 3) follows from its nearest vertex, and whether that vertex is inside."""
         if not len(self.index):
             return np.zeros(len(points), dtype=np.bool_), np.zeros(len(points), dtype=np.bool_)
@@ -249,7 +249,7 @@ class Solid:
             index, total = index[within], total[within]
         return SignedLattice(resolution, index, total)
 
-    def inside_body(self, points: Floats, face: NDArray[np.integer[Any]] | None = None) -> Inside:
+    def inside_body(self, points: Floats, face: NDArray[np.integer[Any]] | None = None) -> Bools:
         """Inside test of the body.
 
         Uses the signs of the lattices computed so far where they determine the sign, and the sign rule elsewhere.
@@ -259,7 +259,7 @@ class Solid:
             face: Closest faces (N,) of the body, if they are known.
 
         Returns:
-            Inside (N,).
+            True (N,) for points inside.
         """
         inside = np.empty(len(points), dtype=np.bool_)
         remaining = np.arange(len(points))
@@ -281,7 +281,7 @@ def _union(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> NDArray[np.uin
     return both[np.append(True, both[1:] != both[:-1])[: len(both)]]
 
 
-def _submesh(mesh: trimesh.Trimesh, chosen: Inside) -> trimesh.Trimesh:
+def _submesh(mesh: trimesh.Trimesh, chosen: Bools) -> trimesh.Trimesh:
     """Mesh of the chosen faces and of the vertices that they use, in the original order."""
     used, faces = np.unique(np.asarray(mesh.faces)[chosen], return_inverse=True)
     return trimesh.Trimesh(np.asarray(mesh.vertices)[used], faces.reshape(-1, 3), process=False)

@@ -22,7 +22,7 @@ _ACCURACY = 1.4
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Inside = NDArray[np.bool_]
+Bools = NDArray[np.bool_]
 
 
 class WindingNumberRule:
@@ -41,10 +41,10 @@ class WindingNumberRule:
         points = np.ascontiguousarray(points, dtype=np.float64)
         return np.asarray(self._tree.winding_number(points, _ACCURACY)).reshape(-1)
 
-    def inside(self, points: Floats) -> Inside:
+    def inside(self, points: Floats) -> Bools:
         """True for points (N, 3) inside, shape (N,)."""
         return self.winding_number(points) > 0.5
 
-    def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Inside:  # noqa: ARG002 (SignRule)
+    def __call__(self, points: Floats, face: NDArray[np.integer[Any]]) -> Bools:  # noqa: ARG002 (SignRule)
         """True for points (N, 3) inside, shape (N,); the closest faces are not needed."""
         return self.inside(points)

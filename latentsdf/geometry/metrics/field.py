@@ -53,7 +53,7 @@ class FieldErrors:
 def compare_fields(
     predicted: Float[NDArray[np.floating], " N"],
     exact: Float[NDArray[np.floating], " N"],
-    slope: Float[NDArray[np.floating], " N"] | None = None,
+    gradient_norm: Float[NDArray[np.floating], " N"] | None = None,
 ) -> FieldErrors:
     """Compare predicted with exact signed distances.
 
@@ -61,7 +61,7 @@ def compare_fields(
         predicted: Predicted distances (N,), negative inside.
         exact: Exact distances (N,) at the same points and in the same units. The distribution of the points determines
             the weights of all metrics.
-        slope: Norms (N,) of the gradient of the predicted distance, if known.
+        gradient_norm: Norms (N,) of the gradient of the predicted distance, if known.
 
     Returns:
         Errors over all points and over those near the surface.
@@ -70,7 +70,7 @@ def compare_fields(
     union = int((predicted_inside | inside).sum())
     near = np.abs(exact) <= NEAR_DISTANCE
     any_near = bool(near.any())
-    eikonal_error = None if slope is None else np.abs(slope - 1)
+    eikonal_error = None if gradient_norm is None else np.abs(gradient_norm - 1)
     near_eikonal = None
     if eikonal_error is not None:
         near_eikonal = float(eikonal_error[near].mean()) if any_near else np.nan

@@ -206,8 +206,8 @@ def require_valid_thresholds(taus: tuple[float, ...]) -> None:
 
 
 def f_score_name(tau: float) -> str:
-    """Return the name of an F-score in reports, with the threshold but without its point: `f_score_002` for 0.02."""
-    return f"f_score_{np.format_float_positional(tau).replace('.', '')}"
+    """Return the name of an F-score in reports: `f_score_0.02` for the threshold 0.02."""
+    return f"f_score_{np.format_float_positional(tau)}"
 
 
 def compare_surfaces(

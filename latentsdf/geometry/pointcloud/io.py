@@ -59,8 +59,8 @@ def load_mesh_or_points(path: Path | str, columns: Sequence[str] | None = None) 
         Mesh as returned by `latentsdf.geometry.mesh.load`, or points as returned by `load_points`.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        MeshError: If the format is not supported, or `latentsdf.geometry.mesh.load` or `load_points` rejects the file.
+        FileNotFoundError: The file does not exist.
+        MeshError: The format is not supported, or `latentsdf.geometry.mesh.load` or `load_points` rejects the file.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -81,12 +81,12 @@ def load_points(path: Path | str, columns: Sequence[str] | None = None) -> Point
 
     Returns:
         The points, with normals or signed distances if the file has them. Stray points are left out, and normals that
-        point inward are turned; a note says so.
+        point inward are turned, with a note.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        MissingExtraError: If the reader of the format is not installed.
-        MeshError: If the format is not supported, the file is empty or damaged, or `require_usable_points` rejects the
+        FileNotFoundError: The file does not exist.
+        MissingExtraError: The reader of the format is not installed.
+        MeshError: The format is not supported, the file is empty or damaged, or `require_usable_points` rejects the
             table. The message starts with the file name.
     """
     path = Path(path)

@@ -2,7 +2,7 @@
 
 Unoriented normals come from PCA. Their signs are found as follows:
 
-1. 2D: by the even-odd rule (`planar_parity`). 3D: by propagation along a minimum spanning tree of the neighbour graph
+1. 2D: by the even-odd rule (`planar_parity`). 3D: by propagation along a minimum spanning tree of the neighbor graph
    with edge weights 1 - |n_i . n_j| (Hoppe et al. 1992). Each connected component is then oriented outward by the
    sign of its volume, and inverted if an odd number of other components enclose it (by their winding numbers).
 2. By iteration: solve for the Poisson indicator of the solid and flip normals along which it decreases (compare Hou et
@@ -28,10 +28,10 @@ Ints = NDArray[np.int64]
 
 EXTENT = 1.25
 """Half the side of the box around model space in which the indicator is solved."""
-_NEIGHBOURS = 12
+_NEIGHBORS = 12
 _INDICATOR_RESOLUTION = {2: 512, 3: 128}  # by dimension
 _MAX_FLIP_ITERATIONS = 8
-# Dilation radius relative to the distance of the 12th neighbour, about 6 spacings along a curve; closes gaps of up to
+# Dilation radius relative to the distance of the 12th neighbor, about 6 spacings along a curve; closes gaps of up to
 # 8 spacings.
 _DILATION = 0.7
 _MAX_PROBES = 64
@@ -46,7 +46,7 @@ class OrientedPointCloud:
         points: Points (N, d) in model space.
         normals: Outward unit normals (N, d).
         area: Surface area (arc length in 2D) that each point represents, shape (N,).
-        spacing: Median distance of a point to its nearest neighbour.
+        spacing: Median distance of a point to its nearest neighbor.
         dim: Dimension d, 2 or 3.
         tree: Search tree over the points.
         indicator: Poisson indicator of the solid.
@@ -62,17 +62,17 @@ class OrientedPointCloud:
         self.points = points
         self.dim = points.shape[1]
         self.tree = cKDTree(points)
-        distance, neighbours = self.tree.query(points, k=_NEIGHBOURS + 1, workers=-1)
+        distance, neighbors = self.tree.query(points, k=_NEIGHBORS + 1, workers=-1)
         radius = distance[:, -1]
         self.area = _sample_area(radius, self.dim)
         self.spacing = float(np.median(distance[:, 1]))
         if normals is None:
-            normals = estimate_normals(points, neighbours)
+            normals = estimate_normals(points, neighbors)
             decided = np.ones(len(points), dtype=np.bool_)
             if self.dim == 2:
                 normals, decided = orient_planar_normals(points, normals, _DILATION * radius, EXTENT)
             else:
-                normals = _orient_by_spanning_tree(points, normals, neighbours, self.area)
+                normals = _orient_by_spanning_tree(points, normals, neighbors, self.area)
             self.normals, self.indicator = _flip_by_indicator(points, normals, self.area, decided)
         else:
             self.normals = normals
@@ -93,7 +93,7 @@ class OrientedPointCloud:
         Returns:
             Signed distances (M,).
         """
-        distance, nearest = self.tree.query(queries, k=_NEIGHBOURS, workers=-1)
+        distance, nearest = self.tree.query(queries, k=_NEIGHBORS, workers=-1)
         scale = np.maximum(distance[:, :1], self.spacing)
         weight = np.exp(-((distance / scale) ** 2))
         offset = queries[:, None] - self.points[nearest]
@@ -104,14 +104,14 @@ class OrientedPointCloud:
 
 
 def _sample_area(radius: Floats, dim: int) -> Floats:
-    """Return the area (N,) per point: that of the disk (2D: segment) around its neighbours, divided by their number."""
-    return 2 * radius / _NEIGHBOURS if dim == 2 else math.pi * radius**2 / _NEIGHBOURS
+    """Return the area (N,) per point: that of the disk (2D: segment) around its neighbors, divided by their number."""
+    return 2 * radius / _NEIGHBORS if dim == 2 else math.pi * radius**2 / _NEIGHBORS
 
 
-def _orient_by_spanning_tree(points: Floats, normals: Floats, neighbours: Ints, area: Floats) -> Floats:
+def _orient_by_spanning_tree(points: Floats, normals: Floats, neighbors: Ints, area: Floats) -> Floats:
     """Orient normals consistently within each connected component, outer components outward, nested ones by parity."""
-    count, k = neighbours[:, 1:].shape
-    start, end = np.repeat(np.arange(count), k), neighbours[:, 1:].ravel()
+    count, k = neighbors[:, 1:].shape
+    start, end = np.repeat(np.arange(count), k), neighbors[:, 1:].ravel()
     weight = 1 - np.abs((normals[start] * normals[end]).sum(1)) + _MIN_EDGE_WEIGHT
     graph = coo_matrix((weight, (start, end)), shape=(count, count)).tocsr()
     graph = graph.maximum(graph.T)

@@ -1,6 +1,6 @@
 """Normal orientation for closed planar curves, given as unordered points, by the even-odd rule.
 
-1. Dilate the points until the gaps between neighbours on the curve close.
+1. Dilate the points until the gaps between neighbors on the curve close.
 2. Label the connected regions of the remaining plane. Assign each pixel of the dilated curve to the nearest region.
 3. Connect adjacent regions by a spanning tree that prefers long contacts. A region is outside if its path to the corner
    of the box crosses the curve an even number of times.

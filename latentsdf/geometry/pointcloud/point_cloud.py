@@ -52,7 +52,7 @@ def prepare_point_cloud(
         Distinct points in their original order, with normals of unit length. `repair` has mended them, with notes.
 
     Raises:
-        MeshError: If an array has another shape or type, or `require_usable_points` rejects the points or normals.
+        MeshError: An array has another shape or type, or `require_usable_points` rejects the points or normals.
     """
     table = points if isinstance(points, PointTable) else point_table("", points, normals)
     if table.distances is not None:
@@ -82,7 +82,7 @@ def require_usable_points(name: str, table: PointTable) -> None:
         table: The points, with their normals or distances.
 
     Raises:
-        MeshError: If values are not finite, fewer than 100 points or less than half of the points are distinct, all
+        MeshError: Values are not finite, fewer than 100 points or less than half of the points are distinct, all
             points lie on a line, `require_coordinate_precision` rejects the points, or normals have length 0.
     """
     points = table.points

@@ -10,7 +10,7 @@ Columns without names have a meaning by their number:
 | 6 | points and normals, all of about the same length |
 | 5, 7 and more | points, and the only three consecutive columns of unit length as normals; the others are ignored |
 
-Values that contradict the meaning (intensities in place of distances, colours in place of normals) are refused, because
+Values that contradict the meaning (intensities in place of distances, colors in place of normals) are refused, because
 a wrong guess gives a wrong shape without an error. Columns with names are found by their names, `x`, `y`, `z`, `nx`,
 `ny`, `nz` and `sdf`, and all others are ignored.
 """
@@ -79,7 +79,7 @@ def as_table(name: str, values: Any) -> Floats:
         Table (N, C), a copy.
 
     Raises:
-        MeshError: If the rows differ in length, the values are not real numbers or the array is not two-dimensional.
+        MeshError: The rows differ in length, the values are not real numbers or the array is not two-dimensional.
     """
     expected = "a table of real numbers, one point per row"
     array = as_array(values, name, expected=expected, error=MeshError)
@@ -101,7 +101,7 @@ def point_table(name: str, points: Any, normals: Any = None, distances: Any = No
         The points, normals and distances.
 
     Raises:
-        MeshError: If the arrays do not match, or the number of columns or their values do not have a clear meaning.
+        MeshError: The arrays do not match, or the number of columns or their values do not have a clear meaning.
     """
     table = as_table(name, points)
     if normals is None and distances is None:
@@ -141,7 +141,7 @@ def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
         The points, normals and distances.
 
     Raises:
-        MeshError: If there are no coordinates, or both normals and distances.
+        MeshError: There are no coordinates, or both normals and distances.
     """
     named = {_plain_name(key): values for key, values in columns.items()}
     if "x" not in named:
@@ -244,7 +244,7 @@ def _describe_unused(values: Floats) -> str:
     columns, low, high = values.shape[1], values.min(), values.max()
     whole = bool((values == np.round(values)).all())
     if columns in (3, 4) and low >= 0 and (high <= 1 or (whole and high < 65536)):
-        return "colours"
+        return "colors"
     return "an intensity or a label" if columns == 1 and low >= 0 else "of unknown meaning"
 
 
@@ -260,7 +260,7 @@ def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:
         The points, normals and distances.
 
     Raises:
-        MeshError: If there are no points, or as for `point_table`.
+        MeshError: There are no points, or as for `point_table`.
     """
     if len(arrays) == 1:
         return point_table(name, *arrays.values())
@@ -327,7 +327,7 @@ def _are_unit(vectors: Floats) -> bool:
 
 
 def require_normals(name: str, what: str, vectors: Floats) -> None:
-    """Raise MeshError for vectors that are not normals, such as colours, because their lengths differ.
+    """Raise MeshError for vectors that are not normals, such as colors, because their lengths differ.
 
     Args:
         name: Name of the table, with which the error message starts; may be empty.
@@ -337,7 +337,7 @@ def require_normals(name: str, what: str, vectors: Floats) -> None:
     fault = _normals_fault(vectors)
     if fault:
         raise MeshError(
-            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colours, or scale "
+            f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colors, or scale "
             "normals to length 1"
         )
 
@@ -376,11 +376,11 @@ def _distance_fault(table: Floats) -> str:
     extent = float(np.linalg.norm(np.ptp(finite[:, :3], axis=0)))
     if not np.ptp(some[:, 3]):
         return "it is constant"
-    length, neighbour = cKDTree(some[:, :3]).query(some[:, :3], k=2)
-    change = np.abs(some[:, 3] - some[neighbour[:, 1], 3])
+    length, neighbor = cKDTree(some[:, :3]).query(some[:, :3], k=2)
+    change = np.abs(some[:, 3] - some[neighbor[:, 1], 3])
     share = float(np.mean(change > length[:, 1] + _LIPSCHITZ_SLACK * extent))
     if share > _LIPSCHITZ_SHARE:
-        return f"it differs between {share:.0%} of neighbouring points by more than their distance"
+        return f"it differs between {share:.0%} of neighboring points by more than their distance"
     if np.abs(finite[:, 3]).max() > extent:
         return f"it reaches {np.abs(finite[:, 3]).max():.3g}, more than the extent of the points, {extent:.3g}"
     if finite[:, 3].min() >= 0 or finite[:, 3].max() <= 0:

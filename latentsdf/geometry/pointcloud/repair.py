@@ -29,7 +29,7 @@ def repair(table: PointTable) -> tuple[PointTable, list[str]]:
         first = ", ".join(f"{x:.6g}" for x in table.points[stray][0])
         notes.append(
             f"{stray.sum():,} of {len(stray):,} points lie far from the others, such as ({first}), and are left out; "
-            f"the others are within {reach:.3g} of their centre"
+            f"the others are within {reach:.3g} of their center"
         )
         table = PointTable(table.points[~stray], None if table.normals is None else table.normals[~stray])
     if table.normals is not None and _point_inward(table.points, table.normals):

@@ -26,8 +26,8 @@ from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError
-from latentsdf.utils.lattice import containing_cells
 from latentsdf.utils.numpy_files import parse_npz
+from latentsdf.utils.torch_lattice import containing_cells
 
 _FORMAT = 1
 MAX_RESOLUTION = 512
@@ -38,7 +38,7 @@ MAX_RESOLUTION = 512
 class Delta:
     """Offsets of U grid rows and corrections at K lattice vertices, in half precision."""
 
-    made_for: str
+    base_fingerprint: str
     """Fingerprint of the model and the code (`fingerprint`)."""
     rows: Int[NDArray[np.int64], " U"]
     """Sorted rows of the grid."""
@@ -57,7 +57,7 @@ class Delta:
             np.savez_compressed(
                 file,
                 format=_FORMAT,
-                made_for=self.made_for,
+                made_for=self.base_fingerprint,
                 rows=np.diff(self.rows, prepend=0).astype(np.uint32),  # differences of sorted numbers compress well
                 features=self.features,
                 resolution=self.resolution,
@@ -122,7 +122,7 @@ class Delta:
             raise ValueError("values that are not finite")
 
 
-def combine_deltas(terms: Sequence[tuple[float, Delta]], made_for: str) -> Delta:
+def combine_deltas(terms: Sequence[tuple[float, Delta]], base_fingerprint: str) -> Delta:
     """Return the weighted sum of deltas of one model.
 
     Both parts of a delta are additive: features at the same grid row, that is at the same canonical point, and
@@ -131,14 +131,14 @@ def combine_deltas(terms: Sequence[tuple[float, Delta]], made_for: str) -> Delta
     Args:
         terms: One or more pairs of a weight and a delta. Corrections on different lattices are interpolated to the
             finest one, exactly if the coarser resolutions divide it.
-        made_for: Fingerprint of the model and of the code that the result refines.
+        base_fingerprint: Fingerprint of the model and of the code that the result refines.
     """
     deltas = [delta for _, delta in terms]
     rows, features = _weighted_sum([(w, delta.rows, delta.features) for w, delta in terms])
     finest = max(delta.resolution for delta in deltas)
     corrections = [(w, *_correction_on_lattice(delta, finest)) for w, delta in terms]
     index, correction = _weighted_sum([(w, i, values[:, None]) for w, i, values in corrections])
-    return Delta(made_for, rows, features, finest, index, correction[:, 0])
+    return Delta(base_fingerprint, rows, features, finest, index, correction[:, 0])
 
 
 def _weighted_sum(
@@ -210,10 +210,10 @@ class AppliedDelta:
     """
 
     def __init__(self, delta: Delta, model: LatentSDF, code: Float[Tensor, "*N L"]) -> None:
-        if delta.made_for != fingerprint(model, code):
+        if delta.base_fingerprint != (found := fingerprint(model, code)):
             raise CheckpointError(
-                "the delta was refined for another space or another code; use it with its original space and code, or "
-                "refine again"
+                "expected the space and code that the delta was refined for (fingerprint "
+                f"{delta.base_fingerprint}), got others ({found}); use it with them, or refine again"
             )
         self._grid = grid = model.require_grid()
         if delta.features.shape[1] != grid.channels or (len(delta.rows) and delta.rows[-1] >= len(grid.table)):

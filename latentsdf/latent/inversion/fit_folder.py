@@ -268,8 +268,8 @@ def require_same_space(fitted_in: str, space: str, source: str) -> None:
     """
     if fitted_in and fitted_in != space:
         raise CheckpointError(
-            f"{source}: fitted in another space, or in this one before further training, so its code is not valid "
-            "here; invert the shape again"
+            f"{source}: expected a fit of this space (fingerprint {space}), got a fit of {fitted_in}, a different "
+            "space or this one before further training; invert the shape again"
         )
 
 

@@ -33,8 +33,8 @@ from latentsdf.training.lr_schedule import cosine
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils.chunks import map_chunks, split_chunks
-from latentsdf.utils.lattice import containing_cells
 from latentsdf.utils.malloc import keep_freed_memory
+from latentsdf.utils.torch_lattice import containing_cells
 
 _CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be trained
 _LEARNING_RATE = 3e-2
@@ -107,7 +107,7 @@ def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config
     )
     rows, features = optimizer.result()
     return Delta(
-        made_for=fingerprint(model, code),
+        base_fingerprint=fingerprint(model, code),
         rows=rows,
         features=features.astype(np.float16),
         resolution=detail.resolution,

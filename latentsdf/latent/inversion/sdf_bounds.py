@@ -28,7 +28,7 @@ _LATTICE = 48  # vertices per axis of the flood fill
 _NEAR_STDS = (0.02, 0.06)
 _MIN_NEAR_SAMPLES = 3000
 _VOTERS = 5  # nearest points whose normals must agree on the sign
-_GAP = 1.3  # times the distance to the sixth neighbour
+_GAP = 1.3  # times the distance to the sixth neighbor
 _MIN_COSINE = 0.9  # between normal and offset: below it the nearest surface may be outside the observed part
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
-from latentsdf.utils.lattice import containing_cells
 from latentsdf.utils.numba_cache import compiled
+from latentsdf.utils.torch_lattice import containing_cells
 
 
 @dataclass(frozen=True)

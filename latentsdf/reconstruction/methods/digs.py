@@ -7,7 +7,7 @@ taken from the release; the formula in the paper has none.
 from dataclasses import replace
 
 from latentsdf.config.reconstruction import FieldLossConfig, ReconstructConfig
-from latentsdf.reconstruction.methods.shared import (
+from latentsdf.reconstruction.methods.preset_settings import (
     published_sphere,
     published_training,
     relaxed,

@@ -17,7 +17,7 @@ Differences from the release:
 from dataclasses import replace
 
 from latentsdf.config.reconstruction import FieldLossConfig, FieldTrainConfig, NetworkConfig, ReconstructConfig
-from latentsdf.reconstruction.methods.shared import hold_then_vanish, published_sphere, published_training
+from latentsdf.reconstruction.methods.preset_settings import hold_then_vanish, published_sphere, published_training
 
 
 def small(dim: int) -> ReconstructConfig:

@@ -9,7 +9,7 @@ eikonal term includes surface points.
 from dataclasses import replace
 
 from latentsdf.config.reconstruction import FieldLossConfig, FieldTrainConfig, NetworkConfig, ReconstructConfig
-from latentsdf.reconstruction.methods.shared import published_training
+from latentsdf.reconstruction.methods.preset_settings import published_training
 
 
 def small(_: int) -> ReconstructConfig:

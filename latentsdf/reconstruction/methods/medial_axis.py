@@ -14,7 +14,7 @@ from latentsdf.config.reconstruction import (
     NetworkConfig,
     ReconstructConfig,
 )
-from latentsdf.reconstruction.methods.shared import ramp
+from latentsdf.reconstruction.methods.preset_settings import ramp
 
 _PHASE_START, _PHASE_FREEZE = 1 / 6, 2 / 3
 """Published phases: 5, 15 and 10 epochs of 500 steps."""

@@ -8,7 +8,7 @@ only to off-surface points.
 from dataclasses import replace
 
 from latentsdf.config.reconstruction import FieldLossConfig, ReconstructConfig
-from latentsdf.reconstruction.methods.shared import published_training, sine_preset
+from latentsdf.reconstruction.methods.preset_settings import published_training, sine_preset
 
 
 def small(_: int) -> ReconstructConfig:

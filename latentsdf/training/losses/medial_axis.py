@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentsdf.models.derivatives import Jet, hessian_along_gradient
 
-_MIN_NEIGHBOURS = 12
+_MIN_NEIGHBORS = 12
 _INLIER_SHARE, _RADIUS_LIMIT = 0.99, 2.0
 _EXPANSION = (100.0, 100.0, 10.0)
 """Factors a_p of the expansion term."""
@@ -69,7 +69,7 @@ def recovery_profile(distance: Tensor, core: float, width: float) -> Tensor:
 def density_weights(points: Float[NDArray[np.floating], "N d"]) -> NDArray[np.float64]:
     """Quadrature weights of the points of a cloud of varying density.
 
-    A weight is the inverse of a smooth count of neighbours in a ball. The common radius of the balls is doubled until
+    A weight is the inverse of a smooth count of neighbors in a ball. The common radius of the balls is doubled until
     each holds 12 points, but not beyond about twice the radius that suffices for 99 % of the points. The remaining
     outliers get the largest weight of the other points.
 
@@ -81,7 +81,7 @@ def density_weights(points: Float[NDArray[np.floating], "N d"]) -> NDArray[np.fl
     """
     points = np.asarray(points, dtype=np.float64)
     tree = cKDTree(points)
-    wanted = min(_MIN_NEIGHBOURS, len(points))
+    wanted = min(_MIN_NEIGHBORS, len(points))
     needed = tree.query(points, k=wanted)[0][:, -1]
     reach = min(needed.max(), _RADIUS_LIMIT * np.quantile(needed, _INLIER_SHARE))
     radius = 1e-3 * 2 ** max(0, math.ceil(math.log2(max(reach, 1e-300) / 1e-3)))

@@ -10,7 +10,7 @@ from latentsdf.data.furniture.surface import boundary_mesh
 
 
 def test_leaning_back_and_mirror_symmetry() -> None:
-    """The back leans towards -z, and the chair is symmetric in x."""
+    """The back leans toward -z, and the chair is symmetric in x."""
     member = replace(parameters("chair", 0), arms=False, back_lean=12.0)
     assert isinstance(member, Chair)
     chair = boundary_mesh(member.solid())

@@ -41,7 +41,7 @@ def test_star_shaped_polygons(count: int, seed: int) -> None:
 
 
 def test_straight_corners() -> None:
-    """Corners on a straight edge are corners of proper triangles, so that neighbours stay connected."""
+    """Corners on a straight edge are corners of proper triangles, so that neighbors stay connected."""
     square = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [2, 1, 0], [2, 2, 0], [1, 2, 0], [0, 2, 0], [0, 1, 0]], float)
     mesh = _split(square)
     assert len(mesh.faces) == 6 and (mesh.area_faces > 0).all() and np.isclose(mesh.area, 4)

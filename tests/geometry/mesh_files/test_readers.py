@@ -35,8 +35,8 @@ def _require_cube(mesh: trimesh.Trimesh, size: float = 1.0) -> None:
     np.testing.assert_allclose((cleaned.volume, cleaned.area), (size**3, 6 * size**2), rtol=1e-4)
 
 
-def _face_lines(word: str, *, backwards: bool = False) -> str:
-    shift = -8 if backwards else 1
+def _face_lines(word: str, *, backward: bool = False) -> str:
+    shift = -8 if backward else 1
     return "".join("f " + " ".join(word.replace("i", str(i + shift)) for i in quad) + "\n" for quad in QUADS)
 
 
@@ -44,12 +44,12 @@ OBJ = {
     "plain": V + F,
     "texture": V + "vt 0 0\nvn 0 0 1\n" + _face_lines("i/1/1"),
     "normals": V + "vn 0 0 1\n" + _face_lines("i//1"),
-    "negative": V + _face_lines("i", backwards=True),
+    "negative": V + _face_lines("i", backward=True),
     "forward_references": F + V,
     "crlf": (V + F).replace("\n", "\r\n"),
     "no_final_newline": (V + F).rstrip(),
     "continued_lines": V + F.replace(" 1 ", " \\\n 1 "),
-    "colours": V.replace("\n", " 0.5 0.5 0.5\n") + F,
+    "colors": V.replace("\n", " 0.5 0.5 0.5\n") + F,
     "comments": "# made\n" + V.replace("\n", " # corner\n") + F.replace("\n", " # side\n"),
     "other_statements": "mtllib a.mtl\no box\ns off\ng a b\nusemtl red_1\nl 1 2\np 1\nvp 0 0\n" + V + F,
     "upper_case": (V + F).upper(),
@@ -128,7 +128,7 @@ def test_off_dialect(contents: str, tmp_path: Path) -> None:
         ("OFF\n8 5 0\n" + OFF_V + OFF_F, "damaged"),
         ("OFF\n8 6 0\n" + OFF_V + OFF_F[:-4], "fewer corners than it declares"),
         ("OFF BINARY\n" + OFF_V, "binary OFF"),
-        ("4OFF\n8 6 0\n" + OFF_V + OFF_F, "another dimension"),
+        ("4OFF\n8 6 0\n" + OFF_V + OFF_F, "points in 3D, got 4OFF"),
         ("OFF\n-8 6 0\n" + OFF_V + OFF_F, "declares -8"),
     ],
 )
@@ -199,7 +199,7 @@ def test_damaged_stl(contents: bytes, tmp_path: Path) -> None:
 
 
 def _ply(order: str, quads: bool = True, count: str = "uchar", index: str = "int", real: str = "double") -> bytes:
-    """A cube with a colour, a list per vertex and an extra element, and faces with 4, or with 3 and 4 corners."""
+    """A cube with a color, a list per vertex and an extra element, and faces with 4, or with 3 and 4 corners."""
     codes = {"uchar": "B", "int": "i", "uint": "I", "ushort": "H", "double": "d", "float": "f", "short": "h"}
     polygons = [list(quad) for quad in QUADS] if quads else [[0, 1, 3], [0, 3, 2], *map(list, QUADS[1:])]
     head = (

@@ -175,11 +175,11 @@ def _shell(name):
 
 
 def _lipschitz_violation(solid):
-    """Largest |d(x) - d(y)| - |x - y| among neighbours of many random points."""
+    """Largest |d(x) - d(y)| - |x - y| among neighbors of many random points."""
     points = np.random.default_rng(3).uniform(-1, 1, (8000, 3))
     distance = solid(points)
-    length, neighbour = cKDTree(points).query(points, k=9)
-    return float((np.abs(distance[:, None] - distance[neighbour]) - length).max())
+    length, neighbor = cKDTree(points).query(points, k=9)
+    return float((np.abs(distance[:, None] - distance[neighbor]) - length).max())
 
 
 @pytest.mark.slow

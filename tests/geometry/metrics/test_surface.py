@@ -85,7 +85,7 @@ def test_concentric_spheres(radius: float, against: Reference) -> None:
     for name, expected in (("cd_sq_half", 0.05**2), ("cd_l1_half", 0.05), ("hausdorff_95", 0.05)):
         assert figures[name] == pytest.approx(expected, rel=0.08)
     assert figures["hausdorff_95"] < figures["hausdorff"] < 0.07
-    assert figures["f_score_004"] == 0 and figures["f_score_006"] > 0.999 and "f_score_002" not in figures
+    assert figures["f_score_0.04"] == 0 and figures["f_score_0.06"] > 0.999 and "f_score_0.02" not in figures
 
 
 def test_reference_vertices() -> None:
@@ -118,10 +118,10 @@ def test_surface_samples() -> None:
 
 def test_report_names() -> None:
     """Reports name F-scores by their threshold and repeat the point-to-point metrics with the prefix `floor_`."""
-    assert [f_score_name(tau) for tau in (0.02, 0.005, 1e-5)] == ["f_score_002", "f_score_0005", "f_score_000001"]
+    assert [f_score_name(tau) for tau in (0.02, 0.005, 1e-5)] == ["f_score_0.02", "f_score_0.005", "f_score_0.00001"]
     result = compare_surfaces(_plate(0.0), _plate(0.0), 100, taus=(0.5,))
     nearest = result.nearest.as_dict()
-    others = {"f_score_05", "missing", "debris", "pieces", "reference_pieces", "normal_consistency", "triangle_mean"}
+    others = {"f_score_0.5", "missing", "debris", "pieces", "reference_pieces", "normal_consistency", "triangle_mean"}
     others |= {"to_reference_mean", "to_reconstruction_mean", "triangle_max"}
     assert set(result.as_dict()) == set(nearest) | {f"floor_{name}" for name in nearest} | others
     assert result.over_floor == result.nearest.cd_sq_sum / result.floor.cd_sq_sum

@@ -5,7 +5,7 @@ import pytest
 from helpers.points import sphere_points
 from scipy.spatial import cKDTree
 
-from latentsdf.geometry.pointcloud.denoising import denoise, select_neighbour_count
+from latentsdf.geometry.pointcloud.denoising import denoise, select_neighbor_count
 from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
 
 
@@ -57,11 +57,11 @@ def test_noisy_circle() -> None:
 
 
 def test_neighbor_count_by_noise() -> None:
-    """More noise needs more neighbours, from none to 96."""
+    """More noise needs more neighbors, from none to 96."""
     counts = []
     for noise in (0, 0.005, 0.01, 0.03):
         points = sphere_points(30_000, noise=noise)
-        counts.append(select_neighbour_count(points, cKDTree(points)))
+        counts.append(select_neighbor_count(points, cKDTree(points)))
     assert counts == sorted(counts) and counts[0] == 0 and counts[-1] == 96
 
 

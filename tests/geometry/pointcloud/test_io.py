@@ -202,11 +202,11 @@ EXTRAS = {
     "label": (RNG.integers(0, 4, (200, 1)), "column 4 (an intensity or a label) ignored"),
     "constant": (np.ones((200, 1)), "column 4 (an intensity or a label) ignored"),
     "elevation": (CUBE[:, 2:] + 700, "column 4 (an intensity or a label) ignored"),
-    "colours": (RNG.integers(0, 256, (200, 3)), "columns 4, 5, 6 (colours) ignored"),
-    "unit colours": (RNG.uniform(0, 1, (200, 3)), "columns 4, 5, 6 (colours) ignored"),
-    "deep colours": (RNG.integers(0, 60_000, (200, 3)), "columns 4, 5, 6 (colours) ignored"),
+    "colors": (RNG.integers(0, 256, (200, 3)), "columns 4, 5, 6 (colors) ignored"),
+    "unit colors": (RNG.uniform(0, 1, (200, 3)), "columns 4, 5, 6 (colors) ignored"),
+    "deep colors": (RNG.integers(0, 60_000, (200, 3)), "columns 4, 5, 6 (colors) ignored"),
     "vectors": (RNG.normal(size=(200, 3)), "columns 4, 5, 6 (of unknown meaning) ignored"),
-    "intensity and colours": (RNG.uniform(0, 255, (200, 4)), "columns 4, 5, 6, 7 (of unknown meaning) ignored"),
+    "intensity and colors": (RNG.uniform(0, 255, (200, 4)), "columns 4, 5, 6, 7 (of unknown meaning) ignored"),
 }
 
 
@@ -221,13 +221,13 @@ def test_columns_that_are_not_used(extra: str, suffix: str, tmp_path: Path, caps
 
 
 def test_columns_that_are_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Normals are found by their length beside colours, distances by their signs and slopes; the reading is printed."""
+    """Normals are found by their length beside colors, distances by their signs and slopes; the reading is printed."""
     normals = CUBE / np.linalg.norm(CUBE, axis=1, keepdims=True)
-    colours, path = RNG.integers(0, 256, (200, 3)), tmp_path / "cloud.txt"
-    for table in (np.hstack((CUBE, normals, colours)), np.hstack((CUBE, colours, normals))):
+    colors, path = RNG.integers(0, 256, (200, 3)), tmp_path / "cloud.txt"
+    for table in (np.hstack((CUBE, normals, colors)), np.hstack((CUBE, colors, normals))):
         _write(path, table)
         np.testing.assert_array_equal(_columns(load_points(path)), np.hstack((CUBE, normals)))
-    assert "normals in columns 7 to 9; columns 4, 5, 6 (colours) ignored" in capsys.readouterr().err
+    assert "normals in columns 7 to 9; columns 4, 5, 6 (colors) ignored" in capsys.readouterr().err
     signed = np.column_stack((CUBE, np.linalg.norm(CUBE, axis=1) - 0.7))
     _write(path, signed)
     np.testing.assert_array_equal(_columns(load_points(path)), signed)
@@ -350,7 +350,7 @@ def test_missing_scan_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_ply_columns(binary: bool, tmp_path: Path) -> None:
-    """Normals of a .ply file are found by either of their usual names, beside colours, and keep their digits."""
+    """Normals of a .ply file are found by either of their usual names, beside colors, and keep their digits."""
     order = "<" if binary else ""
     names = ["x", "y", "z", "red", "normal_x", "normal_y", "normal_z"]
     head = ["ply", f"format {'binary_little_endian' if binary else 'ascii'} 1.0", "element vertex 150"]

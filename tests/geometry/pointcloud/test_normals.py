@@ -21,7 +21,7 @@ def test_plane_normals_after_rotation() -> None:
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     flat = np.column_stack((rng.uniform(size=(100, 2)), np.zeros(100)))
-    neighbours = rng.integers(100, size=(7, 9))
-    normals = estimate_normals(flat @ rotation.T, neighbours)
+    neighbors = rng.integers(100, size=(7, 9))
+    normals = estimate_normals(flat @ rotation.T, neighbors)
     assert normals.shape == (7, 3)
     np.testing.assert_allclose(np.abs(normals @ rotation), np.broadcast_to([0, 0, 1], (7, 3)), atol=1e-7)

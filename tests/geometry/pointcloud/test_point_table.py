@@ -9,7 +9,7 @@ from latentsdf.utils.errors import MeshError
 
 RNG = np.random.default_rng(0)
 POINTS, NORMALS = oriented_sphere_points(0.8)
-COLOURS = RNG.uniform(0, 1, POINTS.shape)
+COLORS = RNG.uniform(0, 1, POINTS.shape)
 DISTANCES = RNG.uniform(-0.1, 0.1, len(POINTS))
 NEAR = POINTS * (1 + DISTANCES[:, None] / 0.8)
 
@@ -35,14 +35,14 @@ def test_columns_by_number() -> None:
         np.testing.assert_array_equal(table.normals, length * NORMALS)
 
 
-@pytest.mark.parametrize("order", ["colours first", "normals first", "intensity", "rounded"])
+@pytest.mark.parametrize("order", ["colors first", "normals first", "intensity", "rounded"])
 def test_extra_columns(order: str) -> None:
     """Normals among more than six columns are found by their length, the others are ignored."""
     extra = {
-        "colours first": (POINTS, COLOURS, NORMALS),
-        "normals first": (POINTS, NORMALS, 255 * COLOURS),
-        "intensity": (POINTS, NORMALS, COLOURS[:, :1]),
-        "rounded": (POINTS, COLOURS, NORMALS.round(2)),
+        "colors first": (POINTS, COLORS, NORMALS),
+        "normals first": (POINTS, NORMALS, 255 * COLORS),
+        "intensity": (POINTS, NORMALS, COLORS[:, :1]),
+        "rounded": (POINTS, COLORS, NORMALS.round(2)),
     }[order]
     table = point_table("", np.hstack(extra))
     np.testing.assert_array_equal(table.points, POINTS)
@@ -53,12 +53,12 @@ def test_extra_columns(order: str) -> None:
     ("columns", "message"),
     [
         ((POINTS[:, :1],), r"^a: expected \(N, 2\) points in the plane, .* got shape \(2000, 1\)"),
-        ((POINTS, COLOURS[:, :1]), "^a: column 3 .* should be a signed distance .* but it differs between .*intensity"),
-        ((POINTS, 0 * COLOURS[:, :1]), "^a: column 3 .* but it is constant; .*a label"),
-        ((POINTS, COLOURS), "^a: columns 3 to 5 should be normals, but their lengths range from .* colours"),
-        ((POINTS, 0 * COLOURS + 255), "^a: columns 3 to 5 should be normals, but all are the same"),
-        ((POINTS, COLOURS[:, :2]), "^a: the meaning of columns 3 to 4 .* is not clear: no three columns have"),
-        ((POINTS, COLOURS, COLOURS), "^a: the meaning of columns 3 to 8 .* is not clear: no three columns have"),
+        ((POINTS, COLORS[:, :1]), "^a: column 3 .* should be a signed distance .* but it differs between .*intensity"),
+        ((POINTS, 0 * COLORS[:, :1]), "^a: column 3 .* but it is constant; .*a label"),
+        ((POINTS, COLORS), "^a: columns 3 to 5 should be normals, but their lengths range from .* colors"),
+        ((POINTS, 0 * COLORS + 255), "^a: columns 3 to 5 should be normals, but all are the same"),
+        ((POINTS, COLORS[:, :2]), "^a: the meaning of columns 3 to 4 .* is not clear: no three columns have"),
+        ((POINTS, COLORS, COLORS), "^a: the meaning of columns 3 to 8 .* is not clear: no three columns have"),
         (
             (POINTS, NORMALS, NORMALS),
             "is not clear: columns 3 to 5, 4 to 6, 5 to 7, 6 to 8 all have|3 to 5, 6 to 8 all",
@@ -66,7 +66,7 @@ def test_extra_columns(order: str) -> None:
     ],
 )
 def test_columns_without_a_clear_meaning(columns: tuple[np.ndarray, ...], message: str) -> None:
-    """Intensities, colours and unknown columns are refused by name instead of being used."""
+    """Intensities, colors and unknown columns are refused by name instead of being used."""
     with pytest.raises(MeshError, match=message):
         point_table("a", np.hstack(columns))
 
@@ -74,7 +74,7 @@ def test_columns_without_a_clear_meaning(columns: tuple[np.ndarray, ...], messag
 def test_columns_by_name() -> None:
     """Named columns may have any order and case; coordinates are required."""
     names = dict(
-        zip(("X", "Y", "Z", "nx", "ny", "nz", "red"), np.hstack((POINTS, NORMALS, COLOURS[:, :1])).T, strict=True)
+        zip(("X", "Y", "Z", "nx", "ny", "nz", "red"), np.hstack((POINTS, NORMALS, COLORS[:, :1])).T, strict=True)
     )
     table = table_from_columns("", dict(reversed(names.items())))
     np.testing.assert_array_equal(table.points, POINTS)

@@ -18,7 +18,7 @@ def test_file_round_trip(refined: Inversion, tmp_path: Path) -> None:
     assert delta is not None
     delta.save(tmp_path / "delta.npz")
     again = Delta.load(tmp_path / "delta.npz")
-    assert (again.made_for, again.resolution) == (delta.made_for, delta.resolution)
+    assert (again.base_fingerprint, again.resolution) == (delta.base_fingerprint, delta.resolution)
     for name in ("rows", "features", "index", "correction"):
         assert np.array_equal(getattr(again, name), getattr(delta, name)), name
         assert getattr(again, name).dtype == getattr(delta, name).dtype, name
@@ -48,11 +48,11 @@ def test_delta_of_another_space_or_code(space: ShapeSpace, space_path: Path, ref
     """A delta applies only to the model and the code for which it was refined."""
     other = ls.load(space_path, device="cpu")
     other.model.overfit.last.bias.add_(1e-3)
-    with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
+    with pytest.raises(ls.CheckpointError, match="expected the space and code that the delta was refined for"):
         other.extract(refined, 32)
-    with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
+    with pytest.raises(ls.CheckpointError, match="expected the space and code that the delta was refined for"):
         space.extract(replace(refined, layers=refined.layers + 1e-3), 32)
-    with pytest.raises(ls.CheckpointError, match="refined for another space or another code"):
+    with pytest.raises(ls.CheckpointError, match="expected the space and code that the delta was refined for"):
         space.extract(replace(refined, layers=None), 32)
 
 
@@ -62,7 +62,7 @@ def test_zero_delta(space: ShapeSpace, fit: Inversion) -> None:
     code = space.decoded_code(fit)
     rows, index = np.array([5, 7, 30_000]), np.array([0, 100])
     zero = Delta(fingerprint(space.model, code), rows, np.zeros((3, 8), np.float16), 16, index, np.zeros(2, np.float16))
-    empty = Delta(zero.made_for, rows[:0], zero.features[:0], 16, index[:0], zero.correction[:0])
+    empty = Delta(zero.base_fingerprint, rows[:0], zero.features[:0], 16, index[:0], zero.correction[:0])
     plain = space.extract(fit, 64)
     for delta in (zero, empty):
         mesh = space.extract(replace(fit, delta=delta), 64)

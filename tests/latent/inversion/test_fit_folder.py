@@ -35,7 +35,7 @@ FIT = Inversion(
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    """A loaded fit has the values of the saved one, and the report names target and neighbours."""
+    """A loaded fit has the values of the saved one, and the report names target and neighbors."""
     folder = tmp_path / "new" / "fit"
     report = FIT.save(folder, mesh=trimesh.creation.box(), target="chair.ply", nearest=Hits(["a"], [0.1]))
     assert json.loads(json.dumps(report)) == json.loads((folder / "report.json").read_text())
@@ -77,7 +77,7 @@ def test_folder_of_another_kind(tmp_path: Path) -> None:
 def test_fit_of_another_space(tmp_path: Path) -> None:
     """The fingerprint is compared where the fit and the caller have one; reports of version 0.1 may lack it."""
     FIT.save(tmp_path)
-    with pytest.raises(ls.CheckpointError, match="fitted in another space"):
+    with pytest.raises(ls.CheckpointError, match="expected a fit of this space"):
         ls.load_fit(tmp_path, "there")
     report = json.loads((tmp_path / "report.json").read_text())
     del report["space"], report["manifest"]

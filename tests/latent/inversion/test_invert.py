@@ -70,10 +70,10 @@ def test_half_shapes(trained_space: ShapeSpace) -> None:
 def _seen(mesh: trimesh.Trimesh, view: tuple[float, float, float], count: int) -> np.ndarray:
     """Points (N, 3) of the side of a mesh that a distant viewer sees, N up to `count`."""
     points, face = trimesh.sample.sample_surface(mesh, count, seed=0)
-    towards = np.array(view) / np.linalg.norm(view)
-    facing = mesh.face_normals[face] @ towards > 0
-    origins = points + 1e-4 * towards
-    hidden = mesh.ray.intersects_any(origins, np.broadcast_to(towards, origins.shape))
+    toward = np.array(view) / np.linalg.norm(view)
+    facing = mesh.face_normals[face] @ toward > 0
+    origins = points + 1e-4 * toward
+    hidden = mesh.ray.intersects_any(origins, np.broadcast_to(toward, origins.shape))
     return np.asarray(points[facing & ~hidden])
 
 

@@ -146,8 +146,8 @@ def test_commands_with_refined_fit(
     assert cli.main(["extract", space, "--code", str(folder), "--resolution", "32", "--out", str(out)]) == 0
     written, again = load(folder / "mesh.ply"), load(out)
     assert np.array_equal(written.vertices, again.vertices)
-    picture = tmp_path / "a.png"
-    assert cli.main(["render", space, "--code", str(folder), "--size", "32", "--out", str(picture)]) == 0
+    image = tmp_path / "a.png"
+    assert cli.main(["render", space, "--code", str(folder), "--size", "32", "--out", str(image)]) == 0
     (folder / "delta.npz").rename(tmp_path / "away.npz")
     assert cli.main(["extract", space, "--code", str(folder), "--resolution", "32", "--out", str(out)]) == 2
     (tmp_path / "away.npz").rename(folder / "delta.npz")

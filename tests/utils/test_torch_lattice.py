@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentsdf.utils.lattice import containing_cells, lattice_coordinates, vertex_positions
+from latentsdf.utils.torch_lattice import containing_cells, lattice_coordinates, vertex_positions
 
 
 @pytest.mark.parametrize("resolution", [5, 128, 300])

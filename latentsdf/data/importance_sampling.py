@@ -24,7 +24,7 @@ from latentsdf.config.training import LossConfig
 
 
 @dataclass(frozen=True)
-class Mixture:
+class UniformGaussianMixture:
     """Mixture of a uniform density on a box and a Gaussian at its center, restricted to the box."""
 
     dim: int
@@ -64,7 +64,7 @@ class Mixture:
         return uniform + scale * torch.exp(-points.square().sum(-1) / (2 * self.std**2))
 
 
-HEAT_MIXTURE = Mixture(dim=3, extent=1.0, std=0.5)
+HEAT_MIXTURE = UniformGaussianMixture(dim=3, extent=1.0, std=0.5)
 """Density of the points at which the heat term of the general branch is estimated."""
 
 

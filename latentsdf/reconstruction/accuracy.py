@@ -38,7 +38,7 @@ class Accuracy:
         return {"field": self.field.as_dict(), "surface": self.surface.as_dict(), "normal_error": self.normal_error}
 
 
-def measure(
+def measure_accuracy(
     reconstruction: Reconstruction, mesh: trimesh.Trimesh, truth: trimesh.Trimesh, n: int = 100_000, seed: int = 0
 ) -> Accuracy:
     """Compare a 3D field and its surface with the ground truth.

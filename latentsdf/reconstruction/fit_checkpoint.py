@@ -66,8 +66,8 @@ class FitCheckpoint:
             raise CheckpointError(f"{self.path}: damaged ({error!s:.200}); remove it to start again") from error
         if version != _FORMAT:
             raise CheckpointError(
-                f"{self.path}: an unfinished run of another version of latentsdf (format {version}, this one reads "
-                f"{_FORMAT}); remove it to start again"
+                f"{self.path}: expected an unfinished run in format {_FORMAT}, got format {version}, which a "
+                "different version of latentsdf wrote; remove it to start again"
             )
         if saved["fingerprint"] != self._fingerprint:
             raise CheckpointError(

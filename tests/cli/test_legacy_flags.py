@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from latentsdf.cli.spelling import modernize, option
+from latentsdf.cli.legacy_flags import option, replace_legacy_flags
 
 FLAGS = {"--id": True, "--out": False, "--train.lr-grid": False, "--model.width": False, "-k": False}
 RENAMED = {"--ids": "--id", "--network": "--model"}
 
 
 @pytest.mark.parametrize(
-    ("words", "expected", "note"),
+    ("args", "expected", "note"),
     [
         ("sp --id a b --out x", "sp --id a b --out x", ""),
         ("sp --ids a b", "sp --id a b", "note --ids is now --id"),
@@ -27,9 +27,9 @@ RENAMED = {"--ids": "--id", "--network": "--model"}
         ("--unknown_flag 3", "--unknown-flag 3", "note --unknown_flag is now --unknown-flag"),
     ],
 )
-def test_modern_spelling(words: str, expected: str, note: str, messages: Callable[[], str]) -> None:
+def test_replacement_of_legacy_flags(args: str, expected: str, note: str, messages: Callable[[], str]) -> None:
     """Renamed flags, underscores and repeated flags are rewritten."""
-    assert " ".join(modernize(words.split(), RENAMED, FLAGS)) == expected
+    assert " ".join(replace_legacy_flags(args.split(), RENAMED, FLAGS)) == expected
     assert messages() == note
 
 

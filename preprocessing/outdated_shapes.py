@@ -39,8 +39,8 @@ def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int) -> d
             advance()
     if other_seed:
         raise StoreError(
-            f"{store.path}: {len(other_seed)} of its shapes were sampled with another --seed than {seed}, for example "
-            f"{other_seed[0]}; pass the original seed, --overwrite to sample them again, or another store"
+            f"{store.path}: expected shapes sampled with --seed {seed}, found {len(other_seed)} with a different seed, "
+            f"for example {other_seed[0]}; pass the original seed, --overwrite to sample them again, or another store"
         )
     return reasons
 

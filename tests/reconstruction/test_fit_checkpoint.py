@@ -9,7 +9,7 @@ from helpers.points import circle_points
 from helpers.settings import short_preset, with_train
 
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
-from latentsdf.reconstruction.resume import FitCheckpoint
+from latentsdf.reconstruction.fit_checkpoint import FitCheckpoint
 from latentsdf.utils.errors import CheckpointError
 
 
@@ -38,7 +38,7 @@ def test_refused_states(tmp_path: Path) -> None:
             checkpoint.load()
     checkpoint = FitCheckpoint(path, cloud, config)
     torch.save({"of": "0", "step": 3}, path)  # as version 0.1 wrote it
-    with pytest.raises(CheckpointError, match="another version of latentsdf"):
+    with pytest.raises(CheckpointError, match="expected an unfinished run in format"):
         checkpoint.load()
     path.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged"):

@@ -7,7 +7,7 @@ import trimesh
 
 from latentsdf.config.reconstruction import ReconstructConfig
 from latentsdf.geometry.similarity import Similarity
-from latentsdf.reconstruction.measure import measure
+from latentsdf.reconstruction.accuracy import measure_accuracy
 from latentsdf.reconstruction.result import Reconstruction
 
 
@@ -29,7 +29,7 @@ def test_sphere_with_slope(slope: float) -> None:
     ball = trimesh.creation.icosphere(4, 1.2)
     ball.apply_translation((3.0, 0.0, 0.0))
     result = Reconstruction(_Sphere(slope), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
-    accuracy = measure(result, ball, ball, n=500)
+    accuracy = measure_accuracy(result, ball, ball, n=500)
     assert accuracy.normal_error == pytest.approx(0.0 if slope > 0 else 2.0, abs=1e-4)
     assert (accuracy.field.eikonal, accuracy.field.near_eikonal) == pytest.approx((abs(slope) - 1,) * 2, abs=1e-5)
     wrong = abs(slope - 1) * np.abs(np.linalg.norm(np.random.default_rng(0).uniform(-1, 1, (50_000, 3)), axis=1) - 0.6)

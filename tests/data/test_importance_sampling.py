@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from latentsdf.config.training import LossConfig
-from latentsdf.data.mixture import HEAT_MIXTURE, Mixture, draw_heat_points, heat_point_count
+from latentsdf.data.importance_sampling import HEAT_MIXTURE, UniformGaussianMixture, draw_heat_points, heat_point_count
 
 
-@pytest.mark.parametrize("mixture", [Mixture(2, 1.5, 0.5), Mixture(2, 1.0, 0.5, 0.25), HEAT_MIXTURE])
-def test_integral_of_density(mixture: Mixture) -> None:
+@pytest.mark.parametrize(
+    "mixture", [UniformGaussianMixture(2, 1.5, 0.5), UniformGaussianMixture(2, 1.0, 0.5, 0.25), HEAT_MIXTURE]
+)
+def test_integral_of_density(mixture: UniformGaussianMixture) -> None:
     """The midpoint rule over the box gives 1."""
     count = 400 if mixture.dim == 2 else 80
     axis = ((torch.arange(count, dtype=torch.float64) + 0.5) / count * 2 - 1) * mixture.extent
@@ -20,7 +22,7 @@ def test_integral_of_density(mixture: Mixture) -> None:
 
 def test_density_of_samples() -> None:
     """The fraction of samples in a small ball matches the density, and no sample leaves the box."""
-    mixture = Mixture(2, 1.0, 0.5)
+    mixture = UniformGaussianMixture(2, 1.0, 0.5)
     points = mixture.draw(400_000, torch.Generator().manual_seed(0))
     assert points.abs().max() <= 1
     for center in (torch.zeros(2), torch.tensor([0.8, -0.7])):

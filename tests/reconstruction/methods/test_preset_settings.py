@@ -6,16 +6,16 @@ import pytest
 
 from latentsdf.config.reconstruction import FieldLossConfig, FieldTrainConfig
 from latentsdf.config.schedules import schedule_value
-from latentsdf.reconstruction.methods import shared
+from latentsdf.reconstruction.methods import preset_settings
 
 
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        (shared.hold_then_vanish(8.0, 0.6), {0.0: 8, 0.3: 8, 0.6: 8, 0.65: 4, 0.7: 0, 1.0: 0}),
-        (shared.hold_then_vanish(100.0, 0.2), {0.0: 100, 0.2: 100, 0.25: 50, 0.3: 0, 1.0: 0}),
-        (shared.relaxed(100.0), {0.0: 100, 0.2: 100, 0.25: 75, 0.4: 0, 1.0: 0}),
-        (shared.ramp(1.0, 3.0, 0.25, 0.75), {0.0: 1, 0.25: 1, 0.5: 2, 0.75: 3, 1.0: 3}),
+        (preset_settings.hold_then_vanish(8.0, 0.6), {0.0: 8, 0.3: 8, 0.6: 8, 0.65: 4, 0.7: 0, 1.0: 0}),
+        (preset_settings.hold_then_vanish(100.0, 0.2), {0.0: 100, 0.2: 100, 0.25: 50, 0.3: 0, 1.0: 0}),
+        (preset_settings.relaxed(100.0), {0.0: 100, 0.2: 100, 0.25: 75, 0.4: 0, 1.0: 0}),
+        (preset_settings.ramp(1.0, 3.0, 0.25, 0.75), {0.0: 1, 0.25: 1, 0.5: 2, 0.75: 3, 1.0: 3}),
     ],
     ids=["hold", "short hold", "relaxed", "ramp"],
 )
@@ -26,10 +26,10 @@ def test_schedule_values(schedule: tuple[float, ...], expected: dict[float, floa
 
 def test_guide_added_to_sine_preset() -> None:
     """The guide has the weight of the surface term for 60 % of the run, and only the initial sphere changes besides."""
-    plain = replace(shared.sine_preset("digs", "sine"), loss=FieldLossConfig(surface=(7.0,)))
-    guided = shared.with_guide(plain)
+    plain = replace(preset_settings.sine_preset("digs", "sine"), loss=FieldLossConfig(surface=(7.0,)))
+    guided = preset_settings.with_guide(plain)
     assert (plain.model.slope, guided.model.slope) == (0.1, 1.0)
-    assert guided.loss.guide == shared.hold_then_vanish(7.0, 0.6)
+    assert guided.loss.guide == preset_settings.hold_then_vanish(7.0, 0.6)
     model = replace(guided.model, radius=plain.model.radius, slope=plain.model.slope)
     assert replace(guided, model=model, loss=plain.loss) == plain
 
@@ -37,4 +37,4 @@ def test_guide_added_to_sine_preset() -> None:
 def test_published_adam() -> None:
     """Published training has Adam's default decay of second moments and no warm-up, and keeps everything else."""
     train = FieldTrainConfig(steps=7, warmup_steps=50, beta2=0.9, lr_network=3e-4)
-    assert shared.published_training(train) == replace(train, warmup_steps=0, beta2=0.999)
+    assert preset_settings.published_training(train) == replace(train, warmup_steps=0, beta2=0.999)

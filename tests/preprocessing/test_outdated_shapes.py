@@ -13,7 +13,7 @@ from latentsdf.data.store import SampleStore
 from latentsdf.geometry.mesh import save
 from latentsdf.utils.errors import StoreError
 from preprocessing import __main__ as command
-from preprocessing.resume import find_outdated
+from preprocessing.outdated_shapes import find_outdated
 from preprocessing.shape import preprocess
 from preprocessing.sources import files
 
@@ -29,7 +29,9 @@ def test_reasons(folder: Path, tmp_path: Path) -> None:
     for source in boxes:
         preprocess(source, store.path, SMALL_SAMPLING, 0)
     assert find_outdated(boxes, store, 0) == {}
-    with pytest.raises(StoreError, match="2 of its shapes were sampled with another --seed than 1, for example box/a"):
+    with pytest.raises(
+        StoreError, match="expected shapes sampled with --seed 1, found 2 with a different seed, for example box/a"
+    ):
         find_outdated(boxes, store, 1)
     (folder / "box" / "a.obj").unlink()
     save(trimesh.creation.box((1, 1, 1)), folder / "box" / "b.ply")
@@ -71,8 +73,9 @@ def test_other_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([*words, "--workers", "1"]) == 0
     before = files_of(out / "shapes")
     assert command.main([*words, "--seed", "1"]) == 2
-    assert "2 of its shapes were sampled with another --seed than 1, for example lamp/lamp_0000" in " ".join(
-        capsys.readouterr().err.split()
+    assert (
+        "expected shapes sampled with --seed 1, found 2 with a different seed, for example lamp/lamp_0000"
+        in " ".join(capsys.readouterr().err.split())
     )
     assert command.main([*words, "--seed", "1", "--workers", "1", "--overwrite"]) == 0
     after = files_of(out / "shapes")

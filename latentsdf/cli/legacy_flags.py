@@ -7,7 +7,7 @@ from latentsdf.utils.console import show_note
 
 
 class _Group(NamedTuple):
-    """A flag with the words that follow it. The flag is empty for words before the first flag and from `--` on."""
+    """A flag with its values. The flag is empty for arguments before the first flag and from `--` on."""
 
     flag: str
     glued: bool
@@ -16,29 +16,29 @@ class _Group(NamedTuple):
 
 
 Migrate = Callable[[str, Sequence[str]], dict[str, list[str]] | None]
-"""Converts an old flag and its words to current flags and their words; returns None for other flags."""
+"""Converts an old flag and its arguments to current flags and their arguments; returns None for other flags."""
 
 
-def modernize(
-    words: Sequence[str],
+def replace_legacy_flags(
+    args: Sequence[str],
     renamed: Mapping[str, str],
     flags: Mapping[str, bool],
-    migrate: Migrate = lambda _flag, _words: None,
+    migrate: Migrate = lambda _flag, _args: None,
 ) -> list[str]:
     """Rewrite renamed flags and underscores, and join the values of a repeated flag that takes several.
 
     Args:
-        words: Words of the command line, without the name of the command.
+        args: Command-line arguments, without the name of the command.
         renamed: Flags of earlier versions, mapped to their current names.
         flags: Flags of the command, each with True if it takes several values.
         migrate: Converts settings of earlier versions that are not in `renamed`.
 
     Returns:
-        The words to parse.
+        The arguments to parse.
     """
     groups: list[_Group] = []
     joined: dict[str, int] = {}
-    for group in _current_groups(words, renamed, flags, migrate):
+    for group in _current_groups(args, renamed, flags, migrate):
         flag = group.flag
         first = next((one for one in groups if one.flag == flag), None)
         if first is None or not flags.get(flag):
@@ -54,15 +54,15 @@ def modernize(
     return result
 
 
-def option(words: Sequence[str], flag: str) -> str | None:
+def option(args: Sequence[str], flag: str) -> str | None:
     """Return the first value given to a flag, or None."""
-    return next((group.values[0] for group in _groups(words) if group.flag == flag and group.values), None)
+    return next((group.values[0] for group in _groups(args) if group.flag == flag and group.values), None)
 
 
 def _current_groups(
-    words: Sequence[str], renamed: Mapping[str, str], flags: Mapping[str, bool], migrate: Migrate
+    args: Sequence[str], renamed: Mapping[str, str], flags: Mapping[str, bool], migrate: Migrate
 ) -> Iterator[_Group]:
-    for group in _groups(words):
+    for group in _groups(args):
         flag = group.flag if group.flag in flags or not group.flag else _current_name(group.flag, renamed)
         migrated = migrate(flag, group.values) if flag and flag not in flags else None
         if migrated is not None:
@@ -85,18 +85,18 @@ def _current_name(flag: str, renamed: Mapping[str, str]) -> str:
     return f"{renamed[section]}.{setting}" if dot and section in renamed else dashed
 
 
-def _groups(words: Sequence[str]) -> Iterator[_Group]:
+def _groups(args: Sequence[str]) -> Iterator[_Group]:
     group = _Group("", False, [])
-    for place, word in enumerate(words):
-        if word.startswith("--"):
+    for place, token in enumerate(args):
+        if token.startswith("--"):
             if group.flag or group.values:
                 yield group
-            if word == "--":
-                yield _Group("", False, list(words[place:]))
+            if token == "--":
+                yield _Group("", False, list(args[place:]))
                 return
-            flag, equals, value = word.partition("=")
+            flag, equals, value = token.partition("=")
             group = _Group(flag, bool(equals), [value] if equals else [])
         else:
-            group.values.append(word)
+            group.values.append(token)
     if group.flag or group.values:
         yield group
