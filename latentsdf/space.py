@@ -1072,9 +1072,9 @@ class ShapeSpace(nn.Module):
         ):
             raise ConfigError(f"remove must be a list of ids, got {describe(remove)}")
         codes = {name: self._global_part(self.code(shape)) for name, shape in (add or {}).items()}
-        saved = self._saved_index(metric, kind)
+        saved = self._saved_index(metric, None)
         try:
-            saved.update(codes, remove)
+            saved.update(codes, remove, kind)
         except Exception:
             del self._indices[metric]  # partly changed, in memory only
             raise

@@ -120,8 +120,8 @@ class Extract(DecodeArgs, SpaceArgs):
         with track("decoding", total=len(pending), unit="shape") as advance:
             for name in pending:
                 try:
-                    mesh = self._extract(space, name)
                     require_no_links(self.out, *Path(name).parent.parts)
+                    mesh = self._extract(space, name)
                     meshes.save(mesh, files[name])
                     written[str(files[name])] = _size(mesh)
                 except LatentSDFError as error:

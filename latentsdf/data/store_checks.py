@@ -36,13 +36,11 @@ def verify_shape(folder: Path, config: SamplingConfig) -> None:
     info = zarr_layout.read_info(folder)
     if not is_number(attributes["area"]) or info.area < 0:
         raise ValueError(f"its area is {attributes['area']!r:.40}")
-    if not isinstance(info.sign.method, str) or not is_number(info.sign.confidence):
-        raise ValueError(f"its sign is {info.sign!r:.80}")
     if not 0 <= info.sign.confidence <= 1:
         raise ValueError(f"the confidence of its sign is {info.sign.confidence}, not from 0 to 1")
     arrays = {name: zarr_layout.read_array(folder, name) for name in zarr_layout.ARRAYS}
     _verify_digests(arrays, attributes.get("array_sha256"))
-    if type(info.band_samples) is not int or info.band_samples != len(arrays["band_index"]):
+    if info.band_samples != len(arrays["band_index"]):
         raise ValueError(f"band_samples is {info.band_samples!r}, but the band has {len(arrays['band_index']):,}")
     if len(arrays["band_sdf"]) != len(arrays["band_index"]):
         raise ValueError("band_index and band_sdf have different lengths")

@@ -45,6 +45,7 @@ from latentsdf.geometry.lattice import band_width
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.utils.errors import ConfigError, StoreError
+from latentsdf.utils.json_files import is_number
 
 ARRAYS = ("band_index", "band_sdf", "sparse_sdf", "near", "uniform", "surface")
 """Names of the arrays of a shape."""
@@ -114,11 +115,27 @@ def read_info(folder: Path) -> ShapeInfo:
     attributes = read_attributes(folder)
     return ShapeInfo(
         **provenance_fields(attributes),
-        sign=SignReport(**attributes["sign"]),
-        band_samples=attributes["band_samples"],
+        sign=_parse_sign(attributes["sign"]),
+        band_samples=_parse_count(attributes["band_samples"]),
         band_bytes=_bytes_in(folder / "band_index") + _bytes_in(folder / "band_sdf"),
         stored_bytes=_bytes_in(folder),
     )
+
+
+def _parse_sign(fields: Any) -> SignReport:
+    """Report on the sign from the attributes of a group; raises ValueError for other fields or types."""
+    if not isinstance(fields, dict) or not isinstance(fields.get("method"), str):
+        raise ValueError(f"sign is {fields!r:.80}")
+    for name in ("confidence", "sheet"):
+        if name in fields and not is_number(fields[name]):
+            raise ValueError(f"sign has {name} {fields[name]!r:.40}")
+    return SignReport(**fields)
+
+
+def _parse_count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"band_samples is {value!r:.40}")
+    return value
 
 
 def read_samples(folder: Path, resolution: int, band_voxels: float, sparse_resolution: int) -> SdfSamples:
@@ -135,7 +152,7 @@ def read_samples(folder: Path, resolution: int, band_voxels: float, sparse_resol
         near=read_array(folder, "near"),
         uniform=read_array(folder, "uniform"),
         surface=read_array(folder, "surface"),
-        sign=SignReport(**read_attributes(folder)["sign"]),
+        sign=_parse_sign(read_attributes(folder)["sign"]),
     )
 
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from latentsdf.latent import faiss_indices, old_index
 from latentsdf.latent.index_changes import Changes
 from latentsdf.latent.retrieval import CodeIndex, Kind, Metric, resolve_kind
-from latentsdf.utils.artifacts import Artifact, read_artifact, remove_artifact, write_artifact
+from latentsdf.utils.artifacts import Artifact, holds_artifact, read_artifact, remove_artifact, write_artifact
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.json_files import parse_object
@@ -94,24 +94,38 @@ class SavedIndex:
             ConfigError: There are too few codes for the kind.
             MissingExtraError: The kind needs FAISS, which is not installed.
         """
+        if self._rebuild(kind):
+            with suppress(OSError, RuntimeError):
+                self._save(self.index, self.changes)
+
+    def _rebuild(self, kind: Kind) -> bool:
+        """Replace the index in memory by one of another kind; return whether it had another one."""
         if self.index.kind == resolve_kind(kind, len(self.index.ids)):
-            return
+            return False
         changes = Changes(self.changes.added, self.changes.removed, kind)
         self.index, self.changes = self._build(changes, required=True), changes
-        with suppress(OSError, RuntimeError):
-            self._save(self.index, changes)
+        return True
 
-    def update(self, add: Mapping[str, Code], remove: Sequence[str]) -> None:
+    def update(self, add: Mapping[str, Code], remove: Sequence[str], kind: Kind | None = None) -> None:
         """Remove ids, then add codes by id, and save the index. Repeating a call changes nothing.
+
+        Args:
+            add: Codes by id.
+            remove: Ids.
+            kind: Change the kind of the index first; None keeps it.
 
         Raises:
             ConfigError: An id to add is not valid, or has another code in the index; an id to remove was never in the
-                index; or codes are to be removed from an hnsw index. The saved index is unchanged.
+                index; codes are to be removed from an hnsw index; or there are too few codes for the kind. The saved
+                index is unchanged.
+            MissingExtraError: The kind needs FAISS, which is not installed.
             OSError, RuntimeError: The folder is not writable.
         """
         for name in add:
             if not (is_id(name) or is_key(name)):
                 raise ConfigError(f"{name!r} is not a valid id to add; expected id or category/id, {RULE}")
+        if kind is not None:
+            self._rebuild(kind)
         present = set(self.index.ids)
         unknown = [name for name in remove if name not in present and name not in self.changes.removed]
         if unknown:
@@ -173,7 +187,7 @@ class SavedIndex:
     def _read(self) -> tuple[Changes, CodeIndex | None] | None:
         """Changes and cached index; None without saved files, or if they are of other codes."""
         require_no_links(self._place.parent, self._place.name)
-        if not self._place.is_dir():
+        if not holds_artifact(self._place, _CHANGES):
             return None
         try:
             found: tuple[Changes, CodeIndex | None] | None = read_artifact(

@@ -265,6 +265,16 @@ def complete_replacement(folder: Path, kind: ArtifactKind, names: Collection[str
             _complete(folder, kind, names)
 
 
+def holds_artifact(folder: Path, name: str) -> bool:
+    """Return whether a folder holds an artifact, or what is left of one.
+
+    Args:
+        folder: The folder.
+        name: A file of every artifact of this kind.
+    """
+    return (folder / MANIFEST).is_file() or (folder / name).is_file() or is_interrupted(folder, name)
+
+
 def is_interrupted(folder: Path, name: str) -> bool:
     """Return whether a folder holds a file only in `.next`, from which a crash kept it from being moved up."""
     return not (folder / _STAGED).is_symlink() and (folder / _STAGED / name).is_file()
@@ -298,7 +308,9 @@ def _complete(folder: Path, kind: ArtifactKind, names: Collection[str]) -> None:
     elif (staged / _OLD_MARK).is_file():
         _complete_old(staged, folder, names)
     else:
-        return  # emptied by a completion that was interrupted at its end, or never complete
+        with suppress(OSError):
+            staged.rmdir()  # emptied by a completion that was interrupted at its end
+        return  # otherwise never complete
     shutil.rmtree(staged)
 
 
