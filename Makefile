@@ -20,7 +20,8 @@ test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest --durations=20
 
 torture: $(VENV)/.installed-dev
-	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest -n 0 tests/integration/test_public_api.py
+	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest -n 0 tests/integration/test_public_api.py \
+		tests/integration/test_damaged_artifacts.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -105,6 +105,7 @@ class SampleStore:
             require_no_links(path, "tmp", error=StoreError)
             for folder in (path / "tmp").glob("*"):
                 if is_abandoned(folder.name) and not folder.is_symlink():
+                    store._restore_replaced(folder)
                     shutil.rmtree(folder, ignore_errors=True)
             return store
         config = config or SamplingConfig()
@@ -218,7 +219,8 @@ class SampleStore:
                         zarr.open_group(group, mode="a")
                 if final.exists():
                     # Deleting in place could be interrupted and leave an incomplete shape.
-                    os.replace(final, temporary / "old")
+                    (temporary / "old" / record.category).mkdir(parents=True)
+                    os.replace(final, temporary / "old" / record.key)
                 os.replace(temporary / "new", final)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -418,6 +420,14 @@ class SampleStore:
         """
         with self._shape(key) as folder:
             verify_shape(folder, self.config)
+
+    def _restore_replaced(self, temporary: Path) -> None:
+        """Move a shape back that was moved to a temporary folder, if the process was killed before it was replaced."""
+        for path in temporary.glob("old/*/*/zarr.json"):
+            key = f"{path.parent.parent.name}/{path.parent.name}"
+            if is_key(key) and not self._folder(key).exists():
+                require_no_links(self.path, "shapes", *key.split("/"), error=StoreError)
+                os.replace(path.parent, self._folder(key))
 
     def _folder(self, key: str) -> Path:
         if not is_key(key):

@@ -7,6 +7,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,33 @@ def test_failed_write(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.M
     assert list((tmp_path / "s.zarr" / "tmp").iterdir()) == []
     store.write(record)
     assert store.keys() == [record.key]
+
+
+@pytest.mark.parametrize("survives", [False, True])
+def test_killed_replacement(
+    survives: bool, record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shape that was being replaced when the process was killed is restored by the next one."""
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    store.write(record)
+    final, move = store.path / "shapes" / record.key, os.replace
+
+    def kill(source: Path, target: Path) -> None:
+        if Path(target) == final and not survives:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 2**22 + 7)  # no process has this id
+        patch.setattr(os, "replace", kill)
+        patch.setattr(store_module.shutil, "rmtree", lambda *_, **__: None)
+        with suppress(KeyboardInterrupt):
+            store.write(replace(record, source="new"))
+    assert final.exists() == survives
+    SampleStore.create(store.path)
+    store.verify(record.key)
+    assert store.info(record.key).source == ("new" if survives else record.source)
+    assert list((store.path / "tmp").iterdir()) == []
 
 
 def _flip_byte_of_array(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Flipped bits and cuts of every file of every artifact: noticed by name, or harmless, and never a traceback.
 
-`LATENTSDF_TORTURE=5000` sets the number of flips of each file of the slow test (`make torture`).
+`LATENTSDF_TORTURE=1000` sets the number of flips of each file of the slow test (`make torture`).
 """
 
 import json
