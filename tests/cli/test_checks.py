@@ -67,7 +67,6 @@ def test_unreadable_inputs_and_useless_arguments(
             ["extract", "field", "--id", "a", "--out", "a.ply"],
             "model.safetensors is missing; it holds a reconstruction",
         ),
-        (["info", "space", "--verify"], "--verify reads every shape of a sample store"),
         (["render", *SPACE, "a.png", "--offset", "0.5"], "--axis and --offset apply to slices only"),
         (["demo", "--out", "taken"], "taken: cannot be created as a folder"),
     ):

@@ -1,11 +1,14 @@
 """`latentsdf info`: stores and spaces."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from helpers.artifacts import write_space
 
 from latentsdf import cli
+from latentsdf.data.store import SampleStore
 
 
 def test_store(store_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,6 +25,30 @@ def test_space(space_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     described = json.loads(printed.out)
     assert len(described["shapes"]) == 4 and described["config"]["preset"] == "small"
     assert "preset small, 4 shapes, codes of length 8" in " ".join(printed.err.split())
+
+
+def test_verified_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Verification of a space compares all files, also those that loading does not read; earlier ones have no list."""
+    write_space(tmp_path, 1)
+    assert cli.main(["info", str(tmp_path), "--verify", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert len(json.loads(printed.out)["verified"]) == 6 and "6 files verified" in " ".join(printed.err.split())
+    card = (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text(card.replace("tiny", "TINY"))
+    assert cli.main(["info", str(tmp_path)]) == 0 and cli.main(["info", str(tmp_path), "--verify"]) == 2
+    assert "README.md: damaged, its SHA-256" in " ".join(capsys.readouterr().err.split())
+
+
+def test_damaged_store(lamp_store: SampleStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shapes with impossible values are listed, and the others are described."""
+    shutil.copytree(lamp_store.path, tmp_path / "s.zarr")
+    path = tmp_path / "s.zarr" / "shapes" / "lamp" / "a" / "zarr.json"
+    metadata = json.loads(path.read_text())
+    metadata["attributes"]["scale"] = 0.0
+    path.write_text(json.dumps(metadata))
+    assert cli.main(["info", str(tmp_path / "s.zarr"), "--verify"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "expected a finite scale above 0" in said and "1 of 3 shapes are damaged" in said
 
 
 def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,7 +159,8 @@ def test_failed_writer(tmp_path: Path) -> None:
     assert artifact.read(tmp_path) == old and not _leftovers(tmp_path)
 
 
-def test_artifact_that_is_replaced_while_it_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("verify", [True, False])
+def test_artifact_that_is_replaced_while_it_is_read(verify: bool, tmp_path: Path) -> None:
     """A reader that sees files of two versions reads again."""
     names = ("a", "b")
 
@@ -168,7 +169,7 @@ def test_artifact_that_is_replaced_while_it_is_read(tmp_path: Path) -> None:
             for name in names:
                 (folder / name).write_text(text)
 
-    write("old")
+    write("new 0")
     turns = []
 
     def read(artifact: artifacts.Artifact) -> list[bytes]:
@@ -178,4 +179,5 @@ def test_artifact_that_is_replaced_while_it_is_read(tmp_path: Path) -> None:
             write(f"new {len(turns)}")
         return [first, artifact.path("b").read_bytes()]
 
-    assert artifacts.read_artifact(tmp_path, "fit", names, read) == [b"new 2", b"new 2"] and len(turns) == 2
+    assert artifacts.read_artifact(tmp_path, "fit", names, read, verify=verify) == [b"new 2", b"new 2"]
+    assert len(turns) == 2
