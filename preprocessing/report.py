@@ -21,6 +21,7 @@ from latentsdf.data.store import SampleStore
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import StoreError
+from latentsdf.utils.json_files import is_number, parse_object
 
 LOW_CONFIDENCE = 0.975
 """Shapes with a lower confidence of the sign are listed."""
@@ -58,6 +59,21 @@ class Outcome:
     """Problem that did not fail the shape."""
     sheet: float = 0.0
     """Fraction of the area that encloses no volume and was thickened."""
+
+    @staticmethod
+    def of_report(values: dict[str, Any]) -> "Outcome":
+        """Build the statistics from a report; raises TypeError for other names or types."""
+        outcome = Outcome(**values)
+        texts, numbers = (outcome.sign, outcome.warning), (outcome.confidence, outcome.sheet)
+        counts = (outcome.band_samples, outcome.band_bytes, outcome.stored_bytes)
+        optional = [value for value in (outcome.seconds, outcome.thin) if value is not None]
+        if (
+            not all(isinstance(value, str) for value in texts)
+            or not all(is_number(value) for value in (*numbers, *counts, *optional))
+            or not isinstance(outcome.closed, bool)
+        ):
+            raise TypeError("statistics of another type")
+        return outcome
 
     @staticmethod
     def of_stored(
@@ -259,8 +275,8 @@ class Report:
     def _load_previous(self) -> dict[str, Outcome]:
         """Load the shape statistics from the report of an earlier run; empty if it is missing or unreadable."""
         try:
-            shapes = json.loads((self.store / "report.json").read_text())["shapes"]
-            return {key: Outcome(**shape) for key, shape in shapes.items()}
+            shapes = parse_object((self.store / "report.json").read_bytes())["shapes"]
+            return {key: Outcome.of_report(shape) for key, shape in shapes.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 

@@ -19,7 +19,7 @@ from latentsdf.utils.errors import (
     MeshError,
     MissingExtraError,
 )
-from latentsdf.utils.output_folders import require_writable_output
+from latentsdf.utils.output_folders import require_no_links, require_writable_output
 
 if TYPE_CHECKING:
     import trimesh
@@ -63,7 +63,9 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
             raise ConfigError(f"{count} targets are named '{name}' and would share one output folder; rename them")
         alone = len(paths) == 1
         folders = {path: self.out if alone else self.out / path.stem for path in paths}
-        for folder in folders.values():
+        for path, folder in folders.items():
+            if not alone:
+                require_no_links(self.out, path.stem)
             require_writable_output(folder, "fit", overwrite=True)
         space = self.load_space()
         config, refinement = self.inversion(by_layer=not self.one_code), self.refinement(self.seed)

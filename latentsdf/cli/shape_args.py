@@ -42,8 +42,10 @@ def queries(
 
 def named_code(space: "ShapeSpace", name: str) -> "CodeLike":
     """Return the shape given by an id of a training shape, a folder written by `latentsdf invert`, or a code.npy."""
+    from latentsdf.latent.inversion.fit_folder import is_fit_folder
+
     path = Path(name)
-    if path.suffix == ".npy" or (path / "report.json").is_file():
+    if path.suffix == ".npy" or is_fit_folder(path):
         return read_code(space, path)
     space.row(name)
     return name

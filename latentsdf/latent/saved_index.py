@@ -234,6 +234,7 @@ class SavedIndex:
         try:
             path = artifact.path(_CACHE)
             if self._verify and not _record_of(artifact.sha256(_CACHE)).is_file():
+                show_note("index rebuilt", f"{self._place}: {_CACHE} was not written by this user")
                 return None
             listing = parse_object(artifact.read_bytes(_NAMES))
             numbers, ids = listing["numbers"], listing["ids"]

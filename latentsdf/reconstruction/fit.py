@@ -16,7 +16,7 @@ from latentsdf.reconstruction.optimizer import FieldOptimizer
 from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
 from latentsdf.training.lr_schedule import cosine, warm_up
 from latentsdf.training.training_loop import run_training_loop
-from latentsdf.utils.errors import TrainingError
+from latentsdf.utils.errors import CheckpointError, TrainingError
 from latentsdf.utils.interrupts import defer_interrupts
 from latentsdf.utils.malloc import keep_freed_memory
 
@@ -60,7 +60,13 @@ class FieldTrainer:
         """
         keep_freed_memory()
         if checkpoint is not None and (state := checkpoint.load()) is not None:
-            self.load_state_dict(state)
+            try:
+                self.load_state_dict(state)
+            # torch raises exceptions of many types for a state of another form.
+            except Exception as error:
+                raise CheckpointError(
+                    f"{checkpoint.path}: damaged ({error!s:.200}); remove it to start again"
+                ) from error
 
         def save() -> None:
             if checkpoint is not None:

@@ -92,7 +92,7 @@ def test_targets_of_fits(name: str, tmp_path: Path) -> None:
     """The name of a fit never contains a separator or a control character."""
     refined_fit().save(tmp_path / "fits" / "a", target=name)
     fits, _ = load_fits(tmp_path / "fits")
-    assert all(is_id(found) or found == "" for found in fits)
+    assert list(fits) and all(is_id(found) for found in fits)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,14 @@ def test_outputs_in_linked_folders(
     assert cli.main([*words, "--mode", "general", "--device", "cpu"]) == 0
     assert _is_untouched(outside) and (tmp_path / "out" / "table" / "a.ply").is_file()
     assert "is a symbolic link" in " ".join(capsys.readouterr().err.split())
+
+
+def test_fits_in_linked_folders(tmp_path: Path, outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`invert` of several targets does not write through a folder that is a link."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b").symlink_to(outside)
+    assert cli.main(["invert", "space", "a.ply", "b.ply", "--out", str(tmp_path / "out")]) == 2
+    assert _is_untouched(outside) and "b: is a symbolic link" in " ".join(capsys.readouterr().err.split())
 
 
 def test_log_that_is_a_link(tmp_path: Path, outside: Path) -> None:

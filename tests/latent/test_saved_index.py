@@ -146,7 +146,7 @@ def test_cache_is_rebuilt(
         (lambda: (place / "cache.faiss").write_bytes(b""), "cache.faiss: damaged"),
         (lambda: (place / "cache.faiss").unlink(), ""),
         (wrong_names, "other ids"),
-        (of_somebody_else, ""),
+        (of_somebody_else, "cache.faiss was not written by this user"),
     ):
         damage()
         read.clear()

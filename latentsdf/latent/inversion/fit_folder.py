@@ -187,7 +187,8 @@ def load_fits(
         name = one.resolve().name
         try:
             fit, target = _read_fit(one, space, verify=verify)
-            fits[name if name in names or target is None else key_part(Path(target).stem)] = fit
+            stem = key_part(Path(target).stem) if target is not None else ""
+            fits[name if name in names or not stem else stem] = fit
         except LatentSDFError as error:
             failed[name] = str(error)
     return fits, failed
