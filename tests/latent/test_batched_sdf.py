@@ -224,8 +224,8 @@ def test_agreement_with_distance(trained_space: ShapeSpace) -> None:
 @pytest.mark.slow
 def test_eikonal_fit_of_a_code(trained_space: ShapeSpace) -> None:
     """Surface and eikonal terms through `sdf` and through `fused` both lead a code to the shape."""
-    surface = torch.as_tensor(trained_space.extract(trained_space.code("table_0001"), 64).sample(500)).float()
-    anywhere = _points(500)
+    surface = torch.as_tensor(trained_space.extract(trained_space.code("table_0001"), 64).sample(200)).float()
+    anywhere = _points(200)
 
     def loss(field: Callable[[Tensor], Tensor]) -> Tensor:
         points = torch.cat((surface, anywhere, 1.5 * anywhere[:50])).requires_grad_()
@@ -235,11 +235,11 @@ def test_eikonal_fit_of_a_code(trained_space: ShapeSpace) -> None:
 
     start = trained_space.codes.mean(0)
     for steps, of_code in (
-        (150, lambda z: lambda points: trained_space.sdf(z, points)),
-        (15, trained_space.fused),
+        (40, lambda z: lambda points: trained_space.sdf(z, points)),
+        (5, trained_space.fused),
     ):
         code = start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([code], lr=0.02)
+        optimizer = torch.optim.Adam([code], lr=0.04)
         history = []
         for _ in range(steps):
             value = loss(of_code(code))
@@ -248,4 +248,4 @@ def test_eikonal_fit_of_a_code(trained_space: ShapeSpace) -> None:
             assert code.grad is not None and code.grad.isfinite().all()
             optimizer.step()
             history.append(value.item())
-        assert history[-1] < (0.5 if steps > 100 else 0.95) * history[0]
+        assert history[-1] < (0.5 if steps == 40 else 0.95) * history[0]
