@@ -3,10 +3,11 @@
 import copy
 import dataclasses
 import difflib
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
@@ -194,7 +195,7 @@ class ShapeSpace(nn.Module):
         return iter(self.ids)
 
     def __contains__(self, shape: object) -> bool:
-        return shape in self.ids or shape in self.keys
+        return isinstance(shape, str) and (shape in self.ids or shape in self.keys)
 
     def __getitem__(self, shape: str) -> Code:
         """Return the code of a training shape with the similarity of its mesh.
@@ -224,11 +225,11 @@ class ShapeSpace(nn.Module):
             "device": self.device,
         }
 
-    def row(self, shape: str | int | np.integer[Any]) -> int:
+    def row(self, shape: str | SupportsIndex) -> int:
         """Return the row of a training shape in `codes`.
 
         Args:
-            shape: id or category/id, or the row itself.
+            shape: id or category/id, or the row itself, an integer of any library.
 
         Returns:
             Row index, 0 to T - 1.
@@ -237,9 +238,10 @@ class ShapeSpace(nn.Module):
             ConfigError: There is no such training shape; the message suggests similar ids.
         """
         if is_row(shape):
-            if not 0 <= int(shape) < len(self.ids):
-                raise ConfigError(f"rows of training shapes are 0 to {len(self.ids) - 1}, got {shape}")
-            return int(shape)
+            row = operator.index(shape)
+            if not 0 <= row < len(self.ids):
+                raise ConfigError(f"rows of training shapes are 0 to {len(self.ids) - 1}, got {row}")
+            return row
         if not isinstance(shape, str):
             raise ConfigError(f"expected the id or the row of a training shape, got {describe(shape)}")
         for names in (self.ids, self.keys):
