@@ -5,7 +5,6 @@ configurations must have these types. `with_options` builds a configuration from
 """
 
 import dataclasses
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args,
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from latentsdf.config.validation import describe_error
+from latentsdf.config.validation import describe_error, did_you_mean
 from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError
 
@@ -64,7 +63,7 @@ def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
             for name in kwargs.keys() - signature.parameters.keys():
                 known = [parameter for parameter in signature.parameters if parameter not in ("self", "cls")]
                 guess = _suggestion(name, known, "arguments")
-                raise ConfigError(f"unknown argument '{name}' of {function.__name__}; {guess}") from None
+                raise ConfigError(f"unknown argument '{name}' of {function.__name__}{guess}") from None
             return function(*args, **kwargs)  # Python's own message names the function and what is missing
         for name in checks.keys() & bound.arguments.keys():
             bound.arguments[name] = checks[name](bound.arguments[name])
@@ -99,14 +98,13 @@ def with_options(
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in options:
         if name not in known:
-            raise ConfigError(f"unknown setting '{name}' of {cls.__name__}; {_suggestion(name, known, 'settings')}")
+            raise ConfigError(f"unknown setting '{name}' of {cls.__name__}{_suggestion(name, known, 'settings')}")
     values = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
     return dataclasses.replace(base, **values) if values else base  # type: ignore[type-var]
 
 
 def _suggestion(name: str, known: Sequence[str], kind: str) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean '{close[0]}'?" if close else f"{kind} are {', '.join(known)}"
+    return did_you_mean(name, known) or f"; {kind} are {', '.join(known)}"
 
 
 def _is_simple(annotation: Any) -> bool:
