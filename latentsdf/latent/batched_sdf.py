@@ -12,6 +12,7 @@ s_g is not a distance. Membership in the band is piecewise constant and has no g
 s_o - s_g.
 """
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -57,7 +58,7 @@ def signed_distance(
     code_dims = 2 if by_layer else 1
     batch = _broadcast(codes.shape[:-code_dims], points.shape[:-2])
     z, x = model.like_weights(codes), model.like_weights(points)
-    if codes.shape[:-code_dims].numel() == 1:
+    if math.prod(codes.shape[:-code_dims]) == 1:  # `Size.numel` would fix the sizes of an exported program
         # The weights of a code are computed once for all of its points.
         z, x = z.reshape(1, *z.shape[-code_dims:]), x.reshape(1, -1, 3)
     else:

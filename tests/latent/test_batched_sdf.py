@@ -147,6 +147,34 @@ def test_vmap_and_jacrev(model: LatentSDF) -> None:
     assert hessian.abs().max() > 0
 
 
+def test_batched_gradients(model: LatentSDF) -> None:
+    """`jacobian(vectorize=True)`, which batches upstream gradients, equals one backward pass per distance."""
+    codes, points = _codes(dtype=torch.float64), _points(3, dtype=torch.float64)
+    for function, at in ((lambda z: _sdf(model)(z, points), codes), (lambda x: _sdf(model)(codes, x), points)):
+        found, expected = (torch.autograd.functional.jacobian(function, at, vectorize=fast) for fast in (True, False))
+        torch.testing.assert_close(found, expected)
+    trained = copy.deepcopy(model).requires_grad_()
+    table, distances = trained.require_grid().table, _sdf(trained)(codes, points)
+    (found,) = torch.autograd.grad(distances, table, torch.eye(3).double(), is_grads_batched=True, retain_graph=True)
+    rows = [torch.autograd.grad(one, table, retain_graph=True)[0] for one in distances]
+    torch.testing.assert_close(found, torch.stack(rows))
+
+
+@pytest.mark.slow
+def test_exported_program_for_other_sizes() -> None:
+    """An exported program evaluates any number of codes and of points. Slow: torch traces the model."""
+    model = small_latent_model("hyper").requires_grad_(False)
+
+    class Exported(torch.nn.Module):
+        def forward(self, codes: Tensor, points: Tensor) -> Tensor:
+            return _sdf(model)(codes, points)
+
+    sizes = {"codes": {0: torch.export.Dim("B")}, "points": {0: torch.export.Dim("P")}}
+    program = torch.export.export(Exported(), (_codes(2), _points(5)), dynamic_shapes=sizes)
+    codes, points = _codes(3), _points(7)
+    torch.testing.assert_close(program.module()(codes, points), _sdf(model)(codes, points))
+
+
 _COMPILE = """
 import sys, torch
 from helpers.models import small_latent_model
