@@ -758,7 +758,15 @@ class ShapeSpace(nn.Module):
     def _read(self, target: Target, normals: Any = None) -> Any:
         """Return a mesh, a table of points, or an observation unchanged."""
         if not isinstance(target, Observation):
-            return read_target(target, normals)
+            try:
+                return read_target(target, normals)
+            except FileNotFoundError as error:
+                if isinstance(target, str) and target in self:
+                    raise FileNotFoundError(
+                        f"{error}; {target} is the id of a training shape, which has a code already. To fit one to its "
+                        f"mesh nevertheless, pass extract({target!r})"
+                    ) from error
+                raise
         if normals is not None:
             raise MeshError("normals belong to points, but the target is an Observation; remove them")
         return target

@@ -277,6 +277,12 @@ def test_forms_of_a_target(space: ShapeSpace, tmp_path: Path) -> None:
         np.testing.assert_array_equal(observation.low, expected.low)
 
 
+def test_id_as_target(space: ShapeSpace) -> None:
+    """The id of a training shape is no target; the error says what to pass instead."""
+    with pytest.raises(FileNotFoundError, match=r"id of a training shape.*pass extract\('table_0001'\)"):
+        space.observe("table_0001")
+
+
 @pytest.mark.usefixtures("without_shape_checks")
 def test_keywords_of_fits(space: ShapeSpace) -> None:
     """Settings are keywords of `invert` and replace those of the configuration, which may be the second argument."""

@@ -304,6 +304,7 @@ def test_own_sampler(store_path: Path, tmp_path: Path) -> None:
     assert set(calls) == {64, 32}
     for sampler, message in (
         (lambda distance, count, rng: [len(distance)] * count, "must return indices from 0 to"),
+        (lambda distance, count, rng: None, "must return 64 integer indices, got None"),
         (lambda distance, count, rng: np.zeros(3), "must return 64 integer indices, got torch.float64"),
         (lambda distance, count, rng: 1 / 0, "the sampler '<lambda>' failed: ZeroDivisionError"),
     ):

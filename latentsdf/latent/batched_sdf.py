@@ -87,6 +87,8 @@ def _require_valid(model: LatentSDF, codes: Tensor, points: Tensor, branch: str,
                 f"{name} must be a torch tensor of floating-point numbers, got {found}; convert with torch.as_tensor, "
                 "or use `ShapeSpace.distance`, which accepts ids, fits and arrays"
             )
+        if value.layout != torch.strided:
+            raise ConfigError(f"{name} must be a dense tensor, got layout {value.layout}; convert with to_dense()")
     if not isinstance(branch, str) or branch not in ("fused", *get_args(Branch)):
         raise ConfigError(f"branch must be fused, general or overfit, got {describe(branch)}")
     if not isinstance(by_layer, bool):
