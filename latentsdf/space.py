@@ -1,11 +1,13 @@
 """`ShapeSpace`, the interface to a trained space, and `load`, which opens one."""
 
+import copy
 import dataclasses
 import difflib
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
@@ -139,7 +141,8 @@ class ShapeSpace(nn.Module):
     A space is a torch module with the signature of `sdf`, which can be part of a larger model. Its parameters are the
     networks and the feature grid. They are frozen after loading; `requires_grad_()` makes them trainable. The codes of
     the training shapes are a buffer, not a parameter: they are saved and moved with the module, but not changed by an
-    optimizer. To train codes, pass a parameter of your own to `sdf`. A space is loaded in evaluation mode; in training
+    optimizer. To train codes, pass a parameter of your own to `sdf`. In a space of half precision they remain in single
+    precision, in which fits and shortest paths are computed as well. A space is loaded in evaluation mode; in training
     mode, spaces of the recipe `deepsdf` apply dropout.
 
     Args:
@@ -183,12 +186,16 @@ class ShapeSpace(nn.Module):
         return self.codes.device
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ShapeSpace":
-        """Apply a conversion, as of `to`, and forget what was computed from the previous tensors."""
-        # The fingerprint names the codes of the checkpoint, which a conversion to half precision would round.
-        fingerprint = self.fingerprint
+        """Apply a conversion, as of `to`, and forget what was computed from the previous tensors.
+
+        The codes have at least single precision: they are few, and rounded codes would change what identifies the
+        space, its saved index and the shapes that were fitted in it.
+        """
+        codes = self.codes
         super()._apply(fn, recurse)
+        if self.codes.dtype.itemsize < torch.float32.itemsize:
+            self.codes = codes.to(self.codes.device)
         _forget_codes(self)
-        self.__dict__["fingerprint"] = fingerprint
         return self
 
     def __len__(self) -> int:
@@ -198,7 +205,7 @@ class ShapeSpace(nn.Module):
         return iter(self.ids)
 
     def __contains__(self, shape: object) -> bool:
-        return shape in self.ids or shape in self.keys
+        return isinstance(shape, str) and (shape in self.ids or shape in self.keys)
 
     def __getitem__(self, shape: str) -> Code:
         """Return the code of a training shape with the similarity of its mesh.
@@ -210,7 +217,7 @@ class ShapeSpace(nn.Module):
             ConfigError: There is no such training shape; the message suggests similar ids.
         """
         row = self.row(shape)
-        return Code(self.codes[row].numpy(force=True), self._similarities[row], space=self.fingerprint)
+        return Code(_as_code(self.codes[row]), self._similarities[row], space=self.fingerprint)
 
     def __repr__(self) -> str:
         return f"<ShapeSpace: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
@@ -228,11 +235,11 @@ class ShapeSpace(nn.Module):
             "device": self.device,
         }
 
-    def row(self, shape: str | int | np.integer[Any]) -> int:
+    def row(self, shape: str | SupportsIndex) -> int:
         """Return the row of a training shape in `codes`.
 
         Args:
-            shape: id or category/id, or the row itself.
+            shape: id or category/id, or the row itself, an integer of any library.
 
         Returns:
             Row index, 0 to T - 1.
@@ -241,9 +248,10 @@ class ShapeSpace(nn.Module):
             ConfigError: There is no such training shape; the message suggests similar ids.
         """
         if is_row(shape):
-            if not 0 <= int(shape) < len(self.ids):
-                raise ConfigError(f"rows of training shapes are 0 to {len(self.ids) - 1}, got {shape}")
-            return int(shape)
+            row = operator.index(shape)
+            if not 0 <= row < len(self.ids):
+                raise ConfigError(f"rows of training shapes are 0 to {len(self.ids) - 1}, got {row}")
+            return row
         if not isinstance(shape, str):
             raise ConfigError(f"expected the id or the row of a training shape, got {describe(shape)}")
         for names in (self.ids, self.keys):
@@ -721,7 +729,8 @@ class ShapeSpace(nn.Module):
         if refinement is not None:
             for target in targets:
                 self.require_refinable(target, config)
-        fits = invert(self.model, self.codes, [self.observe(target, config) for target in targets], config)
+        observations = [self.observe(target, config) for target in targets]
+        fits = invert(self._single_precision_model(), self.codes.float(), observations, config)
         fits = [dataclasses.replace(fit, space=self.fingerprint) for fit in fits]
         if refinement is None:
             return fits
@@ -759,7 +768,15 @@ class ShapeSpace(nn.Module):
     def _read(self, target: Target, normals: Any = None) -> Any:
         """Return a mesh, a table of points, or an observation unchanged."""
         if not isinstance(target, Observation):
-            return read_target(target, normals)
+            try:
+                return read_target(target, normals)
+            except FileNotFoundError as error:
+                if isinstance(target, str) and target in self:
+                    raise FileNotFoundError(
+                        f"{error}; {target} is the id of a training shape, which has a code already. To fit one to its "
+                        f"mesh nevertheless, pass extract({target!r})"
+                    ) from error
+                raise
         if normals is not None:
             raise MeshError("normals belong to points, but the target is an Observation; remove them")
         return target
@@ -805,7 +822,12 @@ class ShapeSpace(nn.Module):
         self.model.require_grid()
         code = self.decoded_code(fit)
         detail = observe_detail(read_mesh(mesh, "refinement"), fit.similarity, config)
-        return dataclasses.replace(fit, delta=refine(self.model, code, detail, config))
+        return dataclasses.replace(fit, delta=refine(self._single_precision_model(), code.float(), detail, config))
+
+    def _single_precision_model(self) -> "LatentSDF":
+        """Return the model, or its copy in single precision, for which fits and shortest paths are computed."""
+        single = next(self.model.parameters()).dtype == torch.float32
+        return self.model if single else copy.deepcopy(self.model).float()
 
     def _evaluate(
         self, field: SignedDistance, points: NDArray[np.floating], similarity: Similarity
@@ -817,12 +839,12 @@ class ShapeSpace(nn.Module):
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the training codes and ids. It identifies the space and changes with every training step."""
-        return retrieval.fingerprint(self.codes.float().numpy(force=True), self.ids)
+        return retrieval.fingerprint(_as_code(self.codes), self.ids)
 
     @cached_property
     def prior(self) -> CodePrior:
         """Gaussian prior of the training codes."""
-        return CodePrior.fit(self.codes, self.config.model.code_dim, self.config.model.local.channels)
+        return CodePrior.fit(self.codes.float(), self.config.model.code_dim, self.config.model.local.channels)
 
     @check_arguments
     def interpolate(self, *shapes: Any, steps: PathLength = 9, method: Method = "linear") -> Codes:
@@ -846,7 +868,7 @@ class ShapeSpace(nn.Module):
         """
         given = [self._with_parts(shape) for shape in split_shapes(shapes)]
         codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), self.codes.shape[1])
-        path = interpolate(codes, steps, method, self.model, self.prior)
+        path = interpolate(codes, steps, method, self._single_precision_model(), self.prior)
         starts, shares = positions_on_path(len(given), steps, method)
         return Codes(
             [
@@ -922,7 +944,7 @@ class ShapeSpace(nn.Module):
             if weight.ndim or not abs(weight) < _MAX_FACTOR:
                 raise ConfigError(f"a weight must be a number below {_MAX_FACTOR:g}, got {describe(term[0])}")
         offsets = [weight * (self.code(shape) - self.prior.mean) for weight, shape in terms]
-        code = (self.prior.mean + torch.stack(offsets).sum(0)).numpy(force=True)
+        code = _as_code(self.prior.mean + torch.stack(offsets).sum(0))
         weights = [weight for weight, _ in terms]
         shapes = [self.mean(), *(self._with_parts(shape) for _, shape in terms)]
         return self._combined(shapes, (1 - sum(weights), *weights), code)
@@ -938,8 +960,7 @@ class ShapeSpace(nn.Module):
 
     def _with_parts(self, shape: CodeLike) -> Code:
         """Return a shape as a valid `Code` with everything that decoding it needs."""
-        code = self.code(shape).numpy(force=True)
-        layers = self.decoded_code(shape).numpy(force=True)
+        code, layers = _as_code(self.code(shape)), _as_code(self.decoded_code(shape))
         delta = shape.delta if isinstance(shape, Inversion | Code) else None
         if delta is not None:
             self._decode(shape)  # checks that the delta belongs to the code
@@ -1033,7 +1054,7 @@ class ShapeSpace(nn.Module):
 
     def _global_part(self, codes: Float[Tensor, "*N L"]) -> Float[NDArray[np.float32], "*N G"]:
         """Part of codes by which shapes are retrieved: without local codes."""
-        return codes[..., : self.config.model.code_dim].numpy(force=True)
+        return _as_code(codes[..., : self.config.model.code_dim])
 
     @check_arguments
     def update_index(
@@ -1079,6 +1100,11 @@ class ShapeSpace(nn.Module):
             del self._indices[metric]  # partly changed, in memory only
             raise
         return saved.index
+
+
+def _as_code(code: Float[Tensor, "*N L"]) -> Float[NDArray[np.float32], "*N L"]:
+    """Convert codes of a space of any precision to an array."""
+    return code.float().numpy(force=True)
 
 
 def _forget_codes(space: ShapeSpace, _: object = None) -> None:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import trimesh
 from helpers.paths import REAL_DATA
+from helpers.preprocessing import tasks_in_this_process
 from helpers.settings import SMALL_SAMPLING, small_config
+from helpers.shared import built_once
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Parallel test processes share the cores; torch and numba read these variables when they are imported.
@@ -48,11 +50,12 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from preprocessing.shape import make_record
     from preprocessing.sources import procedural
 
-    path = tmp_path_factory.mktemp("data") / "tables.zarr"
-    store = SampleStore.create(path, SMALL_SAMPLING)
-    for source in procedural(["table"], count=4):
-        store.write(make_record(source, SMALL_SAMPLING, seed=0))
-    return path
+    def build(path: Path) -> None:
+        store = SampleStore.create(path, SMALL_SAMPLING)
+        for source in procedural(["table"], count=4):
+            store.write(make_record(source, SMALL_SAMPLING, seed=0))
+
+    return built_once(tmp_path_factory, "tables.zarr", build)
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +63,7 @@ def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """Space of the four tables after a few training steps, for tests in which its accuracy does not matter."""
     from latentsdf.training.train import train
 
-    path = tmp_path_factory.mktemp("spaces") / "tables"
-    train(store_path, path, small_config(steps=20))
-    return path
+    return built_once(tmp_path_factory, "space", lambda path: train(store_path, path, small_config(steps=20)))
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +79,7 @@ def trained_space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactor
     """Space trained on the four tables, as accurate as its size allows; for slow tests."""
     from latentsdf.training.train import train
 
-    path = tmp_path_factory.mktemp("trained_spaces") / "tables"
-    train(store_path, path, small_config())
-    return path
+    return built_once(tmp_path_factory, "trained_space", lambda path: train(store_path, path, small_config()))
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +133,13 @@ def registrations(tmp_path: Path) -> Path:
         for name, count in {"50002_jumping_jacks": 25, "50004_punching": 3}.items():
             file[name] = box.vertices[:, :, None] * (1 + np.arange(count)) + 5
     return path
+
+
+@pytest.fixture
+def in_process() -> Iterator[None]:
+    """Preprocess in this process."""
+    with tasks_in_this_process():
+        yield
 
 
 @pytest.fixture

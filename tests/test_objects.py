@@ -21,7 +21,7 @@ def test_space_as_collection(space: ShapeSpace) -> None:
     """A space has a length, yields its ids, knows them with and without category, and returns their codes."""
     assert len(space) == 4 and list(space) == space.ids
     assert "table_0001" in space and "table/table_0001" in space
-    assert "chair" not in space and 1 not in space
+    assert "chair" not in space and 1 not in space and np.zeros(8) not in space
     code = space["table/table_0001"]
     np.testing.assert_array_equal(np.asarray(code), space.codes[1].numpy())
     assert code.similarity == space.similarity("table_0001") and code.space == space.fingerprint

@@ -223,6 +223,9 @@ def test_forms_of_a_code(space: ShapeSpace) -> None:
         assert torch.equal(space.code(shape), code)
     assert space.similarity(2) == space.similarity("table_0002")
     assert space.similarity(code[None]) == Similarity((0.0, 0.0, 0.0), 1.0)
+    for row in (1, np.int64(1), np.array(1), torch.tensor(1)):
+        assert torch.equal(space.code(row), space.code("table_0001"))
+        assert space.similarity(row) == space.similarity("table_0001")
     path = np.asarray(space.interpolate("table_0000", "table_0002", steps=3))
     codes = space.codes[[0, 2]]
     for shapes in (["table_0000", "table_0002"], [0, 2], codes, codes.numpy(), (codes[0], "table_0002")):
@@ -235,7 +238,9 @@ def test_forms_of_a_code(space: ShapeSpace) -> None:
         (None, "expected a shape: the id or the row .*, got None"),
         (4, "rows of training shapes are 0 to 3, got 4"),
         (-1, "rows of training shapes are 0 to 3, got -1"),
+        (torch.tensor(4), "rows of training shapes are 0 to 3, got 4"),
         (True, "expected a shape: .*, got bool True"),
+        (torch.tensor(True), "expected a shape: .*, got Tensor"),
         (0.5, r"codes of length 8, got shape \(\)"),
         (["table_0000", "table_0001"], "expected one shape, got list of length 2; pass one of them at a time"),
         (np.zeros((4, 8)), r"expected one code of length 8, got shape \(4, 8\); pass one row at a time"),
@@ -270,6 +275,12 @@ def test_forms_of_a_target(space: ShapeSpace, tmp_path: Path) -> None:
         space.observe((points, normals), partial=True),
     ):
         np.testing.assert_array_equal(observation.low, expected.low)
+
+
+def test_id_as_target(space: ShapeSpace) -> None:
+    """The id of a training shape is no target; the error says what to pass instead."""
+    with pytest.raises(FileNotFoundError, match=r"id of a training shape.*pass extract\('table_0001'\)"):
+        space.observe("table_0001")
 
 
 @pytest.mark.usefixtures("without_shape_checks")

@@ -3,8 +3,10 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import trimesh
 from torch import Tensor, nn
 
 import latentsdf as ls
@@ -26,10 +28,8 @@ def test_space_inside_a_model(space: ShapeSpace) -> None:
     assert own.to(torch.float64)["space"].codes.dtype == torch.float64
 
 
-def test_fingerprint_of_a_module(space: ShapeSpace) -> None:
-    """A conversion keeps the fingerprint of the checkpoint; other codes have another one."""
-    again = copy.deepcopy(space).to(torch.bfloat16)
-    assert again.fingerprint == space.fingerprint
+def test_codes_replaced_by_a_state(space: ShapeSpace) -> None:
+    """Other codes have another fingerprint and another mean."""
     state = copy.deepcopy(space.state_dict())
     state["codes"] += 1
     again = copy.deepcopy(space)
@@ -37,6 +37,47 @@ def test_fingerprint_of_a_module(space: ShapeSpace) -> None:
     again.load_state_dict(state)
     assert again.fingerprint != space.fingerprint
     assert again.mean() == pytest.approx(before + 1, abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions(space: ShapeSpace, dtype: torch.dtype) -> None:
+    """Weights are converted, but what is computed from the codes alone stays the same: arrays, index, fingerprint."""
+    again = copy.deepcopy(space).to(dtype)
+    assert next(again.model.parameters()).dtype == dtype
+    assert torch.equal(again.codes.double(), space.codes.double())
+    assert again.fingerprint == space.fingerprint
+    assert (again._global_part(again.codes) == space._global_part(space.codes)).all()
+    one, other = space.ids[:2]
+    for found, expected in (
+        (again[one], space[one]),
+        (again.mean(), space.mean()),
+        (again.sample(2), space.sample(2)),
+        (again.combine((0.5, one)), space.combine((0.5, one))),
+        (again.interpolate(one, other, steps=3), space.interpolate(one, other, steps=3)),
+    ):
+        array = np.asarray(found)
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, np.asarray(expected), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_fits_in_half_precision(space: ShapeSpace) -> None:
+    """Fits, their detail and shortest paths are those of a space with the same weights in single precision.
+
+    Slow: fits, refines and shortens a path twice.
+    """
+    again = copy.deepcopy(space).half()
+    single = copy.deepcopy(again).float()
+    points = _points(100, 0.9).numpy()
+    observed = space.observe(trimesh.creation.icosphere(2, 0.5))
+    results = []
+    for one in (again, single):
+        fit = one.invert(observed, steps=1, starts=1, points=64)
+        fit = one.refine(fit, trimesh.creation.icosphere(2, 0.5), steps=2, points=64, resolution=32, lattice=16)
+        path = one.interpolate(*one.ids[:2], steps=3, method="shortest")
+        results.append((fit.code, np.asarray(path), one.distance(fit, points)))
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, atol=5e-3)
 
 
 @pytest.mark.slow

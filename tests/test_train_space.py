@@ -146,13 +146,14 @@ def test_resumption_with_own_loss(store_path: Path, tmp_path: Path) -> None:
     ("loss", "message"),
     [
         (lambda step: step.codes.square(), r"loss 'mine' must return a scalar tensor.*shape \(4, 8\)"),
+        (lambda step: step.codes.mean() * 1j, "loss 'mine' must return a scalar tensor.*complex64 tensor"),
         (lambda step: 1.0, "loss 'mine' must return a scalar tensor, such as a mean, got float"),
         (lambda step: step.codes.detach().mean(), "loss 'mine' trains nothing"),
         (lambda step: step.missing, "loss 'mine' failed: AttributeError: .*missing"),
         (lambda step: step.distance(step.points, "overfit").mean(), "loss 'mine': a loss can evaluate the overfit"),
         (lambda step: step.codes.mean() * float("nan"), "the mine term is not finite"),
     ],
-    ids=["vector", "number", "detached", "exception", "overfit elsewhere", "nan"],
+    ids=["vector", "complex", "number", "detached", "exception", "overfit elsewhere", "nan"],
 )
 def test_unusable_losses(loss: Any, message: str, store_path: Path, tmp_path: Path) -> None:
     """Errors name the loss and say what is expected."""
@@ -303,6 +304,7 @@ def test_own_sampler(store_path: Path, tmp_path: Path) -> None:
     assert set(calls) == {64, 32}
     for sampler, message in (
         (lambda distance, count, rng: [len(distance)] * count, "must return indices from 0 to"),
+        (lambda distance, count, rng: None, "must return 64 integer indices, got None"),
         (lambda distance, count, rng: np.zeros(3), "must return 64 integer indices, got torch.float64"),
         (lambda distance, count, rng: 1 / 0, "the sampler '<lambda>' failed: ZeroDivisionError"),
     ):

@@ -5,10 +5,9 @@ configurations must have these types. `with_options` builds a configuration from
 """
 
 import dataclasses
-import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import NoneType, UnionType
@@ -17,7 +16,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args,
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from latentsdf.config.validation import describe_error
+from latentsdf.config.validation import describe_error, did_you_mean
 from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError
 
@@ -46,7 +45,8 @@ def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
         function: The function or method.
 
     Returns:
-        The function; it raises `ConfigError` that names the argument, what was expected, and what came.
+        The function; it raises `ConfigError` that names the argument, what was expected, and what came, or, for an
+        unknown keyword, a similar argument.
     """
     signature = inspect.signature(function)
     checks = {
@@ -60,7 +60,11 @@ def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError:
-            return function(*args, **kwargs)  # Python's own message names the function
+            for name in kwargs.keys() - signature.parameters.keys():
+                known = [parameter for parameter in signature.parameters if parameter not in ("self", "cls")]
+                guess = _suggestion(name, known, "arguments")
+                raise ConfigError(f"unknown argument '{name}' of {function.__name__}{guess}") from None
+            return function(*args, **kwargs)  # Python's own message names the function and what is missing
         for name in checks.keys() & bound.arguments.keys():
             bound.arguments[name] = checks[name](bound.arguments[name])
         return function(*bound.args, **bound.kwargs)
@@ -94,11 +98,13 @@ def with_options(
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in options:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            guess = f"did you mean '{close[0]}'?" if close else f"settings are {', '.join(known)}"
-            raise ConfigError(f"unknown setting '{name}' of {cls.__name__}; {guess}")
+            raise ConfigError(f"unknown setting '{name}' of {cls.__name__}{_suggestion(name, known, 'settings')}")
     values = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
     return dataclasses.replace(base, **values) if values else base  # type: ignore[type-var]
+
+
+def _suggestion(name: str, known: Sequence[str], kind: str) -> str:
+    return did_you_mean(name, known) or f"; {kind} are {', '.join(known)}"
 
 
 def _is_simple(annotation: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from latentsdf.config.migration import migrate
+from latentsdf.config.validation import did_you_mean
 from latentsdf.utils.errors import ConfigError
 
 T = TypeVar("T")
@@ -206,8 +207,7 @@ def _require_known(cls: type, values: dict[str, Any]) -> None:
     known = list(_keys_of(cls))
     for name in _keys_in(cls, values):
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            raise ConfigError(f"unknown key '{name}'" + (f"; did you mean '{close[0]}'?" if close else ""))
+            raise ConfigError(f"unknown key '{name}'{did_you_mean(name, known)}")
 
 
 def _keys_of(cls: type, prefix: str = "") -> Iterator[str]:

@@ -6,6 +6,9 @@ ge=2)]`: plain `int`, `float` and `bool` would accept strings. Check rules that 
 `__post_init__`, which raises `ConfigError` with the full dotted names of the settings.
 """
 
+import dataclasses
+import difflib
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
@@ -106,6 +109,10 @@ def config_dataclass(cls: type[T]) -> type[T]:
         except ValidationError as error:
             # Keep only the first error of each setting; pydantic also reports consequential errors.
             messages = {_name(one): describe_error(one) for one in reversed(error.errors())}
+            known = [field.name for field in dataclasses.fields(checked)]
+            for one in error.errors():
+                if one["type"] == "unexpected_keyword_argument" and len(one["loc"]) == 1:
+                    messages[_name(one)] += did_you_mean(_name(one), known)
             raise ConfigError("; ".join(reversed(messages.values()))) from None
 
     checked.__init__ = __init__  # type: ignore[method-assign]
@@ -129,6 +136,12 @@ _EXPECTED = {
 def _name(error: ErrorDetails) -> str:
     """Return the dotted name of a setting; for an entry of a list, the name of the list."""
     return ".".join(part for part in error["loc"] if isinstance(part, str))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a clause for an error message that suggests the most similar known name; empty if none is similar."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def describe_error(error: ErrorDetails) -> str:

@@ -23,6 +23,7 @@ from torch import Tensor
 from latentsdf.config.training import Draw
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.lattice import band_width
+from latentsdf.utils.arrays import describe
 from latentsdf.utils.errors import ConfigError, StoreError
 
 NEAR_DISTANCE = 0.1
@@ -169,9 +170,14 @@ def _draw_by(sampler: Sampler, distance: Tensor, count: int, rng: np.random.Gene
     """
     name = getattr(sampler, "__name__", type(sampler).__name__)
     try:
-        pick = torch.as_tensor(sampler(distance, count, rng), device=distance.device)
+        chosen = sampler(distance, count, rng)
     except Exception as error:
         raise ConfigError(f"the sampler '{name}' failed: {type(error).__name__}: {error}") from error
+    try:
+        pick = torch.as_tensor(chosen, device=distance.device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        found = describe(chosen)
+        raise ConfigError(f"the sampler '{name}' must return {count} integer indices, got {found}") from error
     if pick.shape != (count,) or pick.is_floating_point() or pick.dtype == torch.bool:
         raise ConfigError(
             f"the sampler '{name}' must return {count} integer indices, got {pick.dtype} {tuple(pick.shape)}"

@@ -112,10 +112,9 @@ def extract(
         The mesh.
 
     Raises:
-        ConfigError: A setting is invalid, or a field is not callable.
+        ConfigError: A setting is invalid, a field is not callable, or it does not return one distance per point.
         EmptyLevelSetError: The field does not cross the level.
         LatentSDFError: A field returns a value that is not finite.
-        ValueError: A field returns the wrong shape.
 
     Example:
         >>> mesh = extract(lambda points: points.norm(dim=1) - 0.5, resolution=64)

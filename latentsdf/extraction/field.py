@@ -22,7 +22,7 @@ from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.geometry.targets import read_mesh
-from latentsdf.utils.arrays import describe
+from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError
 from latentsdf.utils.torch_lattice import vertex_positions
 
@@ -45,7 +45,19 @@ class Field:
     """Device of the points and the distances."""
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Evaluate the signed distance (N,) at points (N, 3)."""
+        """Evaluate the signed distance (N,) at points (N, 3).
+
+        Raises:
+            ConfigError: The points are no tensor of floating-point numbers or have another shape.
+        """
+        if not isinstance(points, Tensor) or not points.is_floating_point():
+            found = f"a tensor of {points.dtype}" if isinstance(points, Tensor) else describe(points)
+            raise ConfigError(
+                f"a field is evaluated at points (N, 3), a torch tensor of floating-point numbers, got {found}; "
+                "convert with torch.as_tensor, or use `distance` of a space or reconstruction, which accepts arrays"
+            )
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise ConfigError(f"a field is evaluated at points (N, 3), got {describe(points)}")
         return self.function(points)
 
     def __repr__(self) -> str:
@@ -109,7 +121,19 @@ def as_field(shape: "trimesh.Trimesh | SignedDistance | Field") -> Field:
 
 def _torch_field(function: Callable[[Tensor], Any]) -> SignedDistance:
     """Convert the distances of a function that may return NumPy arrays to tensors like the points."""
-    return lambda points: torch.as_tensor(function(points), dtype=points.dtype, device=points.device)
+
+    def distance(points: Tensor) -> Tensor:
+        found = function(points)
+        expected = f"a function of points (N, 3) to return signed distances (N,), here ({len(points)},)"
+        if not isinstance(found, Tensor):
+            found = torch.as_tensor(as_array(found, expected=expected))
+        if found.dtype == torch.bool or found.is_complex():
+            raise ConfigError(f"expected {expected}, got a tensor of {found.dtype}")
+        if found.shape != points.shape[:1]:
+            raise ConfigError(f"expected {expected}, got shape {tuple(found.shape)}")
+        return found.to(points)
+
+    return distance
 
 
 def _to_model(similarity: Similarity, points: Tensor) -> Tensor:
@@ -149,7 +173,7 @@ class FieldSampler:
         """Field values minus the level, (N,), at lattice indices (N, 3).
 
         Raises:
-            ValueError: The field returned the wrong shape.
+            ConfigError: The field returned the wrong shape.
             LatentSDFError: The field returned a value that is not finite.
         """
         axis = vertex_positions(torch.arange(resolution + 1), resolution).to(self.device)
@@ -163,7 +187,7 @@ class FieldSampler:
 
     def _validated(self, distance: Tensor, points: Tensor) -> NDArray[np.float32]:
         if distance.shape != points.shape[:1]:
-            raise ValueError(
+            raise ConfigError(
                 f"the {self.name} field must return one distance per point, shape ({len(points)},), "
                 f"got shape {tuple(distance.shape)}"
             )

@@ -118,7 +118,9 @@ def require_usable_mesh(name: str, mesh: trimesh.Trimesh) -> None:
         raise MeshError(
             f"{name}: has no faces, so there is no surface; use `latentsdf import` to add point clouds to a store"
         )
-    if faces.max() >= len(vertices) or faces.min() < 0:
+    if faces.min() < 0:
+        raise MeshError(f"{name}: faces refer to vertex {faces.min()}; vertices are counted from 0")
+    if faces.max() >= len(vertices):
         raise MeshError(
             f"{name}: faces refer to vertex {faces.max()}, but there are {len(vertices):,} vertices; it is truncated"
         )

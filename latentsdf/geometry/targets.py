@@ -36,7 +36,7 @@ from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.errors import MeshError
 
 _EXPECTED = (
-    "a mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of one of these, or a pair "
+    "a mesh, points (N, 3), points with normals (N, 6), signed samples (N, 4), a file of one of these, or a tuple "
     "(vertices, faces) or (points, normals)"
 )
 

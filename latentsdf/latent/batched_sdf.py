@@ -12,6 +12,7 @@ s_g is not a distance. Membership in the band is piecewise constant and has no g
 s_o - s_g.
 """
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -57,7 +58,7 @@ def signed_distance(
     code_dims = 2 if by_layer else 1
     batch = _broadcast(codes.shape[:-code_dims], points.shape[:-2])
     z, x = model.like_weights(codes), model.like_weights(points)
-    if codes.shape[:-code_dims].numel() == 1:
+    if math.prod(codes.shape[:-code_dims]) == 1:  # `Size.numel` would fix the sizes of an exported program
         # The weights of a code are computed once for all of its points.
         z, x = z.reshape(1, *z.shape[-code_dims:]), x.reshape(1, -1, 3)
     else:
@@ -86,6 +87,8 @@ def _require_valid(model: LatentSDF, codes: Tensor, points: Tensor, branch: str,
                 f"{name} must be a torch tensor of floating-point numbers, got {found}; convert with torch.as_tensor, "
                 "or use `ShapeSpace.distance`, which accepts ids, fits and arrays"
             )
+        if value.layout != torch.strided:
+            raise ConfigError(f"{name} must be a dense tensor, got layout {value.layout}; convert with to_dense()")
     if not isinstance(branch, str) or branch not in ("fused", *get_args(Branch)):
         raise ConfigError(f"branch must be fused, general or overfit, got {describe(branch)}")
     if not isinstance(by_layer, bool):

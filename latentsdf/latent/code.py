@@ -13,9 +13,10 @@ On the way from shape a to shape b the weights are 1 - t and t, so refined detai
 linearly. A combination in which one shape has weight 1 and all others 0 is that shape itself, bit for bit.
 """
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard, overload
+from typing import Any, SupportsIndex, TypeGuard, overload
 
 import numpy as np
 import torch
@@ -160,9 +161,16 @@ def combine_codes(
     return Code(code, similarity, layers, delta, space)
 
 
-def is_row(shape: object) -> TypeGuard[int | np.integer[Any]]:
-    """Return whether an object is the row of a training shape: an integer."""
-    return isinstance(shape, int | np.integer) and not isinstance(shape, bool)
+def is_row(shape: object) -> TypeGuard[SupportsIndex]:
+    """Return whether an object is the row of a training shape: an integer, or an array or tensor of one integer, ()."""
+    is_flag = isinstance(shape, bool) or getattr(shape, "dtype", None) in (np.bool_, torch.bool)
+    if is_flag or not isinstance(shape, SupportsIndex) or getattr(shape, "ndim", None):
+        return False
+    try:
+        operator.index(shape)
+    except TypeError:
+        return False
+    return True
 
 
 def as_bare_code(values: Any, length: int) -> Float[NDArray[np.float32], " L"]:

@@ -23,6 +23,7 @@ from latentsdf.latent import levenberg_marquardt
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.errors import EmptyLevelSetError
 
 _POINTS = 2048
 _CANDIDATES = 32_768
@@ -47,11 +48,19 @@ def shorten_path(
 
     Returns:
         Codes (N, L) with the same ends.
+
+    Raises:
+        EmptyLevelSetError: No shape of the path has a surface, whose motion could be measured.
     """
     if len(path) < 3:
         return path
     coordinates = prior.encode(path)
-    problem = _PathProblem(model, prior, _points_near_surfaces(model, path, seed), prior_weight, coordinates)
+    points = _points_near_surfaces(model, path, seed)
+    if not len(points):
+        raise EmptyLevelSetError(
+            "no shape of the path has a surface in [-1, 1]^3; use the linear path, or train longer"
+        )
+    problem = _PathProblem(model, prior, points, prior_weight, coordinates)
     start = coordinates[1:-1].flatten()[None]
     found, _ = levenberg_marquardt.minimize(
         problem,

@@ -74,7 +74,7 @@ def minimize(
         diagonal = hessian[active].diagonal(dim1=1, dim2=2)
         scale = diagonal + diagonal.mean(1, keepdim=True)
         system = hessian[active] + torch.diag_embed(damping[active, None].to(scale) * scale)
-        trial = parameters[active] - torch.linalg.solve(system, gradient[active])
+        trial = parameters[active] - _solve(system, gradient[active])
         trial_cost = problems.cost(trial, active)
         better = trial_cost < cost[active]
         gain = (cost[active] - trial_cost) / cost[active]
@@ -91,3 +91,11 @@ def minimize(
         if not len(active):
             break
     return parameters, history
+
+
+def _solve(system: Float[Tensor, "k D D"], right: Float[Tensor, "k D"]) -> Float[Tensor, "k D"]:
+    """Solve symmetric systems, which are positive definite up to rounding."""
+    factor, failed = torch.linalg.cholesky_ex(system)
+    if failed.any():
+        return torch.linalg.solve(system, right)
+    return torch.cholesky_solve(right[..., None], factor)[..., 0]

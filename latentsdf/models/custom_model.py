@@ -71,7 +71,7 @@ def build_model(config: ModelConfig, custom: ModelLike | None = None) -> LatentS
         custom: A model of the user's own; a module is copied. None for `LatentSDF`.
 
     Raises:
-        ConfigError: `custom` is not a module and does not build one, or the module has no parameters.
+        ConfigError: `custom` is not a module and does not build one, is `LatentSDF` itself, or has no parameters.
     """
     if custom is None:
         return LatentSDF(config)
@@ -82,6 +82,8 @@ def build_model(config: ModelConfig, custom: ModelLike | None = None) -> LatentS
         raise ConfigError(
             f"model must be a torch.nn.Module or build one from the section model, got {type(network).__name__}"
         )
+    if type(network) is LatentSDF:
+        raise ConfigError("LatentSDF is the model of every space; leave model out, or pass a subclass")
     if config.local_size and not isinstance(network, LatentSDF):
         raise ConfigError("a network of your own has no local codes; leave model.local.resolution at 0")
     if not any(True for _ in network.parameters()):

@@ -117,7 +117,7 @@ class _ScatterAdd(torch.autograd.Function):
     @staticmethod
     def forward(rows: Tensor, weights: Tensor, gradient: Tensor, count: int) -> Tensor:
         if not _has_kernels(weights, gradient):
-            parts = (weights[..., None] * gradient[:, None]).flatten(0, 1)
+            parts = (weights[..., None] * gradient[:, None]).reshape(-1, gradient.shape[1])
             return parts.new_zeros(count, gradient.shape[1]).index_add(0, rows.flatten(), parts)
         return torch.from_numpy(_scatter_add(count, *_arrays(rows, weights, gradient)))
 
@@ -238,10 +238,15 @@ def _fold_table(size: int, table: tuple[Tensor, int | None], rows: tuple[Tensor,
 
 
 def _has_kernels(*tensors: Tensor) -> bool:
-    """Whether the compiled kernels support these tensors: all float32 or all float64, in the memory of the CPU."""
+    """Whether the compiled kernels support these tensors: all float32 or all float64, in the memory of the CPU.
+
+    Batched gradients (`is_grads_batched` of `torch.autograd.grad`, which `jacobian(vectorize=True)` uses) have no
+    memory of their own; `torch.func` transforms call the rules for `vmap` instead.
+    """
     dtype = tensors[0].dtype
-    supported = dtype in (torch.float32, torch.float64)
-    return supported and all(tensor.device.type == "cpu" and tensor.dtype == dtype for tensor in tensors)
+    if dtype not in (torch.float32, torch.float64) or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors)):
+        return False
+    return all(tensor.device.type == "cpu" and tensor.dtype == dtype for tensor in tensors)
 
 
 def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:

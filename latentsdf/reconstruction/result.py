@@ -25,6 +25,7 @@ from latentsdf.extraction.extract import extract
 from latentsdf.extraction.field import Field, in_frame_of
 from latentsdf.geometry.mesh import to_user_frame
 from latentsdf.geometry.similarity import Similarity, in_frame, parse_similarity
+from latentsdf.models.derivatives import norm
 from latentsdf.models.factory import build_network, build_phase_field
 from latentsdf.utils import devices
 from latentsdf.utils.arrays import as_points, describe
@@ -123,7 +124,7 @@ class Reconstruction:
         similarity = in_frame(self.similarity, frame)
         model_points = self._to_model_space(points, similarity)
         clamped = self._clamp_to_box(model_points)
-        distance = self._evaluate(self.network, clamped) + (model_points - clamped).norm(dim=1)
+        distance = self._evaluate(self.network, clamped) + norm(model_points - clamped)
         return np.asarray(distance.numpy() / np.float32(similarity.scale))
 
     @check_arguments
@@ -134,8 +135,8 @@ class Reconstruction:
             frame: Frame of points and distances, `shape` or `model`.
 
         Returns:
-            Differentiable function from points (N, 3) on the device of the network to distances (N,); outside the box
-            as for `distance`.
+            Function from points (N, 3) on the device of the network to distances (N,), as often differentiable as the
+            network; outside the box as for `distance`. It raises ConfigError for points that are not finite.
 
         Raises:
             ConfigError: The field is 2D, or the frame is unknown.
@@ -144,8 +145,10 @@ class Reconstruction:
             raise ConfigError("a 2D field has no surface in space; use `distance` and `contours`")
 
         def distance(points: Tensor) -> Tensor:
-            clamped = self._clamp_to_box(points)
-            return self.network(clamped) + (points - clamped).norm(dim=1)
+            converted = points.to(next(self.network.parameters()))
+            require_finite(converted)
+            clamped = self._clamp_to_box(converted)
+            return (self.network(clamped) + norm(converted - clamped)).to(points)
 
         return in_frame_of(distance, in_frame(self.similarity, frame), self.device)
 

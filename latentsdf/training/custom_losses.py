@@ -178,8 +178,9 @@ def _evaluate(name: str, function: LossFunction, step: TrainStep) -> Tensor:
         raise type(error)(f"loss '{name}': {error}") from error
     except Exception as error:
         raise TrainingError(f"loss '{name}' failed: {type(error).__name__}: {error}") from error
-    if not isinstance(value, Tensor) or value.ndim:
-        found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if not isinstance(value, Tensor) or value.ndim or value.is_complex():
+        is_tensor = isinstance(value, Tensor)
+        found = f"a {value.dtype} tensor of shape {tuple(value.shape)}" if is_tensor else type(value).__name__
         raise TrainingError(f"loss '{name}' must return a scalar tensor, such as a mean, got {found}")
     if not value.requires_grad:
         raise TrainingError(

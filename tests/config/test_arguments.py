@@ -88,7 +88,12 @@ def test_methods() -> None:
 
 
 def test_wrong_signature() -> None:
-    """Missing arguments are reported by Python, with the name of the function."""
+    """Mistyped keywords are answered with a similar name; Python reports missing arguments with the function's name."""
+    method: Any = _Class().method
+    with pytest.raises(ConfigError, match="^unknown argument 'coutn' of method; did you mean 'count'?"):
+        method(coutn=3)
+    with pytest.raises(ConfigError, match="^unknown argument 'zzzz' of method; arguments are count, other$"):
+        method(3, zzzz=3)
     with pytest.raises(TypeError, match=r"_function\(\) missing 1 required positional argument: 'shape'"):
         _function()  # type: ignore[call-arg]
 

@@ -61,6 +61,8 @@ class Whole:
         ({"part": {"growth": 0}}, "^part.growth must be above 0, got 0$"),
         ({"part": {"sizes": (8, 0)}}, "^part.sizes must be at least 1, got 0$"),
         ({"part": {"cuont": 2}}, "^unknown key 'part.cuont'$"),
+        ({"lenght": 2}, "^unknown key 'lenght'; did you mean 'length'\\?$"),
+        ({"zzzz": 2}, "^unknown key 'zzzz'$"),
         ({"share": 1.1, "length": -1}, "^share must be at most 1, got 1.1; length must be at least 0, got -1$"),
         ({"length": float("nan")}, "^length must be a finite number, got nan$"),
         ({"on": "yes"}, "^on: expected true or false, got 'yes'$"),

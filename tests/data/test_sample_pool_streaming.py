@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.preprocessing import tasks_in_this_process
 
 import latentsdf as ls
 from latentsdf.config.sampling import SamplingConfig
@@ -29,7 +30,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
 
     path = tmp_path_factory.mktemp("many") / "lamps.zarr"
     sampling = SamplingConfig(resolution=32, band_voxels=3, sparse_resolution=16, near=900, uniform=900, surface=10)
-    assert not preprocess(procedural(["lamp"], count=12), path, sampling, workers=2).failed
+    with tasks_in_this_process():
+        assert not preprocess(procedural(["lamp"], count=12), path, sampling, workers=1).failed
     store = SampleStore.open(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(band_codec, "CHUNK_ROWS", 500)

@@ -151,7 +151,7 @@ def test_damaged_array(record: ShapeRecord, tmp_path: Path) -> None:
         store.band(record.key)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 def test_verification_and_rebuild(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`info --verify` reports every damaged shape, and the suggested command restores the same bytes."""
     path = tmp_path / "s.zarr"

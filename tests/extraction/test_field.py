@@ -1,15 +1,19 @@
 """Validated evaluation of fields on lattice vertices."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from helpers.fields import sphere
 
 from latentsdf.extraction.extract import extract
-from latentsdf.extraction.field import FieldSampler, SignedDistance, in_frame_of
+from latentsdf.extraction.field import Field, FieldSampler, SignedDistance, in_frame_of
 from latentsdf.extraction.sparse_lattice import allocate
 from latentsdf.geometry.similarity import Similarity
-from latentsdf.utils.errors import LatentSDFError
+from latentsdf.rendering.render import render
+from latentsdf.utils.errors import ConfigError, LatentSDFError
 
 
 def _sampler(field: SignedDistance, level: float = 0.0) -> FieldSampler:
@@ -50,6 +54,43 @@ def test_wrong_shapes_and_non_finite_values() -> None:
         _sampler(lambda p: sphere(p)[:, None])(index, 16)
     with pytest.raises(LatentSDFError, match=r"test field is not finite at 4 of 4 points, the first at \(-1.0000, -1"):
         _sampler(lambda p: sphere(p) * torch.nan)(index, 16)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda points: points[:, :1], r"signed distances \(N,\), here \(\d+,\), got shape \(\d+, 1\)"),
+        (lambda points: points[:, 0] > 0, "got a tensor of torch.bool"),
+        (lambda points: points[:, 0].numpy() > 0, "got bool array"),
+        (lambda points: points[:, 0] * 1j, "got a tensor of torch.complex64"),
+        (lambda _: 1.0, r"got shape \(\)"),
+        (lambda _: None, "got None"),
+        (lambda _: "inside", "got str 'inside'"),
+    ],
+)
+def test_functions_that_return_no_distances(returned: Callable[..., Any], message: str) -> None:
+    """A function must return one real number per point, wherever it is used."""
+    uses: tuple[Callable[..., Any], ...] = (extract, lambda shape: render(shape, size=8))
+    for use in uses:
+        with pytest.raises(ConfigError, match=f"a function of points .* {message}"):
+            use(returned)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.zeros((2, 3)), r"got float64 array of shape \(2, 3\); convert with torch.as_tensor"),
+        (None, "got None"),
+        (torch.zeros(2, 3, dtype=torch.int64), "got a tensor of torch.int64"),
+        (torch.zeros(3), r"got Tensor of shape \(3,\)"),
+        (torch.zeros(2, 2), r"got Tensor of shape \(2, 2\)"),
+    ],
+)
+@pytest.mark.usefixtures("without_shape_checks")
+def test_points_of_a_field(points: Any, message: str) -> None:
+    """A field refuses what is no table of points, and says how to convert it."""
+    with pytest.raises(ConfigError, match=message):
+        Field(sphere)(points)
 
 
 @pytest.mark.parametrize(("radius", "side"), [(-0.5, "outside"), (3.0, "inside"), (0.7, "on either side")])

@@ -164,6 +164,8 @@ def test_files(tmp_path: Path) -> None:
         (torch.zeros(200, 3, device="meta"), "got Tensor of shape .* cannot be converted"),
         (trimesh.Trimesh(V), "the mesh: has no faces"),
         (trimesh.Trimesh(V, F + 7, process=False), "the mesh: faces refer to vertex"),
+        ((V, F - 1), "faces refer to vertex -1; vertices are counted from 0"),
+        ([V, F], r"a tuple \(vertices, faces\)"),
         ((V, F[:, :2]), r"faces: expected triangles \(F, 3\)"),
         ((V[:, :2], F), r"vertices: expected shape \(V, 3\)"),
         ((V, F.astype(float)), r"faces \(F, 3\) being integers, or \(points, normals\) of the same shape"),

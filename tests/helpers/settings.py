@@ -26,7 +26,7 @@ REFINEMENT = RefineConfig(steps=150, points=4096, resolution=128, band_voxels=4,
 
 def small_config(**changes: float) -> Config:
     """Return a configuration that trains four shapes in seconds."""
-    settings = {"steps": 800, "shapes_per_batch": 4, "points_per_shape": 1024, "log_every": 20, "memory_gb": 0.1}
+    settings = {"steps": 400, "shapes_per_batch": 4, "points_per_shape": 512, "log_every": 20, "memory_gb": 0.1}
     return Config(preset="small", model=SMALL_MODEL, train=TrainConfig(**(settings | changes)))  # type: ignore[arg-type]
 
 

@@ -74,14 +74,11 @@ def test_commands(installed: Path, tmp_path: Path) -> None:
         assert "examples:" in _command(installed, tmp_path, *words)
 
 
-def test_training(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store is created, and a space is trained on it for one step and described."""
+def test_training(installed: Path, store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A space is trained for one step and described."""
     # Compiling the kernels of this second copy of the package would take longer than running them uncompiled.
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    sampling = ["--resolution", "16", "--band-voxels", "3", "--near", "500", "--uniform", "500", "--surface", "500"]
-    chosen = ["--source", "procedural", "--category", "table", "--count", "1", "--workers", "1"]
-    _command(installed, tmp_path, "latentsdf-preprocess", *chosen, *sampling, "--out", "tables.zarr")
-    train = ["train", "--config", "latentsdf_cpu", "--data", "tables.zarr", "--out", "space", "--steps", "1"]
+    train = ["train", "--config", "latentsdf_cpu", "--data", str(store_path), "--out", "space", "--steps", "1"]
     small = ["--model.grid.resolution", "16", "--device", "cpu"]
     _command(installed, tmp_path, "latentsdf", *train, *small)
     assert '"preset": "latentsdf_cpu"' in _command(installed, tmp_path, "latentsdf", "info", "space", "--json")

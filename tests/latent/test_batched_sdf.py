@@ -147,6 +147,34 @@ def test_vmap_and_jacrev(model: LatentSDF) -> None:
     assert hessian.abs().max() > 0
 
 
+def test_batched_gradients(model: LatentSDF) -> None:
+    """`jacobian(vectorize=True)`, which batches upstream gradients, equals one backward pass per distance."""
+    codes, points = _codes(dtype=torch.float64), _points(3, dtype=torch.float64)
+    for function, at in ((lambda z: _sdf(model)(z, points), codes), (lambda x: _sdf(model)(codes, x), points)):
+        found, expected = (torch.autograd.functional.jacobian(function, at, vectorize=fast) for fast in (True, False))
+        torch.testing.assert_close(found, expected)
+    trained = copy.deepcopy(model).requires_grad_()
+    table, distances = trained.require_grid().table, _sdf(trained)(codes, points)
+    (found,) = torch.autograd.grad(distances, table, torch.eye(3).double(), is_grads_batched=True, retain_graph=True)
+    rows = [torch.autograd.grad(one, table, retain_graph=True)[0] for one in distances]
+    torch.testing.assert_close(found, torch.stack(rows))
+
+
+@pytest.mark.slow
+def test_exported_program_for_other_sizes() -> None:
+    """An exported program evaluates any number of codes and of points. Slow: torch traces the model."""
+    model = small_latent_model("hyper").requires_grad_(False)
+
+    class Exported(torch.nn.Module):
+        def forward(self, codes: Tensor, points: Tensor) -> Tensor:
+            return _sdf(model)(codes, points)
+
+    sizes = {"codes": {0: torch.export.Dim("B")}, "points": {0: torch.export.Dim("P")}}
+    program = torch.export.export(Exported(), (_codes(2), _points(5)), dynamic_shapes=sizes)
+    codes, points = _codes(3), _points(7)
+    torch.testing.assert_close(program.module()(codes, points), _sdf(model)(codes, points))
+
+
 _COMPILE = """
 import sys, torch
 from helpers.models import small_latent_model
@@ -206,6 +234,8 @@ def test_arrays_instead_of_tensors(space: ShapeSpace) -> None:
     """An id or an array is refused with the name of the function that accepts it."""
     with pytest.raises(ls.ConfigError, match="codes must be a torch tensor .* got str; .*ShapeSpace.distance"):
         space.sdf("table_0000", _points(5))  # type: ignore[arg-type]
+    with pytest.raises(ls.ConfigError, match="points must be a dense tensor.*to_dense"):
+        space.sdf(space.codes[0], torch.zeros(4, 3).to_sparse())
     with pytest.raises(ls.ConfigError, match="points must be a torch tensor .* got ndarray"):
         space.sdf(_codes(2), _points(5).numpy())  # type: ignore[arg-type]
 
@@ -224,8 +254,8 @@ def test_agreement_with_distance(trained_space: ShapeSpace) -> None:
 @pytest.mark.slow
 def test_eikonal_fit_of_a_code(trained_space: ShapeSpace) -> None:
     """Surface and eikonal terms through `sdf` and through `fused` both lead a code to the shape."""
-    surface = torch.as_tensor(trained_space.extract(trained_space.code("table_0001"), 64).sample(500)).float()
-    anywhere = _points(500)
+    surface = torch.as_tensor(trained_space.extract(trained_space.code("table_0001"), 64).sample(200)).float()
+    anywhere = _points(200)
 
     def loss(field: Callable[[Tensor], Tensor]) -> Tensor:
         points = torch.cat((surface, anywhere, 1.5 * anywhere[:50])).requires_grad_()
@@ -235,11 +265,11 @@ def test_eikonal_fit_of_a_code(trained_space: ShapeSpace) -> None:
 
     start = trained_space.codes.mean(0)
     for steps, of_code in (
-        (150, lambda z: lambda points: trained_space.sdf(z, points)),
-        (15, trained_space.fused),
+        (40, lambda z: lambda points: trained_space.sdf(z, points)),
+        (5, trained_space.fused),
     ):
         code = start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([code], lr=0.02)
+        optimizer = torch.optim.Adam([code], lr=0.04)
         history = []
         for _ in range(steps):
             value = loss(of_code(code))
@@ -248,4 +278,4 @@ def test_eikonal_fit_of_a_code(trained_space: ShapeSpace) -> None:
             assert code.grad is not None and code.grad.isfinite().all()
             optimizer.step()
             history.append(value.item())
-        assert history[-1] < (0.5 if steps > 100 else 0.95) * history[0]
+        assert history[-1] < (0.5 if steps == 40 else 0.95) * history[0]

@@ -1,11 +1,23 @@
 """Shortest paths between codes."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from latentsdf.latent.geodesic import step_lengths
 from latentsdf.space import ShapeSpace
+from latentsdf.utils.errors import EmptyLevelSetError
+
+
+def test_path_of_shapes_without_surface(space: ShapeSpace) -> None:
+    """A path whose shapes have no surface has no length to minimize, which the error states."""
+    empty = copy.deepcopy(space)
+    with torch.no_grad():
+        empty.model.general.last.bias += 10.0
+    with pytest.raises(EmptyLevelSetError, match="no shape of the path has a surface"):
+        empty.interpolate("table_0000", "table_0001", steps=3, method="shortest")
 
 
 @pytest.mark.slow

@@ -71,6 +71,9 @@ def test_unusable_models() -> None:
     """What is not a module, has no parameters or returns another shape is refused with the expected one."""
     with pytest.raises(ConfigError, match=r"must be a torch.nn.Module or build one from the section model, got int"):
         build_model(CONFIG, lambda _: 3)  # type: ignore[arg-type,return-value]
+    for plain in (LatentSDF, LatentSDF(CONFIG)):
+        with pytest.raises(ConfigError, match="LatentSDF is the model of every space; leave model out"):
+            build_model(CONFIG, plain)
     with pytest.raises(ConfigError, match="Identity has no parameters to train"):
         build_model(CONFIG, nn.Identity())
 

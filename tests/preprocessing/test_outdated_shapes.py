@@ -40,7 +40,7 @@ def test_reasons(folder: Path, tmp_path: Path) -> None:
     assert reasons["box/b"] == "box/b: b.ply has changed since the shape was sampled"
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 def test_changed_source(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A shape is sampled again if its source changed or its data is damaged, and only then."""
     out = tmp_path / "s.zarr"
@@ -65,7 +65,7 @@ def test_changed_source(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert command.main([*words, "--strict", "--glob", "b"]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 def test_other_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Another seed is rejected, unless shapes are overwritten."""
     out = tmp_path / "s.zarr"
@@ -82,7 +82,7 @@ def test_other_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert before.keys() == after.keys() and before != after
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 def test_more_copies_later(folder: Path, tmp_path: Path) -> None:
     """A run with more deformed copies adds only the new ones; other deformations replace the copies."""
     out = tmp_path / "s.zarr"

@@ -65,7 +65,7 @@ def test_statistics_and_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert line in page.splitlines()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 def test_measurements_of_earlier_runs(tmp_path: Path) -> None:
     """A later run keeps the measurements of earlier ones, unless their report is unreadable."""
     out = tmp_path / "s.zarr"

@@ -26,11 +26,11 @@ def test_wall_clock_budget() -> None:
     assert ls.reconstruct(points, config=hasty).history[-1]["step"] >= 1
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("short_windows")
 def test_patience() -> None:
     """A run ends if its surface term has not fallen for `patience` windows."""
-    config = with_train(short_preset("hotspot", steps=2000), lr_network=1e-12, lr_matrices=0.0, patience=2)
-    assert ls.reconstruct(circle_points(500, 1.0), config=config).history[-1]["step"] <= 500
+    config = with_train(short_preset("hotspot", steps=200), lr_network=1e-12, lr_matrices=0.0, patience=2)
+    assert ls.reconstruct(circle_points(500, 1.0), config=config).history[-1]["step"] <= 50
 
 
 def test_learning_rate_scale() -> None:

@@ -81,7 +81,7 @@ def test_normals_term() -> None:
     assert with_normals.history[0]["normals"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("short_windows")
 @pytest.mark.parametrize("method", ["hotspot", "steik", "digs"])
 def test_guide_schedule(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guide is active in the first part of the run; later its points are not even drawn."""
@@ -94,7 +94,7 @@ def test_guide_schedule(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return batch
 
     monkeypatch.setattr(CloudSampler, "draw", counted)
-    history = ls.reconstruct(circle_points(1000, 0.5), config=short_preset(method, steps=500)).history
+    history = ls.reconstruct(circle_points(1000, 0.5), config=short_preset(method, steps=50)).history
     guided_windows = 1 if method == "hotspot" else 3
     assert [("guide" in means) for means in history] == guided_windows * [True] + (5 - guided_windows) * [False]
     assert drawn[0] == 256 and drawn[-1] == 0

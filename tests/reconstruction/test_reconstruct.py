@@ -104,15 +104,16 @@ def test_reproducibility_by_seed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_windows")
 @pytest.mark.parametrize("method", ["latentsdf", "medial_axis", "hotspot"])
 def test_resumed_run(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is interrupted and resumed ends with the field of an uninterrupted one, bit for bit."""
-    points, config = circle_points(500, 1.0), short_preset(method, steps=130)
+    points, config = circle_points(500, 1.0), short_preset(method, steps=26)
     uninterrupted = ls.reconstruct(points, config=config)
     step = FieldTrainer.train_step
 
     def interrupted(trainer: FieldTrainer) -> dict[str, float]:
-        if trainer.step == 105:
+        if trainer.step == 21:
             signal.raise_signal(signal.SIGINT)
         return step(trainer)
 

@@ -64,6 +64,24 @@ def test_model_space() -> None:
 
 
 @pytest.mark.usefixtures("without_shape_checks")
+def test_derivatives_of_a_field() -> None:
+    """Fields have finite second derivatives inside the box and outside, for points of any type; NaN is refused."""
+    ball = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0, 0.0), 0.5), ReconstructConfig())
+    for dtype in (torch.float16, torch.float64):
+        assert ball.field()(torch.tensor([[3.0, 0, 2]], dtype=dtype)).dtype == dtype
+    points = torch.tensor([[3.4, 0.5, 0.2], [3.0, 4.0, 0.0]], dtype=torch.float64)
+    hessian = torch.stack(
+        [torch.autograd.functional.hessian(lambda x: ball.field()(x[None]).sum(), point) for point in points]
+    )
+    offset = points[0] - torch.tensor([3.0, 0, 0])
+    direction = offset / offset.norm()
+    expected = (torch.eye(3) - torch.outer(direction, direction)) / offset.norm()  # of |x - c| - r
+    torch.testing.assert_close(hessian[0], expected.double(), atol=1e-4, rtol=0)
+    assert hessian.isfinite().all()
+    with pytest.raises(ConfigError, match="1 of 2 points are not finite"):
+        ball.field()(torch.tensor([[0.0, 0, 0], [torch.nan, 0, 0]]))
+
+
 def test_unknown_frame() -> None:
     """A frame that does not exist is refused by every method, and a 2D field is no field in space."""
     disk = Reconstruction(_Ball(0.6), Similarity((3.0, 0.0), 0.5), ReconstructConfig())

@@ -40,6 +40,7 @@ def test_contents_of_state(space_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_process")
 def test_augmented_shapes(tmp_path: Path) -> None:
     """Deformed copies are marked in the checkpoint; retrieval and evaluation leave them out unless asked for."""
     chosen = augmented(procedural(["table"], count=2), 1)

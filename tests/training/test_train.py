@@ -22,7 +22,7 @@ def test_end_of_run_by_epochs(store_path: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_resumption_of_killed_run(store_path: Path, tmp_path: Path) -> None:
     """A run killed between steps and resumed equals an uninterrupted one, bit for bit."""
-    config = small_config(steps=120, checkpoint_minutes=1e-6, points_per_shape=64, log_every=10)
+    config = small_config(steps=40, checkpoint_minutes=1e-6, points_per_shape=64, log_every=10)
     train.train(store_path, tmp_path / "through", config, device="cpu")
     process = subprocess.Popen(train_command(store_path, tmp_path / "killed", config), env=subprocess_environment())
     deadline = time.monotonic() + 120
@@ -31,7 +31,7 @@ def test_resumption_of_killed_run(store_path: Path, tmp_path: Path) -> None:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 0 < checkpoint.load_state(tmp_path / "killed")["step"] < 120
+    assert 0 < checkpoint.load_state(tmp_path / "killed")["step"] < 40
     train.train(store_path, tmp_path / "killed", config, resume=True, device="cpu")
     for name in ("model.safetensors", "codes.safetensors"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "through" / name).read_bytes()

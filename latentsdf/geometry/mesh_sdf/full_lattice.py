@@ -458,14 +458,14 @@ def _fill_box(
         for q in range(first + 1, last):
             candidate = q if lower[q] < lower[candidate] else candidate
         best, _, c0[0], c0[1], c0[2] = closest_point_on_triangle(x, y, z, corners, near)
-        other, _, cx, cy, cz = closest_point_on_triangle(x, y, z, corners, ids[candidate])
+        other, _, cx, cy, cz = closest_point_on_triangle(x, y, z, corners, np.int64(ids[candidate]))
         if other < best:
             best, near = other, ids[candidate]
             c0[0], c0[1], c0[2] = cx, cy, cz
         _subtract_thresholds(
             c0, half, np.float32(best * (1 + _ROUNDING) + _ROUNDING), pool, capacity, first, last - first, lower
         )
-        kept_count = 0
+        kept_count = np.int64(0)
         for q in range(first, last):
             kept[kept_count] = q
             kept_count += lower[q] <= 0
@@ -486,7 +486,9 @@ def _fill_box(
             for i in range(i0, i1):
                 for j in range(j0, j1):
                     for k in range(k0, k1):
-                        squared, _, _, _, _ = closest_point_on_triangle(i, j, k, corners, closest[n])
+                        squared, _, _, _, _ = closest_point_on_triangle(
+                            float(i), float(j), float(k), corners, np.int64(closest[n])
+                        )
                         distance[i, j, k] = np.sqrt(squared) * cell
                         face[i, j, k] = owner[closest[n]]
                         n += 1

@@ -39,7 +39,7 @@ def empty_block_store(resolution: int) -> Any:
         np.full((side, side, side), -1, np.int32),
         np.full((256, _BLOCK**3), np.float32(np.inf)),
         np.full((256, _BLOCK**3), np.int32(-1)),
-        0,
+        np.int64(0),  # a literal 0 has a type of its own, for which all that use the store would be compiled once more
     )
 
 

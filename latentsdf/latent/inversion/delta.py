@@ -220,8 +220,8 @@ class AppliedDelta:
             raise CheckpointError("the delta has rows or channels that the grid of its space lacks; refine again")
         device = code.device
         self._slot = row_slots(torch.from_numpy(delta.rows).to(device), len(grid.table))
-        nothing = torch.zeros(1, grid.channels, device=device)
-        self._features = torch.cat((torch.from_numpy(delta.features.astype(np.float32)).to(device), nothing))
+        features = torch.from_numpy(delta.features.astype(np.float32)).to(grid.table)
+        self._features = torch.cat((features, features.new_zeros(1, grid.channels)))
         self.correction = Correction(delta.index, delta.correction, delta.resolution, device)
 
     def lookup(self, canonical: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:

@@ -2,21 +2,16 @@
 
 A distance depends on the D dense parameters (global code and placement) and, through trilinear weights, on the local
 codes of eight vertices with C channels each. Its row of the Jacobian therefore has D + 8 C nonzero entries among D + M,
-and J^T W J and J^T W r take (D + 8 C)^2 operations per point instead of (D + M)^2.
+at places that all points of a cell share, and J^T W J takes (D + 8 C)^2 operations per point instead of (D + M)^2.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import prange
-from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
-from latentsdf.utils.numba_cache import compiled
 from latentsdf.utils.torch_lattice import containing_cells
 
 
@@ -66,6 +61,8 @@ def add_normal_equations(
 ) -> None:
     """Add J^T W J and J^T W r in place.
 
+    Points of one cell depend on the same local codes, so they share one dense product.
+
     Args:
         hessian: Sum of J^T W J, with N = D + M.
         gradient: Sum of J^T W r.
@@ -75,57 +72,28 @@ def add_normal_equations(
         local: Derivatives by the M local codes; None if M is 0.
         first: Number of dense parameters that precede the local codes in N; the others follow them.
     """
-    weighted = dense * weight[..., None]
-    products, by_dense = weighted.mT @ dense, (weighted * residual[..., None]).sum(1)
     if local is None:
-        hessian += products
-        gradient += by_dense
+        weighted = dense * weight[..., None]
+        hessian += weighted.mT @ dense
+        gradient += (weighted * residual[..., None]).sum(1)
         return
-    size = hessian.shape[1] - dense.shape[2]
-    order = torch.tensor([*range(first), *range(first + size, hessian.shape[1])])
-    hessian[:, order[:, None], order] += products
-    gradient[:, order] += by_dense
-    arrays = (hessian, gradient, dense, local.rows, local.weights, local.by_feature, weight, residual)
-    host = [array.detach().cpu().contiguous().numpy() for array in arrays]
-    _add_local(*host, order.numpy(), first)
-    if hessian.device.type != "cpu":
-        hessian.copy_(torch.from_numpy(host[0]))
-        gradient.copy_(torch.from_numpy(host[1]))
-
-
-@compiled(parallel=True)
-def _add_local(
-    hessian: NDArray[Any],
-    gradient: NDArray[Any],
-    dense: NDArray[Any],
-    rows: NDArray[Any],
-    weights: NDArray[Any],
-    by_feature: NDArray[Any],
-    weight: NDArray[Any],
-    residual: NDArray[Any],
-    order: NDArray[Any],
-    first: int,
-) -> None:
-    """Add the entries of the local codes, and those of local codes with dense parameters."""
-    channels = by_feature.shape[2]
-    for k in prange(len(hessian)):
-        position = np.empty(8 * channels, np.int64)
-        value = np.empty(8 * channels, dense.dtype)
-        for p in range(dense.shape[1]):
-            if weight[k, p] == 0:
-                continue
-            for c in range(8):
-                for f in range(channels):
-                    position[c * channels + f] = first + rows[k, p, c] * channels + f
-                    value[c * channels + f] = weights[k, p, c] * by_feature[k, p, f]
-            for a in range(8 * channels):
-                scaled = weight[k, p] * value[a]
-                row = hessian[k, position[a]]
-                gradient[k, position[a]] += scaled * residual[k, p]
-                for b in range(8 * channels):
-                    row[position[b]] += scaled * value[b]
-                for d in range(dense.shape[2]):
-                    row[order[d]] += scaled * dense[k, p, d]
-        for a in order:
-            for b in range(first, first + hessian.shape[1] - len(order)):
-                hessian[k, a, b] = hessian[k, b, a]
+    channels = local.by_feature.shape[2]
+    local_count = hessian.shape[1] - dense.shape[2]
+    order = torch.arange(dense.shape[2], device=dense.device)
+    order[first:] += local_count
+    offsets = torch.arange(channels, device=dense.device)
+    for k in range(len(dense)):
+        used = weight[k].nonzero()[:, 0]
+        used = used[local.rows[k, used, 0].argsort()]  # the first vertex of a cell identifies it
+        rows = local.rows[k, used]
+        by_corner = local.weights[k, used, :, None] * local.by_feature[k, used, None]
+        jacobian = torch.cat((dense[k, used], by_corner.flatten(1)), dim=1)
+        weighted = jacobian * weight[k, used, None]
+        _, sizes = rows[:, 0].unique_consecutive(return_counts=True)
+        start = 0
+        for size in sizes.tolist():
+            cell = slice(start, start + size)
+            parameters = torch.cat((order, (first + rows[start, :, None] * channels + offsets).flatten()))
+            hessian[k, parameters[:, None], parameters] += weighted[cell].T @ jacobian[cell]
+            gradient[k, parameters] += residual[k, used[cell]] @ weighted[cell]
+            start += size
