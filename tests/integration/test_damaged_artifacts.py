@@ -300,8 +300,12 @@ def test_delta_alone(tmp_path: Path) -> None:
         assert _outcome(values, expected) != "wrong"
 
 
+@pytest.mark.slow
 def test_flipped_store(lamp_store: SampleStore, tmp_path: Path) -> None:
-    """Flips in the files of a stored shape are noticed by `verify`, or the values are the same."""
+    """Flips in the files of a stored shape are noticed by `verify`, or the values are the same.
+
+    Slow: Zarr takes 0.1 s to read a shape twice.
+    """
     shutil.copytree(lamp_store.path, tmp_path / "s.zarr")
     store = SampleStore.open(tmp_path / "s.zarr")
     folder = store.path / "shapes" / "lamp" / "a"

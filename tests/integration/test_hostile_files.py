@@ -517,8 +517,12 @@ def test_attributes_of_stores(changes: dict[str, Any], message: str, store: Samp
         store.verify("lamp/a")
 
 
+@pytest.mark.slow
 def test_values_of_stores(store: SampleStore) -> None:
-    """`verify` sees values that are impossible although every checksum is right."""
+    """`verify` sees values that are impossible although every checksum is right.
+
+    Slow: Zarr takes 0.1 s to write an array, to read the shape and to write the array back.
+    """
     group = store.path / "shapes" / "lamp" / "a"
     arrays = {name: zarr_layout.read_array(group, name) for name in zarr_layout.ARRAYS}
 
