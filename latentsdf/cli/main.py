@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -52,11 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program name; those of the process if None.
 
     Returns:
-        0 for success, 1 if no shape could be evaluated, fitted or extracted, 2 for an error, 130 if interrupted.
+        0 for success, 1 if no shape could be evaluated, fitted or extracted, 2 for an error, 130 if interrupted, 141 if
+        the reader of standard output, such as `head`, has ended.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(args)
+        try:
+            return _run(args)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more at exit and would report the same error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (LatentSDFError, OSError) as error:
         show_error(error)
         return 2
@@ -93,7 +102,9 @@ def _run(args: list[str]) -> int:
         case [token, *_] if token.startswith("-"):
             advice = suggestion(token, ("--help", "--version", "--print-completion"))
             raise ConfigError(f"unknown argument {token}{advice or '; see latentsdf --help'}")
-    advice = suggestion(args[0], list(COMMANDS))
+    if args[0] == "preprocess":
+        raise ConfigError("unknown command 'preprocess'; the program is latentsdf-preprocess")
+    advice = suggestion(args[0], [*COMMANDS, "--help", "--version"])
     raise ConfigError(f"unknown command '{args[0]}'{advice or '; see latentsdf --help'}")
 
 

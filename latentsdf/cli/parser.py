@@ -192,7 +192,7 @@ def _report(event: _errors.ParseErrorEvent, flags: Mapping[str, bool], prog: str
         # If a required flag is misspelled, report the misspelling instead of the missing flag.
         unknown = [token for token in event.unrecognized_tokens if token.startswith("-")]
     if unknown:
-        advice = suggestion(unknown[0], list(flags)) if unknown[0].startswith("-") else ""
+        advice = suggestion(unknown[0], [*flags, "--help"]) if unknown[0].startswith("-") else ""
         raise ConfigError(f"unknown argument {unknown[0]}{advice or f'; see {prog} --help'}")
     message = next((text(event) for kind, text in _MESSAGES.items() if isinstance(event, kind)), type(event).__name__)
     show_error(ConfigError(f"{message}; see {prog} --help"))
@@ -213,7 +213,10 @@ def _bad_value(event: _errors.BadValue) -> str:
 
 
 def _bad_choice(event: _errors.InvalidChoice) -> str:
-    return f"{_name(event.argument)}: expected one of {', '.join(event.choices)}, got '{event.value}'"
+    # For an optional argument, tyro lists a set of choices with `None`; the metavar keeps the declared order.
+    metavar = event.argument.lowered.metavar or ""
+    choices = sorted(set(event.choices) - {"None"}, key=metavar.find)
+    return f"{_name(event.argument)}: expected one of {', '.join(choices)}, got '{event.value}'"
 
 
 def _bad_text(event: _errors.InstantiationFailure) -> str:

@@ -1,5 +1,6 @@
 """The `latentsdf` command as a whole: selection of commands, exit codes, help, version and completion."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -105,6 +106,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["trian"], "unknown command 'trian'; did you mean train?"),
         (["frobnicate"], "unknown command 'frobnicate'; see latentsdf --help"),
+        (["preprocess", "--out", "a"], "unknown command 'preprocess'; the program is latentsdf-preprocess"),
+        (["help"], "unknown command 'help'; did you mean --help?"),
+        (["info", "a", "--hlep"], "unknown argument --hlep; did you mean --help?"),
         (["--versoin"], "unknown argument --versoin; did you mean --version?"),
         (["--print-completion"], "--print-completion: expected one of bash, zsh, fish"),
         (["--print-completion", "powershell"], "got 'powershell'"),
@@ -130,6 +134,10 @@ def test_misspelled_words(args: list[str], message: str, messages: Callable[[], 
         (["sample", "space", "--out", "x"], "one of --mean, --random, --direction, --sum is required"),
         (["render", "space", "--out"], "--out: expected a value"),
         (["render", "space", "--out", "a.png", "--style", "wire"], "one of shaded, normals, depth, slice, got 'wire'"),
+        (
+            ["reconstruct", "a", "--out", "b", "--method", "ig"],
+            "--method: expected one of latentsdf, hotspot, medial_axis, steik, digs, siren, igr, got 'ig'",
+        ),
         (["train", "--data", "a", "--out", "b", "--steps", "1.5"], "--steps: expected an integer, got '1.5'"),
     ],
 )
@@ -181,6 +189,16 @@ def test_equivalence_of_module_and_command(word: str, tmp_path: Path) -> None:
     """`python -m latentsdf` has the exit code and messages of the `latentsdf` command."""
     done = _run("info", word, cwd=tmp_path)
     assert (done.returncode, "no such folder" in done.stderr) == ((0, False) if word == "--help" else (2, True))
+
+
+def test_closed_pipe(monkeypatch: pytest.MonkeyPatch, messages: Callable[[], str]) -> None:
+    """A reader that ends early, such as `head`, ends the command without a message."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert cli.main(["config", "latentsdf_cpu"]) == 141
+    assert not messages()
 
 
 @pytest.mark.slow
