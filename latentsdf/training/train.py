@@ -212,6 +212,8 @@ def _run_loop(
         save=write,
         save_seconds=60 * settings.checkpoint_minutes,
     )
+    if logger is not None and metrics and int(metrics["step"]) % settings.log_every:
+        logger.log(metrics)  # the last step, which `latentsdf info` reports
     return metrics
 
 

@@ -42,7 +42,7 @@ def run_training_loop(
         save_seconds: Minimum time between calls of `save`.
     """
     saved = time.monotonic()
-    with track(name, total=1000, unit="‰") as advance:
+    with track(name, total=1, unit=None) as advance:
         shown = 0.0
         while should_continue() and trainable.progress() < 1:
             started = time.monotonic()
@@ -51,7 +51,7 @@ def run_training_loop(
             trainable.seconds += seconds
             note = on_step(terms, seconds)
             fraction = min(1.0, trainable.progress())
-            advance(1000 * (fraction - shown), note)
+            advance(fraction - shown, note)
             shown = fraction
             if save is not None and time.monotonic() - saved > save_seconds:
                 save()

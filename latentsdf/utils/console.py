@@ -64,20 +64,24 @@ class HourlyRateColumn(ProgressColumn):
 
 @contextmanager
 def track(
-    description: str, total: float | int, unit: str = "it", *, hourly: bool = False
+    description: str, total: float | int, unit: str | None = "it", *, hourly: bool = False
 ) -> Iterator[Callable[..., None]]:
     """Show a progress bar while the block runs.
 
     Args:
         description: Text before the bar.
         total: Number of steps.
-        unit: Name of a step in the singular.
+        unit: Name of a step in the singular; None to show no rate.
         hourly: Show steps per hour instead of per second; for steps of many seconds.
 
     Yields:
         Function `advance(amount=1, note=None)` to call after each step; a `note` replaces the text after the bar.
     """
-    rate_columns = (HourlyRateColumn(unit),) if hourly else (_RateColumn(unit), TimeRemainingColumn())
+    rate_columns: list[ProgressColumn]
+    if unit is None:
+        rate_columns = [TimeRemainingColumn()]
+    else:
+        rate_columns = [HourlyRateColumn(unit)] if hourly else [_RateColumn(unit), TimeRemainingColumn()]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

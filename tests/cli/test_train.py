@@ -85,15 +85,15 @@ def test_wrong_arguments(
 
 @pytest.mark.slow
 def test_short_run(store_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two steps write a loadable checkpoint, and the last metrics are printed as JSON."""
+    """Two steps write a loadable checkpoint; the last metrics are logged, and printed as JSON."""
     from latentsdf.config.loader import to_yaml
     from latentsdf.training import checkpoint
 
-    (tmp_path / "small.yaml").write_text(to_yaml(small_config(log_every=1)))
+    (tmp_path / "small.yaml").write_text(to_yaml(small_config()))
     out = tmp_path / "space"
     args = ["train", "--config", str(tmp_path / "small.yaml"), "--data", str(store_path), "--out", str(out)]
     assert cli.main([*args, "--steps", "2", "--device", "cpu", "--json"]) == 0
     metrics = json.loads(capsys.readouterr().out)
     assert metrics == pytest.approx(checkpoint.read_metrics(out)[-1])
     assert checkpoint.load_state(out)["step"] == 2
-    assert checkpoint.load_config(out) == small_config(steps=2, log_every=1)
+    assert checkpoint.load_config(out) == small_config(steps=2)

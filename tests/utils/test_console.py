@@ -27,6 +27,15 @@ def test_messages_verbatim(recorder: Console) -> None:
     ]
 
 
+def test_bar_without_rate(recorder: Console) -> None:
+    """Without a unit, the bar shows the share and the remaining time only."""
+    with track("training", total=1, unit=None) as advance:
+        advance(0.5)
+        advance(0.5)
+    text = recorder.export_text()
+    assert "100%" in text and "/s" not in text and "/min" not in text and "None" not in text
+
+
 @pytest.mark.parametrize("hourly", [False, True])
 def test_progress_and_note(recorder: Console, hourly: bool) -> None:
     """The bar shows its description, the share of completed steps and the latest note."""
