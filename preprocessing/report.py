@@ -250,7 +250,7 @@ class Report:
         lines += _section("Failed", self.failed.values()) + _section("Warnings", self.warnings())
         lines += _section("Outdated", self.outdated.values())
         uncertain = f"Sign confidence below {LOW_CONFIDENCE}"
-        thin = f"Thin: no interior resolved below more than {THIN:.0%} of the surface"
+        thin = f"Thin: no interior lattice vertex beneath more than {THIN:.0%} of the surface"
         sheets = f"Sheets: more than {SHEETS:.0%} of the area thickened"
         lines += self._list_worst(uncertain, self.low_confidence(), "{:.3f}")
         lines += self._list_worst(thin, self.thin(), "{:.0%}")

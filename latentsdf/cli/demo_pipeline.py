@@ -99,6 +99,7 @@ def demo(
         "self_retrieval_share": share,
         "self_retrieval_misses": misses,
         "training_shapes": len(space.ids),
+        "training_steps": int(read_metrics(out)[-1]["step"]),
         "seconds": {
             "samples": round(sampled - started),
             "training": round(trained - sampled),
@@ -230,6 +231,7 @@ def _sheet(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, tri
 def _summary_table(summary: dict[str, Any], seen: Evaluation, unseen: Evaluation) -> str:
     rows = [
         ("training shapes", str(summary["training_shapes"])),
+        ("training steps within the time budget", f"{summary['training_steps']:,}"),
         ("training shapes, extracted", _median_metrics(seen)),
         ("unseen shapes, inverted without refinement", _median_metrics(unseen)),
         ("training shapes that retrieve themselves first", f"{summary['self_retrieval_share']:.1%}"),

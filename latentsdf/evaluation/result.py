@@ -124,7 +124,10 @@ class Evaluation:
         names = [name for shown in _SHOWN for name in summary if name.startswith(shown) and name != "hausdorff_95"]
         table.add_column("shape")
         for name in names:
-            table.add_column(name + (" (floor)" if f"floor_{name}" in summary else ""), justify="right")
+            # Headings wrap at spaces in narrow terminals.
+            table.add_column(
+                name.replace("_", " ") + (" (floor)" if f"floor_{name}" in summary else ""), justify="right"
+            )
 
         def cells(row: Mapping[str, float]) -> list[str]:
             floors = {name: f" ({row[f'floor_{name}']:.2g})" for name in names if f"floor_{name}" in row}

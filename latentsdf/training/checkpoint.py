@@ -343,7 +343,7 @@ def _model_card(config: Config, shapes: int, steps: int | None) -> str:
     return (
         "---\nlibrary_name: latentsdf\ntags: [signed-distance-function, shape-space]\n---\n"
         f"# latentsdf shape space, preset `{config.preset}`\n\n"
-        f"{shapes} shapes, {config.model.code_size} values a code{trained}.\n\n"
+        f"{shapes} shapes, codes of {config.model.code_size} values{trained}.\n\n"
         "```python\nimport latentsdf as ls\nspace = ls.load('path/to/this/folder')\n"
         "mesh = space.extract(space.ids[0], resolution=256)\n```\n"
     )

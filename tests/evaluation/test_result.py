@@ -62,7 +62,7 @@ def test_table() -> None:
     columns = {str(column.header): [str(cell) for cell in column.cells] for column in _evaluation().table().columns}
     assert columns["shape"][:3] == ["near", "far", "middle"]
     assert columns["shape"][3] == "[bold]mean[/] of 3, 1 failed" and len(columns["shape"]) == 6
-    assert "(" in columns["cd_sq_sum (floor)"][0] and "iou" not in columns
+    assert "(" in columns["cd sq sum (floor)"][0] and "iou" not in columns
 
 
 def test_field_columns() -> None:
