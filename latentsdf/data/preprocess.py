@@ -1,5 +1,6 @@
 """`latentsdf.preprocess`: sampling of meshes into a store, in this process."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,9 @@ def preprocess(
     config = config or SamplingConfig()
     if config.sparse_resolution < 1:
         raise ConfigError(f"sparse_resolution must be at least 1, got {config.sparse_resolution}")
+    if settings := [field.name for field in dataclasses.fields(SamplingConfig) if field.name in selection]:
+        values = ", ".join(f"{name}={selection[name]!r}" for name in settings)
+        raise ConfigError(f"preprocess takes settings as one object; pass config=ls.SamplingConfig({values})")
     if isinstance(shapes, Mapping):
         if selection:
             raise ConfigError(f"{', '.join(selection)} select meshes of a folder; shapes by name are all sampled")

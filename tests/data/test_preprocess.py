@@ -77,6 +77,12 @@ def test_unusable_shapes(meshes: Path, tmp_path: Path) -> None:
         ls.preprocess({"a": torus()}, out, SMALL_SAMPLING, pattern="b*")
 
 
+def test_settings_as_keywords(tmp_path: Path) -> None:
+    """A sampling setting given as a keyword is refused with the right spelling."""
+    with pytest.raises(ls.ConfigError, match=r"pass config=ls.SamplingConfig\(resolution=64, near=20\)"):
+        ls.preprocess({"a": torus()}, tmp_path / "s.zarr", near=20, resolution=64)
+
+
 @pytest.mark.slow
 def test_added_mesh(meshes: Path, tmp_path: Path) -> None:
     """A mesh in memory and its file have the same samples, in a store that is created when needed."""
