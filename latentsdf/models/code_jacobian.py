@@ -10,16 +10,20 @@ This replaces one reverse pass per point. A model without conditioned layers, on
 copy of the code for every point instead, so that one reverse pass gives the derivatives of each point by its own copy.
 """
 
+import copy
 import itertools
-from typing import Any, NamedTuple
+from collections import OrderedDict
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentsdf.config.model import Branch
 from latentsdf.models.decoder import ConditionedLinear
 from latentsdf.models.latent_sdf import LatentSDF
+
+Module = TypeVar("Module", bound=nn.Module)
 
 _POINTS_PER_PRODUCT = 512  # so that the intermediate results of one layer fit into the processor's cache
 
@@ -69,44 +73,52 @@ def linearize(
     def record(layer: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         calls.append((layer, inputs[0].detach(), output))
 
+    model = _copy_with_own_hooks(model)  # other threads may evaluate the model at the same time
     layers = model.conditioned_layers()
-    hooks = [layer.register_forward_hook(record) for layer in layers]
+    for layer in layers:
+        layer.register_forward_hook(record)
     points = points.detach().requires_grad_()
     results: list[Linearization] = []
     general: Linearization | None = None
-    try:
-        with torch.enable_grad():
-            canonical = model.canonical(points, codes)
-            local = model.local_features(canonical, codes)
-            warp_calls = len(calls)
-            for branch in branches:
-                del calls[warp_calls:]
-                base = general if branch == "overfit" and model.is_residual else None
-                if branch == "general":
-                    distance = model.decode_general(canonical, codes, local)
-                else:
-                    known = None if base is None else base.distance
-                    distance = model.decode_overfit(canonical, codes, general=known, local=local)
-                outputs = [output for _, _, output in calls]
-                wanted = [*outputs, points] if local is None else [*outputs, local, points]
-                *slopes, point_gradient = torch.autograd.grad(distance.sum(), wanted, retain_graph=True)
-                code_gradient = codes.new_zeros(*distance.shape, *codes.shape[1:-1], model.config.code_dim)
-                by_local = None if local is None else slopes.pop()
-                for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
-                    of_layer = code_gradient if codes.ndim == 2 else code_gradient[:, :, layers.index(layer)]
-                    of_layer += _layer_code_gradient(layer, inputs, slope, product_dtype or slope.dtype)
-                if base is not None:
-                    if by_local is not None and base.local_gradient is not None:
-                        by_local = by_local + base.local_gradient
-                    code_gradient = code_gradient + base.code_gradient
-                    point_gradient = point_gradient + base.point_gradient
-                local_part = () if by_local is None else (canonical.detach(), by_local)
-                results.append(Linearization(distance.detach(), code_gradient, point_gradient, *local_part))
-                general = results[-1] if branch == "general" else general
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.enable_grad():
+        canonical = model.canonical(points, codes)
+        local = model.local_features(canonical, codes)
+        warp_calls = len(calls)
+        for branch in branches:
+            del calls[warp_calls:]
+            base = general if branch == "overfit" and model.is_residual else None
+            if branch == "general":
+                distance = model.decode_general(canonical, codes, local)
+            else:
+                known = None if base is None else base.distance
+                distance = model.decode_overfit(canonical, codes, general=known, local=local)
+            outputs = [output for _, _, output in calls]
+            wanted = [*outputs, points] if local is None else [*outputs, local, points]
+            *slopes, point_gradient = torch.autograd.grad(distance.sum(), wanted, retain_graph=True)
+            code_gradient = codes.new_zeros(*distance.shape, *codes.shape[1:-1], model.config.code_dim)
+            by_local = None if local is None else slopes.pop()
+            for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
+                of_layer = code_gradient if codes.ndim == 2 else code_gradient[:, :, layers.index(layer)]
+                of_layer += _layer_code_gradient(layer, inputs, slope, product_dtype or slope.dtype)
+            if base is not None:
+                if by_local is not None and base.local_gradient is not None:
+                    by_local = by_local + base.local_gradient
+                code_gradient = code_gradient + base.code_gradient
+                point_gradient = point_gradient + base.point_gradient
+            local_part = () if by_local is None else (canonical.detach(), by_local)
+            results.append(Linearization(distance.detach(), code_gradient, point_gradient, *local_part))
+            general = results[-1] if branch == "general" else general
     return results
+
+
+def _copy_with_own_hooks(module: Module) -> Module:
+    """Copy a module and its children, whose parameters are shared and whose lists of hooks are not."""
+    copied = copy.copy(module)
+    copied._modules = {
+        name: None if child is None else _copy_with_own_hooks(child) for name, child in module._modules.items()
+    }
+    copied._forward_hooks = OrderedDict(module._forward_hooks)
+    return copied
 
 
 def _linearize_with_copies(model: LatentSDF, branch: Branch, points: Tensor, codes: Tensor) -> Linearization:
