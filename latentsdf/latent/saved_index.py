@@ -33,7 +33,15 @@ from numpy.typing import NDArray
 from latentsdf.latent import faiss_indices, old_index
 from latentsdf.latent.index_changes import Changes
 from latentsdf.latent.retrieval import CodeIndex, Kind, Metric, resolve_kind
-from latentsdf.utils.artifacts import Artifact, holds_artifact, read_artifact, remove_artifact, write_artifact
+from latentsdf.utils.artifacts import (
+    MANIFEST,
+    Artifact,
+    holds_artifact,
+    locked,
+    read_artifact,
+    remove_artifact,
+    write_artifact,
+)
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.json_files import parse_object
@@ -79,6 +87,7 @@ class SavedIndex:
     ) -> None:
         self._place, self._codes, self._ids = folder / f"index_{metric}", codes, list(ids)
         self._metric, self._space, self._verify = metric, space, verify
+        self._stamp = self._current_stamp()
         saved = self._read()
         self.changes, cached = saved or (old_index.read_changes(folder, metric, space, ids, codes.shape[1]), None)
         self.index = cached or self._build(self.changes)
@@ -98,6 +107,20 @@ class SavedIndex:
             with suppress(OSError, RuntimeError):
                 self._save(self.index, self.changes)
 
+    def _current_stamp(self) -> bytes | None:
+        """Return what identifies the saved files; None without saved files."""
+        try:
+            return (self._place / MANIFEST).read_bytes()
+        except OSError:
+            return None
+
+    def _read_again(self) -> None:
+        """Read the saved files if another process has changed them."""
+        stamp = self._current_stamp()
+        if stamp != self._stamp:
+            self.changes, cached = self._read() or (Changes(), None)
+            self.index, self._stamp = cached or self._build(self.changes), stamp
+
     def _rebuild(self, kind: Kind) -> bool:
         """Replace the index in memory by one of another kind; return whether it had another one."""
         if self.index.kind == resolve_kind(kind, len(self.index.ids)):
@@ -108,6 +131,8 @@ class SavedIndex:
 
     def update(self, add: Mapping[str, Code], remove: Sequence[str], kind: Kind | None = None) -> None:
         """Remove ids, then add codes by id, and save the index. Repeating a call changes nothing.
+
+        Other processes that update the index at the same time wait, and their changes are kept.
 
         Args:
             add: Codes by id.
@@ -124,6 +149,11 @@ class SavedIndex:
         for name in add:
             if not (is_id(name) or is_key(name)):
                 raise ConfigError(f"{name!r} is not a valid id to add; expected id or category/id, {RULE}")
+        with locked(self._place.parent):
+            self._read_again()
+            self._apply(add, remove, kind)
+
+    def _apply(self, add: Mapping[str, Code], remove: Sequence[str], kind: Kind | None) -> None:
         if kind is not None:
             self._rebuild(kind)
         present = set(self.index.ids)
@@ -251,6 +281,7 @@ class SavedIndex:
     def _save(self, index: CodeIndex, changes: Changes) -> None:
         if self._is_exact():
             remove_artifact(self._place)
+            self._stamp = None
             return
         kind = changes.kind if index.kind == "flat" and not faiss_indices.is_installed() else index.kind
         listing: dict[str, Any] = {
@@ -268,6 +299,7 @@ class SavedIndex:
             if index.kind != "flat":
                 (staged / _NAMES).write_text(json.dumps(index.save(staged / _CACHE)))
             (staged / _CHANGES).write_text(json.dumps(listing))
+        self._stamp = self._current_stamp()
         if index.kind != "flat":
             with suppress(OSError):
                 _remember(self._place)

@@ -244,7 +244,7 @@ def write_artifact(folder: Path, kind: ArtifactKind, names: Collection[str]) -> 
     try:
         yield staging
         _write_manifest(staging, kind)
-        with _locked(folder):
+        with locked(folder):
             _complete(folder, kind, names)
             os.rename(staging, folder / _STAGED)
             _complete(folder, kind, names)
@@ -261,7 +261,7 @@ def complete_replacement(folder: Path, kind: ArtifactKind, names: Collection[str
         OSError: The folder is not writable.
     """
     if os.path.lexists(folder / _STAGED):
-        with _locked(folder):
+        with locked(folder):
             _complete(folder, kind, names)
 
 
@@ -390,7 +390,7 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Exclude other processes and threads that replace the same artifact."""
     if fcntl is None:
         yield

@@ -91,6 +91,16 @@ def test_repeated_changes(folder: Path) -> None:
         assert index.nearest(NEW["yours"], 1).ids == ["mine"] and index.nearest(CODES[3] + 1, 1).ids == ["s3"]
 
 
+def test_changes_by_others(folder: Path) -> None:
+    """An index that was opened before another process changed the files keeps the changes of both."""
+    first, second = opened(folder), opened(folder)
+    first.update({"mine": NEW["mine"]}, [])
+    second.update({"yours": NEW["yours"]}, ["s3"])
+    assert set(second.index.ids) == set(opened(folder).index.ids) == {*IDS, *NEW} - {"s3"}
+    first.update({}, ["mine"])
+    assert set(first.index.ids) == set(opened(folder).index.ids) == {*IDS, "yours"} - {"s3"}
+
+
 def test_removal_of_all_codes(folder: Path) -> None:
     """An empty index is searched, saved and opened."""
     opened(folder).update({}, IDS)
