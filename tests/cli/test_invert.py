@@ -112,7 +112,7 @@ def test_older_fit_in_folder(space_path: Path, tmp_path: Path, monkeypatch: pyte
     invert = ["invert", str(space_path), str(tmp_path / "cloud.npy"), "--out", str(fit), *QUICK]
     assert cli.main(invert) == 0
     before = files_of(fit)
-    assert {"code.npy", "layers.npy", "mesh.ply", "report.json"} == set(before)
+    assert {"code.npy", "layers.npy", "mesh.ply", "report.json", "manifest.json"} == set(before)
 
     def fail(error: ls.LatentSDFError) -> None:
         def extract(*_: object, **__: object) -> None:
@@ -125,4 +125,4 @@ def test_older_fit_in_folder(space_path: Path, tmp_path: Path, monkeypatch: pyte
     assert files_of(fit) == before
     fail(ls.EmptyLevelSetError("no surface"))
     after = files_of(fit)
-    assert set(after) == {"code.npy", "report.json"} and after["code.npy"] != before["code.npy"]
+    assert set(after) == {"code.npy", "report.json", "manifest.json"} and after["code.npy"] != before["code.npy"]

@@ -158,7 +158,7 @@ def test_overwriting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert files_of(out) == before
     assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite"]) == 0
     parts = {"field.json", "field.safetensors", "config.yaml", "slice.png", "contours.json", "report.json"}
-    assert set(files_of(out)) == parts
+    assert set(files_of(out)) == {*parts, "manifest.json"}
     (out / "model.safetensors").touch()
     assert main(["reconstruct", str(tmp_path / "plane.npy"), *small, "--overwrite"]) == 2
     assert "holds a trained space; name another --out" in " ".join(capsys.readouterr().err.split())

@@ -339,7 +339,7 @@ def test_non_finite_values():
 @pytest.mark.usefixtures("without_shape_checks")
 def test_invalid_arguments():
     """Each error names the argument, its accepted values and the given value."""
-    with pytest.raises(ValueError, match=r"shape \(\d+,\), got shape \(\d+, 1\)"):
+    with pytest.raises(ValueError, match=r"distances \(N,\), here \(\d+,\), got shape \(\d+, 1\)"):
         extract(lambda p: sphere(p)[:, None], resolution=32)
     with pytest.raises(ConfigError, match="nearest that do are 300 and 304"):
         extract(sphere, resolution=301)

@@ -30,7 +30,7 @@ from preprocessing.sources import augmented, procedural
 @pytest.mark.slow
 def test_imports_of_workers() -> None:
     """Modules that run in worker processes import neither torch nor a graphical library."""
-    modules = "cluster, isolation, job, pool, preview, report, resume, shape, sources"
+    modules = "cluster, isolation, job, outdated_shapes, pool, preview, report, shape, sources"
     code = f"import sys\nfrom preprocessing import {modules}\nprint(*({{'torch', 'OpenGL'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.strip() == ""

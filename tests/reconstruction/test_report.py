@@ -44,6 +44,7 @@ def test_files_of_solid(tmp_path: Path) -> None:
     truth = trimesh.creation.icosphere(4, 0.6)
     report = write_results(_solid(), tmp_path / "out", resolution=64, truth=truth, source="ball")
     assert set(files_of(tmp_path / "out")) == {
+        *FIELD,
         "mesh.ply",
         "slice_x.png",
         "slice_y.png",

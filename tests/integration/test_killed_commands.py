@@ -1,0 +1,121 @@
+"""Commands that are killed at any call that changes files, while they replace the output of an earlier run.
+
+Every file is then that of the earlier run or that of the new one, and the repeated command leaves the new ones only.
+Two kills per command are simulated (`helpers.kills`), chosen at random; at least 20 with LATENTSDF_TORTURE.
+"""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.kills import kill_at
+
+from latentsdf import cli
+from latentsdf.geometry.mesh import save
+from latentsdf.space import ShapeSpace
+from latentsdf.utils import atomic_files
+
+pytestmark = pytest.mark.slow
+
+_KILLS = 20 if "LATENTSDF_TORTURE" in os.environ else 2
+_TIMES = ("seconds", "elapsed", "throughput", "time")
+
+
+@pytest.fixture
+def inputs(space: ShapeSpace, space_path: Path, store_path: Path, tmp_path: Path) -> Path:
+    """Folder with the space, the store, two meshes, two fits and two clouds of points."""
+    folder = tmp_path / "inputs"
+    shutil.copytree(space_path, folder / "space")
+    shutil.copytree(store_path, folder / "store.zarr")
+    for number in range(2):
+        mesh = space.extract(f"table_000{number}", 24)
+        save(mesh, folder / f"{number}.ply")
+        space.invert(mesh, steps=1, starts=1, points=64).save(folder / f"fit{number}")
+        angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+        np.save(folder / f"{number}.npy", np.column_stack((np.cos(angle), (number + 1) * np.sin(angle))))
+    assert cli.main(["export", str(folder / "store.zarr"), str(folder / "store.h5")]) == 0
+    return folder
+
+
+def _few(command: str, *args: str) -> list[str]:
+    return [command, "{inputs}/space", *args, "--device", "cpu", "--resolution", "16"]
+
+
+_COMMANDS: dict[str, list[str]] = {
+    "extract one": _few("extract", "--id", "table_000{number}", "--out", "{out}/mesh.ply"),
+    "extract all": _few("extract", "--all", "--faces", "1{number}0", "--out", "{out}"),
+    "sample": _few("sample", "--random", "2", "--seed", "{number}", "--out", "{out}"),
+    "interpolate": _few("interpolate", "--id", "table_000{number}", "table_0002", "--steps", "2", "--out", "{out}"),
+    "invert": _few("invert", "{inputs}/{number}.ply", "--steps", "1", "--starts", "1", "--out", "{out}"),
+    "render": ["render", "{inputs}/space", "--id", "table_000{number}", "--size", "16", "--out", "{out}/image.png",
+               "--device", "cpu"],
+    "retrieve": ["retrieve", "{inputs}/space", "--id", "table_000{number}", "--out", "{out}/rows.png",
+                 "--device", "cpu"],
+    "export": ["export", "{inputs}/store.zarr", "{out}/store.h5", "--id", "table_000{number}"],
+    "import": ["import", "{inputs}/store.h5", "{out}/store.zarr"],
+    "train": ["train", "--config", "{inputs}/space/config.yaml", "--data", "{inputs}/store.zarr", "--out", "{out}",
+              "--steps", "2", "--train.seed", "{number}", "--overwrite", "--device", "cpu"],
+    "reconstruct": ["reconstruct", "{inputs}/{number}.npy", "--out", "{out}", "--steps", "2", "--overwrite",
+                    "--resolution", "16", "--device", "cpu"],
+}  # fmt: skip
+
+
+def _run(command: list[str], inputs: Path, out: Path, number: int) -> int:
+    out.mkdir(exist_ok=True)
+    return cli.main([arg.format(inputs=inputs, out=out, number=number) for arg in command])
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_times(v) for k, v in value.items() if not any(time in k for time in _TIMES)}
+    return [_without_times(v) for v in value] if isinstance(value, list) else value
+
+
+def _content(path: Path) -> Any:
+    """Content of a file, without measured times and the checksums of files that hold them."""
+    if path.name in ("manifest.json", "state.pt"):
+        return "depends on the time"
+    if path.suffix == ".json":
+        return _without_times(json.loads(path.read_text()))
+    if path.suffix == ".jsonl":
+        return [_without_times(json.loads(line)) for line in path.read_text().splitlines()]
+    return path.read_bytes()
+
+
+def _files(folder: Path) -> dict[str, Any]:
+    """Contents of all visible files of a folder."""
+    return {
+        str(path.relative_to(folder)): _content(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    }
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_replacement(name: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are old or new after a kill; repeating the command completes it and leaves no temporary files."""
+    command = _COMMANDS[name]
+    template = tmp_path / "template"
+    assert _run(command, inputs, template, 0) == 0
+    old = _files(template)
+    shutil.copytree(template, tmp_path / "counted")
+    with kill_at(None) as counter:
+        assert _run(command, inputs, tmp_path / "counted", 1) == 0
+    new, total = _files(tmp_path / "counted"), counter.count
+    for number in random.Random(name).sample(range(total), min(_KILLS, total)):
+        out = tmp_path / f"out{number}"
+        shutil.copytree(template, out)
+        with kill_at(number):
+            _run(command, inputs, out, 1)
+        monkeypatch.setattr(atomic_files, "_cleaned", set())
+        for file, content in _files(out).items():
+            assert content in (old.get(file), new.get(file)), f"{file} after a kill at call {number} of {total}"
+        assert _run(command, inputs, out, 1) == 0
+        assert _files(out) == new, f"after a kill at call {number} of {total}"
+        hidden = [path for path in out.rglob("*") if path.name.startswith((".", "~")) or path.name.endswith(".tmp")]
+        assert not hidden, f"after a kill at call {number} of {total}"
