@@ -13,7 +13,7 @@ import pytest
 import trimesh
 
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.mesh_files import gltf
+from latentsdf.geometry.mesh_files import gltf, ply
 from latentsdf.utils.errors import MeshError
 
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
@@ -57,6 +57,8 @@ OBJ = {
     "utf32": (V + F).encode("utf-32"),
     "latin1_names": V.encode() + "g Stück\n".encode("latin1") + F.encode(),
     "exponents": V.replace("1.0", "+1.0E+00") + F,
+    "names_that_end_in_a_backslash": b"# C:\\models\\\n" + V.encode() + "g 表\n".encode("shift-jis") + F.encode(),
+    "continued_by_blanks": V + F.replace(" 1 ", " \\ \n\t1 "),
     "two_parts": V + "g a\n" + F[: len(F) // 2] + "g b\n" + F[len(F) // 2 :],
 }
 
@@ -78,6 +80,8 @@ def test_obj_dialect(name: str, tmp_path: Path) -> None:
         (V + F[:-6], "the last line is truncated"),
         (V + F + "surf 0 1 0 1 1 2\n", "free-form"),
         (V + F.replace("f 1", "f 1_0"), "expected an index, got '1_0'"),
+        ("Access denied\n", "has no vertices"),
+        ("# .PCD v0.7\nVERSION 0.7\n", "Point Cloud Library"),
         ("PK\x03\x04 and so on", "ZIP archive"),
         ("<?xml version='1.0'?><COLLADA/>", "XML"),
         ("ply\nformat ascii 1.0\n", "a PLY file, not '.obj'"),
@@ -97,6 +101,14 @@ def test_contradicted_comment(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert not capsys.readouterr().err
     _load(tmp_path, "cube.obj", "# Vertices: 8\n" + V + "# 60 faces\n" + F)
     assert "60 faces according to a comment in the file, but 6 in it" in capsys.readouterr().err
+
+
+def test_homogeneous_obj(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fourth number of vertices other than 1 is reported, because it is not divided by."""
+    _require_cube(_load(tmp_path, "cube.obj", V.replace("\n", " 1.0\n") + F))
+    assert not capsys.readouterr().err
+    _load(tmp_path, "cube.obj", V.replace("\n", " 2.0\n") + F)
+    assert "fourth number" in capsys.readouterr().err
 
 
 OFF_V = "".join(f"{x} {y} {z}\n" for x, y, z in CORNERS)
@@ -165,6 +177,7 @@ def _ascii_stl(parts: int = 1, name: str = "part") -> str:
         _binary_stl(head=b"solid facet"),
         _binary_stl(count=3),
         _binary_stl(count=0),
+        _binary_stl() + bytes(512),
         _binary_stl() + b"\n",
         _ascii_stl().encode(),
         _ascii_stl(parts=4, name="endsolid facet normal vertex 1 2").encode(),
@@ -186,6 +199,7 @@ def test_stl_dialect(contents: bytes, tmp_path: Path) -> None:
         _binary_stl()[:-50],
         _binary_stl()[:-1],
         _binary_stl() + b"extra bytes",
+        _binary_stl() + b"0123456789" * 10,
         _binary_stl(count=2**32 - 1),
         _binary_stl()[:60],
         *(_ascii_stl(3)[:-cut].encode() for cut in (16, 30, 60, 100, 150, 200)),
@@ -227,6 +241,33 @@ def test_ply_dialect(order: str, quads: bool, count: str, index: str, real: str,
     _require_cube(_load(tmp_path, "cube.ply", _ply(order, quads, count, index, real)))
 
 
+@pytest.mark.parametrize(
+    "contents",
+    [
+        _ply("ascii").replace(b"by a test", b"before end_header"),
+        _ply("ascii").decode().encode("utf-16"),
+        _ply("ascii").decode().encode("utf-16-be"),
+        b"\xef\xbb\xbf" + _ply("ascii").replace(b"\n", b"\r\n").replace(b" ", b"\t"),
+    ],
+)
+def test_ply_text(contents: bytes, tmp_path: Path) -> None:
+    """Encodings, line ends and comments do not change what is read, nor whether it is a mesh."""
+    _require_cube(_load(tmp_path, "cube.ply", contents))
+    assert ply.declares_faces(contents)
+
+
+def test_ply_body_like_a_line_end(tmp_path: Path) -> None:
+    """A body that starts with the byte of a line feed is whole behind a head with carriage returns."""
+    head = (
+        b"ply\rformat binary_little_endian 1.0\relement vertex 8\rproperty uchar a\rproperty uchar x\r"
+        b"property uchar y\rproperty uchar z\relement face 6\rproperty list uchar uchar vertex_indices\rend_header\r"
+    )
+    rows = np.hstack([np.full((8, 1), 10), CORNERS]).astype(np.uint8)
+    faces = np.hstack([np.full((6, 1), 4), QUADS]).astype(np.uint8)
+    _require_cube(_load(tmp_path, "cube.ply", head + rows.tobytes() + faces.tobytes()))
+    _require_cube(_load(tmp_path, "cube.ply", head.replace(b"\r", b"\r\n") + rows.tobytes() + faces.tobytes()))
+
+
 @pytest.mark.parametrize("order", ["ascii", "binary_little_endian"])
 def test_damaged_ply(order: str, tmp_path: Path) -> None:
     """Files that hold more or less than their head declares, or declare absurd numbers, are refused."""
@@ -238,6 +279,7 @@ def test_damaged_ply(order: str, tmp_path: Path) -> None:
         good.replace(b"vertex 8", b"vertex 10000000000"),
         good.replace(b"vertex 8", b"vertex -8"),
         good.replace(b"double x", b"duoble x"),
+        good.replace(b"double y", b"double x"),
         good.replace(b"list uchar int", b"list uchar itn"),
         good[: len(good) // 2],
         good[: body - 2],
@@ -421,6 +463,28 @@ def test_damaged_gltf(changes: dict[str, Any], message: str, tmp_path: Path) -> 
     """Unknown extensions and contradictions are refused by name."""
     with pytest.raises(MeshError, match=f"^cube.glb: .*{message}"):
         _load(tmp_path, "cube.glb", _glb(*_document(**changes)))
+
+
+def test_indices_of_another_type(tmp_path: Path) -> None:
+    """Indices of a primitive that are normalized or signed are refused, because their values are not indices."""
+    for change in ({"normalized": True}, {"componentType": 5122}):
+        document, binary = _document()
+        document["accessors"][1] |= change
+        with pytest.raises(MeshError, match="not unsigned whole numbers"):
+            _load(tmp_path, "cube.glb", _glb(document, binary))
+
+
+def test_chunks_of_glb(tmp_path: Path) -> None:
+    """Unknown chunks are ignored, as the specification demands; a second binary chunk is refused."""
+    for kind, known in ((b"XTRA", False), (b"BIN\0", True)):
+        more = (struct.pack("<I4s", 4, kind) + b"abcd") * 2
+        data = _glb(*_document())
+        data = data[:8] + struct.pack("<I", len(data) + len(more)) + data[12:] + more
+        if known:
+            with pytest.raises(MeshError, match="two chunks BIN"):
+                _load(tmp_path, "cube.glb", data)
+        else:
+            _require_cube(_load(tmp_path, "cube.glb", data))
 
 
 def test_truncated_glb(tmp_path: Path) -> None:
