@@ -61,10 +61,10 @@ def read(data: bytes) -> RawMesh:
             raise MeshError(f"line {number} ('{key.decode()}') {meaning}, which is not supported; export triangles")
         elif not _KEYWORD.fullmatch(key):
             raise _line_error(last, number, words, "the keyword is unknown")
-    if not coordinates:
-        raise MeshError("has no vertices; the file is not an OBJ file, or damaged")
     vertices = np.array(floats(coordinates)).reshape(-1, 3)
     index, count = np.array(integers(corners), dtype=np.int64), np.array(counts, dtype=np.int64)
+    if not coordinates:
+        raise MeshError("has no vertices; the file is not an OBJ file, or damaged")
     if (index == 0).any():
         raise MeshError(
             "a face refers to vertex 0, but OBJ files count vertices from 1; add 1 to all indices of the faces"
