@@ -16,7 +16,7 @@ from latentsdf.geometry.mesh_files.content import require_content
 from latentsdf.geometry.mesh_files.raw_mesh import RawMesh
 from latentsdf.geometry.mesh_files.writing import write
 from latentsdf.geometry.similarity import Similarity, compute_normalization
-from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.atomic_files import atomic_write, require_file_output
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import ConfigError, MeshError
 
@@ -262,11 +262,13 @@ def require_writable(path: Path) -> None:
         path: Path of the mesh file, which need not exist.
 
     Raises:
-        ConfigError: The suffix is neither one of `SUFFIXES` except .gltf, nor one of a USD file.
+        ConfigError: The suffix is neither one of `SUFFIXES` except .gltf, nor one of a USD file, or something else than
+            a file is there.
     """
     writable = [suffix for suffix in (*SUFFIXES, *usd.SUFFIXES) if suffix != ".gltf"]
     if path.suffix.lower() not in writable:
         raise ConfigError(f"{path.name}: cannot write '{path.suffix}'; use one of {', '.join(writable)}")
+    require_file_output(path)
 
 
 def save(mesh: trimesh.Trimesh, path: Path | str) -> None:
