@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer
 help:
 	@echo "make demo   install, then run the whole pipeline on procedural furniture: checkpoints/demo/report.html"
 	@echo "make test   install, lint, types, import rules, tests"
-	@echo "make torture  1,000 random calls of the public API with wrong values"
+	@echo "make torture  1,000 wrong calls of the public API, 1,000 flips and cuts of each kind of file"
 	@echo "make lint   ruff, mypy, import-linter"
 	@echo "make clean  remove .venv, caches and build output (checkpoints stay)"
 
@@ -21,7 +21,8 @@ test: $(VENV)/.installed-dev lint
 
 torture: $(VENV)/.installed-dev
 	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest -n 0 tests/integration/test_public_api.py \
-		tests/integration/test_damaged_artifacts.py
+		tests/integration/test_damaged_artifacts.py \
+		tests/integration/test_damaged_files.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -106,6 +106,15 @@ class _PlainLoader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping, refusing a key that occurs twice, of which YAML would keep the last value."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
+        if repeated is not None:
+            raise yaml.YAMLError(f"the key '{repeated:.40}' occurs twice")
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
 
 def merge(values: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of nested values with dotted overrides applied, for example `{"train.steps": 100}`.

@@ -46,6 +46,7 @@ from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.utils.errors import ConfigError, StoreError
 from latentsdf.utils.json_files import is_number
+from latentsdf.utils.regular_files import regular_size
 
 ARRAYS = ("band_index", "band_sdf", "sparse_sdf", "near", "uniform", "surface")
 """Names of the arrays of a shape."""
@@ -232,8 +233,8 @@ def _write_array(folder: Path, name: str, values: NDArray[Any], rows: int) -> No
 
 
 def require_small_metadata(folder: Path) -> None:
-    """Raise ValueError if the metadata of a group or array is larger than this library writes."""
-    size = (folder / "zarr.json").stat().st_size
+    """Raise ValueError if the metadata of a group or array is no file, or larger than this library writes."""
+    size = regular_size(folder / "zarr.json")
     if size > _MAX_METADATA:
         raise ValueError(f"{folder / 'zarr.json'} has {size:,} bytes, at most {_MAX_METADATA:,} are read")
 

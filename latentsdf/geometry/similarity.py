@@ -23,6 +23,8 @@ from latentsdf.utils.errors import MeshError
 from latentsdf.utils.json_files import is_number
 
 _RADIUS = 1 / 1.03
+_MAX_CENTER = 1e12  # coordinates of meshes reach 1e9
+_MIN_SCALE, _MAX_SCALE = 1e-12, 1e30  # of shapes whose extent keeps digits in single precision
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def parse_similarity(center: object, scale: object, yaw: object = 0.0, *, dims: 
 
     Args:
         center: Point (d,) of the user's frame.
-        scale: Model units per user unit, above 0.
+        scale: Model units per user unit, from 1e-12 to 1e30.
         yaw: Rotation in radians.
         dims: Dimensions d that are allowed.
 
@@ -81,8 +83,10 @@ def parse_similarity(center: object, scale: object, yaw: object = 0.0, *, dims: 
     parts = list(center) if isinstance(center, Sequence) and not isinstance(center, str) else []
     if len(parts) not in dims or not all(is_number(value) for value in parts):
         raise ValueError(f"expected a finite center of {' or '.join(map(str, dims))} numbers, got {center!r:.80}")
-    if not is_number(scale) or not float(scale) > 0:  # type: ignore[arg-type]
-        raise ValueError(f"expected a finite scale above 0, got {scale!r:.80}")
+    if any(abs(value) > _MAX_CENTER for value in parts):
+        raise ValueError(f"expected a center of at most {_MAX_CENTER:g}, got {center!r:.80}")
+    if not is_number(scale) or not _MIN_SCALE <= float(scale) <= _MAX_SCALE:  # type: ignore[arg-type]
+        raise ValueError(f"expected a scale from {_MIN_SCALE:g} to {_MAX_SCALE:g}, got {scale!r:.80}")
     if not is_number(yaw):
         raise ValueError(f"expected a finite yaw, got {yaw!r:.80}")
     return Similarity(tuple(float(value) for value in parts), float(scale), float(yaw))  # type: ignore[arg-type]

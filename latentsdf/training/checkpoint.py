@@ -173,7 +173,7 @@ def load_state(folder: Path, *, verify: bool = True) -> dict[str, Any]:
 
 
 def verify_files(folder: Path) -> list[str]:
-    """Compare all files of a checkpoint with the checksums of `manifest.json`.
+    """Compare all files of a checkpoint with the checksums of `manifest.json`, and check that weights are finite.
 
     Returns:
         Names of the files; none for a checkpoint of an earlier version, which has no manifest.
@@ -185,6 +185,13 @@ def verify_files(folder: Path) -> list[str]:
     def check(artifact: Artifact) -> list[str]:
         for name in artifact.files if artifact.has_manifest else []:
             artifact.path(name)
+        try:
+            weights = load_file(artifact.path("model.safetensors"))
+        except (SafetensorError, ValueError) as error:
+            raise _damaged(folder, error) from error
+        damaged = next((name for name, values in weights.items() if not values.isfinite().all()), None)
+        if damaged is not None:
+            raise CheckpointError(f"{folder}: model.safetensors has values that are not finite ({damaged})")
         return artifact.files if artifact.has_manifest else []
 
     return _read(folder, check, verify=True)
@@ -236,7 +243,7 @@ def _parse(artifact: Artifact, device: torch.device | str, model: ModelLike | No
             raise
         raise _damaged(folder, error) from error
     trained.eval().requires_grad_(False)
-    if not codes.isfinite().all():
+    if not codes.is_floating_point() or not codes.isfinite().all():
         raise CheckpointError(f"{folder}: codes.safetensors has values that are not finite; train the space again")
     return Checkpoint(trained, codes, keys, similarities, normalization, config, augmented)
 

@@ -31,6 +31,7 @@ from typing import Any, Literal, TypeGuard, TypeVar
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError
 from latentsdf.utils.json_files import is_number, parse_object
+from latentsdf.utils.regular_files import regular_size
 from latentsdf.utils.temporary_names import is_abandoned, temporary_name
 
 try:
@@ -164,7 +165,7 @@ class Artifact:
             path = self._place(name)
             if not path.exists():
                 path = self._place(name)  # another process has moved it up meanwhile
-            size = path.stat().st_size
+            size = regular_size(path)
             if entry is not None and size != entry.size:
                 raise CheckpointError(
                     f"{self.folder / name}: damaged, it has {size:,} bytes instead of {entry.size:,}; "
@@ -177,6 +178,8 @@ class Artifact:
                 )
         except FileNotFoundError:
             raise CheckpointError(f"{self.folder}: {name} is missing; {_REMEDY[self.kind]}") from None
+        except ValueError as error:
+            raise CheckpointError(f"{error}; {_REMEDY[self.kind]}") from error
         return content
 
     def _place(self, name: str) -> Path:
@@ -340,13 +343,14 @@ def _current_manifest(folder: Path, kind: ArtifactKind, names: Collection[str]) 
 def _read_manifest(folder: Path, kind: ArtifactKind, names: Collection[str]) -> _Manifest | None:
     path = folder / MANIFEST
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_MANIFEST + 1)
+        if regular_size(path) > _MAX_MANIFEST:
+            raise ValueError(f"it has more than {_MAX_MANIFEST:,} bytes")
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({error}); {_REMEDY[kind]}") from error
     try:
-        if len(data) > _MAX_MANIFEST:
-            raise ValueError(f"it has more than {_MAX_MANIFEST:,} bytes")
         content = parse_object(data)
         if (content.get("format"), content.get("kind")) != (_FORMAT, kind):
             raise ValueError(f"expected the manifest of a {kind}")

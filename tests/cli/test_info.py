@@ -4,8 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.artifacts import write_space
+from helpers.files import renew_manifest
+from safetensors.numpy import load_file, save_file
 
 from latentsdf import cli
 from latentsdf.data.store import SampleStore
@@ -39,6 +42,21 @@ def test_verified_space(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "README.md: damaged, its SHA-256" in " ".join(capsys.readouterr().err.split())
 
 
+def test_space_with_impossible_weights(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights that are not finite are found although the checksums match; integers are no codes."""
+    shutil.copytree(space_path, tmp_path / "space")
+    weights = load_file(tmp_path / "space" / "model.safetensors")
+    name = next(iter(weights))
+    save_file(weights | {name: weights[name] * np.nan}, tmp_path / "space" / "model.safetensors")
+    renew_manifest(tmp_path / "space")
+    assert cli.main(["info", str(tmp_path / "space"), "--verify"]) == 2
+    assert f"not finite ({name})" in " ".join(capsys.readouterr().err.split())
+    codes = load_file(tmp_path / "space" / "codes.safetensors")["codes"]
+    save_file({"codes": np.zeros(codes.shape, np.int64)}, tmp_path / "space" / "codes.safetensors")
+    renew_manifest(tmp_path / "space")
+    assert cli.main(["info", str(tmp_path / "space")]) == 2
+
+
 def test_damaged_store(lamp_store: SampleStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Shapes with impossible values are listed, and the others are described."""
     shutil.copytree(lamp_store.path, tmp_path / "s.zarr")
@@ -48,7 +66,7 @@ def test_damaged_store(lamp_store: SampleStore, tmp_path: Path, capsys: pytest.C
     path.write_text(json.dumps(metadata))
     assert cli.main(["info", str(tmp_path / "s.zarr"), "--verify"]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "expected a finite scale above 0" in said and "1 of 3 shapes are damaged" in said
+    assert "expected a scale from 1e-12" in said and "1 of 3 shapes are damaged" in said
 
 
 def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

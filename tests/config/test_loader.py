@@ -84,6 +84,14 @@ def test_invalid_files(tmp_path: Path) -> None:
         load(Config, path)
 
 
+@pytest.mark.parametrize("text", ["preset: a\npreset: b\n", "train:\n  steps: 5\n  seed: 1\n  steps: 6\n"])
+def test_repeated_keys(text: str, tmp_path: Path) -> None:
+    """A key that occurs twice is refused instead of keeping one of its values."""
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="occurs twice"):
+        load(Config, tmp_path / "a.yaml")
+
+
 def test_defaults_of_empty_section(tmp_path: Path) -> None:
     """A section without settings changes nothing."""
     path = tmp_path / "a.yaml"

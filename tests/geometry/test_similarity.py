@@ -11,6 +11,7 @@ from latentsdf.geometry.similarity import (
     combine_similarities,
     compute_normalization,
     in_frame,
+    parse_similarity,
 )
 from latentsdf.utils.errors import ConfigError, MeshError
 
@@ -87,3 +88,11 @@ def test_coincident_points() -> None:
     """Points without extent cannot be normalized."""
     with pytest.raises(MeshError, match="all 4 points coincide"):
         compute_normalization(np.ones((4, 3)))
+
+
+@pytest.mark.parametrize(("center", "scale"), [(0.0, 5e-324), (0.0, 1e308), (0.0, 0.0), (1e300, 1.0)])
+def test_impossible_transforms(center: float, scale: float) -> None:
+    """Transforms of a file whose results have no digits or no finite coordinates are refused."""
+    with pytest.raises(ValueError, match="expected a (scale|center)"):
+        parse_similarity([center, 0.0, 0.0], scale)
+    assert parse_similarity([1e9, 0.0, 0.0], 1e9) == Similarity((1e9, 0.0, 0.0), 1e9)

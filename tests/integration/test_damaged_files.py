@@ -1,9 +1,12 @@
 """Damaged mesh and point files: flipped bits and cuts end in an error of the library or in a usable shape.
 
-`LATENTSDF_FUZZ` multiplies the number of damaged files.
+`LATENTSDF_TORTURE=1000` sets the number of flips of each file, and of cuts (`make torture`).
 """
 
+import base64
+import json
 import os
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +19,7 @@ from latentsdf.geometry.mesh import load, save
 from latentsdf.geometry.pointcloud.io import load_mesh_or_points
 from latentsdf.utils.errors import LatentSDFError
 
-FLIPS, CUTS = (int(os.environ.get("LATENTSDF_FUZZ", "1")) * number for number in (60, 25))
+FLIPS, CUTS = (int(os.environ.get("LATENTSDF_TORTURE", number)) for number in ("60", "25"))
 MAX_SECONDS = 20  # for one file; a hang takes longer
 BALL = trimesh.creation.icosphere(2)
 FAR = trimesh.Trimesh(BALL.vertices + np.array((412343, 5654321, 84)), BALL.faces, process=False)
@@ -47,6 +50,38 @@ def _las(suffix: str) -> Callable[[Path], None]:
     return write
 
 
+def _gltf(path: Path) -> None:
+    """Text with the buffer inside, and the bounds that exporters write."""
+    binary = BALL.vertices.astype("<f4").tobytes() + BALL.faces.astype("<u2").tobytes()
+    split, count = 12 * len(BALL.vertices), BALL.faces.size
+    document = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "scale": [2, 2, 2]}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "accessors": [
+            {"bufferView": 0, "componentType": 5126, "count": len(BALL.vertices), "type": "VEC3"},
+            {"bufferView": 1, "componentType": 5123, "count": count, "type": "SCALAR"},
+        ],
+        "bufferViews": [
+            {"buffer": 0, "byteLength": split},
+            {"buffer": 0, "byteOffset": split, "byteLength": 2 * count},
+        ],
+        "buffers": [{"byteLength": len(binary), "uri": "data:;base64," + base64.b64encode(binary).decode()}],
+    }
+    path.with_suffix(".gltf").write_text(json.dumps(document))
+
+
+def _polygons(path: Path) -> None:
+    """A big-endian .ply file whose faces have 3 and 4 corners, so that rows differ in length."""
+    head = f"ply\nformat binary_big_endian 1.0\nelement vertex {len(BALL.vertices)}\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz")
+    head += f"element face {len(BALL.faces)}\nproperty list uchar ushort vertex_indices\nend_header\n"
+    rows = [[*face, face[0]] if n % 2 else face for n, face in enumerate(BALL.faces.tolist())]
+    faces = b"".join(struct.pack(f">B{len(row)}H", len(row), *row) for row in rows)
+    path.with_suffix(".ply").write_bytes(head.encode() + BALL.vertices.astype(">f4").tobytes() + faces)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "obj": _mesh(".obj"),
     "off": _mesh(".off"),
@@ -57,6 +92,8 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "ascii ply": lambda path: (
         path.with_suffix(".ply").write_bytes(BALL.export(file_type="ply", encoding="ascii")) and None
     ),
+    "polygon ply": _polygons,
+    "gltf": _gltf,
     "glb": _mesh(".glb"),
     "moved glb": _mesh(".glb", FAR),
     "xyz": _text(".xyz", " ", ""),
@@ -74,6 +111,8 @@ DECLARING = (
     "ply",
     "double ply",
     "ascii ply",
+    "polygon ply",
+    "gltf",
     "glb",
     "moved glb",
     "pts",

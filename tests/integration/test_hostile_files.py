@@ -486,8 +486,8 @@ def test_metadata_of_stores(text: str, store: SampleStore) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"scale": 0.0}, "expected a finite scale above 0"),
-        ({"scale": -1.0}, "expected a finite scale above 0"),
+        ({"scale": 0.0}, "expected a scale from 1e-12"),
+        ({"scale": -1.0}, "expected a scale from 1e-12"),
         ({"center": [0.0, float("nan"), 0.0]}, "expected a finite center"),
         ({"center": [0.0, 0.0]}, "expected a finite center"),
         ({"band_samples": -3}, "band_samples is -3"),

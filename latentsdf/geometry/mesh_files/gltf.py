@@ -404,7 +404,7 @@ class _Reader:
     def read_uri(self, uri: Any) -> bytes:
         if not isinstance(uri, str):
             raise MeshError("the address of a buffer is not text; the file is damaged")
-        if uri.startswith("data:"):
+        if uri[:5].lower() == "data:":
             try:
                 return base64.b64decode(uri.partition(";base64,")[2], validate=True)
             except (binascii.Error, ValueError) as error:
@@ -421,16 +421,15 @@ class _Reader:
             raise MeshError(
                 f"refers to the buffer '{shown}' outside of its folder, which is not read; move it beside the file"
             )
-        path = self.folder / name
-        if not path.exists() and (self.folder / uri).exists():  # written without escapes
-            path = self.folder / uri
-        try:
-            kind = path.stat().st_mode
-        except (OSError, ValueError):
-            raise MeshError(f"needs the file '{shown}' beside it, which is missing") from None
-        if not stat.S_ISREG(kind):
-            raise MeshError(f"refers to '{shown}', which is not a regular file")
-        return path.read_bytes()
+        for path in (self.folder / name, self.folder / uri):  # the second if it was written without escapes
+            try:
+                kind = path.stat().st_mode
+            except (OSError, ValueError):  # also for names that are too long
+                continue
+            if not stat.S_ISREG(kind):
+                raise MeshError(f"refers to '{shown}', which is not a regular file")
+            return path.read_bytes()
+        raise MeshError(f"needs the file '{shown}' beside it, which is missing")
 
 
 def _join(parts: tuple[NDArray[Any], ...]) -> NDArray[Any]:

@@ -427,6 +427,7 @@ def test_gltf_buffers_beside_the_file(tmp_path: Path) -> None:
         "pipe",
         "folder",
         "a%00.bin",
+        "data;base64," + "A" * 5000,
     ],
 )
 def test_refused_buffers(uri: str, tmp_path: Path) -> None:
