@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,6 +64,14 @@ def test_selection_and_continuation(lamp_store: SampleStore, exported: Path, tmp
         export_samples(lamp_store, tmp_path / "two.h5", ["zz"])
     with pytest.raises(StoreError, match="created with different settings: near"):
         import_samples(exported, SampleStore.create(tmp_path / "u.zarr", replace(SMALL_SAMPLING, near=1)).path)
+
+
+def test_export_to_a_full_disk(lamp_store: SampleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is noticed before HDF5 writes, which would end the process when it closes the file."""
+    monkeypatch.setattr(hdf5.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    with pytest.raises(StoreError, match="s.h5: cannot be written .*the disk is full: shape 'lamp/a' may take"):
+        export_samples(lamp_store, tmp_path / "s.h5")
+    assert not list(tmp_path.iterdir())
 
 
 def test_failed_export(
