@@ -119,7 +119,8 @@ def demo(
             ("Training shapes: original above, fused reconstruction below", _sheet(known, seen_meshes)),
             ("Unseen shapes: original above, inverted below", _sheet(new, unseen_meshes)),
             (
-                "Interpolation from a training shape to the nearest shape of its family",
+                "Interpolation from a training shape to the least similar shape of its family; parts that only one of "
+                "them has may break in between",
                 html_report.html_image(contact_sheet(strips)),
             ),
             ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
@@ -188,9 +189,9 @@ def _median_metrics(evaluation: Evaluation) -> str:
 
 
 def _interpolation_strip(space: ShapeSpace, first: str, steps: int = 7) -> list[Image.Image]:
-    """Render an interpolation from a shape to the nearest other shape of its family."""
+    """Render an interpolation from a shape to the least similar one of its family."""
     family, _ = _family_and_seed(first)
-    last = next(name for name in space.nearest(first, k=len(space.ids)).ids[1:] if name.startswith(family))
+    last = [name for name in space.nearest(first, k=len(space.ids)).ids if name.startswith(family)][-1]
     codes = space.interpolate(first, last, steps=steps)
     return [render_mesh(space.extract(code, 128, frame="model"), size=160) for code in codes]
 
@@ -225,7 +226,8 @@ def _retrieval_rows(space: ShapeSpace, queries: dict[str, trimesh.Trimesh], k: i
 
 
 def _sheet(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, trimesh.Trimesh]) -> str:
-    return html_report.html_image(comparison_sheet(originals, reconstructions))
+    columns = 4 if len(originals) % 6 else 6
+    return html_report.html_image(comparison_sheet(originals, reconstructions, columns=columns))
 
 
 def _summary_table(summary: dict[str, Any], seen: Evaluation, unseen: Evaluation) -> str:
