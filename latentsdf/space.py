@@ -41,7 +41,7 @@ from latentsdf.latent.code import Code, Codes, as_bare_code, combine_codes, is_r
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate, positions_on_path
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
-from latentsdf.latent.inversion.invert import invert
+from latentsdf.latent.inversion.invert import TRUSTED_RESIDUAL, invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.prior import CodePrior
@@ -71,6 +71,7 @@ CodeCount = Annotated[int, Range(strict=True, ge=1, le=1_000_000)]
 PathLength = Annotated[int, Range(strict=True, le=100_000)]
 
 _RERANK_RESOLUTION = 64
+_RESIDUAL_POINTS = 20_000  # samples on which a refined fit is judged
 _MAX_FACTOR = 1e9  # far beyond it, the coordinates of codes would overflow
 
 
@@ -810,7 +811,7 @@ class ShapeSpace(nn.Module):
             **options: Single settings of `RefineConfig`, which replace those of `config`.
 
         Returns:
-            The fit with the detail as `delta`.
+            The fit with the detail as `delta`, and `residual` and `ok` of the refined field.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -822,7 +823,12 @@ class ShapeSpace(nn.Module):
         self.model.require_grid()
         code = self.decoded_code(fit)
         detail = observe_detail(read_mesh(mesh, "refinement"), fit.similarity, config)
-        return dataclasses.replace(fit, delta=refine(self._single_precision_model(), code.float(), detail, config))
+        delta = refine(self._single_precision_model(), code.float(), detail, config)
+        refined = dataclasses.replace(fit, delta=delta)
+        some = np.random.default_rng(config.seed).integers(len(detail.points), size=_RESIDUAL_POINTS)
+        found = self.distance(refined, detail.points[some], frame="model")
+        residual = float(np.abs(found - detail.distance[some]).mean())
+        return dataclasses.replace(refined, residual=residual, ok=residual <= TRUSTED_RESIDUAL)
 
     def _single_precision_model(self) -> "LatentSDF":
         """Return the model, or its copy in single precision, for which fits and shortest paths are computed."""
