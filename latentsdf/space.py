@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import difflib
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
+from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed, did_you_mean
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.evaluation.result import Evaluation
 from latentsdf.extraction import volume
@@ -44,6 +45,7 @@ from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
 from latentsdf.latent.inversion.invert import TRUSTED_RESIDUAL, invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
+from latentsdf.latent.mixture import CodeMixture
 from latentsdf.latent.prior import CodePrior
 from latentsdf.latent.saved_index import SavedIndex
 from latentsdf.models.custom_model import ModelLike
@@ -172,6 +174,7 @@ class ShapeSpace(nn.Module):
         """Normalization that maps meshes to model space."""
         self._similarities = loaded.similarities
         self._indices: dict[retrieval.Metric, SavedIndex] = {}
+        self._mixtures: dict[str, CodeMixture] = {}
         self._last_decoded: DecodedShape | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
@@ -888,20 +891,43 @@ class ShapeSpace(nn.Module):
         return Code(self.prior.mean.numpy(force=True), self._mean_similarity, space=self.fingerprint)
 
     @check_arguments
-    def sample(self, count: CodeCount, seed: Seed = 0) -> Codes:
-        """Draw new shapes: codes from a Gaussian fitted to the training codes, in the mean place and size.
+    def sample(self, count: CodeCount, seed: Seed = 0, category: str | None = None) -> Codes:
+        """Draw new shapes from the distribution of the training codes (`latent.mixture`), in the mean place and size.
 
         Args:
             count: Number of codes N >= 1.
             seed: Seed; the codes do not depend on the device.
+            category: Category of the shapes; by default, all in the proportions of the training shapes.
 
         Returns:
             N shapes; as an array, their codes (N, L).
 
         Raises:
-            ConfigError: `count` is less than 1.
+            ConfigError: `count` is less than 1, or there is no such category.
         """
-        return self._in_mean_place(self.prior.sample(count, seed))
+        if category is not None and category not in self.categories:
+            raise ConfigError(
+                f"category: expected one of {', '.join(self.categories)}, got {describe(category)}"
+                f"{did_you_mean(category, self.categories)}"
+            )
+        chosen = self.categories if category is None else {category: self.categories[category]}
+        total = sum(chosen.values())
+        mixture = CodeMixture.joined(
+            [self._mixture(name) for name in chosen], [number / total for number in chosen.values()]
+        )
+        return self._in_mean_place(self.prior.with_local_part(mixture.sample(count, seed).to(self.prior.mean)))
+
+    @cached_property
+    def categories(self) -> dict[str, int]:
+        """Categories of the training shapes and the number of shapes in each, including deformed copies."""
+        return dict(Counter(key.split("/", 1)[0] for key in self.keys))
+
+    def _mixture(self, category: str) -> CodeMixture:
+        """Distribution of the global parts of the codes of a category."""
+        if category not in self._mixtures:
+            rows = [row for row, key in enumerate(self.keys) if key.split("/", 1)[0] == category]
+            self._mixtures[category] = CodeMixture.fit(self.codes[rows, : self.config.model.code_dim])
+        return self._mixtures[category]
 
     @check_arguments
     def direction(self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)) -> Codes:
@@ -1116,6 +1142,6 @@ def _as_code(code: Float[Tensor, "*N L"]) -> Float[NDArray[np.float32], "*N L"]:
 def _forget_codes(space: ShapeSpace, _: object = None) -> None:
     """Forget what was computed from codes that have been replaced."""
     space._last_decoded = None
-    space._indices = {}
+    space._indices, space._mixtures = {}, {}
     for name in ("prior", "fingerprint", "_mean_similarity"):
         space.__dict__.pop(name, None)

@@ -123,6 +123,7 @@ def demo(
                 "them has may break in between",
                 html_report.html_image(contact_sheet(strips)),
             ),
+            ("Random shapes", html_report.html_image(contact_sheet([_random_row(space, name) for name in _FAMILIES]))),
             ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
             ("Loss over training time", html_report.html_curve(read_metrics(out), ("general", "overfit"))),
             ("Every shape", _shape_table(seen) + _shape_table(unseen)),
@@ -194,6 +195,13 @@ def _interpolation_strip(space: ShapeSpace, first: str, steps: int = 7) -> list[
     last = [name for name in space.nearest(first, k=len(space.ids)).ids if name.startswith(family)][-1]
     codes = space.interpolate(first, last, steps=steps)
     return [render_mesh(space.extract(code, 128, frame="model"), size=160) for code in codes]
+
+
+def _random_row(space: ShapeSpace, family: str, count: int = 7) -> list[Image.Image]:
+    """Render random shapes of a family."""
+    return [
+        render_mesh(space.extract(code, 128, frame="model"), size=160) for code in space.sample(count, category=family)
+    ]
 
 
 def _retrieve_training_shapes(space: ShapeSpace) -> tuple[float, dict[str, str]]:
