@@ -48,6 +48,7 @@ def test_threads(space_path: Path) -> None:
             np.testing.assert_array_equal(found[number][name], value, err_msg=f"{name} of thread {number}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_two_runs_into_one_store(tmp_path: Path) -> None:
     """Two preprocessing runs at the same time into one store leave the shapes of one run."""
@@ -100,6 +101,7 @@ def test_memory_and_open_files(space: ls.ShapeSpace, tmp_path: Path) -> None:
     assert process.memory_info().rss < memory + 64 * 2**20
 
 
+@pytest.mark.slow
 def test_few_open_files(space_path: Path, store_path: Path, tmp_path: Path) -> None:
     """Stores and spaces are read and written with a limit of 64 open files."""
     resource = pytest.importorskip("resource")
