@@ -88,6 +88,10 @@ def test_coordinate_precision_limits() -> None:
     require_coordinate_precision("chair", points + 1e8)
     with pytest.raises(MeshError, match=r"^chair: .* near 1.0e\+06 were stored in single precision"):
         require_coordinate_precision("chair", (points + 1e6).astype(np.float32).astype(np.float64))
+    text = (points + 1e6).astype(np.float32).astype(np.float64) + np.random.default_rng(1).uniform(0, 1e-3, (200, 3))
+    with pytest.raises(MeshError, match="single precision"):
+        require_coordinate_precision("chair", text * (1, 1, 1e-6))
+    require_coordinate_precision("chair", (points + 1e6).round(2))
     with pytest.raises(MeshError, match=r"^chair: coordinates reach .*e\+13, too large for any unit of length"):
         require_coordinate_precision("chair", points * 1e13)
 

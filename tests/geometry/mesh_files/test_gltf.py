@@ -191,6 +191,28 @@ def test_damaged_gltf(changes: dict[str, Any], message: str, tmp_path: Path) -> 
         load_bytes(tmp_path, "cube.glb", _glb(*_document(**changes)))
 
 
+def test_indices_of_another_type(tmp_path: Path) -> None:
+    """Indices of a primitive that are normalized or signed are refused, because their values are not indices."""
+    for change in ({"normalized": True}, {"componentType": 5122}):
+        document, binary = _document()
+        document["accessors"][1] |= change
+        with pytest.raises(MeshError, match="not unsigned whole numbers"):
+            load_bytes(tmp_path, "cube.glb", _glb(document, binary))
+
+
+def test_chunks_of_glb(tmp_path: Path) -> None:
+    """Unknown chunks are ignored, as the specification demands; a second binary chunk is refused."""
+    for kind, known in ((b"XTRA", False), (b"BIN\0", True)):
+        more = (struct.pack("<I4s", 4, kind) + b"abcd") * 2
+        data = _glb(*_document())
+        data = data[:8] + struct.pack("<I", len(data) + len(more)) + data[12:] + more
+        if known:
+            with pytest.raises(MeshError, match="two chunks BIN"):
+                load_bytes(tmp_path, "cube.glb", data)
+        else:
+            require_cube(load_bytes(tmp_path, "cube.glb", data))
+
+
 def test_truncated_glb(tmp_path: Path) -> None:
     """A cut file, and a count of 10 billion, are refused before any array is allocated."""
     document, binary = _document()

@@ -33,6 +33,8 @@ OBJ = {
     "utf32": (V + F).encode("utf-32"),
     "latin1_names": V.encode() + "g Stück\n".encode("latin1") + F.encode(),
     "exponents": V.replace("1.0", "+1.0E+00") + F,
+    "names_that_end_in_a_backslash": b"# C:\\models\\\n" + V.encode() + "g 表\n".encode("shift-jis") + F.encode(),
+    "continued_by_blanks": V + F.replace(" 1 ", " \\ \n\t1 "),
     "two_parts": V + "g a\n" + F[: len(F) // 2] + "g b\n" + F[len(F) // 2 :],
 }
 
@@ -54,6 +56,8 @@ def test_obj_dialect(name: str, tmp_path: Path) -> None:
         (V + F[:-6], "the last line is truncated"),
         (V + F + "surf 0 1 0 1 1 2\n", "free-form"),
         (V + F.replace("f 1", "f 1_0"), "expected an index, got '1_0'"),
+        ("Access denied\n", "has no vertices"),
+        ("# .PCD v0.7\nVERSION 0.7\n", "Point Cloud Library"),
         ("PK\x03\x04 and so on", "ZIP archive"),
         ("<?xml version='1.0'?><COLLADA/>", "XML"),
         ("ply\nformat ascii 1.0\n", "a PLY file, not '.obj'"),
@@ -73,3 +77,11 @@ def test_contradicted_comment(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert not capsys.readouterr().err
     load_bytes(tmp_path, "cube.obj", "# Vertices: 8\n" + V + "# 60 faces\n" + F)
     assert "60 faces according to a comment in the file, but 6 in it" in capsys.readouterr().err
+
+
+def test_homogeneous_obj(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fourth number of vertices other than 1 is reported, because it is not divided by."""
+    require_cube(load_bytes(tmp_path, "cube.obj", V.replace("\n", " 1.0\n") + F))
+    assert not capsys.readouterr().err
+    load_bytes(tmp_path, "cube.obj", V.replace("\n", " 2.0\n") + F)
+    assert "fourth number" in capsys.readouterr().err

@@ -4,9 +4,11 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers.cube_files import CORNERS, QUADS, load_bytes, require_cube
 
+from latentsdf.geometry.mesh_files import ply
 from latentsdf.utils.errors import MeshError
 
 
@@ -39,6 +41,33 @@ def test_ply_dialect(order: str, quads: bool, count: str, index: str, real: str,
     require_cube(load_bytes(tmp_path, "cube.ply", _ply(order, quads, count, index, real)))
 
 
+@pytest.mark.parametrize(
+    "contents",
+    [
+        _ply("ascii").replace(b"by a test", b"before end_header"),
+        _ply("ascii").decode().encode("utf-16"),
+        _ply("ascii").decode().encode("utf-16-be"),
+        b"\xef\xbb\xbf" + _ply("ascii").replace(b"\n", b"\r\n").replace(b" ", b"\t"),
+    ],
+)
+def test_ply_text(contents: bytes, tmp_path: Path) -> None:
+    """Encodings, line ends and comments do not change what is read, nor whether it is a mesh."""
+    require_cube(load_bytes(tmp_path, "cube.ply", contents))
+    assert ply.declares_faces(contents)
+
+
+def test_ply_body_like_a_line_end(tmp_path: Path) -> None:
+    """A body that starts with the byte of a line feed is whole behind a head with carriage returns."""
+    head = (
+        b"ply\rformat binary_little_endian 1.0\relement vertex 8\rproperty uchar a\rproperty uchar x\r"
+        b"property uchar y\rproperty uchar z\relement face 6\rproperty list uchar uchar vertex_indices\rend_header\r"
+    )
+    rows = np.hstack([np.full((8, 1), 10), CORNERS]).astype(np.uint8)
+    faces = np.hstack([np.full((6, 1), 4), QUADS]).astype(np.uint8)
+    require_cube(load_bytes(tmp_path, "cube.ply", head + rows.tobytes() + faces.tobytes()))
+    require_cube(load_bytes(tmp_path, "cube.ply", head.replace(b"\r", b"\r\n") + rows.tobytes() + faces.tobytes()))
+
+
 @pytest.mark.parametrize("order", ["ascii", "binary_little_endian"])
 def test_damaged_ply(order: str, tmp_path: Path) -> None:
     """Files that hold more or less than their head declares, or declare absurd numbers, are refused."""
@@ -50,6 +79,7 @@ def test_damaged_ply(order: str, tmp_path: Path) -> None:
         good.replace(b"vertex 8", b"vertex 10000000000"),
         good.replace(b"vertex 8", b"vertex -8"),
         good.replace(b"double x", b"duoble x"),
+        good.replace(b"double y", b"double x"),
         good.replace(b"list uchar int", b"list uchar itn"),
         good[: len(good) // 2],
         good[: body - 2],

@@ -144,7 +144,7 @@ def test_unreadable_files(name: str, content: bytes | None, message: str, tmp_pa
         (np.hstack((POINTS, POINTS, POINTS)), "cloud.npy: the meaning of columns 3 to 8 .* is not clear"),
         (POINTS[:99], "cloud.npy: 99 points are too few"),
         (np.repeat(POINTS[:20], 10, axis=0), "cloud.npy: only 20 of 200 points are different"),
-        (np.arange(150.0)[:, None] * (1, 2, 3), "cloud.npy: all points lie on a line"),
+        (np.arange(150.0)[:, None] * (2, 1, 3), "cloud.npy: all points lie on a line"),
         (np.hstack((POINTS, 0 * NORMALS)), "cloud.npy: 150 of 150 normals are not finite or have length 0"),
         (POINTS.astype(complex), "cloud.npy: expected a table of real numbers"),
         (POINTS.astype(str), "cloud.npy: expected a table of real numbers"),
@@ -235,12 +235,44 @@ def test_columns_that_are_used(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_stated_columns(suffix: str, tmp_path: Path) -> None:
     """The stated order replaces names and guesses; its length must be the number of columns."""
     path = tmp_path / f"cloud{suffix}"
-    _write(path, np.hstack((NORMALS, RNG.uniform(0, 9, (150, 1)), POINTS)))
+    distance = np.linalg.norm(POINTS, axis=1, keepdims=True) - 1.5
+    _write(path, np.hstack((NORMALS, distance, POINTS)))
     np.testing.assert_allclose(_columns(load_points(path, ("nx", "ny", "nz", "-", "x", "y", "z"))), TABLE, atol=1e-12)
     signed = load_mesh_or_points(path, ("-", "-", "-", "sdf", "x", "y", "z"))
     assert isinstance(signed, PointTable) and signed.distances is not None
     with pytest.raises(MeshError, match="got names of 3 columns, but there are 7"):
         load_points(path, ("x", "y", "z"))
+
+
+@pytest.mark.parametrize("name", ["occ", "Occupancy", "inside"])
+def test_occupancies_by_name(name: str, tmp_path: Path) -> None:
+    """Samples of the volume with occupancies are not points of a surface."""
+    (tmp_path / "cloud.csv").write_text(f"x,y,z,{name}\n" + "".join(f"{x},{y},{z},{x > 0:d}\n" for x, y, z in CUBE))
+    with pytest.raises(MeshError, match="holds occupancies"):
+        load_points(tmp_path / "cloud.csv")
+
+
+def test_repeated_names(tmp_path: Path) -> None:
+    """Two columns of one name are refused if they would be used, up to case and units."""
+    path, rows = tmp_path / "cloud.csv", "".join(f"{x},{y},{z},{x}\n" for x, y, z in CUBE)
+    for repeated in ("X", "x", "x [m]"):
+        path.write_text(f"x,y,z,{repeated}\n{rows}")
+        with pytest.raises(MeshError, match="2 columns are named x"):
+            load_points(path)
+    path.write_text(f"a,x,y,a\n{rows}")
+    assert load_points(path).dim == 2
+
+
+@pytest.mark.parametrize("suffix", [".xyz", ".csv", ".npy"])
+@pytest.mark.parametrize("extra", [0, 3])
+def test_row_numbers(extra: int, suffix: str, tmp_path: Path) -> None:
+    """A first column that counts the rows is not taken for a coordinate; stated columns skip it."""
+    path = tmp_path / f"cloud{suffix}"
+    _write(path, np.hstack((np.arange(1.0, 151)[:, None], TABLE[:, : 3 + extra])))
+    with pytest.raises(MeshError, match="the first column counts the rows from 1"):
+        load_points(path)
+    stated = ("-", "x", "y", "z", "nx", "ny", "nz")[: 4 + extra]
+    np.testing.assert_allclose(_columns(load_points(path, stated)), TABLE[:, : 3 + extra], atol=1e-12)
 
 
 def test_column_order() -> None:
