@@ -209,7 +209,14 @@ class ShapeSpace(nn.Module):
         return iter(self.ids)
 
     def __contains__(self, shape: object) -> bool:
-        return isinstance(shape, str) and (shape in self.ids or shape in self.keys)
+        return isinstance(shape, str) and len(self._rows_of(shape)) == 1
+
+    def _rows_of(self, shape: str) -> list[int]:
+        """Rows of the training shapes with a key, or else with an id in any category."""
+        for names in (self.ids, self.keys):
+            if shape in names:
+                return [names.index(shape)]
+        return [row for row, key in enumerate(self.keys) if key.split("/", 1)[1] == shape]
 
     def __getitem__(self, shape: str) -> Code:
         """Return the code of a training shape with the similarity of its mesh.
@@ -243,13 +250,13 @@ class ShapeSpace(nn.Module):
         """Return the row of a training shape in `codes`.
 
         Args:
-            shape: id or category/id, or the row itself, an integer of any library.
+            shape: An id that no other training shape has, or category/id, or the row itself, an integer of any library.
 
         Returns:
             Row index, 0 to T - 1.
 
         Raises:
-            ConfigError: There is no such training shape; the message suggests similar ids.
+            ConfigError: There is no such training shape, or more than one; the message suggests ids.
         """
         if is_row(shape):
             row = operator.index(shape)
@@ -258,9 +265,12 @@ class ShapeSpace(nn.Module):
             return row
         if not isinstance(shape, str):
             raise ConfigError(f"expected the id or the row of a training shape, got {describe(shape)}")
-        for names in (self.ids, self.keys):
-            if shape in names:
-                return names.index(shape)
+        rows = self._rows_of(shape)
+        if len(rows) == 1:
+            return rows[0]
+        if rows:
+            several = ", ".join(self.keys[row] for row in rows[:3])
+            raise ConfigError(f"several training shapes '{shape}' in {self.folder}: {several}; name one as category/id")
         close = difflib.get_close_matches(shape, self.ids, n=3) or self.ids[:3]
         raise ConfigError(f"no training shape '{shape}' in {self.folder}; did you mean {', '.join(close)}?")
 

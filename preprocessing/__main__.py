@@ -65,15 +65,15 @@ class Preprocess(Command):
     """DeepSDF split file that selects shapes."""
     glob: str = "*"
     """Wildcard pattern that selects shapes by id or category/id, such as 'kenney_*'."""
-    limit: Annotated[int | None, integer(), UNSET] = None
+    limit: Annotated[int | None, integer(1), UNSET] = None
     """Maximum number of shapes, not counting deformed copies."""
-    count: Annotated[int, integer()] = 16
+    count: Annotated[int, integer(1)] = 16
     """Number of bodies, or of procedural shapes per family."""
     first_seed: Annotated[int, integer()] = 0
     """Seed of the first body or procedural shape."""
     wide: bool = False
     """Draw procedural shapes from wide ranges of sizes and all combinations of parts; their ids contain 'wide'."""
-    augment: Annotated[int, integer()] = 0
+    augment: Annotated[int, integer(0)] = 0
     """Number of smoothly deformed copies of each shape, with the ids ID~1, ID~2, ...; retrieval and evaluation of a
     trained space leave them out by default."""
     mirror: Literal["x", "y", "z", "none"] = "none"

@@ -16,6 +16,7 @@ from latentsdf.cli.arg_types import (
     positive_float,
 )
 from latentsdf.cli.parser import Command, command
+from latentsdf.utils.atomic_files import require_file_output
 from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -138,9 +139,11 @@ class InvertArgs(Command):
 
 
 def require_png(path: Path | None) -> None:
-    """Raise ConfigError if the path of an image does not end in .png."""
+    """Raise ConfigError if the path of an image does not end in .png, or something else than a file is there."""
     if path is not None and path.suffix.lower() != ".png":
         raise ConfigError(f"images are written as .png, got {path}")
+    if path is not None:
+        require_file_output(path)
 
 
 def create_output_folder(path: Path | None) -> None:

@@ -76,7 +76,7 @@ class Evaluate(DecodeArgs, RefineArgs, SpaceArgs):
             )
             fits = dict(fitted)
             found = [file for file in found if file.id in fits]
-        references, failed = load_references(found)
+        references, failed = load_references(found, space.keys)
         evaluation, reconstructions = evaluate(
             space,
             references,

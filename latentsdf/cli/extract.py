@@ -65,6 +65,8 @@ class Extract(DecodeArgs, SpaceArgs):
         from latentsdf.geometry import mesh as meshes
 
         several = self.all or len(self.id or ()) > 1
+        if not self.suffix.startswith("."):
+            raise ConfigError(f"--suffix: expected a suffix with its dot, such as .ply, got '{self.suffix}'")
         if self.out.suffix.lower() in _OTHER_SUFFIXES and not several:
             return self._export()
         if self.resume and not several:

@@ -136,14 +136,28 @@ def points_record(table: PointTable, key: str, config: SamplingConfig, source: s
 
 
 def signed_record(
-    table: NDArray[np.floating[Any]], key: str, config: SamplingConfig, source: str, digest: str
+    table: NDArray[np.floating[Any]],
+    key: str,
+    config: SamplingConfig,
+    source: str,
+    digest: str,
+    similarity: Similarity = IDENTITY,
 ) -> ShapeRecord:
     """Store signed samples (N, 4) in model space as the `near` samples of a shape without a band.
 
     Rows that are not finite are dropped, as in DeepSDF.
 
+    Args:
+        table: Points and signed distances.
+        key: Key of the shape, category/id.
+        config: Sampling settings.
+        source: Name of the source, for messages.
+        digest: SHA-256 of the source.
+        similarity: Transform from the frame of the shape to model space.
+
     Raises:
-        MeshError: No sample is close enough to the surface, or those that are leave the box [-1, 1]^3.
+        MeshError: No sample is close enough to the surface, or those that are leave the box [-1, 1]^3, or no distance
+            is negative or none is positive.
     """
     near: NDArray[np.float32] = table[np.isfinite(table).all(1)].astype(np.float32)
     samples = samples_without_lattices(config, "imported", near=near)
@@ -157,7 +171,10 @@ def signed_record(
             f"{source}: samples at the surface reach {extent:.3g}, outside [-1, 1]; "
             "sample the shape scaled to the unit sphere, as DeepSDF does"
         )
-    return _record_without_mesh(samples, IDENTITY, key, source, digest)
+    if near[:, 3].min() >= 0 or near[:, 3].max() <= 0:
+        sign = "negative" if near[:, 3].min() >= 0 else "positive"
+        raise MeshError(f"{source}: none of its {len(near)} distances is {sign}, so that the samples have no inside")
+    return _record_without_mesh(samples, similarity, key, source, digest)
 
 
 def _record_without_mesh(

@@ -7,7 +7,7 @@ that preprocessing derives from the mesh (`geometry.mesh_sdf.solid`).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -50,6 +50,7 @@ class EvaluatedSpace(Protocol):
     augmented: list[str]
     normalization: Normalization
 
+    def __contains__(self, shape: object) -> bool: ...
     def row(self, *args: Any, **kwargs: Any) -> int: ...  # noqa: D102
     def similarity(self, *args: Any, **kwargs: Any) -> Similarity: ...  # noqa: D102
     def extract(self, *args: Any, **kwargs: Any) -> trimesh.Trimesh: ...  # noqa: D102
@@ -188,17 +189,21 @@ def _field_errors(space: EvaluatedSpace, code: Any, reference: trimesh.Trimesh, 
     return compare_fields(predicted, exact, space.gradient_norm(code, points, frame="model"))
 
 
-def load_references(files: Sequence[ShapeFile]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
+def load_references(
+    files: Sequence[ShapeFile], keys: Collection[str] = ()
+) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
     """Read reference meshes.
 
     Args:
         files: Mesh files with their ids and categories.
+        keys: Keys of the training shapes.
 
     Returns:
-        Meshes by id, or by category/id where an id occurs in several categories; and the reason for each file that
-        could not be read.
+        Meshes by id, or by category/id where an id occurs in several categories of the files or of the training shapes;
+        and the reason for each file that could not be read.
     """
-    repeated = {name for name, count in Counter(file.id for file in files).items() if count > 1}
+    names = [file.id for file in files], [key.partition("/")[2] for key in keys]
+    repeated = {name for ids in names for name, count in Counter(ids).items() if count > 1}
     loaded: dict[str, trimesh.Trimesh] = {}
     failed: dict[str, str] = {}
     for file in files:
@@ -232,7 +237,7 @@ def _select_shapes(
 ) -> dict[str, Any]:
     if unseen:
         return _invert_references(space, references, inversion, refinement, failed)
-    known = set(space.ids) | set(space.keys)
+    known = {name for name in references if name in space}
     if not augmented:
         copies = {name for name in references if name in known and space.ids[space.row(name)] in space.augmented}
         failed.update({name: "a deformed copy of a training shape; pass --augmented" for name in copies})

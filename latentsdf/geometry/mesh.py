@@ -16,7 +16,7 @@ from latentsdf.geometry.mesh_files.content import require_content
 from latentsdf.geometry.mesh_files.raw_mesh import RawMesh
 from latentsdf.geometry.mesh_files.writing import write
 from latentsdf.geometry.similarity import Similarity, compute_normalization
-from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.atomic_files import atomic_write, require_file_output
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import ConfigError, MeshError
 
@@ -30,6 +30,8 @@ _MAX_NONFINITE_SHARE = 0.001
 _MAX_COORDINATE = 1e9
 _MAX_STEP_TO_EXTENT = 0.005
 _MIN_ROUNDED = 100  # a few whole numbers are single-precision numbers by chance
+_MIN_COARSE = 1e-4  # spacing of single-precision numbers, relative to the extent, from which it is visible
+_MAX_ROUNDING = 0.05  # of that spacing, by text with few digits
 _MAX_DEGENERATE_SHARE = 0.5
 _WELD_TOLERANCE = 1e-7  # relative to the extent; copies of a vertex that exporters write differ in the last digits
 _MIN_DOUBLE_AREA = 1e-14  # relative to the squared extent
@@ -139,18 +141,18 @@ def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> Non
     Args:
         name: Name of the shape, with which the error message starts.
         points: Finite points (N, d). At least 100 points of double precision that are all single-precision numbers,
-            too, are taken to have lost the other digits.
+            too, up to the rounding of text, are taken to have lost the other digits.
 
     Raises:
         MeshError: The points coincide, a coordinate exceeds 1e9, or the step between neighboring numbers of the
             precision exceeds 0.5 % of the extent of the points.
     """
-    extent, magnitude = np.ptp(points, axis=0).max(), np.abs(points).max()
+    extent, magnitude = float(np.ptp(points, axis=0).max()), float(np.abs(points).max())
     if magnitude > _MAX_COORDINATE:
         raise MeshError(f"{name}: coordinates reach {magnitude:.1e}, too large for any unit of length; rescale them")
     if extent == 0:
         raise MeshError(f"{name}: all points coincide at coordinates near {magnitude:.1e}; there is no shape")
-    single = len(points) >= _MIN_ROUNDED and bool((points == points.astype(np.float32)).all())
+    single = len(points) >= _MIN_ROUNDED and _is_single_precision(points, extent)
     step = float(np.spacing(np.float32(magnitude) if single else magnitude))
     if step > _MAX_STEP_TO_EXTENT * extent:
         raise MeshError(
@@ -158,6 +160,15 @@ def require_coordinate_precision(name: str, points: NDArray[np.floating]) -> Non
             f"steps of {step:.1e}, which leaves too few significant digits for a shape with an extent of {extent:.1e}; "
             "move it to the origin before export, or export double precision"
         )
+
+
+def _is_single_precision(points: NDArray[np.floating], extent: float) -> bool:
+    """Return whether points are numbers of single precision, up to the rounding of text, along all axes far away."""
+    rounded = points.astype(np.float32)
+    spacing = np.spacing(np.abs(rounded)).astype(np.float64)
+    coarse = spacing.max(axis=0) > _MIN_COARSE * extent
+    share = np.abs(points - rounded)[:, coarse] / spacing[:, coarse]
+    return bool(coarse.any()) and bool((share < _MAX_ROUNDING).all())
 
 
 def clean(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, CleaningReport]:
@@ -251,11 +262,13 @@ def require_writable(path: Path) -> None:
         path: Path of the mesh file, which need not exist.
 
     Raises:
-        ConfigError: The suffix is neither one of `SUFFIXES` except .gltf, nor one of a USD file.
+        ConfigError: The suffix is neither one of `SUFFIXES` except .gltf, nor one of a USD file, or something else than
+            a file is there.
     """
     writable = [suffix for suffix in (*SUFFIXES, *usd.SUFFIXES) if suffix != ".gltf"]
     if path.suffix.lower() not in writable:
         raise ConfigError(f"{path.name}: cannot write '{path.suffix}'; use one of {', '.join(writable)}")
+    require_file_output(path)
 
 
 def save(mesh: trimesh.Trimesh, path: Path | str) -> None:

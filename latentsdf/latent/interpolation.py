@@ -80,8 +80,8 @@ def interpolate(
         Codes (N, L).
 
     Raises:
-        ConfigError: There are too few codes or steps, the method is unknown, `spherical` joins codes of opposite
-            directions, or `shortest` has no model and prior or fewer steps than codes.
+        ConfigError: There are too few codes or fewer steps than codes, the method is unknown, `spherical` joins codes
+            of opposite directions, or `shortest` has no model and prior.
     """
     codes = np.asarray(codes, dtype=np.float32)
     if len(codes) < 2 or steps < 2:
@@ -115,8 +115,10 @@ def positions_on_path(
         1 where the path contains a given code.
 
     Raises:
-        ConfigError: `shortest` has fewer steps than codes.
+        ConfigError: There are fewer steps than codes, so that a code would be left out.
     """
+    if steps < count:
+        raise ConfigError(f"a path through {count} codes needs at least as many steps, got {steps}")
     if method == "shortest":
         position = np.interp(np.arange(steps), _shortest_cuts(count, steps), np.arange(count))
     else:
@@ -149,17 +151,17 @@ def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: C
     path = np.empty((steps, codes.shape[1]), dtype=np.float32)
     for leg in range(len(codes) - 1):
         straight = interpolate(codes[leg : leg + 2], cuts[leg + 1] - cuts[leg] + 1)
+        if (straight == straight[0]).all():  # the prior would move the inner codes
+            path[cuts[leg] : cuts[leg + 1] + 1] = straight
+            continue
         found = shorten_path(model, prior, torch.from_numpy(straight).to(prior.mean.device))
         path[cuts[leg] : cuts[leg + 1] + 1] = found.cpu().numpy()
     return path
 
 
 def _shortest_cuts(count: int, steps: int) -> list[int]:
-    """Steps at which the shortest path passes through its given codes."""
-    cuts = np.linspace(0, steps - 1, count).round().astype(int)
-    if (np.diff(cuts) < 1).any():
-        raise ConfigError(f"the shortest path through {count} codes needs at least as many steps, got {steps}")
-    return list(cuts.tolist())
+    """Steps at which the shortest path passes through its given codes, at most as many as steps."""
+    return list(np.linspace(0, steps - 1, count).round().astype(int).tolist())
 
 
 def _spherical(first: NDArray[np.float32], second: NDArray[np.float32], t: NDArray[np.float32]) -> NDArray[np.float32]:

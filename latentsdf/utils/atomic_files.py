@@ -1,12 +1,13 @@
-"""Atomic writes, and errors for full disks."""
+"""Atomic writes, and errors for full disks and for outputs that are not files."""
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from latentsdf.utils.errors import StoreError
+from latentsdf.utils.errors import ConfigError, StoreError
 from latentsdf.utils.temporary_names import is_abandoned, temporary_name
 
 _PREFIX = ".latentsdf~"
@@ -22,13 +23,17 @@ def atomic_write(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     left in the folder are removed.
 
     Args:
-        path: Destination; an existing file is replaced.
+        path: Destination; an existing file is replaced, but nothing else.
         keep_suffix: Give the temporary path the suffix of the destination, for writers that select the format by it.
 
     Yields:
         Temporary path of an empty file in the same folder. It is renamed to `path` when the block ends, and removed if
         the block raises.
+
+    Raises:
+        ConfigError: The destination is a folder, a device, a pipe or a socket.
     """
+    require_file_output(path)
     _remove_abandoned(path.parent)
     temporary = path.with_name(temporary_name(_PREFIX) + _SUFFIX + (path.suffix if keep_suffix else ""))
     try:
@@ -39,6 +44,25 @@ def atomic_write(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def require_file_output(path: Path) -> None:
+    """Raise an error for an output file that would replace something else, such as /dev/null.
+
+    Args:
+        path: Destination, which need not exist.
+
+    Raises:
+        ConfigError: The destination is a folder, or a device, a pipe or a socket, or a link to one of these.
+    """
+    try:
+        kind = path.stat().st_mode
+    except OSError:  # nothing there, or a link without a target
+        return
+    if stat.S_ISDIR(kind) and not path.is_symlink():
+        raise ConfigError(f"{path}: is a folder; name a file")
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise ConfigError(f"{path}: is a device, a pipe or a socket, which a file would replace; name another file")
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -42,6 +42,8 @@ def test_several_shapes(
     assert np.allclose(alone.vertices, space.extract(ids[0], 32).vertices, atol=1e-6)
     assert cli.main([*args, "--id", *ids[:2], "--suffix", ".png"]) == 2
     assert "cannot write '.png'" in " ".join(capsys.readouterr().err.split())
+    assert cli.main([*args, "--id", *ids[:2], "--suffix", "ply"]) == 2
+    assert "expected a suffix with its dot" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*args, "--all", "--out", str(tmp_path / "x.ply")]) == 2
     assert "several shapes are written to a folder" in " ".join(capsys.readouterr().err.split())
     assert cli.main([*args, "--id", ids[0], "--resume"]) == 2

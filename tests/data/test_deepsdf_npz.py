@@ -13,9 +13,10 @@ from latentsdf.data.deepsdf_npz import SETTINGS, find_samples, read_record
 from latentsdf.data.import_export import export_samples, import_samples
 from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.data.store import SampleStore
+from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.space import load
 from latentsdf.training.train import train
-from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.errors import ConfigError, StoreError
 
 RADIUS = 0.6
 
@@ -102,6 +103,30 @@ def test_selection_by_split_and_folder(deepsdf: Path, tmp_path: Path) -> None:
         import_samples(tmp_path / "empty", tmp_path / "s.zarr")
 
 
+@pytest.mark.parametrize("level", ["", "SdfSamples/ShapeNetV2/04256520"])
+def test_normalization_parameters(level: str, deepsdf: Path, tmp_path: Path) -> None:
+    """Shapes have the frame before DeepSDF's normalization, x_model = (x + offset) scale."""
+    offset, scale = np.array((1.0, -2.0, 3.0)), np.array((0.25,))
+    folder = deepsdf / "NormalizationParameters" / "ShapeNetV2" / "04256520"
+    np.savez(folder / "aa.npz", offset=offset, scale=scale)
+    import_samples(deepsdf / level, tmp_path / "s.zarr")
+    store = SampleStore.open(tmp_path / "s.zarr")
+    corner = np.array([[0.5, 0.6, 0.7]])
+    np.testing.assert_allclose(store.info("04256520/aa").similarity.to_model(corner), (corner + offset) * scale)
+    assert store.info("04256520/bb").similarity == IDENTITY
+
+
+def test_damaged_normalization_parameters(deepsdf: Path) -> None:
+    """Impossible or missing parameters are refused by name."""
+    sample = deepsdf / "SdfSamples" / "ShapeNetV2" / "04256520" / "aa.npz"
+    other = deepsdf / "NormalizationParameters" / "ShapeNetV2" / "04256520" / "aa.npz"
+    good = {"offset": np.ones(3), "scale": np.ones(1)}
+    for change in ({"scale": np.zeros(1)}, {"offset": np.full(3, np.nan)}, {"scale": np.ones(2)}, {"offset": None}):
+        np.savez(other, **{name: value for name, value in (good | change).items() if value is not None})
+        with pytest.raises(StoreError, match="its normalization parameters are damaged"):
+            read_record(ShapeFile("04256520", "aa", sample), SETTINGS)
+
+
 def test_invalid_files(deepsdf: Path, tmp_path: Path) -> None:
     """Files with other arrays, signs, ranges or scales are reported and skipped."""
     folder = deepsdf / "SdfSamples" / "ShapeNetV2" / "04256520"
@@ -110,6 +135,9 @@ def test_invalid_files(deepsdf: Path, tmp_path: Path) -> None:
     np.savez(folder / "shape.npz", pos=one[:, :3], neg=none)
     np.savez(folder / "sign.npz", pos=-one, neg=one)
     np.savez(folder / "far.npz", pos=one + 0.5, neg=none)
+    near = np.full((500, 4), 0.01, np.float32)
+    np.savez(folder / "outside.npz", pos=near, neg=none)
+    np.savez(folder / "inside.npz", pos=none, neg=near * (1, 1, 1, -1))
     np.savez(folder / "nan.npz", pos=one * np.nan, neg=none)
     _write_npz(folder / "large.npz", radius=0.9, scale=20)
     (folder / "text.npz").write_text("no")
@@ -121,5 +149,7 @@ def test_invalid_files(deepsdf: Path, tmp_path: Path) -> None:
     assert reasons["shape"] == "shape.npz: expected pos (N, 4) of floats, got float32 (1, 3)"
     assert reasons["sign"] == "sign.npz: expected distances >= 0 in pos and <= 0 in neg, got others"
     assert reasons["far"] == "far.npz: none of its 1 samples is within 0.0234 of the surface"
+    assert "none of its 500 distances is negative" in reasons["outside"]
+    assert "none of its 500 distances is positive" in reasons["inside"]
     assert reasons["nan"] == "nan.npz: none of its 0 samples is within 0.0234 of the surface"
     assert reasons["large"].startswith("large.npz: samples at the surface reach 18, outside [-1, 1]; sample the shape")

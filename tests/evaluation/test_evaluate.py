@@ -1,5 +1,7 @@
 """Evaluation of a space against meshes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trimesh
@@ -8,8 +10,9 @@ from helpers.settings import FIT, REFINEMENT
 import latentsdf as ls
 from latentsdf.config.inversion import RefineConfig
 from latentsdf.data.furniture import furniture
-from latentsdf.evaluation.evaluate import evaluate
-from latentsdf.geometry.mesh import normalize
+from latentsdf.data.mesh_datasets import ShapeFile
+from latentsdf.evaluation.evaluate import evaluate, load_references
+from latentsdf.geometry.mesh import normalize, save
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.space import ShapeSpace
@@ -36,6 +39,17 @@ def test_field_errors(trained_space: ShapeSpace) -> None:
     assert "against vertices" in str(evaluation.table().title)
     plain, _ = evaluate(trained_space, references, resolution=32, points=2000, field_points=0)
     assert not plain.fields and "iou" not in plain.summary()
+
+
+def test_names_of_references(tmp_path: Path) -> None:
+    """References have the name of their category if their id occurs in several, of the files or the training shapes."""
+    files = []
+    for key in ("chair/a", "table/a", "chair/b", "chair/c"):
+        category, _, id = key.partition("/")
+        files.append(ShapeFile(category, id, tmp_path / f"{category}_{id}.ply"))
+        save(trimesh.creation.box(), files[-1].path)
+    assert list(load_references(files)[0]) == ["chair/a", "table/a", "b", "c"]
+    assert list(load_references(files[1:], ("table/a", "chair/a", "lamp/b"))[0]) == ["table/a", "b", "c"]
 
 
 def test_too_few_points(space: ShapeSpace) -> None:

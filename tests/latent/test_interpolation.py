@@ -40,8 +40,15 @@ def test_smoothness_of_growing_spheres() -> None:
 
 
 def test_invalid_paths(space: ShapeSpace) -> None:
-    """A shortest path needs the model and one step for each of its codes."""
+    """A path needs one step for each of its codes, and a shortest one the model."""
     with pytest.raises(ls.ConfigError, match="pass model and prior"):
         interpolate(np.zeros((2, 3)), 4, "shortest")
-    with pytest.raises(ls.ConfigError, match="as many steps"):
-        space.interpolate("table_0000", "table_0001", "table_0002", steps=2, method="shortest")
+    for method in ("linear", "spherical", "shortest"):
+        with pytest.raises(ls.ConfigError, match="a path through 3 codes needs at least as many steps, got 2"):
+            space.interpolate("table_0000", "table_0001", "table_0002", steps=2, method=method)
+
+
+def test_shortest_path_between_equal_codes(space: ShapeSpace) -> None:
+    """A path between equal codes stays there; the prior does not move its inner codes."""
+    path = np.asarray(space.interpolate("table_0000", "table_0000", steps=4, method="shortest"))
+    np.testing.assert_array_equal(path, np.repeat(path[:1], 4, axis=0))

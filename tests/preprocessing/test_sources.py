@@ -106,7 +106,7 @@ def test_determinism_of_deformed_copies(folder: Path) -> None:
 
 
 def test_refused_flags(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Flags without an effect are errors that name the flag to change."""
+    """Flags without an effect or out of range are errors that name the flag to change."""
     words = ["--source", str(folder), "--out", str(tmp_path / "s.zarr")]
     for flags, message in (
         (["--wide"], "--wide is a choice of --source procedural"),
@@ -114,3 +114,7 @@ def test_refused_flags(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     ):
         assert command.main([*words, *flags]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+    for flag, least in (("--limit", 1), ("--count", 1), ("--augment", 0)):
+        with pytest.raises(SystemExit):
+            command.main([*words, flag, str(least - 1)])
+        assert f"{flag}: expected an integer >= {least}" in " ".join(capsys.readouterr().err.split())

@@ -1,12 +1,14 @@
 """Atomic writes, and errors for full disks."""
 
 import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
-from latentsdf.utils.errors import StoreError
+from latentsdf.utils.errors import ConfigError, StoreError
 
 
 def test_complete_write(tmp_path: Path) -> None:
@@ -27,6 +29,21 @@ def test_failed_write(tmp_path: Path) -> None:
         temporary.write_text("partial")
         raise RuntimeError("interrupted")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_outputs_that_are_not_files(linked: bool, tmp_path: Path) -> None:
+    """A pipe, or a link to one, as /dev/stdout may be, is not replaced by a file; nor is a folder."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if linked:
+        (tmp_path / "link").symlink_to(pipe)
+        pipe = tmp_path / "link"
+    with pytest.raises(ConfigError, match="is a device, a pipe or a socket"), atomic_write(pipe):
+        pass
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(ConfigError, match="is a folder"), atomic_write(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

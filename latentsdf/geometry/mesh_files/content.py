@@ -18,6 +18,9 @@ _SIGNATURES = (
     (b"DRACO", "a Draco file; decode it first, for example with draco_decoder"),
     (b"Kaydara FBX Binary", "an FBX file; convert it"),
     (b"BLENDER", "a Blender file; export a mesh from it"),
+    (b"; FBX", "an FBX file; convert it"),
+    (b"# vtk DataFile", "a VTK file; convert it"),
+    (b"# .PCD", "a point cloud of the Point Cloud Library (PCD); convert it"),
     (b"ISO-10303-21", "a STEP file of exact surfaces; convert it to triangles"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"version https://", "a pointer to a file stored elsewhere, not the file itself"),
@@ -71,11 +74,15 @@ def decode_text(data: bytes) -> bytes:
     Args:
         data: Text in UTF-8, UTF-16, UTF-32 or an 8-bit encoding such as Latin-1, with `\n`, `\r\n` or `\r`.
     """
-    encoding = _wide_encoding(data)
-    if encoding:
-        data = data.decode(encoding, errors="replace").encode()
+    data = decode_wide(data)
     data = data.removeprefix(b"\xef\xbb\xbf")
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def decode_wide(data: bytes) -> bytes:
+    """Convert UTF-16 and UTF-32, with or without a byte-order mark, to UTF-8; other data are returned unchanged."""
+    encoding = _wide_encoding(data)
+    return data.decode(encoding, errors="replace").encode() if encoding else data
 
 
 def _wide_encoding(data: bytes) -> str | None:

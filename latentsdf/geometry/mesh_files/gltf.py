@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
+_UNSIGNED = (5121, 5123, 5125)
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _POINTS_AND_LINES, _TRIANGLES, _STRIP, _FAN = (0, 1, 2, 3), 4, 5, 6
 
@@ -80,8 +81,10 @@ def _read_container(data: bytes) -> tuple[dict[str, Any], bytes | None]:
     at = 12
     while at < length:
         size, kind = int.from_bytes(data[at : at + 4], "little"), data[at + 4 : at + 8]
-        if at + 8 + size > length or kind in chunks:
+        if at + 8 + size > length:
             raise MeshError("a chunk of the file is damaged or truncated")
+        if kind in chunks and kind in (b"JSON", b"BIN\0"):
+            raise MeshError(f"the file has two chunks {kind.rstrip(bytes(1)).decode()}; it is damaged")
         chunks[kind] = data[at + 8 : at + 8 + size]
         at += 8 + size
     if b"JSON" not in chunks:
@@ -279,6 +282,9 @@ class _Reader:
         self.compare_bounds(self.entry("accessors", position), positions)
         if "indices" not in primitive:
             return positions, np.arange(len(positions))
+        indices = self.entry("accessors", primitive["indices"])
+        if indices["componentType"] not in _UNSIGNED or indices.get("normalized"):
+            raise MeshError("the indices of a primitive are not unsigned whole numbers; the file is damaged")
         return positions, self.accessor(primitive["indices"]).reshape(-1).astype(np.int64)
 
     def read_draco(self, compressed: dict[str, Any], primitive: dict[str, Any]) -> tuple[Floats, Ints]:

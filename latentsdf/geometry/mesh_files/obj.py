@@ -17,6 +17,8 @@ _REMARK = re.compile(
     re.I | re.M,
 )
 
+_CONTINUED = re.compile(rb"\\[ \t]*\n(?=[ \t]*[-+.\d\\])")
+"""A backslash between numbers. Names and comments may end in one, too: paths, and characters of Shift-JIS."""
 
 _KEYWORD = re.compile(rb"[losgpdc]|[a-z]\w+", re.I)
 """Statements other than vertices and faces. Single letters that are not statements are damage; exporters add words."""
@@ -29,13 +31,14 @@ def read(data: bytes) -> RawMesh:
         MeshError: The file is damaged or truncated, counts vertices from 0, or consists of free-form surfaces.
     """
     text = decode_text(data)
-    if b"\\\n" in text:
-        text = text.replace(b"\\\n", b" ")
+    if b"\\" in text:
+        text = _CONTINUED.sub(b" ", text)
     last = text.count(b"\n") + 1
     coordinates: list[bytes] = []
     corners: list[bytes] = []
     counts: list[int] = []
     defined: list[int] = []  # vertices above each face
+    weights: list[bytes] = []
     for number, line in enumerate(text.split(b"\n"), start=1):
         words = (line.partition(b"#")[0] if b"#" in line else line).split()
         if not words:
@@ -45,6 +48,8 @@ def read(data: bytes) -> RawMesh:
             if len(words) < 4:
                 raise _line_error(last, number, words, "a vertex has 3 coordinates")
             coordinates += words[1:4]
+            if len(words) == 5:
+                weights.append(words[4])
         elif key in (b"f", b"F", b"fo"):
             if len(words) < 4 and number == last:
                 raise _line_error(last, number, words, "a face has 3 corners")
@@ -58,12 +63,17 @@ def read(data: bytes) -> RawMesh:
             raise _line_error(last, number, words, "the keyword is unknown")
     vertices = np.array(floats(coordinates)).reshape(-1, 3)
     index, count = np.array(integers(corners), dtype=np.int64), np.array(counts, dtype=np.int64)
+    if not coordinates:
+        raise MeshError("has no vertices; the file is not an OBJ file, or damaged")
     if (index == 0).any():
         raise MeshError(
             "a face refers to vertex 0, but OBJ files count vertices from 1; add 1 to all indices of the faces"
         )
     index = np.where(index < 0, index + np.repeat(np.array(defined, dtype=np.int64), count), index - 1)
-    return mesh_of_polygons(vertices, index, count, _contradicted_remarks(text, len(vertices), len(counts)))
+    notes = _contradicted_remarks(text, len(vertices), len(counts))
+    if any(weight != 1 for weight in floats(weights)):
+        notes += ("vertices have a fourth number, which is ignored; divide by it if it is a homogeneous coordinate",)
+    return mesh_of_polygons(vertices, index, count, notes)
 
 
 def _line_error(last: int, number: int, words: list[bytes], reason: str) -> MeshError:

@@ -4,6 +4,7 @@
 of triangle strips.
 """
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsdf.geometry.mesh_files.content import decode_text, floats
+from latentsdf.geometry.mesh_files.content import decode_text, decode_wide, floats
 from latentsdf.geometry.mesh_files.raw_mesh import RawMesh, mesh_of_polygons, require_indices
 from latentsdf.utils.errors import MeshError
 
@@ -29,6 +30,7 @@ _TYPES = {
     "uint64": "u8",
 }
 _FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+_END = re.compile(rb"[\r\n][ \t]*end_header[ \t]*(\r|\n|\Z)")
 _INDEX_LISTS = ("vertex_indices", "vertex_index")
 
 
@@ -114,21 +116,24 @@ def declares_faces(head: bytes) -> bool:
     Args:
         head: First bytes of the file.
     """
-    lines = [line.split() for line in decode_text(head.partition(b"end_header")[0]).split(b"\n")]
+    data = decode_wide(head)
+    found = _END.search(data)
+    lines = [line.split() for line in decode_text(data[: found.start()] if found else data).split(b"\n")]
     return any(
         line[:1] == [b"element"] and line[1:2] in ([b"face"], [b"tristrips"]) and line[2:] != [b"0"] for line in lines
     )
 
 
 def _read_head(data: bytes) -> tuple[str, list[_Declaration], bytes]:
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    head, found, body = data.partition(b"end_header")
+    data = decode_wide(data).removeprefix(b"\xef\xbb\xbf")
     if not data.startswith(b"ply"):
         raise MeshError("expected the word ply in the first line; the file is damaged or not a PLY file")
+    found = _END.search(data)
     if not found:
         raise MeshError("the head has no end (end_header); the file is damaged or truncated")
-    body = body.lstrip(b" \t") if body[:1] in b" \t" else body
-    body = body[2:] if body.startswith(b"\r\n") else body[1:]
+    head, body = data[: found.start()], data[found.end() :]
+    if found.group(1) == b"\r" and body.startswith(b"\n") and b"\n" in head:
+        body = body[1:]  # unless only carriage returns end lines, where the byte belongs to the body
     order: str | None = None
     declarations: list[_Declaration] = []
     for line in decode_text(head).split(b"\n")[1:]:
@@ -149,6 +154,9 @@ def _read_head(data: bytes) -> tuple[str, list[_Declaration], bytes]:
                     declarations[-1].properties.append(_Property(name, _TYPES[type]))
                 case _:
                     raise ValueError
+            names = [item.name for item in declarations[-1].properties] if declarations else []
+            if len(set(names)) < len(names):
+                raise ValueError
         except (KeyError, ValueError, IndexError):
             raise MeshError(f"the line '{' '.join(words)[:60]}' of the head is damaged") from None
     if order is None:

@@ -7,6 +7,7 @@ from latentsdf.geometry.mesh_files.raw_mesh import RawMesh
 from latentsdf.utils.errors import MeshError
 
 _HEAD = 84
+_UNIT_TOLERANCE = 0.01
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
@@ -42,9 +43,24 @@ def _read_binary(data: bytes) -> RawMesh:
         raise MeshError(f"{len(rest)} bytes are left behind the last triangle; the file is damaged")
     notes: tuple[str, ...] = ()
     if held > declared:
+        held -= _padding_rows(data[_HEAD + declared * _TRIANGLE.itemsize :])
+        length = np.linalg.norm(np.frombuffer(data, _TRIANGLE, held, _HEAD)["normal"][declared:].astype(float), axis=1)
+        if not ((length == 0) | (np.abs(length - 1) < _UNIT_TOLERANCE)).all():
+            raise MeshError(
+                f"the head declares {declared:,} triangles, but {len(data) - _HEAD - declared * _TRIANGLE.itemsize:,} "
+                "bytes of something else follow them; the file is damaged"
+            )
+    if held > declared:
         notes = (f"the head declares {declared:,} triangles, but the file holds {held:,}; all are used",)
     corners = np.frombuffer(data, _TRIANGLE, held, _HEAD)["corners"]
     return RawMesh(corners.reshape(-1, 3).astype(np.float64), np.arange(3 * held).reshape(-1, 3), notes)
+
+
+def _padding_rows(data: bytes) -> int:
+    """Number of triangles at the end of some that consist of zeros."""
+    count = len(data) // _TRIANGLE.itemsize
+    used = np.frombuffer(data, np.uint8, count * _TRIANGLE.itemsize).reshape(count, -1).any(axis=1)
+    return count - int(np.flatnonzero(used).max(initial=-1)) - 1
 
 
 def _read_ascii(data: bytes) -> RawMesh:

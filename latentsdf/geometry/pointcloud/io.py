@@ -32,6 +32,7 @@ from latentsdf.geometry.pointcloud.point_table import (
     as_table,
     point_table,
     read_text_columns,
+    require_distinct,
     table_from_arrays,
     table_from_columns,
     table_from_order,
@@ -171,6 +172,7 @@ def _read_text(path: Path, columns: Sequence[str] | None) -> PointTable:
     if text.names is None:
         table, reading = read_text_columns(path.name, text.values)
     else:
+        require_distinct(path.name, text.names)
         table = table_from_columns(path.name, dict(zip(text.names, text.values.T, strict=True)))
         unused = unused_columns(text.names)
         reading = f"columns {', '.join(unused)} are ignored" if unused else ""

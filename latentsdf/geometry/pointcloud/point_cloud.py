@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentsdf.config.sampling import Normalization
 from latentsdf.geometry.mesh import require_coordinate_precision
-from latentsdf.geometry.pointcloud.point_table import PointTable, lengths, point_table, prefix
+from latentsdf.geometry.pointcloud.column_values import lengths
+from latentsdf.geometry.pointcloud.point_table import PointTable, point_table, prefix
 from latentsdf.geometry.pointcloud.repair import repair
 from latentsdf.geometry.similarity import Similarity, compute_normalization
 from latentsdf.utils.console import show_note

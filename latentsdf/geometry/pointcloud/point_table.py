@@ -10,34 +10,29 @@ Columns without names have a meaning by their number:
 | 6 | points and normals, all of about the same length |
 | 5, 7 and more | points, and the only three consecutive columns of unit length as normals; the others are ignored |
 
-Values that contradict the meaning (intensities in place of distances, colors in place of normals) are refused, because
-a wrong guess gives a wrong shape without an error. Columns with names are found by their names, `x`, `y`, `z`, `nx`,
-`ny`, `nz` and `sdf`, and all others are ignored.
+Values that contradict the meaning (intensities in place of distances, colors in place of normals, numbers of rows in
+place of coordinates) are refused, because a wrong guess gives a wrong shape without an error. Columns with names are
+found by their names, `x`, `y`, `z`, `nx`, `ny`, `nz` and `sdf`, and all others are ignored.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from latentsdf.geometry.pointcloud.column_values import are_unit, counts_rows, distance_fault, normals_fault
 from latentsdf.utils.arrays import as_array
 from latentsdf.utils.errors import ConfigError, MeshError
 
 Floats = NDArray[np.float64]
 
-_UNIT_TOLERANCE = 0.05
-_UNIT_SHARE = 0.95
-_LIPSCHITZ_POINTS = 20_000
-_LIPSCHITZ_SLACK = 0.006  # noise of measured distances, relative to the diagonal of the points
-_LIPSCHITZ_SHARE = 0.2
-
 _POINT_KEYS = ("points", "surface_points")
 _NORMAL_KEYS = ("normals", "surface_normals")
 _DISTANCE_KEYS = ("sdf", "distances", "distance")
+_OCCUPANCY_NAMES = ("occupancies", "occupancy", "occ", "is_inside", "inside")
 _COORDINATES = ("x", "y", "z")
 _COORDINATE_NAMES = {"easting": "x", "northing": "y", "elevation": "z", "height": "z", "altitude": "z"}
 _NORMAL_NAMES = (
@@ -47,6 +42,7 @@ _NORMAL_NAMES = (
     ("n_x", "n_y", "n_z"),
 )
 _DISTANCE_NAMES = ("sdf", "signed_distance", "d")
+_USED_NAMES = {*_COORDINATES, *_COORDINATE_NAMES, *_DISTANCE_NAMES, *(key for keys in _NORMAL_NAMES for key in keys)}
 _UNUSED = "-"
 _UNITS = re.compile(r"\s*[\[(].*[\])]$")
 
@@ -126,7 +122,9 @@ def point_table(name: str, points: Any, normals: Any = None, distances: Any = No
         raise MeshError(
             f"{prefix(name)}expected points (N, 3) and N signed distances, got shapes {table.shape} and {signed.shape}"
         )
-    return PointTable(table, distances=signed.reshape(-1).astype(np.float64))
+    values = signed.reshape(-1).astype(np.float64)
+    _require_distances(name, "the distance of the points", table, values)
+    return PointTable(table, distances=values)
 
 
 def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
@@ -141,8 +139,9 @@ def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
         The points, normals and distances.
 
     Raises:
-        MeshError: There are no coordinates, or both normals and distances.
+        MeshError: There are no coordinates, both normals and distances, two columns of a name, or occupancies.
     """
+    require_distinct(name, columns)
     named = {_plain_name(key): values for key, values in columns.items()}
     if "x" not in named:
         named = {_COORDINATE_NAMES.get(key, key): values for key, values in named.items()}
@@ -152,12 +151,30 @@ def table_from_columns(name: str, columns: Mapping[str, Any]) -> PointTable:
     dim = len(coordinates)
     normals = next((keys[:dim] for keys in _NORMAL_NAMES if all(key in named for key in keys[:dim])), None)
     distance = next((key for key in _DISTANCE_NAMES if key in named), None)
+    if distance is None:
+        _require_no_occupancies(name, named)
     return point_table(
         name,
         _stack(name, named, coordinates),
         None if normals is None else _stack(name, named, normals),
         None if distance is None else _stack(name, named, [distance]),
     )
+
+
+def require_distinct(name: str, names: Iterable[str]) -> None:
+    """Raise MeshError if two columns that are used have the same name, up to case, quotes and units."""
+    plain = [_plain_name(one) for one in names]
+    repeated = sorted(one for one in set(plain) & _USED_NAMES if plain.count(one) > 1)
+    if repeated:
+        raise MeshError(f"{prefix(name)}{plain.count(repeated[0])} columns are named {repeated[0]}; rename all but one")
+
+
+def _require_no_occupancies(name: str, names: Iterable[str]) -> None:
+    found = [one for one in names if one in _OCCUPANCY_NAMES]
+    if found:
+        raise MeshError(
+            f"{prefix(name)}holds occupancies ({found[0]}), which do not determine distances; pass surface points"
+        )
 
 
 def _plain_name(name: object) -> str:
@@ -167,8 +184,7 @@ def _plain_name(name: object) -> str:
 
 def unused_columns(names: Sequence[str]) -> list[str]:
     """Return the names that `table_from_columns` ignores."""
-    used = {*_COORDINATES, *_COORDINATE_NAMES, *_DISTANCE_NAMES, *(key for keys in _NORMAL_NAMES for key in keys)}
-    return [name for name in names if _plain_name(name) not in used]
+    return [name for name in names if _plain_name(name) not in _USED_NAMES]
 
 
 def table_from_order(name: str, table: Floats, order: Sequence[str]) -> PointTable:
@@ -217,14 +233,19 @@ def read_text_columns(name: str, table: Floats) -> tuple[PointTable, str]:
         MeshError: There are fewer than 2 columns, or several triples of columns could be normals.
     """
     columns = table.shape[1]
+    _require_no_row_numbers(name, table)
     if columns <= 3:
         return _interpret(name, table), ""
-    if columns == 4 and _are_unit(table[:, 2:]):
+    if columns == 4 and are_unit(table[:, 2:]):
         return PointTable(table[:, :2], table[:, 2:]), "read as x, y, nx, ny"
-    if columns == 4 and not _distance_fault(table):
-        return PointTable(table[:, :3], distances=table[:, 3]), "read as x, y, z and signed distance"
-    normals = [first for first in range(3, columns - 2) if _are_unit(table[:, first : first + 3])]
-    if not normals and columns == 6 and not _normals_fault(table[:, 3:]):
+    if columns == 4:
+        fault = distance_fault(table[:, :3], table[:, 3])
+        if not fault:
+            return PointTable(table[:, :3], distances=table[:, 3]), "read as x, y, z and signed distance"
+        if fault.endswith("negate it"):
+            _require_distances(name, "column 4", table[:, :3], table[:, 3])
+    normals = [first for first in range(3, columns - 2) if are_unit(table[:, first : first + 3])]
+    if not normals and columns == 6 and not normals_fault(table[:, 3:]):
         normals = [3]
     if len(normals) > 1:
         return _interpret(name, table), ""
@@ -268,9 +289,9 @@ def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:
         next((arrays[key] for key in keys if key in arrays), None)
         for keys in (_POINT_KEYS, _NORMAL_KEYS, _DISTANCE_KEYS)
     ]
-    if "occupancies" in arrays:
-        raise MeshError(f"{prefix(name)}holds occupancies, which do not determine distances; pass surface points")
     points, normals, distances = found
+    if distances is None:
+        _require_no_occupancies(name, arrays)
     if points is None:
         raise MeshError(f"{prefix(name)}expected one array or an array `points`, got {', '.join(map(str, arrays))}")
     return point_table(name, points, normals, distances)
@@ -279,12 +300,6 @@ def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:
 def prefix(name: str) -> str:
     """Return the beginning of an error message about something with this name, which may be empty."""
     return f"{name}: " if name else ""
-
-
-def lengths(vectors: Floats) -> Floats:
-    """Return the lengths (N,) of vectors (N, d); infinite where the squares overflow."""
-    with np.errstate(over="ignore"):
-        return np.asarray(np.linalg.norm(vectors, axis=1))
 
 
 def _stack(name: str, columns: Mapping[str, Any], keys: Sequence[str]) -> NDArray[Any]:
@@ -296,20 +311,23 @@ def _stack(name: str, columns: Mapping[str, Any], keys: Sequence[str]) -> NDArra
 
 def _interpret(name: str, table: Floats) -> PointTable:
     columns = table.shape[1]
-    if columns in (2, 3):
+    if columns == 2:
         return PointTable(table)
     if columns < 2:
         raise MeshError(
             f"{prefix(name)}expected (N, 2) points in the plane, (N, 3) points, (N, 4) signed samples or (N, 6) points "
             f"with normals; got shape {table.shape}"
         )
+    _require_no_row_numbers(name, table)
+    if columns == 3:
+        return PointTable(table)
     if columns == 4:
-        _require_distances(name, table)
+        _require_distances(name, f"column 3 of shape {table.shape}", table[:, :3], table[:, 3])
         return PointTable(table[:, :3], distances=table[:, 3])
     if columns == 6:
         require_normals(name, "columns 3 to 5", table[:, 3:])
         return PointTable(table[:, :3], table[:, 3:])
-    unit = [first for first in range(3, columns - 2) if _are_unit(table[:, first : first + 3])]
+    unit = [first for first in range(3, columns - 2) if are_unit(table[:, first : first + 3])]
     if len(unit) != 1:
         seen = f"columns {', '.join(f'{i} to {i + 2}' for i in unit)} all have" if unit else "no three columns have"
         raise MeshError(
@@ -320,12 +338,6 @@ def _interpret(name: str, table: Floats) -> PointTable:
     return PointTable(table[:, :3], table[:, unit[0] : unit[0] + 3])
 
 
-def _are_unit(vectors: Floats) -> bool:
-    """Return whether nearly all vectors (N, 3) have length 1, up to the rounding of text files."""
-    length = lengths(vectors)
-    return bool(len(length)) and float(np.mean(np.abs(length - 1) < _UNIT_TOLERANCE)) >= _UNIT_SHARE
-
-
 def require_normals(name: str, what: str, vectors: Floats) -> None:
     """Raise MeshError for vectors that are not normals, such as colors, because their lengths differ.
 
@@ -334,7 +346,7 @@ def require_normals(name: str, what: str, vectors: Floats) -> None:
         what: Name of the vectors in the error message.
         vectors: Vectors (N, d); those of length 0 do not count.
     """
-    fault = _normals_fault(vectors)
+    fault = normals_fault(vectors)
     if fault:
         raise MeshError(
             f"{prefix(name)}{what} should be normals, but {fault}; leave them out if they are colors, or scale "
@@ -342,47 +354,18 @@ def require_normals(name: str, what: str, vectors: Floats) -> None:
         )
 
 
-def _normals_fault(vectors: Floats) -> str:
-    """Why vectors are not normals; empty if they may be normals."""
-    length = lengths(vectors)
-    usable = vectors[np.isfinite(length) & (length > 0)]
-    if not len(usable) or _are_unit(usable):
-        return ""
-    low, high = lengths(usable).min(), lengths(usable).max()
-    if np.ptp(usable, axis=0).any() and _are_unit(usable / np.median(lengths(usable))):
-        return ""
-    return "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
-
-
-def _require_distances(name: str, table: Floats) -> None:
-    fault = _distance_fault(table)
+def _require_distances(name: str, what: str, points: Floats, distances: Floats) -> None:
+    fault = distance_fault(points, distances)
     if fault:
         raise MeshError(
-            f"{prefix(name)}column 3 of shape {table.shape} should be a signed distance in the unit of the points, but "
-            f"{fault}; keep the columns 0 to 2 if it is an intensity or a label"
+            f"{prefix(name)}{what} should be a signed distance in the unit of the points, negative inside, but "
+            f"{fault}; leave it out if it is an intensity or a label"
         )
 
 
-def _distance_fault(table: Floats) -> str:
-    """Why a fourth column is not a signed distance; empty if it may be one.
-
-    A distance has both signs, does not exceed the extent of the points, and changes no faster than its argument:
-    |d_i - d_j| <= |x_i - x_j|.
-    """
-    finite = table[np.isfinite(table).all(axis=1)]
-    some = finite[:: max(1, len(finite) // _LIPSCHITZ_POINTS)]
-    if len(some) < 2:
-        return ""
-    extent = float(np.linalg.norm(np.ptp(finite[:, :3], axis=0)))
-    if not np.ptp(some[:, 3]):
-        return "it is constant"
-    length, neighbor = cKDTree(some[:, :3]).query(some[:, :3], k=2)
-    change = np.abs(some[:, 3] - some[neighbor[:, 1], 3])
-    share = float(np.mean(change > length[:, 1] + _LIPSCHITZ_SLACK * extent))
-    if share > _LIPSCHITZ_SHARE:
-        return f"it differs between {share:.0%} of neighboring points by more than their distance"
-    if np.abs(finite[:, 3]).max() > extent:
-        return f"it reaches {np.abs(finite[:, 3]).max():.3g}, more than the extent of the points, {extent:.3g}"
-    if finite[:, 3].min() >= 0 or finite[:, 3].max() <= 0:
-        return f"no value is {'negative' if finite[:, 3].min() >= 0 else 'positive'}"
-    return ""
+def _require_no_row_numbers(name: str, table: Floats) -> None:
+    if table.shape[1] > 2 and counts_rows(table[:, 0]):
+        raise MeshError(
+            f"{prefix(name)}the first column counts the rows from {table[0, 0]:g}, so that it is no coordinate; leave "
+            "it out, or name the columns (--columns -,x,y,z)"
+        )

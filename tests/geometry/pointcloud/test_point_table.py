@@ -1,5 +1,7 @@
 """Meaning of the columns of point tables."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from helpers.points import oriented_sphere_points
@@ -89,6 +91,31 @@ def test_columns_by_name() -> None:
         table_from_columns("a", {"x": [1, 2], "y": [2]})
     with pytest.raises(MeshError, match="both normals and signed distances"):
         table_from_columns("a", {**names, "d": names["red"]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: -d, "negative at the outermost points"),
+        (abs, "no value is negative"),
+        (lambda d: -abs(d), "no value is positive"),
+        (lambda d: 1000 * d, "more than"),
+    ],
+)
+def test_distances_of_another_convention(change: Callable[[np.ndarray], np.ndarray], message: str) -> None:
+    """Distances that are positive inside, unsigned or in another unit are refused, with and without names."""
+    box = RNG.uniform(-1, 1, (2000, 3))
+    distances = np.linalg.norm(box, axis=1) - 0.8
+    np.testing.assert_array_equal(point_table("", box, distances=distances).distances, distances)
+    wrong = change(distances)
+    named = {"x": box[:, 0], "y": box[:, 1], "z": box[:, 2], "sdf": wrong}
+    for read in (
+        lambda: point_table("a", np.column_stack((box, wrong))),
+        lambda: table_from_columns("a", named),
+        lambda: table_from_arrays("a", {"points": box, "sdf": wrong}),
+    ):
+        with pytest.raises(MeshError, match=f"^a: .*{message}"):
+            read()
 
 
 def test_arrays_by_name() -> None:
