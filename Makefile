@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer
 help:
 	@echo "make demo   install, then run the whole pipeline on procedural furniture: checkpoints/demo/report.html"
 	@echo "make test   install, lint, types, import rules, tests"
-	@echo "make torture  1,000 wrong calls of the public API, 1,000 flips and cuts of each kind of file"
+	@echo "make torture  random wrong calls, flipped bits and kills, for an hour or so"
 	@echo "make lint   ruff, mypy, import-linter"
 	@echo "make clean  remove .venv, caches and build output (checkpoints stay)"
 
@@ -20,9 +20,8 @@ test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest --durations=20
 
 torture: $(VENV)/.installed-dev
-	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest -n 0 tests/integration/test_public_api.py \
-		tests/integration/test_damaged_artifacts.py \
-		tests/integration/test_damaged_files.py
+	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest $(addprefix tests/integration/test_, public_api.py damaged_files.py \
+		damaged_artifacts.py killed_writers.py killed_commands.py shared_use.py)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

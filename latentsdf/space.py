@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import difflib
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
+from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed, did_you_mean
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.evaluation.result import Evaluation
 from latentsdf.extraction import volume
@@ -41,9 +42,10 @@ from latentsdf.latent.code import Code, Codes, as_bare_code, combine_codes, is_r
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate, positions_on_path
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
-from latentsdf.latent.inversion.invert import invert
+from latentsdf.latent.inversion.invert import TRUSTED_RESIDUAL, invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
+from latentsdf.latent.mixture import CodeMixture
 from latentsdf.latent.prior import CodePrior
 from latentsdf.latent.saved_index import SavedIndex
 from latentsdf.models.custom_model import ModelLike
@@ -71,6 +73,7 @@ CodeCount = Annotated[int, Range(strict=True, ge=1, le=1_000_000)]
 PathLength = Annotated[int, Range(strict=True, le=100_000)]
 
 _RERANK_RESOLUTION = 64
+_RESIDUAL_POINTS = 20_000  # samples on which a refined fit is judged
 _MAX_FACTOR = 1e9  # far beyond it, the coordinates of codes would overflow
 
 
@@ -171,6 +174,7 @@ class ShapeSpace(nn.Module):
         """Normalization that maps meshes to model space."""
         self._similarities = loaded.similarities
         self._indices: dict[retrieval.Metric, SavedIndex] = {}
+        self._mixtures: dict[str, CodeMixture] = {}
         self._last_decoded: DecodedShape | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
@@ -820,7 +824,7 @@ class ShapeSpace(nn.Module):
             **options: Single settings of `RefineConfig`, which replace those of `config`.
 
         Returns:
-            The fit with the detail as `delta`.
+            The fit with the detail as `delta`, and `residual` and `ok` of the refined field.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -832,7 +836,12 @@ class ShapeSpace(nn.Module):
         self.model.require_grid()
         code = self.decoded_code(fit)
         detail = observe_detail(read_mesh(mesh, "refinement"), fit.similarity, config)
-        return dataclasses.replace(fit, delta=refine(self._single_precision_model(), code.float(), detail, config))
+        delta = refine(self._single_precision_model(), code.float(), detail, config)
+        refined = dataclasses.replace(fit, delta=delta)
+        some = np.random.default_rng(config.seed).integers(len(detail.points), size=_RESIDUAL_POINTS)
+        found = self.distance(refined, detail.points[some], frame="model")
+        residual = float(np.abs(found - detail.distance[some]).mean())
+        return dataclasses.replace(refined, residual=residual, ok=residual <= TRUSTED_RESIDUAL)
 
     def _single_precision_model(self) -> "LatentSDF":
         """Return the model, or its copy in single precision, for which fits and shortest paths are computed."""
@@ -892,20 +901,43 @@ class ShapeSpace(nn.Module):
         return Code(self.prior.mean.numpy(force=True), self._mean_similarity, space=self.fingerprint)
 
     @check_arguments
-    def sample(self, count: CodeCount, seed: Seed = 0) -> Codes:
-        """Draw new shapes: codes from a Gaussian fitted to the training codes, in the mean place and size.
+    def sample(self, count: CodeCount, seed: Seed = 0, category: str | None = None) -> Codes:
+        """Draw new shapes from the distribution of the training codes (`latent.mixture`), in the mean place and size.
 
         Args:
             count: Number of codes N >= 1.
             seed: Seed; the codes do not depend on the device.
+            category: Category of the shapes; by default, all in the proportions of the training shapes.
 
         Returns:
             N shapes; as an array, their codes (N, L).
 
         Raises:
-            ConfigError: `count` is less than 1.
+            ConfigError: `count` is less than 1, or there is no such category.
         """
-        return self._in_mean_place(self.prior.sample(count, seed))
+        if category is not None and category not in self.categories:
+            raise ConfigError(
+                f"category: expected one of {', '.join(self.categories)}, got {describe(category)}"
+                f"{did_you_mean(category, self.categories)}"
+            )
+        chosen = self.categories if category is None else {category: self.categories[category]}
+        total = sum(chosen.values())
+        mixture = CodeMixture.joined(
+            [self._mixture(name) for name in chosen], [number / total for number in chosen.values()]
+        )
+        return self._in_mean_place(self.prior.with_local_part(mixture.sample(count, seed).to(self.prior.mean)))
+
+    @cached_property
+    def categories(self) -> dict[str, int]:
+        """Categories of the training shapes and the number of shapes in each, including deformed copies."""
+        return dict(Counter(key.split("/", 1)[0] for key in self.keys))
+
+    def _mixture(self, category: str) -> CodeMixture:
+        """Distribution of the global parts of the codes of a category."""
+        if category not in self._mixtures:
+            rows = [row for row, key in enumerate(self.keys) if key.split("/", 1)[0] == category]
+            self._mixtures[category] = CodeMixture.fit(self.codes[rows, : self.config.model.code_dim])
+        return self._mixtures[category]
 
     @check_arguments
     def direction(self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)) -> Codes:
@@ -1120,6 +1152,6 @@ def _as_code(code: Float[Tensor, "*N L"]) -> Float[NDArray[np.float32], "*N L"]:
 def _forget_codes(space: ShapeSpace, _: object = None) -> None:
     """Forget what was computed from codes that have been replaced."""
     space._last_decoded = None
-    space._indices = {}
+    space._indices, space._mixtures = {}, {}
     for name in ("prior", "fingerprint", "_mean_similarity"):
         space.__dict__.pop(name, None)

@@ -142,37 +142,15 @@ def test_resumption_with_own_loss(store_path: Path, tmp_path: Path) -> None:
     assert _bytes(tmp_path / "parts") == _bytes(tmp_path / "through")
 
 
-@pytest.mark.parametrize(
-    ("loss", "message"),
-    [
-        (lambda step: step.codes.square(), r"loss 'mine' must return a scalar tensor.*shape \(4, 8\)"),
-        (lambda step: step.codes.mean() * 1j, "loss 'mine' must return a scalar tensor.*complex64 tensor"),
-        (lambda step: 1.0, "loss 'mine' must return a scalar tensor, such as a mean, got float"),
-        (lambda step: step.codes.detach().mean(), "loss 'mine' trains nothing"),
-        (lambda step: step.missing, "loss 'mine' failed: AttributeError: .*missing"),
-        (lambda step: step.distance(step.points, "overfit").mean(), "loss 'mine': a loss can evaluate the overfit"),
-        (lambda step: step.codes.mean() * float("nan"), "the mine term is not finite"),
-    ],
-    ids=["vector", "complex", "number", "detached", "exception", "overfit elsewhere", "nan"],
-)
-def test_unusable_losses(loss: Any, message: str, store_path: Path, tmp_path: Path) -> None:
-    """Errors name the loss and say what is expected."""
-    with pytest.raises((ls.TrainingError, ls.ConfigError), match=message):
-        ls.train(store_path, TINY, out=tmp_path / "space", losses={"mine": loss}, device="cpu")
-
-
 @pytest.mark.usefixtures("without_shape_checks")
-def test_invalid_names_and_weights(store_path: Path, tmp_path: Path) -> None:
-    """Names of built-in terms, negative weights and values that are not functions are refused before training."""
-    for losses, message in (
-        ({"eikonal": _small_codes}, "loss.extra: 'eikonal' cannot name a loss"),
-        ({"my loss": _small_codes}, "'my loss' cannot name a loss"),
-        ({"mine": (_small_codes, -1.0)}, "extra.mine must be at least 0, got -1"),
-        ({"mine": 3}, r"losses\['mine'\] must be a function of a TrainStep.*got int"),
-    ):
-        with pytest.raises(ls.ConfigError, match=message):
-            ls.train(store_path, TINY, out=tmp_path / "space", losses=losses)  # type: ignore[arg-type]
-    assert not (tmp_path / "space").exists()
+def test_unusable_losses(store_path: Path, tmp_path: Path) -> None:
+    """A term that is not finite is named, and what is no loss is refused before anything is written."""
+    losses = {"mine": lambda step: step.codes.mean() * float("nan")}
+    with pytest.raises(ls.TrainingError, match="the mine term is not finite"):
+        ls.train(store_path, TINY, out=tmp_path / "space", losses=losses, device="cpu")
+    with pytest.raises(ls.ConfigError, match=r"losses\['mine'\] must be a function of a TrainStep.*got int"):
+        ls.train(store_path, TINY, out=tmp_path / "none", losses={"mine": 3})  # type: ignore[dict-item]
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow
@@ -201,21 +179,16 @@ def test_callbacks(store_path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("without_shape_checks")
 def test_failing_callbacks(store_path: Path, tmp_path: Path) -> None:
-    """An exception names the callback and the event; objects that cannot be called back are refused."""
+    """An exception of a callback ends the run, and what is no callback is refused before it."""
 
-    class Upload:
-        def on_step(self, run: Any, metrics: dict[str, float]) -> None:
-            raise OSError("no network")
+    def upload(*_: Any) -> None:
+        raise OSError("no network")
 
-    with pytest.raises(ls.TrainingError, match=r"step 1: the callback .*Upload failed in on_step: OSError: no network"):
-        ls.train(store_path, TINY, out=tmp_path / "a", callbacks=[Upload()], device="cpu")
-
-    class Misspelled:
-        def on_checkpoints(self) -> None: ...
-
-    for callback, message in ((Misspelled(), "did you mean on_checkpoint"), (3, "int is neither")):
-        with pytest.raises(ls.ConfigError, match=message):
-            ls.train(store_path, TINY, out=tmp_path / "b", callbacks=[callback])
+    with pytest.raises(ls.TrainingError, match=r"step 1: the callback .*upload failed in on_step: OSError: no network"):
+        ls.train(store_path, TINY, out=tmp_path / "a", callbacks=[upload], device="cpu")
+    with pytest.raises(ls.ConfigError, match="int is neither"):
+        ls.train(store_path, TINY, out=tmp_path / "b", callbacks=[3])
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.slow

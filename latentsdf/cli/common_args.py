@@ -94,13 +94,13 @@ class InvertArgs(Command):
     """Command that fits codes to shapes."""
 
     steps: Annotated[int | None, integer(1), UNSET] = None
-    """Maximum number of Gauss-Newton steps."""
+    """Maximum number of Gauss-Newton steps (default: 40)."""
     starts: Annotated[int | None, integer(1), UNSET] = None
-    """Number of initial codes that are optimized in parallel."""
+    """Number of initial codes that are optimized in parallel (default: 4)."""
     points: Annotated[int | None, integer(1), UNSET] = None
-    """Number of samples of the target used by the fit."""
+    """Number of samples of the target used by the fit (default: 2048)."""
     prior: Annotated[float | None, finite_float(0), UNSET] = None
-    """Weight of the prior, which keeps the code near the training codes."""
+    """Weight of the prior, which keeps the code near the training codes (default: 1e-06)."""
     partial: bool = False
     """The target covers only part of a shape; the prior completes the rest."""
     align: bool = False

@@ -119,9 +119,11 @@ def demo(
             ("Training shapes: original above, fused reconstruction below", _sheet(known, seen_meshes)),
             ("Unseen shapes: original above, inverted below", _sheet(new, unseen_meshes)),
             (
-                "Interpolation from a training shape to the nearest shape of its family",
+                "Interpolation from a training shape to the least similar shape of its family; parts that only one of "
+                "them has may break in between",
                 html_report.html_image(contact_sheet(strips)),
             ),
+            ("Random shapes", html_report.html_image(contact_sheet([_random_row(space, name) for name in _FAMILIES]))),
             ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
             ("Loss over training time", html_report.html_curve(read_metrics(out), ("general", "overfit"))),
             ("Every shape", _shape_table(seen) + _shape_table(unseen)),
@@ -188,11 +190,18 @@ def _median_metrics(evaluation: Evaluation) -> str:
 
 
 def _interpolation_strip(space: ShapeSpace, first: str, steps: int = 7) -> list[Image.Image]:
-    """Render an interpolation from a shape to the nearest other shape of its family."""
+    """Render an interpolation from a shape to the least similar one of its family."""
     family, _ = _family_and_seed(first)
-    last = next(name for name in space.nearest(first, k=len(space.ids)).ids[1:] if name.startswith(family))
+    last = [name for name in space.nearest(first, k=len(space.ids)).ids if name.startswith(family)][-1]
     codes = space.interpolate(first, last, steps=steps)
     return [render_mesh(space.extract(code, 128, frame="model"), size=160) for code in codes]
+
+
+def _random_row(space: ShapeSpace, family: str, count: int = 7) -> list[Image.Image]:
+    """Render random shapes of a family."""
+    return [
+        render_mesh(space.extract(code, 128, frame="model"), size=160) for code in space.sample(count, category=family)
+    ]
 
 
 def _retrieve_training_shapes(space: ShapeSpace) -> tuple[float, dict[str, str]]:
@@ -225,7 +234,8 @@ def _retrieval_rows(space: ShapeSpace, queries: dict[str, trimesh.Trimesh], k: i
 
 
 def _sheet(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, trimesh.Trimesh]) -> str:
-    return html_report.html_image(comparison_sheet(originals, reconstructions))
+    columns = 4 if len(originals) % 6 else 6
+    return html_report.html_image(comparison_sheet(originals, reconstructions, columns=columns))
 
 
 def _summary_table(summary: dict[str, Any], seen: Evaluation, unseen: Evaluation) -> str:

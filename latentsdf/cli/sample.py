@@ -25,6 +25,7 @@ class Sample(DecodeArgs, SpaceArgs):
 
     examples: ClassVar[tuple[str, ...]] = (
         "latentsdf sample checkpoints/chairs --random 8 --out new/",
+        "latentsdf sample checkpoints/furniture --random 8 --category chair --out new.png",
         "latentsdf sample checkpoints/chairs --direction 0 --out direction.gif",
         "latentsdf sample checkpoints/chairs --sum 1*A -1*B 1*C --out sum.png",
     )
@@ -39,6 +40,8 @@ class Sample(DecodeArgs, SpaceArgs):
     """Weighted sum of shapes, mean + sum of weight * (code - mean), for example 1*A -1*B 1*C."""
     seed: Annotated[int, integer(0)] = 0
     """Seed of --random."""
+    category: Annotated[str | None, UNSET] = None
+    """Category of the shapes of --random (default: all, in the proportions of the training shapes)."""
     out: Path
     """A .png file for a strip, a .gif file for an animation, or a folder for meshes and codes."""
     resolution: Annotated[int, cells_per_axis()] = 128
@@ -48,12 +51,14 @@ class Sample(DecodeArgs, SpaceArgs):
         """Extract the meshes and write them; returns the codes."""
         from latentsdf.latent.code import Codes
 
+        if self.category is not None and self.random is None:
+            raise ConfigError("--category would have no effect: it selects the shapes of --random")
         frame_output.require_writable(self.out)
         space = self.load_space()
         if self.mean:
             codes = Codes([space.mean()])
         elif self.random is not None:
-            codes = space.sample(self.random, self.seed)
+            codes = space.sample(self.random, self.seed, self.category)
         elif self.direction is not None:
             codes = space.direction(self.direction)
         else:

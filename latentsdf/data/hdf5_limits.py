@@ -21,10 +21,17 @@ _FILTERS = {
 
 
 def require_own_object(group: h5py.Group, name: str) -> None:
-    """Raise ValueError for a link to another object or file instead of an object of this group."""
-    link = group.get(name, getlink=True)
+    """Require an object of this group instead of a link to another object or file.
+
+    Raises:
+        KeyError: There is no such object.
+        ValueError: It is a link.
+    """
+    link, path = group.get(name, getlink=True), f"{group.name.rstrip('/')}/{name}"
+    if link is None:
+        raise KeyError(f"{path} is missing")
     if not isinstance(link, h5py.HardLink):
-        raise ValueError(f"{group.name.rstrip('/')}/{name} is a link to another place, which is not followed")
+        raise ValueError(f"{path} is a link to another place, which is not followed")
 
 
 def plain_group(group: h5py.Group, name: str) -> h5py.Group:

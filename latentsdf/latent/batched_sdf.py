@@ -89,6 +89,8 @@ def _require_valid(model: LatentSDF, codes: Tensor, points: Tensor, branch: str,
             )
         if value.layout != torch.strided:
             raise ConfigError(f"{name} must be a dense tensor, got layout {value.layout}; convert with to_dense()")
+        if value.is_meta:
+            raise ConfigError(f"{name} must have values, got a tensor on the device 'meta'")
     if not isinstance(branch, str) or branch not in ("fused", *get_args(Branch)):
         raise ConfigError(f"branch must be fused, general or overfit, got {describe(branch)}")
     if not isinstance(by_layer, bool):

@@ -87,10 +87,11 @@ class CodePrior:
         """Mean of the codes, including their local parts."""
         return self.global_mean if self.local is None else torch.cat((self.global_mean, self.local.mean))
 
-    def sample(self, count: int, seed: int = 0) -> Float[Tensor, "K N"]:
-        """Draw `count` codes, which do not depend on the device. Local parts are the expected ones."""
-        normal = torch.randn(count, len(self.global_mean), generator=torch.Generator().manual_seed(seed))
-        return self._decode_global(normal.to(self.global_mean.device))
+    def with_local_part(self, global_parts: Float[Tensor, "K L"]) -> Float[Tensor, "K N"]:
+        """Append the expected local parts to the global parts of codes."""
+        if self.local is None:
+            return global_parts
+        return self._decode_global(torch.linalg.solve(self.basis, (global_parts - self.global_mean).T).T)
 
     def along(self, direction: int, deviations: Float[Tensor, " K"]) -> Float[Tensor, "K N"]:
         """Return codes along a principal direction through the mean.

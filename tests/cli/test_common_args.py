@@ -1,5 +1,6 @@
 """Argument groups shared by several commands, and checks of output paths."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def test_settings_of_inversion() -> None:
     assert _invert(*args, "--frame", "model", "--seed", "4").inversion(by_layer=True) == expected
     for frame in ("shape", "user"):  # the second one is the former name
         assert _invert("--frame", frame).inversion() == InvertConfig(by_layer=False)
+
+
+def test_documented_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    """The defaults in the help are those of the settings."""
+    with pytest.raises(SystemExit):
+        cli.main(["invert", "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name in ("steps", "starts", "points", "prior"):
+        part = text[text.index(f" --{name} ") :]
+        default = re.search(r"\(default: ([^)]*)\)", part)
+        assert default and float(default[1]) == getattr(InvertConfig(), name)
 
 
 def test_settings_of_refinement() -> None:

@@ -16,6 +16,7 @@ SMALL = ["--resolution", "32", "--device", "cpu"]
     [
         (["--mean"], 1),
         (["--random", "2"], 2),
+        (["--random", "3", "--category", "table"], 3),
         (["--direction", "0"], 5),
         (["--sum", "1*table_0000", "0.5*table_0001"], 1),
         (["--sum", "-1*table_0000", "1*table_0001", "1*table_0000"], 1),

@@ -57,7 +57,7 @@ def test_direct_access_to_records(exported: Path, lamp_store: SampleStore) -> No
         ("near", np.full((5, 4), np.nan, np.float32), "near has values that are not finite"),
         ("band_index", np.full(1, 2**31, np.uint32), "expected band_distance of float32 .1,."),
         ("sparse_distance", np.zeros((3, 3, 3), np.float32), r"expected sparse_distance of float32 .33, 33, 33."),
-        ("surface", None, "is damaged .*surface.*; export it again"),
+        ("surface", None, "is damaged .*surface is missing.*; export it again"),
     ],
 )
 def test_invalid_arrays(

@@ -21,29 +21,6 @@ def test_save_and_load_round_trip(suffix: str, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [f"box{suffix}"]
 
 
-@pytest.mark.parametrize("suffix", [".obj", ".ply", ".stl", ".off", ".glb"])
-@pytest.mark.parametrize(("offset", "size"), [((412343.1, 5654321.2, 84.3), 1.0), ((0, 0, 0), 1e-9), ((0, 0, 0), 1e8)])
-def test_saved_digits(suffix: str, offset: tuple[float, float, float], size: float, tmp_path: Path) -> None:
-    """Meshes far from the origin, tiny and huge ones keep 6 digits of their extent in every format."""
-    ball = trimesh.creation.icosphere(3)
-    vertices = size * ball.vertices + offset
-    path = tmp_path / f"ball{suffix}"
-    save(trimesh.Trimesh(vertices, ball.faces, process=False), path)
-    for back in (load(path), trimesh.load_mesh(path, process=False)):
-        corners = np.asarray(back.vertices)[back.faces]
-        np.testing.assert_allclose(corners, vertices[ball.faces], atol=1e-6 * size)
-
-
-@pytest.mark.parametrize("suffix", [".obj", ".ply", ".glb"])
-def test_saved_normals_far_from_the_origin(suffix: str, tmp_path: Path) -> None:
-    """Vertex normals that a mesh has are written beside coordinates of many digits, too."""
-    ball = trimesh.creation.icosphere(2)
-    moved = trimesh.Trimesh(ball.vertices + 5e6, ball.faces, vertex_normals=ball.vertices, process=False)
-    save(moved, tmp_path / f"ball{suffix}")
-    (back,) = trimesh.load_scene(tmp_path / f"ball{suffix}", process=False).geometry.values()
-    np.testing.assert_allclose(back.vertex_normals, ball.vertices, atol=1e-5)
-
-
 def test_scene_transforms(tmp_path: Path) -> None:
     """Parts of a scene are transformed and concatenated."""
     scene = trimesh.Scene()

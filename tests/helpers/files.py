@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -25,3 +26,9 @@ def renew_manifest(folder: Path) -> None:
         data = (folder / name).read_bytes()
         entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     manifest.write_text(json.dumps(content))
+
+
+def change_metadata(folder: Path, **changes: Any) -> None:
+    """Change the metadata of a group or an array of Zarr."""
+    metadata = json.loads((folder / "zarr.json").read_text())
+    (folder / "zarr.json").write_text(json.dumps(metadata | changes))

@@ -32,13 +32,14 @@ def _results(space: ls.ShapeSpace, number: int) -> dict[str, Any]:
         "neighbors": space.nearest(name, 3).distances,
         "path": np.asarray(space.interpolate(name, space.ids[0], steps=3)),
         "fit": space.invert(observation, steps=2, starts=1, points=64).code,
-        "image": np.asarray(space.render(name, size=16)),
     }
 
 
+@pytest.mark.slow
 def test_threads(space_path: Path) -> None:
     """Threads that share a space get what a single thread gets."""
-    expected = [_results(ls.load(space_path, device="cpu"), number) for number in range(4)]
+    alone = ls.load(space_path, device="cpu")
+    expected = [_results(alone, number) for number in range(4)]
     shared = ls.load(space_path, device="cpu")
     with ThreadPoolExecutor(4) as executor:
         found = list(executor.map(lambda number: _results(shared, number), range(4)))
@@ -47,6 +48,7 @@ def test_threads(space_path: Path) -> None:
             np.testing.assert_array_equal(found[number][name], value, err_msg=f"{name} of thread {number}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_two_runs_into_one_store(tmp_path: Path) -> None:
     """Two preprocessing runs at the same time into one store leave the shapes of one run."""
@@ -77,6 +79,7 @@ def test_two_processes_on_one_index(space_path: Path, tmp_path: Path) -> None:
     assert {"a", "b"} <= set(ls.load(tmp_path / "space", device="cpu").nearest("table_0000", 6).ids)
 
 
+@pytest.mark.slow
 def test_memory_and_open_files(space: ls.ShapeSpace, tmp_path: Path) -> None:
     """Repeated fits and images neither take more memory nor leave files open; LATENTSDF_TORTURE repeats 300 times."""
     repetitions = 300 if "LATENTSDF_TORTURE" in os.environ else 6
@@ -86,7 +89,8 @@ def test_memory_and_open_files(space: ls.ShapeSpace, tmp_path: Path) -> None:
     def use() -> None:
         fit = space.invert(observation, steps=1, starts=1, points=64)
         fit.save(tmp_path / "fit")
-        space.render(ls.load_fit(tmp_path / "fit"), size=16)
+        image = space.render(ls.load_fit(tmp_path / "fit"), size=8)
+        assert image.size == (8, 8)
 
     for _ in range(3):
         use()
@@ -97,6 +101,7 @@ def test_memory_and_open_files(space: ls.ShapeSpace, tmp_path: Path) -> None:
     assert process.memory_info().rss < memory + 64 * 2**20
 
 
+@pytest.mark.slow
 def test_few_open_files(space_path: Path, store_path: Path, tmp_path: Path) -> None:
     """Stores and spaces are read and written with a limit of 64 open files."""
     resource = pytest.importorskip("resource")

@@ -236,6 +236,8 @@ def test_arrays_instead_of_tensors(space: ShapeSpace) -> None:
         space.sdf("table_0000", _points(5))  # type: ignore[arg-type]
     with pytest.raises(ls.ConfigError, match="points must be a dense tensor.*to_dense"):
         space.sdf(space.codes[0], torch.zeros(4, 3).to_sparse())
+    with pytest.raises(ls.ConfigError, match="points must have values, got a tensor on the device 'meta'"):
+        space.sdf(space.codes[0], torch.zeros(4, 3, device="meta"))
     with pytest.raises(ls.ConfigError, match="points must be a torch tensor .* got ndarray"):
         space.sdf(_codes(2), _points(5).numpy())  # type: ignore[arg-type]
 

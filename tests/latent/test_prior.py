@@ -36,14 +36,9 @@ def test_directions_outside_code_span() -> None:
     assert torch.isfinite(prior.encode(CODES)).all()
 
 
-def test_samples() -> None:
-    """Samples have the mean and covariance of the prior; `along` moves along one direction."""
+def test_principal_direction() -> None:
+    """`along` moves from the mean along one direction, in standard deviations."""
     prior = CodePrior.fit(CODES)
-    drawn = prior.sample(40_000, seed=1)
-    torch.testing.assert_close(drawn.mean(0), prior.mean, atol=0.05, rtol=0)
-    covariance = torch.from_numpy(np.cov(drawn.numpy().T)).float()
-    torch.testing.assert_close(covariance, prior.basis @ prior.basis.T, atol=0.15, rtol=0.05)
-    assert torch.equal(drawn, prior.sample(40_000, seed=1))
     torch.testing.assert_close(prior.along(1, torch.tensor([-2.0]))[0], prior.mean - 2 * prior.basis[:, 1])
 
 
@@ -57,7 +52,8 @@ def test_local_parts() -> None:
     torch.testing.assert_close(prior.decode(coordinates), codes, atol=1e-3, rtol=1e-3)
     assert coordinates[:, 4:].std() < 1.1  # whitened, except for the floor
     assert prior.local is not None
-    near = prior.sample(50, seed=1)
+    near = prior.with_local_part(CODES[:50])
+    torch.testing.assert_close(near[:, :4], CODES[:50], atol=1e-4, rtol=0)
     spread = (CODES @ slope.T).std()
     assert (near[:, 4:] - near[:, :4] @ slope.T - 1).abs().mean() < 0.2 * spread
     moved = prior.along(0, torch.tensor([-1.0, 0.0]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.files import files_of, flip_byte, renew_manifest
+from helpers.old_index import write_old_index
 
 import latentsdf as ls
 from latentsdf.latent.retrieval import CodeIndex, Metric
@@ -252,60 +253,18 @@ def test_machine_without_faiss(folder: Path) -> None:
     assert again.index.kind == "hnsw" and again.index.nearest(NEW["mine"], 1).ids == ["mine"]
 
 
-def _write_old(folder: Path, metric: Metric, kind: str, *, with_faiss: bool) -> None:
-    names = [*IDS[1:], "mine"]
-    codes = np.concatenate((CODES[1:], NEW["mine"][None]))
-    listing = {"metric": metric, "kind": kind, "space": "here", "numbers": list(range(len(names))), "ids": names}
-    stem = "index" if metric == "l2" else "index_cosine"
-    if not with_faiss:
-        np.savez(folder / f"{stem}.npz", codes=codes, about=np.array(json.dumps(listing)))
-        return
-    index = CodeIndex(codes, names, metric, kind)  # type: ignore[arg-type]
-    index.save(folder / f"{stem}.faiss")
-    (folder / f"{stem}.json").write_text(json.dumps(listing))
-
-
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 @pytest.mark.parametrize("with_faiss", [True, False])
 def test_exact_index_of_earlier_version(metric: Metric, with_faiss: bool, folder: Path) -> None:
     """Codes added and ids removed by an earlier version are kept, without FAISS reading its file."""
     pytest.importorskip("faiss")
-    _write_old(folder, metric, "flat", with_faiss=with_faiss)
+    names, codes = [*IDS[1:], "mine"], np.concatenate((CODES[1:], NEW["mine"][None]))
+    write_old_index(folder, names, codes, metric, "flat", with_faiss=with_faiss)
     with _without_faiss():
         assert opened(folder, metric).index.nearest(NEW["mine"], 1).ids == ["mine"]
     saved = opened(folder, metric)
     assert saved.index.ids == [*IDS[1:], "mine"] and (folder / f"index_{metric}").is_dir()
     assert opened(folder, metric, "another").index.ids == IDS
-
-
-def test_other_index_of_earlier_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Codes added to an approximate index of an earlier version are named; its files are not read, nor changed."""
-    pytest.importorskip("faiss")
-    _write_old(folder, "l2", "hnsw", with_faiss=True)
-    before = files_of(folder)
-    saved = opened(folder)
-    assert saved.index.ids == IDS[1:] and saved.index.kind == "hnsw"
-    said = " ".join(capsys.readouterr().err.split())
-    assert "not searched mine: added to" in said and "add them again" in said
-    assert {name: files_of(folder)[name] for name in before} == before
-
-
-@pytest.mark.parametrize("with_faiss", [True, False])
-def test_damaged_index_of_earlier_version(with_faiss: bool, folder: Path) -> None:
-    """Cut and flipped files of an earlier version end in an index of the training codes or in the right one."""
-    pytest.importorskip("faiss")
-    _write_old(folder, "l2", "flat", with_faiss=with_faiss)
-    rng = np.random.default_rng(0)
-    for name, content in files_of(folder).items():
-        for number in range(40):
-            changed = bytearray(content)
-            if number % 4:
-                changed[int(rng.integers(len(changed)))] ^= 1 << int(rng.integers(8))
-            (folder / name).write_bytes(changed if number % 4 else changed[: int(rng.integers(len(changed)))])
-            with _without_faiss():
-                ids = opened(folder).index.ids
-            assert len(ids) in (len(IDS), len(IDS) - 1, len(IDS) + 1)
-        (folder / name).write_bytes(content)
 
 
 def test_record_of_own_caches(folder: Path, own_caches: Path) -> None:

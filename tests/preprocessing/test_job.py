@@ -60,6 +60,7 @@ def test_independence_of_worker_count(tmp_path: Path) -> None:
     assert len(one) > 2 * 7 and one == two
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_previews(tmp_path: Path) -> None:
     """Previews are written next to the store, and a failed preview is a warning."""

@@ -45,6 +45,7 @@ def test_reproducible_record() -> None:
     assert one.watertight and np.linalg.norm(one.samples.surface[:, :3], axis=1).max() <= 1 / 1.03 + 1e-6
 
 
+@pytest.mark.slow
 def test_record_of_deformed_copy(tmp_path: Path) -> None:
     """The store keeps the mark and the recipe of a copy, from which its surface is generated again."""
     original, copy = augmented(procedural(["lamp"], count=1, wide=True), 1, mirror="x")

@@ -26,6 +26,7 @@ def test_wall_clock_budget() -> None:
     assert ls.reconstruct(points, config=hasty).history[-1]["step"] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_windows")
 def test_patience() -> None:
     """A run ends if its surface term has not fallen for `patience` windows."""

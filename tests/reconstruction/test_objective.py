@@ -81,6 +81,7 @@ def test_normals_term() -> None:
     assert with_normals.history[0]["normals"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_windows")
 @pytest.mark.parametrize("method", ["hotspot", "steik", "digs"])
 def test_guide_schedule(method: str, monkeypatch: pytest.MonkeyPatch) -> None:

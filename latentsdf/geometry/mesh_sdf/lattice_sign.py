@@ -22,6 +22,7 @@ from latentsdf.utils.numba_cache import compiled
 _BLOCK, _SMALL_BLOCK = 16, 4  # cells per axis, in the first and in the second vote
 _VOTERS, _FEWER_VOTERS = 64, 8  # vertices per component, in the first and in the second vote
 _MARGIN = 0.15  # winding numbers closer to 1/2 occur near holes
+_GOLDEN_RATIO = 0.6180339887498949  # its multiples modulo 1 are spread evenly
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -128,14 +129,20 @@ def _components(index: Any, distance: Any, resolution: int, block: int) -> Any:
 
 @compiled()
 def _select_voters(component: Ints, size: Ints, voters: Ints) -> Ints:
-    """Vertices at equal intervals in each component, `voters[c]` of the `size[c]` in component c, by component."""
+    """Vertices of each component, `voters[c]` of the `size[c]` in component c, by component.
+
+    One vertex is drawn from each of `voters[c]` equal ranges, at a different place in each: equal intervals would
+    select a single layer of a block, because their length is a multiple of its rows.
+    """
     first = np.cumsum(voters) - voters
     seen, found = np.zeros_like(size), np.zeros_like(size)
     selected = np.empty(voters.sum(), np.int64)
     for a in range(len(component)):
         c = component[a]
-        if found[c] < voters[c] and seen[c] == found[c] * size[c] // voters[c]:
-            selected[first[c] + found[c]] = a
-            found[c] += 1
+        if found[c] < voters[c]:
+            start, end = found[c] * size[c] // voters[c], (found[c] + 1) * size[c] // voters[c]
+            if seen[c] == start + int(found[c] * _GOLDEN_RATIO % 1.0 * (end - start)):
+                selected[first[c] + found[c]] = a
+                found[c] += 1
         seen[c] += 1
     return selected

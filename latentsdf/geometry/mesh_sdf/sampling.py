@@ -5,7 +5,7 @@ vertices of a dense lattice in a narrow band around the surface, at all vertices
 points near the surface and in the whole box.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from latentsdf.config.arguments import check_arguments, with_options
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.config.validation import Seed
-from latentsdf.geometry.lattice import band_width, lattice_shape
+from latentsdf.geometry.lattice import band_width, cell_size, lattice_shape
 from latentsdf.geometry.mesh_sdf.backend_distance import distance_of_backend, remeasured, within_band
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.mesh_sdf.solid import Solid
@@ -26,6 +26,7 @@ Float32 = NDArray[np.float32]
 
 _NORMAL_STEP = 1e-4  # distance from the surface at which a normal is tested
 _ON_BOUNDARY = 1e-6  # largest |s| of a point on the boundary
+_ROUNDING = 2e-6  # bound on the error of a difference of two float32 lattice distances
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
     # The distances are evaluated at the points rounded to float32, as stored.
     points = np.concatenate([near, uniform]).astype(np.float32).astype(np.float64)
     sparse, closest = solid.full_lattice_and_points(config.sparse_resolution, points)
+    violation = _largest_jump(sparse.distance, config.sparse_resolution) / (0.5 * float(np.linalg.norm(mesh.extents)))
+    report = replace(solid.report, confidence=min(solid.report.confidence, max(0.0, 1 - violation)))
     band = solid.narrow_band(config.resolution, config.band_voxels)
     scattered_distance = solid(points, closest)
     if config.distance != "latentsdf":
@@ -140,13 +143,20 @@ def sample(mesh: Any, config: SamplingConfig | None = None, seed: Seed = 0, **op
         near=scattered[: config.near],
         uniform=scattered[config.near :],
         surface=_sample_boundary(solid, config.surface, 3 / config.resolution, rng),
-        sign=solid.report,
+        sign=report,
     )
 
 
 def solid_from_config(mesh: trimesh.Trimesh, config: SamplingConfig) -> Solid:
     """Solid that a mesh in model space bounds, with the sheet thickness and sign method of a sampling configuration."""
     return Solid(mesh, band_width(config.resolution, config.sheet_thickness), config.sign)
+
+
+def _largest_jump(distance: Float32, resolution: int) -> float:
+    """Largest violation of |d(x) - d(y)| <= |x - y| between adjacent vertices of a whole lattice; 0 without one."""
+    lattice = distance.reshape(lattice_shape(resolution))
+    largest = max(float(np.abs(np.diff(lattice, axis=axis)).max()) for axis in range(3))
+    return max(0.0, largest - cell_size(resolution) - _ROUNDING)
 
 
 def _sample_mesh(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -> tuple[Any, Any]:

@@ -71,7 +71,8 @@ class SignReport:
     """Share in [0, 1] of probe points near the surface that are consistent with the method. `pseudonormal` and
     `visibility`: pseudonormals and winding number agree (for `visibility` near the faces that bound the solid).
     `winding`: the winding number is a nonnegative integer. At most 1 - v for violations v of the Lipschitz bound of
-    distances, in halves of the bounding-box diagonal.
+    distances, in halves of the bounding-box diagonal; for samples, also those between adjacent vertices of the
+    sparse lattice.
     """
     sheet: float = 0.0
     """Share in [0, 1] of the area that consists of sheets, which were given a thickness."""

@@ -8,7 +8,9 @@ rounded edges and corners:
 
 with the signed distance s_body, negative inside, and the unsigned distance d_sheets. s is exact outside. Inside it is a
 lower bound of the depth, |s| <= distance to the boundary, and not exact where parts overlap or a sheet is folded. The
-boundary of a thickened sheet is t / 2 away from the mesh. Lengths are in model space.
+winding number is 1 between the two faces of a thin wall, too, but these faces are sheets and the body can be far away;
+inside, |s_body| is therefore the distance to the body or to the sheets, whichever is less. The boundary of a thickened
+sheet is t / 2 away from the mesh. Lengths are in model space.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -161,11 +163,13 @@ class Solid:
         """
         distance = np.full(len(points), np.inf)
         if self._body_query is not None:
-            unsigned, face = self._closest_faces(points, face)
-            distance = np.where(self.inside_body(points, face), -unsigned, unsigned)
-        if self._sheet_query is not None:
-            distance = np.minimum(distance, self._sheet_query(points)[0] - self.radius)
-        return distance
+            distance, face = self._closest_faces(points, face)
+            inside = self.inside_body(points, face)
+        else:
+            inside = np.zeros(len(points), dtype=np.bool_)
+        if self._sheet_query is None:
+            return np.where(inside, -distance, distance)
+        return _union_distance(distance, inside, self._sheet_query(points)[0], self.radius)
 
     def _closest_faces(
         self, points: Floats, known: NDArray[np.integer[Any]] | None
@@ -207,16 +211,17 @@ class Solid:
         """
         closest = np.full(len(points), -1, dtype=np.int32)
         index = np.arange((resolution + 1) ** 3, dtype=np.uint32)
-        total = np.full(len(index), np.inf, dtype=np.float32)
+        unsigned, inside = np.full(len(index), np.inf, dtype=np.float32), np.zeros(len(index), dtype=np.bool_)
         if self._body_query is not None:
             lattice, face, closest = full_lattice_and_points(self.body, resolution, points)
             unsigned = lattice.reshape(-1)
             inside = lattice_inside(self.rule, index, resolution, unsigned, face.reshape(-1))
-            total = np.where(inside, -unsigned, unsigned)
+        total = np.where(inside, -unsigned, unsigned)
+        if self._body_query is not None:
             self._lookups.append(_SignLookup(resolution, index, total, _ROUNDING))
         if self._sheet_query is not None:
             to_sheets = full_lattice_distance(self.sheets, resolution)[0].reshape(-1)
-            total = np.minimum(total, to_sheets - np.float32(self.radius))
+            total = _union_distance(unsigned, inside, to_sheets, self.radius)
         return SignedLattice(resolution, index, total), closest
 
     def narrow_band(self, resolution: int, voxels: float) -> SignedLattice:
@@ -240,11 +245,11 @@ class Solid:
         unsigned[near_body], face[near_body] = body.distance, body.face
         inside = lattice_inside(self.rule, index, resolution, unsigned, face)
         self._lookups.append(_SignLookup(resolution, index, np.where(inside, -unsigned, unsigned), _ROUNDING))
-        total = np.full(len(index), np.inf, dtype=np.float32)
-        total[near_body] = body.distance
-        total[inside] *= -1
-        total[near_sheets] = np.minimum(total[near_sheets], sheets.distance - np.float32(self.radius))
+        total = np.where(inside, -unsigned, unsigned)
         if len(sheets.index):
+            to_body, to_sheets = np.full((2, len(index)), np.inf, dtype=np.float32)
+            to_body[near_body], to_sheets[near_sheets] = body.distance, sheets.distance
+            total = _union_distance(to_body, inside, to_sheets, self.radius)
             within = np.abs(total) <= np.float32(width)
             index, total = index[within], total[within]
         return SignedLattice(resolution, index, total)
@@ -273,6 +278,20 @@ class Solid:
         else:
             inside[remaining] = self.rule(points[remaining], face[remaining])
         return inside
+
+
+def _union_distance(to_body: NDArray[Any], inside: Bools, to_sheets: NDArray[Any], radius: float) -> NDArray[Any]:
+    """Signed distance (N,) of the union of the body and the thickened sheets, see the module docstring.
+
+    Args:
+        to_body: Unsigned distances (N,) to the body, float32 or float64.
+        inside: Whether the points are inside the body or a thin wall, (N,).
+        to_sheets: Unsigned distances (N,) to the sheets, of the same type.
+        radius: Half the thickness of the sheets.
+    """
+    body = np.where(inside, -np.minimum(to_body, to_sheets), to_body)
+    union: NDArray[Any] = np.minimum(body, to_sheets - to_sheets.dtype.type(radius))
+    return union
 
 
 def _union(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> NDArray[np.uint32]:

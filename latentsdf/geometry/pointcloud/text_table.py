@@ -142,6 +142,10 @@ def _require_unambiguous_commas(separator: bytes | None, text: bytes, width: int
     if separator != b"," or width % 2 or width < 4 or b"." in text or b"e" in text.lower():
         return
     rows = [_split(line, b",") for line in text.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]]
-    decimals = [word for row in rows for word in row[1::2]]
-    if all(word.isdigit() for word in decimals) and sum(map(len, decimals)) > 3.5 * len(decimals):
+    units, decimals = ([word for row in rows for word in row[start::2]] for start in (0, 1))
+    if not all(word.isdigit() for word in decimals):
+        return
+    # Whole numbers, such as colors, are written neither as -0 nor with leading zeros, and seldom with four digits.
+    halves = b"-0" in units or any(len(word) > 1 and word.startswith(b"0") for word in decimals)
+    if halves or sum(map(len, decimals)) > 3.5 * len(decimals):
         raise MeshError("commas separate both columns and decimals; write decimal points, or separate columns by ';'")

@@ -49,7 +49,8 @@ class Inversion:
     """Cost after each step: about the sum of the mean absolute errors of both branches. The first entries are costs on
     the smaller set of samples on which initial codes are compared."""
     residual: float
-    """Final mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space."""
+    """Final mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space; of a
+    refined fit, that of the fused field in the band on which it was refined."""
     ok: bool
     """False if the residual is so large that the space does not represent this shape."""
     similarity: Similarity

@@ -49,7 +49,7 @@ _YAWS = 12
 _SCALES = (1.0, 0.8)
 _PARTIAL_PLACEMENT_STD = (0.3, 0.3, 0.3, 0.3, 0.3)
 _PLACEMENT_STD = (0.15, 0.3, 0.1, 0.1, 0.1)
-_TRUSTED_RESIDUAL = 0.006  # of 9 real chairs and furniture, fits below it had F-score(0.02) > 0.9, fits above it < 0.8
+TRUSTED_RESIDUAL = 0.006  # of 9 real chairs and furniture, fits below it had F-score(0.02) > 0.9, fits above it < 0.8
 
 
 def invert(
@@ -254,7 +254,7 @@ def _result(
     with torch.no_grad():
         distance = map_chunks(overfit, torch.from_numpy(observation.points[near]))
     residual = float((distance - torch.minimum(torch.maximum(distance, low), high)).abs().mean())
-    ok = residual <= _TRUSTED_RESIDUAL
+    ok = residual <= TRUSTED_RESIDUAL
     similarity = _compose(observation.similarity, placement.cpu().double().numpy())
     layers = decoded.cpu().numpy() if decoded.ndim == 2 else None
     return Inversion(code.cpu().numpy(), history, residual, ok, similarity, layers=layers)

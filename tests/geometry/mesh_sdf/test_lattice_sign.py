@@ -50,3 +50,18 @@ def test_sign_of_selected_vertices():
     near = np.flatnonzero(unsigned < 3 * 2 / resolution)
     part = lattice_inside(distance.rule, index[near], resolution, unsigned[near], face[near])
     np.testing.assert_array_equal(part, whole[near])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("layer", [1, 3, 8, 13, 15])
+def test_component_that_contains_both_signs(axis, layer):
+    """Where nothing separates the two signs (a wide hole), the votes notice it, whichever layer the signs change at."""
+    resolution = 15  # one block
+    index = np.arange(16**3, dtype=np.uint32)
+
+    def half_space(points, _):
+        return points[:, axis] > 2 * (layer - 0.5) / resolution - 1
+
+    far, nowhere = np.ones(len(index), dtype=np.float32), np.zeros(len(index), dtype=np.int32)
+    inside = lattice_inside(half_space, index, resolution, far, nowhere)
+    np.testing.assert_array_equal(inside, half_space(vertex_positions(index, resolution), nowhere))

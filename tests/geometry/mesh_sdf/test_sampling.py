@@ -51,6 +51,18 @@ def test_signs_of_samples(sign):
     np.testing.assert_allclose(samples.band_distance, lattice, atol=1e-6)
 
 
+def test_confidence_of_distances_that_jump():
+    """A jump of the distance between adjacent lattice vertices, across a hole, lowers the confidence."""
+    sphere = trimesh.creation.icosphere(3, radius=0.9)
+    open_sphere = trimesh.Trimesh(sphere.vertices, sphere.faces[sphere.triangles_center[:, 2] < 0.8], process=False)
+    few = dataclasses.replace(CONFIG, near=10, uniform=10, surface=10)
+    assert sample(sphere, few).sign.confidence == 1
+    samples = sample(open_sphere, few)
+    steps = [np.abs(np.diff(samples.sparse_distance, axis=axis)).max() - 2 / 16 for axis in range(3)]
+    assert max(steps) > 0.3
+    assert samples.sign.confidence <= 1 - max(steps) / (0.5 * np.linalg.norm(open_sphere.extents)) + 1e-5
+
+
 def test_outward_normals_of_flipped_faces():
     """Normals of surface samples point outward although a third of the faces is reversed."""
     mesh = trimesh.creation.icosphere(3, radius=0.6)

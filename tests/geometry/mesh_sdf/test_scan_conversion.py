@@ -49,6 +49,7 @@ def test_vertices_of_cone_region(planes):
     assert (face == 7).all()
 
 
+@pytest.mark.slow
 def test_planes_updated_in_slab():
     """Only planes begin <= i < end are updated, and an earlier smaller distance is kept."""
     region = ball_region(np.zeros((0, 4)))

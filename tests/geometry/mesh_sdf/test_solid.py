@@ -116,3 +116,18 @@ def test_point_distances_after_lattices(mesh):
     prepared.full_lattice(16)
     prepared.narrow_band(32, 2.0)
     np.testing.assert_array_equal(prepared(points), plain(points))
+
+
+def test_thin_wall_beside_body():
+    """Between the faces of a thin wall the distance is that of the sheet, not the depth in the distant body."""
+    box = trimesh.creation.box((0.6, 0.6, 0.6)).apply_translation((0, 0, -0.4))
+    wall = trimesh.creation.box((0.7, 0.7, 1e-3)).apply_translation((0.2, 0, 0.5))
+    solid = Solid(trimesh.util.concatenate([box, wall]), thickness=0.1, sign="winding")
+    assert solid.is_sheet[12:].any() and not solid.is_sheet[:12].any()
+    middle = np.array([[0.2, 0, 0.5], [-0.1, 0.2, 0.5]])
+    np.testing.assert_allclose(solid(middle), 0.0005 - 0.05, atol=1e-9)
+    band = solid.narrow_band(32, 3.0)
+    at = lattice_points(band.index, 32)
+    core = (np.abs(at[:, 2] - 0.5) < 1e-6) & (np.abs(at[:, 0] - 0.2) < 0.3) & (np.abs(at[:, 1]) < 0.3)
+    assert core.sum() > 50  # inside the wall the body is farther away than the band is wide
+    np.testing.assert_allclose(band.distance[core], 0.0005 - 0.05, atol=1e-6)

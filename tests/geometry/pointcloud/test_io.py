@@ -1,6 +1,5 @@
 """Reading of point clouds, signed samples and meshes from files."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,13 +109,6 @@ def test_named_columns(suffix: str, tmp_path: Path) -> None:
         comma = "," if suffix == ".csv" else " "
         np.savetxt(path, columns, delimiter=comma, header=comma.join(names), comments="", fmt="%.17g")
     np.testing.assert_allclose(_columns(load_points(path)), TABLE, atol=1e-12)
-
-
-def test_names_without_columns(tmp_path: Path) -> None:
-    """A header that names more columns than there are is reported."""
-    (tmp_path / "cloud.csv").write_text("x,y,z,nx\n" + "1,2,3\n" * 200)
-    with pytest.raises(MeshError, match="cloud.csv: the first line names 4 columns, but there are 3"):
-        load_points(tmp_path / "cloud.csv")
 
 
 @pytest.mark.parametrize(
@@ -289,95 +281,6 @@ def test_column_order() -> None:
     for text in ("x,y,q", "x,y,x", "y,z", ""):
         with pytest.raises(ConfigError, match="expected one of x, y, z, nx, ny, nz, sdf, - per column"):
             parse_order(text)
-
-
-TEXTS = {
-    "semicolons": "X;Y;Z\n{};{};{}\n",
-    "commas and blanks": "{}, {}, {}\n",
-    "tabs": "x\ty\tz\n{}\t{}\t{}\n",
-    "units": '"X [m]","Y [m]","Z [m]"\n{},{},{}\n',
-    "map coordinates": "Easting Northing Elevation\n{} {} {}\n",
-    "named comment": "# saved by a tool\n//X Y Z\n{} {} {}\n",
-    "remarks": "# a\n\n{} {} {} # here\n",
-    "count": "150\n{} {} {}\n",
-    "other order": "i,z,y,x\n7,{2},{1},{0}\n",
-}
-
-
-@pytest.mark.parametrize("form", TEXTS)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_text_forms(form: str, encoding: str, tmp_path: Path) -> None:
-    """Every separator, kind of header and encoding yields the points."""
-    *head, row = TEXTS[form].splitlines()
-    lines = [*head, *(row.format(*point) for point in POINTS.tolist())]
-    (tmp_path / "cloud.csv").write_bytes("\r\n".join(lines).encode(encoding))
-    np.testing.assert_array_equal(load_points(tmp_path / "cloud.csv").points, POINTS)
-
-
-@pytest.mark.parametrize("separator", [";", "; ", " ", "\t"])
-def test_decimal_commas(separator: str, tmp_path: Path) -> None:
-    """Decimal commas are read where another sign separates the columns, and refused where none does."""
-    text = "\n".join(separator.join(f"{x:.4f}".replace(".", ",") for x in row) for row in POINTS)
-    (tmp_path / "cloud.csv").write_text(text)
-    np.testing.assert_array_equal(load_points(tmp_path / "cloud.csv").points, POINTS)
-    (tmp_path / "cloud.csv").write_text("\n".join(line.replace(separator, ",") for line in text.split("\n")))
-    with pytest.raises(MeshError, match="commas separate both columns and decimals"):
-        load_points(tmp_path / "cloud.csv")
-
-
-def test_damaged_text(tmp_path: Path) -> None:
-    """The message names the line that is cut, and the separator."""
-    path = tmp_path / "cloud.xyz"
-    rows = [" ".join(map(str, point)) for point in POINTS.tolist()]
-    path.write_text("\n".join([*rows[:70], "1 2", *rows[70:]]))
-    with pytest.raises(MeshError, match=r"line 71 \('1 2'\) has 2 columns separated by blanks"):
-        load_points(path)
-    path.write_text("\n".join(["200", *rows]))
-    with pytest.raises(MeshError, match="declares 200 points, but 150 follow"):
-        load_points(path)
-    path.write_text("<html><body>404</body></html>")
-    with pytest.raises(MeshError, match="web page"):
-        load_points(path)
-
-
-def test_las_and_laz(tmp_path: Path) -> None:
-    """Points of airborne scans keep the digits of their coordinates; a cut file is refused."""
-    laspy = pytest.importorskip("laspy")
-    pytest.importorskip("lazrs")
-    header = laspy.LasHeader(point_format=3, version="1.2")
-    header.scales, header.offsets = (1e-4,) * 3, (412_343, 5_654_321, 0)
-    scan = laspy.LasData(header)
-    scan.x, scan.y, scan.z = (POINTS + np.array((412_343, 5_654_321, 84))).T
-    for suffix in (".las", ".laz"):
-        path = tmp_path / f"scan{suffix}"
-        scan.write(path)
-        np.testing.assert_allclose(load_points(path).points - (412_343, 5_654_321, 84), POINTS, atol=1e-8)
-        path.write_bytes(path.read_bytes()[:-40])
-        with pytest.raises(MeshError, match=f"^scan{suffix}: "):
-            load_points(path)
-
-
-def test_e57(tmp_path: Path) -> None:
-    """All scans of a file are placed by their poses and joined."""
-    pye57 = pytest.importorskip("pye57")
-    path = tmp_path / "scan.e57"
-    file = pye57.E57(str(path), mode="w")
-    for shift in (0.0, 5.0):
-        columns = {f"cartesian{axis}": POINTS[:, n].copy() for n, axis in enumerate("XYZ")}
-        file.write_scan_raw(columns, rotation=np.array([1.0, 0, 0, 0]), translation=np.array([shift, 0, 0]))
-    file.close()
-    np.testing.assert_allclose(
-        load_points(path).points, np.concatenate((POINTS, POINTS + np.array((5, 0, 0)))), atol=1e-6
-    )
-
-
-def test_missing_scan_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the optional reader, the error names the extra."""
-    for suffix, module, extra in ((".las", "laspy", "las"), (".e57", "pye57", "e57")):
-        monkeypatch.setitem(sys.modules, module, None)
-        (tmp_path / f"scan{suffix}").write_bytes(b"LASF" if suffix == ".las" else b"ASTM-E57")
-        with pytest.raises(MissingExtraError, match=rf"latentsdf\[{extra}\]"):
-            load_points(tmp_path / f"scan{suffix}")
 
 
 @pytest.mark.parametrize("binary", [True, False])

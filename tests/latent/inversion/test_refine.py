@@ -37,6 +37,16 @@ def test_unseen_shape(trained_space: ShapeSpace, unseen: trimesh.Trimesh) -> Non
 
 
 @pytest.mark.slow
+def test_residual(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh) -> None:
+    """The residual of a refined fit is the error of its field near the surface, and decides whether it fits."""
+    refined = space.refine(fit, unseen, REFINEMENT)
+    detail = observe_detail(unseen, fit.similarity, REFINEMENT)
+    error = np.abs(space.distance(refined, detail.points, frame="model") - detail.distance).mean()
+    assert refined.residual == pytest.approx(error, rel=0.05)
+    assert refined.residual < 0.5 * fit.residual and refined.ok
+
+
+@pytest.mark.slow
 def test_space_after_refinement(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh) -> None:
     """Refinement does not change the model, the codes or the training shapes."""
     before = {name: value.clone() for name, value in space.model.state_dict().items()}
