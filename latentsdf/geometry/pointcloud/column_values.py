@@ -74,7 +74,9 @@ def distance_fault(points: Floats, distances: Floats) -> str:
 
 def counts_rows(column: Floats) -> bool:
     """Return whether a column (N,) has the numbers of its rows, from any start."""
-    return len(column) > 2 and bool((np.diff(column) == 1).all())
+    if len(column) < 3 or not (np.abs(column) < 2**53).all():  # also false for NaN
+        return False
+    return bool((np.diff(column) == 1).all())
 
 
 def _outermost(points: Floats) -> NDArray[np.int64]:
