@@ -35,8 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "reconstruction.reconstruct": ["reconstruct"],
         "reconstruction.result": ["Reconstruction", "load_field"],
         "rendering.render": ["render"],
-        "space": ["ShapeSpace", "load"],
-        "train_space": ["train"],
+        "space": ["ShapeSpace", "load", "train"],
         "training.callbacks": ["Callback"],
         "training.custom_losses": ["TrainStep"],
         "utils.errors": [
@@ -92,7 +91,7 @@ if TYPE_CHECKING:
     from latentsdf.rendering.render import render as render
     from latentsdf.space import ShapeSpace as ShapeSpace
     from latentsdf.space import load as load
-    from latentsdf.train_space import train as train
+    from latentsdf.space import train as train
     from latentsdf.training.callbacks import Callback as Callback
     from latentsdf.training.custom_losses import TrainStep as TrainStep
     from latentsdf.utils.errors import CheckpointError as CheckpointError
