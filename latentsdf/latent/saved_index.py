@@ -34,7 +34,6 @@ from latentsdf.latent import faiss_indices, old_index
 from latentsdf.latent.index_changes import Changes
 from latentsdf.latent.retrieval import CodeIndex, Kind, Metric, resolve_kind
 from latentsdf.utils.artifacts import (
-    MANIFEST,
     Artifact,
     holds_artifact,
     locked,
@@ -87,14 +86,14 @@ class SavedIndex:
     ) -> None:
         self._place, self._codes, self._ids = folder / f"index_{metric}", codes, list(ids)
         self._metric, self._space, self._verify = metric, space, verify
-        self._stamp = self._current_stamp()
         saved = self._read()
         self.changes, cached = saved or (old_index.read_changes(folder, metric, space, ids, codes.shape[1]), None)
         self.index = cached or self._build(self.changes)
         is_new = saved is None or (cached is None and self.index.kind != "flat")
         if is_new and not self._is_exact():
-            with suppress(OSError, RuntimeError):
-                self._save(self.index, self.changes)
+            with suppress(OSError, RuntimeError), locked(folder):
+                if self._current_version() == self._version:
+                    self._save()
 
     def change_kind(self, kind: Kind) -> None:
         """Replace the index by one of another kind, and save it if the folder is writable.
@@ -103,27 +102,31 @@ class SavedIndex:
             ConfigError: There are too few codes for the kind.
             MissingExtraError: The kind needs FAISS, which is not installed.
         """
-        if self._rebuild(kind):
-            with suppress(OSError, RuntimeError):
-                self._save(self.index, self.changes)
+        if not self._has_kind(kind):
+            with suppress(OSError, RuntimeError), locked(self._place.parent):
+                self._read_again()
+                if self._rebuild(kind):
+                    self._save()
+            self._rebuild(kind)  # in memory, if the folder is not writable
 
-    def _current_stamp(self) -> bytes | None:
-        """Return what identifies the saved files; None without saved files."""
-        try:
-            return (self._place / MANIFEST).read_bytes()
-        except OSError:
-            return None
+    def _current_version(self) -> str:
+        """Return what identifies the saved files; empty without saved files."""
+        if not holds_artifact(self._place, _CHANGES):
+            return ""
+        return Artifact(self._place, "index", _FILES, verify=self._verify).version
 
     def _read_again(self) -> None:
         """Read the saved files if another process has changed them."""
-        stamp = self._current_stamp()
-        if stamp != self._stamp:
+        if self._current_version() != self._version:
             self.changes, cached = self._read() or (Changes(), None)
-            self.index, self._stamp = cached or self._build(self.changes), stamp
+            self.index = cached or self._build(self.changes)
+
+    def _has_kind(self, kind: Kind) -> bool:
+        return self.index.kind == resolve_kind(kind, len(self.index.ids))
 
     def _rebuild(self, kind: Kind) -> bool:
         """Replace the index in memory by one of another kind; return whether it had another one."""
-        if self.index.kind == resolve_kind(kind, len(self.index.ids)):
+        if self._has_kind(kind):
             return False
         changes = Changes(self.changes.added, self.changes.removed, kind)
         self.index, self.changes = self._build(changes, required=True), changes
@@ -178,7 +181,7 @@ class SavedIndex:
             name for name in dict.fromkeys((*self.changes.removed, *gone)) if name in own or name not in added
         )
         self.changes = Changes(added, removed, self.changes.kind)
-        self._save(self.index, self.changes)
+        self._save()
 
     def _has(self, name: str, code: Code | None) -> bool:
         """Return whether the index has exactly this code under a name."""
@@ -217,6 +220,7 @@ class SavedIndex:
     def _read(self) -> tuple[Changes, CodeIndex | None] | None:
         """Changes and cached index; None without saved files, or if they are of other codes."""
         require_no_links(self._place.parent, self._place.name)
+        self._version = self._current_version()
         if not holds_artifact(self._place, _CHANGES):
             return None
         try:
@@ -278,10 +282,11 @@ class SavedIndex:
             show_note("index rebuilt", f"{self._place}: {error}")
             return None
 
-    def _save(self, index: CodeIndex, changes: Changes) -> None:
+    def _save(self) -> None:
+        index, changes = self.index, self.changes
         if self._is_exact():
             remove_artifact(self._place)
-            self._stamp = None
+            self._version = ""
             return
         kind = changes.kind if index.kind == "flat" and not faiss_indices.is_installed() else index.kind
         listing: dict[str, Any] = {
@@ -299,7 +304,7 @@ class SavedIndex:
             if index.kind != "flat":
                 (staged / _NAMES).write_text(json.dumps(index.save(staged / _CACHE)))
             (staged / _CHANGES).write_text(json.dumps(listing))
-        self._stamp = self._current_stamp()
+        self._version = self._current_version()
         if index.kind != "flat":
             with suppress(OSError):
                 _remember(self._place)

@@ -149,13 +149,18 @@ class Artifact:
         entry = self._manifest.files.get(name) if self._manifest is not None else None
         return entry.sha256 if entry is not None else ""
 
+    @property
+    def version(self) -> str:
+        """Identifies the content of an artifact with a manifest; empty without one."""
+        return self._manifest.digest if self._manifest is not None else ""
+
     def is_current(self) -> bool:
         """Return whether no other process has replaced the artifact since it was opened."""
         try:
-            now = _current_manifest(self.folder, self.kind, self._names)
+            now = Artifact(self.folder, self.kind, self._names, verify=self._verify)
         except CheckpointError:
             return True  # damaged, not replaced
-        return (now and now.digest) == (self._manifest and self._manifest.digest)
+        return now.version == self.version
 
     def _read(self, name: str, read: Callable[[Path], T], digest: Callable[[T], str]) -> T:
         entry = self._manifest.files.get(name) if self._manifest is not None else None

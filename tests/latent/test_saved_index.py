@@ -129,6 +129,15 @@ def test_change_of_kind(folder: Path) -> None:
     assert opened(folder).index.kind == "flat" and not (folder / "index_l2" / "cache.faiss").exists()
 
 
+def test_change_of_kind_after_changes_by_others(folder: Path) -> None:
+    """A change of the kind keeps what another process has added since the index was opened."""
+    pytest.importorskip("faiss")
+    first, second = opened(folder), opened(folder)
+    first.update(NEW, ["s3"])
+    second.change_kind("hnsw")
+    assert set(second.index.ids) == set(opened(folder).index.ids) == {*IDS, *NEW} - {"s3"}
+
+
 def test_cache_is_rebuilt(
     folder: Path, own_caches: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
