@@ -24,6 +24,7 @@ from latentsdf.data.furniture import furniture
 from latentsdf.evaluation import html_report
 from latentsdf.evaluation.evaluate import evaluate
 from latentsdf.evaluation.result import Evaluation
+from latentsdf.latent.code import Codes
 from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import comparison_sheet, contact_sheet
 from latentsdf.space import ShapeSpace, load
@@ -89,8 +90,9 @@ def demo(
     _heading(4, "inverting unseen shapes, without refinement")
     new = {f"{f} {i + 1}": furniture(f, _UNSEEN_SEED + i) for f in _FAMILIES for i in range(_UNSEEN_PER_FAMILY)}
     unseen, unseen_meshes = evaluate(space, new, unseen=True, resolution=RESOLUTION)
-    _heading(5, "interpolating")
+    _heading(5, "interpolating and drawing random shapes")
     strips = [_interpolation_strip(space, f"{family}_0000") for family in _FAMILIES]
+    random_rows = [_render_codes(space, space.sample(7, category=family)) for family in _FAMILIES]
     _heading(6, "retrieving every training shape by its mesh")
     share, misses = _retrieve_training_shapes(space)
     summary = {
@@ -123,7 +125,7 @@ def demo(
                 "them has may break in between",
                 html_report.html_image(contact_sheet(strips)),
             ),
-            ("Random shapes", html_report.html_image(contact_sheet([_random_row(space, name) for name in _FAMILIES]))),
+            ("Random shapes", html_report.html_image(contact_sheet(random_rows))),
             ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
             ("Loss over training time", html_report.html_curve(read_metrics(out), ("general", "overfit"))),
             ("Every shape", _shape_table(seen) + _shape_table(unseen)),
@@ -193,15 +195,11 @@ def _interpolation_strip(space: ShapeSpace, first: str, steps: int = 7) -> list[
     """Render an interpolation from a shape to the least similar one of its family."""
     family, _ = _family_and_seed(first)
     last = [name for name in space.nearest(first, k=len(space.ids)).ids if name.startswith(family)][-1]
-    codes = space.interpolate(first, last, steps=steps)
+    return _render_codes(space, space.interpolate(first, last, steps=steps))
+
+
+def _render_codes(space: ShapeSpace, codes: Codes) -> list[Image.Image]:
     return [render_mesh(space.extract(code, 128, frame="model"), size=160) for code in codes]
-
-
-def _random_row(space: ShapeSpace, family: str, count: int = 7) -> list[Image.Image]:
-    """Render random shapes of a family."""
-    return [
-        render_mesh(space.extract(code, 128, frame="model"), size=160) for code in space.sample(count, category=family)
-    ]
 
 
 def _retrieve_training_shapes(space: ShapeSpace) -> tuple[float, dict[str, str]]:

@@ -90,14 +90,14 @@ def _choose(codes: Float[Tensor, "T L"]) -> tuple[Int[Tensor, " T"], float]:
     scores: dict[tuple[int, float], float] = {}
     for count in _COMPONENTS:
         parts = [np.setdiff1d(np.arange(len(codes)), fold) for fold in folds]
-        assignments = [_assign(codes[part], count) for part in parts]
-        if any(assignment is None for assignment in assignments):
+        found = [_assign(codes[part], count) for part in parts]
+        assignments = [assignment for assignment in found if assignment is not None]
+        if len(assignments) < len(parts):
             break
         for shrinkage in _SHRINKAGES:
             scores[count, shrinkage] = sum(
                 _estimate(codes[part], assignment, shrinkage).log_density(codes[fold]).sum().item()
                 for part, assignment, fold in zip(parts, assignments, folds, strict=True)
-                if assignment is not None
             )
     for count, shrinkage in sorted(scores, key=scores.__getitem__, reverse=True):
         assignment = _assign(codes, count)
