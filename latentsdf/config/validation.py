@@ -21,7 +21,7 @@ from latentsdf.utils.errors import ConfigError
 T = TypeVar("T")
 
 MAX_WIDTH = 8_192
-"""Units of a hidden layer. This and the following limits bound the model that a configuration from somebody else may
+"""Units of a hidden layer. This and the following limits bound the model that an untrusted configuration may
 describe; one within them may still exceed the memory, which is checked before it is allocated."""
 MAX_LAYERS = 128
 """Hidden layers of a network."""

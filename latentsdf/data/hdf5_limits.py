@@ -1,4 +1,4 @@
-"""Checks of HDF5 files that may come from somebody else, before anything in them is read.
+"""Checks of untrusted HDF5 files before anything in them is read.
 
 HDF5 can refer to other files (external and soft links, external storage, virtual datasets), load filters from
 libraries, and declare arrays of any size. None of these is accepted.

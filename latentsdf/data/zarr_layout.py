@@ -22,7 +22,7 @@ values of each array, which stores of earlier versions lack.
 
 Chunks are compressed with Blosc (zstd level 5, byte shuffle) and protected by a CRC-32C checksum. Every array is one
 shard, a single file. What an array declares is compared with this layout and with the size of its file before it is
-read, because a store may come from somebody else. Shapes imported from signed samples have them in `near`, those
+read, because a store may come from an untrusted source. Shapes imported from signed samples have them in `near`, those
 imported from point clouds in `surface`; their other arrays are empty and their area is 0. The files do not depend on
 time or machine: equal records give equal bytes.
 """

@@ -12,7 +12,7 @@ training codes:
 
 Without such a folder, the index is an exact one of all training codes, and nothing needs to be saved. The cache can
 always be rebuilt from the codes of the space and the added codes; that happens if it is damaged or missing. FAISS does
-not check the files that it reads, so that a cache of somebody else is rebuilt, too: a file in the user's cache folder,
+not check the files that it reads, so that a cache of another user is rebuilt, too: a file in the user's cache folder,
 named by the hash of the cache, records that this user wrote it.
 
 Removed ids are remembered, so that a command that was interrupted can be repeated.

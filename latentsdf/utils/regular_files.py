@@ -1,4 +1,4 @@
-"""Check that paths from somebody else are files: reading a pipe or a device may never end."""
+"""Check that untrusted paths are files: reading a pipe or a device may never end."""
 
 import os
 import stat

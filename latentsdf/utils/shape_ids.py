@@ -4,7 +4,7 @@ A key is category/id. Both parts are plain folder names on every system: not emp
 no `..`), no leading "__" (reserved by Zarr), no control character and none of the characters that `RULE` lists. An
 id is not "zarr.json". The id of a deformed copy ends in ~ and a number.
 
-The rule is enforced where ids are made and wherever they are read from a file, which may come from somebody else.
+The rule is enforced where ids are made and wherever they are read from a file, which may come from an untrusted source.
 Names of files that break it are escaped (`key_part`).
 """
 

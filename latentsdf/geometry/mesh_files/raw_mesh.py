@@ -18,7 +18,7 @@ class RawMesh:
     faces: NDArray[np.int64]
     """(F, 3) indices of vertices, all in range."""
     notes: tuple[str, ...] = ()
-    """What was left out or contradicts a remark in the file; one sentence each."""
+    """Notes, one sentence each: what was left out, and where the mesh contradicts a comment in the file."""
 
 
 def mesh_of_polygons(

@@ -180,7 +180,7 @@ def _unless_small(chosen: Bools, area: Floats) -> Bools:
 
 
 def _is_hollow(winding: WindingNumberRule, vertices: Floats, faces: Ints, area: Floats, seed: int) -> bool:
-    """Whether the winding number is 0 inside of walls of two opposite layers, which close off a volume from outside."""
+    """Whether walls of two opposite layers enclose a volume in which the winding number is 0."""
     empty = _outside_on_both_sides(winding, vertices, faces, 0.0, seed)
     if area[empty].sum() <= _MAX_EMPTY_AREA * area.sum():
         return False
