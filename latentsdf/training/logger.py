@@ -20,7 +20,7 @@ from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import contact_sheet
 from latentsdf.training import checkpoint
 from latentsdf.training.trainer import Trainer
-from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.atomic_files import atomic_write, full_disk_named
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError
 from latentsdf.utils.output_folders import require_no_links
@@ -90,7 +90,7 @@ def open_training_logger(folder: Path, config: TrainConfig, step: int) -> Iterat
     with atomic_write(path) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
     events = _tensorboard(require_no_links(folder, "tensorboard"), step) if config.tensorboard else None
-    with path.open("a") as lines:
+    with full_disk_named(path), path.open("a") as lines:
         try:
             yield TrainingLogger(folder, config, lines, events)
         finally:
