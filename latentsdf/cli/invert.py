@@ -126,9 +126,10 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
         report = fit.save(out, mesh=surface, target=target, nearest=hits)
         if empty is not None:
             raise empty
-        verdict = "fits" if fit.ok else "does not fit well: the space may not represent this kind of shape"
-        nearest = f", nearest {hits.ids[0]}" if hits else ""
-        console.print(Text(f"{target.name} {verdict}; residual {fit.residual:.4f}{nearest}"))
+        nearest = f"; nearest {hits.ids[0]}" if hits else ""
+        console.print(Text(f"{target.name} {fit.verdict}{nearest}"))
+        for number, rival in enumerate(fit.rivals, 1):
+            console.print(Text(f"  hypothesis {number + 1}, cost {rival.margin:+.0%}: {rival.verdict}"))
         return report
 
 
