@@ -978,7 +978,8 @@ class ShapeSpace(nn.Module):
         Args:
             *shapes: Ids, codes or inversions, in the order of the path; or one list of these, or codes (K, L).
             steps: Number of codes N >= 2, including both ends.
-            method: `linear`, `spherical`, or `shortest` (see `latent.interpolation`).
+            method: `linear`, `spherical`, `shortest`, or `prior`, which passes through training shapes that are near
+                each other (see `latent.interpolation`).
 
         Returns:
             The N shapes of the path; as an array, their codes (N, L).
@@ -989,7 +990,8 @@ class ShapeSpace(nn.Module):
         """
         given = [self._with_parts(shape) for shape in split_shapes(shapes)]
         codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), self.codes.shape[1])
-        path = interpolate(codes, steps, method, self._single_precision_model(), self.prior)
+        model = self._single_precision_model() if method == "shortest" else None
+        path = interpolate(codes, steps, method, model, self.prior, _as_code(self.codes))
         starts, shares = positions_on_path(len(given), steps, method)
         return Codes(
             [
