@@ -42,7 +42,7 @@ _FAMILIES = ("chair", "table", "lamp", "cabinet")
 _EVALUATED_PER_FAMILY = 6
 _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
-_FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False)
+_FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False, assess=False)
 
 
 def demo(

@@ -131,10 +131,11 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
         report = fit.save(out, mesh=surface, target=target, nearest=hits)
         if empty is not None:
             raise empty
-        verdict = "fits" if fit.ok else "does not fit well: the space may not represent this kind of shape"
-        nearest = f", nearest {hits.ids[0]}" if hits else ""
+        nearest = f"; nearest {hits.ids[0]}" if hits else ""
         replaced = f"; replaced the earlier fit in {out}" if replaces else ""
-        console.print(Text(f"{target.name} {verdict}; residual {fit.residual:.4f}{nearest}{replaced}"), soft_wrap=True)
+        console.print(Text(f"{target.name} {fit.verdict}{nearest}{replaced}"), soft_wrap=True)
+        for number, rival in enumerate(fit.rivals, 2):
+            console.print(Text(f"  hypothesis {number}, cost {rival.margin:+.0%}: {rival.verdict}"), soft_wrap=True)
         return report
 
 
