@@ -51,13 +51,17 @@ from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.mixture import CodeMixture
 from latentsdf.latent.prior import CodePrior
 from latentsdf.latent.saved_index import SavedIndex
+from latentsdf.latent.stored_prior import StoredPrior, read_stored_prior
 from latentsdf.models.custom_model import ModelLike
 from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION
 from latentsdf.rendering.render import Style, render_field
 from latentsdf.rendering.viewer import show_mesh
+from latentsdf.sharing.locations import locate_space
+from latentsdf.sharing.pack import rows_to_keep
 from latentsdf.training import checkpoint
 from latentsdf.training.callbacks import CallbackLike
 from latentsdf.training.custom_losses import LossFunction, with_losses
+from latentsdf.training.packed_weights import Packing
 from latentsdf.training.train import train as train_to_folder
 from latentsdf.utils import devices
 from latentsdf.utils.arrays import as_array, as_points, describe
@@ -90,7 +94,7 @@ def load(
     """Open a trained space.
 
     Args:
-        folder: Checkpoint folder written by training.
+        folder: Checkpoint folder written by training, or the name of a space that comes with latentsdf: `furniture`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         model: For a space that was trained with a model of your own: the module, whose copy gets the trained weights,
             or the function that builds it.
@@ -112,8 +116,8 @@ def load(
         >>> fit = space.invert("chair.ply")
         >>> space.extract(fit).export("reconstruction.ply")
     """
-    where = devices.resolve(device)
-    return ShapeSpace(checkpoint.load(folder, where, model, verify=verify), Path(folder), where, verify=verify)
+    where, place = devices.resolve(device), locate_space(folder)
+    return ShapeSpace(checkpoint.load(place, where, model, verify=verify), place, where, verify=verify)
 
 
 @check_arguments
@@ -251,6 +255,9 @@ class ShapeSpace(nn.Module):
         self._similarities = loaded.similarities
         self._indices: dict[retrieval.Metric, SavedIndex] = {}
         self._mixtures: dict[str, CodeMixture] = {}
+        self._stored_prior = read_stored_prior(loaded, folder)
+        self.details: Mapping[str, Any] = loaded.details or {}
+        """What a packed space says about itself: training, rounding, license; empty for others."""
         self._last_decoded: DecodedShape | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
@@ -741,13 +748,85 @@ class ShapeSpace(nn.Module):
             CheckpointError: The folder holds outputs of another kind, or the disk is full.
             ConfigError: The folder is that of this space.
         """
+        folder = self._new_folder(folder, overwrite=True)
+        content = self._content()
+        parts = (content.keys, content.similarities, content.normalization, content.config)
+        options: dict[str, Any] = {"augmented": content.augmented, "prior": content.prior}
+        checkpoint.save(folder, content.model, content.codes, *parts, None, steps=None, **options)
+
+    @check_arguments
+    def save_packed(
+        self,
+        folder: Path | str,
+        *,
+        half: bool = False,
+        grid_bits: NonNegativeInt = 0,
+        keep: PositiveInt | None = None,
+        ids: Sequence[str] | None = None,
+        overwrite: bool = False,
+        **card: Any,
+    ) -> dict[str, Any]:
+        """Write a small copy of the space for sharing, which `load` reads like every space.
+
+        Rows of the grid that training never reached, and the state of the optimizer, are left out. Without `half`,
+        `grid_bits`, `keep` and `ids`, the copy computes exactly the same.
+
+        Args:
+            folder: Output folder; created if missing.
+            half: Round weights and codes to float16, and measure how far that moves surfaces.
+            grid_bits: Round the grid to integers instead, whose step is the root mean square of a channel times
+                2^(3 - bits), and compress them: 2 to 8, or 0 for none.
+            keep: Number of training shapes whose codes are kept, spread over the categories; deformed copies are left
+                out first. The distribution of all codes is kept, so that sampling and inversion do not change.
+            ids: Training shapes to keep instead.
+            overwrite: Replace the space in `folder`.
+            **card: Model card and picture, see `sharing.publish.CardOptions`: `license`, `description`, `name`,
+                `metrics`, `picture`, `overwrite_card`.
+
+        Returns:
+            `bytes` by part, `shapes`, and `changes` by rounding.
+
+        Raises:
+            ConfigError: An id is unknown, an option is not valid, or the folder is that of this space.
+            CheckpointError: The folder holds outputs, or the disk is full.
+        """
+        from latentsdf.sharing.publish import CardOptions, publish
+
+        if keep is not None and ids is not None:
+            raise ConfigError("keep and ids were both given; pass one of them")
+        folder = self._new_folder(folder, overwrite=overwrite)
+        content = self._content()
+        rows = rows_to_keep(content.keys, content.augmented, keep, None if ids is None else [self.row(x) for x in ids])
+        if len(rows) < len(self) and content.prior is None:
+            content = dataclasses.replace(content, prior=self._prior_of_all_codes().to_tensors(half=half))
+        options = CardOptions(**card)
+        return publish(content, folder, Packing(half, grid_bits), rows, options, self.folder)
+
+    def _content(self) -> checkpoint.Checkpoint:
+        """Return what the files of the space hold."""
+        return checkpoint.Checkpoint(
+            self.model,
+            self.codes.detach(),
+            self.keys,
+            self._similarities,
+            self.normalization,
+            self.config,
+            frozenset(self.keys[row] for row in self._rows(augmented=True)),
+            None if self._stored_prior is None else self._stored_prior.to_tensors(),
+            self.details,
+        )
+
+    def _prior_of_all_codes(self) -> StoredPrior:
+        mixtures = {name: self._mixture(name) for name in self.categories}
+        return StoredPrior(self.prior, self._mean_similarity, self.categories, mixtures)
+
+    def _new_folder(self, folder: Path | str, *, overwrite: bool) -> Path:
+        """Return the folder of a copy of the space."""
         folder = Path(folder)
         if folder.resolve() == self.folder.resolve():
             raise ConfigError(f"{folder}: is the folder of this space; name another one")
-        require_writable_output(folder, "space", overwrite=True)
-        content = (self.model, self.codes.detach(), self.keys, self._similarities, self.normalization, self.config)
-        copies = [self.keys[row] for row in self._rows(augmented=True)]
-        checkpoint.save(folder, *content, None, steps=None, augmented=copies)
+        require_writable_output(folder, "space", overwrite=overwrite)
+        return folder
 
     @check_arguments
     def invert(
@@ -938,7 +1017,9 @@ class ShapeSpace(nn.Module):
 
     @cached_property
     def prior(self) -> CodePrior:
-        """Gaussian prior of the training codes."""
+        """Gaussian prior of the training codes, in a packed space also of those that it does not hold."""
+        if self._stored_prior is not None:
+            return self._stored_prior.gaussian.to(self.codes.float())
         return CodePrior.fit(self.codes.float(), self.config.model.code_dim, self.config.model.local.channels)
 
     @check_arguments
@@ -1005,11 +1086,18 @@ class ShapeSpace(nn.Module):
 
     @cached_property
     def categories(self) -> dict[str, int]:
-        """Categories of the training shapes and the number of shapes in each, including deformed copies."""
+        """Categories of the training shapes and the number of shapes in each, including deformed copies.
+
+        In a packed space, they include the shapes whose codes it does not hold.
+        """
+        if self._stored_prior is not None:
+            return dict(self._stored_prior.counts)
         return dict(Counter(key.split("/", 1)[0] for key in self.keys))
 
     def _mixture(self, category: str) -> CodeMixture:
         """Distribution of the global parts of the codes of a category."""
+        if self._stored_prior is not None:
+            return self._stored_prior.mixtures[category]
         if category not in self._mixtures:
             rows = [row for row, key in enumerate(self.keys) if key.split("/", 1)[0] == category]
             self._mixtures[category] = CodeMixture.fit(self.codes[rows, : self.config.model.code_dim])
@@ -1069,6 +1157,8 @@ class ShapeSpace(nn.Module):
 
     @cached_property
     def _mean_similarity(self) -> Similarity:
+        if self._stored_prior is not None:
+            return self._stored_prior.place
         share = [1 / len(self)] * len(self)
         return combine_similarities(self._similarities, share)
 

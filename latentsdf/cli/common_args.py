@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from latentsdf.cli.arg_types import (
     UNSET,
+    OptionalPath,
     cells_per_axis,
     column_order,
     finite_float,
@@ -39,7 +40,7 @@ class SpaceArgs(DeviceArgs):
     """Command that uses a trained space."""
 
     checkpoint: tyro.conf.Positional[Path]
-    """Checkpoint folder of a trained space."""
+    """Checkpoint folder of a trained space, or the name of one that comes with latentsdf: furniture."""
     no_verify: bool = False
     """Read the files of spaces and fits without comparing them with their checksums."""
 
@@ -48,6 +49,35 @@ class SpaceArgs(DeviceArgs):
         from latentsdf.space import load
 
         return load(self.checkpoint, self.device, verify=not self.no_verify)
+
+
+@command
+class CardArgs(Command):
+    """Command that writes the model card of a space."""
+
+    license: Annotated[str | None, UNSET] = None
+    """Identifier of the license of the space for its model card, such as cc-by-4.0."""
+    description: Annotated[str | None, UNSET] = None
+    """Text for the model card, in Markdown: what the shapes are, and where they come from."""
+    metrics: OptionalPath = None
+    """File metrics.json of `latentsdf evaluate --out`, for the model card."""
+    name: Annotated[str | None, UNSET] = None
+    """Name of the space in its model card (default: that of the folder or the repository)."""
+    no_picture: bool = False
+    """Do not render shapes for the model card."""
+    overwrite_card: bool = False
+    """Replace a model card that was written or changed by hand."""
+
+    def card_options(self) -> dict[str, Any]:
+        """Return the options of `ShapeSpace.save_packed` for the model card."""
+        return {
+            "license": self.license,
+            "description": self.description,
+            "metrics": self.metrics,
+            "name": self.name,
+            "picture": not self.no_picture,
+            "overwrite_card": self.overwrite_card,
+        }
 
 
 @command
