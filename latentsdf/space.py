@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -94,7 +95,8 @@ def load(
     """Open a trained space.
 
     Args:
-        folder: Checkpoint folder written by training, or the name of a space that comes with latentsdf: `furniture`.
+        folder: Checkpoint folder written by training, the name of a space that comes with latentsdf (`furniture`), or a
+            space on Hugging Face: `hf://user/space` or `hf://user/space@revision` (`sharing.hub`; extra `hub`).
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         model: For a space that was trained with a model of your own: the module, whose copy gets the trained weights,
             or the function that builds it.
@@ -106,6 +108,7 @@ def load(
 
     Raises:
         FileNotFoundError: There is no such folder.
+        HubError: The space on Hugging Face cannot be reached, does not exist or is private.
         CheckpointError: The checkpoint is incomplete, damaged or of an unsupported format, or `model` is missing, not
             needed or has other weights.
         ConfigError: The device is unknown or not available.
@@ -801,6 +804,43 @@ class ShapeSpace(nn.Module):
             content = dataclasses.replace(content, prior=self._prior_of_all_codes().to_tensors(half=half))
         options = CardOptions(**card)
         return publish(content, folder, Packing(half, grid_bits), rows, options, self.folder)
+
+    @check_arguments
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        overwrite_card: bool = False,
+        **options: Any,
+    ) -> str:
+        """Upload the space to Hugging Face as one commit (extra `hub`).
+
+        Args:
+            repo: Repository, `user/space`; created if missing.
+            private: Visibility of a new repository; None for the default of the user or the organization.
+            token: Token with permission to write; by default that of `hf auth login` or of the variable HF_TOKEN.
+            overwrite_card: Replace a model card that was written or changed by hand.
+            **options: Of `save_packed`. Without any, a packed space is uploaded as it is.
+
+        Returns:
+            URL of the commit. `ls.load("hf://user/space")` opens the space.
+
+        Raises:
+            HubError: The repository cannot be reached or written to.
+            ConfigError, CheckpointError: As for `save_packed`.
+            MissingExtraError: huggingface_hub is not installed.
+        """
+        from latentsdf.sharing.hub import parse_repo, push
+
+        name = parse_repo(repo)[0]
+        arguments: dict[str, Any] = {"private": private, "token": token, "overwrite_card": overwrite_card}
+        if self.details and not options:
+            return push(self.folder, name, **arguments)
+        with TemporaryDirectory() as folder:
+            self.save_packed(folder, **({"name": name} | options), overwrite_card=overwrite_card)
+            return push(Path(folder), name, **arguments)
 
     def _content(self) -> checkpoint.Checkpoint:
         """Return what the files of the space hold."""

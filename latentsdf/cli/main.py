@@ -28,6 +28,8 @@ COMMANDS = {
     "export": "export:Export",
     "import": "import_:Import",
     "pack": "pack:Pack",
+    "push": "push:Push",
+    "pull": "pull:Pull",
     "info": "info:Info",
     "config": "config:Config",
 }

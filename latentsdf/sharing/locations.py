@@ -1,4 +1,4 @@
-"""Where a space is: a folder, or the name of a space that comes with latentsdf.
+"""Where a space is: a folder, the name of a space that comes with latentsdf, or `hf://user/space` on Hugging Face.
 
 A name is one word without a separator. A folder of that name in the working directory takes precedence; `./NAME` always
 is a folder.
@@ -18,14 +18,19 @@ def locate_space(space: Path | str) -> Path:
     """Return the folder of a space.
 
     Args:
-        space: Folder, or name in `PRETRAINED`.
+        space: Folder, name in `PRETRAINED`, or `hf://user/space@revision`, which is downloaded.
 
     Returns:
         The folder, which need not exist if a path is given.
 
     Raises:
         CheckpointError: The named space is not part of this installation.
+        HubError, CheckpointError, MissingExtraError: As for `hub.download`.
     """
+    if str(space).startswith("hf:"):
+        from latentsdf.sharing.hub import download, parse_repo
+
+        return download(*parse_repo(str(space)))
     folder = Path(space)
     if folder.exists() or str(space) not in PRETRAINED:
         return folder

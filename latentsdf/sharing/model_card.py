@@ -38,7 +38,11 @@ def is_handwritten(folder: Path) -> bool:
     path = folder / CARD
     if not path.is_file():
         return False
-    text = path.read_text(encoding="utf-8", errors="replace")
+    return is_handwritten_text(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def is_handwritten_text(text: str) -> bool:
+    """Return whether the text of a model card was written or changed by hand."""
     found = _MARK.search(text)
     if found is not None:
         return _hash(text[: found.start()]) != found.group(1)

@@ -57,6 +57,8 @@ CARD = "README.md"
 """Name of the model card."""
 _PRIOR = "prior.safetensors"
 _FILES = ("shapes.json", "config.yaml", CARD, "state.pt", _PRIOR, "codes.safetensors", "model.safetensors")
+FILES = tuple(name for name in _FILES if name != CARD)
+"""Names of the files that a packed space may have besides its model card."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def save_packed(folder: Path, space: Checkpoint, weights: Mapping[str, Tensor], 
     folder.mkdir(parents=True, exist_ok=True)
     _require_disk_space(folder, _nbytes((codes, weights, space.prior or {})))
     listing = {"format": PACKED_FORMAT} | _listing(space) | {"details": dict(space.details or {})}
-    with write_artifact(folder, "space", [name for name in _FILES if name != CARD]) as staged:
+    with write_artifact(folder, "space", FILES) as staged:
         (staged / "shapes.json").write_text(json.dumps(listing, separators=(",", ":")))
         (staged / "config.yaml").write_text(loader.to_yaml(space.config))
         if space.prior is not None:
@@ -217,6 +219,13 @@ def load_config(folder: Path, *, verify: bool = True) -> Config:
 def load_state(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     """Load the state for resuming; raises CheckpointError if it is missing or damaged."""
     return _read(folder, _parse_state, verify=verify)
+
+
+def open_files(folder: Path) -> Artifact:
+    """Open the files of a space to copy them; raises CheckpointError if the folder has no valid manifest."""
+    artifact = Artifact(folder, "space", _FILES, verify=True)
+    artifact.require_manifest(True)
+    return artifact
 
 
 def verify_files(folder: Path) -> list[str]:

@@ -21,9 +21,7 @@ def packed(space: ls.ShapeSpace, tmp_path_factory: pytest.TempPathFactory) -> ls
     """The space of four tables with half precision, and the codes of two of them."""
     folder = tmp_path_factory.mktemp("packed") / "tables"
     written = space.save_packed(folder, half=True, keep=2, license="mit", description="Two tables.", picture=False)
-    assert written["shapes"] == 2 and written["bytes"]["total"] == sum(
-        path.stat().st_size for path in folder.iterdir()
-    )
+    assert written["shapes"] == 2 and written["bytes"]["total"] == sum(path.stat().st_size for path in folder.iterdir())
     return ls.load(folder, "cpu")
 
 
@@ -145,7 +143,7 @@ def test_card(space: ls.ShapeSpace, tmp_path: Path, messages: Callable[[], str])
     assert cli.main([*pack, "--no-picture", "--overwrite-card"]) == 0 and "My own words" not in card.read_text()
 
 
-def test_refused(space: ls.ShapeSpace, tmp_path: Path, messages: Callable[[], str]) -> None:
+def test_refused(space: ls.ShapeSpace, tmp_path: Path) -> None:
     """Impossible requests say why, and an existing space is not replaced unasked."""
     write_space(tmp_path, 1)
     for options, message in (
