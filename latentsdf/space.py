@@ -767,7 +767,12 @@ class ShapeSpace(nn.Module):
         keep: PositiveInt | None = None,
         ids: Sequence[str] | None = None,
         overwrite: bool = False,
-        **card: Any,
+        name: str | None = None,
+        license: str | None = None,
+        description: str | None = None,
+        metrics: Path | str | None = None,
+        picture: bool = True,
+        overwrite_card: bool = False,
     ) -> dict[str, Any]:
         """Write a small copy of the space for sharing, which `load` reads like every space.
 
@@ -783,8 +788,12 @@ class ShapeSpace(nn.Module):
                 out first. The distribution of all codes is kept, so that sampling and inversion do not change.
             ids: Training shapes to keep instead.
             overwrite: Replace the space in `folder`.
-            **card: Model card and picture, see `sharing.publish.CardOptions`: `license`, `description`, `name`,
-                `metrics`, `picture`, `overwrite_card`.
+            name: Name of the space in its model card (README.md); by default that of the folder.
+            license: Identifier of the license, such as `cc-by-4.0`.
+            description: Text in Markdown: what the shapes are, and where they come from.
+            metrics: `metrics.json` of `latentsdf evaluate --out`.
+            picture: Render some shapes for the model card.
+            overwrite_card: Replace a model card that was written or changed by hand.
 
         Returns:
             `bytes` by part, `shapes`, and `changes` by rounding.
@@ -802,7 +811,7 @@ class ShapeSpace(nn.Module):
         rows = rows_to_keep(content.keys, content.augmented, keep, None if ids is None else [self.row(x) for x in ids])
         if len(rows) < len(self) and content.prior is None:
             content = dataclasses.replace(content, prior=self._prior_of_all_codes().to_tensors(half=half))
-        options = CardOptions(**card)
+        options = CardOptions(name, license, description, metrics, picture, overwrite_card)
         return publish(content, folder, Packing(half, grid_bits), rows, options, self.folder)
 
     @check_arguments

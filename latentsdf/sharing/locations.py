@@ -32,7 +32,7 @@ def locate_space(space: Path | str) -> Path:
 
         return download(*parse_repo(str(space)))
     folder = Path(space)
-    if folder.exists() or str(space) not in PRETRAINED:
+    if str(space) not in PRETRAINED or folder.exists():
         return folder
     shipped = pretrained_folder(str(space))
     if not (shipped / "model.safetensors").is_file():

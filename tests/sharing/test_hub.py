@@ -2,7 +2,6 @@
 
 import errno
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,7 +87,6 @@ def test_push_and_load(pushed: StandIn, tmp_path: Path) -> None:
 
 def test_revisions(pushed: StandIn, tmp_path: Path) -> None:
     """A later push replaces the space in one commit; the earlier one is found by its revision."""
-    first = hub_server.commit_id(pushed.files(REPO))
     pushed.files(REPO)["state.pt"] = b"of another version"
     first = hub_server.commit_id(pushed.files(REPO))
     write_space(tmp_path / "new", 2)
@@ -137,7 +135,7 @@ def test_changed_file(pushed: StandIn) -> None:
         ls.load(URI)
 
 
-def test_damaged_cache(pushed: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_cache(pushed: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that was damaged in the cache is downloaded once more; without a network, that is an error."""
     blob = (ls.load(URI).folder / "codes.safetensors").resolve()
     good = blob.read_bytes()
@@ -150,7 +148,8 @@ def test_damaged_cache(pushed: StandIn, tmp_path: Path, monkeypatch: pytest.Monk
     assert len(ls.load(URI)) == 2 and pushed.downloads() == ["codes.safetensors"]
 
 
-def test_offline(pushed: StandIn, monkeypatch: pytest.MonkeyPatch, messages: Callable[[], str]) -> None:
+@pytest.mark.usefixtures("pushed")
+def test_offline(monkeypatch: pytest.MonkeyPatch, messages: Callable[[], str]) -> None:
     """Without a network the copy in the cache is used, with a note; without a copy, the error says so."""
     with monkeypatch.context() as patch:
         offline(patch)
@@ -160,7 +159,6 @@ def test_offline(pushed: StandIn, monkeypatch: pytest.MonkeyPatch, messages: Cal
     offline(monkeypatch)
     messages()
     assert len(ls.load(URI)) == 2 and "the copy in the cache is used" in messages()
-    shutil.rmtree(ls.load(URI).folder / "..", ignore_errors=True)
 
 
 def test_no_network(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +198,8 @@ def test_refused(pushed: StandIn, monkeypatch: pytest.MonkeyPatch, messages: Cal
     assert cli.main(["pull", REPO]) == 2 and "access denied (403)" in messages()
 
 
-def test_disk_full(pushed: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("pushed")
+def test_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk is named."""
     import huggingface_hub
 
