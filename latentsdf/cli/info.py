@@ -111,8 +111,10 @@ def describe_checkpoint(path: Path, *, verify: bool) -> dict[str, Any]:
         + (f"; {len(verified)} files verified" if verified else "")
     )
     console.print(f"size {size}")
-    for line in filter(None, (rounding_of(details), *(details.get(name) for name in ("license", "description")))):
-        console.print(Text(str(line)), soft_wrap=True)
+    for text in filter(None, (rounding_of(details), *(details.get(name) for name in ("license", "description")))):
+        # The texts may come from an untrusted file.
+        printable = "".join(letter if letter.isprintable() else " " for letter in f"{text!s:.1000}")
+        console.print(Text(printable), soft_wrap=True)
     return {
         "checkpoint": str(path),
         "config": asdict(loaded.config),

@@ -11,10 +11,10 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentsdf import __version__
 from latentsdf.sharing.model_card import PICTURE, is_handwritten, is_handwritten_text
 from latentsdf.training import checkpoint
 from latentsdf.training.checkpoint import CARD
@@ -145,9 +145,9 @@ def push(
         CheckpointError: A file of the space is damaged.
         MissingExtraError: huggingface_hub is not installed.
     """
+    api, where = _api(token), f"hf://{repo}"
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    api, where = _api(token), f"hf://{repo}"
     artifact = checkpoint.open_files(folder)
     files = [*artifact.files, MANIFEST, *(name for name in (CARD, PICTURE) if (folder / name).is_file())]
     for name in artifact.files:
@@ -173,7 +173,7 @@ def _api(token: str | None) -> "HfApi":
         raise MissingExtraError(
             f"spaces on Hugging Face need huggingface_hub: pip install 'latentsdf[hub]' ({error})"
         ) from error
-    return HfApi(token=token, library_name="latentsdf", library_version=metadata.version("latentsdf"))
+    return HfApi(token=token, library_name="latentsdf", library_version=__version__)
 
 
 def _sizes(info: Any) -> dict[str, int | None]:
@@ -268,6 +268,8 @@ def _explained(where: str) -> Iterator[None]:
             raise HubError(
                 f"{where}: the disk is full ({error.filename or 'cache'}); free space or set HF_HOME"
             ) from error
+        if isinstance(error, RuntimeError | ValueError):  # an upload that failed, or metadata that are refused
+            raise HubError(f"{where}: {error!s:.300} ({error.__cause__ or 'refused'!s:.200})") from error
         is_network = type(error).__module__.startswith(_UNREACHABLE) or isinstance(
             error, ConnectionError | TimeoutError
         )

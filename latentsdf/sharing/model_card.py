@@ -22,6 +22,10 @@ PICTURE = "shapes.png"
 """Name of the picture of a model card."""
 _TAGS = ["latentsdf", "signed-distance-function", "shape-space", "3d"]
 _MARK = re.compile(r"\n<!-- latentsdf card, sha256 ([0-9a-f]{64}) -->\n$")
+# The card that training writes.
+_SHORT = re.compile(
+    r"---\nlibrary_name: latentsdf\ntags: \[[^]]*\]\n---\n# latentsdf shape space[^\n]*\n\n[^\n]*\n\n```[^`]*```\n"
+)
 _METRICS = {
     "triangle_mean": "mean distance to the other surface",
     "f_score": "F-score",
@@ -46,8 +50,7 @@ def is_handwritten_text(text: str) -> bool:
     found = _MARK.search(text)
     if found is not None:
         return _hash(text[: found.start()]) != found.group(1)
-    # The short card of a trained space, which the manifest of that space checks.
-    return not text.startswith("---\nlibrary_name: latentsdf\n")
+    return _SHORT.fullmatch(text) is None
 
 
 def write_card(folder: Path, name: str, space: Checkpoint, metrics: Mapping[str, Any] | None) -> None:

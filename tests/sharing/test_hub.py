@@ -2,6 +2,7 @@
 
 import errno
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -208,6 +209,13 @@ def test_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", full)
     with pytest.raises(ls.HubError, match=r"the disk is full \(blob\)"):
+        ls.load(URI)
+
+
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without huggingface_hub, the error names the extra."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[hub\]'"):
         ls.load(URI)
 
 
