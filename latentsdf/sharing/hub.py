@@ -32,23 +32,14 @@ _REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _UNREACHABLE = ("httpx", "httpcore", "requests", "urllib3")  # packages whose errors are those of the network
 
 
-def parse_repo(name: str, *, prefixed: bool = False) -> tuple[str, str | None] | None:
-    """Split `hf://user/space@revision`.
-
-    Args:
-        name: What a user gave.
-        prefixed: Require `hf://`; otherwise `user/space` is accepted as well.
-
-    Returns:
-        Repository and revision; None if the prefix is required and missing.
+def parse_repo(name: str) -> tuple[str, str | None]:
+    """Split `hf://user/space@revision`, also without the prefix, into the repository and the revision.
 
     Raises:
-        ConfigError: The rest is not the name of a repository.
+        ConfigError: It is not the name of a repository.
     """
     text = name.replace("\\", "/")
     if not text.startswith("hf:/"):
-        if prefixed:
-            return None
         text = f"hf://{text}"
     found = _URI.fullmatch(text)
     if found is None or _REPO.fullmatch(found["repo"]) is None or found["revision"] == "":
