@@ -1,8 +1,8 @@
 """Spaces on Hugging Face: `hf://user/space`, optionally with `@revision` (a branch, a tag or a commit).
 
 Only `manifest.json` and the files that it names are downloaded, into the cache of huggingface_hub, and each is compared
-with its size and SHA-256 in the manifest. A connection that is cut is resumed where it was cut; when the command is
-repeated, files that are complete are not downloaded again. Without a network, or with HF_HUB_OFFLINE=1, the copy in the
+with its size and SHA-256 in the manifest. A connection that is cut is continued, by huggingface_hub in steps of 10 MB;
+when the command is repeated, files that are complete are not downloaded again. Without a network, or with HF_HUB_OFFLINE=1, the copy in the
 cache is used. Files of unknown origin are as safe to read as any other space: none is unpickled or executed.
 """
 
@@ -180,7 +180,9 @@ def _fetch(
     if name not in sizes and name == MANIFEST:
         raise CheckpointError(f"{where}: is not a latentsdf space, it has no {MANIFEST}")
     if found is None or (found > size if name == MANIFEST else found != size):
-        raise CheckpointError(f"{where}: {name} is missing or has another size than {size:,} bytes; tell its owner")
+        known = "is missing" if found is None else f"has {found:,} bytes"
+        most = "at most " if name == MANIFEST else ""
+        raise CheckpointError(f"{where}: {name} {known}, expected {most}{size:,}; tell its owner")
     return Path(api.hf_hub_download(repo, name, revision=revision))
 
 
@@ -195,14 +197,14 @@ def _require_same(artifact: Artifact, name: str, where: str, repeat: Callable[[]
         artifact.path(name)
     except CheckpointError as error:
         if repeat is None:
-            raise CheckpointError(
-                f"{where}: its copy in the cache is damaged ({error}); load it with a network"
-            ) from error
+            raise CheckpointError(f"{where}: {name} is damaged in the cache; load the space with a network") from error
         repeat()
         try:
             artifact.path(name)
         except CheckpointError as again:
-            raise CheckpointError(f"{where}: {name} does not match {MANIFEST}; tell its owner ({again})") from again
+            raise CheckpointError(
+                f"{where}: the SHA-256 of {name} is not that in {MANIFEST}; tell its owner"
+            ) from again
 
 
 def _cached(repo: str, revision: str | None, where: str, reason: HubError) -> Path:
@@ -251,7 +253,8 @@ def _explained(where: str) -> Iterator[None]:
                 f"{where}: access denied ({status}); log in (`hf auth login`), set HF_TOKEN or pass token=, with a "
                 "token that may read it, or for push, write to it"
             ) from error
-        raise HubError(f"{where}: Hugging Face answers {status}: {error!s:.200}", unreachable=status >= 429) from error
+        answer = " ".join(str(error).split())
+        raise HubError(f"{where}: Hugging Face answers {status}: {answer:.120}", unreachable=status >= 429) from error
     except errors.LocalEntryNotFoundError as error:
         raise HubError(f"{where}: cannot be reached; check the network", unreachable=True) from error
     except Exception as error:
