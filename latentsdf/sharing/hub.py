@@ -2,8 +2,9 @@
 
 Only `manifest.json` and the files that it names are downloaded, into the cache of huggingface_hub, and each is compared
 with its size and SHA-256 in the manifest. A connection that is cut is continued, by huggingface_hub in steps of 10 MB;
-when the command is repeated, files that are complete are not downloaded again. Without a network, or with HF_HUB_OFFLINE=1, the copy in the
-cache is used. Files of unknown origin are as safe to read as any other space: none is unpickled or executed.
+when the command is repeated, files that are complete are not downloaded again. Without a network, or with
+HF_HUB_OFFLINE=1, the copy in the cache is used. Files of unknown origin are as safe to read as any other space: none is
+unpickled or executed.
 """
 
 import errno
