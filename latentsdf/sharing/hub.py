@@ -106,6 +106,8 @@ def pull(
     artifact = checkpoint.open_files(folder)
     with _explained(str(out)), write_artifact(out, "space", checkpoint.FILES) as staged:
         for name in artifact.files:
+            if name == CARD:  # never in the manifest of a packed space, so that it can be edited
+                continue
             shutil.copyfile(artifact.path(name), staged / name)
     return out
 

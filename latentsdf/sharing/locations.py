@@ -1,7 +1,6 @@
 """Where a space is: a folder, the name of a space that comes with latentsdf, or `hf://user/space` on Hugging Face.
 
-A name is one word without a separator. A folder of that name in the working directory takes precedence; `./NAME` always
-is a folder.
+A folder with such a name in the working directory takes precedence.
 """
 
 from pathlib import Path

@@ -22,6 +22,7 @@ unrestricted unpickling.
 import json
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -38,7 +39,7 @@ from latentsdf.geometry.similarity import Similarity, parse_similarity
 from latentsdf.models.custom_model import ModelLike, build_model, custom_name
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training import packed_weights
-from latentsdf.utils.artifacts import Artifact, read_artifact, write_artifact
+from latentsdf.utils.artifacts import Artifact, complete_replacement, read_artifact, write_artifact
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError, LatentSDFError
 from latentsdf.utils.json_files import is_number, parse_object
@@ -149,6 +150,9 @@ def save_packed(folder: Path, space: Checkpoint, weights: Mapping[str, Tensor], 
     """
     folder.mkdir(parents=True, exist_ok=True)
     _require_disk_space(folder, _nbytes((codes, weights, space.prior or {})))
+    with suppress(OSError):
+        # Of a checkpoint that is not packed, whose manifest has a model card.
+        complete_replacement(folder, "space", _FILES)
     listing = {"format": PACKED_FORMAT} | _listing(space) | {"details": dict(space.details or {})}
     with write_artifact(folder, "space", FILES) as staged:
         (staged / "shapes.json").write_text(json.dumps(listing, separators=(",", ":")))

@@ -24,8 +24,11 @@ URI = f"hf://{REPO}"
 @pytest.fixture(scope="module")
 def server() -> Iterator[StandIn]:
     """The stand-in."""
+    from huggingface_hub import close_session
+
     with hub_server.serve() as running:
         yield running
+        close_session()
 
 
 @pytest.fixture
@@ -177,7 +180,7 @@ def test_no_network(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
         ls.load(URI)
 
 
-def test_refused(pushed: StandIn, monkeypatch: pytest.MonkeyPatch, messages: Callable[[], str]) -> None:
+def test_refused(pushed: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: Callable[[], str]) -> None:
     """Missing and private repositories, missing revisions, and repositories of other things."""
     with pytest.raises(ls.HubError, match="no such repository, or it is private"):
         ls.load("hf://me/none")
@@ -196,7 +199,8 @@ def test_refused(pushed: StandIn, monkeypatch: pytest.MonkeyPatch, messages: Cal
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(ls.HubError, match="or it is private; for a private one, log in"):
         ls.load(URI)
-    assert cli.main(["push", str(Path("tiny")), REPO, "--token", "hf_wrong"]) == 2
+    assert cli.main(["push", str(tmp_path / "tiny"), REPO, "--no-picture", "--token", "hf_wrong"]) == 2
+    assert "access denied (401)" in messages()
     pushed.status = 403
     messages()
     assert cli.main(["pull", REPO]) == 2 and "access denied (403)" in messages()

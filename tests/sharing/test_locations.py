@@ -26,9 +26,7 @@ def test_names(package: Path) -> None:
     """A name finds the pretrained space, in Python and in commands; a folder of that name takes precedence."""
     assert ls.load("furniture").folder == package / "pretrained" / "furniture"
     assert cli.main(["info", "furniture"]) == 0
-    assert locate_space("chairs") == Path("chairs") and locate_space("./furniture") == Path(
-        "./furniture"
-    ).resolve().relative_to(Path.cwd())
+    assert locate_space("chairs") == Path("chairs") and locate_space("./furniture") == Path("furniture")
     write_space(Path("furniture"), 2)
     assert ls.load("furniture").folder == Path("furniture")
 
