@@ -96,7 +96,12 @@ class PackArgs(CardArgs):
 
     def pack_options(self) -> dict[str, Any]:
         """Return the options of `ShapeSpace.save_packed` that are given."""
-        given = {"half": self.half or None, "grid_bits": self.grid_bits, "keep": self.keep, "ids": self.ids}
+        given: dict[str, Any] = {
+            "half": self.half or None,
+            "grid_bits": self.grid_bits,
+            "keep": self.keep,
+            "ids": self.ids,
+        }
         return {name: value for name, value in given.items() if value is not None} | self.card_options()
 
 

@@ -89,7 +89,8 @@ class StoredPrior:
             parts = read("local.mean", local_size), read("local.regression", local_size, dim)
             gaussian = replace(gaussian, local=LocalPrior(*parts, read("local.basis", channels, channels)))
         *center, scale = read("place", 4).tolist()
-        counts, mixtures = {}, {}
+        counts: dict[str, int] = {}
+        mixtures: dict[str, CodeMixture] = {}
         suffix = ".count"
         for entry in tensors:
             if not entry.startswith(_CATEGORY) or not entry.endswith(suffix):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.extraction.extract import extract
@@ -65,7 +66,8 @@ def measure_rounding(
     """
     width = 2 * band_voxels / 512
     rng = np.random.default_rng(0)
-    distances, vertices = [], []
+    distances: list[NDArray[np.float32]] = []
+    vertices: list[NDArray[np.float64]] = []
     for old_code, new_code in zip(before[1], after[1], strict=True):
         old = DecodedShape(before[0], old_code, band_voxels=band_voxels)
         new = DecodedShape(after[0], new_code, band_voxels=band_voxels)

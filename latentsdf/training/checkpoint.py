@@ -170,7 +170,7 @@ def _listing(space: Checkpoint) -> dict[str, Any]:
         for k, s in zip(space.keys, space.similarities, strict=True)
     ]
     own = custom_name(space.model)
-    content = {"manifest": True, "normalization": space.normalization, "shapes": shapes}
+    content: dict[str, Any] = {"manifest": True, "normalization": space.normalization, "shapes": shapes}
     return content | ({} if own is None else {"model": own})
 
 
