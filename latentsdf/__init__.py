@@ -42,6 +42,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "CheckpointError",
             "ConfigError",
             "EmptyLevelSetError",
+            "HubError",
             "LatentSDFError",
             "MeshError",
             "MissingExtraError",
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from latentsdf.utils.errors import CheckpointError as CheckpointError
     from latentsdf.utils.errors import ConfigError as ConfigError
     from latentsdf.utils.errors import EmptyLevelSetError as EmptyLevelSetError
+    from latentsdf.utils.errors import HubError as HubError
     from latentsdf.utils.errors import LatentSDFError as LatentSDFError
     from latentsdf.utils.errors import MeshError as MeshError
     from latentsdf.utils.errors import MissingExtraError as MissingExtraError

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -53,13 +54,17 @@ from latentsdf.latent.inversion.verdict import Verdict, assess, compare_hypothes
 from latentsdf.latent.mixture import CodeMixture
 from latentsdf.latent.prior import CodePrior
 from latentsdf.latent.saved_index import SavedIndex
+from latentsdf.latent.stored_prior import StoredPrior, read_stored_prior
 from latentsdf.models.custom_model import ModelLike
 from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION
 from latentsdf.rendering.render import Style, render_field
 from latentsdf.rendering.viewer import show_mesh
+from latentsdf.sharing.locations import locate_space
+from latentsdf.sharing.pack import rows_to_keep
 from latentsdf.training import checkpoint
 from latentsdf.training.callbacks import CallbackLike
 from latentsdf.training.custom_losses import LossFunction, with_losses
+from latentsdf.training.packed_weights import Packing
 from latentsdf.training.train import train as train_to_folder
 from latentsdf.utils import devices
 from latentsdf.utils.arrays import as_array, as_points, describe
@@ -92,7 +97,8 @@ def load(
     """Open a trained space.
 
     Args:
-        folder: Checkpoint folder written by training.
+        folder: Checkpoint folder written by training, the name of a space that comes with latentsdf (`furniture`), or a
+            space on Hugging Face: `hf://user/space` or `hf://user/space@revision` (`sharing.hub`; extra `hub`).
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         model: For a space that was trained with a model of your own: the module, whose copy gets the trained weights,
             or the function that builds it.
@@ -104,6 +110,7 @@ def load(
 
     Raises:
         FileNotFoundError: There is no such folder.
+        HubError: The space on Hugging Face cannot be reached, does not exist or is private.
         CheckpointError: The checkpoint is incomplete, damaged or of an unsupported format, or `model` is missing, not
             needed or has other weights.
         ConfigError: The device is unknown or not available.
@@ -114,8 +121,8 @@ def load(
         >>> fit = space.invert("chair.ply")
         >>> space.extract(fit).export("reconstruction.ply")
     """
-    where = devices.resolve(device)
-    return ShapeSpace(checkpoint.load(folder, where, model, verify=verify), Path(folder), where, verify=verify)
+    where, place = devices.resolve(device), locate_space(folder)
+    return ShapeSpace(checkpoint.load(place, where, model, verify=verify), place, where, verify=verify)
 
 
 @check_arguments
@@ -253,6 +260,9 @@ class ShapeSpace(nn.Module):
         self._similarities = loaded.similarities
         self._indices: dict[retrieval.Metric, SavedIndex] = {}
         self._mixtures: dict[str, CodeMixture] = {}
+        self._stored_prior = read_stored_prior(loaded, folder)
+        self.details: Mapping[str, Any] = loaded.details or {}
+        """What a packed space says about itself: training, rounding, license; empty for others."""
         self._last_decoded: DecodedShape | None = None
         short = [key.split("/", 1)[1] for key in loaded.keys]
         self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
@@ -743,13 +753,131 @@ class ShapeSpace(nn.Module):
             CheckpointError: The folder holds outputs of another kind, or the disk is full.
             ConfigError: The folder is that of this space.
         """
+        folder = self._new_folder(folder, overwrite=True)
+        content = self._content()
+        parts = (content.keys, content.similarities, content.normalization, content.config)
+        options: dict[str, Any] = {"augmented": content.augmented, "prior": content.prior}
+        checkpoint.save(folder, content.model, content.codes, *parts, None, steps=None, **options)
+
+    @check_arguments
+    def save_packed(
+        self,
+        folder: Path | str,
+        *,
+        half: bool = False,
+        grid_bits: NonNegativeInt = 0,
+        keep: PositiveInt | None = None,
+        ids: Sequence[str] | None = None,
+        overwrite: bool = False,
+        name: str | None = None,
+        license: str | None = None,
+        description: str | None = None,
+        metrics: Path | str | None = None,
+        picture: bool = True,
+        overwrite_card: bool = False,
+    ) -> dict[str, Any]:
+        """Write a small copy of the space for sharing, which `load` reads like every space.
+
+        Rows of the grid that training never reached, and the state of the optimizer, are left out. Without `half`,
+        `grid_bits`, `keep` and `ids`, the copy computes exactly the same.
+
+        Args:
+            folder: Output folder; created if missing.
+            half: Round weights and codes to float16, and measure how far that moves surfaces.
+            grid_bits: Round the grid to integers instead, whose step is the root mean square of a channel times
+                2^(3 - bits), and compress them: 2 to 8, or 0 for none.
+            keep: Number of training shapes whose codes are kept, spread over the categories; deformed copies are left
+                out first. The distribution of all codes is kept, so that sampling and inversion do not change.
+            ids: Training shapes to keep instead.
+            overwrite: Replace the space in `folder`.
+            name: Name of the space in its model card (README.md); by default that of the folder.
+            license: Identifier of the license, such as `cc-by-4.0`.
+            description: Text in Markdown: what the shapes are, and where they come from.
+            metrics: `metrics.json` of `latentsdf evaluate --out`.
+            picture: Render some shapes for the model card.
+            overwrite_card: Replace a model card that was written or changed by hand.
+
+        Returns:
+            `bytes` by part, `shapes`, and `changes` by rounding.
+
+        Raises:
+            ConfigError: An id is unknown, an option is not valid, or the folder is that of this space.
+            CheckpointError: The folder holds outputs, or the disk is full.
+        """
+        from latentsdf.sharing.publish import CardOptions, publish
+
+        if keep is not None and ids is not None:
+            raise ConfigError("keep and ids were both given; pass one of them")
+        folder = self._new_folder(folder, overwrite=overwrite)
+        content = self._content()
+        rows = rows_to_keep(content.keys, content.augmented, keep, None if ids is None else [self.row(x) for x in ids])
+        if len(rows) < len(self) and content.prior is None:
+            content = dataclasses.replace(content, prior=self._prior_of_all_codes().to_tensors(half=half))
+        options = CardOptions(name, license, description, metrics, picture, overwrite_card)
+        return publish(content, folder, Packing(half, grid_bits), rows, options, self.folder)
+
+    @check_arguments
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        overwrite_card: bool = False,
+        **options: Any,
+    ) -> str:
+        """Upload the space to Hugging Face as one commit (extra `hub`).
+
+        Args:
+            repo: Repository, `user/space`; created if missing.
+            private: Visibility of a new repository; None for the default of the user or the organization.
+            token: Token with permission to write; by default that of `hf auth login` or of the variable HF_TOKEN.
+            overwrite_card: Replace a model card that was written or changed by hand.
+            **options: Of `save_packed`. Without any, a packed space is uploaded as it is.
+
+        Returns:
+            URL of the commit. `ls.load("hf://user/space")` opens the space.
+
+        Raises:
+            HubError: The repository cannot be reached or written to.
+            ConfigError, CheckpointError: As for `save_packed`.
+            MissingExtraError: huggingface_hub is not installed.
+        """
+        from latentsdf.sharing.hub import parse_repo, push
+
+        name = parse_repo(repo)[0]
+        arguments: dict[str, Any] = {"private": private, "token": token, "overwrite_card": overwrite_card}
+        if self.details and not options:
+            return push(self.folder, name, **arguments)
+        with TemporaryDirectory() as folder:
+            self.save_packed(folder, **({"name": name} | options), overwrite_card=overwrite_card)
+            return push(Path(folder), name, **arguments)
+
+    def _content(self) -> checkpoint.Checkpoint:
+        """Return what the files of the space hold."""
+        return checkpoint.Checkpoint(
+            self.model,
+            self.codes.detach(),
+            self.keys,
+            self._similarities,
+            self.normalization,
+            self.config,
+            frozenset(self.keys[row] for row in self._rows(augmented=True)),
+            None if self._stored_prior is None else self._stored_prior.to_tensors(),
+            self.details,
+        )
+
+    def _prior_of_all_codes(self) -> StoredPrior:
+        mixtures = {name: self._mixture(name) for name in self.categories}
+        return StoredPrior(self.prior, self._mean_similarity, self.categories, mixtures)
+
+    def _new_folder(self, folder: Path | str, *, overwrite: bool) -> Path:
+        """Return the folder of a copy of the space."""
         folder = Path(folder)
         if folder.resolve() == self.folder.resolve():
             raise ConfigError(f"{folder}: is the folder of this space; name another one")
-        require_writable_output(folder, "space", overwrite=True)
-        content = (self.model, self.codes.detach(), self.keys, self._similarities, self.normalization, self.config)
-        copies = [self.keys[row] for row in self._rows(augmented=True)]
-        checkpoint.save(folder, *content, None, steps=None, augmented=copies)
+        require_writable_output(folder, "space", overwrite=overwrite)
+        return folder
 
     @check_arguments
     def invert(
@@ -964,7 +1092,9 @@ class ShapeSpace(nn.Module):
 
     @cached_property
     def prior(self) -> CodePrior:
-        """Gaussian prior of the training codes."""
+        """Gaussian prior of the training codes, in a packed space also of those that it does not hold."""
+        if self._stored_prior is not None:
+            return self._stored_prior.gaussian.to(self.codes.float())
         return CodePrior.fit(self.codes.float(), self.config.model.code_dim, self.config.model.local.channels)
 
     @check_arguments
@@ -1033,11 +1163,18 @@ class ShapeSpace(nn.Module):
 
     @cached_property
     def categories(self) -> dict[str, int]:
-        """Categories of the training shapes and the number of shapes in each, including deformed copies."""
+        """Categories of the training shapes and the number of shapes in each, including deformed copies.
+
+        In a packed space, they include the shapes whose codes it does not hold.
+        """
+        if self._stored_prior is not None:
+            return dict(self._stored_prior.counts)
         return dict(Counter(key.split("/", 1)[0] for key in self.keys))
 
     def _mixture(self, category: str) -> CodeMixture:
         """Distribution of the global parts of the codes of a category."""
+        if self._stored_prior is not None:
+            return self._stored_prior.mixtures[category]
         if category not in self._mixtures:
             rows = [row for row, key in enumerate(self.keys) if key.split("/", 1)[0] == category]
             self._mixtures[category] = CodeMixture.fit(self.codes[rows, : self.config.model.code_dim])
@@ -1097,6 +1234,8 @@ class ShapeSpace(nn.Module):
 
     @cached_property
     def _mean_similarity(self) -> Similarity:
+        if self._stored_prior is not None:
+            return self._stored_prior.place
         share = [1 / len(self)] * len(self)
         return combine_similarities(self._similarities, share)
 

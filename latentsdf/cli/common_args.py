@@ -3,18 +3,20 @@
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from latentsdf.cli.arg_types import (
     UNSET,
+    OptionalPath,
     cells_per_axis,
     column_order,
     finite_float,
     frame_name,
     integer,
     positive_float,
+    string_list,
 )
 from latentsdf.cli.parser import Command, command
 from latentsdf.utils.atomic_files import require_file_output
@@ -23,6 +25,8 @@ from latentsdf.utils.errors import ConfigError
 if TYPE_CHECKING:
     from latentsdf.config.inversion import InvertConfig, RefineConfig
     from latentsdf.space import ShapeSpace
+
+_KEPT = tyro.conf.create_mutex_group(required=False, title="shapes")
 
 Mode = Literal["general", "overfit", "fused", "smooth"]
 
@@ -40,7 +44,8 @@ class SpaceArgs(DeviceArgs):
     """Command that uses a trained space."""
 
     checkpoint: tyro.conf.Positional[Path]
-    """Checkpoint folder of a trained space."""
+    """Checkpoint folder of a trained space, name of one that comes with latentsdf (furniture), or hf://user/space on
+    Hugging Face."""
     no_verify: bool = False
     """Read the files of spaces and fits without comparing them with their checksums."""
 
@@ -49,6 +54,56 @@ class SpaceArgs(DeviceArgs):
         from latentsdf.space import load
 
         return load(self.checkpoint, self.device, verify=not self.no_verify)
+
+
+@command
+class CardArgs(Command):
+    """Command that writes the model card of a space."""
+
+    license: Annotated[str | None, UNSET] = None
+    """Identifier of the license of the space for its model card, such as cc-by-4.0."""
+    description: Annotated[str | None, UNSET] = None
+    """Text for the model card, in Markdown: what the shapes are, and where they come from."""
+    metrics: OptionalPath = None
+    """File metrics.json of `latentsdf evaluate --out`, for the model card."""
+    name: Annotated[str | None, UNSET] = None
+    """Name of the space in its model card (default: that of the folder or the repository)."""
+    no_picture: bool = False
+    """Do not render shapes for the model card."""
+    overwrite_card: bool = False
+    """Replace a model card that was written or changed by hand."""
+
+    def card_options(self) -> dict[str, Any]:
+        """Return the options of `ShapeSpace.save_packed` for the model card that are given."""
+        texts = {"license": self.license, "description": self.description, "metrics": self.metrics, "name": self.name}
+        given: dict[str, Any] = {name: value for name, value in texts.items() if value is not None}
+        given |= {"picture": False} if self.no_picture else {}
+        return given | ({"overwrite_card": True} if self.overwrite_card else {})
+
+
+@command
+class PackArgs(CardArgs):
+    """Command that writes a small copy of a space."""
+
+    half: bool = False
+    """Round weights and codes to float16; the effect on distances and surfaces is measured."""
+    grid_bits: Annotated[int | None, integer(2), UNSET] = None
+    """Round the grid to integers and compress them; the step is the spread of a channel times 2^(3 - bits), 2 to 8."""
+    keep: Annotated[int | None, integer(1), _KEPT, UNSET] = None
+    """Number of training shapes whose codes are kept, spread over the categories (default: all). The distribution of
+    all codes is kept, so that sampling and inversion do not change."""
+    ids: Annotated[tuple[str, ...] | None, string_list("ID"), _KEPT, UNSET] = None
+    """Training shapes whose codes are kept: id or category/id."""
+
+    def pack_options(self) -> dict[str, Any]:
+        """Return the options of `ShapeSpace.save_packed` that are given."""
+        given: dict[str, Any] = {
+            "half": self.half or None,
+            "grid_bits": self.grid_bits,
+            "keep": self.keep,
+            "ids": self.ids,
+        }
+        return {name: value for name, value in given.items() if value is not None} | self.card_options()
 
 
 @command

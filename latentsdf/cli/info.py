@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import tyro
 from rich.table import Table
+from rich.text import Text
 
 from latentsdf.cli.parser import Command, command
 from latentsdf.utils.console import console, show_note, track
@@ -22,18 +23,21 @@ class Info(Command):
     )
 
     path: tyro.conf.Positional[Path]
-    """Sample store, or folder of a trained space."""
+    """Sample store, or folder or name of a trained space."""
     verify: bool = False
     """Store: read every array, check its checksums, and check that its values are possible. Space: compare every file
     with its checksum."""
 
     def run(self) -> dict[str, Any]:
         """Print a description; returns all of its data."""
-        if not self.path.is_dir():
-            raise FileNotFoundError(f"{self.path}: no such folder; info reads a sample store or a checkpoint")
-        if (self.path / "model.safetensors").is_file() or (self.path / "config.yaml").is_file():
-            return describe_checkpoint(self.path, verify=self.verify)
-        return describe_store(self.path, verify=self.verify)
+        from latentsdf.sharing.locations import locate_space
+
+        path = locate_space(self.path)
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path}: no such folder; info reads a sample store or a checkpoint")
+        if (path / "model.safetensors").is_file() or (path / "config.yaml").is_file():
+            return describe_checkpoint(path, verify=self.verify)
+        return describe_store(path, verify=self.verify)
 
 
 def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
@@ -100,22 +104,34 @@ def describe_checkpoint(path: Path, *, verify: bool) -> dict[str, Any]:
     Raises:
         CheckpointError: A file is damaged.
     """
+    from latentsdf.sharing.pack import measure_size, rounding_of, training_of
     from latentsdf.training import checkpoint
 
     loaded = checkpoint.load(path)
+    details = dict(loaded.details or {})
     verified = checkpoint.verify_files(path) if verify else []
+    training = training_of(loaded, path)
     lines = checkpoint.read_metrics(path)
-    last = lines[-1] if lines else {}
     parameters = sum(p.numel() for p in loaded.model.parameters())
+    kept = f"{len(loaded.keys)} shapes" + (f" of {training['shapes']}" if training["shapes"] > len(loaded.keys) else "")
+    size = measure_size(path)
     console.print(
-        f"{path}: preset {loaded.config.preset}, {len(loaded.keys)} shapes, codes of length {loaded.codes.shape[1]}, "
-        f"{parameters:,} parameters, {last.get('step', 0):,} steps in {last.get('seconds', 0):.0f} s"
+        f"{path}: preset {loaded.config.preset}, {kept}, codes of length {loaded.codes.shape[1]}, "
+        f"{parameters:,} parameters, {training['steps']:,} steps in {training['seconds']:.0f} s"
         + (f"; {len(verified)} files verified" if verified else "")
     )
+    console.print(f"size {size}")
+    for text in filter(None, (rounding_of(details), *(details.get(name) for name in ("license", "description")))):
+        # The texts may come from an untrusted file.
+        printable = "".join(letter if letter.isprintable() else " " for letter in f"{text!s:.1000}")
+        console.print(Text(printable), soft_wrap=True)
     return {
         "checkpoint": str(path),
         "config": asdict(loaded.config),
         "shapes": loaded.keys,
-        "last": last,
+        "last": lines[-1] if lines else {},
+        "training": training,
+        "bytes": asdict(size) | {"total": size.total},
+        "details": details,
         "verified": verified,
     }

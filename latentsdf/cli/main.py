@@ -28,6 +28,9 @@ COMMANDS = {
     "reconstruct": "reconstruct:Reconstruct",
     "export": "export:Export",
     "import": "import_:Import",
+    "pack": "pack:Pack",
+    "push": "push:Push",
+    "pull": "pull:Pull",
     "info": "info:Info",
     "config": "config:Config",
 }

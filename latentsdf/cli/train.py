@@ -102,10 +102,11 @@ class Train(DeviceArgs):
         if not self.resume:
             create_output_folder(self.out)
         if self.extend is not None:
+            from latentsdf.sharing.locations import locate_space
             from latentsdf.training.extend import extend
 
             return extend(
-                self.extend,
+                locate_space(self.extend),
                 self.data,
                 self.out,
                 config,
@@ -134,10 +135,11 @@ class Train(DeviceArgs):
             return with_settings(load(Config, find_preset(self.config)), given)
         if self.extend is None and not self.resume:
             return with_settings(Config(), given)
+        from latentsdf.sharing.locations import locate_space
         from latentsdf.training.checkpoint import load_config
 
         if self.extend is None:
             return with_settings(load_config(self.out), given)
         # The budget in the configuration of the space was that of its training.
         budget = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS}
-        return with_settings(load_config(self.extend), budget | given)
+        return with_settings(load_config(locate_space(self.extend)), budget | given)

@@ -82,6 +82,13 @@ class CodePrior:
         rest = (local - coordinates @ regression.T).reshape(-1, channels)
         return CodePrior(mean, basis, LocalPrior(local_mean, regression, _scaled_directions(rest.T @ rest / len(rest))))
 
+    def to(self, like: Tensor) -> "CodePrior":
+        """Convert the prior to the type and the device of a tensor."""
+        local = self.local and LocalPrior(
+            self.local.mean.to(like), self.local.regression.to(like), self.local.basis.to(like)
+        )
+        return CodePrior(self.global_mean.to(like), self.basis.to(like), local)
+
     @property
     def mean(self) -> Float[Tensor, " N"]:
         """Mean of the codes, including their local parts."""

@@ -5,11 +5,15 @@
 | `model.safetensors` | networks and feature grid |
 | `codes.safetensors` | one latent code per training shape |
 | `shapes.json` | for each code: key, similarity to the frame of the shape, `augmented` if so; class of an own model |
+| `prior.safetensors` | prior of all training codes, if the space keeps only some of them (`latent.stored_prior`) |
 | `config.yaml` | the whole configuration |
 | `state.pt` | step, elapsed time and optimizer moments, needed only for resuming; read with `weights_only` |
 | `metrics.jsonl` | one line per logged step |
 | `README.md` | model card |
 | `manifest.json` | size and SHA-256 of all these files but `metrics.jsonl` |
+
+A packed space (`latentsdf pack`) has smaller files: `training.packed_weights` describes its `model.safetensors`. It has
+no `state.pt`, and `README.md` is not in its manifest, so that a model card can be edited.
 
 All files but `metrics.jsonl` are replaced together and checked when they are read (`utils.artifacts`). No file requires
 unrestricted unpickling.
@@ -18,6 +22,7 @@ unrestricted unpickling.
 import json
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -33,7 +38,8 @@ from latentsdf.config.training import Config
 from latentsdf.geometry.similarity import Similarity, parse_similarity
 from latentsdf.models.custom_model import ModelLike, build_model, custom_name
 from latentsdf.models.latent_sdf import LatentSDF
-from latentsdf.utils.artifacts import Artifact, read_artifact, write_artifact
+from latentsdf.training import packed_weights
+from latentsdf.utils.artifacts import Artifact, complete_replacement, read_artifact, write_artifact
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError, LatentSDFError
 from latentsdf.utils.json_files import is_number, parse_object
@@ -45,8 +51,15 @@ T = TypeVar("T")
 
 FORMAT = 2
 """Version of the file formats."""
+PACKED_FORMAT = 3
+"""Version of the file formats of packed spaces."""
 
-_FILES = ("shapes.json", "config.yaml", "README.md", "state.pt", "codes.safetensors", "model.safetensors")
+CARD = "README.md"
+"""Name of the model card."""
+_PRIOR = "prior.safetensors"
+_FILES = ("shapes.json", "config.yaml", CARD, "state.pt", _PRIOR, "codes.safetensors", "model.safetensors")
+FILES = tuple(name for name in _FILES if name != CARD)
+"""Names of the files that a packed space may have besides its model card."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,8 @@ class Checkpoint:
         normalization: Normalization that maps new shapes to model space: sphere, cube or none.
         config: Configuration of the training run.
         augmented: Keys of the shapes that are deformed copies of others.
+        prior: Tensors of the prior of all training codes (`latent.stored_prior`), if `codes` are only some of them.
+        details: What `shapes.json` of a packed space says about it: training, rounding, license.
     """
 
     model: LatentSDF
@@ -70,6 +85,8 @@ class Checkpoint:
     normalization: Normalization
     config: Config
     augmented: frozenset[str] = frozenset()
+    prior: Mapping[str, Tensor] | None = None
+    details: Mapping[str, Any] | None = None
 
 
 def save(
@@ -84,6 +101,7 @@ def save(
     *,
     steps: int | None,
     augmented: Collection[str] = (),
+    prior: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Replace the checkpoint in a folder; after a crash the previous one can be loaded.
 
@@ -98,27 +116,62 @@ def save(
         state: State for resuming, of tensors and plain values; None for a checkpoint that cannot be resumed.
         steps: Number of completed steps, for the model card; None if unknown.
         augmented: Keys of the shapes that are deformed copies of others.
+        prior: Tensors of the prior of all training codes, if `codes` are only some of them.
 
     Raises:
         CheckpointError: The disk has no space for the new checkpoint besides the previous one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _require_disk_space(folder, _nbytes((codes, model.state_dict(), state)))
-    shapes = [
-        {"key": k, "center": list(s.center), "scale": s.scale} | ({"augmented": True} if k in augmented else {})
-        for k, s in zip(keys, similarities, strict=True)
-    ]
-    listing: dict[str, Any] = {"format": FORMAT, "manifest": True, "normalization": normalization, "shapes": shapes}
-    if custom_name(model) is not None:
-        listing["model"] = custom_name(model)
+    trained = Checkpoint(model, codes, list(keys), list(similarities), normalization, config, frozenset(augmented))
     with write_artifact(folder, "space", _FILES) as staged:
-        (staged / "shapes.json").write_text(json.dumps(listing, indent=1))
+        (staged / "shapes.json").write_text(json.dumps({"format": FORMAT} | _listing(trained), indent=1))
         (staged / "config.yaml").write_text(loader.to_yaml(config))
-        (staged / "README.md").write_text(_model_card(config, len(keys), steps))
+        (staged / CARD).write_text(_model_card(config, len(keys), steps))
         if state is not None:
             torch.save(dict(state), staged / "state.pt")
+        if prior is not None:
+            save_tensors(prior, staged / _PRIOR)
         save_tensors({"codes": codes}, staged / "codes.safetensors")
         save_tensors(model.state_dict(), staged / "model.safetensors")
+
+
+def save_packed(folder: Path, space: Checkpoint, weights: Mapping[str, Tensor], codes: Tensor) -> None:
+    """Write a space in small files, without a state for resuming and without a model card.
+
+    Args:
+        folder: Folder of the space; created if missing.
+        space: Content; `details` are written to `shapes.json`.
+        weights: Its weights as stored (`packed_weights.pack`).
+        codes: Its codes as stored, float16 or float32.
+
+    Raises:
+        CheckpointError: The disk has no space.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _require_disk_space(folder, _nbytes((codes, weights, space.prior or {})))
+    with suppress(OSError):
+        # Of a checkpoint that is not packed, whose manifest has a model card.
+        complete_replacement(folder, "space", _FILES)
+    listing = {"format": PACKED_FORMAT} | _listing(space) | {"details": dict(space.details or {})}
+    with write_artifact(folder, "space", FILES) as staged:
+        (staged / "shapes.json").write_text(json.dumps(listing, separators=(",", ":")))
+        (staged / "config.yaml").write_text(loader.to_yaml(space.config))
+        if space.prior is not None:
+            save_tensors(space.prior, staged / _PRIOR)
+        save_tensors({"codes": codes}, staged / "codes.safetensors")
+        save_tensors(weights, staged / "model.safetensors")
+
+
+def _listing(space: Checkpoint) -> dict[str, Any]:
+    """Content of `shapes.json`."""
+    shapes = [
+        {"key": k, "center": list(s.center), "scale": s.scale} | ({"augmented": True} if k in space.augmented else {})
+        for k, s in zip(space.keys, space.similarities, strict=True)
+    ]
+    own = custom_name(space.model)
+    content: dict[str, Any] = {"manifest": True, "normalization": space.normalization, "shapes": shapes}
+    return content | ({} if own is None else {"model": own})
 
 
 def _require_disk_space(folder: Path, needed: int) -> None:
@@ -172,6 +225,13 @@ def load_state(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     return _read(folder, _parse_state, verify=verify)
 
 
+def open_files(folder: Path) -> Artifact:
+    """Open the files of a space to copy them; raises CheckpointError if the folder has no valid manifest."""
+    artifact = Artifact(folder, "space", _FILES, verify=True)
+    artifact.require_manifest(True)
+    return artifact
+
+
 def verify_files(folder: Path) -> list[str]:
     """Compare all files of a checkpoint with the checksums of `manifest.json`, and check that weights are finite.
 
@@ -209,10 +269,10 @@ def _parse(artifact: Artifact, device: torch.device | str, model: ModelLike | No
         listing = parse_object(artifact.read_bytes("shapes.json"))
     except ValueError as error:
         raise _damaged(folder, error) from error
-    if listing.get("format") != FORMAT:
+    if listing.get("format") not in (FORMAT, PACKED_FORMAT):
         raise CheckpointError(
-            f"{folder}: checkpoint format {listing.get('format')!r}, but this version reads {FORMAT}; train "
-            "the space again"
+            f"{folder}: checkpoint format {listing.get('format')!r}, but this version reads {FORMAT} and "
+            f"{PACKED_FORMAT}; update latentsdf, or train the space again"
         )
     artifact.require_manifest(listing.get("manifest"))
     try:
@@ -227,7 +287,8 @@ def _parse(artifact: Artifact, device: torch.device | str, model: ModelLike | No
         if model is None and name is None:
             with torch.device("meta"):
                 expected = shapes_of(build_model(config.model, None))
-            _require_same_shapes(folder, expected, found, f"config.yaml (preset '{config.preset}')", own=False)
+            described = packed_weights.unpacked_shapes(found, expected)
+            _require_same_shapes(folder, expected, described, f"config.yaml (preset '{config.preset}')", own=False)
         stored = tensor_shapes(codes_file).get("codes")
         if stored != (len(keys), config.model.code_size):
             raise CheckpointError(
@@ -235,9 +296,16 @@ def _parse(artifact: Artifact, device: torch.device | str, model: ModelLike | No
                 f"but codes.safetensors has {stored}; the files come from different runs"
             )
         trained = _build_trained(folder, name, config, model).to(device)
-        _require_same_shapes(folder, shapes_of(trained), found, "the given model", own=model is not None)
-        trained.load_state_dict(load_file(model_file, device=str(device)))
+        needed = shapes_of(trained)
+        described = packed_weights.unpacked_shapes(found, needed)
+        _require_same_shapes(folder, needed, described, "the given model", own=model is not None)
+        trained.load_state_dict(packed_weights.unpack(load_file(model_file, device=str(device)), needed))
         codes = load_file(codes_file, device=str(device))["codes"]
+        codes = codes.float() if codes.dtype == torch.float16 else codes
+        prior = load_file(artifact.path(_PRIOR)) if _PRIOR in artifact else None
+        details = listing.get("details", {})
+        if not isinstance(details, dict):
+            raise ValueError("expected details of the space")
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, LatentSDFError):
             raise
@@ -245,7 +313,7 @@ def _parse(artifact: Artifact, device: torch.device | str, model: ModelLike | No
     trained.eval().requires_grad_(False)
     if not codes.is_floating_point() or not codes.isfinite().all():
         raise CheckpointError(f"{folder}: codes.safetensors has values that are not finite; train the space again")
-    return Checkpoint(trained, codes, keys, similarities, normalization, config, augmented)
+    return Checkpoint(trained, codes, keys, similarities, normalization, config, augmented, prior, details)
 
 
 def _parse_config(artifact: Artifact) -> Config:
@@ -263,7 +331,10 @@ def _parse_config(artifact: Artifact) -> Config:
 def _parse_state(artifact: Artifact) -> dict[str, Any]:
     path = artifact.folder / "state.pt"
     if "state.pt" not in artifact:
-        raise CheckpointError(f"{artifact.folder}: state.pt is missing, so training cannot resume from here")
+        raise CheckpointError(
+            f"{artifact.folder}: state.pt is missing, so training cannot resume from here; packed spaces and copies of "
+            "spaces have none: resume in the folder in which the space was trained, or add shapes with --extend"
+        )
     opened = artifact.path("state.pt")
     try:
         state = torch.load(opened, map_location="cpu", weights_only=True)
@@ -308,6 +379,11 @@ def _require_same_shapes(
         f"{'the model' if own else 'the configuration'} needs {expected.get(names[0])}; "
         + ("pass the model that was trained" if own else "the files come from different runs")
     )
+
+
+def is_custom(space: Checkpoint) -> bool:
+    """Return whether a space was trained with a model of the user's own, which `load` then needs."""
+    return custom_name(space.model) is not None
 
 
 def _build_trained(folder: Path, name: str | None, config: Config, model: ModelLike | None) -> LatentSDF:

@@ -49,7 +49,8 @@ def extend(
     Raises:
         ConfigError: There are no new shapes, the model settings differ from those of the space, or several processes
             were started.
-        CheckpointError: `out` is not empty, or the store has another normalization than the space.
+        CheckpointError: `out` is not empty, the store has another normalization than the space, or the space was packed
+            with only some of its training codes.
     """
     if distributed.world_size() > 1:
         raise ConfigError("a space is extended by one process; run `latentsdf train --extend` without torchrun")
@@ -58,6 +59,11 @@ def extend(
     require_writable_output(out, "space", overwrite=overwrite)
     where = devices.resolve(device)
     trained = checkpoint.load(space, where)
+    if trained.prior is not None:
+        raise CheckpointError(
+            f"{space}: holds only {len(trained.keys)} of its training shapes, so the distribution of all of them would "
+            "be lost; extend the space that it was packed from, and pack the result"
+        )
     store = SampleStore.open(data)
     if config.model != trained.config.model:
         raise ConfigError(f"{space}: extending does not change the model; leave out settings of the section model")

@@ -50,7 +50,8 @@ _STAGED = ".next"
 _PREFIX = ".next~"
 _OLD_MARK, _OLD_STATELESS = "complete", "without a state"  # of checkpoints that earlier versions wrote
 _ATTEMPTS = 5  # of reading an artifact that another process replaces meanwhile
-_MAX_MANIFEST = 1 << 20  # bytes
+MAX_MANIFEST = 1 << 20
+"""Largest manifest that is read, in bytes."""
 _REMEDY: Mapping[ArtifactKind, str] = {
     "space": "restore it from a copy, or train again",
     "field": "restore it from a copy, or reconstruct again",
@@ -149,6 +150,11 @@ class Artifact:
         """Return the SHA-256 of a file according to the manifest; empty if it has none."""
         entry = self._manifest.files.get(name) if self._manifest is not None else None
         return entry.sha256 if entry is not None else ""
+
+    def size(self, name: str) -> int:
+        """Return the size of a file according to the manifest, in bytes; 0 if it has none."""
+        entry = self._manifest.files.get(name) if self._manifest is not None else None
+        return entry.size if entry is not None else 0
 
     @property
     def version(self) -> str:
@@ -351,8 +357,8 @@ def _current_manifest(folder: Path, kind: ArtifactKind, names: Collection[str]) 
 def _read_manifest(folder: Path, kind: ArtifactKind, names: Collection[str]) -> _Manifest | None:
     path = folder / MANIFEST
     try:
-        if regular_size(path) > _MAX_MANIFEST:
-            raise ValueError(f"it has more than {_MAX_MANIFEST:,} bytes")
+        if regular_size(path) > MAX_MANIFEST:
+            raise ValueError(f"it has more than {MAX_MANIFEST:,} bytes")
         data = path.read_bytes()
     except FileNotFoundError:
         return None

@@ -43,5 +43,17 @@ class TrainingError(LatentSDFError, ArithmeticError):
     """Training produced a value that is not finite."""
 
 
+class HubError(LatentSDFError):
+    """Hugging Face, or a space on it, cannot be reached, read or written.
+
+    Attributes:
+        unreachable: Whether there is no network, or the server does not answer, so that it may work later.
+    """
+
+    def __init__(self, message: str, *, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.unreachable = unreachable
+
+
 class MissingExtraError(LatentSDFError, ImportError):
     """An optional package is not installed; the message names the extra that provides it."""

@@ -191,7 +191,7 @@ def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: 
     (copy / "shapes.json").write_text((copy / "shapes.json").read_text().replace('"format": 2', '"format": 1', 1))
     renew_manifest(copy)
     with pytest.raises(
-        ls.CheckpointError, match="checkpoint format 1, but this version reads 2; train the space again"
+        ls.CheckpointError, match="checkpoint format 1, but this version reads 2 and 3; update latentsdf"
     ):
         checkpoint.load(copy)
     (copy / "codes.safetensors").unlink()

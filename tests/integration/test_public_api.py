@@ -42,6 +42,7 @@ BOX = trimesh.creation.box((1.0, 0.8, 0.6)).subdivide()
 
 NOT_CALLED = {
     "ShapeSpace.show": "opens a window",
+    "ShapeSpace.push_to_hub": "needs a network; its own tests have a stand-in",
     "Reconstruction.phase": "needs a medial axis, which takes long to fit; its points are those of `distance`",
     "SampleStore.verify": "reads whole shapes, with the key as only argument, which `read` checks in the same way",
 }
@@ -186,6 +187,7 @@ def calls(
         "ShapeSpace.evaluate": {"references": {"table_0000": BOX}},
         "ShapeSpace.export": {"file": folder / "box.npz"},
         "ShapeSpace.save": {"folder": folder / "copy"},
+        "ShapeSpace.save_packed": {"folder": folder / "packed", "overwrite": True, "keep": 2, "picture": False},
         "ShapeSpace.update_index": {},
         "Inversion.save": {"folder": folder / "saved fit", "target": "box.ply"},
         "Reconstruction.save": {"folder": folder / "saved field"},

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.artifacts import write_space
 from helpers.paths import REPOSITORY
 
 import latentsdf
+from latentsdf.sharing.locations import PRETRAINED
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +30,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(path, sources / name, ignore=shutil.ignore_patterns("__pycache__", "*.nb?"))
         elif path.is_file():
             shutil.copy(path, sources / name)
+    for name in PRETRAINED:
+        write_space(sources / "checkpoints" / name, 1, with_state=False)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     _run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(built), str(sources)])
     (wheel,) = built.glob("latentsdf-*.whl")
@@ -72,6 +76,12 @@ def test_commands(installed: Path, tmp_path: Path) -> None:
         ("latentsdf-preprocess", "--help"),
     ):
         assert "examples:" in _command(installed, tmp_path, *words)
+
+
+def test_pretrained_space(installed: Path, tmp_path: Path) -> None:
+    """A pretrained space is found by its name, with all of its files."""
+    described = _command(installed, tmp_path, "latentsdf", "info", "furniture", "--verify", "--json")
+    assert '"chair/a"' in described and '"README.md"' in described
 
 
 def test_training(installed: Path, store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Spaces that are shared: where they are, small files, model cards."""
