@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from latentsdf.cli.parser import CONFIG, Command, parse, print_completion, print_examples, suggestion
+from latentsdf.cli.parser import CONFIG, Command, parse, print_completion, print_examples, show_next_step, suggestion
 from latentsdf.utils.console import console, show_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
@@ -29,6 +29,7 @@ COMMANDS = {
     "import": "import_:Import",
     "info": "info:Info",
     "config": "config:Config",
+    "doctor": "doctor:Doctor",
 }
 """Module and class of each command; imported on use."""
 
@@ -112,7 +113,10 @@ def _run_command(command: Command) -> int:
     result = command.run()
     if command.json and result is not None:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
-    return command.exit_code(result)
+    code = command.exit_code(result)
+    if code == 0:
+        show_next_step(command.next_step(result))
+    return code
 
 
 def _print_help() -> None:
