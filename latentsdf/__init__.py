@@ -51,6 +51,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "LatentSDFError",
             "MeshError",
             "MissingExtraError",
+            "OutputError",
             "StoreError",
             "TrainingError",
         ],
@@ -106,5 +107,6 @@ if TYPE_CHECKING:
     from latentsdf.utils.errors import LatentSDFError as LatentSDFError
     from latentsdf.utils.errors import MeshError as MeshError
     from latentsdf.utils.errors import MissingExtraError as MissingExtraError
+    from latentsdf.utils.errors import OutputError as OutputError
     from latentsdf.utils.errors import StoreError as StoreError
     from latentsdf.utils.errors import TrainingError as TrainingError

@@ -45,9 +45,11 @@ from latentsdf.latent.code import Code, Codes, as_bare_code, combine_codes, is_r
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.latent.interpolation import Method, interpolate, positions_on_path
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
-from latentsdf.latent.inversion.invert import TRUSTED_RESIDUAL, invert
+from latentsdf.latent.inversion.invert import invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
+from latentsdf.latent.inversion.verdict import RESOLUTION as VERDICT_RESOLUTION
+from latentsdf.latent.inversion.verdict import Verdict, assess, compare_hypotheses
 from latentsdf.latent.mixture import CodeMixture
 from latentsdf.latent.prior import CodePrior
 from latentsdf.latent.saved_index import SavedIndex
@@ -61,7 +63,7 @@ from latentsdf.training.custom_losses import LossFunction, with_losses
 from latentsdf.training.train import train as train_to_folder
 from latentsdf.utils import devices
 from latentsdf.utils.arrays import as_array, as_points, describe
-from latentsdf.utils.errors import ConfigError, MeshError
+from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, MeshError
 from latentsdf.utils.notebook import html_table
 from latentsdf.utils.output_folders import require_writable_output
 
@@ -821,7 +823,10 @@ class ShapeSpace(nn.Module):
                 self.require_refinable(target, config)
         observations = [self.observe(target, config) for target in targets]
         fits = invert(self._single_precision_model(), self.codes.float(), observations, config)
-        fits = [dataclasses.replace(fit, space=self.fingerprint) for fit in fits]
+        fits = [_of_space(fit, self.fingerprint) for fit in fits]
+        if config.assess and refinement is None:
+            judged = zip(fits, observations, strict=True)
+            fits = [self._with_verdict(fit, observed, partial=config.partial) for fit, observed in judged]
         if refinement is None:
             return fits
         return [self.refine(fit, target, refinement) for fit, target in zip(fits, targets, strict=True)]
@@ -900,7 +905,7 @@ class ShapeSpace(nn.Module):
             **options: Single settings of `RefineConfig`, which replace those of `config`.
 
         Returns:
-            The fit with the detail as `delta`, and `residual` and `ok` of the refined field.
+            The fit with the detail as `delta`, and `residual` and `verdict` of the refined field.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -911,13 +916,34 @@ class ShapeSpace(nn.Module):
         config = with_options(RefineConfig, config, options)
         self.model.require_grid()
         code = self.decoded_code(fit)
-        detail = observe_detail(read_mesh(mesh, "refinement"), fit.similarity, config)
+        mesh = read_mesh(mesh, "refinement")
+        detail = observe_detail(mesh, fit.similarity, config)
         delta = refine(self._single_precision_model(), code.float(), detail, config)
         refined = dataclasses.replace(fit, delta=delta)
         some = np.random.default_rng(config.seed).integers(len(detail.points), size=_RESIDUAL_POINTS)
         found = self.distance(refined, detail.points[some], frame="model")
         residual = float(np.abs(found - detail.distance[some]).mean())
-        return dataclasses.replace(refined, residual=residual, ok=residual <= TRUSTED_RESIDUAL)
+        refined = dataclasses.replace(refined, residual=residual)
+        placed = trimesh.Trimesh(fit.similarity.to_model(mesh.vertices), mesh.faces, process=False)
+        observation = dataclasses.replace(observe(placed, frame="model", seed=config.seed), similarity=fit.similarity)
+        return self._with_verdict(refined, observation, partial=False)
+
+    def _with_verdict(self, fit: Inversion, observation: Observation, *, partial: bool) -> Inversion:
+        """Return the fit and its rivals with verdicts."""
+
+        def judge(one: Inversion) -> tuple[Verdict, trimesh.Trimesh | None]:
+            try:
+                surface = self.extract(one, VERDICT_RESOLUTION, frame="model")
+            except EmptyLevelSetError:
+                return assess(None, observation, one.similarity, partial=partial), None
+            verdict = assess(surface, observation, one.similarity, partial=partial)
+            placed = observation.similarity.to_model(one.similarity.to_user(surface.vertices))
+            return verdict, trimesh.Trimesh(placed, surface.faces, process=False)
+
+        verdict, surface = judge(fit)
+        judged = [judge(rival) for rival in fit.rivals]
+        rivals = (dataclasses.replace(rival, verdict=one) for rival, (one, _) in zip(fit.rivals, judged, strict=True))
+        return dataclasses.replace(fit, verdict=compare_hypotheses(verdict, surface, judged), rivals=tuple(rivals))
 
     def _single_precision_model(self) -> "LatentSDF":
         """Return the model, or its copy in single precision, for which fits and shortest paths are computed."""
@@ -952,7 +978,8 @@ class ShapeSpace(nn.Module):
         Args:
             *shapes: Ids, codes or inversions, in the order of the path; or one list of these, or codes (K, L).
             steps: Number of codes N >= 2, including both ends.
-            method: `linear`, `spherical`, or `shortest` (see `latent.interpolation`).
+            method: `linear`, `spherical`, `shortest`, or `prior`, which passes through training shapes that are near
+                each other (see `latent.interpolation`).
 
         Returns:
             The N shapes of the path; as an array, their codes (N, L).
@@ -963,7 +990,8 @@ class ShapeSpace(nn.Module):
         """
         given = [self._with_parts(shape) for shape in split_shapes(shapes)]
         codes = np.array([one.code for one in given], dtype=np.float32).reshape(len(given), self.codes.shape[1])
-        path = interpolate(codes, steps, method, self._single_precision_model(), self.prior)
+        model = self._single_precision_model() if method == "shortest" else None
+        path = interpolate(codes, steps, method, model, self.prior, _as_code(self.codes))
         starts, shares = positions_on_path(len(given), steps, method)
         return Codes(
             [
@@ -1223,6 +1251,12 @@ class ShapeSpace(nn.Module):
 def _as_code(code: Float[Tensor, "*N L"]) -> Float[NDArray[np.float32], "*N L"]:
     """Convert codes of a space of any precision to an array."""
     return code.float().numpy(force=True)
+
+
+def _of_space(fit: Inversion, fingerprint: str) -> Inversion:
+    """Return a fit and its rivals, marked as fits of a space."""
+    rivals = tuple(_of_space(rival, fingerprint) for rival in fit.rivals)
+    return dataclasses.replace(fit, space=fingerprint, rivals=rivals)
 
 
 def _forget_codes(space: ShapeSpace, _: object = None) -> None:

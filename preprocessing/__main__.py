@@ -96,6 +96,8 @@ class Preprocess(Command):
     """Seed of the samples, the same for all shapes of a store."""
     overwrite: bool = False
     """Process shapes again that are already in the store."""
+    renew: bool = False
+    """Process shapes again that an earlier version sampled with known faults, which latentsdf info lists."""
     preview: bool = False
     """Draw each shape as OUT.previews/CATEGORY/ID.png."""
     strict: bool = False
@@ -125,6 +127,7 @@ class Preprocess(Command):
             self.sampling(),
             timeout=self.timeout,
             overwrite=self.overwrite,
+            renew=self.renew,
             seed=self.seed,
             previews=Path(f"{self.out}.previews") if self.preview else None,
         )

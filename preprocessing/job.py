@@ -36,6 +36,7 @@ def run(
     timeout: float = 600.0,
     memory_gb: float = 0.0,
     overwrite: bool = False,
+    renew: bool = False,
     seed: int = 0,
     previews: Path | None = None,
     executor: Executor | None = None,
@@ -56,6 +57,7 @@ def run(
         memory_gb: Memory limit per process, in GB (10^9 bytes); 0 for nine tenths of the machine's memory divided by
             the number of processes, or for no limit with an executor.
         overwrite: Sample shapes again that are already in the store.
+        renew: Sample shapes again that an earlier version sampled with known faults.
         seed: Seed of the run, from which the seeds of the shapes are derived.
         previews: Folder for previews <category>/<id>.png; a preview that cannot be drawn is a warning.
         executor: Runs the tasks on its own workers instead of local processes.
@@ -75,7 +77,7 @@ def run(
             f"got {workers}, {memory_gb} and {timeout}"
         )
     store = SampleStore.create(out, config)
-    outdated = {} if overwrite else find_outdated(sources, store, seed)
+    outdated = {} if overwrite else find_outdated(sources, store, seed, renew=renew)
     pending = [s for s in sources if overwrite or s.key in outdated or s.key not in store]
     max_workers = workers or os.cpu_count() or 1
     workers = max(1, min(max_workers, len(pending)))

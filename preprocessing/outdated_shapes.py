@@ -1,8 +1,9 @@
-"""Detection of stored shapes that a resumed run must sample again, because their sources have changed."""
+"""Stored shapes that a resumed run samples again: their sources have changed, or they have known faults."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from latentsdf.data.sampling_faults import known_fault
 from latentsdf.data.shape_records import shape_seed
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.console import track
@@ -10,13 +11,14 @@ from latentsdf.utils.errors import LatentSDFError, StoreError
 from preprocessing.sources import Source
 
 
-def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int) -> dict[str, str]:
+def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int, *, renew: bool = False) -> dict[str, str]:
     """Compare the stored shapes with their sources, by the SHA-256 of the source.
 
     Args:
         sources: The shapes of the run; those that the store lacks are ignored.
         store: The sample store.
         seed: Seed of the run.
+        renew: Include shapes that an earlier version sampled with known faults.
 
     Returns:
         For each outdated or damaged shape, by key, the reason why it has to be sampled again.
@@ -36,6 +38,8 @@ def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int) -> d
                 reasons[source.key] = reason
             elif not same_seed:
                 other_seed.append(source.key)
+            elif renew and (fault := known_fault(store.info(source.key))):
+                reasons[source.key] = f"{source.key}: sampled by an earlier version, {fault}"
             advance()
     if other_seed:
         raise StoreError(

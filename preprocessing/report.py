@@ -17,6 +17,7 @@ import numpy as np
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeInfo
+from latentsdf.data.sampling_faults import find_known_faults, note_known_faults
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.console import console, show_note
@@ -116,6 +117,8 @@ class Report:
     """Reasons for failed shapes."""
     outdated: dict[str, str] = field(default_factory=dict)
     """Reasons why shapes in the store had to be sampled again."""
+    known_faults: dict[str, str] = field(default_factory=dict)
+    """Known faults of shapes of the store that an earlier version sampled; filled in by `save`."""
     interrupted: bool = False
     """True after Ctrl-C."""
     seconds: float = 0.0
@@ -132,6 +135,7 @@ class Report:
         self.shapes = self._load_previous() | self.sampled
         store = SampleStore(self.store, self.config)
         keys = store.keys()
+        self.known_faults = find_known_faults(store, keys)
         for key in keys:
             if key not in self.shapes:
                 with suppress(StoreError):
@@ -154,6 +158,7 @@ class Report:
             "made": list(self.sampled),
             "failed": self.failed,
             "outdated": self.outdated,
+            "known_faults": self.known_faults,
             "interrupted": self.interrupted,
             "warnings": self.warnings(),
             "workers": self.workers,
@@ -249,6 +254,8 @@ class Report:
         lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
         lines += _section("Failed", self.failed.values()) + _section("Warnings", self.warnings())
         lines += _section("Outdated", self.outdated.values())
+        faults = [f"{key}: {fault}" for key, fault in self.known_faults.items()]
+        lines += _section("Sampled by an earlier version (--renew samples them again)", faults)
         uncertain = f"Sign confidence below {LOW_CONFIDENCE}"
         thin = f"Thin: no interior lattice vertex beneath more than {THIN:.0%} of the surface"
         sheets = f"Sheets: more than {SHEETS:.0%} of the area thickened"
@@ -266,6 +273,7 @@ class Report:
             show_note("warning", reason)
         for key, reason in self.outdated.items():
             show_note("sampled again" if key in self.sampled else "outdated", reason)
+        note_known_faults(self.store, self.known_faults, "repeat the command with --renew to sample them again")
         low = sum(key in self.sampled for key in self.low_confidence())
         if low:
             show_note("uncertain sign", f"{low} shapes, listed in {self.store / 'report.md'}")

@@ -31,7 +31,7 @@ def test_space_as_collection(space: ShapeSpace) -> None:
 @pytest.fixture
 def objects(space: ShapeSpace, store_path: Path) -> dict[str, object]:
     """One object of each class with a notebook description, by class; with a text that must be escaped."""
-    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.01, True, Similarity((0.0, 0.0, 0.0), 2.0))
+    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.001, Similarity((0.0, 0.0, 0.0), 2.0))
     field = ls.Reconstruction(torch.nn.Linear(3, 1), fit.similarity, ReconstructConfig())
     references = {"table_0000": trimesh.creation.icosphere(2), "<b>": trimesh.Trimesh()}
     evaluation, _ = ls.evaluate(space, references, resolution=16, points=100, field_points=0, mode="general")
@@ -53,7 +53,7 @@ def test_descriptions(objects: dict[str, object]) -> None:
         assert f"<b>{name}</b>" in html and len(html) < 2000
         assert "<script>" not in html
     assert "shapes 4, code length 8" in repr(objects["ShapeSpace"])
-    assert "residual 0.01, ok True" in repr(objects["Inversion"])
+    assert "residual 0.001, ok True" in repr(objects["Inversion"])
     assert "&lt;script&gt;" in objects["SampleStore"]._repr_html_()  # type: ignore[attr-defined]
     assert "failed 1" in repr(objects["Evaluation"])
 

@@ -64,7 +64,7 @@ def test_extracted_mesh_frame(trained_space: ShapeSpace) -> None:
 def test_vertex_normals(space: ShapeSpace, tmp_path: Path) -> None:
     """Vertex normals match differences of the field in the frame of the shape, and survive mesh files."""
     way = Similarity((3.0, 0.0, -1.0), 0.5, 0.7)
-    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.0, True, way)
+    fit = ls.Inversion(space.code("table_0000").numpy(), np.zeros(1), 0.0, way)
     mesh = space.extract(fit, 32, normals=True)
     slope = np.stack(
         [

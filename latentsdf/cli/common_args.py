@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -159,17 +160,31 @@ def require_png(path: Path | None) -> None:
         require_file_output(path)
 
 
+_created: list[Path] = []  # folders that `create_output_folder` created, parents first
+
+
 def create_output_folder(path: Path | None) -> None:
     """Create an output folder, so that an unusable path is reported before the computation.
+
+    If the command fails before it writes anything, `remove_empty_output_folders` removes the folder again.
 
     Raises:
         ConfigError: The folder cannot be created or written to.
     """
     if path is None:
         return
+    missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
     try:
         path.mkdir(parents=True, exist_ok=True)
+        _created.extend(reversed(missing))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be created as a folder ({error.strerror}); choose another --out") from error
     if not os.access(path, os.W_OK):
         raise ConfigError(f"{path}: is not writable; choose another --out")
+
+
+def remove_empty_output_folders() -> None:
+    """Remove the output folders that this process created and left empty."""
+    while _created:
+        with suppress(OSError):  # not empty
+            _created.pop().rmdir()

@@ -47,7 +47,7 @@ _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
 _RANDOM_SHAPES = 7
 _PREPROCESS = "import sys; from preprocessing.__main__ import main; sys.exit(main(sys.argv[1:], hint=False))"
-_FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False)
+_FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False, assess=False)
 
 
 def demo(
@@ -152,7 +152,7 @@ def demo(
 
 def _fit_unseen(space: ShapeSpace, new: dict[str, trimesh.Trimesh]) -> tuple[list[Inversion], UnseenShapes]:
     """Fit codes to unseen shapes, evaluate the fits, and draw random shapes of the families."""
-    fits = space.invert_many(list(new.values()))
+    fits = space.invert_many(list(new.values()), InvertConfig(assess=False))
     by_name = dict(zip(new, fits, strict=True))
     evaluation, meshes = evaluate(space, new, fits=by_name, resolution=RESOLUTION, field_points=0)
     families = [family for family in _FAMILIES if family in space.categories]

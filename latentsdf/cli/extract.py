@@ -11,7 +11,7 @@ from latentsdf.cli.arg_types import UNSET, finite_float, integer, string_list
 from latentsdf.cli.common_args import DecodeArgs, SpaceArgs, create_output_folder
 from latentsdf.cli.parser import command, command_line
 from latentsdf.utils.console import console, show_note, track
-from latentsdf.utils.errors import ConfigError, LatentSDFError
+from latentsdf.utils.errors import ConfigError, LatentSDFError, OutputError
 from latentsdf.utils.output_folders import require_no_links
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ class Extract(DecodeArgs, SpaceArgs):
                     mesh = self._extract(space, name)
                     meshes.save(mesh, files[name])
                     written[str(files[name])] = _size(mesh)
+                except OutputError:
+                    raise  # a full disk would fail all others, too
                 except LatentSDFError as error:
                     failed[name] = str(error)
                     show_note("failed", f"{name}: {error}")

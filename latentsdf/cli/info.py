@@ -56,6 +56,7 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
     Raises:
         StoreError: A shape is damaged. All damaged shapes are listed on the console first.
     """
+    from latentsdf.data.sampling_faults import known_fault, note_known_faults
     from latentsdf.data.store import SampleStore
 
     store = SampleStore.open(path)
@@ -63,7 +64,7 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
     table = Table(title=f"{path}: {len(keys)} shapes, band {store.config.band_voxels} of {store.config.resolution}^3")
     for column in ("shape", "band samples", "bytes", "area", "closed", "sign", "confidence"):
         table.add_column(column, justify="left" if column in ("shape", "sign") else "right")
-    shapes, damaged = {}, {}
+    shapes, damaged, faults = {}, {}, {}
     with track("reading", total=len(keys), unit="shape") as advance:
         for key in keys:
             try:
@@ -71,17 +72,26 @@ def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
                 shapes[key] = asdict(info)
                 row = (f"{info.band_samples:,}", f"{info.stored_bytes:,}", f"{info.area:.3f}", str(info.watertight))
                 table.add_row(key, *row, info.sign.method, f"{info.sign.confidence:.3f}")
+                if fault := known_fault(info):
+                    faults[key] = fault
                 if verify:
                     store.verify(key)
             except StoreError as error:
                 damaged[key] = str(error)
             advance()
     console.print(table)
+    note_known_faults(path, faults)
     for reason in damaged.values():
         show_note("damaged", reason)
     if damaged:
         raise StoreError(f"{path}: {len(damaged)} of {len(keys)} shapes are damaged; they are listed above")
-    return {"store": str(path), "sampling": asdict(store.config), "shapes": shapes, "verified": verify}
+    return {
+        "store": str(path),
+        "sampling": asdict(store.config),
+        "shapes": shapes,
+        "known_faults": faults,
+        "verified": verify,
+    }
 
 
 def describe_checkpoint(path: Path, *, verify: bool) -> dict[str, Any]:

@@ -26,9 +26,9 @@ class Interpolate(DecodeArgs, SpaceArgs):
     """Two or more training shapes, folders written by latentsdf invert, or code.npy files."""
     steps: Annotated[int, integer(2)] = 9
     """Number of shapes, including both ends."""
-    method: Literal["linear", "spherical", "shortest"] = "linear"
-    """Path of the codes: a straight line, an arc traversed at constant angular speed, or the path along which the
-    shape changes least."""
+    method: Literal["linear", "spherical", "shortest", "prior"] = "linear"
+    """Path of the codes: a straight line, an arc traversed at constant angular speed, the path along which the shape
+    changes least, or (prior) a path through training shapes that are near each other."""
     out: Path
     """A .png file for a strip, a .gif, .webp or .mp4 (extra: video) file for an animation, or a folder for meshes and
     codes."""

@@ -10,6 +10,7 @@ from rich.text import Text
 from latentsdf.cli.arg_types import path_list
 from latentsdf.cli.common_args import DecodeArgs, InvertArgs, PointFileArgs, RefineArgs, SpaceArgs, create_output_folder
 from latentsdf.cli.parser import command, command_line
+from latentsdf.utils.artifacts import holds_artifact
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import (
     CheckpointError,
@@ -18,6 +19,7 @@ from latentsdf.utils.errors import (
     LatentSDFError,
     MeshError,
     MissingExtraError,
+    OutputError,
 )
 from latentsdf.utils.output_folders import require_no_links, require_writable_output
 
@@ -47,8 +49,8 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
     """Mesh file, points (.ply without faces, .npy .npz .xyz .pts .txt .csv .asc .las .laz .e57; normals are used when
     the file has them), or .npy of signed samples (N,4). Several targets are fitted in batches."""
     out: Path
-    """Folder for code.npy, mesh.ply and report.json; for several targets, one subfolder per target, named after its
-    file."""
+    """Folder for code.npy, mesh.ply and report.json, which replace those of an earlier fit; for several targets, one
+    subfolder per target, named after its file."""
     one_code: bool = False
     """Fit a single code per shape instead of one code per layer."""
 
@@ -95,6 +97,8 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
                     if refinement is not None:
                         fit = space.refine(fit, targets[path], refinement)
                     reports[path] = self._save(space, path, fit, folders[path])
+                except OutputError:
+                    raise  # a full disk would fail all others, too
                 except (LatentSDFError, OSError) as error:
                     if alone:
                         raise
@@ -115,7 +119,7 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
         if not report.get("ok", True) and refinable:
             words = ("invert", self.checkpoint, *self.target, "--out", self.out, "--refine")
             return f"add the detail that the code cannot represent: {command_line('latentsdf', *words)}"
-        mesh = folder / "detailed.ply"
+        mesh = f"{folder.name}_512.ply"
         return command_line(
             "latentsdf", "extract", self.checkpoint, "--code", folder, "--resolution", 512, "--out", mesh
         )
@@ -137,12 +141,15 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
             hits = space.nearest(fit, k=min(5, len(space.ids)))
         except (MissingExtraError, CheckpointError) as error:  # a damaged index does not keep a fit from being saved
             show_note("no nearest shapes", str(error))
+        replaces = holds_artifact(out, "code.npy")
         report = fit.save(out, mesh=surface, target=target, nearest=hits)
         if empty is not None:
             raise empty
-        verdict = "fits" if fit.ok else "does not fit well: the space may not represent this kind of shape"
-        nearest = f", nearest {hits.ids[0]}" if hits else ""
-        console.print(Text(f"{out}: {target.name} {verdict}; residual {fit.residual:.4f}{nearest}"), soft_wrap=True)
+        nearest = f"; nearest {hits.ids[0]}" if hits else ""
+        replaced = f"; replaced the earlier fit in {out}" if replaces else ""
+        console.print(Text(f"{out}: {target.name} {fit.verdict}{nearest}{replaced}"), soft_wrap=True)
+        for number, rival in enumerate(fit.rivals, 2):
+            console.print(Text(f"  hypothesis {number}, cost {rival.margin:+.0%}: {rival.verdict}"), soft_wrap=True)
         return report
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from latentsdf.cli.common_args import remove_empty_output_folders
 from latentsdf.cli.parser import CONFIG, Command, parse, print_completion, print_examples, show_next_step, suggestion
 from latentsdf.utils.console import console, show_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError
@@ -110,7 +111,10 @@ def _run(args: list[str]) -> int:
 
 
 def _run_command(command: Command) -> int:
-    result = command.run()
+    try:
+        result = command.run()
+    finally:
+        remove_empty_output_folders()
     if command.json and result is not None:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
     code = command.exit_code(result)

@@ -130,7 +130,7 @@ def parse(command: type[C], args: Sequence[str], prog: str) -> C:
     default = command.defaults(args) if is_help_requested(args) or "--print-config" in args else None
     given: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        with _errors.on_parse_error(lambda event: _report(event, flags, prog)):
+        with _errors.on_parse_error(lambda event: _report(event, flags, args, prog)):
             return tyro.cli(command, args=args, prog=prog, config=CONFIG, **given)
     except SystemExit as stop:
         if is_help_requested(args) and not stop.code:
@@ -206,20 +206,27 @@ def suggestion(token: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _report(event: _errors.ParseErrorEvent, flags: Mapping[str, bool], prog: str) -> NoReturn:
+def _report(event: _errors.ParseErrorEvent, flags: Mapping[str, bool], args: Sequence[str], prog: str) -> NoReturn:
     """Report a parse error in one line."""
     unknown: list[str] = []
     if isinstance(event, _errors.UnrecognizedArgs):
         unknown = event.tokens
-    elif isinstance(event, _errors.MissingArgs):
-        # If a required flag is misspelled, report the misspelling instead of the missing flag.
-        unknown = [token for token in event.unrecognized_tokens if token.startswith("-")]
+    elif isinstance(event, _errors.MissingArgs | _errors.BadValue):
+        # A misspelled flag is the cause of a missing one, or of the missing value of an argument before it.
+        words = args[: list(args).index("--")] if "--" in args else args
+        known = {*flags, "--help"}
+        unknown = [word for word in words if word.startswith("--") and _flag(word) not in known]
     if unknown:
         advice = suggestion(unknown[0], [*flags, "--help"]) if unknown[0].startswith("-") else ""
         raise ConfigError(f"unknown argument {unknown[0]}{advice or f'; see {prog} --help'}")
     message = next((text(event) for kind, text in _MESSAGES.items() if isinstance(event, kind)), type(event).__name__)
     show_error(ConfigError(f"{message}; see {prog} --help"))
     raise SystemExit(2)
+
+
+def _flag(word: str) -> str:
+    """Name of the flag in a word of the command line, without a value after "="."""
+    return word.partition("=")[0].replace("_", "-")
 
 
 def _missing(event: _errors.MissingArgs) -> str:

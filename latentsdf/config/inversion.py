@@ -44,6 +44,9 @@ class InvertConfig:
     frame: Annotated[Frame, BeforeValidator(lambda frame: "shape" if frame == "user" else frame)] = "shape"
     """`shape`: the observation is in its own frame, and is normalized like a training shape; `model`: it is already in
     model space. `user` is the former name of `shape`."""
+    assess: Flag = True
+    """Extract the surface of the fit and compare it with the observation (`Inversion.verdict`), in about half a second
+    per fit."""
     seed: Seed = 0
     """Seed of the random samples."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from latentsdf.config.arguments import check_arguments
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.mesh_datasets import find_meshes
+from latentsdf.data.sampling_faults import find_known_faults, known_fault, note_known_faults
 from latentsdf.data.shape_records import digest_of, make_record, shape_seed
 from latentsdf.data.store import SampleStore, complete_key
 from latentsdf.utils.console import show_note, track
@@ -22,6 +23,7 @@ def preprocess(
     *,
     seed: int = 0,
     overwrite: bool = False,
+    renew: bool = False,
     strict: bool = False,
     **selection: Any,
 ) -> SampleStore:
@@ -38,6 +40,7 @@ def preprocess(
         config: Sampling settings, by default `SamplingConfig()`; an existing store must have the same ones.
         seed: Seed of the samples.
         overwrite: Sample shapes again that are already in the store.
+        renew: Sample shapes again that an earlier version sampled with known faults.
         strict: Raise the error of the first shape that cannot be used, instead of skipping it with a note.
         **selection: For a folder, the keyword arguments of `latentsdf.data.mesh_datasets.find_meshes`: `layout`,
             `categories`, `split`, `pattern`.
@@ -72,13 +75,16 @@ def preprocess(
     with track("preprocessing", total=len(found), unit="shape") as advance:
         for key, shape in found.items():
             try:
-                if overwrite or not _is_current(store, key, shape, seed):
+                if overwrite or not _is_current(store, key, shape, seed, renew):
                     store.write(make_record(shape, key, config, seed))
             except (MeshError, FileNotFoundError) as error:
                 if strict:
                     raise
                 failed[key] = str(error).removeprefix(f"{key}: ")
             advance()
+    note_known_faults(
+        store.path, find_known_faults(store, found.keys() - failed), "pass renew=True to sample them again"
+    )
     for key, reason in failed.items():
         show_note("failed", f"{key}: {reason}")
     if found and len(failed) == len(found):
@@ -86,8 +92,8 @@ def preprocess(
     return store
 
 
-def _is_current(store: SampleStore, key: str, shape: Any, seed: int) -> bool:
-    """Return whether the store has a shape, and from the same source.
+def _is_current(store: SampleStore, key: str, shape: Any, seed: int, renew: bool) -> bool:
+    """Return whether the store has a shape, from the same source and, with `renew`, without known faults.
 
     Raises:
         StoreError: It was sampled with a different seed.
@@ -97,9 +103,10 @@ def _is_current(store: SampleStore, key: str, shape: Any, seed: int) -> bool:
     digest = digest_of(shape)
     try:
         stored, stored_seed = store.provenance(key)
+        faulty = renew and known_fault(store.info(key)) is not None
     except StoreError:  # damaged
         return False
-    if stored != digest:
+    if stored != digest or faulty:
         return False
     # The seed of points and signed samples, of which none are drawn, is a part of their digest.
     if stored_seed not in (shape_seed(key, seed), int(digest[:8], 16)):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
+from latentsdf.geometry.mesh_sdf.sampling import SAMPLING_VERSION, SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.geometry.similarity import Similarity, parse_similarity
 from latentsdf.utils.json_files import parse_object
@@ -32,6 +32,8 @@ class Provenance:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """JSON values from which the shape can be generated again: the parameters of a generated shape, and the original
     and the deformation of a deformed copy. Empty for other shapes."""
+    sampling_version: int = SAMPLING_VERSION
+    """Version of the sampling algorithm, `mesh_sdf.sampling.SAMPLING_VERSION`."""
 
     def attributes(self) -> dict[str, Any]:
         """Convert these fields to numbers, strings and lists, the attributes of Zarr and HDF5 groups."""
@@ -45,6 +47,7 @@ class Provenance:
             "seed": self.seed,
             "augmented": self.augmented,
             "recipe": json.dumps(self.recipe),
+            "sampling_version": self.sampling_version,
         }
 
 
@@ -64,6 +67,7 @@ class ShapeRecord(Provenance):
         seed: Seed of the sampling, and of the order in which samples are stored.
         augmented: True for a deformed copy of another shape.
         recipe: JSON values from which the shape can be generated again.
+        sampling_version: Version of the sampling algorithm.
     """
 
     category: str
@@ -108,7 +112,8 @@ def provenance_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
         "watertight": bool(attributes["watertight"]),
         "area": float(attributes["area"]),
         "seed": int(attributes["seed"]),
-        # Files of version 0.1 lack these two.
+        # Files of version 0.1 lack these three.
         "augmented": bool(attributes.get("augmented", False)),
         "recipe": recipe,
+        "sampling_version": int(attributes.get("sampling_version", 1)),
     }

@@ -24,6 +24,7 @@ from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data.point_batches import PointBatch, PointSource
 from latentsdf.data.records import ShapeInfo
+from latentsdf.data.sampling_faults import known_fault
 from latentsdf.data.sdf_batches import SdfBatch, SdfSource
 from latentsdf.data.sdf_samples import Sampler
 from latentsdf.data.shape_batch import SampleSource
@@ -126,6 +127,12 @@ class ShapeSamplePool:
     def augmented(self) -> frozenset[str]:
         """Keys of the shapes that are deformed copies of others."""
         return frozenset(key for key, info in zip(self.keys, self._infos, strict=True) if info.augmented)
+
+    @property
+    def known_faults(self) -> dict[str, str]:
+        """Known faults of the samples of shapes that an earlier version sampled, by key."""
+        faults = {key: known_fault(info) for key, info in zip(self.keys, self._infos, strict=True)}
+        return {key: fault for key, fault in faults.items() if fault is not None}
 
     @property
     def similarities(self) -> list[Similarity]:

@@ -17,8 +17,8 @@ Rows of `near`, `uniform` and `surface` are stored in random order, so that any 
 chunks of the band are random subsets of it.
 
 Attributes: `center` and `scale` (similarity to model space), `source`, `source_sha256`, `watertight`, `area`, `seed`,
-`augmented`, `recipe` (JSON), `sign` (fields of `SignReport`), `band_samples`, and `array_sha256`, the SHA-256 of the
-values of each array, which stores of earlier versions lack.
+`augmented`, `recipe` (JSON), `sign` (fields of `SignReport`), `band_samples`, `sampling_version`, and `array_sha256`,
+the SHA-256 of the values of each array. Stores of earlier versions lack the last two.
 
 Chunks are compressed with Blosc (zstd level 5, byte shuffle) and protected by a CRC-32C checksum. Every array is one
 shard, a single file. What an array declares is compared with this layout and with the size of its file before it is

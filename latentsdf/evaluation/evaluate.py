@@ -268,7 +268,8 @@ def _invert_references(
             observations[name] = space.observe(mesh, inversion)
         except LatentSDFError as error:
             failed[name] = str(error)
-    fits = dict(zip(observations, space.invert_many(list(observations.values()), inversion), strict=True))
+    inverted = space.invert_many(list(observations.values()), inversion, assess=False)  # measured by the caller
+    fits = dict(zip(observations, inverted, strict=True))
     if refinement is not None:
         for name in list(fits):
             try:

@@ -5,9 +5,10 @@ For neighboring codes a, b and t in [0, 1]:
     linear      z = a + t (b - a)
     spherical   z = slerp(a / |a|, b / |b|, t) ((1 - t) |a| + t |b|)      (Shoemake 1985)
     shortest    the path that minimizes the change of the decoded distances (`geodesic`)
+    prior       the path through training codes that are near each other (`neighbor_path`)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -20,11 +21,12 @@ from scipy.spatial import cKDTree
 
 from latentsdf.geometry.metrics.surface import cd_l1_half, sample_surface
 from latentsdf.latent.geodesic import shorten_path
+from latentsdf.latent.neighbor_path import neighbor_path
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.errors import ConfigError
 
-Method = Literal["linear", "spherical", "shortest"]
+Method = Literal["linear", "spherical", "shortest", "prior"]
 
 _POINTS = 5_000
 _PARALLEL = 1e-4  # radians
@@ -63,25 +65,27 @@ def interpolate(
     method: Method = "linear",
     model: LatentSDF | None = None,
     prior: CodePrior | None = None,
+    training: Float[NDArray[np.float32], "T L"] | None = None,
 ) -> Float[NDArray[np.float32], "N L"]:
     """Interpolate codes along a path through given codes, including both ends.
 
     With more than two codes the path is piecewise, with equal spacing between neighboring codes. It contains the inner
-    codes when steps - 1 is a multiple of K - 1; `shortest` always contains them, at rounded steps.
+    codes when steps - 1 is a multiple of K - 1; `shortest` and `prior` always contain them, at rounded steps.
 
     Args:
         codes: Codes (K, L) in the order of the path, K >= 2.
         steps: Number of codes N >= 2 of the path.
-        method: `linear`; `spherical`, for codes near a sphere; or `shortest`.
+        method: `linear`; `spherical`, for codes near a sphere; `shortest`; or `prior`.
         model: Decoder, for `shortest`.
-        prior: Gaussian of the training codes, for `shortest`.
+        prior: Gaussian of the training codes, for `shortest` and `prior`.
+        training: Training codes (T, L), for `prior`.
 
     Returns:
         Codes (N, L).
 
     Raises:
         ConfigError: There are too few codes or fewer steps than codes, the method is unknown, `spherical` joins codes
-            of opposite directions, or `shortest` has no model and prior.
+            of opposite directions, or `shortest` or `prior` lack what they depend on.
     """
     codes = np.asarray(codes, dtype=np.float32)
     if len(codes) < 2 or steps < 2:
@@ -95,6 +99,10 @@ def interpolate(
         return first + fraction * (second - first)
     if method == "spherical":
         return _spherical(first, second, fraction)
+    if method == "prior":
+        if prior is None or training is None:
+            raise ConfigError("this path depends on the training codes: pass prior and training")
+        return _by_legs(codes, steps, lambda leg, count: neighbor_path(*leg, training, count, len(prior.basis)))
     if model is None or prior is None:
         raise ConfigError("the shortest path depends on the decoder: pass model and prior")
     return _shortest(codes, steps, model, prior)
@@ -119,8 +127,8 @@ def positions_on_path(
     """
     if steps < count:
         raise ConfigError(f"a path through {count} codes needs at least as many steps, got {steps}")
-    if method == "shortest":
-        position = np.interp(np.arange(steps), _shortest_cuts(count, steps), np.arange(count))
+    if method in ("shortest", "prior"):
+        position = np.interp(np.arange(steps), _cuts(count, steps), np.arange(count))
     else:
         position = np.linspace(0, count - 1, steps)
     nearest = position.round()
@@ -144,23 +152,32 @@ def smoothness(meshes: Sequence[trimesh.Trimesh]) -> Smoothness:
 
 
 def _shortest(codes: NDArray[np.float32], steps: int, model: LatentSDF, prior: CodePrior) -> NDArray[np.float32]:
-    """Shortest path, computed between each pair of neighboring codes; the given codes are kept at rounded steps."""
+    """Shortest path, computed between each pair of neighboring codes."""
     if model.config.local_size > 0:
         raise ConfigError("the shortest path is not available for codes with a local part; use linear")
-    cuts = _shortest_cuts(len(codes), steps)
+
+    def connect(leg: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        straight = interpolate(leg, count)
+        if (straight == straight[0]).all():  # the prior would move the inner codes
+            return straight
+        return shorten_path(model, prior, torch.from_numpy(straight).to(prior.mean.device)).cpu().numpy()
+
+    return _by_legs(codes, steps, connect)
+
+
+def _by_legs(
+    codes: NDArray[np.float32], steps: int, connect: Callable[[NDArray[np.float32], int], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Join neighboring codes by paths of a number of codes; the given codes are kept at rounded steps."""
+    cuts = _cuts(len(codes), steps)
     path = np.empty((steps, codes.shape[1]), dtype=np.float32)
     for leg in range(len(codes) - 1):
-        straight = interpolate(codes[leg : leg + 2], cuts[leg + 1] - cuts[leg] + 1)
-        if (straight == straight[0]).all():  # the prior would move the inner codes
-            path[cuts[leg] : cuts[leg + 1] + 1] = straight
-            continue
-        found = shorten_path(model, prior, torch.from_numpy(straight).to(prior.mean.device))
-        path[cuts[leg] : cuts[leg + 1] + 1] = found.cpu().numpy()
+        path[cuts[leg] : cuts[leg + 1] + 1] = connect(codes[leg : leg + 2], cuts[leg + 1] - cuts[leg] + 1)
     return path
 
 
-def _shortest_cuts(count: int, steps: int) -> list[int]:
-    """Steps at which the shortest path passes through its given codes, at most as many as steps."""
+def _cuts(count: int, steps: int) -> list[int]:
+    """Steps at which a path that is computed by legs passes through its given codes, at most as many as steps."""
     return list(np.linspace(0, steps - 1, count).round().astype(int).tolist())
 
 

@@ -12,6 +12,7 @@ file `latentsdf.json`.
 """
 
 import copy
+import io
 import json
 import logging
 import warnings
@@ -26,7 +27,7 @@ from latentsdf.latent.batched_sdf import fuse
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.models.derivatives import norm
 from latentsdf.models.latent_sdf import BranchDistances, LatentSDF
-from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.atomic_files import atomic_write, full_disk_named
 from latentsdf.utils.errors import MissingExtraError
 
 SUFFIXES = (".onnx", ".pt2")
@@ -74,8 +75,10 @@ def save_network(
         network, (), inputs, dynamic_shapes={name: rows[name] for name in inputs}, strict=False
     )
     if path.suffix.lower() == ".pt2":
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            torch.export.save(program, file, extra_files={f"{_INFORMATION}.json": json.dumps(information)})
+        buffer = io.BytesIO()  # torch's writer ends the process if it fails
+        torch.export.save(program, buffer, extra_files={f"{_INFORMATION}.json": json.dumps(information)})
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
         return
     _save_onnx(program, list(inputs), information, path)
 
@@ -120,7 +123,8 @@ def _save_onnx(program: Any, inputs: list[str], information: dict[str, Any], pat
     onnx_program.model.metadata_props[_INFORMATION] = json.dumps(information)
     size = sum(value.nbytes for value in program.state_dict.values())
     if size > _MAX_PROTOBUF:
-        onnx_program.save(path, external_data=True)
+        with full_disk_named(path):
+            onnx_program.save(path, external_data=True)
         return
     with atomic_write(path) as temporary:
         temporary.write_bytes(onnx_program.model_proto.SerializeToString())

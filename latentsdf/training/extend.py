@@ -7,6 +7,7 @@ import torch
 
 from latentsdf.config.training import Config
 from latentsdf.data.sample_pool import ShapeSamplePool
+from latentsdf.data.sampling_faults import note_known_faults
 from latentsdf.data.store import SampleStore
 from latentsdf.training import checkpoint, distributed, memory_estimate
 from latentsdf.training.train import fit
@@ -74,6 +75,7 @@ def extend(
     if fine_tune and absent:
         show_note("note", f"{data} has no samples of {absent} old shapes, so fine-tuning may make them worse")
     console.print(memory_estimate.describe_run(config, pool))
+    note_known_faults(store.path, pool.known_faults)
     memory_estimate.require_enough_memory(config, pool, where)
     trainer = _create_trainer(pool, config, where, trained, fine_tune)
     return fit(trainer, out, lambda: _save_extended(trainer, out, trained))

@@ -21,7 +21,7 @@ from latentsdf.rendering.sheets import contact_sheet
 from latentsdf.training import checkpoint
 from latentsdf.training.metric_logs import MetricLog, open_log
 from latentsdf.training.trainer import Trainer
-from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.atomic_files import atomic_write, full_disk_named
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import EmptyLevelSetError
 from latentsdf.utils.output_folders import require_no_links
@@ -91,7 +91,7 @@ def open_training_logger(folder: Path, config: Config, step: int) -> Iterator[Tr
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
     settings = config.train
     names = {settings.log} - {"none"} | ({"tensorboard"} if settings.tensorboard else set())
-    with path.open("a") as lines, ExitStack() as stack:
+    with full_disk_named(path), path.open("a") as lines, ExitStack() as stack:
         others = []
         for name in sorted(names):
             others.append(open_log(cast(MetricLogName, name), folder, to_dict(config), kept))

@@ -14,6 +14,7 @@ from latentsdf.config.loader import to_dict
 from latentsdf.config.training import Config
 from latentsdf.data.custom_source import BatchSource, SourcePool
 from latentsdf.data.sample_pool import ShapeSamplePool
+from latentsdf.data.sampling_faults import note_known_faults
 from latentsdf.data.sdf_samples import Sampler
 from latentsdf.data.store import SampleStore
 from latentsdf.models.custom_model import ModelLike
@@ -87,6 +88,8 @@ def train(
         pool = _open_pool(data, config, where, context, source, sampler)
         if context.is_main_process:
             console.print(memory_estimate.describe_run(config, pool, model))
+            if isinstance(pool, ShapeSamplePool):
+                note_known_faults(pool.store.path, pool.known_faults)
         memory_estimate.require_enough_memory(config, pool, where, model)
         trainer = Trainer(pool, config, where, context, losses=losses, model=model)
         if resume:

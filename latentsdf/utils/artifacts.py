@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, TypeVar
 
+from latentsdf.utils.atomic_files import full_disk_named
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError
 from latentsdf.utils.json_files import is_number, parse_object
@@ -242,20 +243,22 @@ def write_artifact(folder: Path, kind: ArtifactKind, names: Collection[str]) -> 
 
     Raises:
         CheckpointError: `.next` in the folder is a symbolic link.
+        OutputError: The disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for other in folder.glob(f"{_PREFIX}*"):
         if is_abandoned(other.name, _PREFIX) and not other.is_symlink():
             shutil.rmtree(other, ignore_errors=True)
     staging = folder / temporary_name(_PREFIX)
-    staging.mkdir()
     try:
-        yield staging
-        _write_manifest(staging, kind)
-        with locked(folder):
-            _complete(folder, kind, names)
-            os.rename(staging, folder / _STAGED)
-            _complete(folder, kind, names)
+        with full_disk_named(folder):
+            staging.mkdir()
+            yield staging
+            _write_manifest(staging, kind)
+            with locked(folder):
+                _complete(folder, kind, names)
+                os.rename(staging, folder / _STAGED)
+                _complete(folder, kind, names)
     finally:
         if staging.is_dir():
             shutil.rmtree(staging, ignore_errors=True)

@@ -2,16 +2,23 @@
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from latentsdf.utils.errors import ConfigError, StoreError
+from latentsdf.utils.errors import ConfigError, LatentSDFError, OutputError, StoreError
 from latentsdf.utils.temporary_names import is_abandoned, temporary_name
 
 _PREFIX = ".latentsdf~"
 _SUFFIX = ".next"
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file exceeds the size limit of the process (ulimit -f) or of the file system",
+}
+_LITTLE = 1 << 16  # bytes; a disk with less free space is full
 _cleaned: set[Path] = set()  # folders whose abandoned files were removed, once per process
 
 
@@ -32,18 +39,73 @@ def atomic_write(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
 
     Raises:
         ConfigError: The destination is a folder, a device, a pipe or a socket.
+        OutputError: The disk is full.
     """
     require_file_output(path)
     _remove_abandoned(path.parent)
     temporary = path.with_name(temporary_name(_PREFIX) + _SUFFIX + (path.suffix if keep_suffix else ""))
     try:
-        # Exclusive, so that nothing is written through a link.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        yield temporary
-        os.replace(temporary, path)
+        with full_disk_named(path):
+            # Exclusive, so that nothing is written through a link.
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporary
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Name the output in errors for a full disk, which libraries raise as exceptions of many types without its path.
+
+    Args:
+        path: File or folder that the block writes.
+
+    Raises:
+        OutputError: The block raises an error because the disk is full, or a file too large; other errors pass.
+    """
+    try:
+        yield
+    except OutputError as error:
+        if path not in error.path.parents:
+            raise
+        raise _output_error(path, error.reason) from error  # a file in the temporary folder of an artifact
+    except LatentSDFError:
+        raise
+    except Exception as error:
+        reason = _full_disk(error, path.parent)
+        if reason is None:
+            raise
+        raise _output_error(path, reason) from error
+
+
+def _output_error(path: Path, reason: str) -> OutputError:
+    error = OutputError(f"{path}: cannot be written, {reason}; make room and repeat, or name another place")
+    error.path, error.reason = path, reason
+    return error
+
+
+def _full_disk(error: BaseException, folder: Path) -> str | None:
+    """Return why a disk or file has no room for an output; None if an error has another cause.
+
+    Args:
+        error: The error; other errors may have led to it.
+        folder: Folder of the output.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        for code, reason in _FULL.items():
+            if (cause.errno == code) if isinstance(cause, OSError) else os.strerror(code) in str(cause):
+                return reason
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, OSError):
+        return None
+    # torch reports neither the code nor the text of the error.
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < _LITTLE:
+            return _FULL[errno.ENOSPC]
+    return None
 
 
 def require_file_output(path: Path) -> None:
@@ -89,8 +151,9 @@ def disk_full_as_store_error(store: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
-                f"{store}: the disk is full; shapes written before are complete, free space and run again to resume"
-            ) from error
-        raise
+        reason = _full_disk(error, store.parent)
+        if reason is None:
+            raise
+        raise StoreError(
+            f"{store}: {reason}; shapes written before are complete, make room and run again to resume"
+        ) from error

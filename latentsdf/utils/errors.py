@@ -1,5 +1,7 @@
 """Exceptions of the library. Each message states what was expected, what was found, and what to do."""
 
+from pathlib import Path
+
 
 class LatentSDFError(Exception):
     """Base class of all deliberate errors; the command line prints them without a traceback."""
@@ -11,6 +13,18 @@ class MeshError(LatentSDFError, ValueError):
 
 class StoreError(LatentSDFError):
     """A sample store has another version, other settings or damaged data, or its disk is full."""
+
+
+class OutputError(LatentSDFError, OSError):
+    """An output cannot be written, because the disk is full or the file would be too large.
+
+    Attributes:
+        path: The file or folder.
+        reason: Why there is no room for it.
+    """
+
+    path = Path()
+    reason = ""
 
 
 class CheckpointError(LatentSDFError):

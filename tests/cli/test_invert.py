@@ -105,12 +105,17 @@ def test_failed_refinements(
 
 
 @pytest.mark.slow
-def test_older_fit_in_folder(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older fit stays until the new one is complete."""
+def test_older_fit_in_folder(
+    space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An older fit stays until the new one is complete, and its replacement is reported."""
     np.save(tmp_path / "cloud.npy", furniture("table", 0).sample(500))
     fit = tmp_path / "fit"
     invert = ["invert", str(space_path), str(tmp_path / "cloud.npy"), "--out", str(fit), *QUICK]
     assert cli.main(invert) == 0
+    assert "replaced" not in capsys.readouterr().err
+    assert cli.main(invert) == 0
+    assert f"replaced the earlier fit in {fit}" in " ".join(capsys.readouterr().err.split())
     before = files_of(fit)
     assert {"code.npy", "layers.npy", "mesh.ply", "report.json", "manifest.json"} == set(before)
 

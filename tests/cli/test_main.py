@@ -109,6 +109,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["preprocess", "--out", "a"], "unknown command 'preprocess'; the program is latentsdf-preprocess"),
         (["help"], "unknown command 'help'; did you mean --help?"),
         (["info", "a", "--hlep"], "unknown argument --hlep; did you mean --help?"),
+        (["info", "--hlep"], "unknown argument --hlep; did you mean --help?"),
         (["--versoin"], "unknown argument --versoin; did you mean --version?"),
         (["--print-completion"], "--print-completion: expected one of bash, zsh, fish"),
         (["--print-completion", "powershell"], "got 'powershell'"),

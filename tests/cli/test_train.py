@@ -58,6 +58,15 @@ def test_unwritable_output(tmp_path: Path, messages: Callable[[], str]) -> None:
     assert "taken: cannot be created as a folder" in messages()
 
 
+def test_failure_before_the_first_file(tmp_path: Path, messages: Callable[[], str]) -> None:
+    """A command that fails before it writes anything leaves no empty folders, but keeps those that were there."""
+    (tmp_path / "kept").mkdir()
+    for out in ("new/space", "kept"):
+        assert cli.main(["train", "--data", str(tmp_path / "none.zarr"), "--out", str(tmp_path / out)]) == 2
+    assert "no such sample store" in messages()
+    assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

@@ -11,7 +11,7 @@ def test_attributes_round_trip_through_json(record: ShapeRecord) -> None:
     """Attributes can be stored as JSON, and give back every field of the provenance."""
     fields = provenance_fields(json.loads(json.dumps(record.attributes())))
     assert fields == {name: getattr(record, name) for name in fields}
-    assert len(fields) == 8 and record.key == "lamp/a.b-1"
+    assert len(fields) == 9 and record.key == "lamp/a.b-1"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class TinyArtifact:
 def plain_fit(value: float = 1.0) -> Inversion:
     """Fit without codes by layer and without detail."""
     code = np.full(3, value, np.float32)
-    return Inversion(code, np.array([0.5, value], np.float32), value, True, Similarity((1.0, 2.0, 3.0), 0.5), space="s")
+    return Inversion(code, np.array([0.5, value], np.float32), value, Similarity((1.0, 2.0, 3.0), 0.5), space="s")
 
 
 def refined_fit(value: float = 2.0) -> Inversion:

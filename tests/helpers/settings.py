@@ -19,8 +19,8 @@ SMALL_MODEL = ModelConfig(
     grid=GridConfig(32, 8),
 )
 
-FAST = InvertConfig(steps=20, starts=2, points=1024)
-FIT = InvertConfig(steps=60, starts=2, points=1024)
+FAST = InvertConfig(steps=20, starts=2, points=1024, assess=False)
+FIT = InvertConfig(steps=60, starts=2, points=1024, assess=False)
 REFINEMENT = RefineConfig(steps=150, points=4096, resolution=128, band_voxels=4, lattice=32, sheet_thickness=1)
 
 

@@ -1,4 +1,4 @@
-"""Commands that are killed at any call that changes files, while they replace the output of an earlier run.
+"""Commands that are killed at any call that changes files, or have no room, while they replace an earlier output.
 
 Every file is then that of the earlier run or that of the new one, and the repeated command leaves the new ones only.
 Two kills per command are simulated (`helpers.kills`), chosen at random; at least 20 with LATENTSDF_TORTURE.
@@ -7,7 +7,10 @@ Two kills per command are simulated (`helpers.kills`), chosen at random; at leas
 import json
 import os
 import random
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ pytestmark = pytest.mark.slow
 
 _KILLS = 20 if "LATENTSDF_TORTURE" in os.environ else 2
 _TIMES = ("seconds", "elapsed", "throughput", "time")
+_ROOM = 600  # bytes that a file may have where there is no room
+_LARGER = ("extract one", "extract all", "sample", "interpolate", "invert")  # commands whose outputs all need more
 
 
 @pytest.fixture
@@ -107,10 +112,27 @@ def _files(folder: Path) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _no_room() -> Iterator[None]:
+    """Let every write beyond a small size of a file fail, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_ROOM, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 @pytest.mark.usefixtures("in_process")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of files that could not be closed
 @pytest.mark.parametrize("name", _COMMANDS)
-def test_replacement(name: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are old or new after a kill; repeating the command completes it and leaves no temporary files."""
+def test_replacement(
+    name: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files are old or new after a kill; repeating the command completes it and leaves no temporary files.
+
+    Without room, the command names what it cannot write and why.
+    """
     command = _COMMANDS[name]
     template = tmp_path / "template"
     assert _run(command, inputs, template, 0) == 0
@@ -119,6 +141,15 @@ def test_replacement(name: str, inputs: Path, tmp_path: Path, monkeypatch: pytes
     with kill_at(None) as counter:
         assert _run(command, inputs, tmp_path / "counted", 1) == 0
     new, total = _files(tmp_path / "counted"), counter.count
+    if name in _LARGER:
+        full = tmp_path / "full"
+        shutil.copytree(template, full)
+        capsys.readouterr()
+        with _no_room():
+            assert _run(command, inputs, full, 1) != 0
+        message = " ".join(capsys.readouterr().err.split())
+        assert str(full) in message and "exceeds the size limit of the process" in message
+        assert all(content in (old.get(file), new.get(file)) for file, content in _files(full).items())
     for number in random.Random(name).sample(range(total), min(_KILLS, total)):
         out = tmp_path / f"out{number}"
         shutil.copytree(template, out)

@@ -95,7 +95,7 @@ def test_gradient_in_frame_of_shape(trained_space: ShapeSpace, shapes: dict[str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["linear", "spherical", "shortest"])
+@pytest.mark.parametrize("method", ["linear", "spherical", "shortest", "prior"])
 def test_ends_of_path(trained_space: ShapeSpace, shapes: dict[str, CodeLike], method: str) -> None:
     """A path passes exactly through the surfaces that its shapes have on their own, with layers, detail and place."""
     given = [shapes["refined fit"], "table_0002", shapes["rotated fit"]]

@@ -43,7 +43,7 @@ def test_invalid_paths(space: ShapeSpace) -> None:
     """A path needs one step for each of its codes, and a shortest one the model."""
     with pytest.raises(ls.ConfigError, match="pass model and prior"):
         interpolate(np.zeros((2, 3)), 4, "shortest")
-    for method in ("linear", "spherical", "shortest"):
+    for method in ("linear", "spherical", "shortest", "prior"):
         with pytest.raises(ls.ConfigError, match="a path through 3 codes needs at least as many steps, got 2"):
             space.interpolate("table_0000", "table_0001", "table_0002", steps=2, method=method)
 

@@ -66,7 +66,7 @@ def test_refined_fit(space: ShapeSpace, tmp_path: Path) -> None:
     )
     code = space.codes[0].numpy()
     fit = ls.Inversion(
-        code, np.zeros(1), 0.0, True, Similarity((0.0, 0.0, 1.0), 2.0, 0.3), layers=layers.numpy(), delta=delta
+        code, np.zeros(1), 0.0, Similarity((0.0, 0.0, 1.0), 2.0, 0.3), layers=layers.numpy(), delta=delta
     )
     space.export(tmp_path / "fit.pt2", fit)
     points = 2 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0)) - 1

@@ -3,12 +3,16 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from latentsdf.utils import atomic_files
+from latentsdf.utils.artifacts import write_artifact
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
-from latentsdf.utils.errors import ConfigError, StoreError
+from latentsdf.utils.errors import ConfigError, OutputError, StoreError
 
 
 def test_complete_write(tmp_path: Path) -> None:
@@ -46,11 +50,14 @@ def test_outputs_that_are_not_files(linked: bool, tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_disk_full(code: int) -> None:
-    """A full disk and an exceeded quota become a StoreError with advice."""
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "quota is used up"), (errno.EFBIG, "exceeds the size limit")],
+)
+def test_disk_full(code: int, reason: str) -> None:
+    """A full disk, an exceeded quota and a file too large become a StoreError with advice."""
     with (
-        pytest.raises(StoreError, match=r"s\.zarr: the disk is full; .* free space and run again to resume"),
+        pytest.raises(StoreError, match=rf"s\.zarr: .*{reason}.*; .* make room and run again to resume"),
         disk_full_as_store_error(Path("s.zarr")),
     ):
         raise OSError(code, "full")
@@ -60,3 +67,45 @@ def test_other_errors() -> None:
     """Other errors pass unchanged."""
     with pytest.raises(PermissionError), disk_full_as_store_error(Path("s.zarr")):
         raise PermissionError(errno.EACCES, "denied")
+
+
+def _chained() -> None:
+    try:
+        raise OSError(errno.ENOSPC, "full")
+    except OSError:
+        raise RuntimeError("unexpected pos 64 vs 0")  # noqa: B904 - as torch does
+
+
+def _message() -> None:
+    raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+def _silent() -> None:
+    raise RuntimeError("unexpected pos 64 vs 0")
+
+
+@pytest.mark.parametrize(("fail", "free"), [(_chained, 1 << 30), (_message, 1 << 30), (_silent, 0)])
+def test_full_disk_in_libraries(
+    fail: Callable[[], None], free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library's error for a full disk, whatever its type, names the destination, and no temporary file remains."""
+    monkeypatch.setattr(atomic_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    path = tmp_path / "weights.bin"
+    with pytest.raises(OutputError, match="written, the disk is full; make room") as caught, atomic_write(path):
+        fail()
+    assert str(caught.value).startswith(f"{path}: ") and not list(tmp_path.iterdir())
+    monkeypatch.setattr(atomic_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 30))
+    with pytest.raises(RuntimeError, match="unexpected pos"), atomic_write(path):
+        _silent()
+
+
+def test_full_disk_in_artifact(tmp_path: Path) -> None:
+    """The error names the folder of the artifact, not the temporary file in it."""
+    with (
+        pytest.raises(OutputError, match="cannot be written, the disk is full") as caught,
+        write_artifact(tmp_path / "fit", "fit", ("mesh.ply",)) as staged,
+        atomic_write(staged / "mesh.ply"),
+    ):
+        raise OSError(errno.ENOSPC, "full")
+    assert str(caught.value).startswith(f"{tmp_path / 'fit'}: ") and caught.value.path == tmp_path / "fit"
+    assert not list((tmp_path / "fit").iterdir())

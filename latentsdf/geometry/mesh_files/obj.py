@@ -1,7 +1,8 @@
 """Reader of Wavefront OBJ meshes.
 
 Texture coordinates, normals, colors, materials and groups are ignored; faces of all parts are read. Indices count from
-1, or backward from -1, the last vertex above the face.
+1, or backward from -1, the last vertex above the face. Weights of vertices (`v x y z w`) are ignored with a note:
+according to the specification they belong to rational curves and surfaces, which are not read.
 """
 
 import re
@@ -16,6 +17,9 @@ _REMARK = re.compile(
     rb"^[ \t]*#[ \t]*(?:(\d+) (vertices|faces)\b|(vertices|faces|vertex count|face count)[ \t]*:[ \t]*(\d+))",
     re.I | re.M,
 )
+
+_COMMENT = re.compile(rb"(?<!\S)#.*")
+"""A number sign within a word is no comment: Windows writes undefined numbers as -1.#IND."""
 
 _CONTINUED = re.compile(rb"\\[ \t]*\n(?=[ \t]*[-+.\d\\])")
 """A backslash between numbers. Names and comments may end in one, too: paths, and characters of Shift-JIS."""
@@ -40,7 +44,7 @@ def read(data: bytes) -> RawMesh:
     defined: list[int] = []  # vertices above each face
     weights: list[bytes] = []
     for number, line in enumerate(text.split(b"\n"), start=1):
-        words = (line.partition(b"#")[0] if b"#" in line else line).split()
+        words = (_COMMENT.sub(b"", line) if b"#" in line else line).split()
         if not words:
             continue
         key = words[0]
@@ -48,7 +52,7 @@ def read(data: bytes) -> RawMesh:
             if len(words) < 4:
                 raise _line_error(last, number, words, "a vertex has 3 coordinates")
             coordinates += words[1:4]
-            if len(words) == 5:
+            if len(words) in (5, 8):  # x y z w, which three numbers of a color may follow
                 weights.append(words[4])
         elif key in (b"f", b"F", b"fo"):
             if len(words) < 4 and number == last:
@@ -72,7 +76,10 @@ def read(data: bytes) -> RawMesh:
     index = np.where(index < 0, index + np.repeat(np.array(defined, dtype=np.int64), count), index - 1)
     notes = _contradicted_remarks(text, len(vertices), len(counts))
     if any(weight != 1 for weight in floats(weights)):
-        notes += ("vertices have a fourth number, which is ignored; divide by it if it is a homogeneous coordinate",)
+        notes += (
+            "vertices have a fourth number, which is ignored as a weight of rational surfaces; if it is a homogeneous "
+            "coordinate, divide x, y and z by it",
+        )
     return mesh_of_polygons(vertices, index, count, notes)
 
 
@@ -85,9 +92,10 @@ def _line_error(last: int, number: int, words: list[bytes], reason: str) -> Mesh
 
 def _contradicted_remarks(text: bytes, vertices: int, faces: int) -> tuple[str, ...]:
     """Numbers that exporters write as comments, per file or per part, and that exceed what was read."""
-    declared = {"vert": 0, "face": 0}
+    sums = {(key, form): 0 for key in ("vert", "face") for form in (True, False)}  # MeshLab writes both forms
     for first, kind, other_kind, second in _REMARK.findall(text):
-        declared[(kind or other_kind)[:4].lower().decode()] += int((first or second)[:15])
+        sums[(kind or other_kind)[:4].lower().decode(), bool(first)] += int((first or second)[:15])
+    declared = {key: max(sums[key, True], sums[key, False]) for key in ("vert", "face")}
     missing = [
         f"{declared[key]:,} {name} according to a comment in the file, but {read:,} in it"
         for key, name, read in (("vert", "vertices", vertices), ("face", "faces", faces))

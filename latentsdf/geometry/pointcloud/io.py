@@ -17,6 +17,7 @@ How the columns of a text file without names were read is printed, as are the re
 import warnings
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,10 @@ def load_points(path: Path | str, columns: Sequence[str] | None = None) -> Point
     if suffix not in SUFFIXES:
         raise _unsupported(path, SUFFIXES)
     table = _read(path, columns)
+    if suffix == ".ply" and table.normals is not None and len(table.normals) and not table.normals.any():
+        # As in files of Gaussian splats.
+        show_note(path.name, "all normals are 0, so that they are ignored")
+        table = replace(table, normals=None)
     require_usable_points(path.name, table)
     table, notes = repair(table)
     if notes:

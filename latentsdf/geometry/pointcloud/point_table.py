@@ -29,7 +29,7 @@ from latentsdf.utils.errors import ConfigError, MeshError
 
 Floats = NDArray[np.float64]
 
-_POINT_KEYS = ("points", "surface_points")
+_POINT_KEYS = ("points", "surface_points", "positions", "xyz")
 _NORMAL_KEYS = ("normals", "surface_normals")
 _DISTANCE_KEYS = ("sdf", "distances", "distance")
 _OCCUPANCY_NAMES = ("occupancies", "occupancy", "occ", "is_inside", "inside")
@@ -116,6 +116,8 @@ def point_table(name: str, points: Any, normals: Any = None, distances: Any = No
             raise MeshError(
                 f"{prefix(name)}normals must have the shape of the points, {table.shape}, got {directions.shape}"
             )
+        if len(directions) and directions.min() >= 0:  # normals of other lengths, such as weighted ones, have any sign
+            require_normals(name, "the vectors given as normals", directions)
         return PointTable(table, directions)
     signed = as_array(distances, "distances", expected="one signed distance per point", error=MeshError)
     if signed.size != len(table) or table.shape[1] != 3:
@@ -274,8 +276,8 @@ def table_from_arrays(name: str, arrays: Mapping[str, Any]) -> PointTable:
 
     Args:
         name: Name of the archive, with which the error message starts; may be empty.
-        arrays: `points` (or `surface_points`) and optionally `normals` (`surface_normals`) or `sdf` (`distances`);
-            other arrays are ignored. A single array may have any name.
+        arrays: `points` (or `surface_points`, `positions`, `xyz`) and optionally `normals` (`surface_normals`) or `sdf`
+            (`distances`); other arrays are ignored. A single array may have any name.
 
     Returns:
         The points, normals and distances.

@@ -12,6 +12,10 @@ from latentsdf.utils.errors import MeshError
 
 _COMMENTS = (b"#", b"//")
 _COMMENT = re.compile(rb"#|//")
+_INTRODUCTION = re.compile(rb"^[#/\s]*([^:]*:)?\s*")
+_FIRST_NAMES = {"id", "index", "idx", "i", "n", "no", "nr", "number", "point_id", "label", "t", "time", "frame"}
+"""Names of columns in front of the coordinates. Other words there begin a sentence."""
+_PROSE = {"a", "and", "are", "as", "by", "for", "from", "in", "is", "of", "on", "per", "the", "to", "with"}
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.I)
 _DECIMAL_COMMA = re.compile(rb"[+-]?\d*,\d+([eE][+-]?\d+)?|[+-]?\d+")
 _SAMPLE_LINES = 100
@@ -87,12 +91,20 @@ def read_text_table(data: bytes) -> TextTable:
 
 
 def _comment_above(lines: list[bytes], first: int) -> bytes | None:
-    """The last comment above line number `first` that names coordinates."""
+    """The last comment above line number `first` that names columns, without words in front such as `columns:`."""
     for line in reversed(lines[: first - 1]):
-        words = re.split(r"[\s,;]+", line.decode("utf-8", errors="replace").strip("#/ ").lower())
-        if line.startswith(_COMMENTS) and "x" in words and "y" in words:
-            return line
+        if line.startswith(_COMMENTS):
+            names = _INTRODUCTION.sub(b"", line)
+            if _are_names(re.split(r"[\s,;]+", names.decode("utf-8", errors="replace").strip().lower())):
+                return b"# " + names
     return None
+
+
+def _are_names(words: list[str]) -> bool:
+    """Return whether the words of a comment are names of columns, not a sentence about coordinates."""
+    places = [words.index(name) for name in ("x", "y", "z") if name in words]
+    together = bool(places) and max(places) - min(places) == len(places) - 1
+    return together and {"x", "y"} <= {*words} and {*words[: min(places)]} <= _FIRST_NAMES and not _PROSE & {*words}
 
 
 def _separator(lines: list[bytes]) -> tuple[bytes | None, bool]:

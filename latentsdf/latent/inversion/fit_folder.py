@@ -6,6 +6,7 @@ A fit folder holds
 - `code.npy`: the code (L,),
 - `layers.npy`: codes by layer (N, L), if the fit has them,
 - `delta.npz`: refined detail (`Delta`), if the fit has been refined,
+- `rivals.npy`: codes (K, L) of the rivals, if the fit has them; their other values are in the report,
 - `mesh.ply`: the extracted surface in the user's frame, if one was passed to `Inversion.save`,
 - `manifest.json`: size and SHA-256 of these files (`utils.artifacts`).
 """
@@ -26,6 +27,7 @@ from latentsdf.config.arguments import check_arguments
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.similarity import Similarity, parse_similarity
 from latentsdf.latent.inversion.delta import Delta
+from latentsdf.latent.inversion.verdict import Verdict, parse_verdict
 from latentsdf.latent.retrieval import Hits
 from latentsdf.utils.artifacts import Artifact, is_interrupted, read_artifact, write_artifact
 from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
@@ -35,8 +37,10 @@ from latentsdf.utils.numpy_files import parse_npy
 from latentsdf.utils.output_folders import require_writable_output
 from latentsdf.utils.shape_ids import key_part
 
-_REPORT, _CODE, _LAYERS, _DELTA, _MESH = "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply"
-_FILES = (_REPORT, _CODE, _LAYERS, _DELTA, _MESH)
+_REPORT, _CODE, _LAYERS, _DELTA = "report.json", "code.npy", "layers.npy", "delta.npz"
+_RIVALS, _MESH = "rivals.npy", "mesh.ply"
+_FILES = (_REPORT, _CODE, _LAYERS, _DELTA, _RIVALS, _MESH)
+_TRUSTED_RESIDUAL = 0.006  # of 9 real chairs and furniture, fits below it had F-score(0.02) > 0.9, fits above it < 0.8
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,8 +55,6 @@ class Inversion:
     residual: float
     """Final mean absolute error of the overfit branch on samples within 0.05 of the surface, in model space; of a
     refined fit, that of the fused field in the band on which it was refined."""
-    ok: bool
-    """False if the residual is so large that the space does not represent this shape."""
     similarity: Similarity
     """Similarity transform between the frame of the target and model space."""
     delta: Delta | None = None
@@ -61,6 +63,17 @@ class Inversion:
     """One code per layer of `LatentSDF.conditioned_layers`, (N, L), decoded instead of `code`; or None."""
     space: str = ""
     """Fingerprint of the space to which the code belongs; empty if unknown."""
+    verdict: Verdict | None = None
+    """How well the surface of the fit and the observation explain each other; None if `InvertConfig.assess` is off."""
+    rivals: tuple["Inversion", ...] = ()
+    """Other hypotheses for a partial observation or an unknown placement, from the best to the worst."""
+    margin: float = 0.0
+    """Of a rival: relative increase of its cost over that of the best hypothesis."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the verdict is `fits`; without a verdict, whether the residual is at most 0.006."""
+        return self.residual <= _TRUSTED_RESIDUAL if self.verdict is None else self.verdict.word == "fits"
 
     def __repr__(self) -> str:
         return f"<Inversion: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
@@ -73,6 +86,7 @@ class Inversion:
         return {
             "residual": f"{self.residual:.4g}",
             "ok": self.ok,
+            **({} if self.verdict is None else {"verdict": str(self.verdict)}),
             "code length": len(self.code),
             "codes by layer": "none" if self.layers is None else len(self.layers),
             "refined": self.delta is not None,
@@ -115,6 +129,8 @@ class Inversion:
             "target": None if target is None else str(target),
             "residual": self.residual,
             "ok": self.ok,
+            "verdict": None if self.verdict is None else dataclasses.asdict(self.verdict),
+            "rivals": [rival.describe() for rival in self.rivals],
             "by_layer": self.layers is not None,
             "refined": self.delta is not None,
             "nearest": None if nearest is None else dataclasses.asdict(nearest),
@@ -129,10 +145,21 @@ class Inversion:
                 np.save(staged / _LAYERS, self.layers)
             if self.delta is not None:
                 self.delta.save(staged / _DELTA)
+            if self.rivals:
+                np.save(staged / _RIVALS, np.stack([rival.code for rival in self.rivals]))
             if mesh is not None:
                 meshes.save(mesh, staged / _MESH)
             (staged / _REPORT).write_text(json.dumps(report, indent=1))
         return report
+
+    def describe(self) -> dict[str, Any]:
+        """Return margin, residual, verdict and similarity, as in the report of the fit whose rival this is."""
+        return {
+            "margin": self.margin,
+            "residual": self.residual,
+            "verdict": None if self.verdict is None else dataclasses.asdict(self.verdict),
+            "similarity": dataclasses.asdict(self.similarity),
+        }
 
 
 def is_fit_folder(folder: Path) -> bool:
@@ -234,15 +261,19 @@ def _parse_fit(artifact: Artifact, space: str | None) -> tuple[Inversion, str | 
     text = artifact.read_bytes(_REPORT)
     try:
         report = parse_object(text)
-        placement, residual, ok, history = (report[name] for name in ("similarity", "residual", "ok", "history"))
-        similarity = parse_similarity(placement["center"], placement["scale"], placement.get("yaw", 0.0))
+        residual, history = report["residual"], report["history"]
+        similarity, verdict = _parse_placed(report)
         fitted_in, target = report.get("space", ""), report.get("target")
-        if not isinstance(ok, bool) or not isinstance(residual, int | float) or not isinstance(fitted_in, str):
-            raise ValueError("expected residual, ok and space")
+        if not isinstance(fitted_in, str):
+            raise ValueError("expected the fingerprint of a space")
         if not isinstance(history, list) or not all(isinstance(value, int | float) for value in history):
             raise ValueError("expected numbers as history")
         if target is not None and not isinstance(target, str):
             raise ValueError("expected a name as target")
+        described = report.get("rivals", [])
+        if not isinstance(described, list):
+            raise ValueError("expected a list of rivals")
+        rivals = [(*_parse_placed(one), float(one["residual"]), float(one["margin"])) for one in described]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder}: not a folder written by latentsdf invert, or damaged; invert the shape again"
@@ -257,7 +288,27 @@ def _parse_fit(artifact: Artifact, space: str | None) -> tuple[Inversion, str | 
         layers = _array(folder / _LAYERS, artifact.read_bytes(_LAYERS))
     code = _array(folder / _CODE, artifact.read_bytes(_CODE))
     steps = np.array(history, dtype=np.float32)
-    return Inversion(code, steps, float(residual), ok, similarity, delta, layers, fitted_in), target
+    fit = Inversion(code, steps, float(residual), similarity, delta, layers, fitted_in, verdict)
+    if not rivals:
+        return fit, target
+    codes = _array(folder / _RIVALS, artifact.read_bytes(_RIVALS))
+    if codes.shape != (len(rivals), len(code)):
+        raise CheckpointError(f"{folder / _RIVALS}: expected codes {(len(rivals), len(code))}, got {codes.shape}")
+    none = steps[:0]
+    others = tuple(
+        Inversion(row, none, residual, placed, space=fitted_in, verdict=judged, margin=margin)
+        for row, (placed, judged, residual, margin) in zip(codes, rivals, strict=True)
+    )
+    return dataclasses.replace(fit, rivals=others), target
+
+
+def _parse_placed(report: dict[str, Any]) -> tuple[Similarity, Verdict | None]:
+    """Read the similarity and the verdict of a fit, and check that it has a residual."""
+    placement, residual = report["similarity"], report["residual"]
+    if not isinstance(residual, int | float):
+        raise ValueError("expected a number as residual")
+    similarity = parse_similarity(placement["center"], placement["scale"], placement.get("yaw", 0.0))
+    return similarity, parse_verdict(report.get("verdict"))
 
 
 def require_same_space(fitted_in: str, space: str, source: str) -> None:

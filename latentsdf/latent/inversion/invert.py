@@ -3,7 +3,9 @@
 1. All training codes and their mean are ranked by their cost on each observation, for several rotations about the
    vertical axis if the placement is unknown. The best ones and the mean are the starts (initial codes).
 2. A few Levenberg-Marquardt steps on few samples select the best start, which is continued on more samples
-   (`gauss_newton`). The selection does not change the local parts of codes, which have many parameters.
+   (`gauss_newton`). The selection does not change the local parts of codes, which have many parameters. If the
+   observation is partial or its placement unknown, the best three are continued; those that are not the best in the end
+   are kept as rivals.
 3. For a point cloud without normals, the gradient of the fit orients the points, and the fit is continued with these
    signs (`unoriented_points`).
 4. A complete shape is then fitted with one code per conditioned layer. The codes are initialized with the shared code,
@@ -19,7 +21,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -49,7 +51,9 @@ _YAWS = 12
 _SCALES = (1.0, 0.8)
 _PARTIAL_PLACEMENT_STD = (0.3, 0.3, 0.3, 0.3, 0.3)
 _PLACEMENT_STD = (0.15, 0.3, 0.1, 0.1, 0.1)
-TRUSTED_RESIDUAL = 0.006  # of 9 real chairs and furniture, fits below it had F-score(0.02) > 0.9, fits above it < 0.8
+_HYPOTHESES = 3  # kept to the end if the observation may not determine the shape
+_LEAST_COST = 1e-6
+_CONSIDERED = 200  # ranked starts among which different ones are searched
 
 
 def invert(
@@ -115,17 +119,23 @@ def _invert_batch(
     if starts > 1:
         steps = min(_SELECTION_STEPS, config.steps)
         fits, selection_history = coarse.minimize(fits, few[owner], steps, tolerance, on_step)
-    best = fits.cost.view(-1, starts).argmin(1) + torch.arange(len(observations), device=training.device) * starts
+    kept = min(starts, _HYPOTHESES) if config.partial or config.align else 1
+    leading = _leading(fits.cost, starts, kept)
     many = _draw_samples(observations, config.points, training.device, rng)
-    fits = solver.with_samples(fits[best], many)
-    fits, history = solver.minimize(fits, many, max(1, config.steps - taken), tolerance, on_step)
+    each = torch.arange(len(observations), device=training.device).repeat_interleave(kept)
+    fits = solver.with_samples(fits[leading], many[each])
+    fits, history = solver.minimize(fits, many[each], max(1, config.steps - taken), tolerance, on_step)
+    ranked = _leading(fits.cost, kept, kept).view(-1, kept)
+    hypotheses, best = fits, ranked[:, 0]
+    histories = [costs[leading[best]] for costs in selection_history] + [costs[best] for costs in history]
+    fits = fits[best]
     oriented = list(observations)
     if _needs_orientation(observations, config):
         oriented = _orient(solver, fits, observations)
         many = _draw_samples(oriented, config.points, training.device, rng)
         fits = solver.with_samples(fits, many)
         fits, more = solver.minimize(fits, many, max(1, config.steps - taken), tolerance, on_step)
-        history += more
+        histories += more
     advance(config.steps - taken)
     codes = decoded = solver.codes(fits.coordinates)
     if steps_by_layer:
@@ -139,11 +149,34 @@ def _invert_batch(
                 fits = by_layer.with_samples(fits, many)
             fits, more = by_layer.minimize(fits, many, steps_by_layer, _TOLERANCE, advance)
             advance(steps_by_layer + 1 - len(more))
-            history += more
+            histories += more
         decoded = by_layer.codes(fits.coordinates)
-    histories = torch.stack([costs[best] for costs in selection_history] + history).cpu().numpy()
-    results = zip(codes, decoded, fits.placements, oriented, histories.T, strict=True)
-    return [_result(solver.model, *result) for result in results]
+    results = zip(codes, decoded, fits.placements, oriented, torch.stack(histories).cpu().numpy().T, strict=True)
+    found = [_result(solver.model, *result) for result in results]
+    if kept == 1:
+        return found
+    return [
+        replace(fit, rivals=_rivals(solver, hypotheses[rows], observation))
+        for fit, rows, observation in zip(found, ranked, observations, strict=True)
+    ]
+
+
+def _leading(cost: Float[Tensor, " K"], group: int, count: int) -> Int[Tensor, " N"]:
+    """Rows of the `count` fits of least cost in each group of rows, in order of their cost."""
+    first = torch.arange(0, len(cost), group, device=cost.device)[:, None]
+    return (cost.view(-1, group).argsort(1)[:, :count] + first).flatten()
+
+
+def _rivals(solver: Solver, ranked: Fits, observation: Observation) -> tuple[Inversion, ...]:
+    """Return all hypotheses but the first as fits, with the increase of their cost over that of the first."""
+    codes, costs = solver.codes(ranked.coordinates), ranked.cost.cpu().numpy()
+    return tuple(
+        replace(
+            _result(solver.model, codes[i], codes[i], ranked.placements[i], observation, costs[i : i + 1]),
+            margin=float(costs[i] / max(costs[0], _LEAST_COST) - 1),
+        )
+        for i in range(1, len(costs))
+    )
 
 
 def _needs_orientation(observations: Sequence[Observation], config: InvertConfig) -> bool:
@@ -186,7 +219,11 @@ def _select_starts(
     config: InvertConfig,
     rng: np.random.Generator,
 ) -> tuple[Float[Tensor, "K L"], Float[Tensor, "K 5"]]:
-    """Select `config.starts` initial codes and placements per observation: the best-ranked ones and the mean code."""
+    """Select `config.starts` initial codes and placements per observation: the best-ranked ones and the mean code.
+
+    If the observation may not determine the shape, the starts differ from each other in their placement, or by more
+    than a typical distance between training codes, so that they can lead to different hypotheses.
+    """
     mean = training.mean(0, keepdim=True)
     candidates = torch.cat((training, mean))
     initial_placements = _initial_placements(config, training)
@@ -195,13 +232,39 @@ def _select_starts(
     for observation in observations:
         samples = _draw_samples([observation], points, training.device, rng)
         errors = torch.stack([_rank(solver, candidates, one, samples) for one in initial_placements])  # (M, T + 1)
-        order = errors.flatten().argsort()[: config.starts]
+        order = errors.flatten().argsort()
+        if config.partial or config.align:
+            order = _keep_different(order, candidates, config.starts)
+        order = order[: config.starts]
         placement, code = order // len(candidates), order % len(candidates)
         if config.starts > 1 and not (code == len(training)).any():
             code[-1], placement[-1] = len(training), placement[0]
         codes.append(candidates[code])
         placements.append(initial_placements[placement])
     return torch.cat(codes), torch.cat(placements)
+
+
+def _keep_different(order: Int[Tensor, " R"], candidates: Float[Tensor, "C L"], count: int) -> Int[Tensor, " N"]:
+    """Select up to `count` ranked pairs of placement and code of which no two are alike.
+
+    Args:
+        order: Pairs from the best to the worst, as placement * C + code.
+        candidates: Codes, the training codes and their mean.
+        count: Number of pairs to select.
+    """
+    spread = (candidates[:-1] - candidates[-1]).norm(dim=1).median()
+    kept: list[int] = []
+    for pair in order[:_CONSIDERED].tolist():
+        code, placement = candidates[pair % len(candidates)], pair // len(candidates)
+        alike = (
+            placement == other // len(candidates) and (code - candidates[other % len(candidates)]).norm() < spread
+            for other in kept
+        )
+        if not any(alike):
+            kept.append(pair)
+        if len(kept) == count:
+            break
+    return torch.tensor(kept, device=order.device)
 
 
 def _initial_placements(config: InvertConfig, like: Tensor) -> Float[Tensor, "M 5"]:
@@ -254,10 +317,9 @@ def _result(
     with torch.no_grad():
         distance = map_chunks(overfit, torch.from_numpy(observation.points[near]))
     residual = float((distance - torch.minimum(torch.maximum(distance, low), high)).abs().mean())
-    ok = residual <= TRUSTED_RESIDUAL
     similarity = _compose(observation.similarity, placement.cpu().double().numpy())
     layers = decoded.cpu().numpy() if decoded.ndim == 2 else None
-    return Inversion(code.cpu().numpy(), history, residual, ok, similarity, layers=layers)
+    return Inversion(code.cpu().numpy(), history, residual, similarity, layers=layers)
 
 
 def _compose(similarity: Similarity, placement: Float[NDArray[np.float64], " 5"]) -> Similarity:

@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 from helpers.points import oriented_sphere_points
 
-from latentsdf.geometry.pointcloud.point_table import as_table, point_table, table_from_arrays, table_from_columns
+from latentsdf.geometry.pointcloud.point_table import (
+    as_table,
+    point_table,
+    table_from_arrays,
+    table_from_columns,
+    table_from_order,
+)
 from latentsdf.utils.errors import MeshError
 
 RNG = np.random.default_rng(0)
 POINTS, NORMALS = oriented_sphere_points(0.8)
+ORDER = ("x", "y", "z", "nx", "ny", "nz")
 COLORS = RNG.uniform(0, 1, POINTS.shape)
 DISTANCES = RNG.uniform(-0.1, 0.1, len(POINTS))
 NEAR = POINTS * (1 + DISTANCES[:, None] / 0.8)
@@ -71,6 +78,18 @@ def test_columns_without_a_clear_meaning(columns: tuple[np.ndarray, ...], messag
     """Intensities, colors and unknown columns are refused by name instead of being used."""
     with pytest.raises(MeshError, match=message):
         point_table("a", np.hstack(columns))
+
+
+def test_colors_named_as_normals() -> None:
+    """Vectors of different lengths without a negative component are colors, whatever their name."""
+    weighted = NORMALS * COLORS[:, :1]
+    for table in (
+        lambda n: point_table("a", POINTS, n),
+        lambda n: table_from_order("a", np.hstack((POINTS, n)), ORDER),
+    ):
+        with pytest.raises(MeshError, match="^a: the vectors given as normals should be .* if they are colors"):
+            table(COLORS / 255)
+        assert table(weighted).normals is not None and table(np.abs(NORMALS)).normals is not None
 
 
 def test_columns_by_name() -> None:

@@ -54,6 +54,23 @@ def test_unreadable_tables(text: str, message: str) -> None:
         read_text_table(text.encode())
 
 
+@pytest.mark.parametrize(
+    ("comment", "names"),
+    [
+        ("//X Y Z I", ("X", "Y", "Z", "I")),
+        ("# id x y z", ("id", "x", "y", "z")),
+        ("# columns: x y z sdf", ("x", "y", "z", "sdf")),
+        ("# points x y z", None),
+        ("# y is up, x", None),
+        ("# x y z of the scan", None),
+        ("# z: up, x right", None),
+    ],
+)
+def test_comments(comment: str, names: tuple[str, ...] | None) -> None:
+    """A comment names the columns only if it is a list of names with the coordinates side by side."""
+    assert read_text_table(f"{comment}\n1 2 3 4\n5 6 7 9\n".encode()).names == names
+
+
 def test_whole_numbers() -> None:
     """Coordinates and colors without decimals are not mistaken for halves of decimals."""
     table = read_text_table(b"10,128,-20,255\n0,7,30,0\n")

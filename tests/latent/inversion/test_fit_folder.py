@@ -12,6 +12,7 @@ import latentsdf as ls
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.delta import Delta
 from latentsdf.latent.inversion.fit_folder import Inversion, load_code, load_fits
+from latentsdf.latent.inversion.verdict import Verdict
 from latentsdf.latent.retrieval import Hits
 
 DELTA = Delta(
@@ -26,12 +27,13 @@ FIT = Inversion(
     code=np.arange(3, dtype=np.float32),
     history=np.array([0.5, 0.25], dtype=np.float32),
     residual=0.004,
-    ok=True,
     similarity=Similarity((1.0, 2.0, 3.0), 0.5, 0.7),
     delta=DELTA,
     layers=np.arange(6, dtype=np.float32).reshape(2, 3),
     space="here",
+    verdict=Verdict("ambiguous", 0.99, 0.01, 0.002, 0.006, True),
 )
+RIVAL = replace(FIT, code=np.ones(3, np.float32), history=FIT.history[:0], delta=None, layers=None, margin=0.2)
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -44,7 +46,13 @@ def test_round_trip(tmp_path: Path) -> None:
         "report.json", "code.npy", "layers.npy", "delta.npz", "mesh.ply", "manifest.json",
     }  # fmt: skip
     loaded = ls.load_fit(folder, "here")
-    assert (loaded.residual, loaded.ok, loaded.similarity, loaded.space) == (0.004, True, FIT.similarity, "here")
+    assert (loaded.residual, loaded.verdict, loaded.similarity, loaded.space) == (
+        0.004,
+        FIT.verdict,
+        FIT.similarity,
+        "here",
+    )
+    assert not loaded.ok and replace(loaded, verdict=None).ok
     assert loaded.layers is not None and loaded.delta is not None
     for got, wanted in (
         (loaded.code, FIT.code),
@@ -54,6 +62,18 @@ def test_round_trip(tmp_path: Path) -> None:
         (loaded.delta.index, DELTA.index),
     ):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_round_trip_of_rivals(tmp_path: Path) -> None:
+    """Rivals are read with their codes, placements, verdicts and margins; a file with other codes is refused."""
+    replace(FIT, rivals=(RIVAL, replace(RIVAL, margin=0.5, verdict=None))).save(tmp_path / "fit")
+    first, second = ls.load_fit(tmp_path / "fit").rivals
+    np.testing.assert_array_equal(first.code, RIVAL.code)
+    assert (first.margin, first.verdict, first.similarity) == (0.2, RIVAL.verdict, RIVAL.similarity)
+    assert (second.margin, second.verdict) == (0.5, None)
+    np.save(tmp_path / "fit" / "rivals.npy", np.ones((3, 2), np.float32))
+    with pytest.raises(ls.CheckpointError, match=r"rivals\.npy: expected codes \(2, 3\)"):
+        ls.load_fit(tmp_path / "fit", verify=False)
 
 
 def test_replacement_of_older_fit(tmp_path: Path) -> None:

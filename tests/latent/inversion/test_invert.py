@@ -1,6 +1,7 @@
 """Inversion of meshes, points, parts and noisy points on four trained tables."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,27 @@ def test_codes_by_layer(trained_space: ShapeSpace) -> None:
         trained_space.field(replace(apart, layers=apart.layers[:-1]))
     with pytest.raises(ls.ConfigError, match="codes by layer must be finite"):
         trained_space.field(replace(apart, layers=np.full_like(apart.layers, np.nan)))
+
+
+@pytest.mark.slow
+def test_verdict_and_rivals(trained_space: ShapeSpace, tmp_path: Path) -> None:
+    """A known shape fits and another kind does not; a part has other hypotheses, in order of their cost."""
+    known, other = (normalize(furniture(family, 2))[0] for family in ("table", "lamp"))
+    config = replace(FAST, frame="model", assess=True)
+    fit, wrong = trained_space.invert_many([known, other], config)
+    assert fit.verdict is not None and wrong.verdict is not None
+    assert fit.ok and fit.verdict.coverage > 0.98 and fit.rivals == ()
+    assert not wrong.ok and wrong.verdict.error > 2 * fit.verdict.error
+    points, face = trimesh.sample.sample_surface(known, 4000, seed=0)
+    seen = np.concatenate((points, known.face_normals[face]), axis=1)[points[:, 0] > 0]
+    part = trained_space.invert(seen, replace(config, partial=True, starts=4))
+    assert part.verdict is not None and part.verdict.partial and part.rivals
+    margins = [rival.margin for rival in part.rivals]
+    assert margins == sorted(margins) and margins[0] >= 0
+    assert all(rival.verdict is not None and rival.space == trained_space.fingerprint for rival in part.rivals)
+    part.save(tmp_path / "fit")
+    rival = ls.load_fit(tmp_path / "fit").rivals[0]
+    assert np.array_equal(trained_space.extract(rival, 32).vertices, trained_space.extract(part.rivals[0], 32).vertices)
 
 
 @pytest.mark.slow
