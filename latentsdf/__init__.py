@@ -3,9 +3,15 @@
 Public names are imported on first access, so `import latentsdf` is fast and does not import torch.
 """
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import lazy_loader
+
+if sys.platform == "darwin":
+    # Operations that Apple's mps lacks are computed on the CPU; torch reads this when it is imported.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 __version__ = "0.2.0"
 

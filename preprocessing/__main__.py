@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from latentsdf.cli.arg_types import UNSET, OptionalPath, finite_float, integer, string_list
-from latentsdf.cli.parser import Command, command, parse, print_completion
+from latentsdf.cli.common_args import training_line
+from latentsdf.cli.kernels import compile_sampling
+from latentsdf.cli.parser import Command, command, parse, print_completion, show_next_step
 from latentsdf.cli.settings import TOP_LEVEL, given_settings, settings_type, shown_default, with_defaults, with_settings
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.furniture import FAMILIES
@@ -116,6 +118,8 @@ class Preprocess(Command):
 
     def process(self) -> Report:
         """Process all shapes and return the report."""
+        if self.dask is None:
+            compile_sampling()
         work = partial(
             job.run,
             self._select(),
@@ -196,11 +200,12 @@ def sparse_default(resolution: int) -> int:
     return max(divisor for divisor in range(1, _SPARSE + 1) if resolution % divisor == 0)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, hint: bool = True) -> int:
     """Run the command.
 
     Args:
         argv: Arguments without the program name; those of the process if None.
+        hint: Print what to do next after a success.
 
     Returns:
         0 for success, 1 if no shape could be processed (or `--strict` and one failed), 2 for an error, 130 if
@@ -227,7 +232,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if report.interrupted:
         return 130
     nothing = not report.sampled and not report.existing
-    return 1 if nothing or (arguments.strict and report.failed) else 0
+    if nothing or (arguments.strict and report.failed):
+        return 1
+    if hint:
+        show_next_step(training_line(arguments.out))
+    return 0
 
 
 if __name__ == "__main__":

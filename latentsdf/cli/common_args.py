@@ -1,5 +1,6 @@
 """Argument groups shared by several commands, and checks of output paths."""
 
+import dataclasses
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from latentsdf.cli.arg_types import (
     positive_float,
     string_list,
 )
-from latentsdf.cli.parser import Command, command
+from latentsdf.cli.parser import Command, command, command_line
 from latentsdf.utils.atomic_files import require_file_output
 from latentsdf.utils.errors import ConfigError
 
@@ -36,7 +37,7 @@ class DeviceArgs(Command):
     """Command that computes with torch on a selectable device."""
 
     device: str = "auto"
-    """Compute device: auto, cpu, cuda or cuda:N."""
+    """Compute device: auto, cpu, cuda, cuda:N, or mps (Apple; see README.md)."""
 
 
 @command
@@ -192,6 +193,18 @@ class InvertArgs(Command):
         without_effect = [f"--{name}" for name, value in unset.items() if getattr(self, name) != value]
         if without_effect:
             raise ConfigError(f"{' and '.join(without_effect)} would have no effect: only a --mesh query is inverted")
+
+
+def training_line(store: Path) -> str:
+    """Return the command line that trains a space on a sample store."""
+    from latentsdf.data import import_pointclouds
+    from latentsdf.data.store import SampleStore
+
+    config = SampleStore.open(store).config
+    points_only = config == dataclasses.replace(import_pointclouds.SETTINGS, normalization=config.normalization)
+    out = Path("checkpoints") / store.name.removesuffix(".zarr")
+    words = ("--config", "igr_cpu" if points_only else "latentsdf_cpu", "--data", store, "--out", out)
+    return command_line("latentsdf", "train", *words, "--minutes", 15)
 
 
 def require_png(path: Path | None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from latentsdf.cli.arg_types import UNSET
-from latentsdf.cli.parser import Command, command
+from latentsdf.cli.parser import Command, command, command_line
 from latentsdf.cli.settings import print_config
 
 
@@ -41,3 +41,10 @@ class Config(Command):
             return {"presets": names}
         sys.stdout.write("".join(f"{name}\n" for name in names))
         return None
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to print a preset, or how to train with one."""
+        if self.name is None:
+            return command_line("latentsdf", "config", "latentsdf_cpu")
+        words = ("latentsdf", "train", "--config", self.name, "--data", "STORE", "--out", "checkpoints/mine")
+        return command_line(*words)

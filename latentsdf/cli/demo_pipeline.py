@@ -2,6 +2,8 @@
 
     sampling -> training -> extraction of training shapes -> inversion of unseen shapes -> interpolation -> retrieval
 
+The unseen shapes are also fitted with the pretrained space, if it is found.
+
 The results are summarized in `report.html` and `report.json`. This module is separate from `demo.py` because it imports
 torch.
 """
@@ -11,6 +13,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +21,51 @@ import torch
 import trimesh
 from PIL import Image
 
+from latentsdf.cli.demo_report import DemoResults, UnseenShapes, median_metrics, write_report
 from latentsdf.config.inversion import InvertConfig
 from latentsdf.config.training import Config, TrainConfig
 from latentsdf.data.furniture import furniture
-from latentsdf.evaluation import html_report
 from latentsdf.evaluation.evaluate import evaluate
-from latentsdf.evaluation.result import Evaluation
 from latentsdf.latent.code import Codes
+from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.rendering.render import render_mesh
-from latentsdf.rendering.sheets import comparison_sheet, contact_sheet
 from latentsdf.space import ShapeSpace, load
 from latentsdf.training.checkpoint import load_config, read_metrics
 from latentsdf.training.train import train
 from latentsdf.utils import devices
 from latentsdf.utils.atomic_files import atomic_write
-from latentsdf.utils.console import console
+from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
 from latentsdf.utils.output_folders import require_writable_output
 
 RESOLUTION = 256
 _PRESET = "demo"
+_PRETRAINED = "furniture"
 _FAMILIES = ("chair", "table", "lamp", "cabinet")
 _EVALUATED_PER_FAMILY = 6
 _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
+_RANDOM_SHAPES = 7
+_PREPROCESS = "import sys; from preprocessing.__main__ import main; sys.exit(main(sys.argv[1:], hint=False))"
 _FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False, assess=False)
 
 
 def demo(
-    out: Path, *, minutes: float, per_family: int, workers: int, seed: int, device: str = "auto"
+    out: Path,
+    *,
+    steps: int,
+    minutes: float = 0.0,
+    per_family: int,
+    workers: int,
+    seed: int,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Run every step and write the report.
 
     Args:
         out: Output folder of the store, the space and the report.
-        minutes: Training time in minutes.
+        steps: Maximum number of training steps.
+        minutes: Maximum training time in minutes; 0 for no limit.
         per_family: Number of training shapes per family, at least 6.
         workers: Number of preprocessing workers; 0 for one per core.
         seed: Seed of the training.
@@ -79,25 +92,27 @@ def demo(
     _heading(1, f"sampling: {per_family} shapes per family ({', '.join(_FAMILIES)})")
     _preprocess(store, per_family, workers)
     sampled = time.monotonic()
-    _heading(2, f"training: {minutes:g} minutes")
-    config = Config(preset=_PRESET, train=TrainConfig(minutes=minutes, steps=10**9, seed=seed))
+    _heading(2, f"training: {minutes:g} minutes" if minutes else f"training: {steps:,} steps")
+    config = Config(preset=_PRESET, train=TrainConfig(minutes=minutes, steps=steps, seed=seed))
     train(store, out, config, overwrite=True, device=device)
     trained = time.monotonic()
     space = load(out, device)
     _heading(3, "extracting training shapes")
     known = {f"{f}_{i:04d}": furniture(f, i) for f in _FAMILIES for i in range(_EVALUATED_PER_FAMILY)}
-    seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION)
-    _heading(4, "inverting unseen shapes, without refinement")
+    seen, seen_meshes = evaluate(space, known, resolution=RESOLUTION, field_points=0)
+    _heading(4, "fitting unseen shapes, without refinement")
     new = {f"{f} {i + 1}": furniture(f, _UNSEEN_SEED + i) for f in _FAMILIES for i in range(_UNSEEN_PER_FAMILY)}
-    unseen, unseen_meshes = evaluate(space, new, unseen=True, resolution=RESOLUTION)
-    _heading(5, "interpolating and drawing random shapes")
+    fits, unseen = _fit_unseen(space, new)
+    pretrained = _fit_with_pretrained(new, device)
+    _heading(5, "interpolating")
     strips = [_interpolation_strip(space, f"{family}_0000") for family in _FAMILIES]
-    random_rows = [_render_codes(space, space.sample(7, category=family)) for family in _FAMILIES]
     _heading(6, "retrieving every training shape by its mesh")
     share, misses = _retrieve_training_shapes(space)
+    retrieved, retrieved_names = _retrieval_rows(space, new, fits)
     summary = {
         "train": seen.as_dict(),
-        "unseen": unseen.as_dict(),
+        "unseen": unseen.evaluation.as_dict(),
+        "unseen_pretrained": None if pretrained is None else pretrained.evaluation.as_dict(),
         "self_retrieval_share": share,
         "self_retrieval_misses": misses,
         "training_shapes": len(space.ids),
@@ -113,30 +128,47 @@ def demo(
     }
     with atomic_write(out / "report.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1))
-    html_report.write_html(
-        out / "report.html",
-        "latentsdf demo",
-        [
-            ("Summary", _summary_table(summary, seen, unseen)),
-            ("Training shapes: original above, fused reconstruction below", _sheet(known, seen_meshes)),
-            ("Unseen shapes: original above, inverted below", _sheet(new, unseen_meshes)),
-            (
-                "Interpolation from a training shape to the least similar shape of its family; parts that only one of "
-                "them has may break in between",
-                html_report.html_image(contact_sheet(strips)),
-            ),
-            ("Random shapes", html_report.html_image(contact_sheet(random_rows))),
-            ("Retrieval: unseen query, then the nearest training shapes", _retrieval_rows(space, new)),
-            ("Loss over training time", html_report.html_curve(read_metrics(out), ("general", "overfit"))),
-            ("Every shape", _shape_table(seen) + _shape_table(unseen)),
-        ],
+    results = DemoResults(
+        summary=summary,
+        known=known,
+        seen=seen,
+        seen_meshes=seen_meshes,
+        new=new,
+        unseen=unseen,
+        pretrained=pretrained,
+        strips=strips,
+        retrieved=retrieved,
+        retrieved_names=retrieved_names,
+        metrics=read_metrics(out),
     )
+    write_report(out / "report.html", results)
+    both = "" if pretrained is None else f"\nthe same, pretrained space: {median_metrics(pretrained.evaluation)}"
     console.print(
-        f"\n[bold]{out / 'report.html'}[/]\n"
-        f"training shapes: {_median_metrics(seen)}\nunseen shapes: {_median_metrics(unseen)}\n"
+        f"\ntraining shapes: {median_metrics(seen)}\nunseen shapes: {median_metrics(unseen.evaluation)}{both}\n"
         f"training shapes that retrieve themselves first: {share:.1%}"
     )
     return summary
+
+
+def _fit_unseen(space: ShapeSpace, new: dict[str, trimesh.Trimesh]) -> tuple[list[Inversion], UnseenShapes]:
+    """Fit codes to unseen shapes, evaluate the fits, and draw random shapes of the families."""
+    fits = space.invert_many(list(new.values()), InvertConfig(assess=False))
+    by_name = dict(zip(new, fits, strict=True))
+    evaluation, meshes = evaluate(space, new, fits=by_name, resolution=RESOLUTION, field_points=0)
+    families = [family for family in _FAMILIES if family in space.categories]
+    random = [_render_codes(space, space.sample(_RANDOM_SHAPES, category=family)) for family in families]
+    return fits, UnseenShapes(evaluation, meshes, random)
+
+
+def _fit_with_pretrained(new: dict[str, trimesh.Trimesh], device: str) -> UnseenShapes | None:
+    """Fit the same shapes with the pretrained space; None, with a note, if it cannot be found or used."""
+    try:
+        space = load(_PRETRAINED, device)
+    except (LatentSDFError, OSError) as error:
+        show_note("not compared", f"with the pretrained space '{_PRETRAINED}': {error}")
+        return None
+    console.print(f"fitting the same shapes with the pretrained space '{_PRETRAINED}' ({len(space)} training shapes)")
+    return _fit_unseen(space, new)[1]
 
 
 def _require_replaceable(out: Path) -> None:
@@ -153,7 +185,7 @@ def _heading(number: int, text: str) -> None:
 
 
 def _preprocess(store: Path, per_family: int, workers: int) -> None:
-    """Run `python -m preprocessing` as a subprocess: `latentsdf` must not import `preprocessing`."""
+    """Run `latentsdf-preprocess` as a subprocess: `latentsdf` must not import `preprocessing`."""
     flags = {
         "--source": "procedural",
         "--out": str(store),
@@ -168,27 +200,11 @@ def _preprocess(store: Path, per_family: int, workers: int) -> None:
     }
     args = [*(token for pair in flags.items() for token in pair), "--category", *_FAMILIES]
     # -P: do not import a preprocessing.py from the working directory.
-    done = subprocess.run([sys.executable, "-P", "-m", "preprocessing", *args], check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", _PREPROCESS, *args], check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:
         raise LatentSDFError(f"preprocessing failed with exit code {done.returncode}; see its messages above")
-
-
-def _median_metrics(evaluation: Evaluation) -> str:
-    """Summarize an evaluation in one line: medians of the main metrics."""
-    summary = evaluation.summary()
-    if not summary:
-        return "none could be evaluated"
-    median = {name: values["median"] for name, values in summary.items()}
-    shapes = evaluation.shapes.values()
-    right = sum(shape.pieces == shape.reference_pieces for shape in shapes)
-    return (
-        f"mean distance {median['triangle_mean']:.4f}, F(0.005) {median['f_score_0.005']:.3f}, F(0.01) "
-        f"{median['f_score_0.01']:.3f}, missing {median['missing']:.1%}, debris {median['debris']:.1%}, normal "
-        f"consistency {median['normal_consistency']:.3f} (medians); correct number of pieces for {right} of "
-        f"{len(shapes)}"
-    )
 
 
 def _interpolation_strip(space: ShapeSpace, first: str, steps: int = 7) -> list[Image.Image]:
@@ -220,36 +236,14 @@ def _family_and_seed(name: str) -> tuple[str, int]:
     return family, int(number)
 
 
-def _retrieval_rows(space: ShapeSpace, queries: dict[str, trimesh.Trimesh], k: int = 5) -> str:
-    fits = space.invert_many(list(queries.values()), _FAST_INVERSION)
+def _retrieval_rows(
+    space: ShapeSpace, queries: dict[str, trimesh.Trimesh], fits: Sequence[Inversion], k: int = 5
+) -> tuple[list[list[Image.Image]], list[list[str]]]:
+    """Render each query and its nearest training shapes; returns rows of images and their captions."""
     rows, captions = [], []
     for (name, mesh), fit in zip(queries.items(), fits, strict=True):
         hits = space.nearest(fit, k)
         found = [furniture(*_family_and_seed(hit)) for hit in hits.ids]
         rows.append([render_mesh(m, size=140) for m in (mesh, *found)])
         captions.append([name, *hits.ids])
-    return html_report.html_image(contact_sheet(rows, captions=captions))
-
-
-def _sheet(originals: dict[str, trimesh.Trimesh], reconstructions: dict[str, trimesh.Trimesh]) -> str:
-    columns = 4 if len(originals) % 6 else 6
-    return html_report.html_image(comparison_sheet(originals, reconstructions, columns=columns))
-
-
-def _summary_table(summary: dict[str, Any], seen: Evaluation, unseen: Evaluation) -> str:
-    rows = [
-        ("training shapes", str(summary["training_shapes"])),
-        ("training steps within the time budget", f"{summary['training_steps']:,}"),
-        ("training shapes, extracted", _median_metrics(seen)),
-        ("unseen shapes, inverted without refinement", _median_metrics(unseen)),
-        ("training shapes that retrieve themselves first", f"{summary['self_retrieval_share']:.1%}"),
-        ("seconds", ", ".join(f"{name} {value}" for name, value in summary["seconds"].items())),
-        ("machine", summary["machine"]),
-    ]
-    return html_report.html_table(("metric", "value"), rows)
-
-
-def _shape_table(evaluation: Evaluation) -> str:
-    names = list(next(iter(evaluation.shapes.values())).as_dict())
-    rows = [[shape, *(f"{v:.3g}" for v in c.as_dict().values())] for shape, c in evaluation.shapes.items()]
-    return html_report.html_table(("shape", *names), rows)
+    return rows, captions

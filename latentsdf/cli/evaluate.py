@@ -1,5 +1,6 @@
 """`latentsdf evaluate`: compare reconstructions with reference meshes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -9,8 +10,11 @@ from latentsdf.cli.parser import command
 from latentsdf.config.inversion import InvertConfig
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.output_folders import require_no_links
 
 if TYPE_CHECKING:
+    import trimesh
+
     from latentsdf.space import CodeLike
 
 
@@ -23,6 +27,7 @@ class Evaluate(DecodeArgs, RefineArgs, SpaceArgs):
         "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert "
         "--out unseen/",
         "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --fits fits/ --taus 0.005 0.01",
+        "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --colors error --out metrics/",
     )
 
     meshes: Path
@@ -47,6 +52,9 @@ class Evaluate(DecodeArgs, RefineArgs, SpaceArgs):
     """Seed of sampling and refinement."""
     out: OptionalPath = None
     """Folder for metrics.json, metrics.csv and worst.png (the 12 worst shapes)."""
+    colors: Literal["none", "error"] = "none"
+    """error: also write each reconstruction, in model space, to OUT/errors/NAME.glb, with vertex normals and the
+    distances of its vertices to the reference as colors (blue gray at 0, dark red from 0.02 on)."""
 
     def run(self) -> dict[str, Any]:
         """Evaluate and print a table; returns all metrics."""
@@ -65,6 +73,8 @@ class Evaluate(DecodeArgs, RefineArgs, SpaceArgs):
             )
         if self.invert and self.fits is not None:
             raise ConfigError("--fits evaluates existing fits; leave out --invert")
+        if self.colors != "none" and self.out is None:
+            raise ConfigError("--colors error writes meshes; also pass --out FOLDER")
         create_output_folder(self.out)
         space = self.load_space()
         found = find_meshes(self.meshes, split=self.split)
@@ -91,6 +101,7 @@ class Evaluate(DecodeArgs, RefineArgs, SpaceArgs):
             refinement=refinement,
             fits=fits,
             augmented=self.augmented,
+            vertex_errors=self.colors == "error",
         )
         evaluation.failed.update(unreadable | failed)
         console.print(evaluation.table())
@@ -101,8 +112,28 @@ class Evaluate(DecodeArgs, RefineArgs, SpaceArgs):
             worst = {name: references[name] for name in evaluation.worst(12)}
             if worst:
                 save_png(self.out / "worst.png", comparison_sheet(worst, reconstructions))
+            if self.colors == "error":
+                _save_colored(self.out, reconstructions)
+            console.print(f"{self.out}: metrics.json, metrics.csv" + (", worst.png" if worst else ""), soft_wrap=True)
         return evaluation.as_dict()
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to see the worst shapes."""
+        if self.out is not None:
+            return f"look at the worst shapes in {self.out / 'worst.png'}"
+        return "add --out FOLDER to write the metrics of every shape and images of the worst ones"
 
     def exit_code(self, result: dict[str, Any] | None) -> int:
         """Return 1 if no shape could be evaluated."""
         return 0 if result and result["shapes"] else 1
+
+
+def _save_colored(out: Path, reconstructions: "Mapping[str, trimesh.Trimesh]") -> None:
+    """Write each reconstruction with its errors as colors; a name with a category becomes a folder and a file."""
+    from latentsdf.geometry import mesh as meshes
+    from latentsdf.geometry.metrics.vertex_errors import with_error_colors
+
+    for name, mesh in reconstructions.items():
+        require_no_links(out, "errors", *Path(name).parent.parts)
+        meshes.save(with_error_colors(mesh, mesh.vertex_attributes["error"]), out / "errors" / f"{name}.glb")
+    console.print(f"{out / 'errors'}: {len(reconstructions)} meshes with errors as colors", soft_wrap=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import tyro
 
 from latentsdf.cli.arg_types import UNSET, string_list
-from latentsdf.cli.parser import Command, command
+from latentsdf.cli.parser import Command, command, command_line
 from latentsdf.utils.console import console
 
 
@@ -38,3 +38,7 @@ class Export(Command):
         size = self.out.stat().st_size
         console.print(f"{self.out}: {len(keys)} shapes, {size:,} bytes")
         return {"out": str(self.out), "shapes": keys, "bytes": size}
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return the reverse."""
+        return command_line("latentsdf", "import", self.out, "copy.zarr")

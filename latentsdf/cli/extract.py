@@ -9,7 +9,7 @@ import tyro
 from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import UNSET, finite_float, integer, string_list
 from latentsdf.cli.common_args import DecodeArgs, SpaceArgs, create_output_folder
-from latentsdf.cli.parser import command
+from latentsdf.cli.parser import command, command_line
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError, OutputError
 from latentsdf.utils.output_folders import require_no_links
@@ -110,6 +110,15 @@ class Extract(DecodeArgs, SpaceArgs):
     def exit_code(self, result: dict[str, Any] | None) -> int:
         """Return 1 if every shape failed."""
         return 1 if result and result["failed"] and not result["meshes"] else 0
+
+    def next_step(self, result: dict[str, Any] | None) -> str:
+        """Return how to measure or look at what was written."""
+        if result is None or "file" in result:
+            return ""
+        if self.all or len(self.id or ()) > 1:
+            return command_line("latentsdf", "evaluate", self.checkpoint, "--meshes", "ORIGINALS", "--out", "metrics/")
+        shape = ("--code", self.code) if self.code is not None else ("--id", *(self.id or ()))
+        return command_line("latentsdf", "render", self.checkpoint, *shape, "--out", self.out.with_suffix(".gif"))
 
     def _extract_each(self, space: "ShapeSpace", names: Sequence[str]) -> dict[str, Any]:
         """Write one file per shape; a shape that fails is reported and skipped."""

@@ -1,4 +1,4 @@
-"""Output of decoded codes: a PNG strip, an animated GIF, or a folder with the codes and GLB meshes."""
+"""Output of decoded codes: a PNG strip, an animation, or a folder with the codes and GLB meshes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +22,17 @@ def require_writable(out: Path) -> None:
     """Check the output path and create its folder.
 
     Raises:
-        ConfigError: The suffix is not .png, .gif or empty (a folder), or the folder cannot be created.
+        ConfigError: The suffix is not .png, that of an animation, or empty (a folder), or the folder cannot be created.
+        MissingExtraError: The suffix is .mp4, and the extra is not installed.
     """
-    if out.suffix.lower() not in (".png", ".gif", ""):
-        raise ConfigError(f"frames are written to a .png (strip), a .gif (animation) or a folder, got {out}")
+    from latentsdf.rendering import animation
+
+    suffix = out.suffix.lower()
+    if suffix not in (".png", "", *animation.SUFFIXES):
+        moving = ", ".join(animation.SUFFIXES)
+        raise ConfigError(f"frames are written to a .png (strip), {moving} (animation) or a folder, got {out}")
+    if suffix in animation.SUFFIXES:
+        animation.require_encoder(out)
     common_args.create_output_folder(out.parent if out.suffix else out)
 
 
@@ -55,15 +62,16 @@ def write(out: Path, codes: "Codes", meshes: "list[trimesh.Trimesh]") -> None:
     """Write frames in the format that the suffix of the path selects; an animation plays forward, then backward.
 
     Args:
-        out: A .png file, a .gif file, or a folder.
+        out: A .png file, an animation, or a folder.
         codes: The N shapes, whose codes (N, L) are saved in a folder only.
         meshes: Their N meshes.
     """
     import numpy as np
 
     from latentsdf.geometry.mesh import save
+    from latentsdf.rendering.animation import save_animation
     from latentsdf.rendering.render import render_mesh
-    from latentsdf.rendering.sheets import contact_sheet, save_gif, save_png
+    from latentsdf.rendering.sheets import contact_sheet, save_png
 
     suffix = out.suffix.lower()
     if not suffix:
@@ -79,4 +87,4 @@ def write(out: Path, codes: "Codes", meshes: "list[trimesh.Trimesh]") -> None:
     if suffix == ".png":
         save_png(out, contact_sheet([images]))
     else:
-        save_gif(out, images + images[-2:0:-1], _MILLISECONDS)
+        save_animation(out, images + images[-2:0:-1], _MILLISECONDS)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from latentsdf.cli.arg_types import UNSET, OptionalPath, string_list
-from latentsdf.cli.common_args import PointFileArgs
+from latentsdf.cli.common_args import PointFileArgs, training_line
 from latentsdf.cli.parser import command
 from latentsdf.config.sampling import Normalization
 from latentsdf.utils.console import console, show_note
@@ -61,3 +61,7 @@ class Import(PointFileArgs):
         if report.failed and not report.imported and not report.present:
             raise StoreError(f"{self.source}: no shape could be imported; see the reasons above")
         return dataclasses.asdict(report)
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to train on the store."""
+        return training_line(self.store)

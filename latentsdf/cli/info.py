@@ -8,7 +8,8 @@ import tyro
 from rich.table import Table
 from rich.text import Text
 
-from latentsdf.cli.parser import Command, command
+from latentsdf.cli.common_args import training_line
+from latentsdf.cli.parser import Command, command, command_line
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import StoreError
 
@@ -38,6 +39,12 @@ class Info(Command):
         if (path / "model.safetensors").is_file() or (path / "config.yaml").is_file():
             return describe_checkpoint(path, verify=self.verify)
         return describe_store(path, verify=self.verify)
+
+    def next_step(self, result: dict[str, Any] | None) -> str:
+        """Return how to train on a store, or how to extract the shapes of a space."""
+        if result is not None and "store" in result:
+            return training_line(self.path)
+        return command_line("latentsdf", "extract", self.path, "--all", "--out", "meshes/")
 
 
 def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:

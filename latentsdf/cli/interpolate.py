@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from latentsdf.cli import frame_output, shape_args
 from latentsdf.cli.arg_types import cells_per_axis, integer, string_list
 from latentsdf.cli.common_args import DecodeArgs, SpaceArgs
-from latentsdf.cli.parser import command
+from latentsdf.cli.parser import command, command_line
 from latentsdf.utils.console import console
 
 
@@ -30,7 +30,8 @@ class Interpolate(DecodeArgs, SpaceArgs):
     """Path of the codes: a straight line, an arc traversed at constant angular speed, the path along which the shape
     changes least, or (prior) a path through training shapes that are near each other."""
     out: Path
-    """A .png file for a strip, a .gif file for an animation, or a folder for meshes and codes."""
+    """A .png file for a strip, a .gif, .webp or .mp4 (extra: video) file for an animation, or a folder for meshes and
+    codes."""
     resolution: Annotated[int, cells_per_axis()] = 128
     """Cells per axis."""
 
@@ -57,3 +58,10 @@ class Interpolate(DecodeArgs, SpaceArgs):
             "method": self.method,
             "smoothness": smooth.as_dict(),
         }
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to write the same path in another form."""
+        ids = ("interpolate", self.checkpoint, "--id", *self.id)
+        if self.out.suffix.lower() == ".png":
+            return command_line("latentsdf", *ids, "--steps", 48, "--out", self.out.with_suffix(".gif"))
+        return command_line("latentsdf", *ids, "--method", "shortest", "--out", self.out.with_suffix(".png"))

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from latentsdf.cli.arg_types import path_list
 from latentsdf.cli.common_args import DecodeArgs, InvertArgs, PointFileArgs, RefineArgs, SpaceArgs, create_output_folder
-from latentsdf.cli.parser import command
+from latentsdf.cli.parser import command, command_line
 from latentsdf.utils.artifacts import holds_artifact
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import (
@@ -110,6 +110,20 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
         reports = (result or {}).values()
         return 1 if all(isinstance(report, dict) and report.keys() == {"failed"} for report in reports) else 0
 
+    def next_step(self, result: dict[str, Any] | None) -> str:
+        """Return how to improve a fit that is not good enough, or how to extract a good one in detail."""
+        reports = {"": result or {}} if len(self.target) == 1 else result or {}
+        name, report = next((name, report) for name, report in reports.items() if "failed" not in report)
+        folder = self.out / name if name else self.out
+        refinable = not (self.refine or self.refine_seconds or self.partial or self.align)
+        if not report.get("ok", True) and refinable:
+            words = ("invert", self.checkpoint, *self.target, "--out", self.out, "--refine")
+            return f"add the detail that the code cannot represent: {command_line('latentsdf', *words)}"
+        mesh = f"{folder.name}_512.ply"
+        return command_line(
+            "latentsdf", "extract", self.checkpoint, "--code", folder, "--resolution", 512, "--out", mesh
+        )
+
     def _save(self, space: "ShapeSpace", target: Path, fit: "Inversion", out: Path) -> dict[str, Any]:
         """Write a fit and its mesh to a folder, replacing an older fit; returns the report.
 
@@ -133,7 +147,7 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
             raise empty
         nearest = f"; nearest {hits.ids[0]}" if hits else ""
         replaced = f"; replaced the earlier fit in {out}" if replaces else ""
-        console.print(Text(f"{target.name} {fit.verdict}{nearest}{replaced}"), soft_wrap=True)
+        console.print(Text(f"{out}: {target.name} {fit.verdict}{nearest}{replaced}"), soft_wrap=True)
         for number, rival in enumerate(fit.rivals, 2):
             console.print(Text(f"  hypothesis {number}, cost {rival.margin:+.0%}: {rival.verdict}"), soft_wrap=True)
         return report

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from latentsdf.cli.common_args import remove_empty_output_folders
-from latentsdf.cli.parser import CONFIG, Command, parse, print_completion, print_examples, suggestion
+from latentsdf.cli.parser import CONFIG, Command, parse, print_completion, print_examples, show_next_step, suggestion
 from latentsdf.utils.console import console, show_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
@@ -33,6 +33,7 @@ COMMANDS = {
     "pull": "pull:Pull",
     "info": "info:Info",
     "config": "config:Config",
+    "doctor": "doctor:Doctor",
 }
 """Module and class of each command; imported on use."""
 
@@ -119,7 +120,10 @@ def _run_command(command: Command) -> int:
         remove_empty_output_folders()
     if command.json and result is not None:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
-    return command.exit_code(result)
+    code = command.exit_code(result)
+    if code == 0:
+        show_next_step(command.next_step(result))
+    return code
 
 
 def _print_help() -> None:

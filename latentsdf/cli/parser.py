@@ -8,6 +8,9 @@ shell completion stay fast.
 import contextlib
 import dataclasses
 import difflib
+import os
+import shlex
+import subprocess
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +23,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from latentsdf.cli import legacy_flags
 from latentsdf.utils.attribute_docs import attribute_docs
-from latentsdf.utils.console import show_error
+from latentsdf.utils.console import show_error, show_note
 from latentsdf.utils.errors import ConfigError
 
 CONFIG = (
@@ -75,6 +78,14 @@ class Command:
         """Return the exit code for a result of `run`."""
         return 0
 
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return what to do after a success, in one line; '' for nothing. Printed on standard error.
+
+        Args:
+            result: Result of `run`.
+        """
+        return ""
+
     @classmethod
     def migrate_setting(cls, flag: str, args: Sequence[str]) -> dict[str, list[str]] | None:  # noqa: ARG003
         """Convert a setting of an earlier version to current flags.
@@ -125,6 +136,18 @@ def parse(command: type[C], args: Sequence[str], prog: str) -> C:
         if is_help_requested(args) and not stop.code:
             print_examples(command.examples)
         raise
+
+
+def command_line(*words: object) -> str:
+    """Join words to a command line, quoted for the shell of this system."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
+
+
+def show_next_step(text: str) -> None:
+    """Print what to do next, if there is something."""
+    if text:
+        show_note("next:", text)
 
 
 def print_completion(commands: Any, shells: Sequence[str], prog: str) -> None:

@@ -136,6 +136,12 @@ class Reconstruct(PointFileArgs, DeviceArgs):
         console.print(f"{self.out}: {config.method}, {result.history[-1]['step']:,} steps")
         return report
 
+    def next_step(self, result: dict[str, Any] | None) -> str:
+        """Return how to look at the result and how to use it in Python."""
+        if result is None:
+            return ""
+        return f"look at the mesh or the images in {self.out}; in Python: latentsdf.load_field({str(self.out)!r})"
+
     def configuration(self, dim: int) -> ReconstructConfig:
         """Return the configuration of the run: the preset or the file, overridden by settings of the command line.
 

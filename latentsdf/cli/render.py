@@ -10,7 +10,8 @@ import tyro
 from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import UNSET, finite_float, integer, string_list
 from latentsdf.cli.common_args import SpaceArgs, create_output_folder, require_png
-from latentsdf.cli.parser import command
+from latentsdf.cli.parser import command, command_line
+from latentsdf.utils.atomic_files import require_file_output
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
 
@@ -35,6 +36,7 @@ class Render(SpaceArgs):
         "latentsdf render checkpoints/chairs --id A --out a.png",
         "latentsdf render checkpoints/chairs --id A B C --style normals --out sheet.png",
         "latentsdf render checkpoints/chairs --code fit/ --out turntable.gif",
+        "latentsdf render checkpoints/chairs --id A --out turntable.mp4",
         "latentsdf render checkpoints/chairs --mesh chair.obj --style slice --axis x --out slice.png",
     )
 
@@ -61,11 +63,12 @@ class Render(SpaceArgs):
     elevation: Annotated[float, finite_float(-90, 90)] = 20.0
     """Angle of the camera above the horizontal plane, in degrees."""
     out: Path
-    """PNG file, or GIF for a turntable."""
+    """PNG file; or GIF, WebP or MP4 (extra: video) for a turntable."""
 
     def run(self) -> dict[str, Any]:
         """Render and write; returns the path of the file."""
-        from latentsdf.rendering.sheets import render_turntable, save_gif, save_png
+        from latentsdf.rendering import animation
+        from latentsdf.rendering.sheets import render_turntable, save_png
 
         if self.style != "slice" and (self.axis != "z" or self.offset != 0):
             raise ConfigError("--axis and --offset apply to slices only; pass --style slice, or remove them")
@@ -73,8 +76,11 @@ class Render(SpaceArgs):
             raise ConfigError(
                 "--trace applies to images of --mesh only; shapes of the space are always traced, slices never"
             )
-        turns = self.out.suffix.lower() == ".gif" and self.style != "slice"
-        if not turns:
+        turns = self.out.suffix.lower() in animation.SUFFIXES and self.style != "slice"
+        if turns:
+            animation.require_encoder(self.out)
+            require_file_output(self.out)
+        else:
             require_png(self.out)
         create_output_folder(self.out.parent)
         space = self.load_space()
@@ -85,12 +91,20 @@ class Render(SpaceArgs):
             render = _sheet({name: self._shape_renderer(space, shape) for name, shape in shapes.items()})
         if turns:
             images = render_turntable(render, _FRAMES)
-            save_gif(self.out, images, _MILLISECONDS)
+            animation.save_animation(self.out, images, _MILLISECONDS)
         else:
             images = [render(self.azimuth)]
             save_png(self.out, images[0])
         console.print(f"{self.out}: {images[0].width} x {images[0].height}")
         return {"out": str(self.out)}
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to write a turntable of the same shapes; nothing after one."""
+        if self.style == "slice" or self.out.suffix.lower() != ".png":
+            return ""
+        shape: tuple[object, ...] = ("--id", *self.id) if self.id is not None else ("--mesh", self.mesh)
+        shape = ("--code", self.code) if self.code is not None else shape
+        return command_line("latentsdf", "render", self.checkpoint, *shape, "--out", self.out.with_suffix(".gif"))
 
     def _shape_renderer(self, space: "ShapeSpace", shape: "CodeLike") -> "Renderer":
         from latentsdf.rendering.render import render_field

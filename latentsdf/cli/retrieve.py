@@ -9,7 +9,7 @@ import tyro
 from latentsdf.cli import shape_args
 from latentsdf.cli.arg_types import UNSET, OptionalPath, integer, path_list, string_list
 from latentsdf.cli.common_args import InvertArgs, SpaceArgs, create_output_folder, require_png
-from latentsdf.cli.parser import command
+from latentsdf.cli.parser import command, command_line
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import ConfigError
 from latentsdf.utils.shape_ids import key_part
@@ -81,7 +81,19 @@ class Retrieve(InvertArgs, SpaceArgs):
             console.print(f"{rank:3d}  {name}  {distance:.4f}")
         if self.out is not None:
             _draw_hits(self.out, space, query, hits)
+            console.print(f"{self.out}: the query and its hits", soft_wrap=True)
         return dataclasses.asdict(hits)
+
+    def next_step(self, result: dict[str, Any] | None) -> str:
+        """Return how to interpolate to the nearest other shape, or how to search a changed index."""
+        words: tuple[object, ...] = ("retrieve", self.checkpoint, "--mesh", "MESH")
+        query = self.id if self.id is not None else self.code
+        others = [name for name in (result or {}).get("ids", ()) if name != query]
+        if query is not None and others:
+            words = ("interpolate", self.checkpoint, "--id", query, others[0], "--out", "strip.png")
+        elif others:
+            words = ("extract", self.checkpoint, "--id", others[0], "--out", "nearest.ply")
+        return command_line("latentsdf", *words)
 
     def _change_index(self, space: "ShapeSpace") -> dict[str, Any] | None:
         """Remove ids from the saved index and add fits; returns its kind and size, or None if nothing is requested."""

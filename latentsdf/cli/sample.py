@@ -9,7 +9,7 @@ import tyro
 from latentsdf.cli import frame_output, shape_args
 from latentsdf.cli.arg_types import UNSET, cells_per_axis, integer, string_list
 from latentsdf.cli.common_args import DecodeArgs, SpaceArgs
-from latentsdf.cli.parser import command
+from latentsdf.cli.parser import command, command_line
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
 
@@ -43,7 +43,8 @@ class Sample(DecodeArgs, SpaceArgs):
     category: Annotated[str | None, UNSET] = None
     """Category of the shapes of --random (default: all, in the proportions of the training shapes)."""
     out: Path
-    """A .png file for a strip, a .gif file for an animation, or a folder for meshes and codes."""
+    """A .png file for a strip, a .gif, .webp or .mp4 (extra: video) file for an animation, or a folder for meshes and
+    codes."""
     resolution: Annotated[int, cells_per_axis()] = 128
     """Cells per axis."""
 
@@ -66,6 +67,16 @@ class Sample(DecodeArgs, SpaceArgs):
         frame_output.write(self.out, codes, frame_output.decode(space, codes, self.resolution, self.mode))
         console.print(f"{self.out}: {len(codes)} shapes")
         return {"out": str(self.out), "shapes": len(codes), "codes": codes.tolist()}
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to get meshes, or more shapes."""
+        if self.random is not None:
+            words = ("--random", self.random, "--seed", self.seed + 1)
+            words += () if self.category is None else ("--category", self.category)
+        else:
+            words = ("--random", 8)
+        other = self.out.with_name(f"{self.out.stem}_{self.seed + 1}{self.out.suffix}")
+        return command_line("latentsdf", "sample", self.checkpoint, *words, "--out", other)
 
 
 def _parse_term(space: "ShapeSpace", token: str) -> "tuple[float, CodeLike]":

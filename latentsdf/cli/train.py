@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from latentsdf.cli import legacy_flags
 from latentsdf.cli.arg_types import UNSET, integer, positive_float
 from latentsdf.cli.common_args import DeviceArgs, create_output_folder
-from latentsdf.cli.parser import command, is_help_requested
+from latentsdf.cli.parser import command, command_line, is_help_requested
 from latentsdf.cli.settings import (
     TOP_LEVEL,
     given_settings,
@@ -22,6 +22,7 @@ from latentsdf.cli.settings import (
 )
 from latentsdf.config.loader import find_preset, load
 from latentsdf.config.training import Config
+from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
 
 _EXTENDING_STEPS = 2_000
@@ -64,6 +65,8 @@ class Train(DeviceArgs):
     """Number of optimization steps (--train.steps)."""
     seed: Annotated[int | None, integer(), UNSET] = None
     """Seed of initialization and sampling (--train.seed)."""
+    log: Annotated[Literal["csv", "tensorboard", "trackio", "wandb"] | None, UNSET] = None
+    """Log besides metrics.jsonl (--train.log)."""
     resume: bool = False
     """Continue the run in --out."""
     extend: Annotated[Path | None, tyro.conf.arg(metavar="SPACE", help_behavior_hint="")] = None
@@ -105,7 +108,7 @@ class Train(DeviceArgs):
             from latentsdf.sharing.locations import locate_space
             from latentsdf.training.extend import extend
 
-            return extend(
+            metrics = extend(
                 locate_space(self.extend),
                 self.data,
                 self.out,
@@ -114,11 +117,26 @@ class Train(DeviceArgs):
                 overwrite=self.overwrite,
                 device=self.device,
             )
+            self._show_result(metrics)
+            return metrics
         from latentsdf.training import distributed
         from latentsdf.training.train import train
 
         metrics = train(self.data, self.out, config, resume=self.resume, overwrite=self.overwrite, device=self.device)
-        return metrics if distributed.is_main_process() else None
+        if not distributed.is_main_process():
+            return None
+        self._show_result(metrics)
+        return metrics
+
+    def _show_result(self, metrics: Mapping[str, float]) -> None:
+        loss = f", loss {metrics['loss']:.3g}" if "loss" in metrics else ""
+        console.print(f"{self.out}: {metrics.get('step', 0):,.0f} steps{loss}", soft_wrap=True)
+
+    def next_step(self, result: dict[str, Any] | None) -> str:
+        """Return how to extract the trained shapes; nothing where no space was written."""
+        if result is None:
+            return ""
+        return command_line("latentsdf", "extract", self.out, "--all", "--out", "meshes/")
 
     def configuration(self) -> Config:
         """Return the configuration of the run: preset, run or space, overridden by settings of the command line.
@@ -127,7 +145,7 @@ class Train(DeviceArgs):
             ConfigError: A setting is unknown or out of range.
         """
         given = given_settings(self.settings, Config)
-        shortcuts = {"minutes": self.minutes, "steps": self.steps, "seed": self.seed}
+        shortcuts = {"minutes": self.minutes, "steps": self.steps, "seed": self.seed, "log": self.log}
         given |= {f"train.{name}": value for name, value in shortcuts.items() if value is not None}
         if self.minutes is not None and self.steps is None:
             given.setdefault("train.steps", _UNLIMITED_STEPS)

@@ -31,6 +31,7 @@ CodePenalty = Literal["norm", "squared", "kl"]
 EikonalNorm = Literal["l1", "l2"]
 Draw = Literal["even", "signs", "near", "surface"]
 Samples = Literal["sdf", "points"]
+MetricLogName = Literal["csv", "tensorboard", "trackio", "wandb"]
 
 
 @config_dataclass
@@ -167,8 +168,11 @@ class TrainConfig:
     """Minutes between checkpoints."""
     image_minutes: NonNegativeFloat = 0.0
     """Minutes between images of reconstructions, `pictures/<step>.png` in the checkpoint folder; 0 for none."""
+    log: Literal["none", "csv", "tensorboard", "trackio", "wandb"] = "none"
+    """Log besides `metrics.jsonl`: `csv` for `metrics.csv`, `tensorboard`, `trackio` or `wandb` (extras of these
+    names). The last two use the name of the checkpoint folder, and the project in TRACKIO_PROJECT or WANDB_PROJECT."""
     tensorboard: Flag = False
-    """Also write the metrics as TensorBoard events; needs the extra `tensorboard`."""
+    """Also write the metrics as TensorBoard events, like `log: tensorboard`."""
     log_every: PositiveInt = 50
     """Number of steps between lines of `metrics.jsonl`."""
     bf16: Flag = True

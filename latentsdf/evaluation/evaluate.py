@@ -30,6 +30,7 @@ from latentsdf.geometry.metrics.surface import (
     compare_surfaces,
     require_valid_thresholds,
 )
+from latentsdf.geometry.metrics.vertex_errors import vertex_errors as distances_at_vertices
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.geometry.targets import read_mesh
 from latentsdf.latent.inversion.observation import Observation
@@ -78,6 +79,7 @@ def evaluate(
     refinement: RefineConfig | None = None,
     fits: Mapping[str, Any] | None = None,
     augmented: bool = False,
+    vertex_errors: bool = False,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare reconstructions of a space with reference meshes.
 
@@ -96,6 +98,8 @@ def evaluate(
         refinement: Also refine the inversions of unseen shapes.
         fits: Codes or inversions to evaluate instead, by the name of their reference.
         augmented: Also evaluate training shapes that are deformed copies of others.
+        vertex_errors: Store the distance of each vertex of a reconstruction to its reference, in model space, as
+            `mesh.vertex_attributes["error"]` (`geometry.metrics.vertex_errors` makes colors of it).
 
     Returns:
         The metrics, and the reconstructions in model space by name. Shapes that fail are listed with
@@ -126,6 +130,7 @@ def evaluate(
         taus=taus,
         against=against,
         field_points=field_points,
+        vertex_errors=vertex_errors,
     )
     evaluation.failed.update(failed)
     return evaluation, reconstructions
@@ -143,6 +148,7 @@ def measure(
     taus: tuple[float, ...] = F_SCORE_THRESHOLDS,
     against: Reference = "samples",
     field_points: int = 0,
+    vertex_errors: bool = False,
 ) -> tuple[Evaluation, dict[str, trimesh.Trimesh]]:
     """Compare decoded shapes with cleaned reference meshes of the same names.
 
@@ -157,6 +163,7 @@ def measure(
         taus: Thresholds of the F-score.
         against: Points of the references.
         field_points: Points at which fields are compared; 0 for no comparison.
+        vertex_errors: Store errors at vertices, see `evaluate`.
 
     Returns:
         The metrics, and the reconstructions in model space by name.
@@ -174,6 +181,8 @@ def measure(
                 if field_points > 0:
                     fields[name] = _field_errors(space, code, reference, field_points, seed)
                 shapes[name] = compare_surfaces(mesh, reference, count=points, seed=seed, taus=taus, against=against)
+                if vertex_errors:
+                    mesh.vertex_attributes["error"] = distances_at_vertices(mesh, reference)
                 reconstructions[name] = mesh
             except LatentSDFError as error:
                 failed[name] = str(error)

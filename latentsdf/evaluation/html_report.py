@@ -1,9 +1,9 @@
-"""Self-contained HTML report of a run: headings with tables, images and loss curves, without external files."""
+"""Self-contained HTML report of a run: headings with tables, images, loss curves and bars, without external files."""
 
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from latentsdf.utils.atomic_files import atomic_write
 
 _COLORS = ("#2a6fb0", "#c0504d", "#6a994e")
 _WIDTH, _HEIGHT, _LEFT = 900, 280, 60  # size of the plot and its left margin, in SVG units
+_BAR, _BAR_LEFT = 9, 110  # thickness of a bar, and its left margin
 
 _TEMPLATES = {
     "page": """\
@@ -43,6 +44,23 @@ th:first-child, td:first-child { text-align: left } tr:nth-child(even) { backgro
 <text x='{{ width - 90 }}' y='{{ "%.0f" % (y - 6) }}' font-size='13' fill='{{ color }}'>{{ name }}</text>
 {%- endfor -%}
 </svg>""",
+    "bars": """\
+<svg viewBox='0 0 {{ width }} {{ height }}' width='100%' font-size='12'>
+{%- for label, x in ticks -%}
+<line x1='{{ "%.1f" % x }}' x2='{{ "%.1f" % x }}' y1='18' y2='{{ bottom }}' stroke='#ddd'/>
+<text x='{{ "%.1f" % x }}' y='12' text-anchor='middle'>{{ label }}</text>
+{%- endfor -%}
+{%- for name, y in names -%}
+<text x='{{ left - 8 }}' y='{{ y }}' text-anchor='end'>{{ name }}</text>
+{%- endfor -%}
+{%- for title, color, x, y, thickness, length in bars -%}
+<rect x='{{ x }}' y='{{ y }}' width='{{ "%.1f" % length }}' height='{{ thickness }}' fill='{{ color }}'>
+<title>{{ title }}</title></rect>
+{%- endfor -%}
+{%- for name, color, y in legend -%}
+<text x='{{ left }}' y='{{ y }}' fill='{{ color }}'>{{ name }}</text>
+{%- endfor -%}
+</svg>""",
 }
 _environment = Environment(loader=DictLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
 
@@ -57,7 +75,7 @@ def write_html(path: Path, title: str, sections: Sequence[tuple[str, str]]) -> N
             `html_curve`.
     """
     with atomic_write(path) as temporary:
-        temporary.write_text(_render("page", title=title, sections=sections) + "\n")
+        temporary.write_text(_render("page", title=title, sections=sections) + "\n", encoding="utf-8")
 
 
 def html_image(image: Image.Image) -> Markup:
@@ -78,15 +96,15 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
 
 
 def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Markup:
-    """Plot loss terms over training time, on a logarithmic axis, as an inline SVG.
+    """Plot loss terms over training steps, on a logarithmic axis, as an inline SVG.
 
     Args:
-        lines: Logged metrics, each with `seconds` and the terms.
+        lines: Logged metrics, each with `step` and the terms.
         names: Up to three terms.
     """
     if len(lines) < 2:
         return Markup("<p>no curve: fewer than two lines were logged</p>")
-    seconds = np.array([line["seconds"] for line in lines])
+    steps = np.array([line["step"] for line in lines])
     values = {name: np.log10([max(line[name], 1e-9) for line in lines]) for name in names}
     low = math.floor(min(v.min() for v in values.values()))
     high = math.ceil(max(v.max() for v in values.values()))
@@ -96,7 +114,7 @@ def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Marku
     def to_y(power: Any) -> Any:
         return _HEIGHT - (power - low) / (high - low) * _HEIGHT
 
-    x = _LEFT + seconds / seconds[-1] * (_WIDTH - _LEFT)
+    x = _LEFT + steps / steps[-1] * (_WIDTH - _LEFT)
     ticks = [(f"1e{power}", float(to_y(power))) for power in range(low, high + 1)]
     curves = []
     for name, color in zip(names, _COLORS, strict=False):
@@ -104,6 +122,52 @@ def html_curve(lines: Sequence[dict[str, float]], names: Sequence[str]) -> Marku
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
         curves.append((name, color, points, float(y[-1])))
     return _render("curve", width=_WIDTH, height=_HEIGHT, left=_LEFT, ticks=ticks, curves=curves)
+
+
+def html_bars(values: Mapping[str, Mapping[str, float]]) -> Markup:
+    """Plot values of several series by name as horizontal bars on a linear axis from 0, as an inline SVG.
+
+    Args:
+        values: Values, 0 or larger, by name and series; up to three series. A series may lack names.
+    """
+    series = list(dict.fromkeys(one for row in values.values() for one in row))
+    if not series:
+        return Markup("<p>no values</p>")
+    largest = max(max(row.values(), default=0.0) for row in values.values()) or 1.0
+    step = _round_step(largest / 4)
+    scale = (_WIDTH - _BAR_LEFT - 20) / largest
+    ticks = [(f"{i * step:g}", _BAR_LEFT + i * step * scale) for i in range(int(largest / step + 1e-9) + 1)]
+    colors = dict(zip(series, _COLORS, strict=False))
+    row_height = _BAR * len(series) + 5
+    names, bars = [], []
+    for number, (name, row) in enumerate(values.items()):
+        top = 22 + number * row_height
+        names.append((name, top + _BAR * len(series) // 2 + 4))
+        for position, one in enumerate(series):
+            if one in row:
+                length = row[one] * scale
+                title = f"{name}, {one}: {row[one]:.4g}"
+                bars.append((title, colors[one], _BAR_LEFT, top + _BAR * position, _BAR - 1, length))
+    bottom = 22 + row_height * len(values)
+    # Below the bars; a single series needs no legend.
+    legend = [(one, colors[one], bottom + 16 * (i + 1)) for i, one in enumerate(series)] if len(series) > 1 else []
+    return _render(
+        "bars",
+        width=_WIDTH,
+        bottom=bottom,
+        height=bottom + 16 * len(legend) + 6,
+        left=_BAR_LEFT,
+        ticks=ticks,
+        names=names,
+        bars=bars,
+        legend=legend,
+    )
+
+
+def _round_step(value: float) -> float:
+    """Round up to 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9))
 
 
 def _render(template: str, **values: object) -> Markup:

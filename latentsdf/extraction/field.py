@@ -24,6 +24,7 @@ from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.geometry.targets import read_mesh
 from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError
+from latentsdf.utils.precision import widened
 from latentsdf.utils.torch_lattice import vertex_positions
 
 SignedDistance = Callable[[Tensor], Tensor]
@@ -138,16 +139,16 @@ def _torch_field(function: Callable[[Tensor], Any]) -> SignedDistance:
 
 def _to_model(similarity: Similarity, points: Tensor) -> Tensor:
     """`Similarity.to_model` of a tensor, computed in float64 because large centers cancel."""
-    center = torch.tensor(similarity.center, dtype=torch.float64, device=points.device)
-    scaled = (points.double() - center) * similarity.scale
-    return _rotate(scaled, similarity.rotation().T, similarity.yaw).to(points.dtype)
+    wide = widened(points)
+    scaled = (wide - wide.new_tensor(similarity.center)) * similarity.scale
+    return _rotate(scaled, similarity.rotation().T, similarity.yaw).to(points)
 
 
 def _to_user(similarity: Similarity, points: Tensor) -> Tensor:
     """`Similarity.to_user` of a tensor, computed in float64."""
-    center = torch.tensor(similarity.center, dtype=torch.float64, device=points.device)
-    rotated = _rotate(points.double(), similarity.rotation(), similarity.yaw)
-    return (rotated / similarity.scale + center).to(points.dtype)
+    wide = widened(points)
+    rotated = _rotate(wide, similarity.rotation(), similarity.yaw)
+    return (rotated / similarity.scale + wide.new_tensor(similarity.center)).to(points)
 
 
 def _rotate(points: Tensor, rotation: NDArray[np.float64], yaw: float) -> Tensor:

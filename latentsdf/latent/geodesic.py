@@ -24,6 +24,7 @@ from latentsdf.latent.prior import CodePrior
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.errors import EmptyLevelSetError
+from latentsdf.utils.precision import widest
 
 _POINTS = 2048
 _CANDIDATES = 32_768
@@ -106,7 +107,7 @@ class _PathProblem:
         coordinates = self._coordinates(parameters)
         distances = _decode(self.model, self.prior.decode(coordinates), self.points)
         changes = (distances[1:] - distances[:-1]).square().mean(1).sum()
-        return (changes + self.prior_weight * coordinates.square().sum())[None].double()
+        return widest((changes + self.prior_weight * coordinates.square().sum())[None])
 
     def normal_equations(
         self, parameters: Float[Tensor, "1 D"], rows: Int[Tensor, " 1"]

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentsdf.utils.precision import widest
+
 
 @dataclass(frozen=True)
 class Jet:
@@ -69,11 +71,11 @@ def laplacian(at: Jet) -> Float[Tensor, "*N"]:
 
 
 def norm(vectors: Float[Tensor, "*N d"]) -> Float[Tensor, "*N"]:
-    """Euclidean norm, computed in float64, all of whose derivatives are 0 where the vector is 0.
+    """Euclidean norm, all of whose derivatives are 0 where the vector is 0; in float64 where the device has it.
 
     The derivatives of `Tensor.norm` of second and higher order are NaN there.
     """
-    squares = vectors.double().square().sum(-1)  # in float32 the squares of large coordinates overflow
+    squares = widest(vectors).square().sum(-1)  # in float32 the squares of large coordinates overflow
     positive = squares > 0
     # The inner `where` keeps the infinite slope of the root at 0 out of the gradient: 0 times infinity is NaN.
     return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0).to(vectors.dtype)

@@ -1,4 +1,4 @@
-"""Software rendering without OpenGL: meshes by ray casting (Embree), fields by sphere tracing in torch.
+"""Software rendering without OpenGL: meshes by ray casting, fields by sphere tracing in torch.
 
 Sphere tracing (Hart 1996) moves each ray x(t) = o + t d by steps of 0.8 s(x(t)) until s < 1e-3 (a hit), until the ray
 leaves [-1, 1]^3, or for at most 256 steps. The factor 0.8 keeps steps safe for fields with |grad s| up to 1.25.
@@ -7,7 +7,7 @@ The camera is orthographic; its conventions are in `rendering.camera`.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from latentsdf.config.validation import Pixels
 from latentsdf.extraction.field import SignedDistance, as_field
 from latentsdf.extraction.fusion_band import find_band
 from latentsdf.extraction.normals import finite_difference_normals
+from latentsdf.geometry.mesh_sdf.rays import RayScene, ray_scene
 from latentsdf.geometry.targets import read_mesh
 from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION, Camera
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, MeshError
@@ -104,33 +105,31 @@ def render_mesh(
         ConfigError: `size` or `style` is invalid.
         MeshError: The mesh has no faces, or no ray hits one.
     """
-    from trimesh.ray.ray_pyembree import RayMeshIntersector
-
     if len(mesh.faces) == 0:
         raise MeshError("a mesh without faces cannot be rendered")
     _validate(size, style)
     low, high = mesh.bounds if fit else (-np.ones(3) / 3**0.5, np.ones(3) / 3**0.5)
     camera = Camera.orbit(azimuth, elevation, (low + high) / 2, float(np.linalg.norm(high - low)) / 2)
-    # Embree computes in float32, so the scene is scaled to unit size around the origin.
+    # Rays are computed in float32, so the scene is scaled to unit size around the origin.
     unit = trimesh.Trimesh((mesh.vertices - camera.center) / camera.extent, mesh.faces, process=False)
     camera = Camera(camera.right, camera.up, camera.forward, np.zeros(3), 1.0)
-    intersector = RayMeshIntersector(unit, scale_to_box=False)
-    points, normals, hit = cast_rays(intersector, unit, camera, size * _SUPERSAMPLING)
+    scene = ray_scene(np.asarray(unit.triangles))
+    points, normals, hit = cast_rays(scene, unit, camera, size * _SUPERSAMPLING)
     if not hit.any():
         raise MeshError("no part of the mesh is in view; it lies outside model space, or is too thin to be seen")
     if style != "shaded":
         return _downsample(_surface_colors(style, points, normals, camera), hit, size)
-    light = _diffuse_light(normals, camera) * _ambient_occlusion(intersector, points, normals)
+    light = _diffuse_light(normals, camera) * _ambient_occlusion(scene, points, normals)
     return _downsample(_lit_colors(light), hit, size)
 
 
 def cast_rays(
-    intersector: Any, mesh: trimesh.Trimesh, camera: Camera, size: int
+    scene: RayScene, mesh: trimesh.Trimesh, camera: Camera, size: int
 ) -> tuple[Float[NDArray[np.float64], "H 3"], Float[NDArray[np.float64], "H 3"], Bool[NDArray[np.bool_], " N"]]:
     """Intersect the camera's rays with a mesh.
 
     Args:
-        intersector: trimesh's `RayMeshIntersector` of the mesh.
+        scene: The mesh, prepared for rays.
         mesh: The mesh.
         camera: The camera.
         size: The number of rays is N = size^2.
@@ -140,7 +139,7 @@ def cast_rays(
         hit the mesh.
     """
     origins, directions = camera.rays(size)
-    face = intersector.intersects_first(origins, directions)
+    face = scene.first_face(origins, directions)
     hit = face >= 0
     normals = np.asarray(mesh.face_normals)[face[hit]]
     # Open surfaces are visible from their back side as well.
@@ -296,7 +295,7 @@ def _diffuse_light(normals: NDArray[np.float64], camera: Camera) -> NDArray[np.f
 
 
 def _ambient_occlusion(
-    intersector: Any, points: NDArray[np.float64], normals: NDArray[np.float64]
+    scene: RayScene, points: NDArray[np.float64], normals: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Light (N,) in [0.4, 1] that is not blocked by nearby surface, estimated with 32 random rays per point."""
     rng = np.random.default_rng(0)
@@ -304,7 +303,7 @@ def _ambient_occlusion(
     blocked = np.zeros(len(points))
     for _ in range(_OCCLUSION_RAYS):
         direction = normals + rng.normal(size=3) / 1.5
-        blocked += intersector.intersects_any(origins, direction)
+        blocked += scene.is_hit(origins, direction)
     return np.asarray(1 - 0.6 * blocked / _OCCLUSION_RAYS)
 
 

@@ -1,4 +1,4 @@
-"""Composition of rendered images: contact sheets with captions, comparison sheets, turntables and GIF animations."""
+"""Composition of rendered images: contact sheets with captions, comparison sheets and turntables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,6 @@ from latentsdf.geometry.mesh import normalize
 from latentsdf.rendering.render import render_mesh
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.errors import ConfigError
-
-_GIF_COLORS = 64
 
 
 def contact_sheet(
@@ -103,10 +101,3 @@ def save_png(path: Path, image: Image.Image) -> None:
     """Write a PNG atomically."""
     with atomic_write(path) as temporary:
         image.save(temporary, format="PNG")
-
-
-def save_gif(path: Path, images: Sequence[Image.Image], milliseconds: int) -> None:
-    """Write an endlessly repeating GIF atomically, with `milliseconds` per image."""
-    with atomic_write(path) as temporary:
-        first, *rest = (image.quantize(_GIF_COLORS) for image in images)
-        first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)

@@ -1,28 +1,29 @@
-"""Logs of a training run: `metrics.jsonl`, optional TensorBoard events, and optional images of reconstructions."""
+"""Logs of a training run: `metrics.jsonl`, optional logs of other kinds, and optional images of reconstructions."""
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from latentsdf.config.loader import to_dict
 from latentsdf.config.model import Branch
-from latentsdf.config.training import TrainConfig
+from latentsdf.config.training import Config, MetricLogName, TrainConfig
 from latentsdf.extraction.extract import extract
 from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import contact_sheet
 from latentsdf.training import checkpoint
+from latentsdf.training.metric_logs import MetricLog, open_log
 from latentsdf.training.trainer import Trainer
 from latentsdf.utils.atomic_files import atomic_write, full_disk_named
 from latentsdf.utils.chunks import map_chunks
-from latentsdf.utils.errors import EmptyLevelSetError, MissingExtraError
+from latentsdf.utils.errors import EmptyLevelSetError
 from latentsdf.utils.output_folders import require_no_links
 
 IMAGE_SHAPES = 4
@@ -38,21 +39,20 @@ IMAGE_SIZE = 192
 class TrainingLogger:
     """Writes the metrics and images of one run; created by `open_training_logger`."""
 
-    def __init__(self, folder: Path, config: TrainConfig, lines: Any, events: Any) -> None:
-        self._folder, self._config, self._lines, self._events = folder, config, lines, events
+    def __init__(self, folder: Path, config: TrainConfig, lines: TextIO, others: Sequence[MetricLog]) -> None:
+        self._folder, self._config, self._lines, self._others = folder, config, lines, others
         self._last_image = time.monotonic()
 
     def log(self, metrics: dict[str, float]) -> None:
-        """Write metrics to `metrics.jsonl` and, if enabled, to TensorBoard.
+        """Write metrics to `metrics.jsonl` and to the other logs.
 
         Args:
             metrics: Values by name, including `step`.
         """
         self._lines.write(json.dumps(metrics) + "\n")
         self._lines.flush()
-        if self._events is not None:
-            for name in metrics.keys() - {"step"}:
-                self._events.add_scalar(name, metrics[name], int(metrics["step"]))
+        for other in self._others:
+            other.log(metrics)
 
     def save_image_if_due(self, trainer: Trainer) -> None:
         """Save an image of reconstructions if `train.image_minutes` have passed since the last one."""
@@ -64,48 +64,39 @@ class TrainingLogger:
         path.parent.mkdir(exist_ok=True)
         with atomic_write(path) as temporary:
             sheet.save(temporary, format="PNG")
-        if self._events is not None:
-            self._events.add_image("reconstructions", np.asarray(sheet), trainer.step, dataformats="HWC")
+        for other in self._others:
+            other.log_image("reconstructions", sheet, trainer.step)
         self._last_image = time.monotonic()
 
 
 @contextmanager
-def open_training_logger(folder: Path, config: TrainConfig, step: int) -> Iterator[TrainingLogger]:
+def open_training_logger(folder: Path, config: Config, step: int) -> Iterator[TrainingLogger]:
     """Open the logger of a run.
 
     Args:
         folder: Checkpoint folder.
-        config: Training settings.
+        config: Configuration of the run.
         step: Number of completed steps. Logged lines of later steps are removed, because a resumed run repeats them.
 
     Yields:
         The logger.
 
     Raises:
-        MissingExtraError: `train.tensorboard` is set, and TensorBoard is not installed.
+        MissingExtraError: The package of a log is not installed.
     """
     kept = [line for line in checkpoint.read_metrics(folder) if line["step"] <= step] if step else []
     path = folder / "metrics.jsonl"
     # The file is replaced, not written to, so that a link is not followed.
     with atomic_write(path) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    events = _tensorboard(require_no_links(folder, "tensorboard"), step) if config.tensorboard else None
-    with full_disk_named(path), path.open("a") as lines:
-        try:
-            yield TrainingLogger(folder, config, lines, events)
-        finally:
-            if events is not None:
-                events.close()
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError(
-            "train.tensorboard needs TensorBoard; install it: pip install 'latentsdf[tensorboard]'"
-        ) from error
-    return SummaryWriter(str(folder), purge_step=step)
+    settings = config.train
+    names = {settings.log} - {"none"} | ({"tensorboard"} if settings.tensorboard else set())
+    with full_disk_named(path), path.open("a") as lines, ExitStack() as stack:
+        others = []
+        for name in sorted(names):
+            others.append(open_log(cast(MetricLogName, name), folder, to_dict(config), kept))
+            stack.callback(others[-1].close)
+        yield TrainingLogger(folder, settings, lines, others)
 
 
 def reconstructions(trainer: Trainer) -> Image.Image:

@@ -32,6 +32,9 @@ from latentsdf.utils.interrupts import defer_interrupts
 from latentsdf.utils.malloc import keep_freed_memory
 from latentsdf.utils.output_folders import require_writable_output
 
+_FREE = ("steps", "epochs", "minutes", "log", "tensorboard")
+"""Settings that may differ when a run is resumed: its budget and its logs."""
+
 
 def train(
     data: SampleStore | Path | str | None,
@@ -56,7 +59,7 @@ def train(
         data: Sample store; with `train.source`, what this source reads; None if `source` is given.
         out: Checkpoint folder.
         config: Configuration; the defaults if None.
-        resume: Continue the run in `out`; only the budget (steps, epochs, minutes) may differ.
+        resume: Continue the run in `out`; only the budget (steps, epochs, minutes) and the logs may differ.
         overwrite: Replace the space in `out`.
         device: `cpu`, `cuda`, `cuda:N`, or `auto` for a GPU if there is one.
         source: Source of batches instead of a sample store.
@@ -151,7 +154,7 @@ def fit(trainer: Trainer, out: Path, write: Callable[[], None], callbacks: Callb
         # Before the first step, so that reading does not count toward the wall-clock budget.
         trainer.pool.fill(trainer.step)
         if trainer.context.is_main_process:
-            with open_training_logger(out, trainer.config.train, trainer.step) as logger:
+            with open_training_logger(out, trainer.config, trainer.step) as logger:
                 calls("on_start", trainer)
                 metrics = _run_loop(trainer, stopped, logger, write_checkpoint, calls)
             write_checkpoint()
@@ -249,12 +252,12 @@ def _check_output(out: Path, config: Config, *, resume: bool, overwrite: bool) -
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """List the settings, other than the budget, that differ, with both values."""
+    """List the settings, other than budget and logs, that differ, with both values."""
     changed: list[str] = []
     for name, value in new.items():
         if isinstance(value, dict):
             gone = dict.fromkeys(old[name].keys() - value.keys())
             changed += _differences(old[name], value | gone, f"{prefix}{name}.")
-        elif value != old.get(name) and name not in ("steps", "epochs", "minutes"):
+        elif value != old.get(name) and name not in _FREE:
             changed.append(f"{prefix}{name} ({old.get(name)} -> {value})")
     return changed

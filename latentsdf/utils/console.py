@@ -1,8 +1,11 @@
-"""Console output: messages, and progress bars with rate and remaining time."""
+"""Console output: messages, and progress with rate and remaining time on terminals, in notebooks and in log files."""
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from html import escape
+from threading import Event, Thread
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -13,6 +16,11 @@ console = Console(stderr=True, highlight=False)
 """Console for messages and progress bars; it writes to stderr, because `--json` writes to stdout."""
 if not console.is_terminal:
     console.width = 160  # wide enough for tables in log files
+
+LINE_SECONDS = 30.0
+"""Seconds between lines of progress where there is no terminal."""
+_is_tracking = False
+_NOTEBOOK_SECONDS = 0.2  # between updates of a bar in a notebook
 
 
 def show_error(error: BaseException) -> None:
@@ -62,11 +70,58 @@ class HourlyRateColumn(ProgressColumn):
         return Text(f"{rate}, {remaining} left" if task.remaining else rate)
 
 
+class _Count:
+    """Progress of a task: amount done, time, and the latest note, as texts."""
+
+    def __init__(self, description: str, total: float, unit: str | None, hourly: bool) -> None:
+        self.description, self.total, self.unit, self.hourly = description, total, unit, hourly
+        self.done, self.note, self.started = 0.0, "", time.monotonic()
+
+    def share(self) -> float:
+        return min(1.0, self.done / self.total) if self.total else 1.0
+
+    def line(self) -> str:
+        """Return share, count, rate, elapsed and remaining time, and note; rates are means since the start."""
+        seconds = time.monotonic() - self.started
+        parts = [f"{self.share():.0%}"]
+        if self.unit is not None:
+            parts[0] += f" ({self.done:,.0f} of {self.total:,.0f} {self.unit}s)"
+            if self.done and seconds:
+                rate = self.done / seconds
+                amount, per = (rate * 3600, "h") if self.hourly else (rate, "s") if rate >= 1 else (rate * 60, "min")
+                parts.append(f"{amount:,.{0 if self.hourly else 1}f} {self.unit}s/{per}")
+        parts.append(f"{_duration(seconds)} elapsed")
+        if 0 < self.done < self.total:
+            parts.append(f"{_duration(seconds * (self.total / self.done - 1))} left")
+        return f"{self.description}: {', '.join(parts)}" + (f"; {self.note}" if self.note else "")
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+class _NotebookProgress:
+    """Progress bar in a notebook; the HTML element needs no ipywidgets."""
+
+    def __init__(self, count: _Count) -> None:
+        self.count = count
+
+    def __repr__(self) -> str:
+        return self.count.line()
+
+    def _repr_html_(self) -> str:
+        return f"<progress value='{self.count.share():.4f}' max='1'></progress> {escape(self.count.line())}"
+
+
 @contextmanager
 def track(
     description: str, total: float | int, unit: str | None = "it", *, hourly: bool = False
 ) -> Iterator[Callable[..., None]]:
-    """Show a progress bar while the block runs.
+    """Show progress while the block runs.
+
+    Terminals and notebooks show a bar. Otherwise, as in the log file of a cluster job, a line is printed every
+    `LINE_SECONDS`, also while no step is completed, and a last one at the end. Within the block of another `track`,
+    nothing is shown.
 
     Args:
         description: Text before the bar.
@@ -77,11 +132,43 @@ def track(
     Yields:
         Function `advance(amount=1, note=None)` to call after each step; a `note` replaces the text after the bar.
     """
+    global _is_tracking
+    if _is_tracking:
+        yield lambda *_, **__: None
+        return
+    count = _Count(description, total, unit, hourly)
+    with ExitStack() as stack:
+        _is_tracking = True
+        stack.callback(_end_tracking)
+        if console.is_jupyter:
+            refresh = stack.enter_context(_notebook_bar(count))
+        elif console.is_terminal:
+            refresh = stack.enter_context(_terminal_bar(count))
+        else:
+            refresh = stack.enter_context(_lines(count))
+
+        def advance(amount: float | int = 1, note: str | None = None) -> None:
+            count.done += amount
+            if note is not None:
+                count.note = note
+            refresh()
+
+        yield advance
+
+
+def _end_tracking() -> None:
+    global _is_tracking
+    _is_tracking = False
+
+
+@contextmanager
+def _terminal_bar(count: _Count) -> Iterator[Callable[[], None]]:
     rate_columns: list[ProgressColumn]
-    if unit is None:
+    if count.unit is None:
         rate_columns = [TimeRemainingColumn()]
     else:
-        rate_columns = [HourlyRateColumn(unit)] if hourly else [_RateColumn(unit), TimeRemainingColumn()]
+        rate_columns = [HourlyRateColumn(count.unit)] if count.hourly else [_RateColumn(count.unit)]
+        rate_columns += [] if count.hourly else [TimeRemainingColumn()]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -90,11 +177,47 @@ def track(
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(description, total=total, note="")
+        task = progress.add_task(count.description, total=count.total, note="")
+        yield lambda: progress.update(task, completed=count.done, note=count.note)
 
-        def advance(amount: float | int = 1, note: str | None = None) -> None:
-            progress.advance(task, amount)
-            if note is not None:
-                progress.update(task, note=note)
 
-        yield advance
+@contextmanager
+def _notebook_bar(count: _Count) -> Iterator[Callable[[], None]]:
+    from IPython.display import display
+
+    shown = display(_NotebookProgress(count), display_id=True)
+    last = time.monotonic()
+
+    def refresh() -> None:
+        nonlocal last
+        if shown is not None and time.monotonic() - last >= _NOTEBOOK_SECONDS:
+            shown.update(_NotebookProgress(count))
+            last = time.monotonic()
+
+    try:
+        yield refresh
+    finally:
+        if shown is not None:
+            shown.update(_NotebookProgress(count))
+
+
+@contextmanager
+def _lines(count: _Count) -> Iterator[Callable[[], None]]:
+    ended = Event()
+
+    def print_lines() -> None:
+        while not ended.wait(LINE_SECONDS):
+            print_line()
+
+    def print_line() -> None:
+        console.print(Text(count.line()), soft_wrap=True)
+
+    printer = Thread(target=print_lines, name="progress", daemon=True)
+    printer.start()
+    try:
+        yield lambda: None
+    finally:
+        ended.set()
+        printer.join()
+        if count.total:
+            print_line()

@@ -9,7 +9,7 @@ def resolve(name: str | torch.device) -> torch.device:
     """Convert the name of a device to an available torch device.
 
     Args:
-        name: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA if available and the CPU otherwise.
+        name: `cpu`, `cuda`, `cuda:N`, `mps` (Apple), or `auto` for CUDA if available and the CPU otherwise.
 
     Returns:
         Device.
@@ -17,7 +17,7 @@ def resolve(name: str | torch.device) -> torch.device:
     Raises:
         ConfigError: The name is unknown or the device is not available.
     """
-    unknown = ConfigError(f"unknown device {name!r}; devices are auto, cpu, cuda and cuda:N")
+    unknown = ConfigError(f"unknown device {name!r}; devices are auto, cpu, cuda, cuda:N and mps")
     if not isinstance(name, str | torch.device):
         raise unknown
     if name == "auto":
@@ -26,10 +26,12 @@ def resolve(name: str | torch.device) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise unknown from error
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda", "mps"):
         raise unknown
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device '{name}' is not available: torch finds {torch.cuda.device_count()} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(f"device '{name}' is not available: it needs a Mac with Apple silicon and torch built for it")
     return device
 
 
@@ -42,11 +44,13 @@ def matmul_dtype(device: torch.device) -> torch.dtype:
     """Return the fastest of float32 and bfloat16 for matrix products on a device.
 
     Args:
-        device: CPU or CUDA device.
+        device: A device that `resolve` returned.
 
     Returns:
         bfloat16 on GPUs of compute capability 8.0 or higher and on CPUs with AVX512-BF16 or AMX, else float32.
     """
+    if device.type == "mps":
+        return torch.float32
     if device.type == "cuda":
         has_fast_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
     else:

@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from latentsdf.utils.precision import widened
+
 
 def vertex_positions(index: Int[Tensor, "..."], resolution: int) -> Float[Tensor, "..."]:
     """Positions x = -1 + 2 i / R of vertex indices, computed in float64 and rounded once to float32."""
-    return (index.double() * (2 / resolution) - 1).float()
+    return (widened(index) * (2 / resolution) - 1).float().to(index.device)
 
 
 def lattice_coordinates(points: Float[Tensor, "..."], resolution: int) -> Float[Tensor, "..."]:

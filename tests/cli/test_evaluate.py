@@ -31,9 +31,12 @@ def test_evaluation_with_bad_shapes(
     (tmp_path / "table" / "c" / "models").mkdir(parents=True)
     (tmp_path / "table" / "c" / "models" / "model_normalized.obj").write_text(lines)
     command = ["evaluate", str(trained_space_path), "--meshes", str(tmp_path), "--json", "--device", "cpu"]
-    assert cli.main([*command, "--invert", "--resolution", "32", "--points", "500"]) == 0
+    colored = ["--colors", "error", "--out", str(tmp_path / "out")]
+    assert cli.main([*command, "--invert", "--resolution", "32", "--points", "500", *colored]) == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result["shapes"]) == {"a", "b"} and set(result["failed"]) == {"c"}
+    (read,) = trimesh.load_scene(tmp_path / "out" / "errors" / "a.glb", process=False).geometry.values()
+    assert len(np.unique(read.visual.vertex_colors, axis=0)) > 10 and "vertex_normals" in read._cache
     assert cli.main(command) == 1  # None of them is a training shape.
 
 
@@ -73,6 +76,7 @@ def test_evaluation_of_fit_folders(
         (["--fits", str(meshes)], "holds no fit; write some with `latentsdf invert"),
         (["--fits", str(fits), "--invert"], "leave out --invert"),
         (["--one-code"], "--one-code requires --invert"),
+        (["--colors", "error"], "--colors error writes meshes; also pass --out FOLDER"),
         (["--taus", "0.5", "2"], "thresholds of the F-score must be above 0 and below 1, got 2"),
     ):
         assert cli.main([*command, *args]) == 2

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from latentsdf.evaluation.html_report import html_curve, html_image, html_table, write_html
+from latentsdf.evaluation.html_report import html_bars, html_curve, html_image, html_table, write_html
 
 
 def test_page(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_page(tmp_path: Path) -> None:
 
 def test_curve() -> None:
     """Losses are drawn on a logarithmic axis: a decade is one tick, and values fall from top to bottom."""
-    lines = [{"seconds": float(i), "general": 10.0**-i, "overfit": 10.0 ** (-i - 1)} for i in range(4)]
+    lines = [{"step": float(i), "general": 10.0**-i, "overfit": 10.0 ** (-i - 1)} for i in range(4)]
     svg = ElementTree.fromstring(html_curve(lines, ("general", "overfit")))
     general, overfit = (line.attrib["points"].split() for line in svg.iter("polyline"))
     heights = [float(point.split(",")[1]) for point in general]
@@ -43,6 +43,22 @@ def test_curve() -> None:
 
 def test_short_and_constant_curves() -> None:
     """One line gives a note, and a constant loss a flat curve."""
-    assert "no curve" in html_curve([{"seconds": 1.0, "general": 1.0}], ("general",))
-    flat = html_curve([{"seconds": float(i + 1), "general": 1.0} for i in range(2)], ("general",))
+    assert "no curve" in html_curve([{"step": 1.0, "general": 1.0}], ("general",))
+    flat = html_curve([{"step": float(i + 1), "general": 1.0} for i in range(2)], ("general",))
     assert "nan" not in flat and "polyline" in flat
+
+
+def test_bars() -> None:
+    """Bars have lengths in proportion to their values, ticks at round numbers, and a color and a name per series."""
+    values = {"chair": {"demo": 0.02, "pretrained": 0.005}, "lamp & shade": {"demo": 0.01}}
+    svg = ElementTree.fromstring(html_bars(values))
+    bars = [(float(bar.attrib["width"]), bar.attrib["fill"]) for bar in svg.iter("rect")]
+    assert [width / bars[0][0] for width, _ in bars] == [1, 0.25, 0.5]
+    assert bars[0][1] == bars[2][1] != bars[1][1]
+    texts = [text.text for text in svg.iter("text")]
+    assert texts == ["0", "0.005", "0.01", "0.015", "0.02", "chair", "lamp & shade", "demo", "pretrained"]
+    titles = [title.text for title in svg.iter("title")]
+    assert titles[0] == "chair, demo: 0.02"
+    single = ElementTree.fromstring(html_bars({"a": {"demo": 0.0}}))
+    assert [text.text for text in single.iter("text")][-1] == "a"
+    assert "no values" in html_bars({})

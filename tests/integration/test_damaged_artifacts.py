@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -266,7 +265,7 @@ def test_damaged_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     """Whatever is in `metrics.jsonl`, training resumes: bad lines are left out, with a note."""
     path = tmp_path / "metrics.jsonl"
     good = "".join(json.dumps({"step": step, "loss": 1 / step}) + "\n" for step in (1, 2, 3)).encode()
-    config = replace(ls.Config().train, tensorboard=False)
+    config = ls.Config()
     bad = (b"[]", b"3", b'{"loss": 1}', b'{"step": "a"}', b'{"step": true}', b"{" * 99_999, b"\xff", b'{"step": 4, "lo')
     path.write_bytes(good + b"\n".join(bad))
     with open_training_logger(tmp_path, config, 2) as logger:

@@ -201,11 +201,11 @@ def test_log_that_is_a_link(tmp_path: Path, outside: Path) -> None:
     """`metrics.jsonl` is replaced instead of written through."""
     (tmp_path / "space").mkdir()
     (tmp_path / "space" / "metrics.jsonl").symlink_to(outside / "inner" / "file")
-    with open_training_logger(tmp_path / "space", Config().train, 0) as logger:
+    with open_training_logger(tmp_path / "space", Config(), 0) as logger:
         logger.log({"step": 1})
     assert _is_untouched(outside) and not (tmp_path / "space" / "metrics.jsonl").is_symlink()
     (tmp_path / "space" / "tensorboard").symlink_to(outside)
-    events = ls.Config().train.__class__(tensorboard=True)
+    events = Config(train=ls.TrainConfig(tensorboard=True))
     with (
         pytest.raises(ls.CheckpointError, match="tensorboard: is a symbolic link"),
         open_training_logger(tmp_path / "space", events, 0),

@@ -15,7 +15,16 @@ from latentsdf.sharing.locations import PRETRAINED
 
 pytestmark = pytest.mark.slow
 
-_NEEDED = ("configs", "latentsdf", "preprocessing", "LICENSE", "README.md", "pyproject.toml", "setup.py")
+_NEEDED = (
+    "configs",
+    "latentsdf",
+    "preprocessing",
+    "LICENSE",
+    "README.md",
+    "constraints.txt",
+    "pyproject.toml",
+    "setup.py",
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +67,9 @@ def test_content(installed: Path) -> None:
     presets = sorted(path.name for path in (REPOSITORY / "configs").glob("*.yaml"))
     assert sorted(path.name for path in (installed / "latentsdf" / "presets").glob("*.yaml")) == presets
     assert all((installed / package / "py.typed").is_file() for package in ("latentsdf", "preprocessing"))
+    assert (installed / "latentsdf" / "evaluation" / "mesh_viewer.js").is_file()
+    pins = (installed / "latentsdf" / "tested_versions.txt").read_text()
+    assert pins == (REPOSITORY / "constraints.txt").read_text()
     assert not (installed / "tests").exists()
 
 

@@ -1,14 +1,11 @@
 """Arrangement of images in sheets and animations."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import trimesh
 from PIL import Image, ImageFont
 
-from latentsdf.rendering.render import render_mesh
-from latentsdf.rendering.sheets import _truncate_start, comparison_sheet, contact_sheet, render_turntable, save_gif
+from latentsdf.rendering.sheets import _truncate_start, comparison_sheet, contact_sheet, render_turntable
 from latentsdf.utils.errors import ConfigError
 
 
@@ -50,17 +47,6 @@ def test_rows_of_comparison_sheet() -> None:
     assert sheet.shape == (2 * height, 128, 3)
     above, below = sheet[:64].astype(int), sheet[height : height + 64].astype(int)
     assert (above != 255).any() and (np.abs(above - below).max(-1) > 8).mean() < 0.02
-
-
-def test_gif_of_turntable(tmp_path: Path) -> None:
-    """A turntable of four azimuths becomes a GIF of four frames with the given duration, and nothing else is left."""
-    box = trimesh.creation.box((1, 0.5, 0.2))
-    images = render_turntable(lambda azimuth: render_mesh(box, azimuth=azimuth, size=32, fit=False), 4)
-    save_gif(tmp_path / "turn.gif", images, 50)
-    with Image.open(tmp_path / "turn.gif") as gif:
-        assert gif.n_frames == 4 and gif.info["duration"] == 50  # type: ignore[attr-defined]
-    assert not np.array_equal(np.asarray(images[0]), np.asarray(images[1]))
-    assert [path.name for path in tmp_path.iterdir()] == ["turn.gif"]
 
 
 def test_turntable_azimuths() -> None:

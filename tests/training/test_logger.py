@@ -13,7 +13,7 @@ from helpers.training import new_trainer
 from PIL import Image
 
 import latentsdf as ls
-from latentsdf.config.training import TrainConfig
+from latentsdf.config.training import Config, TrainConfig
 from latentsdf.training.logger import open_training_logger, reconstructions
 
 
@@ -24,7 +24,7 @@ def test_images_of_both_branches(store_path: Path, tmp_path: Path) -> None:
     for _ in range(60):
         run.train_step()
     weights = {name: value.clone() for name, value in run.model.state_dict().items()}
-    with open_training_logger(tmp_path, run.config.train, 0) as logger:
+    with open_training_logger(tmp_path, run.config, 0) as logger:
         logger.save_image_if_due(run)
     pixels = np.asarray(Image.open(tmp_path / "pictures" / "00000060.png"))
     rows = np.array_split(pixels, 2)
@@ -32,7 +32,8 @@ def test_images_of_both_branches(store_path: Path, tmp_path: Path) -> None:
     assert all(torch.equal(value, weights[name]) for name, value in run.model.state_dict().items())
     assert run.model.training
     run.train_step()
-    with open_training_logger(tmp_path, replace(run.config.train, image_minutes=0.0), 0) as logger:
+    without = replace(run.config, train=replace(run.config.train, image_minutes=0.0))
+    with open_training_logger(tmp_path, without, 0) as logger:
         logger.save_image_if_due(run)
     assert len(list((tmp_path / "pictures").iterdir())) == 1
 
@@ -48,7 +49,7 @@ def test_image_of_field_without_surface(store_path: Path) -> None:
 
 def test_tensorboard_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorBoard receives every line; without the package, the error names the extra."""
-    settings = replace(TrainConfig(), tensorboard=True)
+    settings = Config(train=TrainConfig(tensorboard=True))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     logger = open_training_logger(tmp_path, settings, 0)
     with pytest.raises(ls.MissingExtraError, match=r"pip install 'latentsdf\[tensorboard\]'"), logger:

@@ -18,12 +18,17 @@ def test_available_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("cuda:1") == torch.device("cuda:1")
     with pytest.raises(ConfigError, match="device 'cuda:2' is not available: torch finds 2 CUDA devices"):
         resolve("cuda:2")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="device 'mps' is not available: it needs a Mac"):
+        resolve("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve("mps") == torch.device("mps") and matmul_dtype(resolve("mps")) == torch.float32
 
 
 @pytest.mark.parametrize("name", ["gpu", "meta", "", "cuda:x"])
 def test_unknown_device(name: str) -> None:
-    """Names other than auto, cpu, cuda and cuda:N are rejected."""
-    with pytest.raises(ConfigError, match=f"unknown device '{name}'; devices are auto, cpu, cuda and cuda:N"):
+    """Names other than auto, cpu, cuda, cuda:N and mps are rejected."""
+    with pytest.raises(ConfigError, match=f"unknown device '{name}'; devices are auto, cpu, cuda, cuda:N and mps"):
         resolve(name)
 
 

@@ -26,7 +26,8 @@ def test_change_of_imported_kernel(tmp_path: Path) -> None:
     (package / "utils").mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "utils" / "__init__.py").touch()
-    (package / "utils" / "numba_cache.py").write_text(Path(latentsdf.utils.numba_cache.__file__).read_text())
+    for name in ("numba_cache.py", "console.py"):
+        (package / "utils" / name).write_text(Path(latentsdf.utils.numba_cache.__file__).with_name(name).read_text())
     use = "from latentsdf.utils.numba_cache import compiled\n"
     (package / "inner.py").write_text(use + "@compiled()\ndef inner(x):\n    return x + 1\n")
     outer = "from latentsdf.inner import inner\n@compiled()\ndef outer(x):\n    return 2 * inner(x)\n"

@@ -64,7 +64,10 @@ def _double_precision_ply(mesh: trimesh.Trimesh) -> bytes:
 
 def _centered_scene(mesh: trimesh.Trimesh) -> trimesh.Scene:
     center = mesh.bounds.mean(axis=0)
-    moved = trimesh.Trimesh(mesh.vertices - center, mesh.faces, vertex_normals=_normals(mesh), process=False)
+    colors = mesh.visual.vertex_colors if mesh.visual.kind == "vertex" else None
+    moved = trimesh.Trimesh(
+        mesh.vertices - center, mesh.faces, vertex_normals=_normals(mesh), vertex_colors=colors, process=False
+    )
     scene = trimesh.Scene()
     scene.add_geometry(moved, transform=trimesh.transformations.translation_matrix(center))
     return scene

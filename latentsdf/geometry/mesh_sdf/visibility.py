@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from latentsdf.geometry.mesh_sdf.rays import ray_scene
 from latentsdf.geometry.mesh_sdf.triangles import corner_set_ids, sample_triangles, triangle_areas, triangle_normals
 
 _RAYS = 32  # from each side of each point
@@ -83,13 +84,9 @@ def orient_by_visibility(vertices: Floats, faces: Ints, seed: int = 0) -> FaceOr
 
 def _escape_shares(vertices: Floats, faces: Ints, seed: int) -> tuple[Floats, Floats]:
     """Shares (F,) of the rays from the front and from the back of each face that do not hit the mesh."""
-    from embreex.mesh_construction import TriangleMesh
-    from embreex.rtcore_scene import EmbreeScene
-
     low, diagonal = vertices.min(0), np.linalg.norm(np.ptp(vertices, axis=0))
     corners = (vertices[faces] - low) / diagonal
-    scene = EmbreeScene()
-    TriangleMesh(scene, corners.astype(np.float32))
+    scene = ray_scene(corners)
     rng = np.random.default_rng(seed)
     per_face = int(np.clip(_MAX_POINTS // len(faces), 1, _POINTS_PER_FACE))
     points, owner = sample_triangles(corners, per_face, _MIN_POINTS, rng)
@@ -103,8 +100,8 @@ def _escape_shares(vertices: Floats, faces: Ints, seed: int) -> tuple[Floats, Fl
             ray *= np.where(np.einsum("prx,px->pr", ray, normals) < 0, -1, 1)[:, :, None]
             ray += 0.05 * normals[:, None]  # grazing rays would hit neighboring faces
             origin = np.repeat(points[first : first + _POINTS_PER_BATCH] + RAY_OFFSET * normals, _RAYS, axis=0)
-            hit = scene.run(origin.astype(np.float32), ray.reshape(-1, 3).astype(np.float32), query="OCCLUDED")
-            escaped[side, first : first + _POINTS_PER_BATCH] = (hit == -1).reshape(-1, _RAYS).mean(1)
+            hit = scene.is_hit(origin, ray.reshape(-1, 3))
+            escaped[side, first : first + _POINTS_PER_BATCH] = (~hit).reshape(-1, _RAYS).mean(1)
     count = np.bincount(owner, minlength=len(faces))
     front, back = (np.bincount(owner, weights=share, minlength=len(faces)) / count for share in escaped)
     return front, back

@@ -244,8 +244,8 @@ def compare_surfaces(
     b, nearest_sample = cKDTree(samples.points).query(targets.points, workers=-1)
     floor_a = target_tree.query(floor_samples.points, workers=-1)[0]
     floor_b = cKDTree(floor_samples.points).query(targets.points, workers=-1)[0]
-    to_reference = _triangle_distance(samples.points, reference)
-    to_reconstruction = _triangle_distance(targets.points, reconstruction)
+    to_reference = triangle_distance(samples.points, reference)
+    to_reconstruction = triangle_distance(targets.points, reconstruction)
     forward = _mean_normal_agreement(samples.normals, targets.normals[nearest_target])
     backward = _mean_normal_agreement(targets.normals, samples.normals[nearest_sample])
     pieces = label_pieces(samples.points, samples.components)
@@ -299,6 +299,13 @@ def f_score(a: NDArray[np.float64], b: NDArray[np.float64], tau: float) -> float
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
+def triangle_distance(points: NDArray[np.float64], mesh: trimesh.Trimesh) -> NDArray[np.float64]:
+    """Return the distance (N,) of points (N, 3) to the nearest triangle of a mesh."""
+    vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
+    squared = igl.point_mesh_squared_distance(points, vertices, np.ascontiguousarray(mesh.faces, dtype=np.int64))[0]
+    return np.sqrt(squared)
+
+
 def _used_vertices(mesh: trimesh.Trimesh) -> SurfaceSamples:
     used = np.unique(mesh.faces)
     components = np.zeros(len(mesh.vertices), dtype=np.int32)
@@ -309,9 +316,3 @@ def _used_vertices(mesh: trimesh.Trimesh) -> SurfaceSamples:
 
 def _mean_normal_agreement(normals: NDArray[np.float64], nearest_normals: NDArray[np.float64]) -> np.float64:
     return np.abs((normals * nearest_normals).sum(1)).mean()
-
-
-def _triangle_distance(points: NDArray[np.float64], mesh: trimesh.Trimesh) -> NDArray[np.float64]:
-    vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
-    squared = igl.point_mesh_squared_distance(points, vertices, np.ascontiguousarray(mesh.faces, dtype=np.int64))[0]
-    return np.sqrt(squared)
