@@ -27,6 +27,7 @@ COMMANDS = {
     "reconstruct": "reconstruct:Reconstruct",
     "export": "export:Export",
     "import": "import_:Import",
+    "view": "view:View",
     "info": "info:Info",
     "config": "config:Config",
 }

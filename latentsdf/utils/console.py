@@ -9,6 +9,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColum
 from rich.progress import Task as RichTask
 from rich.text import Text
 
+from latentsdf.utils.progress_listener import ProgressListener, progress_listener
+
 console = Console(stderr=True, highlight=False)
 """Console for messages and progress bars; it writes to stderr, because `--json` writes to stdout."""
 if not console.is_terminal:
@@ -77,6 +79,10 @@ def track(
     Yields:
         Function `advance(amount=1, note=None)` to call after each step; a `note` replaces the text after the bar.
     """
+    listener = progress_listener()
+    if listener is not None:
+        yield _reporting_to(listener, description, total)
+        return
     rate_columns: list[ProgressColumn]
     if unit is None:
         rate_columns = [TimeRemainingColumn()]
@@ -98,3 +104,14 @@ def track(
                 progress.update(task, note=note)
 
         yield advance
+
+
+def _reporting_to(listener: ProgressListener, description: str, total: float) -> Callable[..., None]:
+    done = 0.0
+
+    def advance(amount: float | int = 1, note: str | None = None) -> None:  # noqa: ARG001
+        nonlocal done
+        done += amount
+        listener(description, min(1.0, done / total) if total else 1.0)
+
+    return advance
