@@ -7,9 +7,11 @@ when no request has arrived for a while, and is cancelled by the next request. E
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 from latentsdf.utils.errors import LatentSDFError
@@ -32,53 +34,70 @@ class Cancelled(Exception):
     """A computation ended early because its result is no longer wanted."""
 
 
+class Priority(IntEnum):
+    """Order of work that shares the processor."""
+
+    PREVIEW = 0
+    """Begins at once; several previews run at the same time."""
+    FINE = 1
+    """One at a time; pauses during previews."""
+    BACKGROUND = 2
+    """One at a time; pauses during previews and while fine work runs or waits."""
+
+
 class PriorityGate:
-    """Shares the processor between urgent work, which runs at once, and patient work, which runs one at a time."""
+    """Shares the processor between visitors: work pauses at its checks while there is more urgent work.
+
+    Work pauses between evaluations of a field, so it does not end before more urgent work begins.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._urgent = 0
-        self._patient = threading.Lock()
+        self._present = Counter[Priority]()
+        self._turns = {priority: threading.Lock() for priority in Priority}
 
     @contextmanager
-    def urgent(self) -> Iterator[None]:
-        """Run urgent work: patient work pauses at its next check."""
-        with self._changed:
-            self._urgent += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._urgent -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def patient(self, check: Check) -> Iterator[Check]:
-        """Run patient work when no other is running.
+    def work(self, priority: Priority, check: Check = lambda: None) -> Iterator[Check]:
+        """Run work when it is its turn.
 
         Args:
+            priority: Priority of the work.
             check: Raises `Cancelled` when the work is no longer wanted.
 
         Yields:
-            The check to call during the work; it also waits for urgent work to end.
+            The check to call often during the work; it also waits for more urgent work to end.
 
         Raises:
             Cancelled: By `check`, before the work begins.
         """
-        while not self._patient.acquire(timeout=_POLL_SECONDS):
-            check()
+        self._count(priority, 1)
         try:
-            yield lambda: self.pause(check)
+            if priority == Priority.PREVIEW:
+                yield check
+                return
+            turn = self._turns[priority]
+            while not turn.acquire(timeout=_POLL_SECONDS):
+                check()
+            try:
+                self.pause(priority, check)
+                yield lambda: self.pause(priority, check)
+            finally:
+                turn.release()
         finally:
-            self._patient.release()
+            self._count(priority, -1)
 
-    def pause(self, check: Check) -> None:
-        """Wait for urgent work to end; calls `check` meanwhile."""
+    def pause(self, priority: Priority, check: Check) -> None:
+        """Wait until no work of higher priority runs or waits; calls `check` meanwhile."""
         check()
         with self._changed:
-            while self._urgent:
+            while any(self._present[other] for other in Priority if other < priority):
                 self._changed.wait(_POLL_SECONDS)
                 check()
+
+    def _count(self, priority: Priority, amount: int) -> None:
+        with self._changed:
+            self._present[priority] += amount
+            self._changed.notify_all()
 
 
 @dataclass(frozen=True)
@@ -170,12 +189,12 @@ class DecodingSession(Generic[Request, Result]):
         finished = fine or self._rest is None
         try:
             if fine:
-                with self._gate.patient(check) as paused:
+                with self._gate.work(Priority.FINE, check) as paused:
                     result = self._decode(wanted, True, paused)
                 check()
             else:
-                with self._gate.urgent():
-                    result = self._decode(wanted, False, lambda: None)
+                with self._gate.work(Priority.PREVIEW) as nothing:
+                    result = self._decode(wanted, False, nothing)
             self._show(Decoded(wanted, result, fine, time.monotonic() - started))
         except Cancelled:
             return False

@@ -12,7 +12,7 @@ import viser
 from PIL import Image
 
 from latentsdf.explorer import html
-from latentsdf.explorer.decoding import Cancelled, Check, Decoded, DecodingSession, PriorityGate
+from latentsdf.explorer.decoding import Cancelled, Check, Decoded, DecodingSession, Priority, PriorityGate
 from latentsdf.explorer.fitting import LARGEST_ERROR, FittedUpload, error_colors, fit_upload
 from latentsdf.explorer.gallery import ALL, Entry, Gallery
 from latentsdf.explorer.gallery_panel import GalleryPanel, TileRow
@@ -91,7 +91,8 @@ class SpaceExplorer:
         code = key if isinstance(key, Code) else self.space[cast(str, key)]
         picture = SpaceDecoder(self.space).mesh(code, self.preview, 64, check)
         check()
-        return render_mesh(trimesh.Trimesh(picture.vertices, picture.faces, process=False), size=PIXELS)
+        mesh = trimesh.Trimesh(picture.vertices, picture.faces, process=False)
+        return render_mesh(mesh, size=PIXELS, occlusion=False)
 
 
 class SpacePage(Page):
@@ -300,7 +301,7 @@ class SpacePage(Page):
                 raise Cancelled
 
         def progress(what: str, share: float) -> None:
-            self.explorer.gate.pause(check)
+            self.explorer.gate.pause(Priority.FINE, check)
             self._progress.value = 100 * share
             self._fit_text.content = html.message(f"{what} {share:.0%}" if share else what)
 

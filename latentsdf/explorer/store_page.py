@@ -119,7 +119,7 @@ class StoreExplorer:
     def _thumbnail(self, key: Hashable, check: Check) -> Image.Image:
         mesh = band_mesh(self.store, cast(str, key))
         check()
-        return render_mesh(mesh, size=PIXELS)
+        return render_mesh(mesh, size=PIXELS, occlusion=False)
 
     def _read_signs(self) -> None:
         for key in self._keys:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 
 from PIL import Image
 
-from latentsdf.explorer.decoding import Cancelled, Check, PriorityGate
+from latentsdf.explorer.decoding import Cancelled, Check, Priority, PriorityGate
 from latentsdf.utils.errors import LatentSDFError
 
 PIXELS = 104
@@ -20,7 +20,7 @@ class Thumbnails:
 
     Args:
         draw: Draws the image of a key; calls the check often.
-        gate: Lets drawing wait while a visitor is dragging.
+        gate: Lets drawing wait for the pictures of visitors.
     """
 
     def __init__(self, draw: Callable[[Hashable, Check], Image.Image], gate: PriorityGate) -> None:
@@ -75,7 +75,7 @@ class Thumbnails:
                 raise Cancelled
 
         try:
-            with self._gate.patient(check) as paused:
+            with self._gate.work(Priority.BACKGROUND, check) as paused:
                 image = self._draw(key, paused)
         except (Cancelled, LatentSDFError):
             return None

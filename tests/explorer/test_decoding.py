@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from latentsdf.explorer.decoding import Cancelled, Check, Decoded, DecodingSession, PriorityGate
+from latentsdf.explorer.decoding import Cancelled, Check, Decoded, DecodingSession, Priority, PriorityGate
 from latentsdf.utils.errors import EmptyLevelSetError
 
 _TIMEOUT = 20.0
@@ -170,16 +170,16 @@ def test_previews_only(recorder: Recorder) -> None:
     assert recorder.shown == [("a", False)]
 
 
-def test_patient_work_waits_for_urgent_work() -> None:
-    """A check returns only when no urgent work runs."""
+@pytest.mark.parametrize("urgent", [Priority.PREVIEW, Priority.FINE])
+def test_work_waits_for_more_urgent_work(urgent: Priority) -> None:
+    """Work in the background begins only when neither previews nor fine results are computed."""
     gate, passed = PriorityGate(), threading.Event()
 
     def work() -> None:
-        with gate.patient(lambda: None) as check:
-            check()
+        with gate.work(Priority.BACKGROUND):
             passed.set()
 
-    with gate.urgent():
+    with gate.work(urgent):
         thread = threading.Thread(target=work)
         thread.start()
         assert not passed.wait(0.1)
@@ -187,14 +187,36 @@ def test_patient_work_waits_for_urgent_work() -> None:
     thread.join()
 
 
-def test_patient_work_runs_one_at_a_time_and_can_be_cancelled_while_it_waits() -> None:
-    """Waiting for other patient work ends by the check."""
+def test_work_pauses_at_its_checks() -> None:
+    """A check does not return while a preview runs."""
+    gate, began, passed = PriorityGate(), threading.Event(), threading.Event()
+    proceed = threading.Event()
+
+    def work() -> None:
+        with gate.work(Priority.FINE) as check:
+            began.set()
+            assert proceed.wait(_TIMEOUT)
+            check()
+            passed.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert began.wait(_TIMEOUT)
+    with gate.work(Priority.PREVIEW):
+        proceed.set()
+        assert not passed.wait(0.1)
+    assert passed.wait(_TIMEOUT)
+    thread.join()
+
+
+def test_fine_work_runs_one_at_a_time_and_can_be_cancelled_while_it_waits() -> None:
+    """Waiting for the turn ends by the check, and leaves the gate open for the next."""
     gate = PriorityGate()
 
     def unwanted() -> None:
         raise Cancelled
 
-    with gate.patient(lambda: None), pytest.raises(Cancelled), gate.patient(unwanted):
+    with gate.work(Priority.FINE), pytest.raises(Cancelled), gate.work(Priority.FINE, unwanted):
         pytest.fail("began although other work was running")
-    with gate.patient(lambda: None):
+    with gate.work(Priority.BACKGROUND):
         pass
