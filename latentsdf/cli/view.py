@@ -12,10 +12,12 @@ from latentsdf.cli.arg_types import cells_per_axis, integer
 from latentsdf.cli.common_args import DeviceArgs
 from latentsdf.cli.parser import command
 from latentsdf.utils.console import console
-from latentsdf.utils.errors import MissingExtraError
+from latentsdf.utils.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from latentsdf.explorer.server import Explorer
+
+_LAST_PORT = 65_535
 
 
 @command
@@ -43,6 +45,8 @@ class View(DeviceArgs):
 
     def run(self) -> None:
         """Serve the page until Ctrl-C."""
+        if self.port > _LAST_PORT:
+            raise ConfigError(f"--port: expected a port from 0 to {_LAST_PORT}, got {self.port}")
         try:
             import viser  # noqa: F401
         except ImportError as error:

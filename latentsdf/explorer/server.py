@@ -3,10 +3,11 @@
 import contextlib
 import io
 import math
+import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import viser
 
@@ -18,6 +19,7 @@ _AZIMUTH, _ELEVATION, _DISTANCE = 35.0, 20.0, 2.9  # degrees, and model space
 _FIELD_OF_VIEW = 40.0  # degrees
 
 
+@runtime_checkable
 class Explorer(Protocol):
     """What all visitors of a target share."""
 
@@ -45,11 +47,12 @@ def serve(explorer: Explorer, host: str, port: int, label: str) -> Iterator[str]
         ConfigError: The address cannot be used.
     """
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # viser prints the address in a frame
-            server = viser.ViserServer(host=host, port=port, label=label, verbose=False)
-    except (OSError, OverflowError) as error:
+        _require_address(host)
+    except OSError as error:
         explorer.close()
-        raise ConfigError(f"cannot serve at {host}:{port} ({error}); pass another --host or --port") from error
+        raise ConfigError(f"cannot listen at {host} ({error}); pass an address of this machine as --host") from error
+    with _quiet():
+        server = viser.ViserServer(host=host, port=port, label=label, verbose=False)
     pages: dict[int, Page] = {}
 
     @server.on_client_connect
@@ -74,7 +77,20 @@ def serve(explorer: Explorer, host: str, port: int, label: str) -> Iterator[str]
         for page in list(pages.values()):
             page.close()
         explorer.close()
-        server.stop()
+        with _quiet():
+            server.stop()
+
+
+def _require_address(host: str) -> None:
+    """Raise OSError for an address that this machine does not have, for which viser would wait forever."""
+    family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind(address)
+
+
+def _quiet() -> contextlib.redirect_stdout[io.StringIO]:
+    """Keep what viser prints about itself from standard output."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def _set_stage(server: viser.ViserServer) -> None:
