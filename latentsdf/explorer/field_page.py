@@ -138,15 +138,18 @@ class FieldPage(Page):
         if self.closed:
             return
         picture, plane = decoded.result, decoded.request.plane
-        if len(picture.vertices):
-            self.stage.show_mesh(picture.vertices, picture.faces)
-            self._status.content = html.status(
-                picture.resolution, "field", len(picture.faces), decoded.seconds, decoded.fine
-            )
-        if picture.image is None:
-            self.stage.hide_plane()
-        else:
-            self.stage.show_plane(plane or Plane(), picture.image)
+        self.pictures += 1
+        with self.client.atomic():
+            if len(picture.vertices):
+                self.stage.show_mesh(picture.vertices, picture.faces)
+                faces = len(picture.faces)
+                self._status.content = html.status(
+                    self.pictures, picture.resolution, "field", faces, decoded.seconds, decoded.fine
+                )
+            if picture.image is None:
+                self.stage.hide_plane()
+            else:
+                self.stage.show_plane(plane or Plane(), picture.image)
         self.client.flush()
 
     def _download(self) -> None:

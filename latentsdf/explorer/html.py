@@ -19,7 +19,7 @@ _TILE = (
     "display:block;cursor:pointer;text-align:center;font-size:0.72em;line-height:1.25;padding:2px;border-radius:6px;"
     "overflow:hidden;border:2px solid {border};background:#fff;color:#222"
 )
-_NAME = "display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+_NAME = "display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2;overflow:hidden;overflow-wrap:anywhere"
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ def title(name: str, category: str) -> str:
     )
 
 
-def status(resolution: int, mode: str, faces: int, seconds: float, fine: bool) -> str:
-    """Return the line that describes the mesh that is shown."""
+def status(number: int, resolution: int, mode: str, faces: int, seconds: float, fine: bool) -> str:
+    """Return the line that describes the mesh that is shown, the `number`-th on this page."""
     text = f"{resolution}³, {mode}, {faces:,} faces, {1000 * seconds:,.0f} ms"
     return (
-        f'<div class="latentsdf-status" data-fine="{int(fine)}" style="margin:0 0.75em 0.5em;font-size:0.78em;'
+        f'<div class="latentsdf-status" data-fine="{int(fine)}" data-number="{number}" '
+        f'style="margin:0 0.75em 0.5em;font-size:0.78em;'
         f'color:#778">{escape(text)}</div>'
     )
 

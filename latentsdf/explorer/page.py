@@ -31,6 +31,8 @@ class Page:
     def __init__(self, client: viser.ClientHandle) -> None:
         self.client, self.gui, self.stage = client, client.gui, Stage(client)
         self.closed = False
+        self.pictures = 0
+        """Number of pictures that the page has shown."""
         self._notice: viser.GuiHtmlHandle | None = None
 
     def close(self) -> None:

@@ -348,21 +348,27 @@ class SpacePage(Page):
         view, picture = decoded.request, decoded.result
         upload = self._upload if self._upload is not None and view.code is self._upload.code else None
         self._picture = decoded
+        self.pictures += 1
+        colors = None
         if upload is not None and self._errors.value and decoded.fine:
             colors = error_colors(upload.errors(picture.vertices))
-            self.stage.show_colored_mesh(picture.vertices, picture.faces, colors)
-        else:
-            self.stage.show_mesh(picture.vertices, picture.faces)
-        if view.plane is not None and picture.image is not None:
-            self.stage.show_plane(view.plane, picture.image)
-        else:
-            self.stage.hide_plane()
-        self.stage.hide_target()
-        if upload is not None and self._overlay.value:
-            self.stage.show_target(upload.vertices, upload.faces)
-        self._status.content = html.status(
-            picture.resolution, picture.mode, len(picture.faces), decoded.seconds, decoded.fine
-        )
+        with self.client.atomic():
+            if colors is None:
+                self.stage.show_mesh(picture.vertices, picture.faces)
+            else:
+                self.stage.show_colored_mesh(picture.vertices, picture.faces, colors)
+            if view.plane is not None and picture.image is not None:
+                self.stage.show_plane(view.plane, picture.image)
+            else:
+                self.stage.hide_plane()
+            if upload is not None and self._overlay.value:
+                self.stage.show_target(upload.vertices, upload.faces)
+            else:
+                self.stage.hide_target()
+            faces = len(picture.faces)
+            self._status.content = html.status(
+                self.pictures, picture.resolution, picture.mode, faces, decoded.seconds, decoded.fine
+            )
         self.client.flush()
         if decoded.fine:
             self._near.show(self.explorer.nearest(view.code, _NEIGHBORS))

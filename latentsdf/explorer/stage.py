@@ -26,6 +26,7 @@ class Stage:
         self._mesh: viser.MeshHandle | None = None
         self._colored: viser.GlbHandle | None = None
         self._target: viser.SceneNodeHandle | None = None
+        self._shown_target: NDArray[np.float32] | None = None
         self._points: viser.PointCloudHandle | None = None
         self._plane: viser.ImageHandle | None = None
 
@@ -60,7 +61,10 @@ class Stage:
                 handle.visible = False
 
     def show_target(self, vertices: NDArray[np.float32], faces: NDArray[np.integer[Any]] | None) -> None:
-        """Draw a target of a fit: a translucent mesh, or points if `faces` is None."""
+        """Draw a target of a fit: a translucent mesh, or points if `faces` is None. It stays until it is hidden."""
+        if self._target is not None and self._shown_target is vertices:
+            return
+        self._shown_target = vertices
         if faces is None:
             colors = np.broadcast_to(np.uint8(_TARGET_COLOR), vertices.shape)
             self._target = self._scene.add_point_cloud("/target", vertices, colors, point_size=_POINT_SIZE)

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 _COMMANDS = ("chromium", "chromium-browser", "google-chrome")
 _SOFTWARE_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
-_TIMEOUT = 60_000  # milliseconds
+_TIMEOUT = 180_000  # milliseconds
 
 
 @contextmanager
-def browser_page(width: int = 1280, height: int = 800) -> Iterator[tuple["Page", list[str]]]:
+def browser_page(width: int = 1100, height: int = 700) -> Iterator[tuple["Page", list[str]]]:
     """Open an empty page in Chromium; skips the test where it is not installed.
 
     Yields:
