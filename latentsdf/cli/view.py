@@ -4,6 +4,7 @@ import os
 import sys
 import time
 import webbrowser
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
@@ -54,8 +55,8 @@ class View(DeviceArgs):
         from latentsdf.explorer.server import serve
 
         explorer = self._explorer()
-        with serve(explorer, self.host, self.port, f"latentsdf: {self.target}") as address:
-            console.print(f"{self.target}: {address}  (Ctrl-C ends)", highlight=False)
+        with serve(explorer, self.host, self.port, f"latentsdf: {Path(self.target).name or self.target}") as address:
+            console.print(f"{self.target}: {address} (Ctrl-C ends)", markup=False, soft_wrap=True)
             if not self.no_browser and _has_display():
                 webbrowser.open(address)
             try:

@@ -7,6 +7,7 @@ when no request has arrived for a while, and is cancelled by the next request. E
 
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
 
+from latentsdf.utils.console import console
 from latentsdf.utils.errors import LatentSDFError
 
 Request = TypeVar("Request")
@@ -27,6 +29,8 @@ FINE_RESOLUTION = 256
 """Cells per axis of fine results, by default."""
 REST_SECONDS = 0.3
 """Time without requests after which the fine result is decoded."""
+UNEXPECTED = "This did not work, for a reason that the page does not know; the terminal of the server shows it."
+"""Sentence on the page about an error that is not a `LatentSDFError`."""
 _POLL_SECONDS = 0.02
 
 
@@ -119,7 +123,7 @@ class DecodingSession(Generic[Request, Result]):
         decode: Computes the result of a request; called with the request, True for the fine result, and a check to call
             often during fine results.
         show: Called with each result, in the thread of the session.
-        fail: Called with a request and the message of the `LatentSDFError` that its decoding raised.
+        fail: Called with a request and the message of the error that its decoding or showing raised.
         gate: Shared by all visitors.
         rest: Seconds without requests after which the fine result is decoded; None if previews are all there is.
     """
@@ -201,6 +205,10 @@ class DecodingSession(Generic[Request, Result]):
         except LatentSDFError as error:
             finished = True
             self._fail(wanted, str(error))
+        except Exception:  # the visitor goes on with another request
+            finished = True
+            console.print(traceback.format_exc(), markup=False)
+            self._fail(wanted, UNEXPECTED)
         if finished:
             with self._changed:
                 self._busy = self._number != number

@@ -10,12 +10,11 @@ import viser
 
 from latentsdf.explorer import html
 from latentsdf.explorer.cross_section import Plane
+from latentsdf.explorer.decoding import UNEXPECTED
 from latentsdf.explorer.stage import Stage
 from latentsdf.rendering.level_sets import Axis
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import LatentSDFError
-
-_UNEXPECTED = "This did not work, for a reason that the page does not know; the terminal of the server shows it."
 
 
 class Page:
@@ -80,7 +79,7 @@ class Page:
             self.tell(str(error))
         except Exception:
             console.print(traceback.format_exc(), markup=False)
-            self.tell(_UNEXPECTED)
+            self.tell(UNEXPECTED)
 
     def download(self, name: str, mesh: trimesh.Trimesh) -> None:
         """Let the browser save a mesh as GLB."""

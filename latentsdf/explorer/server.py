@@ -15,7 +15,7 @@ from latentsdf.explorer.page import Page
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
 
-_AZIMUTH, _ELEVATION, _DISTANCE = 35.0, 20.0, 2.9  # degrees, and model space
+_AZIMUTH, _ELEVATION, _DISTANCE = 35.0, 20.0, 3.2  # degrees, and model space
 _FIELD_OF_VIEW = 40.0  # degrees
 
 

@@ -12,7 +12,7 @@ import viser
 from PIL import Image
 
 from latentsdf.explorer import html
-from latentsdf.explorer.decoding import Cancelled, Check, Decoded, DecodingSession, Priority, PriorityGate
+from latentsdf.explorer.decoding import UNEXPECTED, Cancelled, Check, Decoded, DecodingSession, Priority, PriorityGate
 from latentsdf.explorer.fitting import LARGEST_ERROR, FittedUpload, error_colors, fit_upload
 from latentsdf.explorer.gallery import ALL, Entry, Gallery
 from latentsdf.explorer.gallery_panel import GalleryPanel, TileRow
@@ -326,8 +326,7 @@ class SpacePage(Page):
             self._fit_text.content = html.message(str(error), kind="error")
         except Exception:
             console.print(traceback.format_exc(), markup=False)
-            text = "This file could not be fitted; the terminal of the server shows the reason."
-            self._fit_text.content = html.message(text, kind="error")
+            self._fit_text.content = html.message(UNEXPECTED, kind="error")
         if self._fit_number == number:
             self._progress.visible = False
 

@@ -2,12 +2,14 @@
 
 import io
 import threading
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 from PIL import Image
 
 from latentsdf.explorer.decoding import Cancelled, Check, Priority, PriorityGate
+from latentsdf.utils.console import console
 from latentsdf.utils.errors import LatentSDFError
 
 PIXELS = 104
@@ -78,6 +80,9 @@ class Thumbnails:
             with self._gate.work(Priority.BACKGROUND, check) as paused:
                 image = self._draw(key, paused)
         except (Cancelled, LatentSDFError):
+            return None
+        except Exception:  # the other images are drawn nevertheless
+            console.print(traceback.format_exc(), markup=False)
             return None
         buffer = io.BytesIO()
         image.save(buffer, "PNG", optimize=True)

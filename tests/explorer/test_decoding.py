@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from latentsdf.explorer.decoding import Cancelled, Check, Decoded, DecodingSession, Priority, PriorityGate
+from latentsdf.explorer.decoding import UNEXPECTED, Cancelled, Check, Decoded, DecodingSession, Priority, PriorityGate
 from latentsdf.utils.errors import EmptyLevelSetError
 
 _TIMEOUT = 20.0
@@ -135,6 +135,24 @@ def test_errors_are_reported_and_the_session_continues(session: DecodingSession[
     session.request("b")
     assert session.wait_until_idle(_TIMEOUT)
     assert recorder.failed == ["a: no surface"]
+    assert recorder.shown == [("b", False), ("b", True)]
+
+
+def test_unexpected_errors_are_reported_and_the_session_continues(
+    session: DecodingSession[str, str], recorder: Recorder
+) -> None:
+    """A mistake in decoding costs one picture, not the page."""
+
+    def mistake(request: str, *_: object) -> None:
+        if request == "a":
+            raise ZeroDivisionError
+
+    recorder.work = mistake
+    session.request("a")
+    assert session.wait_until_idle(_TIMEOUT)
+    session.request("b")
+    assert session.wait_until_idle(_TIMEOUT)
+    assert recorder.failed == [f"a: {UNEXPECTED}"]
     assert recorder.shown == [("b", False), ("b", True)]
 
 
