@@ -14,6 +14,7 @@ from latentsdf.rendering.level_sets import Axis, draw_level_sets, slice_points
 COARSE_PIXELS, FINE_PIXELS = 96, 320
 """Width and height of the image while dragging and at rest."""
 _SPACING = 0.05  # between level sets, in model space
+_HALF_OPACITY = 0.12  # distance outside at which the image is half transparent
 _HALF = math.sqrt(0.5)
 # Columns of an image in the scene go along x and rows along y. These quaternions turn it as `level_sets` orients it.
 _ROTATIONS: dict[Axis, tuple[float, float, float, float]] = {
@@ -57,7 +58,7 @@ def draw_plane(
     device: torch.device | str = "cpu",
     draw: Callable[[NDArray[np.float64]], Pixels] | None = None,
 ) -> Pixels:
-    """Draw the level sets of a signed distance on a plane.
+    """Draw the level sets of a signed distance on a plane; outside of the shape they fade, so that it stays in view.
 
     Args:
         plane: The plane.
@@ -68,12 +69,13 @@ def draw_plane(
         draw: Draws the values (H, W) instead, such as those of another quantity.
 
     Returns:
-        Image (pixels, pixels, 3).
+        Image (pixels, pixels, 4), in RGBA.
     """
     points = torch.from_numpy(slice_points(plane.axis, plane.offset, pixels).astype(np.float32)).to(device)
     with torch.no_grad():
         values = distance(points).double().numpy(force=True).reshape(pixels, pixels)
     if draw is not None:
-        return draw(values)
+        return np.insert(draw(values), 3, 255, axis=2)
     in_band = None if band is None else band.contains(points).numpy(force=True).reshape(pixels, pixels)
-    return np.asarray(draw_level_sets(values, _SPACING, in_band))
+    opacity = np.exp2(-np.maximum(values, 0) / _HALF_OPACITY)
+    return np.dstack((draw_level_sets(values, _SPACING, in_band), (255 * opacity).round().astype(np.uint8)))

@@ -132,7 +132,8 @@ def fitted(space: ShapeSpace, name: str, fit: Inversion, target: trimesh.Trimesh
         points = points[np.isfinite(points).all(axis=1)]
         if len(points) > _SHOWN_POINTS:
             points = points[np.random.default_rng(0).choice(len(points), _SHOWN_POINTS, replace=False)]
-    return FittedUpload(name, fit, as_code(space, fit), np.float32(fit.similarity.to_model(points)), faces)
+    vertices = fit.similarity.to_model(points).astype(np.float32)
+    return FittedUpload(name, fit, as_code(space, fit), vertices, faces)
 
 
 def error_colors(errors: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

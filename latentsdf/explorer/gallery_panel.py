@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import viser
 
@@ -44,7 +45,7 @@ class TileRow:
         self._ids = []
         for number in range(count):
             button = page.gui.add_button(f"shape {number + 1}")
-            page.on(button.on_click, lambda _, number=number: self._press(number, choose))
+            page.on(button.on_click, partial(self._press, number, choose))
             self._ids.append(element_id(button))
         page.gui.add_html(html.hide_buttons(self._ids))
 
@@ -66,7 +67,7 @@ class TileRow:
             below = html.message(self._text) if self._text else ""
             self._content.content = html.tiles(items, self._columns, self._empty) + below
 
-    def _press(self, number: int, choose: Callable[[str], None]) -> None:
+    def _press(self, number: int, choose: Callable[[str], None], _: object) -> None:
         if number < len(self._names):
             choose(self._names[number])
 

@@ -129,6 +129,11 @@ def file_name(name: str, suffix: str) -> str:
     return (re.sub(r"[^\w.-]+", "_", name).strip("._") or "shape")[:80] + suffix
 
 
+def set_value(control: Any, value: object) -> None:
+    """Set the value of a control, whose setter the types of viser hide."""
+    control.value = value
+
+
 def element_id(control: Any) -> str:
     """Return the id in the document of a control, to which the HTML beside it refers."""
     return str(control._impl.uuid)

@@ -4,6 +4,7 @@ import threading
 import traceback
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast, get_args
 
 import numpy as np
@@ -17,7 +18,7 @@ from latentsdf.explorer.fitting import LARGEST_ERROR, FittedUpload, error_colors
 from latentsdf.explorer.gallery import ALL, Entry, Gallery
 from latentsdf.explorer.gallery_panel import GalleryPanel, TileRow
 from latentsdf.explorer.moves import blended, coordinates, corner_weights, moved
-from latentsdf.explorer.page import Page, PlaneControls, element_id
+from latentsdf.explorer.page import Page, PlaneControls, element_id, set_value
 from latentsdf.explorer.space_decoder import Picture, SpaceDecoder, SpaceView, preview_mode
 from latentsdf.explorer.thumbnails import PIXELS, Thumbnails
 from latentsdf.extraction.extract import Mode
@@ -168,7 +169,7 @@ class SpacePage(Page):
                 slider = gui.add_slider(
                     f"Direction {number + 1}", -_RANGE, _RANGE, 0.02, 0.0, hint="Standard deviations from the mean"
                 )
-                self.on(slider.on_update, lambda value, number=number: self._move(number, value))
+                self.on(slider.on_update, partial(self._move, number))
                 self._sliders.append(slider)
             mean = gui.add_button("Mean shape", icon=viser.Icon.HOME)
             self.on(mean.on_click, lambda _: self._set_shape(self.space.mean(), "mean shape"))
@@ -245,7 +246,7 @@ class SpacePage(Page):
             reach = max(_RANGE, float(np.ceil(abs(value))))
             if slider.max != reach:
                 slider.min, slider.max = -reach, reach
-            slider.value = round(float(value), 2)
+            set_value(slider, round(float(value), 2))
 
     # Blends
 
@@ -302,10 +303,11 @@ class SpacePage(Page):
 
         def progress(what: str, share: float) -> None:
             self.explorer.gate.pause(Priority.FINE, check)
-            self._progress.value = 100 * share
+            set_value(self._progress, 100 * share)
             self._fit_text.content = html.message(f"{what} {share:.0%}" if share else what)
 
-        self._progress.visible, self._progress.value = True, 0.0
+        set_value(self._progress, 0.0)
+        self._progress.visible = True
         self._fit_text.content = html.message("waiting for another fit to end")
         try:
             while not self.explorer.fits.acquire(timeout=0.1):

@@ -66,11 +66,13 @@ class Stage:
             return
         self._shown_target = vertices
         if faces is None:
-            colors = np.broadcast_to(np.uint8(_TARGET_COLOR), vertices.shape)
+            colors = np.broadcast_to(np.array(_TARGET_COLOR, dtype=np.uint8), vertices.shape)
             self._target = self._scene.add_point_cloud("/target", vertices, colors, point_size=_POINT_SIZE)
             return
         look: dict[str, Any] = {"color": _TARGET_COLOR, "opacity": 0.35, "side": "double", "cast_shadow": False}
-        self._target = self._scene.add_mesh_simple("/target", vertices, np.uint32(faces), receive_shadow=False, **look)
+        self._target = self._scene.add_mesh_simple(
+            "/target", vertices, faces.astype(np.uint32), receive_shadow=False, **look
+        )
 
     def hide_target(self) -> None:
         """Remove the target."""

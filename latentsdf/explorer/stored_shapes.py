@@ -80,7 +80,7 @@ def sample_points(store: SampleStore, key: str, layer: Layer) -> ColoredPoints:
         near, uniform = store.offsurface_samples(key)
         samples = _some(near if layer == "near" else uniform)
     colors = distance_colors(samples[:, 3].astype(np.float64) * (1.0 if layer == "uniform" else 8.0))
-    return ColoredPoints(np.float32(samples[:, :3]), (colors * 255).round().astype(np.uint8))
+    return ColoredPoints(samples[:, :3].astype(np.float32), (colors * 255).round().astype(np.uint8))
 
 
 def lattice_distance(store: SampleStore, key: str) -> Callable[[torch.Tensor], torch.Tensor]:

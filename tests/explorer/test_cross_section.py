@@ -28,15 +28,19 @@ def test_image_lies_where_its_pixels_were_measured(axis: Axis) -> None:
 def test_drawn_plane() -> None:
     """Inside is blue and outside orange."""
     image = draw_plane(Plane("z"), lambda points: points.norm(dim=1) - 0.5, 64)
-    assert image.shape == (64, 64, 3)
+    assert image.shape == (64, 64, 4)
+    assert image[32, 32, 3] == 255 > image[32, 60, 3] > image[0, 0, 3]  # fading outside
     assert image[32, 32, 2] > image[32, 32, 0]  # blue inside
     assert image[0, 32, 0] > image[0, 32, 2]  # orange outside
 
 
 def test_drawn_quantity() -> None:
     """Another quantity than a distance is drawn by the given function, row by row from the top."""
-    image = draw_plane(Plane("z"), lambda points: points[:, 0], 8, draw=lambda values: np.uint8(values > 0))
-    np.testing.assert_array_equal(image, np.repeat([[0, 0, 0, 0, 1, 1, 1, 1]], 8, axis=0))
+    image = draw_plane(
+        Plane("z"), lambda points: points[:, 0], 8, draw=lambda values: np.uint8([values > 0] * 3).transpose(1, 2, 0)
+    )
+    np.testing.assert_array_equal(image[..., 0], np.repeat([[0, 0, 0, 0, 1, 1, 1, 1]], 8, axis=0))
+    assert (image[..., 3] == 255).all()
 
 
 def test_cut_open() -> None:

@@ -42,10 +42,10 @@ def test_preview_and_mesh_kept_for_a_moving_plane(trained_space: "ShapeSpace", v
     moved = decoder(SpaceView(view.code, "fused", Plane("y", 0.1)), False, _nothing)
     assert moved.vertices is fine.vertices
     assert moved.image is not None
-    assert moved.image.shape == (COARSE_PIXELS, COARSE_PIXELS, 3)
+    assert moved.image.shape == (COARSE_PIXELS, COARSE_PIXELS, 4)
     cut = decoder(SpaceView(view.code, "fused", Plane("y", 0.0, cuts=True, shows_band=True)), True, _nothing)
     assert cut.image is not None
-    assert cut.image.shape == (FINE_PIXELS, FINE_PIXELS, 3)
+    assert cut.image.shape == (FINE_PIXELS, FINE_PIXELS, 4)
     assert 0 < len(cut.faces) < len(fine.faces)
     other = decoder(SpaceView(trained_space[trained_space.ids[1]]), False, _nothing)
     assert other.resolution == 64
