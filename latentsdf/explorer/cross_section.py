@@ -78,4 +78,5 @@ def draw_plane(
         return np.insert(draw(values), 3, 255, axis=2)
     in_band = None if band is None else band.contains(points).numpy(force=True).reshape(pixels, pixels)
     opacity = np.exp2(-np.maximum(values, 0) / _HALF_OPACITY)
-    return np.dstack((draw_level_sets(values, _SPACING, in_band), (255 * opacity).round().astype(np.uint8)))
+    drawn = np.asarray(draw_level_sets(values, _SPACING, in_band))
+    return np.dstack((drawn, (255 * opacity).round().astype(np.uint8)))

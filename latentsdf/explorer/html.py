@@ -14,6 +14,7 @@ from latentsdf.explorer.fitting import MAX_BYTES, SUFFIXES, color_scale
 
 PAD_STEPS = 1000
 """Steps of the pad from one side to the other."""
+_LINE = "display:block;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 _ACCENT = "#2b6cb0"
 _TILE = (
     "display:block;cursor:pointer;text-align:center;font-size:0.72em;line-height:1.25;padding:2px;border-radius:6px;"
@@ -46,11 +47,11 @@ def hide_number(id: str) -> str:
 
 
 def title(name: str, category: str) -> str:
-    """Return the heading of the shape that is shown."""
+    """Return the heading of the shape that is shown. Its height is fixed, so that the pad stays where it is."""
     kind = f'<span style="color:#778;font-weight:400"> {escape(category)}</span>' if category else ""
     return (
-        f'<div class="latentsdf-title" style="margin:0.2em 0.75em 0.1em;font-weight:600;line-height:1.3;'
-        f'overflow-wrap:anywhere">{escape(name)}{kind}</div>'
+        f'<div class="latentsdf-title" title="{escape(name)}" style="margin:0.2em 0.75em 0.1em;height:2.6em;'
+        f'font-weight:600;line-height:1.3;{_NAME}">{escape(name)}{kind}</div>'
     )
 
 
@@ -101,12 +102,12 @@ def pad(control: str, count: int, x: float, y: float, corners: Sequence[Tile]) -
         y: Position from top (0) to bottom (1).
         corners: The shapes: top left, top right, bottom left, bottom right; or left and right.
     """
-    height = "11em" if count == 4 else "4.6em"
+    height = "13em" if count == 4 else "6em"
     y = y if count == 4 else 0.5
     places = ("left:3px;top:3px", "right:3px;top:3px", "left:3px;bottom:3px", "right:3px;bottom:3px")
     images = "".join(
-        f'<div style="position:absolute;{place};width:4.1em;pointer-events:none;text-align:center;font-size:0.72em">'
-        f'{_image(tile.image)}<span style="{_NAME}">{escape(tile.name)}</span></div>'
+        f'<div style="position:absolute;{place};width:6em;pointer-events:none;text-align:center;font-size:0.72em">'
+        f'{_image(tile.image)}<span style="{_LINE}">{escape(tile.name)}</span></div>'
         for place, tile in zip(places, corners, strict=False)
     )
     down = f"Math.round(Math.min(1,Math.max(0,(event.clientY-b.top)/b.height))*{PAD_STEPS})" if count == 4 else "0"

@@ -34,8 +34,8 @@ _TILES = 12
 _NEIGHBORS = 6
 _DIRECTIONS = 8
 _RANGE = 3.0  # standard deviations
-_CORNERS = ("top left", "top right", "bottom left", "bottom right")
-_ENDS = ("left", "right")
+_CORNERS = ("↖", "↗", "↙", "↘")
+_ENDS = ("←", "→")
 _MODES: dict[Mode, str] = {
     "fused": "fused: detail in the band",
     "general": "general: without detail",
@@ -188,8 +188,9 @@ class SpacePage(Page):
         self._pad = gui.add_html("")
         counts = ("2", "4") if len(self._corners) == 4 else ("2",)
         self._count = gui.add_dropdown("Shapes", counts, initial_value=counts[-1])
-        self._place = gui.add_button_group("Put shape", _CORNERS if counts[-1] == "4" else _ENDS)
-        self._place.hint = "Put the shape that is shown at this corner"
+        self._place = gui.add_button_group(
+            "Put shape at", _CORNERS if counts[-1] == "4" else _ENDS, hint="Put the shape that is shown at this corner"
+        )
         self.on(self._position.on_update, self._blend)
         self.on(self._count.on_update, lambda _: self._change_count())
         self.on(self._place.on_click, self._put)
