@@ -28,6 +28,7 @@ COMMANDS = {
     "reconstruct": "reconstruct:Reconstruct",
     "export": "export:Export",
     "import": "import_:Import",
+    "view": "view:View",
     "pack": "pack:Pack",
     "push": "push:Push",
     "pull": "pull:Pull",

@@ -17,7 +17,9 @@ from latentsdf.extraction.field import FieldSampler
 from latentsdf.extraction.octree import active_cells, coarsen, crossing_vertices, refine
 from latentsdf.extraction.sparse_lattice import Ints, Mask, SparseLattice, allocate, lookup
 
-_MIN_COARSE_RESOLUTION = 32  # at 32 cells a field trained on distances clamped at 0.1 still passes the Lipschitz guard
+MIN_COARSE_RESOLUTION = 32
+"""Smallest coarsest lattice by default: with 32 cells, a field trained on distances clamped at 0.1 still passes the
+Lipschitz guard. With 16 it passes nowhere, and the next lattice is evaluated completely."""
 
 
 @runtime_checkable
@@ -28,26 +30,29 @@ class VertexEvaluator(Protocol):
         """Write the values of the masked vertices into the lattice."""
 
 
-def coarsest_resolution(resolution: int) -> int:
-    """Cells per axis of the coarsest lattice: `resolution` halved as long as it stays an integer >= 32."""
-    while resolution % 2 == 0 and resolution // 2 >= _MIN_COARSE_RESOLUTION:
+def coarsest_resolution(resolution: int, least: int = MIN_COARSE_RESOLUTION) -> int:
+    """Cells per axis of the coarsest lattice: `resolution` halved as long as it stays an integer >= `least`."""
+    while resolution % 2 == 0 and resolution // 2 >= least:
         resolution //= 2
     return resolution
 
 
-def refine_around_zero_set(field: FieldSampler, resolution: int, lipschitz: float) -> list[SparseLattice]:
+def refine_around_zero_set(
+    field: FieldSampler, resolution: int, lipschitz: float, coarsest: int = MIN_COARSE_RESOLUTION
+) -> list[SparseLattice]:
     """Sample a field on lattices of doubling resolution, each restricted to the active cells of the previous one.
 
     Args:
         field: The field whose zero set is searched.
         resolution: Cells per axis of the finest lattice.
         lipschitz: Lipschitz constant assumed by the guard.
+        coarsest: Smallest number of cells per axis of the coarsest lattice.
 
     Returns:
         The lattices from coarse to fine. The coarsest one is dense; the finest one contains bounds where the guard
         determines the sign, and evaluations elsewhere.
     """
-    lattice = allocate(coarsest_resolution(resolution))
+    lattice = allocate(coarsest_resolution(resolution, coarsest))
     field.evaluate(lattice, lattice.vertex_mask())
     levels = [lattice]
     while lattice.resolution < resolution:

@@ -16,18 +16,20 @@ can be missed. In a band that is many cells thick, s_o is searched in the same w
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 import trimesh
 from numpy.typing import NDArray
+from pydantic import Field as Range
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from latentsdf.config.arguments import check_arguments
 from latentsdf.extraction.coarse_to_fine import (
+    MIN_COARSE_RESOLUTION,
     coarsest_resolution,
     complete_surface_cells,
     evaluate_coarse_to_fine,
@@ -75,6 +77,7 @@ def extract(
     chunk: int = _CHUNK,
     device: torch.device | str | None = None,
     lipschitz: float = _LIPSCHITZ,
+    coarsest: Annotated[int, Range(strict=True, ge=8, le=128)] = MIN_COARSE_RESOLUTION,
     method: MarchingCubes = "sparse",
 ) -> trimesh.Trimesh:
     """Extract a level set as a watertight triangle mesh in the frame of the field.
@@ -105,6 +108,9 @@ def extract(
         chunk: Points per evaluation of a field.
         device: Device on which the fields are evaluated; by default that of a `Field`, and the CPU otherwise.
         lipschitz: Assumed Lipschitz constant of the fields.
+        coarsest: The search starts on a lattice with at least this number of cells per axis, 8 to 128. Fewer cells take
+            less time at low resolutions, but small components are then easier to miss where the field is steeper than
+            `lipschitz`.
         method: "sparse" evaluates the field near the surface only. "skimage" evaluates it at all lattice vertices and
             triangulates by `skimage.measure.marching_cubes`, the reference; `lipschitz` has no effect.
 
@@ -143,7 +149,9 @@ def extract(
             general_sampler, overfit_sampler, resolution, growth=growth, width=width, mode=mode
         )
     else:
-        vertices, triangles = _extract_sparse(general_sampler, overfit_sampler, resolution, growth, mode, lipschitz)
+        vertices, triangles = _extract_sparse(
+            general_sampler, overfit_sampler, resolution, growth, mode, lipschitz, coarsest
+        )
     if largest_component or smallest_piece > 0:
         min_share = 1.0 if largest_component else smallest_piece
         vertices, triangles = _remove_small_components(vertices, triangles, min_share)
@@ -166,9 +174,10 @@ def _extract_sparse(
     growth: int,
     mode: Mode,
     lipschitz: float,
+    coarsest: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Find the cells of the surface coarse to fine and triangulate them; returns vertices and faces."""
-    levels = refine_around_zero_set(general_sampler, resolution, lipschitz)
+    levels = refine_around_zero_set(general_sampler, resolution, lipschitz, coarsest)
     lattice = complete_surface_cells(levels[-1], general_sampler, exact=overfit_sampler is None)
     cells = crossing_cells(lattice)
     if not cells.any():

@@ -77,6 +77,21 @@ class ConditionedLinear(nn.Module):
             return nn.functional.linear(hidden, self.linear.weight) + shift
         return torch.bmm(hidden, weight.mT) + shift
 
+    def with_code(self, code: Float[Tensor, " L"]) -> nn.Linear:
+        """Return the linear layer that this layer is for one code, without gradients by it."""
+        code = code * self.code_scale
+        weight, bias = self.linear.weight, self.linear.bias + self.shift(code)
+        if self.length is not None:
+            ratio = self.length / self._row_norms()
+            weight, bias = weight * ratio[:, None], self.linear.bias + ratio * self.shift(code)
+        elif self.weights is not None:
+            weight = weight + self.weights(code).unflatten(-1, weight.shape)
+        elif self.scale is not None:
+            weight = weight * (1 + self.scale(code))[:, None]
+        layer = nn.Linear(1, 1, device="meta")  # its parameters are replaced
+        layer.weight, layer.bias = (nn.Parameter(value.detach(), requires_grad=False) for value in (weight, bias))
+        return layer
+
     def code_weights(self) -> list[Tensor]:
         """The matrices that multiply the code: B, and A if the conditioning has one."""
         return [part.weight for part in (self.shift, self.scale, self.weights) if part is not None]

@@ -87,6 +87,7 @@ def render_mesh(
     elevation: float = DEFAULT_ELEVATION,
     style: Style = "shaded",
     fit: bool = True,
+    occlusion: bool = True,
 ) -> Image.Image:
     """Render a mesh by ray casting, shaded with ambient occlusion.
 
@@ -97,6 +98,7 @@ def render_mesh(
         elevation: Degrees above the xz plane.
         style: Coloring of the surface.
         fit: Whether to fit the mesh to the image; otherwise the image shows [-1, 1]^2 of model space.
+        occlusion: Whether the shading includes ambient occlusion, which takes most of the time.
 
     Returns:
         The image, in RGB on white.
@@ -119,7 +121,9 @@ def render_mesh(
         raise MeshError("no part of the mesh is in view; it lies outside model space, or is too thin to be seen")
     if style != "shaded":
         return _downsample(_surface_colors(style, points, normals, camera), hit, size)
-    light = _diffuse_light(normals, camera) * _ambient_occlusion(scene, points, normals)
+    light = _diffuse_light(normals, camera)
+    if occlusion:
+        light = light * _ambient_occlusion(scene, points, normals)
     return _downsample(_lit_colors(light), hit, size)
 
 

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColum
 from rich.progress import Task as RichTask
 from rich.text import Text
 
+from latentsdf.utils.progress_listener import ProgressListener, progress_listener
+
 console = Console(stderr=True, highlight=False)
 """Console for messages and progress bars; it writes to stderr, because `--json` writes to stdout."""
 if not console.is_terminal:
@@ -133,6 +135,10 @@ def track(
         Function `advance(amount=1, note=None)` to call after each step; a `note` replaces the text after the bar.
     """
     global _is_tracking
+    listener = progress_listener()
+    if listener is not None:
+        yield _reporting_to(listener, description, total)
+        return
     if _is_tracking:
         yield lambda *_, **__: None
         return
@@ -221,3 +227,14 @@ def _lines(count: _Count) -> Iterator[Callable[[], None]]:
         printer.join()
         if count.total:
             print_line()
+
+
+def _reporting_to(listener: ProgressListener, description: str, total: float) -> Callable[..., None]:
+    done = 0.0
+
+    def advance(amount: float | int = 1, note: str | None = None) -> None:  # noqa: ARG001
+        nonlocal done
+        done += amount
+        listener(description, min(1.0, done / total) if total else 1.0)
+
+    return advance

@@ -150,6 +150,23 @@ def test_exact_values_in_thick_band_with_steep_field():
     assert KDTree(dense_vertices(fused)).query(mesh.vertices)[0].max() < 2.1e-4 / 128 + 1e-6
 
 
+def test_start_on_a_coarser_lattice_takes_fewer_evaluations():
+    """The mesh is the same, bit for bit."""
+    counts = []
+
+    def counted(points):
+        counts[-1] += len(points)
+        return torus(points)
+
+    meshes = []
+    for coarsest in (32, 16):
+        counts.append(0)
+        meshes.append(extract(counted, resolution=64, coarsest=coarsest))
+    assert counts[1] < 0.8 * counts[0]
+    assert np.array_equal(meshes[0].vertices, meshes[1].vertices)
+    assert np.array_equal(meshes[0].faces, meshes[1].faces)
+
+
 def test_triangles_match_dense_lattice():
     """With the same tables every triangle is equal; scikit-image cuts some polygons along other diagonals."""
     mesh = extract(torus, detailed, resolution=64)

@@ -69,6 +69,9 @@ def test_darkening_of_occluded_corner() -> None:
         for mesh in (floor, trimesh.util.concatenate([floor, wall]))
     )
     assert beside[40, 26].mean() < alone[40, 26].mean() - 5
+    both = trimesh.util.concatenate([floor, wall])
+    without = np.asarray(render_mesh(both, size=64, azimuth=0, elevation=60, fit=False, occlusion=False), dtype=float)
+    assert without[40, 26].mean() > alone[40, 26].mean() - 1
 
 
 def test_tracing_steps_by_slope() -> None:

@@ -1,0 +1,96 @@
+"""Latency of the explorer in a real browser: time from a drag on a slider to the redrawn shape.
+
+    python benchmarks/explorer.py checkpoints/chairs --drags 100
+
+It needs the extras `view` and `dev`, and Chromium. The page is drawn without a GPU if the machine has none, which is
+then a part of the times. Each drag moves the first slider and waits for its redraw: the browser's clock runs from the
+mouse event to the end of the frame in which the new mesh was drawn. Afterwards the hand rests, and the time until the
+fine mesh is drawn is measured, 0.3 s of waiting included.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+import torch
+from playwright.sync_api import Page, sync_playwright
+
+import latentsdf as ls
+from latentsdf.explorer.server import serve
+from latentsdf.explorer.space_page import SpaceExplorer
+
+_SOFTWARE_WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
+_WATCH = """() => {
+    window.redraws = []; window.moved = 0; let last = null;
+    document.addEventListener('mousemove', () => { window.moved = performance.now(); }, true);
+    new MutationObserver(() => {
+        const status = document.querySelector('.latentsdf-status');
+        if (!status || status.dataset.number === last) return;
+        last = status.dataset.number;
+        const {fine} = status.dataset, text = status.innerText;
+        requestAnimationFrame(() => setTimeout(() => window.redraws.push(
+            {fine: fine === '1', milliseconds: performance.now() - window.moved, text})));
+    }).observe(document.body, {childList: true, subtree: true, attributes: true, characterData: true});
+}"""
+_FINE = ".latentsdf-status[data-fine='1']"
+_TIMEOUT = 300_000  # milliseconds
+
+
+def measure(page: Page, drags: int) -> list[dict[str, object]]:
+    """Drag the first slider; returns the first redraw after each drag, and the fine one at the end."""
+    page.evaluate(_WATCH)
+    slider = page.locator(".mantine-Slider-root").first.bounding_box()
+    assert slider is not None
+    row = slider["y"] + slider["height"] / 2
+    page.mouse.move(slider["x"] + 0.5 * slider["width"], row)
+    page.mouse.down()
+    found = []
+    for number in range(drags):
+        # Back and forth over the middle 80 %, by at least one step of the slider.
+        share = 0.1 + 0.8 * abs((number * 0.037) % 2 - 1)
+        page.evaluate("window.redraws = []")
+        page.mouse.move(slider["x"] + share * slider["width"], row)
+        page.wait_for_function("window.redraws.some(redraw => !redraw.fine)", timeout=_TIMEOUT, polling=10)
+        found.append(next(r for r in page.evaluate("window.redraws") if not r["fine"]))
+    page.mouse.up()
+    page.wait_for_function("window.redraws.some(redraw => redraw.fine)", timeout=_TIMEOUT)
+    found.append(next(r for r in page.evaluate("window.redraws") if r["fine"]))
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("space", type=Path)
+    parser.add_argument("--drags", type=int, default=100)
+    parser.add_argument("--resolution", type=int, default=256)
+    parser.add_argument("--out", type=Path, help="JSON file of all measurements")
+    args = parser.parse_args()
+    explorer = SpaceExplorer(ls.load(args.space), args.resolution)
+    with serve(explorer, "127.0.0.1", 0, "benchmark") as address, sync_playwright() as driver:
+        command = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = driver.chromium.launch(executable_path=command, args=["--no-sandbox", *_SOFTWARE_WEBGL])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(address, wait_until="commit", timeout=_TIMEOUT)
+        page.wait_for_selector(_FINE, timeout=_TIMEOUT)
+        page.wait_for_timeout(3000)
+        redraws = measure(page, args.drags)
+        browser.close()
+    *drags, fine = redraws
+    times = sorted(float(str(redraw["milliseconds"])) for redraw in drags)
+    decoded = sorted(float(str(redraw["text"]).rsplit(" ", 2)[1].replace(",", "")) for redraw in drags)
+    threads = torch.get_num_threads()
+    sys.stdout.write(f"previews: {explorer.preview} branch, {len(drags)} drags, {threads} torch threads\n")
+    for name, values in (("redraw", times), ("of it, decoding", decoded)):
+        largest = values[min(len(values) - 1, int(0.95 * len(values)))]
+        sys.stdout.write(f"{name}: median {statistics.median(values):.0f} ms, 95 % {largest:.0f} ms\n")
+    sys.stdout.write(f"fine mesh after the last drag: {float(str(fine['milliseconds'])):.0f} ms ({fine['text']})\n")
+    if args.out is not None:
+        args.out.write_text(json.dumps(redraws, indent=1))
+
+
+if __name__ == "__main__":
+    main()
