@@ -41,7 +41,7 @@ CONFIG = ls.Config(
         overfit=ls.BranchConfig(width=48, depth=2),
         grid=ls.GridConfig(resolution=96, channels=8),
     ),
-    train=ls.TrainConfig(steps=4000, shapes_per_batch=32, points_per_shape=192),
+    train=ls.TrainConfig(steps=1600, shapes_per_batch=24, points_per_shape=192),
 )
 _COLORS = {"chair": "#2f6f9f", "table": "#e0873a", "lamp": "#5a9e5a", "cabinet": "#a05aa0"}
 
@@ -70,7 +70,7 @@ def codes(space: ls.ShapeSpace) -> Figure:
         rows = [row for row, name in enumerate(families) if name == family]
         axes.scatter(*plane[rows].T, s=14, color=color, label=family)
     for row in _spread(plane, 16):
-        picture = OffsetImage(np.asarray(space.render(row, size=160)), zoom=0.42)
+        picture = OffsetImage(np.asarray(_view(space, row, 160)), zoom=0.42)
         axes.add_artist(AnnotationBbox(picture, plane[row], frameon=False, box_alignment=(0.5, 0)))
     axes.set(xlabel="first principal direction", ylabel="second principal direction")
     axes.margins(0.12)
@@ -149,21 +149,15 @@ def fusion(space: ls.ShapeSpace) -> Image.Image:
     rows, captions = [], []
     for family in ("chair", "lamp"):
         name = f"{family}_0001"
-        original = space.similarity(name).to_model(furniture(family, 1).vertices)
-        shown = _as_field_view(trimesh.Trimesh(original, furniture(family, 1).faces))
-        rows.append([shown, space.render(name, mode="general", size=240), space.render(name, size=240)])
+        original = ls.render(furniture(family, 1), size=200)
+        rows.append([original, _view(space, name, mode="general"), _view(space, name)])
         captions.append(["original", "general branch", "fused"])
     return contact_sheet([rows[0] + rows[1]], captions=[captions[0] + captions[1]])
 
 
-def _as_field_view(mesh: trimesh.Trimesh, size: int = 240) -> Image.Image:
-    """Render a mesh in model space with the camera of `ShapeSpace.render`."""
-    solid = Solid(mesh, 0.0, "auto")
-
-    def distance(points: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(solid(points.double().numpy()))).float()
-
-    return ls.render(distance, size=size)
+def _view(space: ls.ShapeSpace, shape: object, size: int = 200, mode: str = "fused", **camera: float) -> Image.Image:
+    """Render the extracted mesh of a shape in model space."""
+    return ls.render(space.extract(shape, 96, mode, frame="model"), size=size, **camera)
 
 
 def refinement(space: ls.ShapeSpace) -> Image.Image:
@@ -171,10 +165,9 @@ def refinement(space: ls.ShapeSpace) -> Image.Image:
     chair = furniture("chair", 100_003)
     shared = space.invert(chair, by_layer=False)
     layered = space.invert(chair)
-    refined = space.refine(layered, chair, steps=300, resolution=256, lattice=128)
-    target = trimesh.Trimesh(shared.similarity.to_model(chair.vertices), chair.faces)
+    refined = space.refine(layered, chair, steps=150, resolution=128, band_voxels=4.0, lattice=64)
     fits = {"one code": shared, "codes by layer": layered, "refined": refined}
-    row = [_as_field_view(target), *(space.render(fit, size=240) for fit in fits.values())]
+    row = [ls.render(chair, size=240), *(_view(space, fit, 240) for fit in fits.values())]
     captions = ["unseen chair", *(f"{name}: {fit.residual:.4f}" for name, fit in fits.items())]
     return contact_sheet([row], captions=[captions])
 
@@ -190,8 +183,8 @@ def verdict(space: ls.ShapeSpace) -> Image.Image:
     above, below, captions = [], [], []
     for mesh in targets.values():
         fit = space.invert(mesh)
-        above.append(_as_field_view(trimesh.Trimesh(fit.similarity.to_model(mesh.vertices), mesh.faces), 200))
-        below.append(space.render(fit, size=200))
+        above.append(ls.render(mesh, size=200))
+        below.append(_view(space, fit))
         captions.append(f"{fit.residual:.4f}, {'ok' if fit.ok else 'not ok'}")
     return contact_sheet([above, below], captions=[[], captions])
 
@@ -204,11 +197,10 @@ def partial(space: ls.ShapeSpace) -> Image.Image:
         points, faces = trimesh.sample.sample_surface(mesh, 8000, seed=0)
         seen = points[:, 2] > mesh.bounds[:, 2].mean()
         fit = space.invert(points[seen], mesh.face_normals[faces[seen]], partial=True, align=True)
-        placed = trimesh.Trimesh(fit.similarity.to_model(mesh.vertices), mesh.faces)
         rows.append(
             [_points_view(fit.similarity.to_model(points[seen]), angle) for angle in (30, 210)]
-            + [space.render(fit, size=200, azimuth=angle) for angle in (30, 210)]
-            + [_as_field_view(placed, 200)]
+            + [_view(space, fit, azimuth=angle) for angle in (30, 210)]
+            + [ls.render(mesh, size=200)]
         )
     labels = ["scan", "scan from behind", "fit", "fit from behind", "original"]
     return contact_sheet(rows, captions=[[], labels])
@@ -233,22 +225,23 @@ def interpolation(space: ls.ShapeSpace) -> Image.Image:
     """Paths between two shapes of each family."""
     rows = []
     for family in FAMILIES:
-        path = space.interpolate(f"{family}_0002", f"{family}_0007", steps=7)
-        rows.append([space.render(one, size=140) for one in path])
+        path = space.interpolate(f"{family}_0002", f"{family}_0007", steps=6)
+        rows.append([_view(space, one, 130) for one in path])
     return contact_sheet(rows)
 
 
 def random_shapes(space: ls.ShapeSpace) -> Image.Image:
     """Random shapes of each family."""
     return contact_sheet(
-        [[space.render(one, size=140) for one in space.sample(7, seed=3, category=name)] for name in FAMILIES]
+        [[_view(space, one, 130) for one in space.sample(6, seed=3, category=name)] for name in FAMILIES]
     )
 
 
 def styles(space: ls.ShapeSpace) -> Image.Image:
     """Shading, normals, depth, level sets."""
     name = "chair_0004"
-    row = [space.render(name, size=220, style=style) for style in ("shaded", "normals", "depth")]
+    mesh = space.extract(name, 128, frame="model")
+    row = [ls.render(mesh, size=220, style=style) for style in ("shaded", "normals", "depth")]
     field = space.fused(name, frame="model")
     row.append(render_slice(field, axis="x", size=220, spacing=0.1, band=space.band(name)))
     return contact_sheet([row], captions=[["shaded", "normals", "depth", "slice with the band"]])
@@ -267,7 +260,7 @@ def boolean(space: ls.ShapeSpace) -> Image.Image:
         "blend": ls.blend(table, ball, 0.15),
         "offset": ls.offset(table, 0.04),
     }
-    row = [ls.render(ls.extract(shape, resolution=128), size=220) for shape in shapes.values()]
+    row = [ls.render(ls.extract(shape, resolution=64), size=220) for shape in shapes.values()]
     return contact_sheet([row], captions=[list(shapes)])
 
 
@@ -279,7 +272,7 @@ def planar(_: ls.ShapeSpace) -> Figure:
     star = np.column_stack((radius * np.cos(angle), radius * np.sin(angle)))
     hole = 0.35 * np.column_stack((np.cos(angle[:1000]), np.sin(angle[:1000])))
     points = np.concatenate((star, hole))
-    field = ls.reconstruct(points, steps=800)
+    field = ls.reconstruct(points, steps=300)
     axis = np.linspace(-1.5, 1.5, 300)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     values = field.distance(grid).reshape(300, 300)

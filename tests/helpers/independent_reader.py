@@ -1,6 +1,7 @@
 """Reader of stores, spaces and fits that follows docs/formats.md only; it imports nothing of the library."""
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Space:
 
     def branches(self, points: Array, codes: Array, delta: dict[str, Array] | None = None) -> tuple[Array, Array]:
         """Return s_g and s_o (P,) at points (P, 3) in the box, for a code (L,) or codes by layer (N, L)."""
-        layers = iter(codes) if codes.ndim == 2 else iter(lambda: codes, None)
+        layers = iter(codes) if codes.ndim == 2 else itertools.repeat(codes)
         grid, resolution = self.tensors["grid.table"].astype(np.float64), self.model["grid"]["resolution"]
         correction: Any = 0.0
         if delta is not None:
