@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: help demo test torture lint clean
+.PHONY: help demo test docs torture lint clean
 
 help:
 	@echo "make demo   install, then run the whole pipeline on procedural furniture: checkpoints/demo/report.html"
 	@echo "make test   install, lint, types, import rules, tests"
+	@echo "make docs   install, execute the tutorials and build the documentation: docs/_build/html/index.html"
 	@echo "make torture  random wrong calls, flipped bits and kills, for an hour or so"
 	@echo "make lint   ruff, mypy, import-linter"
 	@echo "make clean  remove .venv, caches and build output (checkpoints stay)"
@@ -18,6 +19,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest --durations=20
+
+# Warnings are errors. Tutorials that did not change are not executed again.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 torture: $(VENV)/.installed-dev
 	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest $(addprefix tests/integration/test_, public_api.py damaged_files.py \
@@ -44,6 +50,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e '.[cpu,dask,dev]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) -e '.[cpu,docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
