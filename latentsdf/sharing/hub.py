@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsdf import __version__
 from latentsdf.sharing.model_card import PICTURE, is_handwritten, is_handwritten_text
 from latentsdf.training import checkpoint
 from latentsdf.training.checkpoint import CARD
@@ -167,7 +166,7 @@ def _api(token: str | None) -> "HfApi":
         raise MissingExtraError(
             f"spaces on Hugging Face need huggingface_hub: pip install 'latentsdf[hub]' ({error})"
         ) from error
-    return HfApi(token=token, library_name="latentsdf", library_version=__version__)
+    return HfApi(token=token, library_name="latentsdf")
 
 
 def _sizes(info: Any) -> dict[str, int | None]:
