@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def download(repo: str, revision: str | None = None, *, token: str | None = None
     for name in artifact.files:
         with _explained(where):
             _fetch(api, repo, name, folder.name, sizes, artifact.size(name), where)
-        _require_same(artifact, name, where, lambda name=name: _fetch_again(api, repo, name, folder.name, where))
+        _require_same(artifact, name, where, partial(_fetch_again, api, repo, name, folder.name, where))
     return folder
 
 

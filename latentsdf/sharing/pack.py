@@ -160,7 +160,9 @@ def training_of(space: Checkpoint, folder: Path) -> dict[str, Any]:
     known = (space.details or {}).get("training")
     lines = checkpoint.read_metrics(folder)
     last = lines[-1] if lines else {}
-    found = known if isinstance(known, dict) else {"steps": last.get("step"), "seconds": last.get("seconds")}
+    found: dict[str, Any] = (
+        known if isinstance(known, dict) else {"steps": last.get("step"), "seconds": last.get("seconds")}
+    )
     numbers = {name: found[name] if is_number(found.get(name)) else 0 for name in ("shapes", "steps", "seconds")}
     return numbers | {"shapes": max(int(numbers["shapes"]), len(space.keys)), "steps": int(numbers["steps"])}
 

@@ -78,8 +78,8 @@ def measure_rounding(
         chosen = np.asarray(surface.vertices)[rng.integers(len(surface.vertices), size=_POINTS)]
         moved_by = rng.uniform(-width, width, chosen.shape)
         points = torch.as_tensor(np.clip(chosen + moved_by, -1, 1), dtype=torch.float32, device=old_code.device)
-        change = new.field("overfit")(points) - old.field("overfit")(points)
-        distances.append(change.abs().numpy(force=True))
+        difference = new.field("overfit")(points) - old.field("overfit")(points)
+        distances.append(difference.abs().numpy(force=True))
         vertices.append(bvh_query(surface)(np.asarray(moved.vertices, dtype=np.float64))[0])
     if not distances:
         return None

@@ -170,11 +170,11 @@ def parse_verdict(value: object) -> Verdict | None:
         return None
     if not isinstance(value, dict) or value.keys() != {field.name for field in dataclasses.fields(Verdict)}:
         raise ValueError("expected a verdict")
-    numbers = [value[name] for name in ("coverage", "excess", "error", "error_95")]
-    is_number = [isinstance(number, int | float) and not isinstance(number, bool) for number in numbers]
+    numbers = {name: value[name] for name in ("coverage", "excess", "error", "error_95")}
+    is_number = [isinstance(number, int | float) and not isinstance(number, bool) for number in numbers.values()]
     if value["word"] not in get_args(Word) or not isinstance(value["partial"], bool) or not all(is_number):
         raise ValueError("expected a verdict")
-    return Verdict(value["word"], *(float(number) for number in numbers), value["partial"])
+    return Verdict(value["word"], partial=value["partial"], **{name: float(x) for name, x in numbers.items()})
 
 
 def _is_within(verdict: Verdict, bounds: Bounds) -> bool:
