@@ -70,11 +70,10 @@ class Sample(DecodeArgs, SpaceArgs):
 
     def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
         """Return how to get meshes, or more shapes."""
+        words: tuple[object, ...] = ("--random", 8)
         if self.random is not None:
             words = ("--random", self.random, "--seed", self.seed + 1)
             words += () if self.category is None else ("--category", self.category)
-        else:
-            words = ("--random", 8)
         other = self.out.with_name(f"{self.out.stem}_{self.seed + 1}{self.out.suffix}")
         return command_line("latentsdf", "sample", self.checkpoint, *words, "--out", other)
 
