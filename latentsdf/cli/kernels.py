@@ -108,7 +108,11 @@ def _read_polygons() -> None:
 def _extract() -> None:
     from latentsdf.extraction.extract import extract
 
-    extract(lambda points: points.norm(dim=1) - 0.5, resolution=128)  # enough cells for several levels
+    def ball(points: Any) -> Any:
+        return points.norm(dim=1) - 0.5
+
+    # Enough cells for several levels, and a thick band, which is searched at half the resolution.
+    extract(ball, ball, resolution=128, band_voxels=30.0)
 
 
 def _train() -> None:
