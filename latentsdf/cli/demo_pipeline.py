@@ -42,10 +42,10 @@ RESOLUTION = 256
 _PRESET = "demo"
 _PRETRAINED = "furniture"
 _FAMILIES = ("chair", "table", "lamp", "cabinet")
-_EVALUATED_PER_FAMILY = 6
+_EVALUATED_PER_FAMILY = 4
 _UNSEEN_PER_FAMILY = 2
 _UNSEEN_SEED = 100_000
-_RANDOM_SHAPES = 7
+_RANDOM_SHAPES = 6
 _PREPROCESS = "import sys; from preprocessing.__main__ import main; sys.exit(main(sys.argv[1:], hint=False))"
 _FAST_INVERSION = InvertConfig(steps=10, starts=1, points=512, by_layer=False, assess=False)
 
@@ -66,7 +66,7 @@ def demo(
         out: Output folder of the store, the space and the report.
         steps: Maximum number of training steps.
         minutes: Maximum training time in minutes; 0 for no limit.
-        per_family: Number of training shapes per family, at least 6.
+        per_family: Number of training shapes per family, at least 4.
         workers: Number of preprocessing workers; 0 for one per core.
         seed: Seed of the training.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -75,7 +75,7 @@ def demo(
         The content of `report.json`.
 
     Raises:
-        ConfigError: Fewer than 6 shapes per family, or the device is not available.
+        ConfigError: Fewer than 4 shapes per family, or the device is not available.
         CheckpointError: `out` holds an output other than that of an earlier demo.
         LatentSDFError: Preprocessing failed.
     """

@@ -57,7 +57,9 @@ def needed_kernels(prefix: str = "latentsdf.") -> list[Any]:
         if name.startswith(prefix):
             import_module(name)
     unused = {rays.__name__} if rays.has_embree() else set()
-    modules = {kernel: kernel.py_func.__module__ for kernel in numba_cache.kernels()}
+    # A kernel that is always inlined is never compiled by itself.
+    separate = [one for one in numba_cache.kernels() if one.targetoptions.get("inline") != "always"]
+    modules = {kernel: kernel.py_func.__module__ for kernel in separate}
     return [kernel for kernel, name in modules.items() if name.startswith(prefix) and name not in unused]
 
 
@@ -106,7 +108,11 @@ def _read_polygons() -> None:
 def _extract() -> None:
     from latentsdf.extraction.extract import extract
 
-    extract(lambda points: points.norm(dim=1) - 0.5, resolution=32)
+    def ball(points: Any) -> Any:
+        return points.norm(dim=1) - 0.5
+
+    # Enough cells for several levels, and a thick band, which is searched at half the resolution.
+    extract(ball, ball, resolution=128, band_voxels=30.0)
 
 
 def _train() -> None:

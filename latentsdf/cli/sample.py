@@ -70,7 +70,7 @@ class Sample(DecodeArgs, SpaceArgs):
 
     def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
         """Return how to get meshes, or more shapes."""
-        words: tuple[str | int, ...] = ("--random", 8)
+        words: tuple[object, ...] = ("--random", 8)
         if self.random is not None:
             words = ("--random", self.random, "--seed", self.seed + 1)
             words += () if self.category is None else ("--category", self.category)

@@ -20,8 +20,8 @@ from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
 
 def test_too_few_shapes(tmp_path: Path) -> None:
     """Fewer shapes than the demo evaluates are rejected before anything is written."""
-    with pytest.raises(ConfigError, match="evaluates 6 shapes per family, so --per-family must be at least 6, got 5"):
-        demo_pipeline.demo(tmp_path / "out", steps=1, per_family=5, workers=1, seed=0)
+    with pytest.raises(ConfigError, match="evaluates 4 shapes per family, so --per-family must be at least 4, got 3"):
+        demo_pipeline.demo(tmp_path / "out", steps=1, per_family=3, workers=1, seed=0)
     assert not (tmp_path / "out").exists()
 
 
