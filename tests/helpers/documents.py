@@ -178,7 +178,10 @@ def run_command(line: str) -> None:
 
 
 def run_page(blocks: list[Block], names: dict[str, Any]) -> Iterator[str]:
-    """Run the blocks of a page in order, Python in one namespace; yields the name of each block before it runs."""
+    """Run the blocks of a page in order, Python in one namespace; yields the name of each block before it runs.
+
+    The command lines of README.md, which include the longest ones, are only parsed.
+    """
     for block in blocks:
         yield block.name
         parse_block(block)
@@ -186,7 +189,7 @@ def run_page(blocks: list[Block], names: dict[str, Any]) -> Iterator[str]:
             continue
         if block.language == "python":
             exec(compile(small_python(block.text), block.name, "exec"), names)
-        elif block.language in ("", "console"):
+        elif block.language == "console":
             for line in commands_of(block):
                 if line.split()[0] in PROGRAMS and line.split()[1] not in ("demo", "COMMAND"):
                     run_command(line)
