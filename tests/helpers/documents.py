@@ -114,8 +114,9 @@ _SMALL_PYTHON = (
     (r"ls\.reconstruct\(points(, steps=\d+)?", "ls.reconstruct(points, steps=2"),
     (r"(space\.evaluate\(\{[^}]*\})\)", r"\1, resolution=32, points=500)"),
     (r"\.mesh\(\d+\)", ".mesh(32)"),
+    (r'out="checkpoints/', 'overwrite=True, out="checkpoints/'),
 )
-"""Replacements that make a block of Python quick."""
+"""Replacements that make a block of Python quick, and let it train over a stand-in."""
 _SMALL_FLAGS = {
     "resolution": "32",
     "steps": "2",
