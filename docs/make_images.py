@@ -70,12 +70,18 @@ def codes(space: ls.ShapeSpace) -> Figure:
         rows = [row for row, name in enumerate(families) if name == family]
         axes.scatter(*plane[rows].T, s=14, color=color, label=family)
     for row in _spread(plane, 16):
-        picture = OffsetImage(np.asarray(_view(space, row, 160)), zoom=0.42)
+        picture = OffsetImage(_transparent(_view(space, row, 160)), zoom=0.42)
         axes.add_artist(AnnotationBbox(picture, plane[row], frameon=False, box_alignment=(0.5, 0)))
     axes.set(xlabel="first principal direction", ylabel="second principal direction")
     axes.margins(0.12)
     axes.legend(frameon=False)
     return figure
+
+
+def _transparent(image: Image.Image) -> np.ndarray:
+    """Make the white background of a picture transparent; returns (H, W, 4)."""
+    colors = np.asarray(image)
+    return np.dstack((colors, np.where((colors == 255).all(axis=2), 0, 255).astype(np.uint8)))
 
 
 def _spread(points: np.ndarray, count: int) -> list[int]:
@@ -123,10 +129,7 @@ def band(space: ls.ShapeSpace) -> Figure:
     name, x = "chair_0000", 0.0
     found = space.band(name)
     general, overfit = (space.field(name, branch, frame="model") for branch in ("general", "overfit"))
-    surface = space.extract(name, resolution=128, frame="model").vertices
-    near = surface[np.abs(surface[:, 0] - x) < 0.02]
-    top = near[near[:, 1].argmax()]
-    detail = (top[2] - 0.08, top[2] + 0.08, top[1] - 0.13, top[1] + 0.03)
+    detail = (-0.12, 0.28, -0.72, -0.32)  # the column and the base, where the branches differ
     figure = Figure(figsize=(8, 3.8), dpi=110, layout="constrained")
     whole, zoom = figure.subplots(1, 2)
     for axes, window in ((whole, (-1, 1, -1, 1)), (zoom, detail)):
@@ -317,8 +320,8 @@ def main() -> None:
         path = OUT / f"{name}.png"
         if isinstance(picture, Figure):
             picture.savefig(path)
-            picture = Image.open(path).convert("RGB")
-        picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        else:
+            picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
         print(f"{path}: {path.stat().st_size:,} bytes")
         if path.stat().st_size > MAX_BYTES:
             raise SystemExit(f"{path} is larger than {MAX_BYTES:,} bytes")

@@ -9,19 +9,27 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+_last: list[str] = []
+"""The docstring that is being processed, before napoleon."""
 _CODE = re.compile(r"(``.+?``|`[^`]+`)")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Process docstrings before napoleon reads them."""
     app.connect("autodoc-process-docstring", _process, priority=100)
+    app.connect("autodoc-process-docstring", _restore_attribute, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _process(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
-    if what == "attribute":
-        lines.insert(0, "")  # napoleon would take the text before a colon in the first line for a type
+def _process(_app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
     lines[:] = [line if line.lstrip().startswith((">>>", "...")) else escape(line) for line in lines]
+    _last[:] = lines
+
+
+def _restore_attribute(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """Undo what napoleon does to attributes: it takes the text before a colon in the first line for a type."""
+    if what == "attribute" and _last:
+        lines[:] = _last
 
 
 def escape(line: str) -> str:

@@ -17,7 +17,7 @@ CONFIG = ls.Config(
         grid=ls.GridConfig(resolution=64, channels=8),
     ),
     train=ls.TrainConfig(
-        steps=int(os.environ.get("LATENTSDF_TUTORIAL_STEPS", "500")), shapes_per_batch=24, points_per_shape=256
+        steps=int(os.environ.get("LATENTSDF_TUTORIAL_STEPS", "400")), shapes_per_batch=24, points_per_shape=256
     ),
 )
 

@@ -14,7 +14,7 @@ from helpers.paths import REPOSITORY
 
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
 LANGUAGES = ("python", "console", "bash", "", "yaml", "toml", "json", "text")
-RUN = sorted({block.page for block in BLOCKS if not block.reason and block.language in ("python", "console", "")})
+RUN = sorted({block.page for block in BLOCKS if not block.reason and block.language in ("python", "console")})
 NOTEBOOKS = REPOSITORY / "docs" / "tutorials"
 
 

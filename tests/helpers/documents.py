@@ -114,8 +114,9 @@ _SMALL_PYTHON = (
     (r"ls\.reconstruct\(points(, steps=\d+)?", "ls.reconstruct(points, steps=2"),
     (r"(space\.evaluate\(\{[^}]*\})\)", r"\1, resolution=32, points=500)"),
     (r"\.mesh\(\d+\)", ".mesh(32)"),
+    (r'out="checkpoints/', 'overwrite=True, out="checkpoints/'),
 )
-"""Replacements that make a block of Python quick."""
+"""Replacements that make a block of Python quick, and let it train over a stand-in."""
 _SMALL_FLAGS = {
     "resolution": "32",
     "steps": "2",
@@ -178,7 +179,10 @@ def run_command(line: str) -> None:
 
 
 def run_page(blocks: list[Block], names: dict[str, Any]) -> Iterator[str]:
-    """Run the blocks of a page in order, Python in one namespace; yields the name of each block before it runs."""
+    """Run the blocks of a page in order, Python in one namespace; yields the name of each block before it runs.
+
+    The command lines of README.md, which include the longest ones, are only parsed.
+    """
     for block in blocks:
         yield block.name
         parse_block(block)
@@ -186,7 +190,7 @@ def run_page(blocks: list[Block], names: dict[str, Any]) -> Iterator[str]:
             continue
         if block.language == "python":
             exec(compile(small_python(block.text), block.name, "exec"), names)
-        elif block.language in ("", "console"):
+        elif block.language == "console":
             for line in commands_of(block):
                 if line.split()[0] in PROGRAMS and line.split()[1] not in ("demo", "COMMAND"):
                     run_command(line)
