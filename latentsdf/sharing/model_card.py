@@ -5,6 +5,7 @@ written or changed by hand, and is kept unless it may be overwritten.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,8 +104,8 @@ def _usage(name: str, space: Checkpoint) -> str:
     shape = space.keys[0]
     return (
         "## Use\n\n```\npip install 'latentsdf[cpu,hub]'\n```\n\n"
-        f"```python\nimport latentsdf as ls\n\nspace = ls.load({source!r})\n"
-        f"mesh = space.extract({shape!r}, resolution=256)\nnew = space.sample(4)  # new shapes\n"
+        f"```python\nimport latentsdf as ls\n\nspace = ls.load({json.dumps(source)})\n"
+        f"mesh = space.extract({json.dumps(shape)}, resolution=256)\nnew = space.sample(4)  # new shapes\n"
         'fit = space.invert("chair.obj")  # the code of a mesh, a point cloud or a partial scan\n```'
     )
 
