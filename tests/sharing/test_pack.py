@@ -133,7 +133,7 @@ def test_card(space: ls.ShapeSpace, tmp_path: Path, messages: Callable[[], str])
     card = tmp_path / "p" / "README.md"
     text = card.read_text()
     assert text.startswith("---\nlibrary_name: latentsdf\n") and "license: cc-by-4.0\n" in text
-    assert all(part in text for part in ("Four tables.", "20 steps", "0.0123", "(shapes.png)", "ls.load('p')"))
+    assert all(part in text for part in ("Four tables.", "20 steps", "0.0123", "(shapes.png)", 'ls.load("p")'))
     assert (tmp_path / "p" / "shapes.png").is_file()
     assert cli.main([*pack, "--no-picture", "--description", "New."]) == 0 and "New." in card.read_text()
     card.write_text(card.read_text() + "\nMy own words.\n")
