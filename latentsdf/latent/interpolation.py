@@ -102,7 +102,8 @@ def interpolate(
     if method == "prior":
         if prior is None or training is None:
             raise ConfigError("this path depends on the training codes: pass prior and training")
-        return _by_legs(codes, steps, lambda leg, count: neighbor_path(*leg, training, count, len(prior.basis)))
+        dim = len(prior.basis)
+        return _by_legs(codes, steps, lambda leg, count: neighbor_path(leg[0], leg[1], training, count, dim))
     if model is None or prior is None:
         raise ConfigError("the shortest path depends on the decoder: pass model and prior")
     return _shortest(codes, steps, model, prior)

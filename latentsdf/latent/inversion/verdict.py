@@ -128,10 +128,9 @@ def assess(
         error_95=float(max(_quantile(missed), np.quantile(added, 0.95))),
         partial=partial,
     )
-    for word, bounds in (("fits", FITS), ("partly", PARTLY)):
-        if _is_within(measured, bounds):
-            return dataclasses.replace(measured, word=word)
-    return measured
+    if _is_within(measured, FITS):
+        return dataclasses.replace(measured, word="fits")
+    return dataclasses.replace(measured, word="partly") if _is_within(measured, PARTLY) else measured
 
 
 def compare_hypotheses(
