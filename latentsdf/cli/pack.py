@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from latentsdf.cli.common_args import PackArgs, SpaceArgs
-from latentsdf.cli.parser import command
+from latentsdf.cli.parser import command, command_line
 from latentsdf.utils.console import console
 
 
@@ -39,3 +39,7 @@ class Pack(PackArgs, SpaceArgs):
             console.print(rounding_of({"packing": written}) or "the effect of rounding was not measured: no surface")
         console.print(f"{self.out}: {written['shapes']} of {len(space)} shapes")
         return {"out": str(self.out)} | written
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to publish the copy."""
+        return command_line("latentsdf", "push", self.out, f"user/{self.out.name}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from latentsdf.cli.arg_types import UNSET, OptionalPath
-from latentsdf.cli.parser import Command, command
+from latentsdf.cli.parser import Command, command, command_line
 from latentsdf.utils.console import console
 
 
@@ -43,3 +43,7 @@ class Pull(Command):
             folder = pull(repo, self.out, revision, token=self.token, overwrite=self.overwrite)
         console.print(f"{folder}: load it with ls.load({str(self.out or f'hf://{self.repo}')!r})", soft_wrap=True)
         return {"space": str(folder)}
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to extract the shapes of the space."""
+        return command_line("latentsdf", "extract", self.out or f"hf://{self.repo}", "--all", "--out", "meshes/")

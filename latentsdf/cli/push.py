@@ -6,7 +6,7 @@ import tyro
 
 from latentsdf.cli.arg_types import UNSET
 from latentsdf.cli.common_args import PackArgs, SpaceArgs
-from latentsdf.cli.parser import command
+from latentsdf.cli.parser import command, command_line
 from latentsdf.utils.console import console
 
 
@@ -36,3 +36,7 @@ class Push(PackArgs, SpaceArgs):
         url = space.push_to_hub(self.repo, private=self.private or None, token=self.token, **self.pack_options())
         console.print(f"{url}; load it with ls.load('hf://{self.repo}')", soft_wrap=True)
         return {"commit": url}
+
+    def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
+        """Return how to get the space elsewhere."""
+        return command_line("latentsdf", "pull", self.repo)

@@ -42,7 +42,7 @@ from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.geometry.mesh_sdf.sign import SignReport
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.console import track
-from latentsdf.utils.errors import StoreError
+from latentsdf.utils.errors import OutputError, StoreError
 from latentsdf.utils.shape_ids import RULE, is_key
 
 Compression = Literal["gzip", "lzf"]
@@ -78,6 +78,8 @@ def write_file(path: Path, store: SampleStore, keys: Sequence[str], compression:
                 _require_disk_space(path.parent, record)
                 _write_record(file.create_group(key), record, compression)
                 advance()
+    except OutputError:
+        raise
     except (OSError, RuntimeError) as error:
         raise StoreError(f"{path}: cannot be written ({error})") from error
 

@@ -94,12 +94,13 @@ class _TensorBoardLog:
     """Event files in the folder `tensorboard`."""
 
     def __init__(self, folder: Path, _: dict[str, Any], earlier: Sequence[Metrics]) -> None:
+        events = require_no_links(folder, "tensorboard")
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise _missing("tensorboard", "TensorBoard") from error
         step = int(earlier[-1]["step"]) + 1 if earlier else 0
-        self.events = SummaryWriter(str(require_no_links(folder, "tensorboard")), purge_step=step)
+        self.events = SummaryWriter(str(events), purge_step=step)
 
     def log(self, metrics: Metrics) -> None:
         for name in metrics.keys() - {"step"}:

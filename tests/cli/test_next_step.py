@@ -34,7 +34,7 @@ def _check(text: str) -> None:
         parse(command_class(words[1]), words[2:], f"latentsdf {words[1]}")
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "import"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("import", "view")])
 def test_lines_after_examples(name: str, store_path: Path) -> None:
     """After each example of the help, the next step is a command line with the paths of the example, or a sentence."""
     command = command_class(name)
