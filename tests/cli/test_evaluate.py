@@ -89,7 +89,7 @@ def test_evaluation_with_one_code(trained_space_path: Path, tmp_path: Path, monk
     save(furniture("table", 9), tmp_path / "a.ply")
     asked: list[InvertConfig] = []
     monkeypatch.setattr(
-        ShapeSpace, "invert_many", lambda _, seen, config: asked.append(config) or [np.zeros(8)] * len(seen)
+        ShapeSpace, "invert_many", lambda _, seen, config, **__: asked.append(config) or [np.zeros(8)] * len(seen)
     )
     command = [
         "evaluate",
