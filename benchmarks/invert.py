@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--recipe-steps", type=int, default=800)
     arguments = parser.parse_args()
     space = ls.load(arguments.checkpoint, "cpu")
-    config = InvertConfig(align=arguments.align, by_layer=not arguments.one_code)
+    config = InvertConfig(align=arguments.align, by_layer=not arguments.one_code, assess=False)
     seen = [observe(path, space.normalization) for path in arguments.meshes]
     space.invert(seen[0], dataclasses.replace(config, steps=2))  # compiles kernels
     ratios = []

@@ -49,7 +49,7 @@ from latentsdf.utils.errors import TrainingError
 from latentsdf.utils.malloc import keep_freed_memory
 
 PRESETS = ("deepsdf_cpu", "compact_sdf_cpu", "igr_cpu", "latentsdf_cpu")
-ONE_CODE = InvertConfig(by_layer=False)
+ONE_CODE = InvertConfig(by_layer=False, assess=False)
 MODES: tuple[Mode, ...] = ("general", "overfit", "fused")
 FIGURES = ("triangle_mean", "normal_error", "cd_sq_sum", "floor_cd_sq_sum")
 
@@ -232,7 +232,7 @@ def main() -> None:
     splits = {
         "train": (arguments.train, None),
         "unseen": (arguments.test, ONE_CODE),
-        "unseen_by_layer": (arguments.test, InvertConfig()),
+        "unseen_by_layer": (arguments.test, InvertConfig(assess=False)),
     }
     files = (arguments.train, arguments.test)
     references = {file: references_of(arguments.meshes, file, arguments.limit) for file in files}
