@@ -53,10 +53,7 @@ class FittedUpload:
 
     def verdict(self) -> str:
         """Return the verdict on the fit in a sentence."""
-        error = f"mean error near the surface {self.fit.residual:.4f}, in units of half the box"
-        if self.fit.ok:
-            return f"The space represents this shape ({error})."
-        return f"The space does not represent this shape well ({error}); it may lack shapes like it."
+        return f"Verdict on the fit: {self.fit.verdict}. Distances are in units of half the box."
 
     def errors(self, vertices: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return the distances (N,) in model space from points (N, 3) to the target: its surface, or nearest point."""
