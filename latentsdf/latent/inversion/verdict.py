@@ -33,6 +33,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from latentsdf.geometry.metrics.surface import MISSING_DISTANCE, sample_surface, triangle_distance
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.observation import Observation
 
@@ -40,7 +41,6 @@ Word = Literal["fits", "partly", "does not fit", "ambiguous"]
 
 RESOLUTION = 128
 """Cells per axis at which the surface of a fit is extracted for its verdict."""
-_FAR = 0.02  # as `missing` of the evaluation
 _ON_SURFACE = 0.005
 _SURFACE_SAMPLES = 5_000
 _NEAREST = 32  # balls tested for each sample of the fit
@@ -118,12 +118,12 @@ def assess(
     found = _signed_distance(points[on_surface], surface)
     missed = np.abs(found - (low + high)[on_surface] / 2)
     radius = np.maximum(np.maximum(low, -high), 0)
-    samples = np.asarray(trimesh.sample.sample_surface(surface, _SURFACE_SAMPLES, seed=0)[0])
+    samples = sample_surface(surface, _SURFACE_SAMPLES, 0).points
     added = _depth_in_balls(samples, points, radius)
     measured = Verdict(
         "does not fit",
-        coverage=float((np.abs(found) < _FAR).mean()) if len(found) else 0.0,
-        excess=float((added > _FAR).mean()),
+        coverage=float((np.abs(found) < MISSING_DISTANCE).mean()) if len(found) else 0.0,
+        excess=float((added > MISSING_DISTANCE).mean()),
         error=float(max(_mean(missed), added.mean())),
         error_95=float(max(_quantile(missed), np.quantile(added, 0.95))),
         partial=partial,
@@ -205,12 +205,7 @@ def _signed_distance(points: NDArray[np.float64], mesh: trimesh.Trimesh) -> NDAr
 def _mean_distance(first: trimesh.Trimesh, second: trimesh.Trimesh) -> float:
     """Mean distance between two surfaces, over both directions."""
     pairs = ((first, second), (second, first))
-    samples = [np.asarray(trimesh.sample.sample_surface(mesh, 1_000, seed=0)[0]) for mesh, _ in pairs]
-    return float(
-        np.mean(
-            [np.abs(_signed_distance(drawn, other)).mean() for drawn, (_, other) in zip(samples, pairs, strict=True)]
-        )
-    )
+    return float(np.mean([triangle_distance(sample_surface(mesh, 1_000, 0).points, other) for mesh, other in pairs]))
 
 
 def _subsample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
