@@ -12,10 +12,12 @@ times. They raise ConfigError for points that are not finite.
 """
 
 import torch
+import trimesh
 from jaxtyping import Float
 from torch import Tensor
 
 from latentsdf.config.model import Branch
+from latentsdf.extraction.extract import extract
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand, find_band
 from latentsdf.latent.inversion.delta import AppliedDelta, Delta
@@ -63,6 +65,17 @@ class DecodedShape:
             return fused.index_put((near,), self._decode("overfit", points[near]))
 
         return self._extend_beyond_box(distance)
+
+    def surface(self, resolution: int, *, smallest_piece: float = 0.0) -> trimesh.Trimesh:
+        """Extract the fused surface in model space; the arguments and errors are those of `extraction.extract`."""
+        return extract(
+            self.field("general"),
+            self.field("overfit"),
+            resolution=resolution,
+            band_voxels=self.band_voxels,
+            smallest_piece=smallest_piece,
+            device=self.code.device,
+        )
 
     def branches(self, points: Float[Tensor, "N 3"]) -> BranchDistances:
         """Evaluate both branches, each (N,), at points of the box; unlike fields, also while a graph is recorded."""

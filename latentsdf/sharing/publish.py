@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from latentsdf.extraction.extract import extract
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import contact_sheet, save_png
@@ -110,15 +109,8 @@ def _draw(folder: Path, space: Checkpoint) -> None:
     images = []
     for place in np.unique(np.linspace(0, len(own) - 1, _PICTURED).astype(int)):
         shape = DecodedShape(space.model, space.codes[own[place]], band_voxels=space.config.model.band_voxels)
-        options: dict[str, Any] = {"band_voxels": space.config.model.band_voxels, "smallest_piece": 5e-3}
         try:
-            mesh = extract(
-                shape.field("general"),
-                shape.field("overfit"),
-                resolution=_RESOLUTION,
-                device=shape.code.device,
-                **options,
-            )
+            mesh = shape.surface(_RESOLUTION, smallest_piece=5e-3)
         except EmptyLevelSetError:
             continue
         images.append(render_mesh(mesh, size=_SIZE))

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import trimesh
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsdf.extraction.extract import extract
 from latentsdf.geometry.mesh_sdf.mesh_distance import bvh_query
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.models.latent_sdf import LatentSDF
@@ -72,7 +70,7 @@ def measure_rounding(
         old = DecodedShape(before[0], old_code, band_voxels=band_voxels)
         new = DecodedShape(after[0], new_code, band_voxels=band_voxels)
         try:
-            surface, moved = _extract(old, band_voxels), _extract(new, band_voxels)
+            surface, moved = old.surface(_RESOLUTION), new.surface(_RESOLUTION)
         except EmptyLevelSetError:
             continue
         chosen = np.asarray(surface.vertices)[rng.integers(len(surface.vertices), size=_POINTS)]
@@ -85,13 +83,3 @@ def measure_rounding(
         return None
     change, moves = np.concatenate(distances), np.concatenate(vertices)
     return Rounding(len(distances), *(float(x) for x in (change.mean(), change.max(), moves.mean(), moves.max())))
-
-
-def _extract(shape: DecodedShape, band_voxels: float) -> trimesh.Trimesh:
-    return extract(
-        shape.field("general"),
-        shape.field("overfit"),
-        resolution=_RESOLUTION,
-        band_voxels=band_voxels,
-        device=shape.code.device,
-    )
