@@ -37,6 +37,7 @@ from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
 from latentsdf.data.shape_records import make_record
 from latentsdf.data.store_checks import verify_shape
 from latentsdf.utils.arrays import as_array, describe
+from latentsdf.utils.artifacts import locked
 from latentsdf.utils.atomic_files import disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from latentsdf.utils.notebook import html_table
@@ -90,7 +91,15 @@ class SampleStore:
         path = Path(path)
         if path.is_file():
             raise StoreError(f"{path}: is a file; name a folder for the sample store")
-        if path.exists() and any(path.iterdir()):
+        with disk_full_as_store_error(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with locked(path):
+            return cls._open_to_write(path, config)
+
+    @classmethod
+    def _open_to_write(cls, path: Path, config: SamplingConfig | None) -> "SampleStore":
+        """Open a store, or make one in an empty folder; other processes are kept out by the caller."""
+        if any(path.iterdir()):
             store = cls.open(path)
             config = config or store.config
             old, new = asdict(store.config), asdict(config)

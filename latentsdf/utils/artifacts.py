@@ -409,7 +409,7 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Exclude other processes and threads that replace the same artifact."""
+    """Keep out other processes and threads that lock the same folder, on file systems that have locks."""
     if fcntl is None:
         yield
         return

@@ -7,6 +7,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -237,6 +238,21 @@ def test_record_with_other_lattice(record: ShapeRecord, tmp_path: Path) -> None:
     store = SampleStore.create(tmp_path / "s.zarr", replace(SMALL_SAMPLING, band_voxels=5.0))
     with pytest.raises(StoreError, match=r"'lamp/a.b-1': sampled with .*64, 3.0, 32.; the store has .64, 5.0, 32."):
         store.write(record)
+
+
+def test_creation_by_several_at_once(tmp_path: Path) -> None:
+    """Of several that create one store with different settings at the same time, one succeeds; the others are told."""
+
+    def create(near: int) -> int | None:
+        try:
+            return SampleStore.create(tmp_path / "s.zarr", replace(SMALL_SAMPLING, near=near)).config.near
+        except StoreError as error:
+            assert "was created with different settings" in str(error)
+            return None
+
+    with ThreadPoolExecutor(8) as executor:
+        created = [near for near in executor.map(create, range(100, 108)) if near is not None]
+    assert created == [SampleStore.open(tmp_path / "s.zarr").config.near]
 
 
 def test_incompatible_stores(tmp_path: Path) -> None:
