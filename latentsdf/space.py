@@ -897,7 +897,7 @@ class ShapeSpace(nn.Module):
                 `geometry.targets` lists.
             normals: Normals (N, 3) of points (N, 3), of any length. An `InvertConfig` in this place is the `config`.
             config: Settings of the fit; defaults to `InvertConfig()`.
-            refinement: Settings for also learning the detail that the code cannot represent (`refine`), for complete
+            refinement: Settings for also adding the detail that the code cannot represent (`refine`), for complete
                 meshes only; None for no refinement.
             **options: Single settings of `InvertConfig`, which replace those of `config`.
 
@@ -907,8 +907,7 @@ class ShapeSpace(nn.Module):
         Raises:
             FileNotFoundError: There is no such file.
             MeshError: The target is unusable, or `refinement` is given and the target is not a complete mesh.
-            ConfigError: A setting is unknown or out of range, or `refinement` is given and the model has no feature
-                grid.
+            ConfigError: A setting is unknown or out of range, or `refinement` is given and cannot be carried out.
 
         Example:
             >>> import latentsdf as ls
@@ -948,7 +947,7 @@ class ShapeSpace(nn.Module):
         targets = [self._read(target) for target in _require_several(targets)]
         if refinement is not None:
             for target in targets:
-                self.require_refinable(target, config)
+                self.require_refinable(target, config, refinement)
         observations = [self.observe(target, config) for target in targets]
         fits = invert(self._single_precision_model(), self.codes.float(), observations, config)
         fits = [_of_space(fit, self.fingerprint) for fit in fits]
@@ -1005,18 +1004,20 @@ class ShapeSpace(nn.Module):
         return target
 
     @check_arguments
-    def require_refinable(self, target: Target, config: InvertConfig) -> None:
+    def require_refinable(self, target: Target, config: InvertConfig, refinement: RefineConfig) -> None:
         """Check that a fit to a target can be refined.
 
         Args:
             target: As for `invert`.
             config: Settings of the fit.
+            refinement: Settings of the refinement.
 
         Raises:
             MeshError: The target is not a complete mesh.
-            ConfigError: The model has no feature grid.
+            ConfigError: There is no limit of size, and the model has no feature grid.
         """
-        self.model.require_grid()
+        if refinement.budget_kb == 0:
+            self.model.require_grid()
         if config.partial or not isinstance(self._read(target), trimesh.Trimesh):
             raise MeshError(
                 "refinement needs distances all around a surface: pass a complete mesh, or leave out refinement"
@@ -1024,7 +1025,7 @@ class ShapeSpace(nn.Module):
 
     @check_arguments
     def refine(self, fit: Inversion, mesh: Target, config: RefineConfig | None = None, **options: Any) -> Inversion:
-        """Learn the detail of a mesh on top of the code that was fitted to it.
+        """Add the detail of a mesh to the code that was fitted to it, by default in at most 64 kB.
 
         Args:
             fit: Inversion of the mesh. Its code is not changed.
@@ -1038,11 +1039,13 @@ class ShapeSpace(nn.Module):
         Raises:
             FileNotFoundError: There is no such file.
             MeshError: The mesh is unusable, or the target consists of points.
-            ConfigError: A setting is unknown or out of range, or the model has no feature grid.
+            ConfigError: A setting is unknown or out of range, the limit of size is too small for the shape, or there is
+                no limit and the model has no feature grid.
             CheckpointError: The fit belongs to another space.
         """
         config = with_options(RefineConfig, config, options)
-        self.model.require_grid()
+        if config.budget_kb == 0:
+            self.model.require_grid()
         code = self.decoded_code(fit)
         mesh = read_mesh(mesh, "refinement")
         detail = observe_detail(mesh, fit.similarity, config)

@@ -13,7 +13,7 @@ import pytest
 import trimesh
 from helpers.paths import REAL_DATA
 from helpers.preprocessing import tasks_in_this_process
-from helpers.settings import SMALL_SAMPLING, small_config
+from helpers.settings import SMALL_SAMPLING, TINY_MODEL, small_config
 from helpers.shared import built_once
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -63,7 +63,9 @@ def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """Space of the four tables after a few training steps, for tests in which its accuracy does not matter."""
     from latentsdf.training.train import train
 
-    return built_once(tmp_path_factory, "space", lambda path: train(store_path, path, small_config(steps=20)))
+    return built_once(
+        tmp_path_factory, "space", lambda path: train(store_path, path, small_config(model=TINY_MODEL, steps=20))
+    )
 
 
 @pytest.fixture(scope="session")

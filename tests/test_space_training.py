@@ -232,7 +232,7 @@ def test_own_model(store_path: Path, tmp_path: Path) -> None:
     assert len(space.interpolate("table_0000", fit, steps=3, method="shortest")) == 3
     assert np.isfinite(far).all()
     with pytest.raises(ls.ConfigError, match="no grid to refine"):
-        space.invert(target, FAST, refinement=ls.RefineConfig(steps=1))
+        space.invert(target, FAST, refinement=ls.RefineConfig(budget_kb=0, steps=1))
 
 
 def test_model_not_needed(space_path: Path) -> None:

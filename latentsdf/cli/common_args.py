@@ -133,16 +133,23 @@ class RefineArgs(Command):
     """Command that can refine inversions."""
 
     refine: bool = False
-    """Also fit the detail of a mesh that its code cannot represent. invert stores it as delta.npz."""
+    """Also store the detail of a mesh that its code cannot represent, as delta.npz in the fit."""
+    budget_kb: Annotated[float | None, finite_float(0), UNSET] = None
+    """Maximum size of the detail in kB; 0 for no limit, which takes megabytes and longer; implies --refine (default:
+    64)."""
     refine_seconds: Annotated[float | None, positive_float(), UNSET] = None
-    """Time budget of the refinement per shape; implies --refine."""
+    """Time budget of the refinement per shape; implies --budget-kb 0."""
 
     def refinement(self, seed: int) -> "RefineConfig | None":
         """Return the settings of the refinement, or None if it is not requested."""
         from latentsdf.config.inversion import RefineConfig
 
         if self.refine_seconds is not None:
-            return RefineConfig(seconds=self.refine_seconds, seed=seed)
+            if self.budget_kb:
+                raise ConfigError("--refine-seconds limits the refinement without a limit of size; remove --budget-kb")
+            return RefineConfig(seconds=self.refine_seconds, seed=seed, budget_kb=0)
+        if self.budget_kb is not None:
+            return RefineConfig(budget_kb=self.budget_kb, seed=seed)
         return RefineConfig(seed=seed) if self.refine else None
 
 

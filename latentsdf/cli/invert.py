@@ -78,7 +78,7 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
             try:
                 target = load_mesh_or_points(path, self.columns)
                 if refinement is not None:
-                    space.require_refinable(target, config)
+                    space.require_refinable(target, config, refinement)
                     targets[path] = target
                 observations[path] = space.observe(target, config)
             except (MeshError, OSError) as error:
@@ -115,7 +115,7 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
         reports = {"": result or {}} if len(self.target) == 1 else result or {}
         name, report = next((name, report) for name, report in reports.items() if "failed" not in report)
         folder = self.out / name if name else self.out
-        refinable = not (self.refine or self.refine_seconds or self.partial or self.align)
+        refinable = not (self.refinement(self.seed) or self.partial or self.align)
         if not report.get("ok", True) and refinable:
             words = ("invert", self.checkpoint, *self.target, "--out", self.out, "--refine")
             return f"add the detail that the code cannot represent: {command_line('latentsdf', *words)}"

@@ -53,21 +53,26 @@ class InvertConfig:
 
 @config_dataclass
 class RefineConfig:
-    """Optimization of the detail of one shape on top of its code; the networks are frozen."""
+    """Detail of one shape on top of its code; the networks are frozen."""
 
+    budget_kb: NonNegativeFloat = 64.0
+    """Maximum size of the detail in kB (10^3 bytes), which is then stored as compressed distances; 0 for no limit, with
+    features of the grid that are optimized and take megabytes."""
     steps: PositiveInt = 500
-    """Maximum number of optimizer steps."""
+    """Maximum number of optimizer steps, without a limit of size."""
     seconds: NonNegativeFloat = 0.0
-    """Wall-clock budget of the optimization; 0 for none. The learning-rate schedule follows whichever budget is
-    used up faster."""
+    """Wall-clock budget of the optimization, without a limit of size; 0 for none. The learning-rate schedule follows
+    whichever budget is used up faster."""
     points: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] = 16_384
-    """Number of samples per step."""
+    """Number of samples per step, without a limit of size."""
     resolution: Annotated[int, Field(strict=True, ge=16, le=1024)] = 512
-    """Cells per axis of the dense lattice on which the narrow band of the mesh is sampled."""
+    """Cells per axis of the dense lattice on which the narrow band of the mesh is sampled. With a limit of size, it
+    must be even, and the compressed lattice has half as many cells per axis."""
     band_voxels: PositiveFloat = 6.0
     """Half width of the narrow band, in cells of the dense lattice."""
     lattice: Annotated[int, Field(strict=True, ge=8, le=512)] = 128
-    """Cells per axis of the lattice that corrects the general branch; must divide `resolution`."""
+    """Cells per axis of the lattice that corrects the general branch, without a limit of size; must divide
+    `resolution`."""
     sheet_thickness: NonNegativeFloat = 3.0
     """Thickness assigned to surfaces that enclose no volume, in cells of the dense lattice; see `SamplingConfig`."""
     seed: Seed = 0
@@ -75,5 +80,10 @@ class RefineConfig:
 
     def __post_init__(self) -> None:
         """Check the settings that depend on each other."""
-        if self.resolution % self.lattice:
+        if self.budget_kb > 0:
+            if self.seconds > 0:
+                raise ConfigError("seconds limits the refinement without a limit of size; also set budget_kb to 0")
+            if self.resolution % 2:
+                raise ConfigError(f"resolution must be even, got {self.resolution}")
+        elif self.resolution % self.lattice:
             raise ConfigError(f"lattice must divide resolution, got {self.lattice} and {self.resolution}")

@@ -25,7 +25,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from latentsdf.geometry.similarity import IDENTITY, Similarity, combine_similarities
-from latentsdf.latent.inversion.delta import Delta, combine_deltas, fingerprint
+from latentsdf.latent.inversion.delta import fingerprint
+from latentsdf.latent.inversion.deltas import AnyDelta, combine
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.arrays import as_array, describe
@@ -66,7 +67,7 @@ class Code(_ArrayOfCodes):
     """Similarity transform between the frame of the shape and model space."""
     layers: Float[NDArray[np.float32], "N L"] | None = None
     """One code per layer of `LatentSDF.conditioned_layers`, decoded instead of `code`; or None."""
-    delta: Delta | None = None
+    delta: AnyDelta | None = None
     """Refined detail; or None."""
     space: str = ""
     """Fingerprint of the space to which the code belongs; empty if unknown."""
@@ -153,11 +154,15 @@ def combine_codes(
     offsets = [weight * (one.layers - one.code) for weight, one in used if one.layers is not None]
     layers = (code + sum(offsets)).astype(np.float32) if offsets else None
     similarity = combine_similarities([one.similarity for _, one in used], [weight for weight, _ in used])
-    deltas = [(weight, one.delta) for weight, one in used if one.delta is not None]
+    deltas = [
+        (weight, one.delta, one.code if one.layers is None else one.layers)
+        for weight, one in used
+        if one.delta is not None
+    ]
     delta = None
     if deltas:
         decoded = torch.from_numpy(np.ascontiguousarray(code if layers is None else layers))
-        delta = combine_deltas(deltas, fingerprint(model, decoded))
+        delta = combine(deltas, fingerprint(model, decoded))
     return Code(code, similarity, layers, delta, space)
 
 

@@ -20,7 +20,7 @@ from latentsdf.config.model import Branch
 from latentsdf.extraction.extract import extract
 from latentsdf.extraction.field import SignedDistance
 from latentsdf.extraction.fusion_band import FusionBand, find_band
-from latentsdf.latent.inversion.delta import AppliedDelta, Delta
+from latentsdf.latent.inversion.deltas import AnyDelta, apply_delta
 from latentsdf.models.derivatives import jet, norm
 from latentsdf.models.latent_sdf import BranchDistances, LatentSDF
 from latentsdf.utils.chunks import map_chunks
@@ -42,13 +42,13 @@ class DecodedShape:
     """
 
     def __init__(
-        self, model: LatentSDF, code: Float[Tensor, "*N L"], delta: Delta | None = None, *, band_voxels: float
+        self, model: LatentSDF, code: Float[Tensor, "*N L"], delta: AnyDelta | None = None, *, band_voxels: float
     ) -> None:
         self.model, self.delta, self.band_voxels = model, delta, band_voxels
         # A caller may change its array in place later; a code on an autograd graph must remain on it.
         self.code = code if code.requires_grad else code.clone()
         self._band: tuple[Tensor, list[int], FusionBand] | None = None
-        self._refined = None if delta is None else AppliedDelta(delta, model, self.code)
+        self._refined = None if delta is None else apply_delta(delta, model, self.code)
 
     def field(self, branch: Branch) -> SignedDistance:
         """Return the signed distance function of one branch, from points (N, 3) to distances (N,)."""
@@ -107,12 +107,10 @@ class DecodedShape:
         return self._band[2]
 
     def _decode(self, branch: Branch, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
-        refined = self._refined
-        lookup = refined.lookup if refined else None
         code = self.model.like_weights(self.code)
-        distance = self.model.branch(branch, points[None], code[None], lookup)[0]
-        corrected = branch == "general" or self.model.is_residual
-        return distance + refined.correction(points) if refined and corrected else distance
+        if self._refined is not None:
+            return self._refined.distance(branch, points, code)
+        return self.model.branch(branch, points[None], code[None])[0]
 
     def _extend_beyond_box(self, field: SignedDistance) -> SignedDistance:
         """Extend a field beyond the box, and evaluate it in chunks to bound the memory."""

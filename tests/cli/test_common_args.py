@@ -43,12 +43,13 @@ def test_documented_defaults(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_settings_of_refinement() -> None:
-    """A refinement is requested by --refine, or by its time budget alone."""
+    """A refinement is requested by --refine, or by a budget alone."""
     evaluate = ["space", "--meshes", "m"]
     for args, expected in (
         ([], None),
         (["--refine"], RefineConfig(seed=5)),
-        (["--refine-seconds", "2.5"], RefineConfig(seconds=2.5, seed=5)),
+        (["--budget-kb", "16"], RefineConfig(budget_kb=16, seed=5)),
+        (["--refine-seconds", "2.5"], RefineConfig(budget_kb=0, seconds=2.5, seed=5)),
     ):
         assert parse(Evaluate, [*evaluate, *args], "latentsdf evaluate").refinement(5) == expected
 

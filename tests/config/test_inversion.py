@@ -36,7 +36,9 @@ def test_former_name_of_frame() -> None:
     [
         ({"band_voxels": 0.0}, "band_voxels must be above 0"),
         ({"seconds": -1.0}, "seconds must be at least 0"),
-        ({"lattice": 48}, "lattice must divide resolution, got 48 and 512"),
+        ({"lattice": 48, "budget_kb": 0.0}, "lattice must divide resolution, got 48 and 512"),
+        ({"resolution": 255}, "resolution must be even, got 255"),
+        ({"seconds": 5.0}, "seconds limits the refinement without a limit of size; also set budget_kb to 0"),
         ({"lr": 1e-3}, "unknown key 'lr'"),
     ],
 )
@@ -48,6 +50,6 @@ def test_invalid_refinements(changes: dict[str, Any], message: str) -> None:
 
 def test_replaced_settings() -> None:
     """`dataclasses.replace` checks the changed settings."""
-    assert replace(RefineConfig(), resolution=256, lattice=64).lattice == 64
+    assert replace(RefineConfig(budget_kb=0), resolution=256, lattice=64).lattice == 64
     with pytest.raises(ConfigError, match="must divide"):
-        replace(RefineConfig(), resolution=100)
+        replace(RefineConfig(budget_kb=0), resolution=100)

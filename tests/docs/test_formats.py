@@ -9,8 +9,9 @@ import pytest
 import torch
 from helpers.independent_reader import Space, read_artifact, read_band, to_model_space
 from helpers.paths import REPOSITORY
-from helpers.settings import FIT, REFINEMENT
+from helpers.settings import FIT, LEARNED, REFINEMENT
 
+from latentsdf.config.inversion import RefineConfig
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.lattice import linear_index
 
@@ -59,10 +60,11 @@ def test_space(space: "ShapeSpace", space_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_fit(space: "ShapeSpace", space_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("refinement", [REFINEMENT, LEARNED], ids=["compressed", "learned"])
+def test_fit(space: "ShapeSpace", space_path: Path, tmp_path: Path, refinement: RefineConfig) -> None:
     """A refined fit with codes by layer is decoded to the same distances."""
     mesh = furniture("table", 7)
-    fit = space.refine(space.invert(mesh, FIT), mesh, REFINEMENT)
+    fit = space.refine(space.invert(mesh, FIT), mesh, refinement)
     fit.save(tmp_path)
     assert read_artifact(tmp_path, "fit") == {"report.json", "code.npy", "layers.npy", "delta.npz"}
     report = json.loads((tmp_path / "report.json").read_text())

@@ -1,8 +1,10 @@
 """Reader of stores, spaces and fits that follows docs/formats.md only; it imports nothing of the library."""
 
 import hashlib
+import io
 import itertools
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,30 @@ def read_band(store: Path, key: str) -> tuple[Array, Array]:
     return 8 * corner + np.stack((o // 64, o // 8 % 8, o % 8), axis=1), levels[:] * (width / 32767)
 
 
+def read_distances(delta: dict[str, Array]) -> Array:
+    """Return the compressed distances of a delta of format 2, at the vertices of its lattice."""
+    finest, unit = int(delta["resolution"]), float(delta["step"]) / 64
+    levels = [finest]
+    while levels[0] % 2 == 0 and levels[0] >= 16:
+        levels.insert(0, levels[0] // 2)
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 22, "lc": 0, "lp": 0, "pb": 0}]
+    stream = io.BytesIO(lzma.decompress(delta["data"].tobytes(), lzma.FORMAT_RAW, filters=filters))
+    value = np.zeros((levels[0] + 1,) * 3, np.int64)
+    for level in levels:
+        active = np.ones(value.shape, bool)
+        if level != levels[0]:
+            for axis in range(3):
+                lower, upper = np.delete(value, -1, axis), np.delete(value, 0, axis)
+                pairs = np.stack((lower, np.floor((lower + upper) / 2).astype(np.int64)), axis + 1)
+                pairs = pairs.reshape(*value.shape[:axis], -1, *value.shape[axis + 1 :])
+                value = np.concatenate((pairs, np.take(value, [-1], axis)), axis)
+            active = np.abs(value) <= int(5 / level / unit)
+        count = int(active.sum())
+        low, high = (np.frombuffer(stream.read(count), np.uint8).astype(np.int64) for _ in range(2))
+        value[active] += 64 * (low + 256 * high - np.where(high >= 128, 65_536, 0))
+    return value * unit
+
+
 class Space:
     """A space with networks in NumPy."""
 
@@ -63,6 +89,8 @@ class Space:
         layers = iter(codes) if codes.ndim == 2 else itertools.repeat(codes)
         grid, resolution = self.tensors["grid.table"].astype(np.float64), self.model["grid"]["resolution"]
         correction: Any = 0.0
+        if delta is not None and delta["format"] == 2:
+            return (_trilinear(read_distances(delta).reshape(-1, 1), int(delta["resolution"]), points)[:, 0],) * 2
         if delta is not None:
             assert delta["format"] == 1
             grid[np.cumsum(delta["rows"], dtype=np.int64)] += delta["features"]

@@ -19,15 +19,25 @@ SMALL_MODEL = ModelConfig(
     grid=GridConfig(32, 8),
 )
 
+TINY_MODEL = replace(
+    SMALL_MODEL,
+    warp=BranchConfig(width=8, depth=1, activation="softplus"),
+    general=BranchConfig(width=24, depth=2, frequencies=2),
+    overfit=BranchConfig(width=16, depth=1, frequencies=0),
+)
+"""For tests in which accuracy does not matter; most of their time goes into decoding."""
+
 FAST = InvertConfig(steps=20, starts=2, points=1024, assess=False)
 FIT = InvertConfig(steps=60, starts=2, points=1024, assess=False)
-REFINEMENT = RefineConfig(steps=150, points=4096, resolution=128, band_voxels=4, lattice=32, sheet_thickness=1)
+REFINEMENT = RefineConfig(resolution=128, band_voxels=4, sheet_thickness=1)
+LEARNED = replace(REFINEMENT, budget_kb=0, steps=150, points=4096, lattice=32)
+"""Refinement without a limit of size."""
 
 
-def small_config(**changes: float) -> Config:
+def small_config(*, model: ModelConfig = SMALL_MODEL, **changes: float) -> Config:
     """Return a configuration that trains four shapes in seconds."""
     settings = {"steps": 400, "shapes_per_batch": 4, "points_per_shape": 512, "log_every": 20, "memory_gb": 0.1}
-    return Config(preset="small", model=SMALL_MODEL, train=TrainConfig(**(settings | changes)))  # type: ignore[arg-type]
+    return Config(preset="small", model=model, train=TrainConfig(**(settings | changes)))  # type: ignore[arg-type]
 
 
 def short_preset(method: str, dim: int = 2, steps: int = 120) -> ReconstructConfig:

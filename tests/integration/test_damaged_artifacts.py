@@ -19,6 +19,7 @@ from helpers.files import files_of, renew_manifest
 import latentsdf as ls
 from latentsdf.data.store import SampleStore
 from latentsdf.latent.inversion.delta import Delta
+from latentsdf.latent.inversion.deltas import parse_delta
 from latentsdf.training import checkpoint
 from latentsdf.training.logger import open_training_logger
 from latentsdf.utils.errors import LatentSDFError
@@ -290,7 +291,8 @@ def test_delta_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
 
     def values() -> Any:
-        found = Delta.load(path)
+        found = parse_delta(path.read_bytes(), "delta.npz")
+        assert isinstance(found, Delta)
         arrays = (found.rows, found.features, found.index, found.correction)
         return found.base_fingerprint, found.resolution, *(array.tolist() for array in arrays)
 

@@ -178,7 +178,7 @@ def calls(
         "ShapeSpace.invert_many": quick,
         "ShapeSpace.observe": quick,
         "ShapeSpace.require_refinable": {"target": BOX, **quick},
-        "ShapeSpace.refine": {"config": ls.RefineConfig(steps=1, points=64, resolution=32, lattice=16)},
+        "ShapeSpace.refine": {"config": ls.RefineConfig(resolution=32)},
         "preprocess": {"shapes": {"a": BOX}, "out": folder / "made.zarr", "config": SMALL_SAMPLING, "overwrite": True},
         "train": {"data": store, "config": small_config(steps=1), "out": folder / "trained", "overwrite": True},
         "SampleStore.add": {"name": "lamp/new", "shape": BOX, "overwrite": True},

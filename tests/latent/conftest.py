@@ -2,7 +2,7 @@
 
 import pytest
 import trimesh
-from helpers.settings import FIT, REFINEMENT
+from helpers.settings import FIT, LEARNED, REFINEMENT
 
 from latentsdf.data.furniture import furniture
 from latentsdf.latent.inversion.fit_folder import Inversion
@@ -23,5 +23,11 @@ def fit(space: ShapeSpace, unseen: trimesh.Trimesh) -> Inversion:
 
 @pytest.fixture(scope="session")
 def refined(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh) -> Inversion:
-    """Fit of the unseen table with refined detail."""
+    """Fit of the unseen table with compressed detail."""
     return space.refine(fit, unseen, REFINEMENT)
+
+
+@pytest.fixture(scope="session")
+def learned(space: ShapeSpace, fit: Inversion, unseen: trimesh.Trimesh) -> Inversion:
+    """Fit of the unseen table with learned detail, without a limit of size."""
+    return space.refine(fit, unseen, LEARNED)

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from helpers.settings import FIT, REFINEMENT
+from helpers.settings import FIT, LEARNED, REFINEMENT
 
 import latentsdf as ls
 from latentsdf import cli
 from latentsdf.config.frames import Frame
+from latentsdf.config.model import Branch
 from latentsdf.geometry.mesh import load, save
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.code import Code, Codes
+from latentsdf.latent.inversion.delta import Delta
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.space import CodeLike, ShapeSpace
 
@@ -34,7 +36,8 @@ def moved(unseen: trimesh.Trimesh) -> trimesh.Trimesh:
 def shapes(trained_space: ShapeSpace, moved: trimesh.Trimesh) -> dict[str, CodeLike]:
     """One shape of every kind, by name."""
     fit = trained_space.invert(moved, replace(FIT, steps=15))
-    refined = trained_space.refine(fit, moved, replace(REFINEMENT, steps=40))
+    refined = trained_space.refine(fit, moved, REFINEMENT)
+    learned = trained_space.refine(fit, moved, replace(LEARNED, steps=40))
     path = trained_space.interpolate("table_0000", refined, steps=3)
     return {
         "id": "table_0001",
@@ -43,6 +46,7 @@ def shapes(trained_space: ShapeSpace, moved: trimesh.Trimesh) -> dict[str, CodeL
         "fit": fit,
         "rotated fit": replace(fit, similarity=PLACE),
         "refined fit": refined,
+        "fit with learned detail": learned,
         "start of a path": path[0],
         "middle of a path": path[1],
         "end of a path": path[2],
@@ -110,8 +114,8 @@ def test_ends_of_path(trained_space: ShapeSpace, shapes: dict[str, CodeLike], me
 @pytest.mark.slow
 def test_parts_along_path(trained_space: ShapeSpace, shapes: dict[str, CodeLike]) -> None:
     """Layers and detail change linearly, the scale by a constant ratio, the rotation by a constant angle."""
-    refined = shapes["refined fit"]
-    assert isinstance(refined, Inversion) and refined.layers is not None and refined.delta is not None
+    refined = shapes["fit with learned detail"]
+    assert isinstance(refined, Inversion) and refined.layers is not None and isinstance(refined.delta, Delta)
     end = Code(trained_space.code("table_0000").numpy(), Similarity((1.0, 2.0, 3.0), 4.0, -1.0))
     path = trained_space.interpolate(refined, end, steps=5)
     first, share = refined.similarity, np.linspace(0, 1, 5)
@@ -122,7 +126,7 @@ def test_parts_along_path(trained_space: ShapeSpace, shapes: dict[str, CodeLike]
     np.testing.assert_allclose(centers, first.center + share[:, None] * (np.array([1.0, 2, 3]) - first.center))
     quarter = path[1]
     np.testing.assert_allclose(quarter.layers, 0.75 * refined.layers + 0.25 * end.code, atol=1e-6)
-    assert quarter.delta is not None and np.array_equal(quarter.delta.rows, refined.delta.rows)
+    assert isinstance(quarter.delta, Delta) and np.array_equal(quarter.delta.rows, refined.delta.rows)
     for name in ("features", "correction"):
         faded = 0.75 * getattr(refined.delta, name).astype(float)
         np.testing.assert_allclose(getattr(quarter.delta, name), faded, rtol=2e-3, atol=1e-6)
@@ -191,6 +195,32 @@ def test_unknown_frame(space: ShapeSpace, call: Callable[[ShapeSpace], object]) 
         call(space)
 
 
+def test_compressed_detail_along_path(trained_space: ShapeSpace, shapes: dict[str, CodeLike]) -> None:
+    """Compressed detail fades linearly as the residual over its shape, also in a combination of a combination."""
+    fit, refined, learned = shapes["fit"], shapes["refined fit"], shapes["fit with learned detail"]
+    points = 1.6 * torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) - 0.8
+
+    def distance(shape: CodeLike, branch: Branch) -> torch.Tensor:
+        return trained_space.field(shape, branch, frame="model")(points)
+
+    end = trained_space["table_0000"]
+    for branch in ("general", "overfit"):
+        residual = distance(refined, branch) - distance(fit, branch)  # type: ignore[arg-type]
+        other = distance(learned, branch) - distance(fit, branch)  # type: ignore[arg-type]
+        for shape, shares in (
+            (trained_space.combine((0.75, refined), (0.25, end)), (0.75, 0.0)),
+            (trained_space.combine((0.5, trained_space.combine((0.5, refined), (0.5, end))), (0.5, end)), (0.25, 0.0)),
+            (trained_space.combine((0.5, refined), (0.5, learned)), (0.5, 0.5)),
+        ):
+            without = distance(replace(shape, delta=None), branch)  # type: ignore[arg-type]
+            expected = without + shares[0] * residual
+            # Learned features pass through the networks of the shape in between, so only the general branch is linear.
+            if shares[1] and branch == "overfit":
+                continue
+            expected = expected + shares[1] * other
+            torch.testing.assert_close(distance(shape, branch), expected, atol=2e-4, rtol=0)  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_fit_of_command_in_python_and_back(
     space: ShapeSpace, space_path: Path, moved: trimesh.Trimesh, tmp_path: Path
@@ -201,7 +231,7 @@ def test_fit_of_command_in_python_and_back(
     assert cli.main([*words, "--resolution", "32", "--device", "cpu"]) == 0
     fit = ls.load_fit(tmp_path / "fit")
     np.testing.assert_allclose(space.extract(fit, 32).vertices, load(tmp_path / "fit" / "mesh.ply").vertices, rtol=1e-5)
-    refined = space.refine(fit, moved, replace(REFINEMENT, steps=5))
+    refined = space.refine(fit, moved, replace(LEARNED, steps=5))
     refined.save(tmp_path / "refined")
     words = ["extract", str(space_path), "--code", str(tmp_path / "refined"), "--resolution", "32", "--device", "cpu"]
     assert cli.main([*words, "--out", str(tmp_path / "again.ply")]) == 0

@@ -20,16 +20,17 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentsdf.config.model import Branch
 from latentsdf.geometry.lattice import lattice_points
 from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import CheckpointError
-from latentsdf.utils.numpy_files import parse_npz
 from latentsdf.utils.torch_lattice import containing_cells
 
-_FORMAT = 1
+FORMAT = 1
+"""Value of `format` in the file."""
 MAX_RESOLUTION = 512
 """Cells per axis of the finest lattice for corrections, which takes half a gigabyte."""
 
@@ -56,7 +57,7 @@ class Delta:
         with atomic_write(path) as aside, aside.open("wb") as file:
             np.savez_compressed(
                 file,
-                format=_FORMAT,
+                format=FORMAT,
                 made_for=self.base_fingerprint,
                 rows=np.diff(self.rows, prepend=0).astype(np.uint32),  # differences of sorted numbers compress well
                 features=self.features,
@@ -65,47 +66,7 @@ class Delta:
                 correction=self.correction,
             )
 
-    @staticmethod
-    def load(path: Path) -> "Delta":
-        """Read a file written by `save`.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            CheckpointError: The file is damaged, of an unsupported format, or not a delta.
-        """
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such delta; write one with `latentsdf invert --refine`")
-        return Delta.parse(path.read_bytes(), str(path))
-
-    @staticmethod
-    def parse(data: bytes, source: str) -> "Delta":
-        """Read the content of a file written by `save`.
-
-        Args:
-            data: Content of the file.
-            source: Name of the file in error messages.
-
-        Raises:
-            CheckpointError: The content is damaged, of an unsupported format, or not a delta.
-        """
-        try:
-            arrays = parse_npz(data, ("format", "made_for", "rows", "features", "resolution", "index", "correction"))
-            if int(arrays["format"]) != _FORMAT:
-                raise CheckpointError(f"{source}: delta format {arrays['format']}, but this version reads {_FORMAT}")
-            delta = Delta(
-                str(arrays["made_for"]),
-                np.cumsum(arrays["rows"], dtype=np.int64),
-                arrays["features"],
-                int(arrays["resolution"]),
-                np.cumsum(arrays["index"], dtype=np.int64),
-                arrays["correction"],
-            )
-            delta._require_sane()
-        except (ValueError, TypeError, OverflowError) as error:
-            raise CheckpointError(f"{source}: damaged delta ({error}); refine the shape again") from error
-        return delta
-
-    def _require_sane(self) -> None:
+    def require_sane(self) -> None:
         """Raise ValueError for arrays of other shapes or values outside their ranges."""
         if self.features.ndim != 2 or self.correction.ndim != 1:
             raise ValueError(f"features {self.features.shape} and corrections {self.correction.shape}")
@@ -192,9 +153,37 @@ class Correction:
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
         """Evaluate the correction (N,) at points (N, 3)."""
-        lower = containing_cells(points, self._resolution)
-        weights = trilinear_weights(points, lower, self._resolution)
-        return interpolate_rows(self._table, corner_rows(lower, self._resolution), weights).squeeze(1)
+        return interpolate_lattice(self._table, points, self._resolution)
+
+
+def interpolate_lattice(
+    table: Float[Tensor, "V 1"], points: Float[Tensor, "N 3"], resolution: int
+) -> Float[Tensor, " N"]:
+    """Interpolate values at the vertices of a lattice over the box trilinearly.
+
+    Args:
+        table: Values at the V = (R + 1)^3 vertices.
+        points: Points (N, 3) of the box.
+        resolution: Cells per axis R.
+    """
+    lower = containing_cells(points, resolution)
+    weights = trilinear_weights(points, lower, resolution)
+    return interpolate_rows(table, corner_rows(lower, resolution), weights).squeeze(1)
+
+
+def require_base(base_fingerprint: str, model: LatentSDF, code: Float[Tensor, "*N L"]) -> None:
+    """Raise CheckpointError unless detail was refined for this model and code.
+
+    Args:
+        base_fingerprint: Fingerprint of the model and code for which it was refined.
+        model: The model.
+        code: Code (L,), or codes by layer (N, L).
+    """
+    if base_fingerprint != (found := fingerprint(model, code)):
+        raise CheckpointError(
+            "expected the space and code that the delta was refined for (fingerprint "
+            f"{base_fingerprint}), got others ({found}); use it with them, or refine again"
+        )
 
 
 class AppliedDelta:
@@ -210,11 +199,8 @@ class AppliedDelta:
     """
 
     def __init__(self, delta: Delta, model: LatentSDF, code: Float[Tensor, "*N L"]) -> None:
-        if delta.base_fingerprint != (found := fingerprint(model, code)):
-            raise CheckpointError(
-                "expected the space and code that the delta was refined for (fingerprint "
-                f"{delta.base_fingerprint}), got others ({found}); use it with them, or refine again"
-            )
+        require_base(delta.base_fingerprint, model, code)
+        self._model = model
         self._grid = grid = model.require_grid()
         if delta.features.shape[1] != grid.channels or (len(delta.rows) and delta.rows[-1] >= len(grid.table)):
             raise CheckpointError("the delta has rows or channels that the grid of its space lacks; refine again")
@@ -223,6 +209,14 @@ class AppliedDelta:
         features = torch.from_numpy(delta.features.astype(np.float32)).to(grid.table)
         self._features = torch.cat((features, features.new_zeros(1, grid.channels)))
         self.correction = Correction(delta.index, delta.correction, delta.resolution, device)
+
+    def distance(
+        self, branch: Branch, points: Float[Tensor, "N 3"], code: Float[Tensor, "*N L"]
+    ) -> Float[Tensor, " N"]:
+        """Signed distances (N,) of a branch with the detail, at points of the box."""
+        decoded = self._model.branch(branch, points[None], code[None], self.lookup)[0]
+        corrected = branch == "general" or self._model.is_residual
+        return decoded + self.correction(points) if corrected else decoded
 
     def lookup(self, canonical: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Look up the features G + dG (N, C) at canonical points (N, 3)."""

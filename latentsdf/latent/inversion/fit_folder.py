@@ -5,7 +5,7 @@ A fit folder holds
 - `report.json`: residual, convergence history, similarity to the user's frame and the fingerprint of the space,
 - `code.npy`: the code (L,),
 - `layers.npy`: codes by layer (N, L), if the fit has them,
-- `delta.npz`: refined detail (`Delta`), if the fit has been refined,
+- `delta.npz`: refined detail (`CompactDelta` or `Delta`), if the fit has been refined,
 - `rivals.npy`: codes (K, L) of the rivals, if the fit has them; their other values are in the report,
 - `mesh.ply`: the extracted surface in the user's frame, if one was passed to `Inversion.save`,
 - `manifest.json`: size and SHA-256 of these files (`utils.artifacts`).
@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from latentsdf.config.arguments import check_arguments
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.similarity import Similarity, parse_similarity
+from latentsdf.latent.inversion.compact_delta import CompactDelta
 from latentsdf.latent.inversion.delta import Delta
+from latentsdf.latent.inversion.deltas import parse_delta
 from latentsdf.latent.inversion.verdict import Verdict, parse_verdict
 from latentsdf.latent.retrieval import Hits
 from latentsdf.utils.artifacts import Artifact, is_interrupted, read_artifact, write_artifact
@@ -57,7 +59,7 @@ class Inversion:
     refined fit, that of the fused field in the band on which it was refined."""
     similarity: Similarity
     """Similarity transform between the frame of the target and model space."""
-    delta: Delta | None = None
+    delta: Delta | CompactDelta | None = None
     """Detail added by `ShapeSpace.refine`; None for a fit that was not refined."""
     layers: Float[NDArray[np.float32], "N L"] | None = None
     """One code per layer of `LatentSDF.conditioned_layers`, (N, L), decoded instead of `code`; or None."""
@@ -283,7 +285,7 @@ def _parse_fit(artifact: Artifact, space: str | None) -> tuple[Inversion, str | 
         require_same_space(fitted_in, space, str(folder))
     delta = layers = None
     if report.get("refined"):
-        delta = Delta.parse(artifact.read_bytes(_DELTA), str(folder / _DELTA))
+        delta = parse_delta(artifact.read_bytes(_DELTA), str(folder / _DELTA))
     if report.get("by_layer"):
         layers = _array(folder / _LAYERS, artifact.read_bytes(_LAYERS))
     code = _array(folder / _CODE, artifact.read_bytes(_CODE))

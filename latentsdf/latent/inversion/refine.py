@@ -1,10 +1,15 @@
-"""Refinement of a fit: detail of one unseen shape that its code does not represent, stored as a small `Delta`.
+"""Refinement of a fit: detail of one unseen shape that its code does not represent.
 
 Decoded from the code alone, the general branch s_g can miss the surface of an unseen shape by more than the fusion
-band, and the feature grid holds the detail of training shapes only. Refinement therefore
+band, and the feature grid holds the detail of training shapes only. There are two remedies.
 
-1. corrects s_g on a lattice, by the difference between the observed distances and s_g at its vertices, and
-2. optimizes the grid rows that the samples of the shape's narrow band read, by lazy Adam on the mean absolute error
+**Within a budget** (`CompactDelta`): the observed distances on a lattice replace the decoded ones. They are compressed
+with the smallest quantization step, on the finest lattice, that the budget in bytes allows.
+
+**Without a budget** (`Delta`), a megabyte or more:
+
+1. correct s_g on a lattice, by the difference between the observed distances and s_g at its vertices, and
+2. optimize the grid rows that the samples of the shape's narrow band read, by lazy Adam on the mean absolute error
    of s_o. An overfit branch that is a residual of s_g adds to the corrected s_g.
 
 The networks and the feature grid of the space are not changed.
@@ -25,7 +30,9 @@ from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.lattice import band_width, lattice_points
 from latentsdf.geometry.mesh_sdf.solid import Solid
 from latentsdf.geometry.similarity import Similarity
+from latentsdf.latent.inversion.compact_delta import CompactDelta
 from latentsdf.latent.inversion.delta import Correction, Delta, fingerprint, row_slots
+from latentsdf.latent.inversion.lattice_codec import EncodedLattice, encode
 from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses.data import data_term
@@ -33,12 +40,16 @@ from latentsdf.training.lr_schedule import cosine
 from latentsdf.training.row_adam import RowAdam
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils.chunks import map_chunks, split_chunks
+from latentsdf.utils.errors import ConfigError
 from latentsdf.utils.malloc import keep_freed_memory
 from latentsdf.utils.torch_lattice import containing_cells
 
 _CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be trained
 _LEARNING_RATE = 3e-2
 _FINAL_LEARNING_RATE = 0.01  # share of the initial one
+_FILE_OVERHEAD = 1500  # bytes of a saved delta besides the compressed distances
+_COARSEST = 32  # cells per axis
+_STEPS_PER_CELL = (64, 32, 16, 11, 8, 6, 4, 3, 2)  # cell size of the finest level over the quantization step
 
 
 @dataclass(frozen=True)
@@ -73,25 +84,56 @@ def observe_detail(mesh: trimesh.Trimesh, similarity: Similarity, config: Refine
     cleaned, _ = meshes.clean(mesh)
     model_mesh = trimesh.Trimesh(similarity.to_model(cleaned.vertices), cleaned.faces, process=False)
     solid = Solid(model_mesh, band_width(config.resolution, config.sheet_thickness))
-    lattice = solid.full_lattice(config.lattice).distance.reshape((config.lattice + 1,) * 3)
+    cells = config.resolution // 2 if config.budget_kb > 0 else config.lattice
+    lattice = solid.full_lattice(cells).distance.reshape((cells + 1,) * 3)
     band = solid.narrow_band(config.resolution, config.band_voxels)
     points = lattice_points(band.index, config.resolution)
     return Detail(points, band.distance, lattice)
 
 
-def refine(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config: RefineConfig | None = None) -> Delta:
-    """Learn the delta between the decoded and the observed shape. The model and the code are not changed.
+def refine(
+    model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config: RefineConfig | None = None
+) -> Delta | CompactDelta:
+    """Compress or learn the delta between the decoded and the observed shape. Model and code are not changed.
 
     Args:
-        model: Model with a feature grid.
+        model: The model, with a feature grid if the budget in bytes is 0.
         code: Fitted code (L,), or codes by layer (N, L).
         detail: Observed distances.
-        config: Budget of the optimization; defaults to `RefineConfig()`.
+        config: Budgets; defaults to `RefineConfig()`.
 
     Returns:
-        The delta, valid for this model and code.
+        The delta, valid for this model and code: compact, unless the budget in bytes is 0.
+
+    Raises:
+        ConfigError: The budget in bytes is too small for this shape.
     """
     config = config or RefineConfig()
+    if config.budget_kb > 0:
+        return CompactDelta(fingerprint(model, code), _compress(detail, config.budget_kb))
+    return _learn(model, code, detail, config)
+
+
+def _compress(detail: Detail, budget_kb: float) -> EncodedLattice:
+    """Encode the lattice as accurately as the budget allows: halve the resolution only where no step fits."""
+    budget = int(budget_kb * 1000) - _FILE_OVERHEAD
+    lattice = _resolve_thin_parts(detail)
+    while True:
+        cells = len(lattice) - 1
+        for steps in _STEPS_PER_CELL:
+            encoded = encode(lattice, 2 / cells / steps)
+            if len(encoded.data) <= budget:
+                return encoded
+        if cells % 4 or cells < 2 * _COARSEST:
+            raise ConfigError(
+                f"budget_kb: {budget_kb:g} kB are too small for the detail of this shape; expected at least "
+                f"{(len(encoded.data) + _FILE_OVERHEAD) / 1000:.1f}, or 0 for no limit"
+            )
+        lattice = lattice[::2, ::2, ::2]
+
+
+def _learn(model: LatentSDF, code: Float[Tensor, "*N L"], detail: Detail, config: RefineConfig) -> Delta:
+    """Correct the general branch and optimize the grid rows that the shape reads."""
     keep_freed_memory()
     started = time.monotonic()
     index, correction = _correct_general_branch(model, code, detail)

@@ -8,16 +8,18 @@ import pytest
 
 import latentsdf as ls
 from latentsdf.latent.inversion.delta import Delta, fingerprint
+from latentsdf.latent.inversion.deltas import parse_delta
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.space import ShapeSpace
 
 
-def test_file_round_trip(refined: Inversion, tmp_path: Path) -> None:
+def test_file_round_trip(learned: Inversion, tmp_path: Path) -> None:
     """A loaded delta equals the saved one; the file is not larger than its features."""
-    delta = refined.delta
-    assert delta is not None
+    delta = learned.delta
+    assert isinstance(delta, Delta)
     delta.save(tmp_path / "delta.npz")
-    again = Delta.load(tmp_path / "delta.npz")
+    again = parse_delta((tmp_path / "delta.npz").read_bytes(), "delta.npz")
+    assert isinstance(again, Delta)
     assert (again.base_fingerprint, again.resolution) == (delta.base_fingerprint, delta.resolution)
     for name in ("rows", "features", "index", "correction"):
         assert np.array_equal(getattr(again, name), getattr(delta, name)), name
@@ -27,21 +29,19 @@ def test_file_round_trip(refined: Inversion, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["delta.npz"]
 
 
-def test_damaged_and_missing_files(refined: Inversion, tmp_path: Path) -> None:
-    """Missing and damaged files raise errors that name the remedy."""
+@pytest.mark.parametrize("kind", ["learned", "refined"])
+def test_damaged_files(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Damaged files and files of unknown formats raise errors that name the remedy."""
     path = tmp_path / "delta.npz"
-    with pytest.raises(FileNotFoundError, match="no such delta; write one with `latentsdf invert --refine`"):
-        Delta.load(path)
-    assert refined.delta is not None
-    refined.delta.save(path)
+    request.getfixturevalue(kind).delta.save(path)
     whole = path.read_bytes()
     for damaged in (b"", b"not a delta", whole[: len(whole) // 2]):
-        path.write_bytes(damaged)
-        with pytest.raises(ls.CheckpointError, match="damaged delta"):
-            Delta.load(path)
-    np.savez(path, rows=np.arange(3))
-    with pytest.raises(ls.CheckpointError, match="damaged delta"):
-        Delta.load(path)
+        with pytest.raises(ls.CheckpointError, match=r"x.npz: damaged delta .*; refine the shape again"):
+            parse_delta(damaged, "x.npz")
+    for arrays, message in (({"rows": 3}, "damaged delta"), ({"format": 3}, "delta format 3, but .* reads 1 and 2")):
+        np.savez(path, **arrays)
+        with pytest.raises(ls.CheckpointError, match=message):
+            parse_delta(path.read_bytes(), "x.npz")
 
 
 def test_delta_of_another_space_or_code(space: ShapeSpace, space_path: Path, refined: Inversion) -> None:
