@@ -89,7 +89,7 @@ def fit_upload(
         progress: Told what is being done. An exception that it raises ends the fit.
         partial: As in `InvertConfig`.
         align: As in `InvertConfig`.
-        refine: Whether to also learn detail of a mesh that the code cannot represent.
+        refine: Whether to also add the detail of a mesh that the code cannot represent.
 
     Raises:
         LatentSDFError: The file cannot be used; the message names it as `name`.

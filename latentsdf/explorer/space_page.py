@@ -203,7 +203,7 @@ class SpacePage(Page):
         zone.content = html.drop_zone(element_id(upload)) + html.hide_buttons([element_id(upload)])
         self._partial = gui.add_checkbox("Part of a shape", False, hint="A scan that covers only a part")
         self._align = gui.add_checkbox("Find its place", False, hint="Also estimate scale, rotation and translation")
-        self._refine = gui.add_checkbox("Refine", False, hint="Learn detail of a mesh beyond the code; takes longer")
+        self._refine = gui.add_checkbox("Refine", False, hint="Add the detail of a mesh that the code cannot represent")
         self._progress = gui.add_progress_bar(0.0, visible=False)
         self._fit_text = gui.add_html("")
         self._overlay = gui.add_checkbox("Show the target", True, visible=False)
