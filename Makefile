@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary -c constraints.txt
 
-.PHONY: help demo test docs torture lint clean
+.PHONY: help demo test kernels docs torture lint clean
 
 help:
 	@echo "make demo   install, then run the whole pipeline on procedural furniture: checkpoints/demo/report.html"
@@ -17,8 +17,13 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/latentsdf demo
 
-test: $(VENV)/.installed-dev lint
+# Kernels are compiled beside the linters, which use one core; test processes would otherwise compile them twice.
+test: $(VENV)/.installed-dev
+	$(MAKE) --jobs 2 lint kernels
 	$(BIN)/python -m pytest --durations=20
+
+kernels: $(VENV)/.installed-dev
+	-@$(BIN)/latentsdf doctor --compile > /dev/null
 
 # Warnings are errors. Tutorials that did not change are not executed again.
 docs: $(VENV)/.installed-docs

@@ -4,9 +4,9 @@ python benchmarks/refine.py SPACE MESHES... --out refined [--budgets 16 64 256] 
 
 Each mesh is inverted, and refined within each budget in kB; with --full also without a limit of size. The reference is
 the mesh's solid on a lattice of 512^3. Errors are point-to-triangle distances, both directions averaged, in model
-space, of the surface extracted at --resolution. For Draco, the solid's surface is simplified by quadric error collapse to the
-largest number of faces whose encoding fits into the budget. Prints medians over the meshes and writes results.json and
-sheet.png (truth, code, each budget).
+space, of the surface extracted at --resolution. For Draco, the solid's surface is simplified by quadric error collapse
+to the largest number of faces whose encoding fits into the budget. Prints medians over the meshes and writes
+results.json and sheet.png (truth, code, each budget).
 """
 
 import argparse
