@@ -60,11 +60,14 @@ def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def space_path(store_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Space of the four tables after a few training steps, for tests in which its accuracy does not matter."""
+    """Space of the four tables with small networks, for tests in which its accuracy does not matter.
+
+    It is trained long enough for fields that are roughly distances: surfaces of others cannot be found quickly.
+    """
     from latentsdf.training.train import train
 
     return built_once(
-        tmp_path_factory, "space", lambda path: train(store_path, path, small_config(model=TINY_MODEL, steps=20))
+        tmp_path_factory, "space", lambda path: train(store_path, path, small_config(model=TINY_MODEL, steps=300))
     )
 
 

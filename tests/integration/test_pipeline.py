@@ -15,7 +15,7 @@ import torch
 import trimesh
 import yaml
 from helpers.files import renew_manifest
-from helpers.settings import small_config
+from helpers.settings import TINY_MODEL, small_config
 from helpers.training import new_trainer
 
 import latentsdf as ls
@@ -178,7 +178,8 @@ def test_inconsistent_checkpoints(space_path: Path, store_path: Path, tmp_path: 
     shutil.copytree(space_path, copy)
     with pytest.raises(ls.CheckpointError, match="holds a trained space already; pass --resume, --overwrite"):
         training.train(store_path, copy, small_config())
-    other = replace(small_config(), preset="other", loss=replace(small_config().loss, heat=0.5))
+    config = small_config(model=TINY_MODEL)
+    other = replace(config, preset="other", loss=replace(config.loss, heat=0.5))
     with pytest.raises(ls.CheckpointError, match=r"trained with preset 'small'.*preset \(small -> other\), loss\.heat"):
         training.train(store_path, copy, other, resume=True)
     config = yaml.safe_load((copy / "config.yaml").read_text())

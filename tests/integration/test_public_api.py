@@ -177,7 +177,7 @@ def calls(
         "ShapeSpace.invert": quick,
         "ShapeSpace.invert_many": quick,
         "ShapeSpace.observe": quick,
-        "ShapeSpace.require_refinable": {"target": BOX, **quick},
+        "ShapeSpace.require_refinable": {"target": BOX, **quick, "refinement": ls.RefineConfig()},
         "ShapeSpace.refine": {"config": ls.RefineConfig(resolution=32)},
         "preprocess": {"shapes": {"a": BOX}, "out": folder / "made.zarr", "config": SMALL_SAMPLING, "overwrite": True},
         "train": {"data": store, "config": small_config(steps=1), "out": folder / "trained", "overwrite": True},
