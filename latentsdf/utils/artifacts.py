@@ -258,7 +258,7 @@ def write_artifact(folder: Path, kind: ArtifactKind, names: Collection[str]) -> 
     staging = folder / temporary_name(_PREFIX)
     try:
         with full_disk_named(folder):
-            staging.mkdir()
+            staging.mkdir(parents=True)  # a command that failed may have removed the folder, which was empty
             yield staging
             _write_manifest(staging, kind)
             with locked(folder):

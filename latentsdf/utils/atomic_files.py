@@ -30,7 +30,7 @@ def atomic_write(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     left in the folder are removed.
 
     Args:
-        path: Destination; an existing file is replaced, but nothing else.
+        path: Destination; an existing file is replaced, but nothing else. Its folder is created if missing.
         keep_suffix: Give the temporary path the suffix of the destination, for writers that select the format by it.
 
     Yields:
@@ -46,8 +46,12 @@ def atomic_write(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     temporary = path.with_name(temporary_name(_PREFIX) + _SUFFIX + (path.suffix if keep_suffix else ""))
     try:
         with full_disk_named(path):
-            # Exclusive, so that nothing is written through a link.
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            try:
+                _create_empty(temporary)
+            except FileNotFoundError:
+                # Another command that failed may have removed the folder, which it had created and left empty.
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _create_empty(temporary)
             yield temporary
             os.replace(temporary, path)
     finally:
@@ -78,6 +82,11 @@ def full_disk_named(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise _output_error(path, reason) from error
+
+
+def _create_empty(path: Path) -> None:
+    # Exclusive, so that nothing is written through a link.
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _output_error(path: Path, reason: str) -> OutputError:

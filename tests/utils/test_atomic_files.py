@@ -35,6 +35,14 @@ def test_failed_write(tmp_path: Path) -> None:
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_folder_that_was_removed(tmp_path: Path) -> None:
+    """An output folder that another command created, left empty and removed again is created again."""
+    path = tmp_path / "images" / "2.png"
+    with atomic_write(path) as temporary:
+        temporary.write_text("image")
+    assert path.read_text() == "image" and list(path.parent.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("linked", [False, True])
 def test_outputs_that_are_not_files(linked: bool, tmp_path: Path) -> None:
     """A pipe, or a link to one, as /dev/stdout may be, is not replaced by a file; nor is a folder."""
