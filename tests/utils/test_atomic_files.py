@@ -71,6 +71,36 @@ def test_disk_full(code: int, reason: str) -> None:
         raise OSError(code, "full")
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"), [(errno.EROFS, "the file system is read-only"), (errno.EACCES, "you have no permission")]
+)
+def test_read_only_folder(code: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, an artifact or a store that must not be written is named, with advice; other files are not."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    file, folder = tmp_path / "a" / "x.png", tmp_path / "fit"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(OutputError, match=f"{reason}.*; name another place") as caught, atomic_write(file):
+            pass
+        assert str(caught.value).startswith(f"{file}: cannot be written")
+        with pytest.raises(OutputError, match=reason) as caught, write_artifact(folder, "fit", ("mesh.ply",)):
+            pass
+        assert str(caught.value).startswith(f"{folder}: cannot be written")
+    for place in ("s.zarr/shapes/a", "s.zarr/tmp/x", "s.zarr", ""):
+        with (
+            pytest.raises(StoreError, match=rf"^{tmp_path}/s\.zarr: .*{reason}.*; name another store"),
+            disk_full_as_store_error(tmp_path / "s.zarr"),
+        ):
+            refuse(tmp_path / place)
+    for other in (tmp_path / "inputs" / "x.obj", Path("/elsewhere/x.obj")):
+        with pytest.raises(OSError, match="x.obj") as error, disk_full_as_store_error(tmp_path / "s.zarr"):
+            refuse(other)
+        assert not isinstance(error.value, StoreError)
+
+
 def test_other_errors() -> None:
     """Other errors pass unchanged."""
     with pytest.raises(PermissionError), disk_full_as_store_error(Path("s.zarr")):
