@@ -225,10 +225,14 @@ def require_png(path: Path | None) -> None:
 _created: list[Path] = []  # folders that `create_output_folder` created, parents first
 
 
-def create_output_folder(path: Path | None) -> None:
+def create_output_folder(path: Path | None, advice: str = "choose another --out") -> None:
     """Create an output folder, so that an unusable path is reported before the computation.
 
     If the command fails before it writes anything, `remove_empty_output_folders` removes the folder again.
+
+    Args:
+        path: The folder; None for no output.
+        advice: What to do if the folder is unusable.
 
     Raises:
         ConfigError: The folder cannot be created or written to.
@@ -240,9 +244,9 @@ def create_output_folder(path: Path | None) -> None:
         path.mkdir(parents=True, exist_ok=True)
         _created.extend(reversed(missing))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be created as a folder ({error.strerror}); choose another --out") from error
+        raise ConfigError(f"{path}: cannot be created as a folder ({error.strerror}); {advice}") from error
     if not os.access(path, os.W_OK):
-        raise ConfigError(f"{path}: is not writable; choose another --out")
+        raise ConfigError(f"{path}: is not writable; {advice}")
 
 
 def remove_empty_output_folders() -> None:

@@ -99,7 +99,7 @@ class Retrieve(InvertArgs, SpaceArgs):
         """Remove ids from the saved index and add fits; returns its kind and size, or None if nothing is requested."""
         if not self.add and not self.remove:
             return None
-        create_output_folder(space.folder)
+        create_output_folder(space.folder, "copy the space to a folder of your own")
         names = [key_part(path.resolve().name if path.is_dir() else path.stem) for path in self.add]
         fits = [(name, shape_args.read_code(space, path)) for name, path in zip(names, self.add, strict=True)]
         added = dict(fits)

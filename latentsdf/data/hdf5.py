@@ -66,7 +66,6 @@ def write_file(path: Path, store: SampleStore, keys: Sequence[str], compression:
         StoreError: A shape is damaged, or the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with (
             atomic_write(path) as temporary,
             h5py.File(temporary, "w") as file,

@@ -114,7 +114,8 @@ class SampleStore:
             require_no_links(path, "tmp", error=StoreError)
             for folder in (path / "tmp").glob("*"):
                 if is_abandoned(folder.name) and not folder.is_symlink():
-                    store._restore_replaced(folder)
+                    with suppress(FileNotFoundError):  # another process cleans up, too
+                        store._restore_replaced(folder)
                     shutil.rmtree(folder, ignore_errors=True)
             return store
         config = config or SamplingConfig()
@@ -226,11 +227,7 @@ class SampleStore:
                     # Two workers may write the first shape of a category at the same time.
                     with suppress(ContainsGroupError):
                         zarr.open_group(group, mode="a")
-                if final.exists():
-                    # Deleting in place could be interrupted and leave an incomplete shape.
-                    (temporary / "old" / record.category).mkdir(parents=True)
-                    os.replace(final, temporary / "old" / record.key)
-                os.replace(temporary / "new", final)
+                _put(temporary / "new", final, temporary / "old" / record.key)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
 
@@ -458,6 +455,24 @@ class SampleStore:
                 f"{self.path}: shape '{key}' is damaged ({error}); rebuild it: repeat the command that made the store, "
                 f"latentsdf-preprocess or latentsdf import, with --glob '{key}' --overwrite"
             ) from error
+
+
+def _put(new: Path, final: Path, aside: Path) -> None:
+    """Move the folder of a shape to its place, and one that is there aside; other processes may do the same."""
+    while True:
+        if final.exists():
+            # Deleting in place could be interrupted and leave an incomplete shape.
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another process has moved it aside
+                os.replace(final, aside)
+        try:
+            os.replace(new, final)
+        except OSError:
+            if not final.exists():
+                raise
+            continue  # another process has written the same shape in between
+        return
 
 
 def _random_rows(folder: Path, name: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:

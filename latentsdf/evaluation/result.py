@@ -14,7 +14,7 @@ from latentsdf.config.arguments import check_arguments
 from latentsdf.config.validation import NonNegativeInt
 from latentsdf.geometry.metrics.field import FieldErrors
 from latentsdf.geometry.metrics.surface import Reference, SurfaceComparison
-from latentsdf.utils.atomic_files import atomic_write
+from latentsdf.utils.atomic_files import atomic_write, full_disk_named
 from latentsdf.utils.notebook import html_table
 
 _SHOWN = (
@@ -158,7 +158,8 @@ class Evaluation:
             folder: Output folder; created if missing.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        with full_disk_named(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps(self.as_dict(), indent=1))
         with atomic_write(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:

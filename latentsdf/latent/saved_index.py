@@ -22,7 +22,7 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -118,7 +118,7 @@ class SavedIndex:
     def _read_again(self) -> None:
         """Read the saved files if another process has changed them."""
         if self._current_version() != self._version:
-            self.changes, cached = self._read() or (Changes(), None)
+            self.changes, cached = self._read(is_locked=True) or (Changes(), None)
             self.index = cached or self._build(self.changes)
 
     def _has_kind(self, kind: Kind) -> bool:
@@ -217,8 +217,12 @@ class SavedIndex:
             kind = "flat"
         return CodeIndex(codes, names, self._metric, kind, self._space)
 
-    def _read(self) -> tuple[Changes, CodeIndex | None] | None:
-        """Changes and cached index; None without saved files, or if they are of other codes."""
+    def _read(self, *, is_locked: bool = False) -> tuple[Changes, CodeIndex | None] | None:
+        """Changes and cached index; None without saved files, or if they are of other codes.
+
+        Args:
+            is_locked: Whether the caller keeps other processes out.
+        """
         require_no_links(self._place.parent, self._place.name)
         self._version = self._current_version()
         if not holds_artifact(self._place, _CHANGES):
@@ -228,11 +232,14 @@ class SavedIndex:
                 self._place, "index", _FILES, self._parse, verify=self._verify
             )
         except _OtherSpaceError as error:
-            with suppress(OSError):
+            with suppress(OSError), nullcontext() if is_locked else locked(self._place.parent):
+                if self._current_version() != self._version:  # another process has put a new index there
+                    return self._read(is_locked=True)
                 if error.has_changes:
                     show_note("index rebuilt", f"{error}; the old one is kept as {_rename_aside(self._place).name}")
                 else:
                     remove_artifact(self._place)
+                self._version = ""
             return None
         return found
 

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsdf.sharing.model_card import PICTURE, is_handwritten, is_handwritten_text
+from latentsdf.sharing.model_card import is_handwritten, is_handwritten_text
+from latentsdf.sharing.pack import PICTURE
 from latentsdf.training import checkpoint
 from latentsdf.training.checkpoint import CARD
 from latentsdf.utils.artifacts import MANIFEST, MAX_MANIFEST, Artifact, write_artifact

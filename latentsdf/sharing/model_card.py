@@ -14,13 +14,11 @@ from typing import Any
 import yaml
 
 from latentsdf.config import loader
-from latentsdf.sharing.pack import measure_size, rounding_of
+from latentsdf.sharing.pack import PICTURE, measure_size, rounding_of
 from latentsdf.training.checkpoint import CARD, Checkpoint
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.json_files import is_number, parse_object
 
-PICTURE = "shapes.png"
-"""Name of the picture of a model card."""
 _TAGS = ["latentsdf", "signed-distance-function", "shape-space", "3d"]
 _MARK = re.compile(r"\n<!-- latentsdf card, sha256 ([0-9a-f]{64}) -->\n$")
 # The card that training writes.
@@ -111,7 +109,7 @@ def _usage(name: str, space: Checkpoint) -> str:
 
 
 def _content(folder: Path, space: Checkpoint) -> str:
-    size = measure_size(folder)
+    size = measure_size(folder, card=False)  # that of an older card would change the new one
     rows = [f"{len(space.keys):,} codes of {space.config.model.code_size} values: {_categories(space)}"]
     details = space.details or {}
     trained = _section(details, "training").get("shapes")

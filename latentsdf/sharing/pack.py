@@ -13,12 +13,15 @@ from torch import Tensor
 
 from latentsdf.sharing.rounding import Rounding, measure_rounding
 from latentsdf.training import checkpoint, packed_weights
-from latentsdf.training.checkpoint import Checkpoint
+from latentsdf.training.checkpoint import CARD, Checkpoint
 from latentsdf.training.packed_weights import GRID, Packing
+from latentsdf.utils.artifacts import MANIFEST
 from latentsdf.utils.errors import ConfigError
 from latentsdf.utils.json_files import is_number
 from latentsdf.utils.safetensors_io import shapes_of
 
+PICTURE = "shapes.png"
+"""Name of the picture of a model card."""
 _COMPARED = 4  # shapes at which the effect of rounding is measured
 
 
@@ -52,10 +55,15 @@ class SpaceSize:
         return f"{_megabytes(self.total)}: " + ", ".join(f"{name} {_megabytes(size)}" for name, size in parts.items())
 
 
-def measure_size(folder: Path) -> SpaceSize:
-    """Measure the files of a space, without the log of its training and folders such as a retrieval index."""
-    files = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
-    files.pop("metrics.jsonl", None)
+def measure_size(folder: Path, *, card: bool = True) -> SpaceSize:
+    """Measure the files of a space, without the log of its training and folders such as a retrieval index.
+
+    Args:
+        folder: Folder of the space.
+        card: Count the model card, too.
+    """
+    names = {*checkpoint.FILES, MANIFEST, PICTURE} | ({CARD} if card else set())
+    files = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         grid = sum(file.get_tensor(name).nbytes for name in file.keys() if name.startswith(GRID))  # noqa: SIM118
     return SpaceSize(

@@ -11,8 +11,8 @@ import numpy as np
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import contact_sheet, save_png
-from latentsdf.sharing.model_card import PICTURE, is_handwritten, read_metrics, write_card
-from latentsdf.sharing.pack import measure_size, pack, training_of
+from latentsdf.sharing.model_card import is_handwritten, read_metrics, write_card
+from latentsdf.sharing.pack import PICTURE, measure_size, pack, training_of
 from latentsdf.training import checkpoint
 from latentsdf.training.checkpoint import CARD, Checkpoint
 from latentsdf.training.packed_weights import Packing

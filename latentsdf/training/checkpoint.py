@@ -40,6 +40,7 @@ from latentsdf.models.custom_model import ModelLike, build_model, custom_name
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training import packed_weights
 from latentsdf.utils.artifacts import Artifact, complete_replacement, read_artifact, write_artifact
+from latentsdf.utils.atomic_files import full_disk_named
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import CheckpointError, LatentSDFError
 from latentsdf.utils.json_files import is_number, parse_object
@@ -121,7 +122,8 @@ def save(
     Raises:
         CheckpointError: The disk has no space for the new checkpoint besides the previous one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with full_disk_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     _require_disk_space(folder, _nbytes((codes, model.state_dict(), state)))
     trained = Checkpoint(model, codes, list(keys), list(similarities), normalization, config, frozenset(augmented))
     with write_artifact(folder, "space", _FILES) as staged:
@@ -148,7 +150,8 @@ def save_packed(folder: Path, space: Checkpoint, weights: Mapping[str, Tensor], 
     Raises:
         CheckpointError: The disk has no space.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with full_disk_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     _require_disk_space(folder, _nbytes((codes, weights, space.prior or {})))
     with suppress(OSError):
         # Of a checkpoint that is not packed, whose manifest has a model card.

@@ -25,6 +25,7 @@ from latentsdf.training.logger import TrainingLogger, open_training_logger
 from latentsdf.training.trainer import Trainer
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils import devices
+from latentsdf.utils.atomic_files import full_disk_named
 from latentsdf.utils.console import console
 from latentsdf.utils.entry_points import load_entry_point
 from latentsdf.utils.errors import CheckpointError, ConfigError
@@ -149,7 +150,8 @@ def fit(trainer: Trainer, out: Path, write: Callable[[], None], callbacks: Callb
         write()
         calls("on_checkpoint", trainer, out)
 
-    out.mkdir(parents=True, exist_ok=True)
+    with full_disk_named(out):
+        out.mkdir(parents=True, exist_ok=True)
     with trainer, defer_interrupts() as stopped:
         # Before the first step, so that reading does not count toward the wall-clock budget.
         trainer.pool.fill(trainer.step)

@@ -249,16 +249,17 @@ def write_artifact(folder: Path, kind: ArtifactKind, names: Collection[str]) -> 
 
     Raises:
         CheckpointError: `.next` in the folder is a symbolic link.
-        OutputError: The disk is full.
+        OutputError: The disk is full, or the folder read-only.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with full_disk_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for other in folder.glob(f"{_PREFIX}*"):
         if is_abandoned(other.name, _PREFIX) and not other.is_symlink():
             shutil.rmtree(other, ignore_errors=True)
     staging = folder / temporary_name(_PREFIX)
     try:
         with full_disk_named(folder):
-            staging.mkdir()
+            staging.mkdir(parents=True)  # a command that failed may have removed the folder, which was empty
             yield staging
             _write_manifest(staging, kind)
             with locked(folder):

@@ -1,4 +1,4 @@
-"""Atomic writes, and errors for full disks and for outputs that are not files."""
+"""Atomic writes, and errors for full disks, read-only folders and outputs that are not files."""
 
 import errno
 import os
@@ -18,6 +18,11 @@ _FULL = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file exceeds the size limit of the process (ulimit -f) or of the file system",
 }
+_REFUSED = {
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "you have no permission to write there",
+    errno.EPERM: "you have no permission to write there",
+}
 _LITTLE = 1 << 16  # bytes; a disk with less free space is full
 _cleaned: set[Path] = set()  # folders whose abandoned files were removed, once per process
 
@@ -30,7 +35,7 @@ def atomic_write(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     left in the folder are removed.
 
     Args:
-        path: Destination; an existing file is replaced, but nothing else.
+        path: Destination; an existing file is replaced, but nothing else. Its folder is created if missing.
         keep_suffix: Give the temporary path the suffix of the destination, for writers that select the format by it.
 
     Yields:
@@ -39,15 +44,19 @@ def atomic_write(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
 
     Raises:
         ConfigError: The destination is a folder, a device, a pipe or a socket.
-        OutputError: The disk is full.
+        OutputError: The disk is full, or the folder read-only.
     """
     require_file_output(path)
     _remove_abandoned(path.parent)
     temporary = path.with_name(temporary_name(_PREFIX) + _SUFFIX + (path.suffix if keep_suffix else ""))
     try:
         with full_disk_named(path):
-            # Exclusive, so that nothing is written through a link.
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            try:
+                _create_empty(temporary)
+            except FileNotFoundError:
+                # Another command that failed may have removed the folder, which it had created and left empty.
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _create_empty(temporary)
             yield temporary
             os.replace(temporary, path)
     finally:
@@ -63,7 +72,8 @@ def full_disk_named(path: Path) -> Iterator[None]:
         path: File or folder that the block writes.
 
     Raises:
-        OutputError: The block raises an error because the disk is full, or a file too large; other errors pass.
+        OutputError: The block raises an error because the disk is full, a file too large, or the place of the output
+            read-only; other errors pass.
     """
     try:
         yield
@@ -74,14 +84,20 @@ def full_disk_named(path: Path) -> Iterator[None]:
     except LatentSDFError:
         raise
     except Exception as error:
-        reason = _full_disk(error, path.parent)
+        reason = _full_disk(error, path.parent) or _refusal(error, path)
         if reason is None:
             raise
         raise _output_error(path, reason) from error
 
 
+def _create_empty(path: Path) -> None:
+    # Exclusive, so that nothing is written through a link.
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
 def _output_error(path: Path, reason: str) -> OutputError:
-    error = OutputError(f"{path}: cannot be written, {reason}; make room and repeat, or name another place")
+    advice = "name another place" if reason in _REFUSED.values() else "make room and repeat, or name another place"
+    error = OutputError(f"{path}: cannot be written, {reason}; {advice}")
     error.path, error.reason = path, reason
     return error
 
@@ -106,6 +122,16 @@ def _full_disk(error: BaseException, folder: Path) -> str | None:
         if shutil.disk_usage(folder).free < _LITTLE:
             return _FULL[errno.ENOSPC]
     return None
+
+
+def _refusal(error: BaseException, output: Path) -> str | None:
+    """Return why an output must not be written; None if an error has another cause, or concerns another file."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSED or error.filename is None:
+        return None
+    place = Path(os.fsdecode(error.filename))
+    # The file that is refused may also be a temporary one beside the output, or a folder above it.
+    concerned = place.parent == output.parent or output in place.parents or place in output.parents
+    return _REFUSED[error.errno] if concerned else None
 
 
 def require_file_output(path: Path) -> None:
@@ -140,7 +166,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 @contextmanager
 def disk_full_as_store_error(store: Path) -> Iterator[None]:
-    """Convert errors for a full disk or an exceeded quota.
+    """Convert errors for a full disk, an exceeded quota or a read-only folder.
 
     Args:
         store: Path of the store, with which the error message starts.
@@ -151,6 +177,9 @@ def disk_full_as_store_error(store: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        refusal = _refusal(error, store)
+        if refusal is not None:
+            raise StoreError(f"{store}: cannot be written, {refusal}; name another store") from error
         reason = _full_disk(error, store.parent)
         if reason is None:
             raise

@@ -307,3 +307,47 @@ def test_concurrent_creation_of_category(record: ShapeRecord, tmp_path: Path, mo
     store.write(record)
     monkeypatch.undo()
     assert store.keys() == [record.key]
+
+
+@pytest.mark.parametrize("at", ["moved aside", "written", "written first"])
+def test_concurrent_writing_of_shape(
+    at: str, record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two processes that write one shape at the same time, neither fails, and the shape is one of theirs."""
+    store, first = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING), replace(record, source="first")
+    final, move = store.path / "shapes" / record.key, os.replace
+    if at != "written first":
+        store.write(replace(record, source="earlier"))
+    turns = iter([True])
+
+    def beaten(source: Path, target: Path) -> None:
+        if (source if at == "moved aside" else target) == final and next(turns, False):
+            store.write(first)  # by the other process
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module.os, "replace", beaten)
+        store.write(replace(record, source="second"))
+    assert next(turns, None) is None
+    store.verify(record.key)
+    assert store.info(record.key).source == "second"
+    assert list((store.path / "tmp").iterdir()) == []
+
+
+def test_shape_that_another_process_moved_aside(
+    record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shape that vanishes right before it is replaced, because another process replaces it, is no error."""
+    store = SampleStore.create(tmp_path / "s.zarr", SMALL_SAMPLING)
+    store.write(record)
+    final, move = store.path / "shapes" / record.key, os.replace
+
+    def vanish(source: Path, target: Path) -> None:
+        if source == final:
+            move(final, tmp_path / "elsewhere")
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module.os, "replace", vanish)
+        store.write(replace(record, source="new"))
+    assert store.info(record.key).source == "new"

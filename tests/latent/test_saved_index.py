@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from helpers.files import files_of, flip_byte, renew_manifest
 from helpers.old_index import write_old_index
 
 import latentsdf as ls
+from latentsdf.latent import saved_index
 from latentsdf.latent.retrieval import CodeIndex, Metric
 from latentsdf.latent.saved_index import SavedIndex
 
@@ -226,6 +227,26 @@ def test_other_codes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert opened(folder, space="trained further").index.ids == IDS
         assert f"kept as index_l2.old{turn}" in " ".join(capsys.readouterr().err.split())
         assert files_of(folder / f"index_l2.old{turn}") == kept and not (folder / "index_l2").exists()
+
+
+@pytest.mark.parametrize("has_changes", [True, False])
+def test_other_codes_in_two_processes(has_changes: bool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes that one process adds while another one moves an outdated index aside stay."""
+    opened(folder).update(NEW, [])
+    if not has_changes:
+        pytest.importorskip("faiss")
+        opened(folder).update({}, list(NEW))
+        opened(folder).change_kind("hnsw")
+    turns, found = iter([True]), saved_index.locked
+
+    def beaten(place: Path) -> AbstractContextManager[None]:
+        if next(turns, False):
+            opened(folder, space="trained further").update(NEW, [])  # by the other process
+        return found(place)
+
+    monkeypatch.setattr(saved_index, "locked", beaten)
+    assert _results(opened(folder, space="trained further"))[-1][0] == "yours"
+    assert opened(folder, space="trained further").index.ids == [*IDS, *NEW]
 
 
 def test_folder_that_cannot_be_written(folder: Path) -> None:

@@ -35,6 +35,14 @@ def test_failed_write(tmp_path: Path) -> None:
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_folder_that_was_removed(tmp_path: Path) -> None:
+    """An output folder that another command created, left empty and removed again is created again."""
+    path = tmp_path / "images" / "2.png"
+    with atomic_write(path) as temporary:
+        temporary.write_text("image")
+    assert path.read_text() == "image" and list(path.parent.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("linked", [False, True])
 def test_outputs_that_are_not_files(linked: bool, tmp_path: Path) -> None:
     """A pipe, or a link to one, as /dev/stdout may be, is not replaced by a file; nor is a folder."""
@@ -61,6 +69,36 @@ def test_disk_full(code: int, reason: str) -> None:
         disk_full_as_store_error(Path("s.zarr")),
     ):
         raise OSError(code, "full")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(errno.EROFS, "the file system is read-only"), (errno.EACCES, "you have no permission")]
+)
+def test_read_only_folder(code: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, an artifact or a store that must not be written is named, with advice; other files are not."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    file, folder = tmp_path / "a" / "x.png", tmp_path / "fit"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(OutputError, match=f"{reason}.*; name another place") as caught, atomic_write(file):
+            pass
+        assert str(caught.value).startswith(f"{file}: cannot be written")
+        with pytest.raises(OutputError, match=reason) as caught, write_artifact(folder, "fit", ("mesh.ply",)):
+            pass
+        assert str(caught.value).startswith(f"{folder}: cannot be written")
+    for place in ("s.zarr/shapes/a", "s.zarr/tmp/x", "s.zarr", ""):
+        with (
+            pytest.raises(StoreError, match=rf"^{tmp_path}/s\.zarr: .*{reason}.*; name another store"),
+            disk_full_as_store_error(tmp_path / "s.zarr"),
+        ):
+            refuse(tmp_path / place)
+    for other in (tmp_path / "inputs" / "x.obj", Path("/elsewhere/x.obj")):
+        with pytest.raises(OSError, match="x.obj") as error, disk_full_as_store_error(tmp_path / "s.zarr"):
+            refuse(other)
+        assert not isinstance(error.value, StoreError)
 
 
 def test_other_errors() -> None:

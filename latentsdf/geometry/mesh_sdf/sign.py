@@ -17,7 +17,8 @@ For `pseudonormal` and `winding`, a mesh with negative signed volume is inside o
 Sheets are faces with outside on both sides (single-layer cloth, a single-sided chair back). They bound no volume;
 `solid` gives them a thickness. Wide open shells (a bowl without thickness, a box without lid) are sheets, too: if they
 were filled as if they had a lid, the sign would change across the lid, where the distance is large, but a distance
-satisfies |d(x) - d(y)| <= |x - y|. Smaller violations, across smaller holes, lower the confidence.
+satisfies |d(x) - d(y)| <= |x - y|. Smaller violations, across smaller holes, lower the confidence. So does a small
+shell that is filled: its violation is small in relation to the mesh, but not in relation to the shell.
 """
 
 from dataclasses import dataclass
@@ -55,6 +56,12 @@ _MIN_CLOSED = 0.9  # share of probes at which the winding number of walls of two
 _OPEN = 0.5  # violation of the Lipschitz bound, in half diagonals, above which a shell is open, not merely damaged
 _NEAR_EDGES = 0.01  # least distance of probes from free edges, in half diagonals
 _MAX_OPENINGS = 4  # rounds in which open shells are found
+_SHEET_DEPTHS = 4  # half the thickness that sheets get, in units of the depth at which sides are tested
+_FILLED = 0.5  # violation, in half diagonals of a connected part, above which the part is a filled shell
+_FILLED_CONFIDENCE = 0.95  # of a mesh with a filled shell, at most
+_MAX_SHELLS = 200  # parts with free edges that are probed, the largest ones
+_SHELL_PROBES = 4000  # of all of them together
+_MIN_SHELL_PROBES = 32  # of each
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -72,7 +79,7 @@ class SignReport:
     `visibility`: pseudonormals and winding number agree (for `visibility` near the faces that bound the solid).
     `winding`: the winding number is a nonnegative integer. At most 1 - v for violations v of the Lipschitz bound of
     distances, in halves of the bounding-box diagonal; for samples, also those between adjacent vertices of the
-    sparse lattice.
+    sparse lattice. At most 0.95 if a connected part is wide open but filled as if it had a lid, however small it is.
     """
     sheet: float = 0.0
     """Share in [0, 1] of the area that consists of sheets, which were given a thickness."""
@@ -169,6 +176,8 @@ def _decide(mesh: trimesh.Trimesh, method: SignMethod, seed: int, depth: float, 
         winding = WindingNumberRule(vertices, oriented[used & ~is_sheet])
         violation, open_shell = _open_shells(winding, vertices, faces, ~is_sheet, seed)
     confidence = min(confidence, max(0.0, 1 - violation))
+    if confidence > _FILLED_CONFIDENCE and _has_filled_shell(winding, vertices, faces[~is_sheet], depth, seed):
+        confidence = _FILLED_CONFIDENCE
     if exclude_sheets:
         is_sheet = is_sheet | _unless_small(_outside_on_both_sides(winding, vertices, faces, depth, seed), area)
     return SolidSign(winding, SignReport(method, confidence, float(area[is_sheet].sum() / area.sum())), is_sheet)
@@ -215,20 +224,71 @@ def _open_shells(
         near = vertices[edges[rng.choice(len(edges), _PROBES)]].mean(axis=1)
         reach = half_diagonal * np.exp(rng.uniform(np.log(_NEAR_EDGES), 0, (_PROBES, 1)))
         start = np.concatenate((start, near + reach * rng.normal(size=near.shape)))
-    tree = TriangleBVH(vertices[faces[body]])
+    violation, first, second = _violations(winding, TriangleBVH(vertices[faces[body]]), start, rng)
+    if not len(violation):
+        return 0.0, none
+    violation /= half_diagonal
+    wide = violation > _OPEN
+    closest = body[np.concatenate((first[wide], second[wide]))]
+    label = np.full(len(faces), -1)
+    label[body] = shell
+    return float(violation.max()), np.isin(label, np.unique(label[closest])) & (label >= 0)
+
+
+def _violations(
+    winding: WindingNumberRule, tree: TriangleBVH, start: Floats, rng: np.random.Generator
+) -> tuple[Floats, Ints, Ints]:
+    """Violations (V,) of the Lipschitz bound in steps from some points, and the closest faces (V,) at their ends."""
     distance, first = tree.closest(start)[:2]
     step = rng.normal(size=start.shape)
     step *= (rng.uniform(0.05, 0.95, len(start)) * distance / np.linalg.norm(step, axis=1))[:, None]
     flipped = np.flatnonzero(winding.inside(start) != winding.inside(start + step))
     if not len(flipped):
-        return 0.0, none
+        return np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
     other, second = tree.closest(start[flipped] + step[flipped])[:2]
-    violation = (distance[flipped] + other - np.linalg.norm(step[flipped], axis=1)) / half_diagonal
-    wide = violation > _OPEN
-    closest = body[np.concatenate((first[flipped][wide], second[wide]))]
-    label = np.full(len(faces), -1)
-    label[body] = shell
-    return float(violation.max()), np.isin(label, np.unique(label[closest])) & (label >= 0)
+    return distance[flipped] + other - np.linalg.norm(step[flipped], axis=1), first[flipped], second
+
+
+def _has_filled_shell(winding: WindingNumberRule, vertices: Floats, faces: Ints, depth: float, seed: int) -> bool:
+    """Whether a connected part with free edges is filled although it is wide open.
+
+    Every part is probed next to its free edges, at distances up to its size, because points that are drawn from the
+    whole mesh miss small parts. Violations up to half the thickness of sheets do not count: as a sheet, a shell that
+    is so narrow would be filled, too.
+    """
+    faces = faces[triangle_areas(vertices[faces]) > 0]
+    if not len(faces):
+        return False
+    part, edges = _parts_with_free_edges(faces)
+    shells, which = np.unique(part[part >= 0], return_inverse=True)
+    if not len(shells):
+        return False
+    corners = vertices[faces[part >= 0]]
+    low, high = np.full((len(shells), 3), np.inf), np.full((len(shells), 3), -np.inf)
+    np.minimum.at(low, which, corners.min(axis=1))
+    np.maximum.at(high, which, corners.max(axis=1))
+    size = 0.5 * np.linalg.norm(high - low, axis=1)
+    negligible = _SHEET_DEPTHS * depth
+    # Within a shell, no violation exceeds its diagonal.
+    probed = [n for n in np.argsort(-size)[:_MAX_SHELLS] if 2 * size[n] > negligible]
+    if not probed:
+        return False
+    number = np.full(len(vertices), -1)
+    number[faces[part >= 0]] = which[:, None]
+    order = np.argsort(number[edges[:, 0]], kind="stable")
+    ends = np.searchsorted(number[edges[order, 0]], np.arange(len(shells) + 1))
+    rng = np.random.default_rng(seed)
+    count = max(_MIN_SHELL_PROBES, _SHELL_PROBES // len(probed))
+    start = []
+    for n in probed:
+        own = edges[order[rng.integers(ends[n], ends[n + 1], count)]]
+        reach = size[n] * np.exp(rng.uniform(np.log(_NEAR_EDGES), 0, (count, 1)))
+        start.append(vertices[own].mean(axis=1) + reach * rng.normal(size=(count, 3)))
+    violation, first, second = _violations(winding, TriangleBVH(vertices[faces]), np.concatenate(start), rng)
+    scale = np.full(part.max() + 2, np.inf)  # the last one is that of parts without free edges, number -1
+    scale[shells] = size
+    smaller = np.minimum(scale[part[first]], scale[part[second]])
+    return bool(((violation > _FILLED * smaller) & (violation > negligible)).any())
 
 
 def _parts_with_free_edges(faces: Ints) -> tuple[Ints, Ints]:

@@ -8,11 +8,13 @@ Floats = NDArray[np.float64]
 
 _UNIT_TOLERANCE = 0.05
 _UNIT_SHARE = 0.95
+_ONE_DIRECTION = 0.99  # length of the mean of unit vectors, above which nearly all are the same
 _LIPSCHITZ_POINTS = 20_000
 _LIPSCHITZ_SLACK = 0.006  # noise of measured distances, relative to the diagonal of the points
 _LIPSCHITZ_SHARE = 0.2
 _DIRECTIONS = 200
 _FLIPPED_SHARE = 0.8  # of the outermost points that are inside
+_OUTSIDE_SHARE = 0.8  # of the outermost points, which are outside of most shapes
 
 
 def lengths(vectors: Floats) -> Floats:
@@ -33,10 +35,15 @@ def normals_fault(vectors: Floats) -> str:
     usable = vectors[np.isfinite(length) & (length > 0)]
     if not len(usable) or are_unit(usable):
         return ""
-    low, high = lengths(usable).min(), lengths(usable).max()
-    if np.ptp(usable, axis=0).any() and are_unit(usable / np.median(lengths(usable))):
-        return ""
-    return "all are the same" if low == high else f"their lengths range from {low:.3g} to {high:.3g}"
+    length = lengths(usable)
+    if not np.ptp(usable, axis=0).any():
+        return "all are the same"
+    if not are_unit(usable / np.median(length)):
+        return f"their lengths range from {length.min():.3g} to {length.max():.3g}"
+    # A large value that hardly changes, such as a time or a coordinate far from the origin, dominates the length.
+    if lengths((usable / length[:, None]).mean(axis=0, keepdims=True))[0] > _ONE_DIRECTION:
+        return f"nearly all have the same direction and the length {np.median(length):.3g}"
+    return ""
 
 
 def distance_fault(points: Floats, distances: Floats) -> str:
@@ -70,6 +77,17 @@ def distance_fault(points: Floats, distances: Floats) -> str:
     if float(np.mean(distances[_outermost(points)] < 0)) > _FLIPPED_SHARE:
         return "it is negative at the outermost points, as if it were positive inside; negate it"
     return ""
+
+
+def is_positive_around(points: Floats, values: Floats) -> bool:
+    """Return whether most of the outermost points (N, 3) have positive values (N,).
+
+    Signed distances do, unless the shape leaves the region of the samples. Values of another meaning that scatter
+    around 0, such as residuals, do not, and can be too small for `distance_fault` to tell them from distances.
+    """
+    finite = np.isfinite(points).all(axis=1) & np.isfinite(values)
+    points, values = points[finite], values[finite]
+    return bool(len(points)) and float(np.mean(values[_outermost(points)] > 0)) > _OUTSIDE_SHARE
 
 
 def counts_rows(column: Floats) -> bool:

@@ -23,7 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsdf.geometry.pointcloud.column_values import are_unit, counts_rows, distance_fault, normals_fault
+from latentsdf.geometry.pointcloud.column_values import (
+    are_unit,
+    counts_rows,
+    distance_fault,
+    is_positive_around,
+    normals_fault,
+)
 from latentsdf.utils.arrays import as_array
 from latentsdf.utils.errors import ConfigError, MeshError
 
@@ -35,11 +41,13 @@ _DISTANCE_KEYS = ("sdf", "distances", "distance")
 _OCCUPANCY_NAMES = ("occupancies", "occupancy", "occ", "is_inside", "inside")
 _COORDINATES = ("x", "y", "z")
 _COORDINATE_NAMES = {"easting": "x", "northing": "y", "elevation": "z", "height": "z", "altitude": "z"}
+_COORDINATE_NAMES |= {f"points_{n}": axis for n, axis in enumerate(_COORDINATES)}  # of ParaView
 _NORMAL_NAMES = (
     ("nx", "ny", "nz"),
     ("normal_x", "normal_y", "normal_z"),
     ("normalx", "normaly", "normalz"),
     ("n_x", "n_y", "n_z"),
+    ("normals_0", "normals_1", "normals_2"),
 )
 _DISTANCE_NAMES = ("sdf", "signed_distance", "d")
 _USED_NAMES = {*_COORDINATES, *_COORDINATE_NAMES, *_DISTANCE_NAMES, *(key for keys in _NORMAL_NAMES for key in keys)}
@@ -180,8 +188,8 @@ def _require_no_occupancies(name: str, names: Iterable[str]) -> None:
 
 
 def _plain_name(name: object) -> str:
-    """Name in lower case, without quotes, comment signs and a unit in brackets."""
-    return _UNITS.sub("", str(name).strip().strip("\"'#/").strip().lower()).replace(" ", "_")
+    """Name in lower case, without quotes, comment signs and a unit in brackets; words are joined by underscores."""
+    return re.sub("[ :]", "_", _UNITS.sub("", str(name).strip().strip("\"'#/").strip().lower()))
 
 
 def unused_columns(names: Sequence[str]) -> list[str]:
@@ -242,7 +250,7 @@ def read_text_columns(name: str, table: Floats) -> tuple[PointTable, str]:
         return PointTable(table[:, :2], table[:, 2:]), "read as x, y, nx, ny"
     if columns == 4:
         fault = distance_fault(table[:, :3], table[:, 3])
-        if not fault:
+        if not fault and is_positive_around(table[:, :3], table[:, 3]):
             return PointTable(table[:, :3], distances=table[:, 3]), "read as x, y, z and signed distance"
         if fault.endswith("negate it"):
             _require_distances(name, "column 4", table[:, :3], table[:, 3])

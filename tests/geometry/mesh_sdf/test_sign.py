@@ -191,6 +191,32 @@ def test_wide_open_shell(name):
     assert _lipschitz_violation(solid) < 1e-9
 
 
+def _beside_a_box(mesh):
+    """A mesh above a wide box, in model space."""
+    mesh = mesh.copy()
+    mesh.apply_translation((0, 0, 0.3 - mesh.bounds[0, 2]))
+    return normalize(trimesh.util.concatenate([trimesh.creation.box((3, 3, 0.2)), mesh]))[0]
+
+
+def test_small_filled_shell():
+    """A small bowl without thickness that is filled makes the sign doubtful; a small solid with a hole does not."""
+    sphere = trimesh.creation.icosphere(3, 0.05)
+    for direction in (1, -1):
+        bowl = with_faces(sphere, sphere.faces[direction * sphere.triangles_center[:, 2] < 0])
+        found = solid_sign(_beside_a_box(bowl), 1e-3)
+        assert found.report.sheet == 0 and found.report.confidence == 0.95
+        tiny = bowl.copy()
+        tiny.apply_scale(0.02)
+        assert solid_sign(_beside_a_box(tiny), 1e-3).report.confidence > 0.99
+    rod = trimesh.creation.cylinder(0.01, 0.3, sections=12)
+    for solid in (
+        sphere,
+        with_faces(sphere, sphere.faces[4:]),
+        with_faces(rod, rod.faces[rod.face_normals[:, 2] < 0.5]),
+    ):
+        assert solid_sign(_beside_a_box(solid), 1e-3).report.confidence > 0.99
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("height", [0.85, 0.95, 0.99])
 def test_hole_in_closed_surface(height):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from helpers.points import oriented_sphere_points
 
-from latentsdf.geometry.pointcloud.column_values import are_unit, counts_rows, distance_fault, normals_fault
+from latentsdf.geometry.pointcloud.column_values import (
+    are_unit,
+    counts_rows,
+    distance_fault,
+    is_positive_around,
+    normals_fault,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,14 @@ def test_normals() -> None:
     assert not are_unit(colors) and "lengths range from" in normals_fault(colors)
 
 
+@pytest.mark.parametrize("offset", [[1e5, 2.0, 3.0], [412_343.0, 5_654_321.0, 84.0]])
+def test_large_values_of_little_change(offset: list[float]) -> None:
+    """Times and returns, or coordinates far from the origin, have nearly one length, but are no normals."""
+    columns = np.random.default_rng(0).uniform(-2, 2, (300, 3)) + offset
+    assert "the same direction" in normals_fault(columns)
+    assert "the same" in normals_fault(np.tile(offset, (300, 1)))
+
+
 def test_signed_distances() -> None:
     """Distances of a sphere have no fault; flipped, unsigned and scaled ones and intensities do."""
     points = np.random.default_rng(1).uniform(-1, 1, (2000, 3))
@@ -45,3 +59,19 @@ def test_signed_distances() -> None:
         (np.ones(2000), "it is constant"),
     ):
         assert fault in distance_fault(points, values)
+
+
+@pytest.mark.parametrize("std", [0.0, 0.02])
+def test_outermost_points(std: float) -> None:
+    """Distances of samples in a box or next to the surface are positive around the shape; residuals are not."""
+    points, normals = oriented_sphere_points(0.5, 300)
+    rng = np.random.default_rng(3)
+    if std:
+        noise = rng.normal(scale=std, size=300)
+        samples = points + noise[:, None] * normals
+    else:
+        samples = rng.uniform(-1, 1, (300, 3))
+        noise = np.linalg.norm(samples, axis=1) - 0.5
+    assert distance_fault(samples, noise) == "" and is_positive_around(samples, noise)
+    residual = rng.normal(scale=0.01, size=300)
+    assert distance_fault(points, residual) == "" and not is_positive_around(points, residual)

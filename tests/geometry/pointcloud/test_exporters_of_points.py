@@ -37,6 +37,7 @@ _PCL = (
     "property float z\nproperty float normal_x\nproperty float normal_y\nproperty float normal_z\n"
     "property float curvature\nelement camera 1\nproperty float view_px\nproperty float x_axisx\nend_header\n"
 )
+_PARAVIEW = '"Normals:0","Normals:1","Normals:2","Points:0","Points:1","Points:2","RGB:0","RGB:1","RGB:2"\n'
 _PCD = "# .PCD v0.7 - Point Cloud Data file format\nVERSION 0.7\nFIELDS x y z\nDATA ascii\n"
 
 READ: dict[str, tuple[bytes | str, bool]] = {
@@ -51,6 +52,10 @@ READ: dict[str, tuple[bytes | str, bool]] = {
     "splat.ply": (_splat(), False),
     "numbered.csv": (_text(np.arange(150), P, head="Point ID,X,Y,Z\n", separator=","), False),
     "units.csv": ("\ufeff" + _text(P, head="X [m],Y [m],Z [m]\n", separator=","), False),
+    "paraview.csv": (_text(N, P, COLORS, head=_PARAVIEW, separator=","), True),
+    "gps_time.txt": (_text(P, np.linspace(1e5, 1e5 + 9, 150), np.ones((150, 2))), False),
+    "two_frames.txt": (_text(P, P + np.array([412_343, 5_654_321, 84])), False),
+    "residuals.xyz": (_text(P, RNG.normal(scale=0.01, size=150)), False),
     "sentence.xyz": (_text(P, N, head="# x y z of the scan\n"), True),
     "decimal_comma.txt": (_text(P, COLORS, head="X\tY\tZ\tR\tG\tB\n", separator="\t").replace(".", ","), False),
 }
