@@ -160,6 +160,8 @@ def small_arguments(program: str, args: list[str]) -> list[str]:
     args = list(args)
     if "--minutes" in args:
         del args[args.index("--minutes") : args.index("--minutes") + 2]
+    if "--overwrite" in flags and not {"--overwrite", "--resume"} & {*args}:
+        args.append("--overwrite")  # over the stand-ins
     for name, value in _SMALL_FLAGS.items():
         flag = f"--{name}"
         if flag not in flags or (flag == "--steps" and args[0] in ("interpolate",)):
