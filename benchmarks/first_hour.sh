@@ -6,7 +6,8 @@
 #
 # Without WHEEL, it is built from this checkout first, which is not counted. PYTHON selects the interpreter. Without a
 # GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids several GB of CUDA libraries. The times depend on
-# the network and on pip's cache (PIP_NO_CACHE_DIR=1 switches it off).
+# the network, on pip's cache (PIP_NO_CACHE_DIR=1 switches it off) and on other work of the machine; the processor time,
+# the sum of all cores, depends on the last much less.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
@@ -28,11 +29,10 @@ unset PYTHONPATH
 cd "$work"
 
 step() { # NAME COMMAND...: run a command, and print the seconds that it took
-    local name=$1 started
+    local name=$1 TIMEFORMAT='%R %U %S'
     shift
-    started=$(date +%s.%N)
-    "$@" > "$work/log" 2>&1 || { cat "$work/log" >&2; echo "$name failed" >&2; exit 1; }
-    awk -v name="$name" -v a="$started" -v b="$(date +%s.%N)" 'BEGIN { printf "%-38s %6.1f s\n", name, b - a }'
+    { time "$@" > "$work/log" 2>&1; } 2> "$work/seconds" || { cat "$work/log" >&2; echo "$name failed" >&2; exit 1; }
+    awk -v name="$name" '{ printf "%-38s %6.1f s, %6.1f s of processor time\n", name, $1, $2 + $3 }' "$work/seconds"
 }
 
 answers() { # start the explorer and wait until its page is there
@@ -57,6 +57,7 @@ sys.exit(b'<html' not in page.lower())" 2> /dev/null; then
     return 1
 }
 
+echo "load: $(uptime | sed "s/.*average[s]*: //")"
 first=$(date +%s)
 step "empty virtual environment" "$python" -m venv "$work/env"
 step "pip install latentsdf[cpu,view]" "$work/env/bin/pip" install --quiet --disable-pip-version-check \

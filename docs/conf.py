@@ -42,7 +42,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 4
 myst_dmath_double_inline = True
 
-# Tutorials run in a temporary folder, import `tutorial_space` from docs/tutorials and share the space that it trains.
+# Tutorials run in a temporary folder.
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(DOCS / "_build" / "notebooks")
 nb_execution_in_temp = True
@@ -51,10 +51,7 @@ nb_execution_show_tb = True
 nb_execution_timeout = 900
 nb_merge_streams = True
 nb_output_stderr = "remove"  # progress bars
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(DOCS / "tutorials"), str(DOCS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
-os.environ.setdefault("LATENTSDF_TUTORIAL_DATA", str(DOCS / "_build" / "tutorials"))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(DOCS.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

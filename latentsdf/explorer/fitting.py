@@ -27,9 +27,6 @@ MAX_BYTES = 200_000_000
 """Size of the largest file that is accepted."""
 SUFFIXES = tuple(dict.fromkeys((*meshes.SUFFIXES, *point_files.SUFFIXES)))
 """Suffixes of files that are accepted."""
-LARGEST_ERROR = 0.03
-"""Error in model space that is drawn in the last color."""
-_COLORS = np.array([(70, 130, 180), (120, 190, 150), (250, 220, 90), (230, 110, 50), (170, 20, 40)], dtype=float)
 _SHOWN_POINTS = 60_000
 _NEAR = 0.01  # of signed samples, those within this distance of the surface are shown
 
@@ -131,15 +128,3 @@ def fitted(space: ShapeSpace, name: str, fit: Inversion, target: trimesh.Trimesh
             points = points[np.random.default_rng(0).choice(len(points), _SHOWN_POINTS, replace=False)]
     vertices = fit.similarity.to_model(points).astype(np.float32)
     return FittedUpload(name, fit, as_code(space, fit), vertices, faces)
-
-
-def error_colors(errors: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Return colors (N, 3) of errors (N,), from blue for 0 to red for `LARGEST_ERROR` and more."""
-    position = np.clip(errors / LARGEST_ERROR, 0, 1) * (len(_COLORS) - 1)
-    stops = np.arange(len(_COLORS))
-    return np.stack([np.interp(position, stops, channel) for channel in _COLORS.T], axis=1).round().astype(np.uint8)
-
-
-def color_scale() -> str:
-    """Return the colors of errors as a CSS gradient."""
-    return f"linear-gradient(to right, {', '.join(f'rgb({r:.0f},{g:.0f},{b:.0f})' for r, g, b in _COLORS)})"

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from latentsdf.explorer.fitting import MAX_BYTES, SUFFIXES, color_scale
+from latentsdf.explorer.fitting import MAX_BYTES, SUFFIXES
+from latentsdf.geometry.metrics.vertex_errors import color_scale
 
 PAD_STEPS = 1000
 """Steps of the pad from one side to the other."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from latentsdf.explorer import html
 from latentsdf.explorer.decoding import UNEXPECTED, Cancelled, Check, Decoded, DecodingSession, Priority, PriorityGate
-from latentsdf.explorer.fitting import LARGEST_ERROR, FittedUpload, error_colors, fit_upload
+from latentsdf.explorer.fitting import FittedUpload, fit_upload
 from latentsdf.explorer.gallery import ALL, Entry, Gallery
 from latentsdf.explorer.gallery_panel import GalleryPanel, TileRow
 from latentsdf.explorer.moves import blended, coordinates, corner_weights, moved
@@ -23,6 +23,7 @@ from latentsdf.explorer.space_decoder import Picture, SpaceDecoder, SpaceView, p
 from latentsdf.explorer.thumbnails import PIXELS, Thumbnails
 from latentsdf.extraction.extract import Mode
 from latentsdf.geometry.mesh import to_user_frame
+from latentsdf.geometry.metrics.vertex_errors import COLORED_DISTANCE, error_colors
 from latentsdf.latent.code import Code
 from latentsdf.latent.retrieval import CodeIndex
 from latentsdf.rendering.render import render_mesh
@@ -208,7 +209,7 @@ class SpacePage(Page):
         self._fit_text = gui.add_html("")
         self._overlay = gui.add_checkbox("Show the target", True, visible=False)
         self._errors = gui.add_checkbox("Color errors", True, visible=False)
-        self._scale = gui.add_html(html.error_scale(LARGEST_ERROR), visible=False)
+        self._scale = gui.add_html(html.error_scale(COLORED_DISTANCE), visible=False)
         self._again = gui.add_button("Show the fit again", visible=False)
         self.on_thread(upload.on_upload, self._fit)
         self.on(self._again.on_click, lambda _: self._show_fit())

@@ -13,7 +13,7 @@ from scipy.ndimage import map_coordinates
 from latentsdf.data.records import ShapeInfo
 from latentsdf.data.store import SampleStore
 from latentsdf.extraction.marching_cubes import marching_cubes
-from latentsdf.extraction.sparse_lattice import BLOCK_SIDE, allocate
+from latentsdf.extraction.sparse_lattice import from_values
 from latentsdf.geometry.lattice import lattice_points, to_lattice_units, vertex_coordinates
 from latentsdf.rendering.level_sets import distance_colors
 
@@ -44,15 +44,8 @@ def band_mesh(store: SampleStore, key: str) -> trimesh.Trimesh:
     """
     index, distance = store.band(key)
     resolution = store.config.resolution
-    stored = vertex_coordinates(index, resolution).astype(np.int32) + np.int32(1)
-    block, local = stored >> 3, stored & 7
-    n = -(-(resolution + 3) // BLOCK_SIDE)
-    wanted = np.zeros((n, n, n), dtype=bool)
-    wanted[tuple(block.T)] = True
-    lattice = allocate(resolution, wanted)
-    row = lattice.table[tuple(block.T)]
-    lattice.value[row, (local[:, 0] << 6) | (local[:, 1] << 3) | local[:, 2]] = distance
-    vertices, faces = marching_cubes(lattice)
+    vertex = vertex_coordinates(index, resolution).astype(np.int32)
+    vertices, faces = marching_cubes(from_values(resolution, vertex, distance))
     return trimesh.Trimesh(vertices, faces, process=False)
 
 

@@ -117,13 +117,34 @@ def allocate(resolution: int, wanted: Mask | None = None) -> SparseLattice:
     return SparseLattice(resolution, table, corner, value, np.zeros(value.shape, dtype=bool))
 
 
+def from_values(resolution: int, index: Ints, value: NDArray[np.float32]) -> SparseLattice:
+    """Return a lattice with the blocks of some vertices, at which it has bounds, and all others absent.
+
+    Args:
+        resolution: Cells per axis.
+        index: Lattice indices (N, 3).
+        value: Values (N,) at these vertices.
+    """
+    n = -(-(resolution + 3) // BLOCK_SIDE)
+    wanted = np.zeros((n, n, n), dtype=bool)
+    block, local = _places(index)
+    wanted[block] = True
+    lattice = allocate(resolution, wanted)
+    lattice.value[lattice.table[block], local] = value
+    return lattice
+
+
 def lookup(lattice: SparseLattice, index: Ints) -> NDArray[np.float32]:
     """Values (N,) at lattice indices (N, 3), NaN where absent."""
-    stored = index + np.int32(1)
-    block, local = stored >> 3, stored & 7
-    row = lattice.table[block[:, 0], block[:, 1], block[:, 2]]
-    value = lattice.value[row, (local[:, 0] << 6) | (local[:, 1] << 3) | local[:, 2]]
-    return np.where(row < 0, np.float32(np.nan), value)
+    block, local = _places(index)
+    row = lattice.table[block]
+    return np.where(row < 0, np.float32(np.nan), lattice.value[row, local])
+
+
+def _places(index: Ints) -> tuple[tuple[Ints, Ints, Ints], Ints]:
+    """Return the coordinates of the blocks of vertices with lattice indices (N, 3), and their local indices (N,)."""
+    x, y, z = (index + np.int32(1)).T
+    return (x >> 3, y >> 3, z >> 3), (x & 7) << 6 | (y & 7) << 3 | z & 7
 
 
 @compiled()

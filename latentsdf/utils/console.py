@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from html import escape
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -21,7 +22,10 @@ if not console.is_terminal:
 
 LINE_SECONDS = 30.0
 """Seconds between lines of progress where there is no terminal."""
-_is_tracking = False
+_is_tracking: ContextVar[bool] = ContextVar("is_tracking", default=False)
+"""Whether this thread is within the block of a `track`."""
+_display = Lock()
+"""Held by the one progress that is shown: a terminal has room for one bar."""
 _NOTEBOOK_SECONDS = 0.2  # between updates of a bar in a notebook
 
 
@@ -122,8 +126,8 @@ def track(
     """Show progress while the block runs.
 
     Terminals and notebooks show a bar. Otherwise, as in the log file of a cluster job, a line is printed every
-    `LINE_SECONDS`, also while no step is completed, and a last one at the end. Within the block of another `track`,
-    nothing is shown.
+    `LINE_SECONDS`, also while no step is completed, and a last one at the end. Nothing is shown within the block of
+    another `track`, and while the progress of another thread is shown.
 
     Args:
         description: Text before the bar.
@@ -134,18 +138,18 @@ def track(
     Yields:
         Function `advance(amount=1, note=None)` to call after each step; a `note` replaces the text after the bar.
     """
-    global _is_tracking
     listener = progress_listener()
     if listener is not None:
         yield _reporting_to(listener, description, total)
         return
-    if _is_tracking:
-        yield lambda *_, **__: None
-        return
     count = _Count(description, total, unit, hourly)
     with ExitStack() as stack:
-        _is_tracking = True
-        stack.callback(_end_tracking)
+        is_nested = _is_tracking.get()
+        stack.callback(_is_tracking.reset, _is_tracking.set(True))
+        if is_nested or not _display.acquire(blocking=False):
+            yield lambda *_, **__: None
+            return
+        stack.callback(_display.release)
         if console.is_jupyter:
             refresh = stack.enter_context(_notebook_bar(count))
         elif console.is_terminal:
@@ -160,11 +164,6 @@ def track(
             refresh()
 
         yield advance
-
-
-def _end_tracking() -> None:
-    global _is_tracking
-    _is_tracking = False
 
 
 @contextmanager

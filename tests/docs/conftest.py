@@ -3,13 +3,18 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import trimesh
+from helpers import hub_server
 from helpers.preprocessing import tasks_in_this_process
 from helpers.settings import SMALL_SAMPLING, small_config
+
+from latentsdf.config.arguments import with_options
+from latentsdf.config.inversion import InvertConfig
 
 if TYPE_CHECKING:
     from latentsdf.space import ShapeSpace
@@ -34,9 +39,9 @@ def workplace(tmp_path: Path, space: "ShapeSpace", monkeypatch: pytest.MonkeyPat
     for name in ("chairs", "furniture"):
         checkpoint.save(Path("checkpoints") / name, *content, None, steps=0)
     for number, name in enumerate(IDS):
-        path = Path(f"meshes/furniture/chair/{name}.obj")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        furniture("table", number).export(path)
+        for folder in ("meshes/furniture/chair", "meshes/train/sofa"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            furniture("table", number).export(f"{folder}/{name}.obj")
     for name in (
         "new_chair.obj",
         "chair.obj",
@@ -58,8 +63,24 @@ def workplace(tmp_path: Path, space: "ShapeSpace", monkeypatch: pytest.MonkeyPat
     np.save("points.npy", np.asarray(points))
     np.save("scan.npy", np.asarray(points))
     monkeypatch.setattr("latentsdf.space.Config", lambda: small_config(steps=3))
-    with tasks_in_this_process():
+    monkeypatch.setattr("latentsdf.reconstruction.sampling._GUIDE_POINTS", 2000)
+    monkeypatch.setattr("latentsdf.space.with_options", _small_options)
+    monkeypatch.setattr("latentsdf.cli.view.time", SimpleNamespace(sleep=_interrupt))
+    with tasks_in_this_process(), hub_server.serve() as hub:
+        hub_server.log_in(hub, tmp_path / "hf", monkeypatch)
         yield tmp_path
+
+
+def _small_options(kind: type[Any], config: Any, options: dict[str, Any]) -> Any:
+    """Return settings as `with_options`, where fits without settings take a few steps."""
+    if kind is InvertConfig and config is None:
+        options = {"steps": 3, "starts": 1, "points": 256} | options
+    return with_options(kind, config, options)
+
+
+def _interrupt(_: float) -> None:
+    """Press Ctrl-C, which ends `latentsdf view` once it serves its page."""
+    raise KeyboardInterrupt
 
 
 @pytest.fixture

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.documents import Block, blocks_of, pages, parse_block, run_page
+from helpers.documents import Block, blocks_of, is_run, pages, parse_block, run_page
 from helpers.paths import REPOSITORY
 
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
 LANGUAGES = ("python", "console", "bash", "", "yaml", "toml", "json", "text")
-RUN = sorted({block.page for block in BLOCKS if not block.reason and block.language in ("python", "console")})
-NOTEBOOKS = REPOSITORY / "docs" / "tutorials"
+RUN = sorted({block.page for block in BLOCKS if is_run(block)})
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
@@ -27,12 +26,10 @@ def test_syntax(block: Block) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "LATENTSDF_DOCS" not in os.environ, reason="takes many minutes; set LATENTSDF_DOCS=1, as a release does"
-)
-@pytest.mark.parametrize("page", [page for page in RUN if NOTEBOOKS not in page.parents], ids=lambda page: page.stem)
+@pytest.mark.skipif("LATENTSDF_DOCS" not in os.environ, reason="takes minutes; set LATENTSDF_DOCS=1, as a release does")
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_execution(page: Path, given_names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """The blocks of a page run, one after the other."""
+    """The blocks of a page run, one after the other; after a failure, the output of the last one is shown."""
     for name in run_page(blocks_of(page), given_names):
         capsys.readouterr()
         print(name)  # noqa: T201

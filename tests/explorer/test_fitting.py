@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from latentsdf.explorer.decoding import Cancelled
-from latentsdf.explorer.fitting import LARGEST_ERROR, color_scale, error_colors, fit_upload, safe_name
+from latentsdf.explorer.fitting import fit_upload, safe_name
 from latentsdf.utils.errors import LatentSDFError
 
 if TYPE_CHECKING:
@@ -88,12 +88,3 @@ def test_fit_of_a_mesh_and_of_points(trained_space: "ShapeSpace") -> None:
     points = fit_upload(trained_space, "points.xyz", text, _ignore)
     assert points.faces is None
     assert points.errors(points.vertices).max() < 1e-6
-
-
-def test_colors_of_errors() -> None:
-    """Colors run from blue to red and saturate at the largest error."""
-    colors = error_colors(np.array([0.0, LARGEST_ERROR / 2, LARGEST_ERROR, 5.0]))
-    assert colors[0, 2] > colors[0, 0]
-    assert colors[3, 0] > colors[3, 2]
-    np.testing.assert_array_equal(colors[2], colors[3])
-    assert f"rgb({colors[0, 0]},{colors[0, 1]},{colors[0, 2]})" in color_scale()

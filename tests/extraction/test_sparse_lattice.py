@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-from latentsdf.extraction.sparse_lattice import SparseLattice, allocate, lookup
+from latentsdf.extraction.sparse_lattice import SparseLattice, allocate, from_values, lookup
 
 
 def _dense_mask(lattice: SparseLattice, mask: np.ndarray) -> np.ndarray:
@@ -35,6 +35,18 @@ def test_lookup_of_stored_and_absent_values() -> None:
     index = lattice.vertex_indices(np.ones_like(lattice.exact))
     assert np.array_equal(lookup(lattice, index), np.arange(512))
     assert np.isnan(lookup(lattice, np.array([[0, 0, 0], [7, 7, 6]], dtype=np.int32))).all()
+
+
+def test_lattice_from_values() -> None:
+    """A lattice made of values has them, in the blocks that they need, and nothing else."""
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(36**3, 40, replace=False)
+    index = np.stack(np.unravel_index(chosen, (36,) * 3), axis=1).astype(np.int32) - 1  # with the padding, -1 to 34
+    value = rng.normal(size=40).astype(np.float32)
+    lattice = from_values(33, index, value)
+    np.testing.assert_array_equal(lookup(lattice, index), value)
+    assert np.count_nonzero(~np.isnan(lattice.value)) == 40
+    assert len(lattice.corner) == len(np.unique((index + 1) // 8, axis=0))
 
 
 @pytest.mark.parametrize(("low", "high", "padding"), [(1, 1, True), (2, 3, False), (0, 1, False)])

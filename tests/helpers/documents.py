@@ -111,15 +111,29 @@ def parse_command(line: str) -> None:
 _SMALL_PYTHON = (
     (r"resolution=\d+", "resolution=32"),
     (r"minutes=\d+", "steps=2"),
+    (r"size=\d+", "size=32"),
+    (r"space\.render\((\w+(?:\[\d\])?)\)", r"space.render(\1, size=32)"),
     (r"ls\.reconstruct\(points(, steps=\d+)?", "ls.reconstruct(points, steps=2"),
-    (r"(space\.evaluate\(\{[^}]*\})\)", r"\1, resolution=32, points=500)"),
+    (r"(space\.evaluate\(\{[^}]*\})\)", r"\1, resolution=32, points=500, field_points=0)"),
+    (
+        r'(ls\.preprocess\(\{[^}]*\}, "[^"]+")\)',
+        r"\1, ls.SamplingConfig(resolution=32, sparse_resolution=16, near=500, uniform=500, surface=200))",
+    ),
     (r"\.mesh\(\d+\)", ".mesh(32)"),
     (r'out="checkpoints/', 'overwrite=True, out="checkpoints/'),
 )
 """Replacements that make a block of Python quick, and let it train over a stand-in."""
+_NOT_RUN = {
+    "demo": "trains for minutes, and tests/cli/test_demo.py runs it with small settings",
+    "COMMAND": "stands for any command",
+}
+"""Commands of pages that are only parsed, and why."""
 _SMALL_FLAGS = {
     "resolution": "32",
+    "sparse-resolution": "16",
     "steps": "2",
+    "starts": "1",
+    "refine-seconds": "1",
     "points": "500",
     "size": "32",
     "workers": "1",
@@ -146,6 +160,8 @@ def small_arguments(program: str, args: list[str]) -> list[str]:
     args = list(args)
     if "--minutes" in args:
         del args[args.index("--minutes") : args.index("--minutes") + 2]
+    if "--overwrite" in flags and not {"--overwrite", "--resume"} & {*args}:
+        args.append("--overwrite")  # over the stand-ins
     for name, value in _SMALL_FLAGS.items():
         flag = f"--{name}"
         if flag not in flags or (flag == "--steps" and args[0] in ("interpolate",)):
@@ -181,7 +197,7 @@ def run_command(line: str) -> None:
 def run_page(blocks: list[Block], names: dict[str, Any]) -> Iterator[str]:
     """Run the blocks of a page in order, Python in one namespace; yields the name of each block before it runs.
 
-    The command lines of README.md, which include the longest ones, are only parsed.
+    Of blocks with commands, our own ones run, and the others are only parsed.
     """
     for block in blocks:
         yield block.name
@@ -190,7 +206,19 @@ def run_page(blocks: list[Block], names: dict[str, Any]) -> Iterator[str]:
             continue
         if block.language == "python":
             exec(compile(small_python(block.text), block.name, "exec"), names)
-        elif block.language == "console":
-            for line in commands_of(block):
-                if line.split()[0] in PROGRAMS and line.split()[1] not in ("demo", "COMMAND"):
-                    run_command(line)
+        elif block.language in ("", "console"):
+            for line in our_commands(block):
+                run_command(line)
+
+
+def our_commands(block: Block) -> list[str]:
+    """Return the commands of a block that a test runs."""
+    words = [(line, line.split()) for line in commands_of(block)]
+    return [line for line, (program, *args) in words if program in PROGRAMS and args[0] not in _NOT_RUN]
+
+
+def is_run(block: Block) -> bool:
+    """Whether `run_page` runs a block or a part of it."""
+    if block.reason:
+        return False
+    return block.language == "python" or (block.language in ("", "console") and bool(our_commands(block)))

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 TOKEN = "hf_write"
 _RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
@@ -75,6 +78,21 @@ def serve() -> Iterator[StandIn]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def log_in(hub: StandIn, home: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let huggingface_hub talk to a stand-in, with a cache and a login of its own in a folder."""
+    settings = {"HF_HOME": str(home), "HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
+    for name, value in (settings | {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}).items():
+        patch.setenv(name, value)
+    from huggingface_hub import constants
+
+    # Read from the environment when the package is imported, which may have been before.
+    changes: dict[str, object] = {"ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_CACHE": str(home / "hub")}
+    changes["HUGGINGFACE_CO_URL_TEMPLATE"] = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    changes |= {"HF_TOKEN_PATH": str(home / "token"), "HF_HUB_DISABLE_XET": True, "HF_HUB_OFFLINE": False}
+    for name, value in changes.items():
+        patch.setattr(constants, name, value)
 
 
 class _Handler(BaseHTTPRequestHandler):

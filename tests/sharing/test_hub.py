@@ -34,24 +34,7 @@ def server() -> Iterator[StandIn]:
 @pytest.fixture
 def hub(server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """The stand-in without repositories, with a cache and a login of its own."""
-    settings = {
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_ENDPOINT": server.url,
-        "HF_TOKEN": TOKEN,
-        "HF_HUB_DISABLE_XET": "1",
-    }
-    for name, value in (settings | {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}).items():
-        monkeypatch.setenv(name, value)
-    from huggingface_hub import constants
-
-    # Read from the environment when the package is imported, which may have been before.
-    changes = {"ENDPOINT": server.url, "HF_HOME": settings["HF_HOME"], "HF_HUB_CACHE": str(tmp_path / "hf" / "hub")}
-    changes["HUGGINGFACE_CO_URL_TEMPLATE"] = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    changes["HF_TOKEN_PATH"] = str(tmp_path / "hf" / "token")
-    for name, value in changes.items():
-        monkeypatch.setattr(constants, name, value)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub_server.log_in(server, tmp_path / "hf", monkeypatch)
     for name, value in vars(StandIn()).items():
         if name != "url":
             setattr(server, name, value)

@@ -4,6 +4,7 @@ import io
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from rich.console import Console
@@ -124,6 +125,23 @@ def test_progress_within_progress(log: io.StringIO) -> None:
     with track("after", total=1) as advance:
         advance()
     assert [line.partition(":")[0] for line in log.getvalue().splitlines()] == ["outer", "after"]
+
+
+def test_progress_in_threads(log: io.StringIO) -> None:
+    """While one thread shows its progress, the others show nothing, and what ends there does not end it."""
+    first, second = track("first", total=1), track("second", total=1)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(second.__enter__).result()
+        with track("hidden", total=1) as advance:
+            advance()
+        first.__enter__()
+        other.submit(second.__exit__, None, None, None).result()
+        with track("inner", total=1) as advance:
+            advance()
+        first.__exit__(None, None, None)
+        with track("after", total=1) as advance:
+            advance()
+    assert [line.partition(":")[0] for line in log.getvalue().splitlines()] == ["second", "after"]
 
 
 def test_end_of_lines_after_error(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:

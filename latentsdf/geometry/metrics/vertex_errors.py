@@ -33,6 +33,11 @@ def error_colors(
     return np.column_stack([*channels, np.full(len(errors), 255.0)]).round().astype(np.uint8)
 
 
+def color_scale() -> str:
+    """Return the colors of errors as a CSS gradient, from no error on the left to the last color on the right."""
+    return f"linear-gradient(to right, {', '.join(f'rgb({r:.0f},{g:.0f},{b:.0f})' for r, g, b in _STOPS)})"
+
+
 def with_error_colors(
     mesh: trimesh.Trimesh,
     errors: Float[NDArray[np.float64], " N"],

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from latentsdf.geometry import mesh as meshes
-from latentsdf.geometry.metrics.vertex_errors import error_colors, vertex_errors, with_error_colors
+from latentsdf.geometry.metrics.vertex_errors import color_scale, error_colors, vertex_errors, with_error_colors
 
 
 def test_distances_to_concentric_sphere() -> None:
@@ -22,6 +22,8 @@ def test_colors() -> None:
     colors = error_colors(np.array([0.0, 0.01, 0.02, 5.0]), limit=0.02)
     assert colors[0].tolist() == [106, 137, 167, 255] and colors[2].tolist() == colors[3].tolist() == [150, 20, 40, 255]
     assert (colors[:, 3] == 255).all() and colors[1].tolist() not in (colors[0].tolist(), colors[2].tolist())
+    assert color_scale().startswith("linear-gradient(to right, rgb(106,137,167), ")
+    assert color_scale().endswith(", rgb(150,20,40))")
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
