@@ -3,7 +3,8 @@
 The activation is softplus(beta t) / beta with beta = 100: close to a rectifier but smooth, so that losses in grad u can
 be differentiated. The geometric initialization (SAL, Atzmon and Lipman 2020; IGR, Gropp et al. 2020) draws hidden
 weights from N(0, sqrt(2 / out)) with zero biases, which preserves |x| on average, and output weights from
-N(sqrt(pi / in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D.
+N(sqrt(pi / in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D, but draws hidden weights around 0.005
+and multiplies the output weights by 1.5, with output bias -0.2: the field of its start is positive everywhere.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 _BETA = 100.0
 _SPREAD_RMS = 2.0  # RMS activation of the spread start; larger values amplify the gradient noise of small batches
+_HOTSPOT_MEAN, _HOTSPOT_GAIN, _HOTSPOT_BIAS = 0.005, 1.5, -0.2
 _RIDGE = 1e-4  # Tikhonov regularization of the output layer's least-squares fit, relative to the mean diagonal
 
 
@@ -35,9 +37,20 @@ class SoftplusMLP(nn.Module):
         skip: Hidden layer, counted from 1, that also reads the points, with both inputs scaled by 1 / sqrt(2); 0 for
             none.
         spread: Half side of the box over which the kinks are distributed; 0 for the published initialization.
+        hotspot: Use the initialization of HotSpot's planar release, without a sphere.
     """
 
-    def __init__(self, dim: int, width: int, depth: int, radius: float, skip: int = 0, *, spread: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        width: int,
+        depth: int,
+        radius: float,
+        skip: int = 0,
+        *,
+        spread: float = 0.0,
+        hotspot: bool = False,
+    ) -> None:
         super().__init__()
         self.skip = skip
         layers: list[nn.Linear] = []
@@ -47,12 +60,15 @@ class SoftplusMLP(nn.Module):
             layers.append(nn.Linear(dim if number == 1 else width, out))
         self.layers = nn.ModuleList(layers)
         self.last = nn.Linear(width, 1)
+        mean, gain = (_HOTSPOT_MEAN, _HOTSPOT_GAIN) if hotspot else (0.0, 1.0)
         for layer in layers:
-            nn.init.normal_(layer.weight, 0, math.sqrt(2 / layer.out_features))
+            nn.init.normal_(layer.weight, mean, math.sqrt(2 / layer.out_features))
             nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.last.weight, math.sqrt(math.pi / width), 1e-5)
+        nn.init.normal_(self.last.weight, gain * math.sqrt(math.pi / width), 1e-5)
         nn.init.zeros_(self.last.bias)
-        if spread > 0:
+        if hotspot:
+            nn.init.constant_(self.last.bias, _HOTSPOT_BIAS)
+        elif spread > 0:
             self._initialize_spread(layers, dim, radius, spread)
         else:
             self._rescale_output(dim, radius)

@@ -75,7 +75,8 @@ class BatchField:
 
 
 def _eikonal(field: BatchField) -> Tensor:
-    return (eikonal_term if field.config.eikonal_norm == "l1" else eikonal_squared_term)(field.all.gradient)
+    at = field.all if field.config.eikonal_points == "all" else field.offsurface
+    return (eikonal_term if field.config.eikonal_norm == "l1" else eikonal_squared_term)(at.gradient)
 
 
 def _heat(field: BatchField) -> Tensor:

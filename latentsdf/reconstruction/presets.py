@@ -1,7 +1,8 @@
 """Named configurations: one per method and dimension, sized for two CPU cores or as published.
 
-Settings are in model space, where the farthest point of the cloud is at radius 1 / 1.03. The modules in
-`methods` state where published lengths were converted.
+Small settings are in model space, where the farthest point of the cloud is at radius 1 / 1.03. Published settings are
+in the frame of their method where its code has one (`normalization`); the modules in `methods` state where published
+lengths were converted.
 """
 
 from collections.abc import Callable

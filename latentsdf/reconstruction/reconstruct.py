@@ -1,5 +1,6 @@
 """Reconstruction of the signed distance field of one point cloud, in 2D or 3D, without a shape space."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import torch
 from latentsdf.config.arguments import check_arguments
 from latentsdf.config.reconstruction import ReconstructConfig, with_field_options
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.geometry.pointcloud.published_frames import published_frame
 from latentsdf.geometry.targets import read_points
+from latentsdf.models.framed_network import FramedNetwork
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.fit_checkpoint import FitCheckpoint
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
@@ -68,9 +71,14 @@ def reconstruct(
     with torch.device("meta"):
         needed = training_bytes(*build_networks(config, cloud.dim))
     require_memory(needed, "the network", where, "lower the settings of the section model")
+    frame = published_frame(cloud.points, config.normalization)
     trainer_type = MedialAxisTrainer if config.method == "medial_axis" else FieldTrainer
-    trainer = trainer_type(cloud, config, where)
+    trainer = trainer_type(replace(cloud, points=frame.to_model(cloud.points)), config, where)
     trainer.run(None if checkpoint is None else FitCheckpoint(checkpoint, cloud, config))
     phase = trainer.phase.requires_grad_(False) if isinstance(trainer, MedialAxisTrainer) else None
-    network = trainer.network.requires_grad_(False)
-    return Reconstruction(network, cloud.similarity, config, trainer.history.entries, phase)
+    network = trainer.network
+    if config.normalization != "sphere":
+        network = FramedNetwork(network, cloud.dim, config.extent).to(where)
+        network.center.copy_(torch.tensor(frame.center))
+        network.scale.fill_(frame.scale)
+    return Reconstruction(network.requires_grad_(False), cloud.similarity, config, trainer.history.entries, phase)

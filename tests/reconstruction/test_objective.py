@@ -51,6 +51,25 @@ def test_terms_of_circle() -> None:
     assert values["directional_divergence"] == pytest.approx(0.0, abs=1e-4)
 
 
+class _Steep(torch.nn.Module):
+    """A field with |grad u| = 3 within 0.9 of the origin and 2 beyond."""
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        radius = points.norm(dim=1)
+        return torch.where(radius < 0.9, 3 * radius, 2 * radius)
+
+
+@pytest.mark.parametrize(("points", "expected"), [("all", 1.5), ("offsurface", 2.0)])
+def test_points_of_eikonal_term(points: str, expected: float) -> None:
+    """The eikonal term is the mean over all points, or only over those off the cloud (IGR)."""
+    config = replace(short_preset("siren"), loss=FieldLossConfig(eikonal=(1.0,), eikonal_points=points))  # type: ignore[arg-type]
+    sampler = CloudSampler(prepare_point_cloud(circle_points(500, 0.5)), config, torch.device("cpu"))
+    batch = sampler.draw()
+    # As many points near the origin as on the cloud, whose radius is 0.97.
+    batch = replace(batch, offsurface=0.1 * torch.rand(len(batch.surface), 2) + 0.1)
+    assert weighted_terms(_Steep(), batch, sampler, config, 0.0)["eikonal"].value.item() == pytest.approx(expected)
+
+
 def test_squared_eikonal_norm() -> None:
     """`eikonal_norm` l2 squares the deviation of the gradient norm from 1."""
     config = short_preset("siren")
