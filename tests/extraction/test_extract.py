@@ -195,7 +195,7 @@ def test_overfit_branch_in_whole_box(method):
         return torch.minimum(sphere(points, 0.3), sphere(points - 0.7, 0.2))
 
     volume = {
-        mode: extract(lambda p: sphere(p, 0.3), with_ball, resolution=32, mode=mode, method=method).volume
+        mode: extract(lambda p: sphere(p, 0.3), with_ball, resolution=64, mode=mode, method=method).volume
         for mode in ("fused", "overfit", "overfit_box")
     }
     assert volume["fused"] == pytest.approx(4 / 3 * math.pi * 0.3**3, rel=0.02)

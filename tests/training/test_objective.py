@@ -122,23 +122,6 @@ def test_eikonal_and_heat_on_either_branch(branch: str, store_path: Path) -> Non
     assert last["eikonal"] + last["heat"] < first["eikonal"] + first["heat"]
 
 
-class _Linear(torch.nn.Module):
-    """A general branch s(x) = 0.5 x_1, without an overfit branch."""
-
-    grid, is_residual = None, False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.slope = torch.nn.Parameter(torch.tensor(0.5))
-        self.config = ModelConfig(code_dim=1, overfit=BranchConfig(width=0))
-
-    def canonical(self, points: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-        return points
-
-    def decode_general(self, points: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
-        return self.slope * points[..., 0]
-
-
 def test_data_term_of_deepsdf() -> None:
     """The data and code terms of `deepsdf` are the release's: means over all samples, and over the shapes."""
     config = loader.load(Config, loader.find_preset("deepsdf"))
@@ -148,8 +131,9 @@ def test_data_term_of_deepsdf() -> None:
     empty = torch.zeros(3, 0, 3)
     batch = SdfBatch(torch.arange(3), points[:, :20], distance[:, :20], points[:, 20:], distance[:, 20:], empty, empty)
     codes = torch.randn(3, 1, generator=generator)
-    settings = replace(config.train, bf16=False)
-    terms, _ = Objective(_Linear(), config.loss, settings)(batch, codes, 0.25, 0.0)  # type: ignore[arg-type]
+    model = LatentSDF(ModelConfig(code_dim=1, warp=BranchConfig(width=0), overfit=BranchConfig(width=0)))
+    model.decode_general = lambda points, _: 0.5 * points[..., 0]  # type: ignore[method-assign]
+    terms, _ = Objective(model, config.loss, replace(config.train, bf16=False))(batch, codes, 0.25, 0.0)
     predicted = (0.5 * points[..., 0]).clamp(-0.1, 0.1)
     assert terms["general"].item() == pytest.approx((predicted - distance.clamp(-0.1, 0.1)).abs().mean().item())
     assert terms["code"].item() == pytest.approx(1e-4 * 0.25 * codes.norm(dim=1).mean().item(), rel=1e-5)
