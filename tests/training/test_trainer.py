@@ -3,7 +3,6 @@
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from helpers.training import new_trainer
 import latentsdf as ls
 from latentsdf.config.model import Branch
 from latentsdf.config.training import LossConfig
+from latentsdf.training.checkpoint import Checkpoint
 from latentsdf.training.lr_schedule import learning_rate_factor
 
 
@@ -117,9 +117,10 @@ def test_resumed_adam_tables(store_path: Path) -> None:
     config = replace(config, train=replace(config.train, table_optimizer="adam"))
     whole = new_trainer(store_path, config)
     whole.train_step()
-    trained = SimpleNamespace(keys=whole.keys, model=deepcopy(whole.model), codes=whole.codes().detach().clone())
+    model, codes = deepcopy(whole.model), whole.codes().detach().clone()
+    trained = Checkpoint(model, codes, whole.keys, whole.similarities, whole.normalization, config)
     state = deepcopy(whole.state_dict())
     resumed = new_trainer(store_path, config)
-    resumed.load(trained, state)  # type: ignore[arg-type]
+    resumed.load(trained, state)
     assert resumed.train_step() == whole.train_step()
     assert torch.equal(resumed.codes.table, whole.codes.table)
