@@ -33,12 +33,13 @@ from latentsdf.config.validation import (
 )
 from latentsdf.utils.errors import ConfigError
 
-ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "siren", "igr"]
+ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "nsh", "siren", "igr"]
 NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
 NetworkStart = Literal["siren", "sphere", "multifrequency", "mfgi", "bowl", "spread", "hotspot"]
 OffsurfaceSampling = Literal["uniform", "gaussian", "local"]
 PhaseKind = Literal["single", "preactivated"]
-EikonalPoints = Literal["all", "offsurface"]
+EikonalPoints = Literal["all", "offsurface", "surface"]
+SecondOrderPoints = Literal["offsurface", "local"]
 CloudNormalization = Literal["sphere", "mean", "mean_quantile", "minmax"]
 
 
@@ -91,7 +92,8 @@ class FieldLossConfig:
     eikonal: Schedule = (0.0,)
     """Deviation of |grad u| from 1, at the points `eikonal_points`."""
     eikonal_points: EikonalPoints = "all"
-    """`all`: on the cloud and off it (SIREN, DiGS, StEik, HotSpot). `offsurface`: off the cloud only (IGR)."""
+    """`all`: on the cloud and off it (SIREN, DiGS, StEik, HotSpot). `offsurface`: off the cloud only (IGR). `surface`:
+    on the cloud only (Neural-Singular-Hessian)."""
     eikonal_norm: EikonalNorm = "l1"
     """`l1`: mean | |grad u| - 1 | (HotSpot). `l2`: its square (IGR)."""
     normals: Schedule = (0.0,)
@@ -115,6 +117,9 @@ class FieldLossConfig:
     """Second derivative of u along its gradient, off the cloud (StEik)."""
     singular_hessian: Schedule = (0.0,)
     """Mean |det H| off the cloud (Neural-Singular-Hessian)."""
+    second_order_points: SecondOrderPoints = "offsurface"
+    """Points of the terms in second derivatives. `offsurface`: all points off the cloud. `local`: the local ones only,
+    of `train.offsurface_sampling: local`, where all other terms are left out (Neural-Singular-Hessian)."""
     guide: Schedule = (0.0,)
     """Mean deviation from the signed distance to the oriented cloud (`geometry.pointcloud.orientation`)."""
 
@@ -239,6 +244,11 @@ class ReconstructConfig:
             raise ConfigError(
                 "loss.heat is an integral over the box and needs the sampling density: train.offsurface_sampling must "
                 "be gaussian or uniform, got local"
+            )
+        if self.loss.second_order_points == "local" and self.train.offsurface_sampling != "local":
+            raise ConfigError(
+                "loss.second_order_points: local needs train.offsurface_sampling: local, got "
+                f"{self.train.offsurface_sampling}"
             )
         if self.method == "medial_axis" and self.normalization != "sphere":
             raise ConfigError(f"medial_axis is fitted in model space: normalization sphere, got {self.normalization}")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import get_args
 
 from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
-from latentsdf.reconstruction.methods import digs, hotspot, igr, latentsdf, medial_axis, siren, steik
+from latentsdf.reconstruction.methods import digs, hotspot, igr, latentsdf, medial_axis, nsh, siren, steik
 from latentsdf.utils.errors import ConfigError
 
 METHOD_NAMES: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
@@ -20,6 +20,7 @@ _SMALL: dict[str, Callable[[int], ReconstructConfig]] = {
     "medial_axis": medial_axis.small,
     "steik": steik.small,
     "digs": digs.small,
+    "nsh": nsh.small,
     "siren": siren.small,
     "igr": igr.small,
 }
@@ -28,6 +29,7 @@ _PUBLISHED: dict[str, Callable[[int], ReconstructConfig]] = {
     "medial_axis": medial_axis.published,
     "steik": steik.published,
     "digs": digs.published,
+    "nsh": nsh.published,
     "siren": siren.published,
     "igr": igr.published,
 }

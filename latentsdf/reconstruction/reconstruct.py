@@ -40,7 +40,8 @@ def reconstruct(
         points: Points (N, 2) or (N, 3) in any frame and unit, points with normals (N, 6), a file of these, or any other
             form that `geometry.targets` lists; of a mesh, its vertices.
         normals: Normals of the points, of the same shape; their length is ignored.
-        method: Name of a preset: `latentsdf`, `hotspot`, `medial_axis`, `steik`, `digs`, `siren` or `igr`.
+        method: Name of a preset: `latentsdf`, `hotspot`, `medial_axis`, `steik`, `digs`, `nsh`,
+            `siren` or `igr`.
         config: Configuration to use instead of the preset.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         checkpoint: File to which the state is saved every two minutes and on Ctrl-C. If it exists, the run continues

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.points import circle_points
-from helpers.settings import short_preset
+from helpers.settings import short_preset, with_train
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldLossConfig
@@ -14,6 +14,7 @@ from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.objective import weighted_terms
 from latentsdf.reconstruction.presets import preset
 from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
+from latentsdf.utils.errors import ConfigError
 
 
 class _Circle(torch.nn.Module):
@@ -51,6 +52,13 @@ def test_terms_of_circle() -> None:
     assert values["directional_divergence"] == pytest.approx(0.0, abs=1e-4)
 
 
+class _Saddle(torch.nn.Module):
+    """0.5 x_1 x_2."""
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        return 0.5 * points[:, 0] * points[:, 1]
+
+
 class _Steep(torch.nn.Module):
     """A field with |grad u| = 3 within 0.9 of the origin and 2 beyond."""
 
@@ -68,6 +76,25 @@ def test_points_of_eikonal_term(points: str, expected: float) -> None:
     # As many points near the origin as on the cloud, whose radius is 0.97.
     batch = replace(batch, offsurface=0.1 * torch.rand(len(batch.surface), 2) + 0.1)
     assert weighted_terms(_Steep(), batch, sampler, config, 0.0)["eikonal"].value.item() == pytest.approx(expected)
+
+
+def test_second_order_terms_at_local_points() -> None:
+    """Second-order terms are at the local points only, and all other terms at the others."""
+    config = short_preset("nsh")
+    sampler = CloudSampler(prepare_point_cloud(circle_points(500, 0.5)), config, torch.device("cpu"))
+    batch = sampler.draw()
+    half = len(batch.offsurface) // 2
+    assert (batch.offsurface[half:].norm(dim=1) - 1 / 1.03).abs().max() < 1
+    # u = 0.5 x_1 x_2 at local points, with det H = -0.25; u = 0 at the others.
+    moved = batch.offsurface.clone()
+    moved[:half] = 0
+    terms = weighted_terms(_Saddle(), replace(batch, offsurface=moved), sampler, config, 0.0)
+    assert terms["singular_hessian"].value.item() == pytest.approx(0.25)
+    assert terms["off_surface"].value.item() == pytest.approx(1.0)
+    # |grad u| = |x| / 2 on the cloud, whose radius is 1 / 1.03.
+    assert terms["eikonal"].value.item() == pytest.approx(1 - 0.5 / 1.03, rel=1e-3)
+    with pytest.raises(ConfigError, match="local needs train.offsurface_sampling: local, got uniform"):
+        with_train(config, offsurface_sampling="uniform")
 
 
 def test_squared_eikonal_norm() -> None:

@@ -52,10 +52,12 @@ def test_minmax_frame_of_uneven_cloud() -> None:
 
 def test_frames_of_published_presets() -> None:
     """Published settings in 3D use the frame of their release; IGR and the medial axis have none."""
-    frames = {m: preset(m, 3, True).normalization for m in ("digs", "steik", "hotspot", "siren", "igr", "medial_axis")}
+    methods = ("digs", "steik", "nsh", "hotspot", "siren", "igr", "medial_axis")
+    frames = {method: preset(method, 3, True).normalization for method in methods}
     assert frames == {
         "digs": "mean",
         "steik": "mean",
+        "nsh": "mean",
         "hotspot": "mean_quantile",
         "siren": "minmax",
         "igr": "sphere",
