@@ -15,6 +15,7 @@ from pydantic import Field
 from latentsdf.config.arguments import with_options
 from latentsdf.config.training import EikonalNorm
 from latentsdf.config.validation import (
+    MAX_FREQUENCIES,
     MAX_LAYERS,
     MAX_WIDTH,
     Channels,
@@ -56,6 +57,9 @@ class NetworkConfig:
     """Number of hidden layers."""
     skip: Layers = 0
     """Softplus: hidden layer (counted from 1) that also receives the input point; 0 for none."""
+    frequencies: Annotated[int, Field(strict=True, ge=0, le=MAX_FREQUENCIES)] = 0
+    """Softplus: octaves of Fourier features sin(2^k pi x) and cos(2^k pi x) beside the point; 0 for none. With few
+    points off the cloud, as in `igr`, they leave spurious pieces away from it."""
     start: NetworkStart = "sphere"
     """Initialization. Sine networks (`models.siren`): `siren`, `sphere`, `multifrequency`, `bowl`, or `mfgi`, the
     random matrices of the releases of DiGS, StEik and HotSpot. Softplus networks (`models.softplus_mlp`): `sphere` as

@@ -39,6 +39,7 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
             config.skip,
             spread=spread,
             hotspot=config.start == "hotspot",
+            frequencies=config.frequencies,
         )
     return SineNetwork(
         dim,

@@ -38,6 +38,8 @@ class SoftplusMLP(nn.Module):
             none.
         spread: Half side of the box over which the kinks are distributed; 0 for the published initialization.
         hotspot: Use the initialization of HotSpot's planar release, without a sphere.
+        frequencies: Octaves K of Fourier features. The network then reads x, sin(2^k pi x) and cos(2^k pi x), k < K,
+            wherever it reads x. Their weights are 0 at first, so that the start is that of the network without them.
     """
 
     def __init__(
@@ -50,20 +52,26 @@ class SoftplusMLP(nn.Module):
         *,
         spread: float = 0.0,
         hotspot: bool = False,
+        frequencies: int = 0,
     ) -> None:
         super().__init__()
-        self.skip = skip
+        self.skip, self.frequencies = skip, frequencies
+        inputs = dim * (1 + 2 * frequencies)
         layers: list[nn.Linear] = []
         for number in range(1, depth + 1):
             # The layer before the skip is narrower, so that with the points the next input has the full width.
             out = width - dim if number == skip - 1 else width
-            layers.append(nn.Linear(dim if number == 1 else width, out))
+            incoming = inputs if number == 1 else width + (inputs - dim if number == skip else 0)
+            layers.append(nn.Linear(incoming, out))
         self.layers = nn.ModuleList(layers)
         self.last = nn.Linear(width, 1)
         mean, gain = (_HOTSPOT_MEAN, _HOTSPOT_GAIN) if hotspot else (0.0, 1.0)
         for layer in layers:
             nn.init.normal_(layer.weight, mean, math.sqrt(2 / layer.out_features))
             nn.init.zeros_(layer.bias)
+        for number in (1, skip) if frequencies else ():
+            if number:
+                nn.init.zeros_(layers[number - 1].weight[:, dim - inputs :])
         nn.init.normal_(self.last.weight, gain * math.sqrt(math.pi / width), 1e-5)
         nn.init.zeros_(self.last.bias)
         if hotspot:
@@ -77,6 +85,8 @@ class SoftplusMLP(nn.Module):
     def _initialize_spread(self, layers: list[nn.Linear], dim: int, radius: float, extent: float) -> None:
         """Move the kink of each unit to a random point of the box, then fit the output layer to the sphere."""
         points = extent * (2 * torch.rand(8192, dim) - 1)
+        radii = points.norm(dim=1)
+        points = self._encode(points)
         hidden = points
         for number, layer in enumerate(layers, start=1):
             hidden = self._input(number, hidden, points)
@@ -89,7 +99,7 @@ class SoftplusMLP(nn.Module):
         features = torch.cat((hidden, torch.ones(len(hidden), 1)), dim=1).double()
         gram = features.T @ features
         gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram))
-        fitted = torch.linalg.solve(gram, features.T @ (points.norm(dim=1) - radius).double())
+        fitted = torch.linalg.solve(gram, features.T @ (radii - radius).double())
         self.last.weight.copy_(fitted[None, :-1])
         self.last.bias.copy_(fitted[-1:])
 
@@ -105,11 +115,19 @@ class SoftplusMLP(nn.Module):
 
     def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Signed distances."""
+        points = self._encode(points)
         hidden = points
         for number, layer in enumerate(self.layers, start=1):
             hidden = _softplus(layer(self._input(number, hidden, points)))
         distance: Tensor = self.last(hidden).squeeze(-1)
         return distance
+
+    def _encode(self, points: Tensor) -> Tensor:
+        """Return the points, followed by their Fourier features."""
+        if not self.frequencies:
+            return points
+        octaves = [2**octave * math.pi * points for octave in range(self.frequencies)]
+        return torch.cat((points, *(wave(scaled) for scaled in octaves for wave in (torch.sin, torch.cos))), dim=-1)
 
     def _input(self, number: int, hidden: Tensor, points: Tensor) -> Tensor:
         """Input of a hidden layer: the previous output, joined with the points at the skip."""
