@@ -555,7 +555,8 @@ class ShapeSpace(nn.Module):
         Args:
             shape: Id, code or inversion.
             resolution: Cells per axis of model space.
-            mode: `fused` (overfit branch in the band), `general`, `overfit`, or `smooth` (blended in the band).
+            mode: `fused` (overfit branch in the band), `general`, `overfit`, `smooth` (blended in the band), or
+                `overfit_box` (the overfit branch alone, also far from the surface).
             frame: Frame of the mesh, `shape` or `model`.
             largest_component: Keep only the connected component with the largest area.
             smallest_piece: Remove components with less than this share of the largest component's area; 0 keeps all.

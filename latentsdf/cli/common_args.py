@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _KEPT = tyro.conf.create_mutex_group(required=False, title="shapes")
 
-Mode = Literal["general", "overfit", "fused", "smooth"]
+Mode = Literal["general", "overfit", "fused", "smooth", "overfit_box"]
 
 
 @command
@@ -125,7 +125,8 @@ class DecodeArgs(Command):
     mode: Mode = "fused"
     """Branch to extract. general: the general branch, without detail. overfit: the overfit branch, with detail. fused:
     the overfit branch in a narrow band around the surface, the general branch elsewhere. smooth: like fused, with a
-    gradual transition between the branches."""
+    gradual transition between the branches. overfit_box: the overfit branch in the whole box, with all surfaces that it
+    has where it was not trained."""
 
 
 @command

@@ -1,6 +1,7 @@
 """Configuration of a signed distance field fitted to one point cloud.
 
-Lengths are in model space: the center of the cloud's bounding box is the origin, its farthest point at radius 1 / 1.03.
+Lengths are in the frame of the fit, by default model space: the center of the cloud's bounding box is the origin, its
+farthest point at radius 1 / 1.03.
 u denotes the signed distance (negative inside), v the phase field of the medial-axis method.
 """
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from latentsdf.config.arguments import with_options
 from latentsdf.config.training import EikonalNorm
 from latentsdf.config.validation import (
+    MAX_FREQUENCIES,
     MAX_LAYERS,
     MAX_WIDTH,
     Channels,
@@ -32,10 +34,14 @@ from latentsdf.config.validation import (
 )
 from latentsdf.utils.errors import ConfigError
 
-ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "siren", "igr"]
+ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "nsh", "siren", "igr"]
 NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
-NetworkStart = Literal["siren", "sphere", "multifrequency", "bowl", "spread"]
+NetworkStart = Literal["siren", "sphere", "multifrequency", "mfgi", "bowl", "spread", "hotspot"]
 OffsurfaceSampling = Literal["uniform", "gaussian", "local"]
+PhaseKind = Literal["single", "preactivated"]
+EikonalPoints = Literal["all", "offsurface", "surface"]
+SecondOrderPoints = Literal["offsurface", "local"]
+CloudNormalization = Literal["sphere", "mean", "mean_quantile", "minmax"]
 
 
 @config_dataclass
@@ -51,13 +57,19 @@ class NetworkConfig:
     """Number of hidden layers."""
     skip: Layers = 0
     """Softplus: hidden layer (counted from 1) that also receives the input point; 0 for none."""
+    frequencies: Annotated[int, Field(strict=True, ge=0, le=MAX_FREQUENCIES)] = 0
+    """Softplus: octaves of Fourier features sin(2^k pi x) and cos(2^k pi x) beside the point; 0 for none. With few
+    points off the cloud, as in `igr`, they leave spurious pieces away from it."""
     start: NetworkStart = "sphere"
-    """Initialization. Sine networks: all but `spread` (`models.siren`). Softplus networks: `sphere` as published, or
-    `spread`, a sphere whose hidden units have kinks distributed over the box (`models.softplus_mlp`)."""
+    """Initialization. Sine networks (`models.siren`): `siren`, `sphere`, `multifrequency`, `bowl`, or `mfgi`, the
+    random matrices of the releases of DiGS, StEik and HotSpot. Softplus networks (`models.softplus_mlp`): `sphere` as
+    published, `spread`, a sphere whose hidden units have kinks distributed over the box, or `hotspot`, the start of
+    HotSpot's planar release, which has no zero set."""
     radius: NonNegativeFloat = 0.5
-    """Radius of the sphere that the field represents at initialization."""
+    """Radius of the sphere that the field represents at initialization. For `mfgi`, of the sphere that isometries would
+    give; the random matrices change it. Not used by `siren` and `hotspot`."""
     slope: NonNegativeFloat = 1.0
-    """|grad u| at initialization, for the starts `sphere` and `multifrequency`."""
+    """|grad u| at initialization, for the starts `sphere` and `multifrequency`; for `mfgi` as for `radius`."""
     omega: NonNegativeFloat = 30.0
     """Sine networks: frequency factor of every layer."""
     resolutions: Resolutions = (8, 16, 32, 64, 128)
@@ -69,9 +81,9 @@ class NetworkConfig:
         """Check rules that involve several settings."""
         if self.kind == "pyramid" and not self.resolutions:
             raise ConfigError("model.resolutions must list the cells per axis of at least one grid, such as '[8, 32]'")
-        if self.start == "spread" and self.kind in ("sine", "quadratic"):
+        if self.start in ("spread", "hotspot") and self.kind in ("sine", "quadratic"):
             raise ConfigError(
-                "model.start spread is for softplus networks; use sphere or multifrequency for sine networks"
+                f"model.start {self.start} is for softplus networks; use sphere or multifrequency for sine networks"
             )
 
 
@@ -82,7 +94,10 @@ class FieldLossConfig:
     surface: Schedule = (1.0,)
     """Mean |u| on the cloud."""
     eikonal: Schedule = (0.0,)
-    """Deviation of |grad u| from 1, on the cloud and off it."""
+    """Deviation of |grad u| from 1, at the points `eikonal_points`."""
+    eikonal_points: EikonalPoints = "all"
+    """`all`: on the cloud and off it (SIREN, DiGS, StEik, HotSpot). `offsurface`: off the cloud only (IGR). `surface`:
+    on the cloud only (Neural-Singular-Hessian)."""
     eikonal_norm: EikonalNorm = "l1"
     """`l1`: mean | |grad u| - 1 | (HotSpot). `l2`: its square (IGR)."""
     normals: Schedule = (0.0,)
@@ -106,6 +121,9 @@ class FieldLossConfig:
     """Second derivative of u along its gradient, off the cloud (StEik)."""
     singular_hessian: Schedule = (0.0,)
     """Mean |det H| off the cloud (Neural-Singular-Hessian)."""
+    second_order_points: SecondOrderPoints = "offsurface"
+    """Points of the terms in second derivatives. `offsurface`: all points off the cloud. `local`: the local ones only,
+    of `train.offsurface_sampling: local`, where all other terms are left out (Neural-Singular-Hessian)."""
     guide: Schedule = (0.0,)
     """Mean deviation from the signed distance to the oriented cloud (`geometry.pointcloud.orientation`)."""
 
@@ -125,6 +143,11 @@ class MedialConfig:
     """Units per layer of the phase network."""
     phase_blocks: Annotated[int, Field(strict=True, ge=1, le=MAX_LAYERS)] = 3
     """Residual blocks of the phase network."""
+    phase_kind: PhaseKind = "single"
+    """Blocks of the phase network (`models.phase_field`). `single`: one sine layer each. `preactivated`: two linear
+    layers, each after a sine, as in the release."""
+    phase_gain: PositiveFloat = 1.0
+    """Factor of the output of each block, which is added to its input."""
     phase_omega: NonNegativeFloat = 15.0
     """Frequency factor of the phase network's layers."""
     lr_phase: NonNegativeFloat = 2e-3
@@ -174,6 +197,8 @@ class FieldTrainConfig:
     """Pyramid: peak learning rate of the grid features."""
     lr_final: Share = 0.02
     """Share of each learning rate left at the end of its cosine decay."""
+    halve_steps: NonNegativeInt = 0
+    """Above 0: instead of the cosine decay, halve the learning rates each time this many steps have passed (IGR)."""
     warmup_steps: NonNegativeInt = 100
     """Steps of linear warm-up of the learning rates."""
     beta2: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.99
@@ -209,7 +234,13 @@ class ReconstructConfig:
     denoise: Flag = False
     """Smooth the cloud first if its noise exceeds its spacing (`geometry.pointcloud.denoising`)."""
     extent: Annotated[float, Field(strict=True, ge=1)] = 1.1
-    """Half the side of the box in which the field is fitted."""
+    """Half the side of the box in which the field is fitted, in the frame of `normalization`."""
+    normalization: CloudNormalization = "sphere"
+    """Frame in which the field is fitted, and to which lengths of the other settings refer. `sphere`: model space.
+    Published frames (`geometry.pointcloud.published_frames`) have the mean of the points at the origin: `mean` divides
+    by the largest |coordinate| (SAL, DiGS, StEik), `mean_quantile` by the maximum of this and the 70 % quantile of the
+    radii over 0.45 (HotSpot in 3D), and `minmax` moves the smallest and the largest of all coordinates to -1 and 1
+    (SIREN). The fitted field is converted to model space."""
 
     def __post_init__(self) -> None:
         """Check rules that involve several sections."""
@@ -218,11 +249,20 @@ class ReconstructConfig:
                 "loss.heat is an integral over the box and needs the sampling density: train.offsurface_sampling must "
                 "be gaussian or uniform, got local"
             )
+        if self.loss.second_order_points == "local" and self.train.offsurface_sampling != "local":
+            raise ConfigError(
+                "loss.second_order_points: local needs train.offsurface_sampling: local, got "
+                f"{self.train.offsurface_sampling}"
+            )
+        if self.method == "medial_axis" and self.normalization != "sphere":
+            raise ConfigError(f"medial_axis is fitted in model space: normalization sphere, got {self.normalization}")
         if self.model.kind == "pyramid":
             if self.method == "medial_axis":
                 raise ConfigError(
                     "a pyramid has no pure second derivatives; medial_axis needs model.kind sine or softplus"
                 )
+            if self.normalization != "sphere":
+                raise ConfigError(f"a pyramid is fitted in model space: normalization sphere, got {self.normalization}")
             weighted = [f"loss.{name}" for name in SECOND_ORDER_TERMS if any(getattr(self.loss, name))]
             if weighted:
                 raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(weighted)}")

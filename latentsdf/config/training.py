@@ -31,6 +31,7 @@ CodePenalty = Literal["norm", "squared", "kl"]
 EikonalNorm = Literal["l1", "l2"]
 Draw = Literal["even", "signs", "near", "surface"]
 Samples = Literal["sdf", "points"]
+TableOptimizer = Literal["row_adam", "adam"]
 MetricLogName = Literal["csv", "tensorboard", "trackio", "wandb"]
 
 
@@ -53,6 +54,8 @@ class LossConfig:
     clamp: NonNegativeFloat = 0.0
     """Off-surface samples are compared after clamping to +-clamp (DeepSDF); 0 for no clamping, which reduces spurious
     surfaces of unseen shapes."""
+    clamp_band: Flag = False
+    """Clamp at band samples of the general branch as well, as DeepSDF does at all samples."""
     code: Schedule = (0.0,)
     """Prior on the codes of the batch. It keeps the codes near the origin or, with `code_prior: kl`, makes them follow
     a Gaussian that can be sampled. The published presets use 1e-4; by default, `train.code_decay` regularizes codes."""
@@ -86,6 +89,8 @@ class LossConfig:
     """Uniform points per shape on which regularizers of the general branch are estimated. The heat term uses as many
     additional points, half of them drawn from a Gaussian around the origin. With `train.samples: points`, the eikonal
     term is also evaluated at every surface point, displaced by Gaussian noise of standard deviation 0.01 (IGR)."""
+    regularizer_extent: PositiveFloat = 1.0
+    """Half side of the box of the uniform points; the points of the heat term are in [-1, 1]^3."""
     ramp_epochs: NonNegativeInt = 0
     """Epochs over which the code and feature terms rise from zero to their weights."""
     extra: Schedules = Field(default_factory=dict)
@@ -118,6 +123,9 @@ class TrainConfig:
     general branch, with the terms `loss.surface`, `loss.normals` and `loss.eikonal`."""
     shapes_per_batch: Count = 64
     """Number of shapes per step and process."""
+    batch_split: Count = 1
+    """Parts into which the shapes of a step are split, one after the other, to save memory. The gradients of the parts
+    are averaged, as in one batch, except that terms between shapes (`agreement`, `lipschitz`) pair those of a part."""
     points_per_shape: Annotated[int, Field(strict=True, ge=2, le=100_000_000)] = 128
     """Number of band samples, or of surface points, per shape and step."""
     free_share: NonNegativeFloat = 0.5
@@ -137,14 +145,18 @@ class TrainConfig:
     lattice: Flag = False
     """Train the overfit branch also on the sparse lattice over the whole box, and the general branch on off-surface
     samples only (Compact-SDF)."""
+    table_optimizer: TableOptimizer = "row_adam"
+    """Optimizer of the grid and the codes. `row_adam`: changes only the rows that a step reads, with one second moment
+    per row. `adam`: changes all rows in each step, with one second moment per value, as in the releases of DeepSDF,
+    Compact-SDF and IGR; takes twice the memory, and time that grows with the grid."""
     lr_network: NonNegativeFloat = 8e-3
     """Peak learning rate of the networks (AdamW)."""
     lr_grid: NonNegativeFloat = 2e-2
-    """Peak learning rate of the feature grid (row-wise Adam)."""
+    """Peak learning rate of the feature grid."""
     lr_code: NonNegativeFloat = 5e-3
-    """Peak learning rate of the codes (row-wise Adam)."""
+    """Peak learning rate of the codes."""
     lr_local: NonNegativeFloat = 5e-3
-    """Peak learning rate of the local parts of the codes (row-wise Adam; `model.local`)."""
+    """Peak learning rate of the local parts of the codes (`model.local`)."""
     warmup_steps: NonNegativeInt = 50
     """Steps of linear warm-up of the learning rates."""
     lr_final: Share = 0.02
@@ -198,6 +210,10 @@ class Config:
             raise ConfigError(
                 "train.sampler draws from the signed samples of a store; remove it with train.samples: points and "
                 "with train.source"
+            )
+        if self.train.batch_split > 1 and self.loss.code_prior == "kl" and is_used(self.loss.code):
+            raise ConfigError(
+                "loss.code_prior: kl is a statistic of the codes of a whole batch; set train.batch_split to 1"
             )
         if self.train.samples == "sdf":
             if is_used(self.loss.normals):

@@ -158,11 +158,11 @@ class SourcePool:
             surface = self._checked("surface", drawn.surface, count, (3, 6))
             points, normals = surface.split((3, surface.shape[-1] - 3), dim=-1)
             noise = torch.from_numpy(rng.standard_normal(points.shape, dtype=np.float32)).to(points.device)
-            box = _uniform_points(count, self._loss.regularizer_points, rng)
+            box = _uniform_points(count, self._loss.regularizer_points, self._loss.regularizer_extent, rng)
             return PointBatch(rows, points, normals, points + NOISE_STD * noise, box, heat)
         band = self._checked("band", drawn.band, count, (4,))
         offsurface = self._checked("offsurface", drawn.offsurface, count, (4,))
-        box = _uniform_points(count, box_point_count(self._loss), rng)
+        box = _uniform_points(count, box_point_count(self._loss), self._loss.regularizer_extent, rng)
         return SdfBatch(rows, band[..., :3], band[..., 3], offsurface[..., :3], offsurface[..., 3], box, heat)
 
     def _checked_rows(self, drawn: SourceBatch) -> Tensor:
@@ -199,5 +199,5 @@ class SourcePool:
         return tensor
 
 
-def _uniform_points(shapes: int, count: int, rng: np.random.Generator) -> Tensor:
-    return torch.from_numpy(rng.uniform(-1, 1, (shapes, count, 3)).astype(np.float32))
+def _uniform_points(shapes: int, count: int, extent: float, rng: np.random.Generator) -> Tensor:
+    return torch.from_numpy(rng.uniform(-extent, extent, (shapes, count, 3)).astype(np.float32))

@@ -35,7 +35,7 @@ class PointBatch(ShapeBatch):
     near_points: Tensor
     """(S, P, 3) `points` with Gaussian noise of standard deviation `NOISE_STD`."""
     box_points: Tensor
-    """(S, R, 3) uniform points of the box."""
+    """(S, R, 3) uniform points of the box of half side `loss.regularizer_extent`."""
     heat_points: Tensor
     """(S, H, 3) points of `importance_sampling.HEAT_MIXTURE` for the heat term."""
 
@@ -64,6 +64,7 @@ class PointSource:
         """Keep normals in memory only if the loss has a normal term."""
         self._store, self._columns = store, 6 if is_used(loss.normals) else 3
         self._points, self._box, self._heat = train.points_per_shape, loss.regularizer_points, heat_point_count(loss)
+        self._extent = loss.regularizer_extent
 
     def nbytes(self, key: str) -> int:
         """Return the memory in bytes of all surface points of a shape.
@@ -104,7 +105,7 @@ class PointSource:
             pick = torch.from_numpy(rng.integers(len(shape.surface), size=self._points))
             drawn.append(shape.surface[pick.to(shape.surface.device)])
             noise.append(torch.from_numpy(rng.standard_normal((self._points, 3), dtype=np.float32)))
-            box.append(torch.from_numpy(rng.uniform(-1, 1, (self._box, 3)).astype(np.float32)))
+            box.append(torch.from_numpy(rng.uniform(-self._extent, self._extent, (self._box, 3)).astype(np.float32)))
             heat.append(draw_heat_points(self._heat, rng))
         points, normals = torch.stack(drawn).split((3, self._columns - 3), dim=-1)
         near = points + NOISE_STD * torch.stack(noise).to(points.device)

@@ -31,7 +31,8 @@ class SdfBatch(ShapeBatch):
     offsurface_distance: Tensor
     """(S, F)"""
     box_points: Tensor
-    """(S, R, 3) uniform points of the box for the regularizers of the general branch, without distances."""
+    """(S, R, 3) uniform points of the box of half side `loss.regularizer_extent` for the regularizers of the general
+    branch, without distances."""
     heat_points: Tensor
     """(S, H, 3) points of `importance_sampling.HEAT_MIXTURE` for the heat term, without distances."""
 
@@ -44,6 +45,8 @@ class BatchSizes:
     offsurface: int
     box: int
     heat: int
+    extent: float = 1.0
+    """Half side of the box of the `box` points."""
 
 
 def draw_batch(
@@ -73,7 +76,7 @@ def draw_batch(
         band.append(positions)
         distance.append(signed)
         offsurface.append(shape.draw_offsurface(sizes.offsurface, how, rng))
-        box.append(torch.from_numpy(rng.uniform(-1, 1, (sizes.box, 3)).astype(np.float32)))
+        box.append(torch.from_numpy(rng.uniform(-sizes.extent, sizes.extent, (sizes.box, 3)).astype(np.float32)))
         heat.append(draw_heat_points(sizes.heat, rng))
     offsurface_samples = torch.stack(offsurface)
     if all(positions.ndim == 1 for positions in band):
@@ -127,6 +130,7 @@ class SdfSource:
             offsurface=max(1, round(train.points_per_shape * train.free_share)),
             box=box_point_count(loss),
             heat=heat_point_count(loss),
+            extent=loss.regularizer_extent,
         )
 
     def nbytes(self, key: str) -> int:

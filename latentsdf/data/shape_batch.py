@@ -12,6 +12,7 @@ the same source draws a batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -34,8 +35,17 @@ class ShapeBatch:
 
     def single(self: BatchT, position: int) -> BatchT:
         """Return the batch of only the shape at `position` of this batch."""
-        some = slice(position, position + 1)
-        return replace(self, **{field.name: getattr(self, field.name)[some] for field in fields(self)})
+        return self._some(slice(position, position + 1))
+
+    def split(self: BatchT, parts: int) -> list[BatchT]:
+        """Split the shapes into this number of parts of nearly equal size, or into single shapes if there are fewer."""
+        count = len(self.shape_index)
+        parts = min(parts, count)
+        bounds = [count * part // parts for part in range(parts + 1)]
+        return [self._some(slice(*ends)) for ends in pairwise(bounds)]
+
+    def _some(self: BatchT, shapes: slice) -> BatchT:
+        return replace(self, **{field.name: getattr(self, field.name)[shapes] for field in fields(self)})
 
 
 @runtime_checkable

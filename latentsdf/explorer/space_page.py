@@ -42,6 +42,7 @@ _MODES: dict[Mode, str] = {
     "general": "general: without detail",
     "overfit": "overfit: detail everywhere",
     "smooth": "smooth: blended in the band",
+    "overfit_box": "overfit, in the whole box",
 }
 
 

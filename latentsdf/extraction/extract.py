@@ -47,7 +47,7 @@ from latentsdf.geometry.mesh import to_user_frame
 from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.utils.errors import ConfigError
 
-Mode = Literal["general", "overfit", "fused", "smooth"]
+Mode = Literal["general", "overfit", "fused", "smooth", "overfit_box"]
 """How the two branches are combined; see `extract`."""
 
 MarchingCubes = Literal["sparse", "skimage"]
@@ -97,7 +97,9 @@ def extract(
         mode: "general" extracts `general` alone. "fused" takes `overfit` at the vertices of the band and `general`
             elsewhere; without `overfit` it equals "general". "overfit" takes `overfit` in all 8^3-vertex blocks that
             touch the band, which shows its behavior away from the surface. "smooth" blends both with a Gaussian gate
-            (see the module docstring).
+            (see the module docstring). "overfit_box" extracts `overfit` alone in the whole box, with all surfaces far
+            from that of `general`; small ones can be missed where it is steeper than `lipschitz`, except with `method`
+            "skimage".
         level: Level to extract.
         largest_component: Whether to keep only the connected component of largest area.
         smallest_piece: Connected components with less than this fraction of the largest one's area are removed, 0 to 1.
@@ -137,7 +139,11 @@ def extract(
     general, level = field.in_model_space(), level * domain.scale
     if overfit is not None:
         overfit = replace(field, function=as_field(overfit).function).in_model_space()
-    general_sampler = FieldSampler("general", general, level, chunk, device)
+    alone = "general"
+    if mode == "overfit_box":
+        assert overfit is not None
+        alone, general, overfit = "overfit", overfit, None
+    general_sampler = FieldSampler(alone, general, level, chunk, device)
     fuse = overfit is not None and mode != "general"
     overfit_sampler = None
     if overfit is not None and fuse:
@@ -278,7 +284,7 @@ def _validate_arguments(
 ) -> None:
     if mode not in get_args(Mode):
         raise ConfigError(f"mode must be one of {', '.join(get_args(Mode))}, got '{mode}'")
-    if overfit is None and mode in ("overfit", "smooth"):
+    if overfit is None and mode in ("overfit", "overfit_box", "smooth"):
         raise ConfigError(f"mode '{mode}' needs the `overfit` field; pass it, or use mode='general'")
     require_resolution(resolution)
     for name, value in (("band_voxels", band_voxels), ("chunk", chunk), ("lipschitz", lipschitz)):

@@ -31,8 +31,16 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
         return FeaturePyramid(dim, config.resolutions, config.channels, config.width, config.depth, extent)
     if config.kind == "softplus":
         spread = extent if config.start == "spread" else 0.0
-        return SoftplusMLP(dim, config.width, config.depth, config.radius, config.skip, spread=spread)
-    assert config.start != "spread"
+        return SoftplusMLP(
+            dim,
+            config.width,
+            config.depth,
+            config.radius,
+            config.skip,
+            spread=spread,
+            hotspot=config.start == "hotspot",
+            frequencies=config.frequencies,
+        )
     return SineNetwork(
         dim,
         config.width,
@@ -47,4 +55,11 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
 
 def build_phase_field(config: MedialConfig, dim: int) -> PhaseField:
     """Build the phase field of the medial-axis method for points (N, dim)."""
-    return PhaseField(dim, config.phase_width, config.phase_blocks, config.phase_omega)
+    return PhaseField(
+        dim,
+        config.phase_width,
+        config.phase_blocks,
+        config.phase_omega,
+        kind=config.phase_kind,
+        gain=config.phase_gain,
+    )

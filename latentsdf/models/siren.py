@@ -10,9 +10,13 @@ whose omega W are isometries transport |x| to the last hidden layer h, which wit
 
     n - sum_i cos(pi h_i / 2)  ~  (pi^2 / 8) |x|^2;
 
-the signed root of this minus the radius is the distance of a sphere. DiGS and StEik publish random matrices that
-preserve |x| only on average, scale the output by 0.1 and subtract a radius of 1.6 before scaling. Here the matrices are
-isometries, so that the initial field is a sphere of the configured radius and slope.
+the signed root of this minus the radius is the distance of a sphere. Here the matrices are isometries, so that the
+initial field is a sphere of the configured radius and slope.
+
+The releases of DiGS, StEik and HotSpot draw random matrices instead (start `mfgi`), scale the output by 0.1 and
+subtract a radius of 1.6 before scaling. Their matrices change |x|, mostly because the second layer reads a quarter of
+its inputs with the weights of a layer that reads all of them: the initial surface is smaller than that of isometries
+and only roughly a sphere, and its slope is larger.
 """
 
 import math
@@ -62,6 +66,8 @@ class SineNetwork(nn.Module):
     - `sphere`: the geometric initialization of DiGS as a sphere.
     - `multifrequency`: a sphere whose first layer also has high-frequency rows (DiGS). The second layer reads them with
       weights of about 5e-4, so they matter only once training increases these weights.
+    - `mfgi`: the same with the random matrices of the releases, for which `radius` and `slope` only set the transform
+      of the output, slope * (root - radius).
     - `bowl`: u = (|x|^2 - r^2) / (2 r) + SIREN layers whose output is zero at first. Its zero set is a sphere of radius
       r with slope 1. Unlike the sphere initializations it has no signed root, hence no kink at zeros of the network,
       which losses in second derivatives require.
@@ -102,6 +108,8 @@ class SineNetwork(nn.Module):
                 nn.init.zeros_(linear[-1].bias)
         else:
             _initialize_sphere(linear, omega)
+            if start == "mfgi":
+                _randomize_isometries(linear, omega)
             if start == "multifrequency":
                 _initialize_high_frequencies(linear, omega)
 
@@ -154,3 +162,26 @@ def _initialize_high_frequencies(layers: list[nn.Linear], omega: float) -> None:
     bound = _HIGH_FREQUENCY_GAIN * math.sqrt(3 / second.in_features) / omega
     second.weight.uniform_(-bound, bound)
     nn.init.orthogonal_(second.weight[:low, :low], gain=1 / omega)
+
+
+@torch.no_grad()
+def _randomize_isometries(layers: list[nn.Linear], omega: float) -> None:
+    """Replace the isometries by the random matrices and biases of the releases of DiGS, StEik and HotSpot.
+
+    With n the width of a layer's output and m that of its input, weights times omega are uniform, bounded by
+    sqrt(3 / n), and by sqrt(3 / m) in the first two layers, where the first quarter of the units has low frequencies.
+    """
+    first, second, *isometries = layers[:-2]
+    for layer in (first, second, *isometries):
+        bound = math.sqrt(3 / layer.out_features) / omega
+        layer.weight.uniform_(-bound, bound)
+        bound = 1 / (1000 * layer.out_features) / omega
+        layer.bias.uniform_(-bound, bound)
+    low = int(_LOW_FREQUENCY_SHARE * first.out_features)
+    bound = math.sqrt(3 / first.in_features) / omega
+    first.weight[:low].uniform_(-bound, bound)
+    first.weight[low:].uniform_(-_PERIOD * bound, _PERIOD * bound)
+    bound = math.sqrt(3 / second.in_features)
+    # The lower bound lacks the division by omega, in all releases.
+    second.weight.uniform_(-_HIGH_FREQUENCY_GAIN * bound, _HIGH_FREQUENCY_GAIN * bound / omega)
+    second.weight[:low, :low].uniform_(-bound / omega, bound / omega)

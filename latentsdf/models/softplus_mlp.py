@@ -3,7 +3,8 @@
 The activation is softplus(beta t) / beta with beta = 100: close to a rectifier but smooth, so that losses in grad u can
 be differentiated. The geometric initialization (SAL, Atzmon and Lipman 2020; IGR, Gropp et al. 2020) draws hidden
 weights from N(0, sqrt(2 / out)) with zero biases, which preserves |x| on average, and output weights from
-N(sqrt(pi / in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D.
+N(sqrt(pi / in), 1e-5). HotSpot (Wang et al. 2025) uses such a network in 2D, but draws hidden weights around 0.005
+and multiplies the output weights by 1.5, with output bias -0.2: the field of its start is positive everywhere.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 _BETA = 100.0
 _SPREAD_RMS = 2.0  # RMS activation of the spread start; larger values amplify the gradient noise of small batches
+_HOTSPOT_MEAN, _HOTSPOT_GAIN, _HOTSPOT_BIAS = 0.005, 1.5, -0.2
 _RIDGE = 1e-4  # Tikhonov regularization of the output layer's least-squares fit, relative to the mean diagonal
 
 
@@ -35,24 +37,46 @@ class SoftplusMLP(nn.Module):
         skip: Hidden layer, counted from 1, that also reads the points, with both inputs scaled by 1 / sqrt(2); 0 for
             none.
         spread: Half side of the box over which the kinks are distributed; 0 for the published initialization.
+        hotspot: Use the initialization of HotSpot's planar release, without a sphere.
+        frequencies: Octaves K of Fourier features. The network then reads x, sin(2^k pi x) and cos(2^k pi x), k < K,
+            wherever it reads x. Their weights are 0 at first, so that the start is that of the network without them.
     """
 
-    def __init__(self, dim: int, width: int, depth: int, radius: float, skip: int = 0, *, spread: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        width: int,
+        depth: int,
+        radius: float,
+        skip: int = 0,
+        *,
+        spread: float = 0.0,
+        hotspot: bool = False,
+        frequencies: int = 0,
+    ) -> None:
         super().__init__()
-        self.skip = skip
+        self.skip, self.frequencies = skip, frequencies
+        inputs = dim * (1 + 2 * frequencies)
         layers: list[nn.Linear] = []
         for number in range(1, depth + 1):
             # The layer before the skip is narrower, so that with the points the next input has the full width.
             out = width - dim if number == skip - 1 else width
-            layers.append(nn.Linear(dim if number == 1 else width, out))
+            incoming = inputs if number == 1 else width + (inputs - dim if number == skip else 0)
+            layers.append(nn.Linear(incoming, out))
         self.layers = nn.ModuleList(layers)
         self.last = nn.Linear(width, 1)
+        mean, gain = (_HOTSPOT_MEAN, _HOTSPOT_GAIN) if hotspot else (0.0, 1.0)
         for layer in layers:
-            nn.init.normal_(layer.weight, 0, math.sqrt(2 / layer.out_features))
+            nn.init.normal_(layer.weight, mean, math.sqrt(2 / layer.out_features))
             nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.last.weight, math.sqrt(math.pi / width), 1e-5)
+        for number in (1, skip) if frequencies else ():
+            if number:
+                nn.init.zeros_(layers[number - 1].weight[:, dim - inputs :])
+        nn.init.normal_(self.last.weight, gain * math.sqrt(math.pi / width), 1e-5)
         nn.init.zeros_(self.last.bias)
-        if spread > 0:
+        if hotspot:
+            nn.init.constant_(self.last.bias, _HOTSPOT_BIAS)
+        elif spread > 0:
             self._initialize_spread(layers, dim, radius, spread)
         else:
             self._rescale_output(dim, radius)
@@ -61,6 +85,8 @@ class SoftplusMLP(nn.Module):
     def _initialize_spread(self, layers: list[nn.Linear], dim: int, radius: float, extent: float) -> None:
         """Move the kink of each unit to a random point of the box, then fit the output layer to the sphere."""
         points = extent * (2 * torch.rand(8192, dim) - 1)
+        radii = points.norm(dim=1)
+        points = self._encode(points)
         hidden = points
         for number, layer in enumerate(layers, start=1):
             hidden = self._input(number, hidden, points)
@@ -73,7 +99,7 @@ class SoftplusMLP(nn.Module):
         features = torch.cat((hidden, torch.ones(len(hidden), 1)), dim=1).double()
         gram = features.T @ features
         gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram))
-        fitted = torch.linalg.solve(gram, features.T @ (points.norm(dim=1) - radius).double())
+        fitted = torch.linalg.solve(gram, features.T @ (radii - radius).double())
         self.last.weight.copy_(fitted[None, :-1])
         self.last.bias.copy_(fitted[-1:])
 
@@ -89,11 +115,19 @@ class SoftplusMLP(nn.Module):
 
     def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Signed distances."""
+        points = self._encode(points)
         hidden = points
         for number, layer in enumerate(self.layers, start=1):
             hidden = _softplus(layer(self._input(number, hidden, points)))
         distance: Tensor = self.last(hidden).squeeze(-1)
         return distance
+
+    def _encode(self, points: Tensor) -> Tensor:
+        """Return the points, followed by their Fourier features."""
+        if not self.frequencies:
+            return points
+        octaves = [2**octave * math.pi * points for octave in range(self.frequencies)]
+        return torch.cat((points, *(wave(scaled) for scaled in octaves for wave in (torch.sin, torch.cos))), dim=-1)
 
     def _input(self, number: int, hidden: Tensor, points: Tensor) -> Tensor:
         """Input of a hidden layer: the previous output, joined with the points at the skip."""

@@ -14,7 +14,7 @@ from latentsdf.reconstruction.history import LossHistory
 from latentsdf.reconstruction.objective import WeightedTerm, weighted_terms
 from latentsdf.reconstruction.optimizer import FieldOptimizer
 from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
-from latentsdf.training.lr_schedule import cosine, warm_up
+from latentsdf.training.lr_schedule import cosine, halving, warm_up
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils.errors import CheckpointError, TrainingError
 from latentsdf.utils.interrupts import defer_interrupts
@@ -29,7 +29,7 @@ class FieldTrainer:
     Each step draws points, evaluates the field and its derivatives, and updates the network by the weighted loss terms.
 
     Args:
-        cloud: The cloud in model space.
+        cloud: The cloud in the frame of the fit (`config.normalization`).
         config: Network, losses, sampling and optimization.
         device: Device of the network and the batches.
     """
@@ -122,9 +122,10 @@ class FieldTrainer:
         self.optimizer.step(learning_rate_scale)
 
     def _learning_rate_scale(self, progress: float) -> float:
-        """Return the linear warm-up times the half-cosine decay to `lr_final`."""
+        """Return the linear warm-up times the half-cosine decay to `lr_final`, or times the halving."""
         train = self.config.train
-        return cosine(progress, train.lr_final) * warm_up(self.step, train.warmup_steps)
+        decay = halving(self.step, train.halve_steps) if train.halve_steps else cosine(progress, train.lr_final)
+        return decay * warm_up(self.step, train.warmup_steps)
 
     def _record(self, terms: dict[str, float], _: float) -> str | None:
         """Add the terms to the history; returns the text of the progress bar at the end of a window."""

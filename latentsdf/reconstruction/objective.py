@@ -1,6 +1,7 @@
 """Loss terms of a field on one cloud, with their scheduled weights."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from latentsdf.config.reconstruction import SECOND_ORDER_TERMS, ReconstructConfig
 from latentsdf.config.schedules import schedule_value
 from latentsdf.models.derivatives import Jet, jet
-from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
+from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler, local_count
 from latentsdf.training.losses.data import data_term
 from latentsdf.training.losses.first_order import (
     eikonal_squared_term,
@@ -54,14 +55,21 @@ class BatchField:
         progress: float,
         second_order: bool,
     ) -> None:
+        second_order_points = batch.offsurface
+        if config.loss.second_order_points == "local":
+            # The last points of a batch are the local ones.
+            others = len(batch.offsurface) - local_count(config.train)
+            second_order_points = batch.offsurface[others:]
+            batch = replace(batch, offsurface=batch.offsurface[:others])
         self.batch, self.sampler, self.config, self.progress = batch, sampler, config.loss, progress
         self.all: Jet = jet(network, torch.cat((batch.surface, batch.offsurface, batch.guide)))
         """Field at surface, off-surface and guide points, in this order."""
         self._guide_start = len(batch.surface) + len(batch.offsurface)
         self.surface: Jet = self.all[: len(batch.surface)]
         self.offsurface: Jet = self.all[len(batch.surface) : self._guide_start]
-        self.separate: Jet | None = jet(network, batch.offsurface) if second_order else None
-        """Field at off-surface points, in a separate graph, so that second derivatives do not involve other points."""
+        self.separate: Jet | None = jet(network, second_order_points) if second_order else None
+        """Field at the points of second-order terms, in a separate graph, so that second derivatives do not involve
+        other points."""
 
     @property
     def guide_distance(self) -> Tensor:
@@ -75,7 +83,8 @@ class BatchField:
 
 
 def _eikonal(field: BatchField) -> Tensor:
-    return (eikonal_term if field.config.eikonal_norm == "l1" else eikonal_squared_term)(field.all.gradient)
+    at = {"all": field.all, "offsurface": field.offsurface, "surface": field.surface}[field.config.eikonal_points]
+    return (eikonal_term if field.config.eikonal_norm == "l1" else eikonal_squared_term)(at.gradient)
 
 
 def _heat(field: BatchField) -> Tensor:

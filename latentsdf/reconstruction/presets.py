@@ -1,14 +1,15 @@
 """Named configurations: one per method and dimension, sized for two CPU cores or as published.
 
-Settings are in model space, where the farthest point of the cloud is at radius 1 / 1.03. The modules in
-`methods` state where published lengths were converted.
+Small settings are in model space, where the farthest point of the cloud is at radius 1 / 1.03. Published settings are
+in the frame of their method where its code has one (`normalization`); the modules in `methods` state where published
+lengths were converted.
 """
 
 from collections.abc import Callable
 from typing import get_args
 
 from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
-from latentsdf.reconstruction.methods import digs, hotspot, igr, latentsdf, medial_axis, siren, steik
+from latentsdf.reconstruction.methods import digs, hotspot, igr, latentsdf, medial_axis, nsh, siren, steik
 from latentsdf.utils.errors import ConfigError
 
 METHOD_NAMES: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
@@ -19,6 +20,7 @@ _SMALL: dict[str, Callable[[int], ReconstructConfig]] = {
     "medial_axis": medial_axis.small,
     "steik": steik.small,
     "digs": digs.small,
+    "nsh": nsh.small,
     "siren": siren.small,
     "igr": igr.small,
 }
@@ -27,6 +29,7 @@ _PUBLISHED: dict[str, Callable[[int], ReconstructConfig]] = {
     "medial_axis": medial_axis.published,
     "steik": steik.published,
     "digs": digs.published,
+    "nsh": nsh.published,
     "siren": siren.published,
     "igr": igr.published,
 }

@@ -1,5 +1,6 @@
 """Reconstruction of the signed distance field of one point cloud, in 2D or 3D, without a shape space."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import torch
 from latentsdf.config.arguments import check_arguments
 from latentsdf.config.reconstruction import ReconstructConfig, with_field_options
 from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.geometry.pointcloud.published_frames import published_frame
 from latentsdf.geometry.targets import read_points
+from latentsdf.models.framed_network import FramedNetwork
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.fit_checkpoint import FitCheckpoint
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
@@ -37,7 +40,8 @@ def reconstruct(
         points: Points (N, 2) or (N, 3) in any frame and unit, points with normals (N, 6), a file of these, or any other
             form that `geometry.targets` lists; of a mesh, its vertices.
         normals: Normals of the points, of the same shape; their length is ignored.
-        method: Name of a preset: `latentsdf`, `hotspot`, `medial_axis`, `steik`, `digs`, `siren` or `igr`.
+        method: Name of a preset: `latentsdf`, `hotspot`, `medial_axis`, `steik`, `digs`, `nsh`,
+            `siren` or `igr`.
         config: Configuration to use instead of the preset.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         checkpoint: File to which the state is saved every two minutes and on Ctrl-C. If it exists, the run continues
@@ -68,9 +72,14 @@ def reconstruct(
     with torch.device("meta"):
         needed = training_bytes(*build_networks(config, cloud.dim))
     require_memory(needed, "the network", where, "lower the settings of the section model")
+    frame = published_frame(cloud.points, config.normalization)
     trainer_type = MedialAxisTrainer if config.method == "medial_axis" else FieldTrainer
-    trainer = trainer_type(cloud, config, where)
+    trainer = trainer_type(replace(cloud, points=frame.to_model(cloud.points)), config, where)
     trainer.run(None if checkpoint is None else FitCheckpoint(checkpoint, cloud, config))
     phase = trainer.phase.requires_grad_(False) if isinstance(trainer, MedialAxisTrainer) else None
-    network = trainer.network.requires_grad_(False)
-    return Reconstruction(network, cloud.similarity, config, trainer.history.entries, phase)
+    network = trainer.network
+    if config.normalization != "sphere":
+        network = FramedNetwork(network, cloud.dim, config.extent).to(where)
+        network.center.copy_(torch.tensor(frame.center))
+        network.scale.fill_(frame.scale)
+    return Reconstruction(network.requires_grad_(False), cloud.similarity, config, trainer.history.entries, phase)

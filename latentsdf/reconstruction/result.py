@@ -27,6 +27,7 @@ from latentsdf.geometry.mesh import to_user_frame
 from latentsdf.geometry.similarity import Similarity, in_frame, parse_similarity
 from latentsdf.models.derivatives import norm
 from latentsdf.models.factory import build_network, build_phase_field
+from latentsdf.models.framed_network import FramedNetwork
 from latentsdf.utils import devices
 from latentsdf.utils.arrays import as_points, describe
 from latentsdf.utils.artifacts import Artifact, read_artifact, write_artifact
@@ -263,6 +264,8 @@ class Reconstruction:
             return map_chunks(lambda chunk: network(chunk.to(self.device)).cpu(), points)
 
     def _clamp_to_box(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
+        if self.config.normalization != "sphere":
+            return points  # FramedNetwork continues the field beyond the box of its own frame
         return points.clamp(-self.config.extent, self.config.extent)
 
     def _to_model_space(self, points: ArrayLike, similarity: Similarity) -> Float[Tensor, "N d"]:
@@ -353,8 +356,15 @@ def _parse(artifact: Artifact, device: torch.device) -> Reconstruction:
 
 
 def build_networks(config: ReconstructConfig, dim: int) -> tuple[nn.Module, nn.Module | None]:
-    """Build the network of a field of points (N, dim), and the phase network of the method `medial_axis`."""
+    """Build the network of a field of model space, and the phase network of the method `medial_axis`.
+
+    Args:
+        config: Configuration of the fit.
+        dim: Dimension of the points.
+    """
     network = build_network(config.model, dim, config.extent)
+    if config.normalization != "sphere":
+        network = FramedNetwork(network, dim, config.extent)
     return network, build_phase_field(config.medial, dim) if config.method == "medial_axis" else None
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.reconstruction import FieldTrainConfig, ReconstructConfig
 from latentsdf.data.importance_sampling import UniformGaussianMixture
 from latentsdf.geometry.pointcloud.denoising import denoise
 from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
@@ -34,7 +34,7 @@ class CloudBatch:
     normals: Float[Tensor, "N d"] | None
     """Unit normals at `surface`; None without normals."""
     offsurface: Float[Tensor, "M d"]
-    """Points off the cloud."""
+    """Points off the cloud; with `offsurface_sampling: local`, the local ones last."""
     guide: Float[Tensor, "G d"]
     """Points with a guiding signed distance; none if the guide is off."""
     guide_distance: Float[Tensor, " G"]
@@ -125,7 +125,7 @@ class CloudSampler:
     def _offsurface(self) -> Tensor:
         points = self.mixture.draw(self.config.offsurface_points, self.generator)
         if self.config.offsurface_sampling == "local":
-            rows = self._uniform_rows(len(self.points), math.ceil(len(points) * self.config.offsurface_share))
+            rows = self._uniform_rows(len(self.points), local_count(self.config))
             noise = torch.randn(len(rows), points.shape[1], generator=self.generator)
             points[len(points) - len(rows) :] = self.points[rows] + self._local_std[rows, None] * noise
         return points
@@ -142,6 +142,11 @@ class CloudSampler:
         near = self._cloud[rows] + std * rng.normal(size=(len(rows), self._cloud.shape[1]))
         uniform = rng.uniform(-extent, extent, (uniform_count, self._cloud.shape[1]))
         return np.concatenate((near, uniform))
+
+
+def local_count(config: FieldTrainConfig) -> int:
+    """Return the number of local points of a batch with `offsurface_sampling: local`."""
+    return math.ceil(config.offsurface_points * config.offsurface_share)
 
 
 def _as_tensor(array: NDArray[np.float64]) -> Tensor:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from latentsdf.training.row_adam import sum_rows
 from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
 
@@ -69,9 +70,9 @@ class DistributedContext:
         dist.all_gather(all_rows, padded_rows)
         dist.all_gather(all_values, padded_values)
         gathered = torch.cat([part[:count] for part, count in zip(all_rows, counts, strict=True)])
-        distinct, slot = gathered.unique(return_inverse=True)
-        sums = values.new_zeros(len(distinct), values.shape[1])
-        sums.index_add_(0, slot, torch.cat([part[:count] for part, count in zip(all_values, counts, strict=True)]))
+        distinct, sums = sum_rows(
+            gathered, torch.cat([part[:count] for part, count in zip(all_values, counts, strict=True)])
+        )
         return distinct, sums / self.world_size
 
     def broadcast(self, numbers: list[float], device: torch.device) -> list[float]:

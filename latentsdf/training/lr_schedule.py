@@ -26,13 +26,18 @@ def learning_rate_factor(config: TrainConfig, step: int, progress: float, epoch:
         epoch: Number of passes over the shapes, with fractions.
     """
     halve = config.halve_epochs
-    decay = 0.5 ** (epoch // halve) if halve else cosine(progress, config.lr_final)
+    decay = halving(epoch, halve) if halve else cosine(progress, config.lr_final)
     return decay * warm_up(step, config.warmup_steps)
 
 
 def cosine(progress: float, final: float) -> float:
     """Return the half-cosine decay from 1 at progress 0 to `final` at progress 1 and beyond."""
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def halving(count: float, interval: int) -> float:
+    """Return 1 / 2 to the number of whole intervals, of steps or epochs, in `count`."""
+    return 0.5 ** (count // interval)
 
 
 def warm_up(step: int, steps: int) -> float:

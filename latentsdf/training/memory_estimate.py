@@ -1,10 +1,11 @@
 """Estimate of the memory of a training run, made before the model is allocated.
 
 Parameters are float32. A network parameter takes 16 bytes: value, gradient and two Adam moments. The grid and the codes
-take 8 bytes per value (value and first moment) and 8 per row (second moment and step count); a grid row also has an
-entry in the table of the rows that a batch reads.
+take 8 bytes per value (value and first moment) and 8 per row (second moment and step count), or 16 per value with
+`table_optimizer: adam`; a grid row also has an entry in the table of the rows that a batch reads.
 """
 
+import math
 from dataclasses import dataclass
 
 import psutil
@@ -38,7 +39,7 @@ class MemoryEstimate:
 def estimate_memory(config: Config, pool: ShapeSamplePool | SourcePool) -> MemoryEstimate:
     """Estimate the memory of a run.
 
-    The activations are the outputs of all layers at all points of a batch, which the backward pass needs.
+    The activations are the outputs of all layers at all points of a part of a batch, which the backward pass needs.
 
     Args:
         config: Configuration of the run.
@@ -55,18 +56,24 @@ def estimate_memory(config: Config, pool: ShapeSamplePool | SourcePool) -> Memor
     # point.
     per_general, per_overfit, per_warp = (2 * b.width * b.depth for b in (layers.general, layers.overfit, layers.warp))
     band = settings.points_per_shape
-    values = (2 * free) * per_general + band * (per_overfit + (24 + 4 * layers.grid.channels if grid else 0))
+    # With `lattice`, the general branch is not evaluated in the band.
+    values = (1 if settings.lattice else 2) * free * per_general
+    values += band * (per_overfit + (24 + 4 * layers.grid.channels if grid else 0))
     values += (free + band) * per_warp
     if settings.samples == "points":
         # The spatial gradients need as many activations as the values.
         box = config.loss.regularizer_points + heat_point_count(config.loss)
         values = 2 * (2 * band + box) * (per_general + per_warp)
+    codes = 8 * layers.code_size + (16 if layers.local_size else 8)
+    grid_bytes = 8 * grid + 12 * rows
+    if settings.table_optimizer == "adam":
+        codes, grid_bytes = 16 * layers.code_size, 16 * grid + 4 * rows
     return MemoryEstimate(
         networks=16 * sum(sizes.values()),
-        grid=8 * grid + 12 * rows,
-        codes=len(pool.keys) * (8 * layers.code_size + (16 if layers.local_size else 8)),
+        grid=grid_bytes,
+        codes=len(pool.keys) * codes,
         samples=pool.nbytes,
-        step=4 * pool.batch_shapes * values,
+        step=4 * math.ceil(pool.batch_shapes / settings.batch_split) * values,
     )
 
 

@@ -150,7 +150,8 @@ class Objective:
         data = data_term(general[:, :free], batch.offsurface_distance, loss.clamp)
         if general_count > free:
             general_band = general[:, free:]
-            data = data + data_term(general_band, batch.band_distance[:, : general_band.shape[1]])
+            clamp = loss.clamp if loss.clamp_band else 0.0
+            data = data + data_term(general_band, batch.band_distance[:, : general_band.shape[1]], clamp)
         terms = {"general": weights["general"] * data}
         if overfit is not None:
             terms["overfit"] = weights["overfit"] * data_term(overfit, batch.band_distance)

@@ -72,6 +72,20 @@ class RowAdam:
             getattr(self, name).copy_(state[name])
 
 
+def sum_rows(rows: Int[Tensor, " N"], values: Float[Tensor, "N C"]) -> tuple[Int[Tensor, " U"], Float[Tensor, "U C"]]:
+    """Add the values of equal rows.
+
+    Args:
+        rows: Row indices (N,).
+        values: Values (N, C) of these rows.
+
+    Returns:
+        Distinct rows (U,), ascending, and the sums of their values (U, C).
+    """
+    distinct, slot = rows.unique(return_inverse=True)
+    return distinct, values.new_zeros(len(distinct), values.shape[1]).index_add_(0, slot, values)
+
+
 def _step_in_torch(
     table: Tensor,
     first: Tensor,

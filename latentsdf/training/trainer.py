@@ -1,13 +1,13 @@
 """Training of a shape space: state of a run, and one optimization step.
 
 `Trainer.train_step` and `objective.Objective` implement a step. It updates the networks by AdamW, and the feature grid
-and the latent codes, of which a batch reads few rows, by row-wise Adam.
+and the latent codes, of which a batch reads few rows, by row-wise Adam or, as in published methods, by Adam.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,18 +18,30 @@ from latentsdf.data.point_batches import PointBatch
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.sdf_batches import SdfBatch
 from latentsdf.models.custom_model import ModelLike, build_model
-from latentsdf.models.feature_grid import SparseGridRows
 from latentsdf.models.latent_sdf import LatentCodes
 from latentsdf.training import checkpoint
 from latentsdf.training.custom_losses import LossFunction, find_losses
 from latentsdf.training.distributed import DistributedContext
 from latentsdf.training.lr_schedule import learning_rate_factor, ramp_up
 from latentsdf.training.objective import Objective
-from latentsdf.training.row_adam import RowAdam
+from latentsdf.training.row_adam import RowAdam, sum_rows
+from latentsdf.training.table_adam import TableAdam
 from latentsdf.utils.errors import CheckpointError, TrainingError
 
 _NAMED_SHAPES = 8
 """Maximum number of shapes that an error message lists."""
+
+
+class _Evaluated(NamedTuple):
+    """Weighted loss terms of a part of a batch, and its gradients of codes and grid; those of networks add up."""
+
+    terms: dict[str, Tensor]
+    codes: Tensor
+    """(S, L)"""
+    local: Tensor | None
+    """(S, K) if the codes have a local part."""
+    grid: tuple[Tensor, Tensor] | None
+    """Rows (U,) of the grid that the part reads, and their gradients (U, C)."""
 
 
 class Trainer:
@@ -85,11 +97,12 @@ class Trainer:
         ]
         self.network_adam = torch.optim.AdamW(groups, lr=settings.lr_network, betas=betas, fused=True)
         grid = self.model.grid
+        table_adam = TableAdam if settings.table_optimizer == "adam" else RowAdam
         self.grid_adam = (
-            RowAdam(grid.table.data, settings.lr_grid, betas) if grid is not None and not freeze_model else None
+            table_adam(grid.table.data, settings.lr_grid, betas) if grid is not None and not freeze_model else None
         )
-        self.code_adam = RowAdam(self.codes.table.data, settings.lr_code, betas)
-        self.local_adam = RowAdam(self.codes.local.data, settings.lr_local, betas) if sizes[1] else None
+        self.code_adam = table_adam(self.codes.table.data, settings.lr_code, betas)
+        self.local_adam = table_adam(self.codes.local.data, settings.lr_local, betas) if sizes[1] else None
         self.step = 0
         self.seconds = 0.0
         self.stopped = False
@@ -131,34 +144,49 @@ class Trainer:
         ramp = ramp_up(epoch, self.config.loss.ramp_epochs)
 
         self._bound_codes(batch.shape_index)
-        codes = self.codes.table.detach()[batch.shape_index].requires_grad_()
-        local = self.codes.local.detach()[batch.shape_index].requires_grad_()
         self.network_adam.zero_grad(set_to_none=True)
-        terms, grid_rows = self.objective(batch, torch.cat((codes, local), dim=1), ramp, progress)
-        loss = torch.stack(list(terms.values())).sum()
+        count = len(batch.shape_index)
+        parts = batch.split(self.config.train.batch_split)
+        evaluated = [self._evaluate(part, len(part.shape_index) / count, ramp, progress) for part in parts]
+        terms = {name: torch.stack([part.terms[name] for part in evaluated]).sum(0) for name in evaluated[0].terms}
 
-        values = torch.stack([loss, *terms.values()]).detach()
+        values = torch.stack([torch.stack(list(terms.values())).sum(), *terms.values()])
         self.context.all_reduce_mean([values])
         if not torch.isfinite(values[0]):
             self._raise_nonfinite_loss(batch, ramp, terms)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._update(batch.shape_index, codes, local, grid_rows)
+        self._update(batch.shape_index, evaluated)
         self.step += 1
         return dict(zip(("loss", *terms), values.tolist(), strict=True))
 
-    def _update(self, shape_index: Tensor, codes: Tensor, local: Tensor, grid_rows: SparseGridRows | None) -> None:
-        """Average the gradients over the processes and step the optimizers."""
+    def _evaluate(self, batch: SdfBatch | PointBatch, share: float, ramp: float, progress: float) -> "_Evaluated":
+        """Evaluate the loss of a part of the batch, times its share of the batch, and add its gradients."""
+        codes = self.codes.table.detach()[batch.shape_index].requires_grad_()
+        local = self.codes.local.detach()[batch.shape_index].requires_grad_()
+        terms, grid_rows = self.objective(batch, torch.cat((codes, local), dim=1), ramp, progress)
+        terms = {name: share * value for name, value in terms.items()}
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         assert codes.grad is not None
-        self.code_adam.step(*self.context.all_reduce_rows(shape_index, codes.grad))
-        if self.local_adam is not None and local.grad is not None:
-            self.local_adam.step(*self.context.all_reduce_rows(shape_index, local.grad))
+        rows = None
+        if grid_rows is not None and self.grid_adam is not None:
+            assert grid_rows.features.grad is not None
+            rows = grid_rows.rows, grid_rows.features.grad
+        return _Evaluated({name: value.detach() for name, value in terms.items()}, codes.grad, local.grad, rows)
+
+    def _update(self, shape_index: Tensor, evaluated: "list[_Evaluated]") -> None:
+        """Average the gradients over the processes and step the optimizers."""
+        codes = torch.cat([part.codes for part in evaluated])
+        self.code_adam.step(*self.context.all_reduce_rows(shape_index, codes))
+        local = [part.local for part in evaluated if part.local is not None]
+        if self.local_adam is not None and local:
+            self.local_adam.step(*self.context.all_reduce_rows(shape_index, torch.cat(local)))
         if self.freeze_model:
             return
         self.context.all_reduce_mean([p.grad for p in self.networks if p.grad is not None])
         self.network_adam.step()
-        if grid_rows is not None and self.grid_adam is not None:
-            assert grid_rows.features.grad is not None
-            self.grid_adam.step(*self.context.all_reduce_rows(grid_rows.rows, grid_rows.features.grad))
+        rows = [part.grid for part in evaluated if part.grid is not None]
+        if rows and self.grid_adam is not None:
+            read = rows[0] if len(rows) == 1 else sum_rows(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
+            self.grid_adam.step(*self.context.all_reduce_rows(*read))
 
     def _bound_codes(self, shape_index: Tensor) -> None:
         """Project the codes of the batch into the ball of radius `train.code_bound`, if it is above 0 (DeepSDF)."""
@@ -250,7 +278,7 @@ class Trainer:
             )
         self.model.load_state_dict(trained.model.state_dict())
         self.codes.replace(trained.codes)
-        optimizers: dict[str, torch.optim.Optimizer | RowAdam | None] = {
+        optimizers: dict[str, torch.optim.Optimizer | RowAdam | TableAdam | None] = {
             "network_adam": self.network_adam,
             "code_adam": self.code_adam,
             "local_adam": self.local_adam,

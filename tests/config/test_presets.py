@@ -47,6 +47,22 @@ def test_parameter_counts_of_published_presets() -> None:
     assert _sizes("igr") == {"general": joined + 7 * 512 + 253 + 513}
 
 
+def test_published_training() -> None:
+    """The published presets have the optimizer, batches and epochs of their papers and releases."""
+    found = {}
+    for name in ("deepsdf", "compact_sdf", "igr"):
+        config = loader.load(Config, loader.find_preset(name))
+        train = config.train
+        assert (train.table_optimizer, train.beta2, train.warmup_steps) == ("adam", 0.999, 0)
+        batch = (train.shapes_per_batch, train.batch_split, round((1 + train.free_share) * train.points_per_shape))
+        found[name] = (train.epochs, train.halve_epochs, *batch, config.loss.general[0], config.loss.regularizer_extent)
+    assert found == {
+        "deepsdf": (2000, 500, 64, 1, 16_384, 0.5, 1.0),
+        "compact_sdf": (4000, 1000, 15, 1, 100_000, 1.0, 1.0),
+        "igr": (1200, 500, 64, 4, 12_000, 1.0, 1.8),
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_training_of_each_preset(path: Path, store_path: Path) -> None:

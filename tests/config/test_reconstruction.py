@@ -53,6 +53,15 @@ from latentsdf.utils.errors import ConfigError
             lambda: ReconstructConfig(method="medial_axis", model=NetworkConfig(kind="pyramid")),
             "no pure second derivatives; medial_axis needs",
         ),
+        (
+            lambda: ReconstructConfig(model=NetworkConfig(kind="pyramid"), normalization="mean"),
+            "a pyramid is fitted in model space: normalization sphere, got mean",
+        ),
+        (
+            lambda: ReconstructConfig(method="medial_axis", normalization="minmax"),
+            "medial_axis is fitted in model space: normalization sphere, got minmax",
+        ),
+        (lambda: NetworkConfig(kind="quadratic", start="hotspot"), "hotspot is for softplus"),
         (lambda: ReconstructConfig(model={"widht": 3}), r"unknown key 'model\.widht'"),  # type: ignore[arg-type]
     ],
 )

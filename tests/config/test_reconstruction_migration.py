@@ -51,6 +51,7 @@ def test_reconstruction_keys() -> None:
         "lr_matrices": 0.25,
         "lr_grid": 0.125,
         "lr_final": 0.5,
+        "halve_steps": 0,
         "warmup_steps": 3,
         "beta2": 0.9,
         "clip": 4.0,

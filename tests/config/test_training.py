@@ -112,3 +112,10 @@ def test_samplers_and_other_samples() -> None:
     for changes in (surface, {"train.source": "live"}):
         with pytest.raises(ConfigError, match="train.sampler draws from the signed samples of a store; remove it"):
             loader.from_dict(Config, loader.merge(values, changes), "a.yaml")
+
+
+def test_kl_prior_of_split_batch() -> None:
+    """The KL prior is a statistic of a whole batch and cannot be computed in parts."""
+    values = {"loss": {"code_prior": "kl", "code": 1e-4}, "train": {"batch_split": 2}}
+    with pytest.raises(ConfigError, match="statistic of the codes of a whole batch; set train.batch_split to 1"):
+        loader.from_dict(Config, values, "a.yaml")

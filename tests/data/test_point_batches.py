@@ -76,6 +76,17 @@ def test_batch_statistics(sphere_stores: dict[bool, Path], oriented: bool) -> No
     assert raw.normals.shape[-1] == 0 and torch.equal(raw.points, batch.points)
 
 
+def test_box_of_regularizers(sphere_stores: dict[bool, Path]) -> None:
+    """The uniform points fill the box of half side `regularizer_extent`, 1.8 in IGR's shape space."""
+    store = SampleStore.open(sphere_stores[True])
+    loss = replace(CONFIG.loss, regularizer_points=2000, regularizer_extent=1.8)
+    wide = ShapeSamplePool(store, store.keys(), CONFIG.train, loss).batch(0).box_points
+    assert 1.75 < wide.abs().max() <= 1.8
+    assert wide.std().item() == pytest.approx(1.8 / 3**0.5, rel=0.03)
+    plain = ShapeSamplePool(store, store.keys(), CONFIG.train, replace(loss, regularizer_extent=1.0)).batch(0)
+    torch.testing.assert_close(wide, 1.8 * plain.box_points)
+
+
 def _reference_terms(objective: Objective, batch: PointBatch, codes: torch.Tensor) -> dict[str, float]:
     """Compute the loss terms point by point, with gradients by central differences."""
     model, step = objective.model, 1e-5

@@ -22,6 +22,15 @@ def test_concatenation_of_single_shape_batches() -> None:
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
 
 
+def test_parts_of_a_batch() -> None:
+    """`split` gives parts of nearly equal size that contain every shape once, at most as many as shapes."""
+    batch = _Batch(torch.arange(7), torch.arange(42.0).reshape(7, 2, 3))
+    for parts, sizes in ((1, [7]), (3, [2, 2, 3]), (9, [1] * 7)):
+        split = batch.split(parts)
+        assert [len(part.points) for part in split] == sizes
+        assert torch.equal(torch.cat([part.points for part in split]), batch.points)
+
+
 def test_device_transfer_of_every_tensor() -> None:
     """`to` moves all tensors and keeps the type of the batch."""
     moved = _Batch(torch.tensor([1]), torch.zeros(1, 2, 3)).to(torch.device("meta"))

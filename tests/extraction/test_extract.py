@@ -187,6 +187,24 @@ def test_triangles_match_dense_lattice():
     assert mesh.volume == pytest.approx(abs(reference.volume), rel=1e-3)
 
 
+@pytest.mark.parametrize("method", ["sparse", "skimage"])
+def test_overfit_branch_in_whole_box(method):
+    """`overfit_box` shows a surface of the overfit branch far from the band, which no other mode does."""
+
+    def with_ball(points):
+        return torch.minimum(sphere(points, 0.3), sphere(points - 0.7, 0.2))
+
+    volume = {
+        mode: extract(lambda p: sphere(p, 0.3), with_ball, resolution=64, mode=mode, method=method).volume
+        for mode in ("fused", "overfit", "overfit_box")
+    }
+    assert volume["fused"] == pytest.approx(4 / 3 * math.pi * 0.3**3, rel=0.02)
+    assert volume["overfit_box"] == pytest.approx(4 / 3 * math.pi * (0.3**3 + 0.2**3), rel=0.02)
+    assert volume["overfit"] < 0.9 * volume["overfit_box"]
+    with pytest.raises(ConfigError, match="mode 'overfit_box' needs the `overfit` field"):
+        extract(torus, mode="overfit_box")
+
+
 def test_overfit_evaluations_at_band_vertices():
     """The overfit branch is evaluated once at each vertex of the band, in chunks of the given size."""
     evaluated = []

@@ -35,3 +35,20 @@ def test_sphere_and_bends_of_spread_start(dim: int) -> None:
     assert from_origin.median() > 0.2 and from_origin.max() < 1.1 * dim**0.5
     hidden = nn.functional.softplus(first(points), beta=100)
     assert hidden.square().mean().sqrt() == pytest.approx(2.0, rel=0.1)
+
+
+@pytest.mark.parametrize("skip", [0, 3])
+def test_fourier_features(skip: int) -> None:
+    """The network with Fourier features starts as the sphere, and reads x, sin(2^k pi x) and cos(2^k pi x)."""
+    torch.manual_seed(0)
+    network = SoftplusMLP(2, 64, 4, 0.5, skip, frequencies=2).requires_grad_(False)
+    points, radius = on_spheres(2, (0.3, 0.5, 0.7))
+    assert (network(points) - (radius - 0.5)).abs().mean() < 0.06
+    for layer in network.layers:
+        nn.init.normal_(layer.weight, 0, 0.2)
+    encoded = torch.cat([points, *(wave(f * torch.pi * points) for f in (1, 2) for wave in (torch.sin, torch.cos))], 1)
+    hidden = encoded
+    for number, layer in enumerate(network.layers, start=1):
+        joined = torch.cat((hidden, encoded), 1) / 2**0.5 if number == skip else hidden
+        hidden = nn.functional.softplus(layer(joined), beta=100)
+    torch.testing.assert_close(network(points), network.last(hidden)[:, 0])

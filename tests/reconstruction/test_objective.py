@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.points import circle_points
-from helpers.settings import short_preset
+from helpers.settings import short_preset, with_train
 
 import latentsdf as ls
 from latentsdf.config.reconstruction import FieldLossConfig
@@ -14,6 +14,7 @@ from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
 from latentsdf.reconstruction.objective import weighted_terms
 from latentsdf.reconstruction.presets import preset
 from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler
+from latentsdf.utils.errors import ConfigError
 
 
 class _Circle(torch.nn.Module):
@@ -49,6 +50,51 @@ def test_terms_of_circle() -> None:
     assert values["normals"] == pytest.approx(1.0, rel=1e-4)
     assert values["sign_agnostic_normals"] == pytest.approx(1.0, rel=0.02)
     assert values["directional_divergence"] == pytest.approx(0.0, abs=1e-4)
+
+
+class _Saddle(torch.nn.Module):
+    """0.5 x_1 x_2."""
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        return 0.5 * points[:, 0] * points[:, 1]
+
+
+class _Steep(torch.nn.Module):
+    """A field with |grad u| = 3 within 0.9 of the origin and 2 beyond."""
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        radius = points.norm(dim=1)
+        return torch.where(radius < 0.9, 3 * radius, 2 * radius)
+
+
+@pytest.mark.parametrize(("points", "expected"), [("all", 1.5), ("offsurface", 2.0)])
+def test_points_of_eikonal_term(points: str, expected: float) -> None:
+    """The eikonal term is the mean over all points, or only over those off the cloud (IGR)."""
+    config = replace(short_preset("siren"), loss=FieldLossConfig(eikonal=(1.0,), eikonal_points=points))  # type: ignore[arg-type]
+    sampler = CloudSampler(prepare_point_cloud(circle_points(500, 0.5)), config, torch.device("cpu"))
+    batch = sampler.draw()
+    # As many points near the origin as on the cloud, whose radius is 0.97.
+    batch = replace(batch, offsurface=0.1 * torch.rand(len(batch.surface), 2) + 0.1)
+    assert weighted_terms(_Steep(), batch, sampler, config, 0.0)["eikonal"].value.item() == pytest.approx(expected)
+
+
+def test_second_order_terms_at_local_points() -> None:
+    """Second-order terms are at the local points only, and all other terms at the others."""
+    config = short_preset("nsh")
+    sampler = CloudSampler(prepare_point_cloud(circle_points(500, 0.5)), config, torch.device("cpu"))
+    batch = sampler.draw()
+    half = len(batch.offsurface) // 2
+    assert (batch.offsurface[half:].norm(dim=1) - 1 / 1.03).abs().max() < 1
+    # u = 0.5 x_1 x_2 at local points, with det H = -0.25; u = 0 at the others.
+    moved = batch.offsurface.clone()
+    moved[:half] = 0
+    terms = weighted_terms(_Saddle(), replace(batch, offsurface=moved), sampler, config, 0.0)
+    assert terms["singular_hessian"].value.item() == pytest.approx(0.25)
+    assert terms["off_surface"].value.item() == pytest.approx(1.0)
+    # |grad u| = |x| / 2 on the cloud, whose radius is 1 / 1.03.
+    assert terms["eikonal"].value.item() == pytest.approx(1 - 0.5 / 1.03, rel=1e-3)
+    with pytest.raises(ConfigError, match="local needs train.offsurface_sampling: local, got uniform"):
+        with_train(config, offsurface_sampling="uniform")
 
 
 def test_squared_eikonal_norm() -> None:

@@ -11,7 +11,7 @@ from helpers.points import circle_points, oriented_sphere_points
 from helpers.settings import short_preset, with_train
 
 import latentsdf as ls
-from latentsdf.config.reconstruction import FieldLossConfig
+from latentsdf.config.reconstruction import FieldLossConfig, NetworkConfig
 from latentsdf.geometry.metrics.field import compare_fields
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.plots import draw_distance
@@ -39,6 +39,21 @@ def test_annulus_from_unoriented_points() -> None:
     lines = np.concatenate(result.contours(256))
     found = np.linalg.norm(lines - 5, axis=1)
     assert np.minimum(np.abs(found - 20), np.abs(found - 10)).mean() < 0.1
+
+
+def test_published_frame(tmp_path: Path) -> None:
+    """Lengths of the settings refer to the frame of the fit, results to the frame of the points, also when loaded."""
+    model = NetworkConfig(kind="sine", start="sphere", width=128, depth=4, radius=0.3)
+    config = replace(short_preset("igr", steps=1), model=model, normalization="mean_quantile")
+    angles = np.arange(500) * np.pi / 250
+    circle = np.stack((np.cos(angles), np.sin(angles)), axis=1)
+    result = ls.reconstruct(20 * circle + 5, config=with_train(config, lr_network=1e-12))
+    # HotSpot's frame has the circle at radius 0.45, so the initial sphere has radius 0.3 / 0.45 * 20.
+    for radius in (8.0, 40 / 3, 18.0):
+        assert result.distance(5 + radius * circle) == pytest.approx(radius - 40 / 3, abs=1.0)
+    result.save(tmp_path / "field")
+    probes = np.random.default_rng(0).uniform(-40, 40, (200, 2))
+    np.testing.assert_array_equal(ls.load_field(tmp_path / "field").distance(probes), result.distance(probes))
 
 
 @pytest.mark.slow

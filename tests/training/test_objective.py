@@ -10,9 +10,11 @@ from helpers.settings import small_config
 from helpers.training import new_trainer
 
 import latentsdf as ls
+from latentsdf.config import loader
 from latentsdf.config.model import BranchConfig, ModelConfig
-from latentsdf.config.training import LossConfig, TrainConfig
+from latentsdf.config.training import Config, LossConfig, TrainConfig
 from latentsdf.data.sample_pool import ShapeSamplePool
+from latentsdf.data.sdf_batches import SdfBatch
 from latentsdf.data.store import SampleStore
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training import objective
@@ -118,3 +120,21 @@ def test_eikonal_and_heat_on_either_branch(branch: str, store_path: Path) -> Non
         last = run.train_step()
     assert {"eikonal", "heat"} <= first.keys()
     assert last["eikonal"] + last["heat"] < first["eikonal"] + first["heat"]
+
+
+def test_data_term_of_deepsdf() -> None:
+    """The data and code terms of `deepsdf` are the release's: means over all samples, and over the shapes."""
+    config = loader.load(Config, loader.find_preset("deepsdf"))
+    generator = torch.Generator().manual_seed(0)
+    points = 2 * torch.rand(3, 40, 3, generator=generator) - 1
+    distance = 0.3 * torch.randn(3, 40, generator=generator)
+    empty = torch.zeros(3, 0, 3)
+    batch = SdfBatch(torch.arange(3), points[:, :20], distance[:, :20], points[:, 20:], distance[:, 20:], empty, empty)
+    codes = torch.randn(3, 1, generator=generator)
+    model = LatentSDF(ModelConfig(code_dim=1, warp=BranchConfig(width=0), overfit=BranchConfig(width=0)))
+    model.decode_general = lambda points, _: 0.5 * points[..., 0]  # type: ignore[method-assign]
+    terms, _ = Objective(model, config.loss, replace(config.train, bf16=False))(batch, codes, 0.25, 0.0)
+    predicted = (0.5 * points[..., 0]).clamp(-0.1, 0.1)
+    assert terms["general"].item() == pytest.approx((predicted - distance.clamp(-0.1, 0.1)).abs().mean().item())
+    assert terms["code"].item() == pytest.approx(1e-4 * 0.25 * codes.norm(dim=1).mean().item(), rel=1e-5)
+    assert terms.keys() == {"general", "code"}

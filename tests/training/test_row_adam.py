@@ -1,8 +1,9 @@
-"""Row-wise Adam against torch's Adam, and its laziness."""
+"""Row-wise Adam and Adam of tables against torch's Adam, and the laziness of the first."""
 
 import torch
 
-from latentsdf.training.row_adam import RowAdam, _step_in_torch
+from latentsdf.training.row_adam import RowAdam, _step_in_torch, sum_rows
+from latentsdf.training.table_adam import TableAdam
 
 
 def test_one_channel_with_all_rows_equals_adam() -> None:
@@ -80,3 +81,50 @@ def test_compiled_bias_correction() -> None:
         compiled.step(rows, gradient)
         _step_in_torch(plain.table, plain.first, plain.second, plain.count, rows, gradient, plain.lr, *betas, plain.eps)
         torch.testing.assert_close(compiled.table, plain.table)
+
+
+def test_table_adam_equals_adam_on_embedding() -> None:
+    """With gradients of 1e-3 to 1 per channel in some rows, all values equal those of torch's Adam on an embedding."""
+    generator = torch.Generator().manual_seed(4)
+    start = torch.randn(12, 8, generator=generator)
+    embedding = torch.nn.Embedding.from_pretrained(start.clone(), freeze=False)
+    reference = torch.optim.Adam(embedding.parameters(), lr=0.01, betas=(0.9, 0.999))
+    table = start.clone()
+    ours = TableAdam(table, 1.0, (0.9, 0.999))
+    scale = torch.logspace(-3, 0, 8)
+    for step in range(50):
+        rows = torch.randperm(12, generator=generator)[:5]
+        gradient = scale * (1 + 0.1 * torch.randn(5, 8, generator=generator))
+        reference.param_groups[0]["lr"] = ours.lr = 0.01 * 0.5 ** (step // 20)
+        reference.zero_grad()
+        (embedding(rows) * gradient).sum().backward()
+        reference.step()
+        ours.step(rows, gradient)
+    torch.testing.assert_close(table, embedding.weight.detach(), atol=1e-6, rtol=1e-5)
+    # Adam does not depend on the size of a gradient: the weakest channel moves as far as the strongest.
+    moved = (table - start).abs().mean(0)
+    assert moved[0] > 0.9 * moved[7]
+
+
+def test_table_adam_state() -> None:
+    """A restored optimizer continues identically."""
+    gradients = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(5))
+    whole, halves = torch.zeros(3, 2), torch.zeros(3, 2)
+    adam = TableAdam(whole, 0.1, (0.9, 0.99))
+    for gradient in gradients:
+        adam.step(torch.arange(3), gradient)
+    first = TableAdam(halves, 0.1, (0.9, 0.99))
+    for gradient in gradients[:2]:
+        first.step(torch.arange(3), gradient)
+    second = TableAdam(halves, 0.1, (0.9, 0.99))
+    second.load_state_dict(first.state_dict())
+    for gradient in gradients[2:]:
+        second.step(torch.arange(3), gradient)
+    assert torch.equal(whole, halves)
+
+
+def test_sum_of_equal_rows() -> None:
+    """Values of equal rows are added, and rows come back in ascending order."""
+    rows, values = torch.tensor([4, 1, 4]), torch.tensor([[1.0, 2], [3, 4], [10, 20]])
+    distinct, sums = sum_rows(rows, values)
+    assert distinct.tolist() == [1, 4] and sums.tolist() == [[3, 4], [11, 22]]

@@ -1,5 +1,6 @@
-"""One optimization step: code bound, weight decay, and errors for losses that are not finite."""
+"""One optimization step: code bound, weight decay, split batches, Adam, and losses that are not finite."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from helpers.training import new_trainer
 import latentsdf as ls
 from latentsdf.config.model import Branch
 from latentsdf.config.training import LossConfig
+from latentsdf.training.checkpoint import Checkpoint
 from latentsdf.training.lr_schedule import learning_rate_factor
 
 
@@ -71,3 +73,54 @@ def test_shapes_affected_by_nonfinite_network(store_path: Path) -> None:
     expected = r"the general and overfit term is not finite for (table/table_000\d(, )?){4}\. The last"
     with pytest.raises(ls.TrainingError, match=expected):
         run.train_step()
+
+
+@pytest.mark.parametrize("optimizer", ["row_adam", "adam"])
+def test_split_batch(store_path: Path, optimizer: str) -> None:
+    """A batch in parts gives the terms and the step of the whole batch, up to rounding."""
+    config = small_config(bf16=False)
+    loss = LossConfig(code=1e-3, feature=1e-4, eikonal=0.01, regularizer_points=8)
+    config = replace(config, loss=loss, train=replace(config.train, table_optimizer=optimizer))  # type: ignore[arg-type]
+    whole = new_trainer(store_path, config)
+    split = new_trainer(store_path, replace(config, train=replace(config.train, batch_split=3)))
+    for _ in range(2):
+        assert split.train_step() == pytest.approx(whole.train_step(), rel=1e-3)
+    moved = whole.config.train.lr_grid
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(split.model.state_dict()[name], value, atol=0.05 * moved, rtol=1e-3)
+    torch.testing.assert_close(split.codes.table, whole.codes.table, atol=1e-4, rtol=1e-3)
+
+
+def test_codes_by_adam(store_path: Path) -> None:
+    """With `table_optimizer: adam`, codes move as torch's Adam moves them, also those that a step does not read."""
+    config = small_config(bf16=False, shapes_per_batch=2, lr_code=0.01, beta2=0.999, warmup_steps=0)
+    run = new_trainer(store_path, replace(config, train=replace(config.train, table_optimizer="adam")))
+    reference = run.codes.table.detach().clone().requires_grad_()
+    adam = torch.optim.Adam([reference], lr=0.01, betas=(0.9, 0.999))
+    step = run.code_adam.step
+
+    def recorded(rows: torch.Tensor, gradient: torch.Tensor) -> None:
+        reference.grad = torch.zeros_like(reference).index_copy(0, rows, gradient)
+        adam.param_groups[0]["lr"] = run.code_adam.lr
+        adam.step()
+        step(rows, gradient)
+
+    run.code_adam.step = recorded  # type: ignore[method-assign]
+    for _ in range(4):
+        run.train_step()
+    torch.testing.assert_close(run.codes.table.detach(), reference.detach())
+
+
+def test_resumed_adam_tables(store_path: Path) -> None:
+    """A run with Adam of the tables continues from its state as if it had not been interrupted."""
+    config = small_config(bf16=False)
+    config = replace(config, train=replace(config.train, table_optimizer="adam"))
+    whole = new_trainer(store_path, config)
+    whole.train_step()
+    model, codes = deepcopy(whole.model), whole.codes().detach().clone()
+    trained = Checkpoint(model, codes, whole.keys, whole.similarities, whole.normalization, config)
+    state = deepcopy(whole.state_dict())
+    resumed = new_trainer(store_path, config)
+    resumed.load(trained, state)
+    assert resumed.train_step() == whole.train_step()
+    assert torch.equal(resumed.codes.table, whole.codes.table)

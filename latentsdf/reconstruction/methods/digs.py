@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from latentsdf.config.reconstruction import FieldLossConfig, ReconstructConfig
 from latentsdf.reconstruction.methods.preset_settings import (
-    published_sphere,
+    published_start,
     published_training,
     relaxed,
     sine_preset,
@@ -24,12 +24,12 @@ def small(dim: int) -> ReconstructConfig:
     return with_guide(config) if dim == 2 else config
 
 
-def published(_: int) -> ReconstructConfig:
+def published(dim: int) -> ReconstructConfig:
     """Settings of the release for the surface reconstruction benchmark."""
     config = sine_preset("digs", "sine")
     return replace(
         config,
-        model=published_sphere(replace(config.model, width=256, depth=5)),
+        model=published_start(replace(config.model, width=256, depth=5), dim, radius=0.66, slope=0.23),
         loss=_LOSS,
         train=replace(
             published_training(config.train),
@@ -39,4 +39,5 @@ def published(_: int) -> ReconstructConfig:
             surface_points=15_000,
             offsurface_points=15_000,
         ),
+        normalization="mean",
     )

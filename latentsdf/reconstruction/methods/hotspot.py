@@ -9,15 +9,17 @@ Differences from the release:
   each sample's component, which counts the integral twice, times 2/3 in 3D. Published w_h are therefore doubled in 2D
   and multiplied by 4/3 in 3D.
 - Planar shapes are on average 1.13 times as large in model space as in the release. Its lambda of 60 is therefore
-  converted to 53, its box of 1.5 to 1.7 and its standard deviation of 0.5 to 0.57. Lengths in 3D are not converted.
+  converted to 53, its box of 1.5 to 1.7 and its standard deviation of 0.5 to 0.57. In 3D, the published settings fit in
+  the frame of the release, in which shapes are 1.17 to 1.90 times smaller than in model space.
 - The release uses the covariance std^d I, hence a standard deviation of 0.354 in 3D.
-- The planar network is initialized as a sphere; the initialization of the release has no zero set.
+- The small planar network is initialized as a sphere. The initialization of the release, which the published settings
+  use, has no zero set: f(0) is about 0.5 and the slope about 5.
 """
 
 from dataclasses import replace
 
 from latentsdf.config.reconstruction import FieldLossConfig, FieldTrainConfig, NetworkConfig, ReconstructConfig
-from latentsdf.reconstruction.methods.preset_settings import hold_then_vanish, published_sphere, published_training
+from latentsdf.reconstruction.methods.preset_settings import hold_then_vanish, published_start, published_training
 
 
 def small(dim: int) -> ReconstructConfig:
@@ -71,7 +73,7 @@ def published(dim: int) -> ReconstructConfig:
     if dim == 2:
         return replace(
             config,
-            model=replace(config.model, start="sphere", radius=0.2),
+            model=replace(config.model, start="hotspot"),
             loss=replace(config.loss, guide=(0.0,)),
             train=replace(
                 train,
@@ -85,7 +87,7 @@ def published(dim: int) -> ReconstructConfig:
         )
     return replace(
         config,
-        model=published_sphere(NetworkConfig(kind="quadratic", width=128, depth=5, start="multifrequency")),
+        model=published_start(NetworkConfig(kind="quadratic", width=128, depth=5), dim, radius=1.1, slope=0.15),
         loss=FieldLossConfig(
             surface=(350.0,),
             eikonal=(1.0, 0.2, 1.0, 10.0),
@@ -101,4 +103,5 @@ def published(dim: int) -> ReconstructConfig:
             surface_points=15_000,
             offsurface_points=15_000,
         ),
+        normalization="mean_quantile",
     )

@@ -1,9 +1,12 @@
 """Settings of medial-axis-aware learning of signed distances.
 
-`reconstruction.medial_axis` states the loss. Differences from the paper: sine layers instead of quadratic ones and no
-full Hessian in the second-order term, both as in the release, and a network that is initialized as
+`reconstruction.medial_axis` states the loss. Differences from the paper: no full Hessian in the second-order term, as
+in the release, and a network that is initialized as
 
     (|x|^2 - r^2) / (2 r)
+
+The published settings have the quadratic layers of the paper, where the release adds x^T A(x) x to a sine network, and
+the residual blocks of the phase network of the release. The small ones have linear layers and one layer in each block.
 """
 
 from dataclasses import replace
@@ -34,12 +37,14 @@ def published(dim: int) -> ReconstructConfig:
     """Settings of the paper. Its maximum gradient norm of 75 applies to the loss times 0.01."""
     config = small(dim)
     if dim == 2:
-        model = replace(config.model, width=256, depth=4, radius=1.0, omega=10.0)
+        model = replace(config.model, kind="quadratic", width=256, depth=4, radius=1.0, omega=10.0)
         medial = MedialConfig(
             axis_width=1e-3,
             phase_width=64,
             phase_blocks=4,
             phase_omega=25.0,
+            phase_kind="preactivated",
+            phase_gain=1.0,
             lr_phase=5e-4,
             second_order=(10.0,),
             phase=(0.2,),
@@ -48,12 +53,14 @@ def published(dim: int) -> ReconstructConfig:
             expansion=_change(100.0, 1.0),
         )
     else:
-        model = replace(config.model, width=256, depth=8, radius=1.0, omega=25.0)
+        model = replace(config.model, kind="quadratic", width=256, depth=8, radius=1.0, omega=25.0)
         medial = MedialConfig(
             axis_width=1e-4,
             phase_width=128,
             phase_blocks=6,
             phase_omega=5.0,
+            phase_kind="preactivated",
+            phase_gain=0.5,
             lr_phase=5e-4,
             second_order=_change(1.0, 2.5),
             phase=_change(0.02, 0.2),

@@ -1,5 +1,6 @@
 """Settings and schedules that several methods share."""
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -40,9 +41,22 @@ def with_guide(config: ReconstructConfig) -> ReconstructConfig:
     )
 
 
-def published_sphere(model: NetworkConfig) -> NetworkConfig:
-    """Set DiGS' geometric initialization 0.1 (sqrt(y) - 1.6), where sqrt(y) is approximately 1.11 |x|."""
-    return replace(model, radius=1.44, slope=0.11)
+def published_start(model: NetworkConfig, dim: int, radius: float, slope: float) -> NetworkConfig:
+    """Set the initialization of the releases of DiGS, StEik and HotSpot in 3D: their matrices and 0.1 (sqrt(y) - 1.6).
+
+    For isometries sqrt(y) would be 1.11 |x|, and the sphere have radius 1.44. In 2D, for which nothing was released,
+    the matrices give no closed curve for narrow networks, and isometries replace them.
+
+    Args:
+        model: The network.
+        dim: Dimension of the points.
+        radius: Mean radius of the initial surface of the release in 3D, used in 2D.
+        slope: |grad u| on that surface, used in 2D.
+    """
+    if dim == 2:
+        return replace(model, start="multifrequency", radius=radius, slope=slope)
+    stretch = math.pi / math.sqrt(8)
+    return replace(model, start="mfgi", radius=1.6 / stretch, slope=0.1 * stretch)
 
 
 def published_training(train: FieldTrainConfig) -> FieldTrainConfig:

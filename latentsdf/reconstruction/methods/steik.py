@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from latentsdf.config.reconstruction import FieldLossConfig, ReconstructConfig
 from latentsdf.reconstruction.methods.preset_settings import (
-    published_sphere,
+    published_start,
     published_training,
     relaxed,
     sine_preset,
@@ -31,12 +31,12 @@ def small(dim: int) -> ReconstructConfig:
     return replace(config, train=replace(config.train, steps=1500))
 
 
-def published(_: int) -> ReconstructConfig:
+def published(dim: int) -> ReconstructConfig:
     """Settings of the release for the surface reconstruction benchmark."""
     config = sine_preset("steik", "quadratic")
     return replace(
         config,
-        model=published_sphere(replace(config.model, width=128, depth=5)),
+        model=published_start(replace(config.model, width=128, depth=5), dim, radius=1.1, slope=0.15),
         loss=replace(_LOSS, directional_divergence=relaxed(100.0)),
         train=replace(
             published_training(config.train),
@@ -46,4 +46,5 @@ def published(_: int) -> ReconstructConfig:
             surface_points=15_000,
             offsurface_points=15_000,
         ),
+        normalization="mean",
     )

@@ -13,11 +13,14 @@ def test_published_loss_and_batch(dim: int) -> None:
     config = digs.published(dim)
     loss, train = config.loss, config.train
     assert (loss.surface, loss.off_surface, loss.eikonal) == ((3000.0,), (100.0,), (50.0,))
-    assert [schedule_value(loss.laplacian, t) for t in (0.0, 0.2, 0.3, 0.4, 1.0)] == pytest.approx([100, 100, 50, 0, 0])
+    times = (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.6, 0.8, 1.0)
+    weights = [schedule_value(loss.laplacian, time) for time in times]
+    assert weights == pytest.approx([100, 100, 100, 75, 50, 25, 0, 0, 0, 0])
     assert not is_used(loss.guide) and not is_used(loss.normals)
     assert (train.steps, train.lr_network, train.lr_final, train.clip) == (10_000, 5e-5, 1.0, 10.0)
     assert (train.surface_points, train.offsurface_points) == (15_000, 15_000)
-    assert train.offsurface_sampling == "uniform" and config.extent == 1.1
+    assert train.offsurface_sampling == "uniform"
+    assert (config.extent, config.normalization) == (1.1, "mean")
 
 
 def test_published_network_size() -> None:

@@ -33,6 +33,7 @@ def test_published_spatial_weights() -> None:
     assert _values(loss.heat) == pytest.approx(_values((20.0, 0.8, 20.0, 0.1), 4 / 3))
     assert _values(loss.heat_lambda) == pytest.approx(_values((4.0, 0.2, 4.0, 30.0)))
     assert config.train.offsurface_std == pytest.approx(0.5**1.5, abs=1e-3)
+    assert (config.extent, config.normalization) == (1.1, "mean_quantile")
 
 
 @pytest.mark.parametrize(("dim", "steps", "rate", "points"), [(2, 10_000, 1e-4, 4096), (3, 10_001, 5e-5, 7500)])

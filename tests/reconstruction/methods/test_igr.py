@@ -1,9 +1,15 @@
 """Settings of IGR."""
 
+from dataclasses import replace
+
 import pytest
+import torch
+from helpers.points import circle_points
 from helpers.presets import initial_field, network_size
 
 from latentsdf.config.schedules import is_used
+from latentsdf.geometry.pointcloud.point_cloud import prepare_point_cloud
+from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.methods import igr
 
 
@@ -13,7 +19,8 @@ def test_published_loss_and_batch(dim: int) -> None:
     config = igr.published(dim)
     loss, train = config.loss, config.train
     assert (loss.surface, loss.eikonal, loss.normals) == ((1.0,), (0.1,), (1.0,))
-    assert loss.eikonal_norm == "l2" and not loss.normals_cosine and not is_used(loss.guide)
+    assert loss.eikonal_norm == "l2" and loss.eikonal_points == "offsurface" and train.clip == 0
+    assert not loss.normals_cosine and not is_used(loss.guide)
     assert (train.steps, train.lr_network, train.surface_points) == (100_000, 5e-3, 16_384)
     assert train.offsurface_sampling == "local" and config.extent == 1.8
     local = train.offsurface_points * train.offsurface_share
@@ -28,3 +35,16 @@ def test_published_network() -> None:
     value, slope = initial_field(config, 3, 1.0)
     assert value.mean().item() == pytest.approx(0, abs=0.05)
     assert slope.mean().item() == pytest.approx(1, abs=0.15)
+
+
+def test_published_learning_rates() -> None:
+    """The rate is halved every 2,000 steps: 1.6e-4 at step 10,000, 4.4e-18 at the end."""
+    config = igr.published(2)
+    small = replace(config, model=replace(config.model, width=8, depth=2, skip=0))
+    trainer = FieldTrainer(prepare_point_cloud(circle_points(200, 1.0)), small, torch.device("cpu"))
+    rates = {}
+    for step in (0, 1, 1999, 2000, 3999, 4000, 9999, 10_000, 50_000, 99_999):
+        trainer.step = step
+        rates[step] = config.train.lr_network * trainer._learning_rate_scale(trainer.progress())
+    assert rates == pytest.approx({step: 0.005 * 0.5 ** (step // 2000) for step in rates})
+    assert rates[10_000] == pytest.approx(1.5625e-4)

@@ -17,7 +17,8 @@ def test_published_loss_and_batch(dim: int) -> None:
     assert (loss.surface, loss.off_surface, loss.normals) == ((3000 * share,), (100 * share,), (100 * share,))
     assert loss.eikonal == (50.0,) and loss.normals_cosine and not is_used(loss.guide)
     assert (train.steps, train.lr_network, train.lr_final) == (10_000, 1e-4, 1.0)
-    assert train.offsurface_sampling == "uniform"
+    assert train.offsurface_sampling == "uniform" and train.clip == 1.0
+    assert (config.extent, config.normalization) == (1.0, "minmax")
 
 
 def test_published_network() -> None:
