@@ -59,7 +59,8 @@ def test_invalid_files(sphere_stores: dict[bool, Path], tmp_path: Path) -> None:
     """Files that are not point clouds are reported and skipped; conflicting settings are rejected."""
     points = oriented_sphere_points(0.5, 300)[0]
     np.savetxt(tmp_path / "good.xyz", points)
-    np.savetxt(tmp_path / "signed.xyz", np.hstack((points, points[:, :1])))
+    radius = np.linspace(0.4, 0.8, len(points))[:, None]
+    np.savetxt(tmp_path / "signed.xyz", np.hstack((points / 0.5 * radius, radius - 0.5)))
     np.savetxt(tmp_path / "flat.xyz", points[:, :2])
     np.savetxt(tmp_path / "few.xyz", points[:50])
     (tmp_path / "notes.txt").write_text("not points")

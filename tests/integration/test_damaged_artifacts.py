@@ -26,7 +26,7 @@ from latentsdf.utils.errors import LatentSDFError
 
 FLIPS = 100
 """Of each file; fewer where YAML makes reading slow, which the slow test flips more often."""
-TORTURE = int(os.environ.get("LATENTSDF_TORTURE", "300"))
+TORTURE = int(os.environ.get("LATENTSDF_TORTURE", "100"))
 ALTERED = ("refined fit over refined", "index", "unfinished reconstruction", "space", "field")
 """Artifacts whose files are altered."""
 UNREAD = ("README.md", "mesh.ply")

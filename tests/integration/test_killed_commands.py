@@ -36,7 +36,8 @@ from preprocessing.sources import procedural
 
 pytestmark = pytest.mark.slow
 
-_KILLS = 20 if "LATENTSDF_TORTURE" in os.environ else 2
+_TORTURE = "LATENTSDF_TORTURE" in os.environ
+_KILLS = 20 if _TORTURE else 1
 _LOGS = ("metrics.jsonl", "metrics.csv")  # of a training run
 _TIMES = ("seconds", "elapsed", "throughput", "time")
 _ROOM = 600  # bytes that a file may have where there is no room
@@ -129,7 +130,7 @@ _COMMANDS: dict[str, list[str]] = {
     "reconstruct": ["reconstruct", "{inputs}/{number}.npy", "--out", "{out}", "--steps", "2", "--overwrite",
                     "--resolution", "16", "--device", "cpu"],
     "pack": ["pack", "{inputs}/space", "--out", "{out}", "--ids", "table_000{number}", "--half", "--overwrite",
-             "--device", "cpu"],
+             "--name", "packed", "--device", "cpu"],
     "demo": ["demo", "--out", "{out}", "--steps", "2", "--per-family", "2", "--seed", "{number}", "--device", "cpu"],
 }  # fmt: skip
 
