@@ -1,7 +1,7 @@
 """Commands that are killed at any call that changes files, or have no room, while they replace an earlier output.
 
 Every file is then that of the earlier run or that of the new one (a log of training, that of the new one so far), and
-the repeated command leaves the new ones only. Two kills per command are simulated (`helpers.kills`), chosen at random;
+the repeated command leaves the new ones only. One kill per command is simulated (`helpers.kills`), chosen at random;
 at least 20 with LATENTSDF_TORTURE.
 """
 
