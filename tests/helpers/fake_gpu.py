@@ -1,9 +1,9 @@
 """A CUDA device without memory, on any build of torch: which device each tensor is on, and what waits for the device.
 
-Within `FakeGpu`, tensors have a shape, a type and a device, but no values (`FakeTensorMode`). An operation on tensors
+Within `fake_gpu`, tensors have a shape, a type and a device, but no values (`FakeTensorMode`). An operation on tensors
 of two devices raises, as on a GPU. Where a program needs values, it gets fixed ones: numbers and arrays of ones, `True`
-for conditions (values count as finite), all elements for masks and `nonzero`, and no duplicates for `unique`. Each such wait of the host for the
-device, and each copy between them, is recorded.
+for conditions (values count as finite), all elements for masks and `nonzero`, and no duplicates for `unique`. Each such
+wait of the host for the device, and each copy between them, is recorded.
 
 torch 2.13 without CUDA has no guard and no accelerator for `cuda`, so the autograd engine, which runs in C++, aborts
 or raises there. It is told that the tensors are on `meta`, whose operations it runs in the calling thread, while Python
