@@ -23,14 +23,15 @@ from torch import Tensor, nn
 from latentsdf.utils.numba_cache import compiled
 from latentsdf.utils.torch_lattice import containing_cells, lattice_coordinates
 
-_CORNERS = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-
 
 def corner_rows(lower: Int[Tensor, "N 3"], resolution: int) -> Int[Tensor, "N 8"]:
     """Table rows of the eight vertices of each cell."""
     side = resolution + 1
-    strides = torch.tensor([side * side, side, 1], device=lower.device)
-    return (lower * strides).sum(-1, keepdim=True) + (_CORNERS.to(lower.device) * strides).sum(-1)
+    i, j, k = lower.unbind(-1)
+    # Computed on the device: a constant would be copied there in each call.
+    bit = torch.arange(2, device=lower.device)
+    corners = (bit[:, None, None] * side + bit[:, None]) * side + bit
+    return ((i * side + j) * side + k)[:, None] + corners.flatten()
 
 
 def trilinear_weights(points: Float[Tensor, "N 3"], lower: Int[Tensor, "N 3"], resolution: int) -> Float[Tensor, "N 8"]:

@@ -111,8 +111,9 @@ class FeaturePyramid(nn.Module):
     def features_reference(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
         """Reference implementation of the compiled pass in torch operations, for any device."""
         levels = []
-        bits = torch.tensor([[c >> (self.dim - 1 - a) & 1 for a in range(self.dim)] for c in range(2**self.dim)])
-        bits = bits.to(points.device)
+        # Computed on the device: a constant would be copied there in each call.
+        corner = torch.arange(2**self.dim, device=points.device)
+        bits = torch.stack([corner >> (self.dim - 1 - axis) & 1 for axis in range(self.dim)], dim=1)
         for resolution, offset in zip(self.resolutions.tolist(), self.offsets.tolist(), strict=False):
             position = lattice_coordinates(points.detach() / self.extent, resolution)
             inside = (position > 0) & (position < resolution)
@@ -120,8 +121,10 @@ class FeaturePyramid(nn.Module):
             lower = position.floor().clamp(max=resolution - 1)
             fraction = (position - lower)[:, None]
             pairs = torch.where(bits == 1, fraction, 1 - fraction)
-            strides = torch.tensor([(resolution + 1) ** (self.dim - 1 - a) for a in range(self.dim)])
-            rows = ((lower.long()[:, None] + bits) * strides.to(points.device)).sum(-1) + offset
+            rows = torch.zeros((), dtype=torch.long, device=points.device)
+            for index in (lower.long()[:, None] + bits).unbind(-1):
+                rows = rows * (resolution + 1) + index
+            rows = rows + offset
             weights = [pairs.prod(-1)]
             for axis in range(self.dim):
                 others = pairs[..., [a for a in range(self.dim) if a != axis]].prod(-1)

@@ -1,5 +1,6 @@
 """Training of one field on one point cloud."""
 
+import math
 from typing import Any, NoReturn
 
 import torch
@@ -107,13 +108,15 @@ class FieldTrainer:
         batch = self.sampler.draw(guided=schedule_value(self.config.loss.guide, progress) > 0)
         terms = self._terms(batch, progress)
         loss = torch.stack([term.weight * term.value for term in terms.values()]).sum()
-        if not torch.isfinite(loss):
-            self._raise_nonfinite_loss(terms)
+        values = torch.stack([loss.detach(), *(term.value.detach() for term in terms.values())])
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        total, *numbers = values.tolist()  # a GPU is waited for only here, when all work but the update is queued
+        if not math.isfinite(total):
+            self._raise_nonfinite_loss(terms)
         self._update(self._learning_rate_scale(progress))
         self.step += 1
-        return {name: term.value.item() for name, term in terms.items()}
+        return dict(zip(terms, numbers, strict=True))
 
     def _terms(self, batch: CloudBatch, progress: float) -> dict[str, WeightedTerm]:
         return weighted_terms(self.network, batch, self.sampler, self.config, progress)

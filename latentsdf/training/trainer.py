@@ -5,6 +5,7 @@ and the latent codes, of which a batch reads few rows, by row-wise Adam or, as i
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -152,11 +153,12 @@ class Trainer:
 
         values = torch.stack([torch.stack(list(terms.values())).sum(), *terms.values()])
         self.context.all_reduce_mean([values])
-        if not torch.isfinite(values[0]):
+        numbers = dict(zip(("loss", *terms), values.tolist(), strict=True))  # a GPU is waited for only here
+        if not math.isfinite(numbers["loss"]):
             self._raise_nonfinite_loss(batch, ramp, terms)
         self._update(batch.shape_index, evaluated)
         self.step += 1
-        return dict(zip(("loss", *terms), values.tolist(), strict=True))
+        return numbers
 
     def _evaluate(self, batch: SdfBatch | PointBatch, share: float, ramp: float, progress: float) -> "_Evaluated":
         """Evaluate the loss of a part of the batch, times its share of the batch, and add its gradients."""
