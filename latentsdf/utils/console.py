@@ -23,7 +23,7 @@ if not console.is_terminal:
 LINE_SECONDS = 30.0
 """Seconds between lines of progress where there is no terminal."""
 _is_tracking: ContextVar[bool] = ContextVar("is_tracking", default=False)
-"""Whether this thread is within the block of a `track`."""
+"""Whether the current thread is inside a `track` block."""
 _display = Lock()
 """Held by the one progress that is shown: a terminal has room for one bar."""
 _NOTEBOOK_SECONDS = 0.2  # between updates of a bar in a notebook

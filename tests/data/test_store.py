@@ -241,7 +241,7 @@ def test_record_with_other_lattice(record: ShapeRecord, tmp_path: Path) -> None:
 
 
 def test_creation_by_several_at_once(tmp_path: Path) -> None:
-    """Of several that create one store with different settings at the same time, one succeeds; the others are told."""
+    """If several threads create one store with different settings at once, one succeeds and the others get an error."""
 
     def create(near: int) -> int | None:
         try:

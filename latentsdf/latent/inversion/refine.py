@@ -48,7 +48,7 @@ _CLAMP = 0.1  # truncation distance of DeepSDF, with which presets may be traine
 _LEARNING_RATE = 3e-2
 _FINAL_LEARNING_RATE = 0.01  # share of the initial one
 _FILE_OVERHEAD = 1500  # bytes of a saved delta besides the compressed distances
-_COARSEST = 32  # cells per axis
+_COARSEST = 32  # smallest number of cells per axis of a compressed lattice
 _STEPS_PER_CELL = (64, 32, 16, 11, 8, 6, 4, 3, 2)  # cell size of the finest level over the quantization step
 
 
