@@ -11,7 +11,7 @@ here.
 from dataclasses import replace
 
 from latentsdf.config.reconstruction import FieldLossConfig, ReconstructConfig
-from latentsdf.reconstruction.methods.preset_settings import published_training, sine_preset, with_guide
+from latentsdf.reconstruction.methods.preset_settings import sine_preset, surface_benchmark_training, with_guide
 
 _LOSS = FieldLossConfig(
     surface=(7000.0,),
@@ -39,11 +39,7 @@ def published(_: int) -> ReconstructConfig:
         model=replace(config.model, width=256, depth=5, start="siren"),
         loss=_LOSS,
         train=replace(
-            published_training(config.train),
-            steps=10_000,
-            lr_network=5e-5,
-            lr_final=1.0,
-            surface_points=15_000,
+            surface_benchmark_training(config.train, lr_network=5e-5),
             offsurface_points=30_000,
             offsurface_sampling="local",
         ),

@@ -64,6 +64,18 @@ def published_training(train: FieldTrainConfig) -> FieldTrainConfig:
     return replace(train, warmup_steps=0, beta2=0.999)
 
 
+def surface_benchmark_training(train: FieldTrainConfig, lr_network: float) -> FieldTrainConfig:
+    """Set the steps, points and constant rate that the releases of DiGS, StEik and Neural-Singular-Hessian share."""
+    return replace(
+        published_training(train),
+        steps=10_000,
+        lr_network=lr_network,
+        lr_final=1.0,
+        surface_points=15_000,
+        offsurface_points=15_000,
+    )
+
+
 def hold_then_vanish(weight: float, share: float) -> tuple[float, ...]:
     """Return a schedule that holds a weight for a share of the run, then falls to 0 over the next tenth."""
     return (weight, share, weight, share + 0.1, 0.0, 0.0)

@@ -9,9 +9,9 @@ from dataclasses import replace
 from latentsdf.config.reconstruction import FieldLossConfig, ReconstructConfig
 from latentsdf.reconstruction.methods.preset_settings import (
     published_start,
-    published_training,
     relaxed,
     sine_preset,
+    surface_benchmark_training,
     with_guide,
 )
 
@@ -38,13 +38,6 @@ def published(dim: int) -> ReconstructConfig:
         config,
         model=published_start(replace(config.model, width=128, depth=5), dim, radius=1.1, slope=0.15),
         loss=replace(_LOSS, directional_divergence=relaxed(100.0)),
-        train=replace(
-            published_training(config.train),
-            steps=10_000,
-            lr_network=1e-4,
-            lr_final=1.0,
-            surface_points=15_000,
-            offsurface_points=15_000,
-        ),
+        train=surface_benchmark_training(config.train, lr_network=1e-4),
         normalization="mean",
     )
