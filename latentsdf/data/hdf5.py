@@ -21,8 +21,6 @@ Attributes of a shape: the fields of `records.Provenance` (`center` and `scale` 
 checksums; empty ones are stored without filters.
 """
 
-import errno
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +32,7 @@ import numpy as np
 from latentsdf.config import loader
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.hdf5_limits import plain_dataset, plain_group
+from latentsdf.data.hdf5_output import HDF5Output
 from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.data.records import ShapeRecord, provenance_fields
 from latentsdf.data.store import FORMAT, SampleStore
@@ -50,7 +49,6 @@ Compression = Literal["gzip", "lzf"]
 VERSION = 1
 
 _DATASETS = ("band_index", "band_distance", "sparse_distance", "near", "uniform", "surface")
-_RESERVE = 4 << 20  # bytes, for what HDF5 writes when it closes a file
 
 
 def write_file(path: Path, store: SampleStore, keys: Sequence[str], compression: Compression) -> None:
@@ -68,26 +66,21 @@ def write_file(path: Path, store: SampleStore, keys: Sequence[str], compression:
     try:
         with (
             atomic_write(path) as temporary,
-            h5py.File(temporary, "w") as file,
+            HDF5Output(temporary) as output,
             track("exporting", total=len(keys), unit="shape") as advance,
         ):
-            file.attrs.update({"format": FORMAT, "version": VERSION, **asdict(store.config)})
-            for key in keys:
-                record = store.read(key)
-                _require_disk_space(path.parent, record)
-                _write_record(file.create_group(key), record, compression)
-                advance()
+            with h5py.File(output, "w") as file:
+                file.attrs.update({"format": FORMAT, "version": VERSION, **asdict(store.config)})
+                for key in keys:
+                    _write_record(file.create_group(key), store.read(key), compression)
+                    file.flush()
+                    output.check()
+                    advance()
+            output.check()
     except OutputError:
         raise
     except (OSError, RuntimeError) as error:
         raise StoreError(f"{path}: cannot be written ({error})") from error
-
-
-def _require_disk_space(folder: Path, record: ShapeRecord) -> None:
-    """Raise OSError in advance, because HDF5 ends the process if the disk is full when it closes a file."""
-    needed = _RESERVE + sum(getattr(record.samples, name).nbytes for name in _DATASETS)
-    if shutil.disk_usage(folder).free < needed:
-        raise OSError(errno.ENOSPC, f"the disk is full: shape '{record.key}' may take {needed / 1e6:.0f} MB")
 
 
 def open_file(path: Path) -> tuple[SamplingConfig, list[ShapeFile]]:

@@ -1,9 +1,10 @@
 """Tests of export and import: round trip, selection, continuation, failures and the commands."""
 
+import gc
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,12 +67,20 @@ def test_selection_and_continuation(lamp_store: SampleStore, exported: Path, tmp
         import_samples(exported, SampleStore.create(tmp_path / "u.zarr", replace(SMALL_SAMPLING, near=1)).path)
 
 
-def test_export_to_a_full_disk(lamp_store: SampleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk is noticed before HDF5 writes, which would end the process when it closes the file."""
-    monkeypatch.setattr(hdf5.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
-    with pytest.raises(OutputError, match=r"s\.h5: cannot be written, the disk is full; make room"):
-        export_samples(lamp_store, tmp_path / "s.h5")
-    assert not list(tmp_path.iterdir())
+def test_export_without_room(lamp_store: SampleStore, exported: Path, tmp_path: Path) -> None:
+    """Wherever the file reaches its limit, the export ends with an error; HDF5 would end the process."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in np.linspace(0, exported.stat().st_size, 12, endpoint=False).astype(int):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), limits[1]))
+        try:
+            with pytest.raises(OutputError, match=r"n\.h5: cannot be written, the file exceeds the size limit"):
+                export_samples(lamp_store, tmp_path / "n.h5")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        gc.collect()
+    assert [file.name for file in tmp_path.iterdir()] == ["s.h5"]
+    export_samples(lamp_store, tmp_path / "n.h5")
+    assert import_samples(tmp_path / "n.h5", tmp_path / "n.zarr").imported == lamp_store.keys()
 
 
 def test_failed_export(
