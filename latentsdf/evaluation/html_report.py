@@ -20,7 +20,7 @@ _BAR, _BAR_LEFT = 9, 110  # thickness of a bar, and its left margin
 
 _TEMPLATES = {
     "page": """\
-<!doctype html><meta charset='utf-8'><title>{{ title }}</title><style>
+<!doctype html><html lang='en'><meta charset='utf-8'><title>{{ title }}</title><style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 img { max-width: 100% } table { border-collapse: collapse } td, th { padding: .2rem .8rem; text-align: right }
 th:first-child, td:first-child { text-align: left } tr:nth-child(even) { background: #f3f5f8 }
@@ -28,7 +28,7 @@ th:first-child, td:first-child { text-align: left } tr:nth-child(even) { backgro
 {% for heading, content in sections -%}
 <h2>{{ heading }}</h2>
 {{ content }}
-{% endfor %}""",
+{% endfor %}</html>""",
     "image": "<img src='data:image/png;base64,{{ data }}'>",
     "table": """\
 <table><tr>{% for cell in header %}<th>{{ cell }}</th>{% endfor %}</tr>

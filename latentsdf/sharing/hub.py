@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentsdf.sharing.model_card import is_handwritten, is_handwritten_text
+from latentsdf.sharing.model_card import card_files, is_handwritten, is_handwritten_text
 from latentsdf.sharing.pack import PICTURE
 from latentsdf.training import checkpoint
 from latentsdf.training.checkpoint import CARD
@@ -110,6 +110,8 @@ def pull(
             if name == CARD:  # never in the manifest of a packed space, so that it can be edited
                 continue
             shutil.copyfile(artifact.path(name), staged / name)
+        for path in card_files(out):
+            path.unlink(missing_ok=True)
     return out
 
 

@@ -52,6 +52,17 @@ def is_handwritten_text(text: str) -> bool:
     return _SHORT.fullmatch(text) is None
 
 
+def card_files(folder: Path) -> list[Path]:
+    """Return the files of a model card that describe the packed space in a folder, and are outdated without it.
+
+    A card that was written or changed by hand is not among them, and neither is that of training, which is listed in
+    the manifest.
+    """
+    path = folder / CARD
+    generated = path.is_file() and _MARK.search(path.read_text(encoding="utf-8", errors="replace")) is not None
+    return ([path] if generated and not is_handwritten(folder) else []) + [folder / PICTURE]
+
+
 def write_card(folder: Path, name: str, space: Checkpoint, metrics: Mapping[str, Any] | None) -> None:
     """Write the model card of a packed space.
 

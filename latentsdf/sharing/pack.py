@@ -109,6 +109,7 @@ def pack(
     rows: Sequence[int],
     prior: Mapping[str, Tensor] | None,
     details: Mapping[str, Any],
+    outdated: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write a small copy of a space.
 
@@ -119,6 +120,7 @@ def pack(
         rows: Shapes to keep.
         prior: Tensors of the prior of all training codes; None if all are kept.
         details: Written to `shapes.json`, together with the changes by rounding.
+        outdated: Files that describe an older space in the folder; deleted before it is replaced.
 
     Returns:
         All details.
@@ -154,7 +156,7 @@ def pack(
         prior=prior,
         details=all_details,
     )
-    checkpoint.save_packed(folder, content, weights, stored_codes)
+    checkpoint.save_packed(folder, content, weights, stored_codes, outdated)
     return all_details
 
 

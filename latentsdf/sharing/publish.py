@@ -11,7 +11,7 @@ import numpy as np
 from latentsdf.latent.decoded_shape import DecodedShape
 from latentsdf.rendering.render import render_mesh
 from latentsdf.rendering.sheets import contact_sheet, save_png
-from latentsdf.sharing.model_card import is_handwritten, read_metrics, write_card
+from latentsdf.sharing.model_card import card_files, is_handwritten, read_metrics, write_card
 from latentsdf.sharing.pack import PICTURE, measure_size, pack, training_of
 from latentsdf.training import checkpoint
 from latentsdf.training.checkpoint import CARD, Checkpoint
@@ -85,12 +85,10 @@ def publish(
     given = {"license": options.license, "description": options.description}
     details = {**(space.details or {}), **{name: value for name, value in given.items() if value is not None}}
     details["training"] = training_of(space, trained_in)
-    details = pack(space, folder, packing, rows, space.prior, details)
+    details = pack(space, folder, packing, rows, space.prior, details, card_files(folder))
     content = checkpoint.load(folder, space.codes.device, space.model if checkpoint.is_custom(space) else None)
     if options.picture:
         _draw(folder, content)
-    else:
-        (folder / PICTURE).unlink(missing_ok=True)
     if keep_card:
         show_note("kept", f"{folder / CARD}: was written by hand; pass --overwrite-card to replace it")
     else:

@@ -138,7 +138,9 @@ def save(
         save_tensors(model.state_dict(), staged / "model.safetensors")
 
 
-def save_packed(folder: Path, space: Checkpoint, weights: Mapping[str, Tensor], codes: Tensor) -> None:
+def save_packed(
+    folder: Path, space: Checkpoint, weights: Mapping[str, Tensor], codes: Tensor, outdated: Sequence[Path] = ()
+) -> None:
     """Write a space in small files, without a state for resuming and without a model card.
 
     Args:
@@ -146,6 +148,7 @@ def save_packed(folder: Path, space: Checkpoint, weights: Mapping[str, Tensor], 
         space: Content; `details` are written to `shapes.json`.
         weights: Its weights as stored (`packed_weights.pack`).
         codes: Its codes as stored, float16 or float32.
+        outdated: Files that describe an older space in the folder; deleted before it is replaced.
 
     Raises:
         CheckpointError: The disk has no space.
@@ -164,6 +167,8 @@ def save_packed(folder: Path, space: Checkpoint, weights: Mapping[str, Tensor], 
             save_tensors(space.prior, staged / _PRIOR)
         save_tensors({"codes": codes}, staged / "codes.safetensors")
         save_tensors(weights, staged / "model.safetensors")
+        for path in outdated:
+            path.unlink(missing_ok=True)
 
 
 def _listing(space: Checkpoint) -> dict[str, Any]:

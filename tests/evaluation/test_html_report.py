@@ -18,7 +18,12 @@ def test_page(tmp_path: Path) -> None:
     table = html_table(("name", "<b>"), [("a & b", "1 < 2")])
     write_html(tmp_path / "a.html", "x < y", [("First & last", table), ("Image", image), ("Text", "<script>")])
     page = (tmp_path / "a.html").read_text()
-    assert page.startswith("<!doctype html>") and "<h1>x &lt; y</h1>" in page and "<h2>First &amp; last</h2>" in page
+    assert (
+        page.startswith("<!doctype html>")
+        and page.endswith("</html>\n")
+        and "<h1>x &lt; y</h1>" in page
+        and "<h2>First &amp; last</h2>" in page
+    )
     assert "<td>a &amp; b</td><td>1 &lt; 2</td>" in page and "<th>&lt;b&gt;</th>" in page
     assert "<script>" not in page and "&lt;script&gt;" in page
     assert "http" not in page and page.count("<img") == 1

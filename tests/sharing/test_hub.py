@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from helpers import hub_server
 from helpers.artifacts import read_space, write_space
 from helpers.hub_server import TOKEN, StandIn
+from helpers.kills import kill_at
 
 import latentsdf as ls
 from latentsdf import cli
@@ -112,6 +114,43 @@ def test_interrupted_download(pushed: StandIn, monkeypatch: pytest.MonkeyPatch) 
     pushed.requests.clear()
     ls.load(URI)
     assert "manifest.json" in before and not set(before) & set(pushed.downloads()) and pushed.downloads()
+
+
+@pytest.mark.usefixtures("pushed")
+def test_killed_pull(tmp_path: Path) -> None:
+    """A copy is old or new after a kill, never with the card of the other; the repeated command completes it."""
+    write_space(tmp_path / "old", 2)
+    ls.load(tmp_path / "old").save_packed(tmp_path / "packed", picture=False)
+    expected = [read_space(tmp_path / name)[:2] for name in ("packed", "tiny")]
+    with kill_at(None) as counter:
+        sharing.pull(REPO, tmp_path / "counted")
+    for number in range(counter.count):
+        shutil.rmtree(tmp_path / "hf", ignore_errors=True)
+        out = Path(shutil.copytree(tmp_path / "packed", tmp_path / f"out{number}"))
+        with kill_at(number):
+            sharing.pull(REPO, out, overwrite=True)
+        found = read_space(out)[:2]
+        assert found in expected and (found == expected[0] or not (out / "README.md").exists())
+        sharing.pull(REPO, out, overwrite=True)
+        assert read_space(out)[:2] == expected[1]
+        assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "counted").iterdir()}
+
+
+def test_killed_push(pushed: StandIn, tmp_path: Path) -> None:
+    """The repository holds the old or the new space after a kill; the repeated command completes it."""
+    write_space(tmp_path / "new", 2)
+    space = ls.load(tmp_path / "new")
+    old = pushed.files(REPO)
+    with kill_at(None) as counter:
+        space.push_to_hub(REPO, picture=False)
+    new = pushed.files(REPO)
+    for number in range(counter.count):
+        pushed.repos[REPO] = [old]
+        with kill_at(number):
+            space.push_to_hub(REPO, picture=False)
+        assert pushed.files(REPO) in (old, new)
+        space.push_to_hub(REPO, picture=False)
+        assert pushed.files(REPO) == new
 
 
 def test_changed_file(pushed: StandIn) -> None:

@@ -1,6 +1,7 @@
 """Packed spaces: what they compute, what they keep, and their model cards."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from helpers.artifacts import write_space
 from helpers.files import renew_manifest
+from helpers.kills import kill_at
 
 import latentsdf as ls
 from latentsdf import cli
@@ -142,6 +144,32 @@ def test_card(space: ls.ShapeSpace, tmp_path: Path, messages: Callable[[], str])
     assert "My own words." in card.read_text() and "was written by hand" in messages()
     assert cli.main(["info", str(tmp_path / "p"), "--verify"]) == 0
     assert cli.main([*pack, "--no-picture", "--overwrite-card"]) == 0 and "My own words" not in card.read_text()
+
+
+def test_card_of_killed_command(tmp_path: Path) -> None:
+    """A kill never leaves the card of the older space beside the new one."""
+    for seed in (1, 2):
+        write_space(tmp_path / f"space{seed}", seed)
+    spaces = [ls.load(tmp_path / f"space{seed}", "cpu") for seed in (1, 2)]
+
+    def write(number: int, out: Path) -> None:
+        options = {"description": f"Space {number}.", "name": "a", "picture": False}
+        spaces[number].save_packed(out, overwrite=True, **options)
+
+    def content(out: Path) -> tuple[list[list[float]], str]:
+        card = out / "README.md"
+        return checkpoint.load(out).codes.tolist(), card.read_text() if card.exists() else ""
+
+    for number in (0, 1):
+        write(number, tmp_path / f"packed{number}")
+    old, new = (content(tmp_path / f"packed{number}") for number in (0, 1))
+    with kill_at(None) as counter:
+        write(1, Path(shutil.copytree(tmp_path / "packed0", tmp_path / "counted")))
+    for number in range(counter.count):
+        out = Path(shutil.copytree(tmp_path / "packed0", tmp_path / f"out{number}"))
+        with kill_at(number):
+            write(1, out)
+        assert content(out) in (old, new, (old[0], ""), (new[0], "")), f"after call {number}"
 
 
 def test_refused(space: ls.ShapeSpace, tmp_path: Path) -> None:
