@@ -23,6 +23,7 @@ from latentsdf.training.metric_logs import MetricLog, open_log
 from latentsdf.training.trainer import Trainer
 from latentsdf.utils.atomic_files import atomic_write, full_disk_named
 from latentsdf.utils.chunks import map_chunks
+from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import EmptyLevelSetError
 from latentsdf.utils.output_folders import require_no_links
 
@@ -84,19 +85,25 @@ def open_training_logger(folder: Path, config: Config, step: int) -> Iterator[Tr
     Raises:
         MissingExtraError: The package of a log is not installed.
     """
-    kept = [line for line in checkpoint.read_metrics(folder) if line["step"] <= step] if step else []
-    path = folder / "metrics.jsonl"
+    path, lines = folder / "metrics.jsonl", checkpoint.read_metrics(folder) if step else []
+    kept = [line for line in lines if line["step"] <= step]
+    if lines and lines[-1]["step"] + config.train.log_every < step:
+        show_note(
+            "another run",
+            f"{path}: ends at step {lines[-1]['step']:,.0f}, but the space in the folder has {step:,} steps; a run "
+            "with --overwrite that is killed before its first checkpoint leaves its log beside the earlier space",
+        )
     # The file is replaced, not written to, so that a link is not followed.
     with atomic_write(path) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
     settings = config.train
     names = {settings.log} - {"none"} | ({"tensorboard"} if settings.tensorboard else set())
-    with full_disk_named(path), path.open("a") as lines, ExitStack() as stack:
+    with full_disk_named(path), path.open("a") as file, ExitStack() as stack:
         others = []
         for name in sorted(names):
             others.append(open_log(cast(MetricLogName, name), folder, to_dict(config), kept))
             stack.callback(others[-1].close)
-        yield TrainingLogger(folder, settings, lines, others)
+        yield TrainingLogger(folder, settings, file, others)
 
 
 def reconstructions(trainer: Trainer) -> Image.Image:

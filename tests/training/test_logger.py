@@ -65,3 +65,16 @@ def test_tensorboard_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(10, pytest.approx(0.1)), (20, pytest.approx(0.05))]
     assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [10, 20]
+
+
+def test_log_of_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log that ends long before the step of the space is noticed; lines of later steps are removed."""
+    config = Config(train=TrainConfig(log_every=10))
+    for last, step in ((100, 105), (100, 95), (50, 105)):
+        lines = [{"step": float(n), "seconds": 1.0} for n in range(10, last + 1, 10)]
+        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with open_training_logger(tmp_path, config, step):
+            pass
+        kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+        assert kept == [line for line in lines if line["step"] <= step]
+        assert ("ends at step 50" in capsys.readouterr().err) is (last == 50)
