@@ -26,6 +26,7 @@ from latentsdf.utils.console import console
 from latentsdf.utils.errors import ConfigError
 
 _EXTENDING_STEPS = 2_000
+"""Default with --extend and --start-from: most of the training was that of the space."""
 _UNLIMITED_STEPS = 10_000_000
 
 if TYPE_CHECKING:
@@ -38,13 +39,15 @@ else:
 class Train(DeviceArgs):
     """Train a shape space on a sample store.
 
-    Settings start from the defaults, the preset --config, the run to --resume, or the space to --extend.
+    Settings start from the defaults, the preset --config, the run to --resume, or the space to --extend or to
+    --start-from.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
         "latentsdf train --config latentsdf_cpu --data chairs.zarr --out checkpoints/chairs --minutes 15",
         "latentsdf train --data chairs.zarr --out checkpoints/chairs --resume",
         "latentsdf train --extend checkpoints/chairs --data more.zarr --out checkpoints/more",
+        "latentsdf train --start-from furniture --data my_chairs.zarr --out checkpoints/my_chairs --minutes 15",
         "latentsdf train --config compact_sdf_cpu --loss.heat-lambda 4 0.2 4 30 --print-config",
     )
 
@@ -73,6 +76,8 @@ class Train(DeviceArgs):
     """Add the shapes of --data to this space; only their codes are trained."""
     fine_tune: bool = False
     """With --extend: also train the networks and the feature grid."""
+    start_from: Annotated[Path | None, tyro.conf.arg(metavar="SPACE", help_behavior_hint="")] = None
+    """Start from the networks, the feature grid and the codes of this space, and train on the shapes of --data."""
     overwrite: bool = False
     """Replace the space in --out."""
     print_config: bool = False
@@ -96,6 +101,8 @@ class Train(DeviceArgs):
         """Train; returns the last metrics on rank 0, and None on other ranks."""
         if self.extend is not None and (self.resume or self.config is not None):
             raise ConfigError("--extend uses the settings of the space; leave out --resume and --config")
+        if self.start_from is not None and (self.resume or self.extend is not None or self.config is not None):
+            raise ConfigError("--start-from uses the settings of the space; leave out --resume, --extend and --config")
         if self.fine_tune and self.extend is None:
             raise ConfigError("--fine-tune requires --extend SPACE")
         config = self.configuration()
@@ -119,10 +126,19 @@ class Train(DeviceArgs):
             )
             self._show_result(metrics)
             return metrics
+        from latentsdf.sharing.locations import locate_space
         from latentsdf.training import distributed
         from latentsdf.training.train import train
 
-        metrics = train(self.data, self.out, config, resume=self.resume, overwrite=self.overwrite, device=self.device)
+        metrics = train(
+            self.data,
+            self.out,
+            config,
+            resume=self.resume,
+            start_from=None if self.start_from is None else locate_space(self.start_from),
+            overwrite=self.overwrite,
+            device=self.device,
+        )
         if not distributed.is_main_process():
             return None
         self._show_result(metrics)
@@ -151,13 +167,14 @@ class Train(DeviceArgs):
             given.setdefault("train.steps", _UNLIMITED_STEPS)
         if self.config is not None:
             return with_settings(load(Config, find_preset(self.config)), given)
-        if self.extend is None and not self.resume:
+        trained = self.extend or self.start_from
+        if trained is None and not self.resume:
             return with_settings(Config(), given)
         from latentsdf.sharing.locations import locate_space
         from latentsdf.training.checkpoint import load_config
 
-        if self.extend is None:
+        if trained is None:
             return with_settings(load_config(self.out), given)
         # The budget in the configuration of the space was that of its training.
         budget = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS}
-        return with_settings(load_config(locate_space(self.extend)), budget | given)
+        return with_settings(load_config(locate_space(trained)), budget | given)

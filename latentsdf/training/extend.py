@@ -62,7 +62,7 @@ def extend(
     if trained.prior is not None:
         raise CheckpointError(
             f"{space}: holds only {len(trained.keys)} of its training shapes, so the distribution of all of them would "
-            "be lost; extend the space that it was packed from, and pack the result"
+            "be lost; extend the space that it was packed from, or start a run on other shapes from it (--start-from)"
         )
     store = SampleStore.open(data)
     if config.model != trained.config.model:
@@ -83,20 +83,9 @@ def extend(
     console.print(memory_estimate.describe_run(config, pool))
     note_known_faults(store.path, pool.known_faults)
     memory_estimate.require_enough_memory(config, pool, where)
-    trainer = _create_trainer(pool, config, where, trained, fine_tune)
+    trainer = Trainer(pool, config, where, freeze_model=not fine_tune)
+    trainer.start_from(trained)
     return fit(trainer, out, lambda: _save_extended(trainer, out, trained))
-
-
-def _create_trainer(
-    pool: ShapeSamplePool, config: Config, device: torch.device, trained: checkpoint.Checkpoint, fine_tune: bool
-) -> Trainer:
-    """Create a trainer of the trained model; new codes are initialized with the mean of the trained codes."""
-    trainer = Trainer(pool, config, device, freeze_model=not fine_tune)
-    trainer.model.load_state_dict(trained.model.state_dict())
-    row = {key: number for number, key in enumerate(trained.keys)}
-    mean = trained.codes.mean(0)
-    trainer.codes.replace(torch.stack([trained.codes[row[k]] if k in row else mean for k in pool.keys]))
-    return trainer
 
 
 def _save_extended(trainer: Trainer, out: Path, trained: checkpoint.Checkpoint) -> None:

@@ -43,6 +43,7 @@ def train(
     config: Config | None = None,
     *,
     resume: bool = False,
+    start_from: Path | str | None = None,
     overwrite: bool = False,
     device: str = "auto",
     source: BatchSource | None = None,
@@ -61,6 +62,8 @@ def train(
         out: Checkpoint folder.
         config: Configuration; the defaults if None.
         resume: Continue the run in `out`; only the budget (steps, epochs, minutes) and the logs may differ.
+        start_from: Space whose networks, grid and codes the run starts from, instead of random ones. Shapes of `data`
+            that it lacks start from its mean code; its shapes that `data` lacks are left out.
         overwrite: Replace the space in `out`.
         device: `cpu`, `cuda`, `cuda:N`, or `auto` for a GPU if there is one.
         source: Source of batches instead of a sample store.
@@ -73,8 +76,10 @@ def train(
         Loss terms of the last step, with its number (`step`) and the training time (`seconds`).
 
     Raises:
-        ConfigError: A source, sampler, loss, callback or model cannot be used, or the model exceeds the memory.
-        CheckpointError: `out` holds a space or other files, or the run to resume has another configuration.
+        ConfigError: A source, sampler, loss, callback or model cannot be used, the model exceeds the memory, or its
+            settings differ from those of `start_from`.
+        CheckpointError: `out` holds a space or other files, the run to resume has another configuration, or the
+            normalization of `data` is not that of `start_from`.
         StoreError: `data` is not a sample store, or lacks samples that the configuration needs.
         TrainingError: A loss or parameter is not finite, or a source, loss or callback raises an exception; the last
             checkpoint is kept. The message names the loss term and the shapes.
@@ -93,9 +98,23 @@ def train(
                 note_known_faults(pool.store.path, pool.known_faults)
         memory_estimate.require_enough_memory(config, pool, where, model)
         trainer = Trainer(pool, config, where, context, losses=losses, model=model)
+        if start_from is not None and not resume:
+            _start_from(trainer, Path(start_from), model)
         if resume:
             trainer.load(checkpoint.load(out, model=model), checkpoint.load_state(out))
         return fit(trainer, out, lambda: save(trainer, out), calls)
+
+
+def _start_from(trainer: Trainer, space: Path, model: ModelLike | None) -> None:
+    trained = checkpoint.load(space, trainer.device, model)
+    if trainer.config.model != trained.config.model:
+        raise ConfigError(f"{space}: a run that starts from a space has its model; leave out settings of the model")
+    if trainer.normalization != trained.normalization:
+        raise CheckpointError(
+            f"{space}: its shapes have normalization '{trained.normalization}', but those of the data have "
+            f"'{trainer.normalization}'; preprocess with --normalization {trained.normalization}"
+        )
+    trainer.start_from(trained)
 
 
 def _open_pool(

@@ -257,6 +257,17 @@ class Trainer:
         optional = {"grid_adam": self.grid_adam, "local_adam": self.local_adam}
         return state | {name: adam.state_dict() for name, adam in optional.items() if adam is not None}
 
+    def start_from(self, trained: checkpoint.Checkpoint) -> None:
+        """Start from the networks, the grid and the codes of a space; shapes that it lacks start from its mean code.
+
+        Args:
+            trained: The space, with the same model settings.
+        """
+        self.model.load_state_dict(trained.model.state_dict())
+        row = {key: number for number, key in enumerate(trained.keys)}
+        mean = trained.codes.mean(0)
+        self.codes.replace(torch.stack([trained.codes[row[key]] if key in row else mean for key in self.keys]))
+
     def load(self, trained: checkpoint.Checkpoint, state: dict[str, Any]) -> None:
         """Continue the run of a checkpoint.
 

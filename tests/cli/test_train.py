@@ -42,6 +42,7 @@ def test_configuration_of_extended_space(tmp_path: Path) -> None:
     [
         (["--extend", "space", "--resume"], "leave out --resume and --config"),
         (["--extend", "space", "--config", "deepsdf_cpu"], "leave out --resume and --config"),
+        (["--start-from", "space", "--extend", "space"], "leave out --resume, --extend and --config"),
         (["--fine-tune"], "--fine-tune requires --extend SPACE"),
     ],
 )

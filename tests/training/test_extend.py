@@ -1,4 +1,4 @@
-"""Extension of a trained space."""
+"""Extension of a trained space, and runs that start from one."""
 
 import shutil
 from pathlib import Path
@@ -101,3 +101,29 @@ def test_budget_of_extension(space_path: Path, more_tables: Path, tmp_path: Path
     assert (
         len({path.stat().st_mode for path in (tmp_path / "more").glob("*.*")}) == 1
     )  # all files have the same permissions
+
+
+def test_run_from_trained_space(
+    trained_space_path: Path, more_tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that starts from a packed space keeps what it learned, and has the shapes of its own store only."""
+    packed = tmp_path / "packed"
+    ls.load(trained_space_path, "cpu").save_packed(packed, ids=["table_0002", "table_0003"], picture=False)
+    command = ["train", "--data", str(more_tables), "--device", "cpu", "--train.log_every", "1", "--steps"]
+    assert cli.main([*command, "1", "--start-from", str(packed), "--out", str(tmp_path / "one")]) == 0
+    first, old = checkpoint.load(tmp_path / "one"), checkpoint.load(packed)
+    assert first.keys == SampleStore.open(more_tables).keys() and first.prior is None
+    mean = old.codes.mean(0)
+    for key, code in zip(first.keys, first.codes, strict=True):
+        start = old.codes[old.keys.index(key)] if key in old.keys else mean
+        torch.testing.assert_close(code, start, rtol=0, atol=0.01)
+    fresh = [*command, "1", "--config", str(packed / "config.yaml"), "--out", str(tmp_path / "fresh")]
+    assert cli.main(fresh) == 0
+    losses = [checkpoint.read_metrics(tmp_path / name)[0]["loss"] for name in ("one", "fresh")]
+    assert losses[0] < 0.5 * losses[1]
+    assert cli.main([*command, "3", "--resume", "--out", str(tmp_path / "one")]) == 0
+    assert checkpoint.read_metrics(tmp_path / "one")[-1]["step"] == 3
+    other = [*command, "1", "--start-from", str(packed), "--out", str(tmp_path / "other"), "--model.code_dim", "4"]
+    capsys.readouterr()
+    assert cli.main(other) == 2
+    assert "a run that starts from a space has its model" in " ".join(capsys.readouterr().err.split())
