@@ -19,13 +19,12 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeInfo
 from latentsdf.data.sampling_faults import find_known_faults, note_known_faults
 from latentsdf.data.store import SampleStore
+from latentsdf.geometry.mesh_sdf.sign import DOUBTFUL_CONFIDENCE
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import StoreError
 from latentsdf.utils.json_files import is_number, parse_object
 
-LOW_CONFIDENCE = 0.975
-"""Shapes with a lower confidence of the sign are listed."""
 THIN = 0.1
 """Shapes with a larger fraction of thin surface are listed."""
 SHEETS = 0.01
@@ -197,8 +196,8 @@ class Report:
         return round(sum(shape.band_bytes for shape in self.shapes.values()) / samples, 3) if samples else None
 
     def low_confidence(self) -> dict[str, float]:
-        """Confidence of the sign for shapes below `LOW_CONFIDENCE`, by key, lowest first."""
-        low = {key: shape.confidence for key, shape in self.shapes.items() if shape.confidence < LOW_CONFIDENCE}
+        """Confidence of the sign for shapes below `DOUBTFUL_CONFIDENCE`, by key, lowest first."""
+        low = {key: shape.confidence for key, shape in self.shapes.items() if shape.confidence < DOUBTFUL_CONFIDENCE}
         return dict(sorted(low.items(), key=lambda item: item[1]))
 
     def thin(self) -> dict[str, float]:
@@ -256,7 +255,7 @@ class Report:
         lines += _section("Outdated", self.outdated.values())
         faults = [f"{key}: {fault}" for key, fault in self.known_faults.items()]
         lines += _section("Sampled by an earlier version (--renew samples them again)", faults)
-        uncertain = f"Sign confidence below {LOW_CONFIDENCE}"
+        uncertain = f"Sign confidence below {DOUBTFUL_CONFIDENCE}"
         thin = f"Thin: no interior lattice vertex beneath more than {THIN:.0%} of the surface"
         sheets = f"Sheets: more than {SHEETS:.0%} of the area thickened"
         lines += self._list_worst(uncertain, self.low_confidence(), "{:.3f}")

@@ -19,7 +19,6 @@ from latentsdf.explorer.gallery_panel import GalleryPanel
 from latentsdf.explorer.page import Page, PlaneControls
 from latentsdf.explorer.space_decoder import Picture, cut_open
 from latentsdf.explorer.stored_shapes import (
-    DOUBTFUL_CONFIDENCE,
     ColoredPoints,
     Layer,
     band_mesh,
@@ -28,6 +27,7 @@ from latentsdf.explorer.stored_shapes import (
     sign_remark,
 )
 from latentsdf.explorer.thumbnails import PIXELS, Thumbnails
+from latentsdf.geometry.mesh_sdf.sign import DOUBTFUL_CONFIDENCE
 from latentsdf.rendering.render import render_mesh
 from latentsdf.utils.errors import StoreError
 

@@ -15,14 +15,13 @@ from latentsdf.data.store import SampleStore
 from latentsdf.extraction.marching_cubes import marching_cubes
 from latentsdf.extraction.sparse_lattice import from_values
 from latentsdf.geometry.lattice import lattice_points, to_lattice_units, vertex_coordinates
+from latentsdf.geometry.mesh_sdf.sign import DOUBTFUL_CONFIDENCE
 from latentsdf.rendering.level_sets import distance_colors
 
 Layer = Literal["mesh", "band", "near", "uniform", "surface"]
 """What is drawn of a stored shape: the surface in its band, vertices of the band, off-surface samples near the surface
 or uniform in the box, or surface samples."""
 
-DOUBTFUL_CONFIDENCE = 0.99
-"""Below it, the sign of a shape is called doubtful."""
 _SHOWN_POINTS = 40_000
 
 

@@ -68,6 +68,10 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+DOUBTFUL_CONFIDENCE = 0.99
+"""Signs with a lower confidence are listed as doubtful."""
+
+
 @dataclass(frozen=True)
 class SignReport:
     """Method that determined the sign, and its reliability."""

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import clean, load, normalize
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.mesh_sdf.sign import sign_rule, solid_sign
+from latentsdf.geometry.mesh_sdf.sign import DOUBTFUL_CONFIDENCE, sign_rule, solid_sign
 from latentsdf.geometry.mesh_sdf.solid import Solid
 
 DAMAGES = ("deleted", "flipped 20 %", "flipped 50 %", "doubled", "wall", "overlapping")
@@ -225,7 +225,7 @@ def test_hole_in_closed_surface(height):
     kept = sphere.triangles_center[:, 2] < height
     solid = Solid(normalize(trimesh.Trimesh(sphere.vertices, sphere.faces[kept], process=False))[0], thickness=0.04)
     assert solid.report.sheet == 0.0 and solid(np.zeros((1, 3)))[0] < -0.8
-    assert solid.report.confidence < 0.975
+    assert solid.report.confidence < DOUBTFUL_CONFIDENCE
 
 
 @pytest.mark.slow
