@@ -32,7 +32,7 @@ docs: $(VENV)/.installed-docs
 
 torture: $(VENV)/.installed-dev
 	LATENTSDF_TORTURE=1000 $(BIN)/python -m pytest $(addprefix tests/integration/test_, public_api.py damaged_files.py \
-		damaged_artifacts.py killed_writers.py killed_commands.py shared_use.py)
+		damaged_artifacts.py killed_writers.py killed_commands.py shared_use.py) tests/sharing/test_hub.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
