@@ -46,10 +46,7 @@ def is_handwritten(folder: Path) -> bool:
 
 def is_handwritten_text(text: str) -> bool:
     """Return whether the text of a model card was written or changed by hand."""
-    found = _MARK.search(text)
-    if found is not None:
-        return _hash(text[: found.start()]) != found.group(1)
-    return _SHORT.fullmatch(text) is None
+    return not _is_generated(text) and _SHORT.fullmatch(text) is None
 
 
 def card_files(folder: Path) -> list[Path]:
@@ -59,8 +56,8 @@ def card_files(folder: Path) -> list[Path]:
     the manifest.
     """
     path = folder / CARD
-    generated = path.is_file() and _MARK.search(path.read_text(encoding="utf-8", errors="replace")) is not None
-    return ([path] if generated and not is_handwritten(folder) else []) + [folder / PICTURE]
+    generated = path.is_file() and _is_generated(path.read_text(encoding="utf-8", errors="replace"))
+    return ([path] if generated else []) + [folder / PICTURE]
 
 
 def write_card(folder: Path, name: str, space: Checkpoint, metrics: Mapping[str, Any] | None) -> None:
@@ -167,6 +164,12 @@ def _categories(space: Checkpoint) -> str:
 def _section(details: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = details.get(name)
     return section if isinstance(section, dict) else {}
+
+
+def _is_generated(text: str) -> bool:
+    """Return whether `write_card` wrote a text, and nobody changed it."""
+    found = _MARK.search(text)
+    return found is not None and _hash(text[: found.start()]) == found.group(1)
 
 
 def _hash(text: str) -> str:

@@ -89,6 +89,23 @@ class Checkpoint:
     prior: Mapping[str, Tensor] | None = None
     details: Mapping[str, Any] | None = None
 
+    def require_normalization(self, found: Normalization, data: object, space: Path) -> None:
+        """Check that new shapes have the normalization of the space.
+
+        Args:
+            found: Their normalization.
+            data: Where they come from, for the message.
+            space: Folder of the space, for the message.
+
+        Raises:
+            CheckpointError: They have another one.
+        """
+        if found != self.normalization:
+            raise CheckpointError(
+                f"{data}: its shapes have normalization '{found}', but those of {space} have '{self.normalization}'; "
+                f"preprocess with --normalization {self.normalization}"
+            )
+
 
 def save(
     folder: Path,

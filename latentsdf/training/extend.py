@@ -67,11 +67,7 @@ def extend(
     store = SampleStore.open(data)
     if config.model != trained.config.model:
         raise ConfigError(f"{space}: extending does not change the model; leave out settings of the section model")
-    if store.config.normalization != trained.normalization:
-        raise CheckpointError(
-            f"{data}: its shapes have normalization '{store.config.normalization}', but those of {space} have "
-            f"'{trained.normalization}'; preprocess with --normalization {trained.normalization}"
-        )
+    trained.require_normalization(store.config.normalization, data, space)
     known = set(trained.keys)
     new = [key for key in store if key not in known]
     if not new:

@@ -109,11 +109,8 @@ def _start_from(trainer: Trainer, space: Path, model: ModelLike | None) -> None:
     trained = checkpoint.load(space, trainer.device, model)
     if trainer.config.model != trained.config.model:
         raise ConfigError(f"{space}: a run that starts from a space has its model; leave out settings of the model")
-    if trainer.normalization != trained.normalization:
-        raise CheckpointError(
-            f"{space}: its shapes have normalization '{trained.normalization}', but those of the data have "
-            f"'{trainer.normalization}'; preprocess with --normalization {trained.normalization}"
-        )
+    data = trainer.pool.store.path if isinstance(trainer.pool, ShapeSamplePool) else "the source"
+    trained.require_normalization(trainer.normalization, data, space)
     trainer.start_from(trained)
 
 

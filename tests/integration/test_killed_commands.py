@@ -44,7 +44,7 @@ _KILLS = 20 if _TORTURE else 1
 _LOGS = ("metrics.jsonl", "metrics.csv")  # of a training run
 _TIMES = ("seconds", "elapsed", "throughput", "time")
 _ROOM = 100  # bytes that a file may have where there is no room; every command writes a larger one
-_WITHOUT_ROOM = ("preprocess", "demo")  # commands that report a full disk shape by shape, or run others
+_GO_ON = ("preprocess", "demo")  # commands that report a lack of room shape by shape, or run others
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_replacement(
         assert _run(command, inputs, tmp_path / "counted", 1) == 0
     new, total = _files(tmp_path / "counted"), counter.count
     assert new != old
-    if not name.startswith(_WITHOUT_ROOM):
+    if not name.startswith(_GO_ON):
         full = tmp_path / "full"
         shutil.copytree(template, full)
         capsys.readouterr()

@@ -21,9 +21,9 @@ from latentsdf.sharing import hub as sharing
 pytest.importorskip("huggingface_hub")
 
 REPO = "me/chairs"
+URI = f"hf://{REPO}"
 _STRIDE = 1 if "LATENTSDF_TORTURE" in os.environ else 8
 """A kill at each call that changes files, or at every eighth."""
-URI = f"hf://{REPO}"
 
 
 @pytest.fixture(scope="module")

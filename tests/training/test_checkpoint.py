@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers.artifacts import write_space
 from helpers.settings import SMALL_SAMPLING, small_config
 
 import latentsdf as ls
@@ -61,3 +62,14 @@ def test_augmented_shapes(tmp_path: Path) -> None:
         assert sorted([*result.shapes, *result.failed]) == ["table_0000", "table_0000~1"]
         assert ["pass --augmented" not in result.failed.get(name, "") for name in references] == [True, included]
         assert set(result.shapes) <= set(names)
+
+
+def test_other_normalization(tmp_path: Path) -> None:
+    """New shapes need the normalization of the space; the message says how to get it."""
+    write_space(tmp_path, 1)
+    loaded = checkpoint.load(tmp_path)
+    loaded.require_normalization("sphere", "a.zarr", tmp_path)
+    with pytest.raises(
+        ls.CheckpointError, match=r"a\.zarr: its shapes have normalization 'cube'.*--normalization sphere"
+    ):
+        loaded.require_normalization("cube", "a.zarr", tmp_path)
