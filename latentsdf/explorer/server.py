@@ -98,6 +98,8 @@ def _set_stage(server: viser.ViserServer) -> None:
     server.gui.configure_theme(show_logo=False, show_share_button=False, brand_color=(43, 108, 176))
     server.scene.set_up_direction("+y")
     server.scene.configure_default_lights(cast_shadow=False)
+    # Reflections of an environment take a browser without a GPU whole seconds per frame, and all cores.
+    server.scene.configure_environment_map(None)
     azimuth, elevation = math.radians(_AZIMUTH), math.radians(_ELEVATION)
     flat = _DISTANCE * math.cos(elevation)
     camera = server.initial_camera
