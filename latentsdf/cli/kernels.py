@@ -116,8 +116,11 @@ def _extract() -> None:
 
 
 def _train() -> None:
+    import torch
+
     from latentsdf.config.model import GridConfig, ModelConfig
     from latentsdf.config.training import Config, TrainConfig
+    from latentsdf.models.feature_grid import FeatureGrid
     from latentsdf.training.train import train
 
     with tempfile.TemporaryDirectory() as folder:
@@ -125,6 +128,8 @@ def _train() -> None:
         store.write(mesh_record(_meshes()[0], "box/0", _SAMPLING, 0, "box", ""))
         model = ModelConfig(code_dim=4, grid=GridConfig(resolution=16))
         train(store, Path(folder) / "space", Config(model=model, train=TrainConfig(steps=2)), device="cpu")
+    with torch.no_grad():
+        FeatureGrid(2, 1)(torch.zeros(1, 3))
 
 
 def _reconstruct() -> None:

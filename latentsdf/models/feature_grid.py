@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from numba import prange
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from latentsdf.utils.numba_cache import compiled
 from latentsdf.utils.torch_lattice import containing_cells, lattice_coordinates
@@ -42,6 +43,33 @@ def trilinear_weights(points: Float[Tensor, "N 3"], lower: Int[Tensor, "N 3"], r
     fraction = lattice_coordinates(points, resolution).clamp(0, resolution) - lower
     pairs = torch.stack((1 - fraction, fraction), dim=-1)
     return (pairs[:, 0, :, None, None] * pairs[:, 1, None, :, None] * pairs[:, 2, None, None, :]).flatten(1)
+
+
+def interpolate_lattice(
+    tables: Float[Tensor, "S V C"], points: Float[Tensor, "S P 3"], resolution: int
+) -> Float[Tensor, "S P C"]:
+    """Trilinear interpolation G(x) in a lattice of values per shape.
+
+    Without gradients, on the CPU, one kernel computes cells, weights and sums, which takes a tenth of the time.
+
+    Args:
+        tables: (S, (R + 1)^3, C) values at the vertices, in the order of the module docstring.
+        points: (S, P, 3); points outside the box get the values of the nearest point of the box.
+        resolution: Cells R per axis.
+
+    Returns:
+        Values (S, P, C), differentiable to every order in tables and points.
+    """
+    if _without_derivatives(tables, points):
+        return torch.from_numpy(_interpolate(*_arrays(tables, points), resolution))
+    flat = points.reshape(-1, 3)
+    lower = containing_cells(flat, resolution)
+    rows = corner_rows(lower, resolution)
+    if len(tables) > 1:
+        first = torch.arange(len(tables), device=tables.device) * tables.shape[1]
+        rows = rows + first.repeat_interleave(points.shape[1])[:, None]
+    values = interpolate_rows(tables.flatten(0, 1), rows, trilinear_weights(flat, lower, resolution))
+    return values.unflatten(0, points.shape[:2])
 
 
 def interpolate_rows(
@@ -250,9 +278,50 @@ def _has_kernels(*tensors: Tensor) -> bool:
     return all(tensor.device.type == "cpu" and tensor.dtype == dtype for tensor in tensors)
 
 
+def _without_derivatives(*tensors: Tensor) -> bool:
+    """Whether kernels support these tensors and nothing differentiates, transforms or records the operation."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return False
+    if any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors)):
+        return False
+    differentiates = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return not differentiates and forward_ad._current_level < 0 and _has_kernels(*tensors)
+
+
 def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
     """Contiguous arrays of tensors; numba would compile the kernels again for other layouts."""
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+@compiled(parallel=True)
+def _interpolate(tables: NDArray[Any], points: NDArray[Any], resolution: int) -> NDArray[Any]:
+    """Values (S, P, C), with the roundings of `trilinear_weights` and `_weighted_sum`."""
+    shapes, count, _ = points.shape
+    channels, side = tables.shape[2], resolution + 1
+    values = np.zeros((shapes, count, channels), dtype=tables.dtype)
+    one, half = points.dtype.type(1), points.dtype.type(resolution / 2)
+    for n in prange(shapes * count):
+        shape, point = n // count, n % count
+        row = 0
+        weights = np.empty((3, 2), dtype=points.dtype)
+        for axis in range(3):
+            position = (points[shape, point, axis] + one) * half
+            lower = 0  # also of NaN, whose weights are NaN
+            if position >= one:
+                lower = int(min(np.floor(position), resolution - 1))
+            position = points.dtype.type(0) if position < 0 else position
+            position = points.dtype.type(resolution) if position > resolution else position
+            fraction = position - points.dtype.type(lower)
+            weights[axis, 0], weights[axis, 1] = one - fraction, fraction
+            row = row * side + lower
+        for i in range(2):
+            for j in range(2):
+                for k in range(2):
+                    weight = weights[0, i] * weights[1, j] * weights[2, k]
+                    corner = row + (i * side + j) * side + k
+                    for c in range(channels):
+                        values[shape, point, c] += weight * tables[shape, corner, c]
+    return values
 
 
 @compiled(parallel=True)
@@ -336,10 +405,7 @@ class FeatureGrid(nn.Module):
 
     def forward(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
         """Trilinearly interpolated features G(x) of the points."""
-        lower = containing_cells(points, self.resolution)
-        return interpolate_rows(
-            self.table, corner_rows(lower, self.resolution), trilinear_weights(points, lower, self.resolution)
-        )
+        return interpolate_lattice(self.table[None], points[None], self.resolution)[0]
 
     def select_rows(self, points: Float[Tensor, "N 3"]) -> SparseGridRows:
         """Copy the rows that these points read."""

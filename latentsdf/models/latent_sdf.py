@@ -24,9 +24,8 @@ from torch import Tensor, nn
 
 from latentsdf.config.model import Branch, ModelConfig
 from latentsdf.models.decoder import ConditionedLinear, Decoder
-from latentsdf.models.feature_grid import FeatureGrid, corner_rows, interpolate_rows, trilinear_weights
+from latentsdf.models.feature_grid import FeatureGrid, interpolate_lattice
 from latentsdf.utils.errors import ConfigError
-from latentsdf.utils.torch_lattice import containing_cells
 
 GridLookup = Callable[[Tensor], Tensor]
 """Canonical points (N, 3) to grid features (N, C)."""
@@ -122,13 +121,8 @@ class LatentSDF(nn.Module):
         if self.config.local_size == 0:
             return None
         resolution, channels = self.config.local.resolution, self.config.local.channels
-        table = codes[:, self.config.code_dim :].reshape(-1, channels)
-        points = canonical.reshape(-1, 3)
-        lower = containing_cells(points, resolution)
-        first = torch.arange(len(codes), device=codes.device) * (resolution + 1) ** 3
-        rows = corner_rows(lower, resolution) + first.repeat_interleave(canonical.shape[1])[:, None]
-        values = interpolate_rows(table, rows, trilinear_weights(points, lower, resolution))
-        return values.unflatten(0, canonical.shape[:2])
+        tables = codes[:, self.config.code_dim :].unflatten(1, (-1, channels))
+        return interpolate_lattice(tables, canonical, resolution)
 
     def decode_general(
         self, canonical: Float[Tensor, "S P 3"], codes: Float[Tensor, "S *N L"], local: Tensor | None = None

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from latentsdf.models.feature_grid import (
     FeatureGrid,
     corner_rows,
+    interpolate_lattice,
     interpolate_rows,
     interpolate_rows_reference,
     trilinear_weights,
@@ -71,6 +72,34 @@ def test_compiled_lookup_matches_reference_in_value_and_gradients() -> None:
         found.append((features, *torch.autograd.grad(features, inputs, down)))
     for fast, plain in zip(*found, strict=True):
         torch.testing.assert_close(fast, plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_lookup_without_gradients_is_the_same(dtype: torch.dtype) -> None:
+    """The kernel without gradients gives the bits of the other way, per shape, outside the box and at NaN."""
+    tables = torch.randn(3, 343, 5, generator=torch.Generator().manual_seed(5), dtype=dtype)
+    outside = [[1.5, -2, 0.1], [torch.inf, 0, -torch.inf], [torch.nan, 0, 0]]
+    special = torch.tensor([[1, 1, 1], [-1, -1, -1], [0, 1 / 3, -1 / 3], *outside], dtype=dtype)
+    points = torch.cat((_points(294, dtype), special)).reshape(3, 100, 3)
+    differentiable = interpolate_lattice(tables.clone().requires_grad_(), points, 6)
+    assert differentiable.requires_grad
+    torch.testing.assert_close(
+        interpolate_lattice(tables, points, 6), differentiable.detach(), rtol=0, atol=0, equal_nan=True
+    )
+
+
+def test_lookup_keeps_derivatives_where_gradients_are_off() -> None:
+    """`torch.func` and forward mode differentiate the lookup also inside of `no_grad`."""
+    grid, points = _random_grid(4, 2), _points(6)
+    direction = torch.ones_like(points)
+    expected = torch.autograd.functional.jvp(grid, points, direction)[1]
+    with torch.no_grad():
+        by_func = torch.func.jvp(grid, (points,), (direction,))[1]
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(points, direction)
+            by_dual = torch.autograd.forward_ad.unpack_dual(grid(dual)).tangent
+    torch.testing.assert_close(by_func, expected)
+    torch.testing.assert_close(by_dual, expected)
 
 
 @pytest.mark.slow

@@ -17,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentsdf.config.model import Branch
-from latentsdf.latent.inversion.delta import interpolate_lattice, require_base
+from latentsdf.latent.inversion.delta import require_base
 from latentsdf.latent.inversion.lattice_codec import EncodedLattice, decode
+from latentsdf.models.feature_grid import interpolate_lattice
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 
@@ -91,4 +92,4 @@ class LatticeDistance:
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
         """Evaluate the distance (N,) at points (N, 3) of the box."""
-        return interpolate_lattice(self._table, points, self._resolution)
+        return interpolate_lattice(self._table[None], points[None], self._resolution)[0, :, 0]

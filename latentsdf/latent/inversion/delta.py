@@ -22,7 +22,7 @@ from torch import Tensor
 
 from latentsdf.config.model import Branch
 from latentsdf.geometry.lattice import lattice_points
-from latentsdf.models.feature_grid import corner_rows, interpolate_rows, trilinear_weights
+from latentsdf.models.feature_grid import corner_rows, interpolate_lattice, interpolate_rows, trilinear_weights
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.atomic_files import atomic_write
 from latentsdf.utils.chunks import map_chunks
@@ -153,22 +153,7 @@ class Correction:
 
     def __call__(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
         """Evaluate the correction (N,) at points (N, 3)."""
-        return interpolate_lattice(self._table, points, self._resolution)
-
-
-def interpolate_lattice(
-    table: Float[Tensor, "V 1"], points: Float[Tensor, "N 3"], resolution: int
-) -> Float[Tensor, " N"]:
-    """Interpolate values at the vertices of a lattice over the box trilinearly.
-
-    Args:
-        table: Values at the V = (R + 1)^3 vertices.
-        points: Points (N, 3) of the box.
-        resolution: Cells per axis R.
-    """
-    lower = containing_cells(points, resolution)
-    weights = trilinear_weights(points, lower, resolution)
-    return interpolate_rows(table, corner_rows(lower, resolution), weights).squeeze(1)
+        return interpolate_lattice(self._table[None], points[None], self._resolution)[0, :, 0]
 
 
 def require_base(base_fingerprint: str, model: LatentSDF, code: Float[Tensor, "*N L"]) -> None:
