@@ -2,9 +2,6 @@
 
 import copy
 import dataclasses
-import difflib
-import operator
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +23,7 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.config.model import Branch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import Config
-from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed, did_you_mean
+from latentsdf.config.validation import NonNegativeInt, Pixels, PositiveInt, Seed
 from latentsdf.data.custom_source import BatchSource
 from latentsdf.data.sdf_samples import Sampler
 from latentsdf.data.store import SampleStore
@@ -38,23 +35,24 @@ from latentsdf.extraction.field import Field, SignedDistance, in_frame_of
 from latentsdf.extraction.fusion_band import FusionBand
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh import to_user_frame
-from latentsdf.geometry.similarity import IDENTITY, Similarity, combine_similarities, in_frame
+from latentsdf.geometry.similarity import IDENTITY, Similarity, in_frame
 from latentsdf.geometry.targets import is_pair, read_mesh, read_target
 from latentsdf.latent import network_export, retrieval
 from latentsdf.latent.batched_sdf import SDFBranch, signed_distance
 from latentsdf.latent.code import Code, Codes, as_bare_code, combine_codes, is_row, split_shapes
 from latentsdf.latent.decoded_shape import DecodedShape
+from latentsdf.latent.distribution import CodeDistribution
 from latentsdf.latent.interpolation import Method, interpolate, positions_on_path
 from latentsdf.latent.inversion.fit_folder import Inversion, require_same_space
+from latentsdf.latent.inversion.hypotheses import judge
 from latentsdf.latent.inversion.invert import invert
 from latentsdf.latent.inversion.observation import Observation, observe
 from latentsdf.latent.inversion.refine import observe_detail, refine
 from latentsdf.latent.inversion.verdict import RESOLUTION as VERDICT_RESOLUTION
-from latentsdf.latent.inversion.verdict import Verdict, assess, compare_hypotheses
-from latentsdf.latent.mixture import CodeMixture
 from latentsdf.latent.prior import CodePrior
 from latentsdf.latent.saved_index import SavedIndex
-from latentsdf.latent.stored_prior import StoredPrior, read_stored_prior
+from latentsdf.latent.stored_prior import read_stored_prior
+from latentsdf.latent.training_shapes import TrainingShapes
 from latentsdf.models.custom_model import ModelLike
 from latentsdf.rendering.camera import DEFAULT_AZIMUTH, DEFAULT_ELEVATION
 from latentsdf.rendering.render import Style, render_field
@@ -68,7 +66,7 @@ from latentsdf.training.packed_weights import Packing
 from latentsdf.training.train import train as train_to_folder
 from latentsdf.utils import devices
 from latentsdf.utils.arrays import as_array, as_points, describe
-from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, MeshError
+from latentsdf.utils.errors import ConfigError, MeshError
 from latentsdf.utils.notebook import html_table
 from latentsdf.utils.output_folders import require_writable_output
 
@@ -257,17 +255,15 @@ class ShapeSpace(nn.Module):
         """Whether files of the space and its fits are compared with their checksums."""
         self.normalization: Normalization = loaded.normalization
         """Normalization that maps meshes to model space."""
-        self._similarities = loaded.similarities
         self._indices: dict[retrieval.Metric, SavedIndex] = {}
-        self._mixtures: dict[str, CodeMixture] = {}
         self._stored_prior = read_stored_prior(loaded, folder)
         self.details: Mapping[str, Any] = loaded.details or {}
         """What a packed space says about itself: training, rounding, license; empty for others."""
         self._last_decoded: DecodedShape | None = None
-        short = [key.split("/", 1)[1] for key in loaded.keys]
-        self.ids = short if len(set(short)) == len(short) else list(loaded.keys)
+        self._shapes = TrainingShapes(loaded.keys, loaded.similarities, frozenset(loaded.augmented), folder)
+        self.ids = self._shapes.ids
         """Ids of the training shapes, without the category if they are unique, otherwise category/id."""
-        self.augmented = [name for name, key in zip(self.ids, self.keys, strict=True) if key in loaded.augmented]
+        self.augmented = [self.ids[row] for row in self._shapes.copies()]
         """Ids of the training shapes that are deformed copies of others; retrieval and evaluation leave them out."""
         self.train(loaded.model.training)
         self.register_load_state_dict_post_hook(_forget_codes)
@@ -291,20 +287,13 @@ class ShapeSpace(nn.Module):
         return self
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._shapes)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.ids)
+        return iter(self._shapes)
 
     def __contains__(self, shape: object) -> bool:
-        return isinstance(shape, str) and len(self._rows_of(shape)) == 1
-
-    def _rows_of(self, shape: str) -> list[int]:
-        """Rows of the training shapes with a key, or else with an id in any category."""
-        for names in (self.ids, self.keys):
-            if shape in names:
-                return [names.index(shape)]
-        return [row for row, key in enumerate(self.keys) if key.split("/", 1)[1] == shape]
+        return shape in self._shapes
 
     def __getitem__(self, shape: str) -> Code:
         """Return the code of a training shape with the similarity of its mesh.
@@ -316,7 +305,7 @@ class ShapeSpace(nn.Module):
             ConfigError: There is no such training shape; the message suggests similar ids.
         """
         row = self.row(shape)
-        return Code(_as_code(self.codes[row]), self._similarities[row], space=self.fingerprint)
+        return Code(_as_code(self.codes[row]), self.similarity(row), space=self.fingerprint)
 
     def __repr__(self) -> str:
         return f"<ShapeSpace: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
@@ -346,21 +335,7 @@ class ShapeSpace(nn.Module):
         Raises:
             ConfigError: There is no such training shape, or more than one; the message suggests ids.
         """
-        if is_row(shape):
-            row = operator.index(shape)
-            if not 0 <= row < len(self.ids):
-                raise ConfigError(f"rows of training shapes are 0 to {len(self.ids) - 1}, got {row}")
-            return row
-        if not isinstance(shape, str):
-            raise ConfigError(f"expected the id or the row of a training shape, got {describe(shape)}")
-        rows = self._rows_of(shape)
-        if len(rows) == 1:
-            return rows[0]
-        if rows:
-            several = ", ".join(self.keys[row] for row in rows[:3])
-            raise ConfigError(f"several training shapes '{shape}' in {self.folder}: {several}; name one as category/id")
-        close = difflib.get_close_matches(shape, self.ids, n=3) or self.ids[:3]
-        raise ConfigError(f"no training shape '{shape}' in {self.folder}; did you mean {', '.join(close)}?")
+        return self._shapes.row(shape)
 
     def code(self, shape: CodeLike) -> Float[Tensor, " L"]:
         """Return the bare code of a shape, as a tensor; `space[id]` also carries its place and size.
@@ -422,7 +397,7 @@ class ShapeSpace(nn.Module):
             ConfigError: The id is unknown.
         """
         if isinstance(shape, str) or is_row(shape):
-            return self._similarities[self.row(shape)]
+            return self._shapes.similarities[self.row(shape)]
         if isinstance(shape, Inversion | Code):
             return shape.similarity
         self.code(shape)  # raises an error for anything that is not a code
@@ -813,7 +788,7 @@ class ShapeSpace(nn.Module):
         content = self._content()
         rows = rows_to_keep(content.keys, content.augmented, keep, None if ids is None else [self.row(x) for x in ids])
         if len(rows) < len(self) and content.prior is None:
-            content = dataclasses.replace(content, prior=self._prior_of_all_codes().to_tensors(half=half))
+            content = dataclasses.replace(content, prior=self._distribution.to_stored().to_tensors(half=half))
         options = CardOptions(name, license, description, metrics, picture, overwrite_card)
         return publish(content, folder, Packing(half, grid_bits), rows, options, self.folder)
 
@@ -860,17 +835,13 @@ class ShapeSpace(nn.Module):
             self.model,
             self.codes.detach(),
             self.keys,
-            self._similarities,
+            self._shapes.similarities,
             self.normalization,
             self.config,
-            frozenset(self.keys[row] for row in self._rows(augmented=True)),
+            self._shapes.copied,
             None if self._stored_prior is None else self._stored_prior.to_tensors(),
             self.details,
         )
-
-    def _prior_of_all_codes(self) -> StoredPrior:
-        mixtures = {name: self._mixture(name) for name in self.categories}
-        return StoredPrior(self.prior, self._mean_similarity, self.categories, mixtures)
 
     def _new_folder(self, folder: Path | str, *, overwrite: bool) -> Path:
         """Return the folder of a copy of the space."""
@@ -1063,19 +1034,10 @@ class ShapeSpace(nn.Module):
     def _with_verdict(self, fit: Inversion, observation: Observation, *, partial: bool) -> Inversion:
         """Return the fit and its rivals with verdicts."""
 
-        def judge(one: Inversion) -> tuple[Verdict, trimesh.Trimesh | None]:
-            try:
-                surface = self.extract(one, VERDICT_RESOLUTION, frame="model")
-            except EmptyLevelSetError:
-                return assess(None, observation, one.similarity, partial=partial), None
-            verdict = assess(surface, observation, one.similarity, partial=partial)
-            placed = observation.similarity.to_model(one.similarity.to_user(surface.vertices))
-            return verdict, trimesh.Trimesh(placed, surface.faces, process=False)
+        def surface_of(one: Inversion) -> trimesh.Trimesh:
+            return self.extract(one, VERDICT_RESOLUTION, frame="model")
 
-        verdict, surface = judge(fit)
-        judged = [judge(rival) for rival in fit.rivals]
-        rivals = (dataclasses.replace(rival, verdict=one) for rival, (one, _) in zip(fit.rivals, judged, strict=True))
-        return dataclasses.replace(fit, verdict=compare_hypotheses(verdict, surface, judged), rivals=tuple(rivals))
+        return judge(fit, observation, surface_of, partial=partial)
 
     def _single_precision_model(self) -> "LatentSDF":
         """Return the model, or its copy in single precision, for which fits and shortest paths are computed."""
@@ -1094,12 +1056,14 @@ class ShapeSpace(nn.Module):
         """Hash of the training codes and ids. It identifies the space and changes with every training step."""
         return retrieval.fingerprint(_as_code(self.codes), self.ids)
 
-    @cached_property
+    @property
     def prior(self) -> CodePrior:
         """Gaussian prior of the training codes, in a packed space also of those that it does not hold."""
-        if self._stored_prior is not None:
-            return self._stored_prior.gaussian.to(self.codes.float())
-        return CodePrior.fit(self.codes.float(), self.config.model.code_dim, self.config.model.local.channels)
+        return self._distribution.gaussian
+
+    @cached_property
+    def _distribution(self) -> CodeDistribution:
+        return CodeDistribution(self._shapes, self.codes.float(), self.config.model, self._stored_prior)
 
     @check_arguments
     def interpolate(self, *shapes: Any, steps: PathLength = 9, method: Method = "linear") -> Codes:
@@ -1136,7 +1100,7 @@ class ShapeSpace(nn.Module):
 
     def mean(self) -> Code:
         """Return the mean of the training shapes: the mean (L,) of their codes, in their mean place and size."""
-        return Code(self.prior.mean.numpy(force=True), self._mean_similarity, space=self.fingerprint)
+        return Code(self.prior.mean.numpy(force=True), self._distribution.place, space=self.fingerprint)
 
     @check_arguments
     def sample(self, count: CodeCount, seed: Seed = 0, category: str | None = None) -> Codes:
@@ -1153,36 +1117,15 @@ class ShapeSpace(nn.Module):
         Raises:
             ConfigError: `count` is less than 1, or there is no such category.
         """
-        if category is not None and category not in self.categories:
-            raise ConfigError(
-                f"category: expected one of {', '.join(self.categories)}, got {describe(category)}"
-                f"{did_you_mean(category, self.categories)}"
-            )
-        chosen = self.categories if category is None else {category: self.categories[category]}
-        total = sum(chosen.values())
-        mixture = CodeMixture.joined(
-            [self._mixture(name) for name in chosen], [number / total for number in chosen.values()]
-        )
-        return self._in_mean_place(self.prior.with_local_part(mixture.sample(count, seed).to(self.prior.mean)))
+        return self._in_mean_place(self._distribution.sample(count, seed, category))
 
-    @cached_property
+    @property
     def categories(self) -> dict[str, int]:
         """Categories of the training shapes and the number of shapes in each, including deformed copies.
 
         In a packed space, they include the shapes whose codes it does not hold.
         """
-        if self._stored_prior is not None:
-            return dict(self._stored_prior.counts)
-        return dict(Counter(key.split("/", 1)[0] for key in self.keys))
-
-    def _mixture(self, category: str) -> CodeMixture:
-        """Distribution of the global parts of the codes of a category."""
-        if self._stored_prior is not None:
-            return self._stored_prior.mixtures[category]
-        if category not in self._mixtures:
-            rows = [row for row, key in enumerate(self.keys) if key.split("/", 1)[0] == category]
-            self._mixtures[category] = CodeMixture.fit(self.codes[rows, : self.config.model.code_dim])
-        return self._mixtures[category]
+        return dict(self._distribution.counts)
 
     @check_arguments
     def direction(self, number: int, deviations: Sequence[float] = (-2, -1, 0, 1, 2)) -> Codes:
@@ -1236,16 +1179,9 @@ class ShapeSpace(nn.Module):
         shapes = [self.mean(), *(self._with_parts(shape) for _, shape in terms)]
         return self._combined(shapes, (1 - sum(weights), *weights), code)
 
-    @cached_property
-    def _mean_similarity(self) -> Similarity:
-        if self._stored_prior is not None:
-            return self._stored_prior.place
-        share = [1 / len(self)] * len(self)
-        return combine_similarities(self._similarities, share)
-
     def _in_mean_place(self, codes: Float[Tensor, "N L"]) -> Codes:
         space = self.fingerprint
-        return Codes([Code(code, self._mean_similarity, space=space) for code in codes.numpy(force=True)])
+        return Codes([Code(code, self._distribution.place, space=space) for code in codes.numpy(force=True)])
 
     def _with_parts(self, shape: CodeLike) -> Code:
         """Return a shape as a valid `Code` with everything that decoding it needs."""
@@ -1290,8 +1226,7 @@ class ShapeSpace(nn.Module):
         query, count = self._global_part(code), max(k, rerank)
         hits = self.index(metric, kind).nearest(query, count)
         if augmented and self.augmented:
-            rows = self._rows(augmented=True)
-            copies = retrieval.CodeIndex(self._global_part(self.codes[rows]), self.augmented, metric)
+            copies = retrieval.CodeIndex(self._global_part(self.codes[self._shapes.copies()]), self.augmented, metric)
             hits = hits.merged(copies.nearest(query, count), count)
         if rerank == 0:
             return hits
@@ -1328,18 +1263,13 @@ class ShapeSpace(nn.Module):
     def _saved_index(self, metric: retrieval.Metric, kind: retrieval.Kind | None) -> SavedIndex:
         if metric not in self._indices:
             # A space of deformed copies only, as after sampling with a pattern, retrieves these.
-            rows = self._rows(augmented=False) or list(range(len(self)))
+            rows = self._shapes.originals() or list(range(len(self)))
             codes, ids = self._global_part(self.codes[rows]), [self.ids[row] for row in rows]
             self._indices[metric] = SavedIndex(self.folder, codes, ids, metric, self.fingerprint, verify=self.verifies)
         saved = self._indices[metric]
         if kind is not None:
             saved.change_kind(kind)
         return saved
-
-    def _rows(self, *, augmented: bool) -> list[int]:
-        """Rows of the deformed copies, or of the other training shapes."""
-        copies = set(self.augmented)
-        return [row for row, name in enumerate(self.ids) if (name in copies) == augmented]
 
     def _global_part(self, codes: Float[Tensor, "*N L"]) -> Float[NDArray[np.float32], "*N G"]:
         """Part of codes by which shapes are retrieved: without local codes."""
@@ -1405,6 +1335,6 @@ def _of_space(fit: Inversion, fingerprint: str) -> Inversion:
 def _forget_codes(space: ShapeSpace, _: object = None) -> None:
     """Forget what was computed from codes that have been replaced."""
     space._last_decoded = None
-    space._indices, space._mixtures = {}, {}
-    for name in ("prior", "fingerprint", "_mean_similarity"):
+    space._indices = {}
+    for name in ("_distribution", "fingerprint"):
         space.__dict__.pop(name, None)

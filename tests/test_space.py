@@ -131,17 +131,6 @@ def test_fused_distance(space: ShapeSpace) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_ids_of_several_categories(space: ShapeSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An id that occurs once needs no category, even if others occur twice; those name their categories."""
-    keys = ["chair/a", "chair/c", "table/a", "table/b"]
-    monkeypatch.setattr(space, "keys", keys)
-    monkeypatch.setattr(space, "ids", keys)
-    assert [space.row(name) for name in ("c", "b", "table/a")] == [1, 3, 2]
-    assert "c" in space and "table/a" in space and "a" not in space and "d" not in space
-    with pytest.raises(ls.ConfigError, match="several training shapes 'a' .*: chair/a, table/a; name one as category"):
-        space.row("a")
-
-
 def test_invalid_shapes_and_targets(space: ShapeSpace) -> None:
     """Unknown ids, invalid codes and unusable targets raise errors that state the expectation."""
     with pytest.raises(ls.ConfigError, match="no training shape 'table_001'.*did you mean table_000"):

@@ -60,7 +60,7 @@ def test_prior_of_all_codes(space: ls.ShapeSpace, packed: ls.ShapeSpace) -> None
     assert len(packed) == 2 and packed.categories == {"table": 4}
     torch.testing.assert_close(packed.prior.mean, space.prior.mean, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(packed.prior.basis, space.prior.basis, rtol=1e-2, atol=1e-4)
-    one, other = packed._mixture("table"), space._mixture("table")
+    one, other = packed._distribution.mixture("table"), space._distribution.mixture("table")
     scale = float(other.covariances.abs().max())
     torch.testing.assert_close(one.covariances, other.covariances, rtol=0.01, atol=0.01 * scale)
     torch.testing.assert_close(one.means, other.means, rtol=1e-3, atol=1e-4)
