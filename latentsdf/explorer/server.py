@@ -100,6 +100,7 @@ def _set_stage(server: viser.ViserServer) -> None:
     server.scene.configure_default_lights(cast_shadow=False)
     # Reflections of an environment take a browser without a GPU whole seconds per frame, and all cores.
     server.scene.configure_environment_map(None)
+    server.scene.add_light_hemisphere("/sky", sky_color=(255, 255, 255), ground_color=(150, 150, 150), intensity=1.2)
     azimuth, elevation = math.radians(_AZIMUTH), math.radians(_ELEVATION)
     flat = _DISTANCE * math.cos(elevation)
     camera = server.initial_camera
