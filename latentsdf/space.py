@@ -135,6 +135,7 @@ def train(
     callbacks: Sequence[CallbackLike] = (),
     model: ModelLike | None = None,
     resume: bool = False,
+    start_from: Path | str | None = None,
     overwrite: bool = False,
     device: str = "auto",
 ) -> "ShapeSpace":
@@ -145,7 +146,8 @@ def train(
 
     Args:
         data: A sample store, or its folder. None with a source.
-        config: Settings, by default `Config()`; with `resume`, by default those of the run in `out`.
+        config: Settings, by default `Config()`; with `resume`, by default those of the run in `out`, and with
+            `start_from` those of the space, including its budget.
         out: Checkpoint folder to write.
         source: Source of batches instead of a store (`BatchSource`), or the name of one in an installed package, which
             then reads `data`.
@@ -159,6 +161,8 @@ def train(
             subclass of `LatentSDF`, or a function of the section `model` of the settings that builds one. A module is
             copied, not changed. Pass it again to `load` to open the space.
         resume: Continue the run in `out`; only the budget (steps, epochs, minutes) may differ.
+        start_from: Space, as for `load`, whose networks, grid and codes the run starts from, instead of random ones.
+            Shapes of `data` that it lacks start from its mean code; its shapes that `data` lacks are left out.
         overwrite: Replace the space in `out`.
         device: `cpu`, `cuda`, `cuda:N`, or `auto` for a GPU if there is one.
 
@@ -166,8 +170,10 @@ def train(
         The trained space. Metrics are in `out/metrics.jsonl`.
 
     Raises:
-        ConfigError: A setting, source, sampler, loss, callback or model cannot be used.
-        CheckpointError: `out` holds a space or other files, or the run to resume has another configuration.
+        ConfigError: A setting, source, sampler, loss, callback or model cannot be used, `resume` and `start_from` are
+            both given, or the model differs from that of `start_from`.
+        CheckpointError: `out` holds a space or other files, the run to resume has another configuration, or the
+            normalization of `data` is not that of `start_from`.
         FileNotFoundError: There is no store `data`.
         StoreError: `data` is not a sample store, or lacks samples that the settings need.
         TrainingError: A loss or parameter is not finite, or a source, loss or callback raised an exception. The last
@@ -181,14 +187,19 @@ def train(
     """
     if sampler is not None and not callable(sampler):
         raise ConfigError(f"sampler must be a function that chooses samples, got {describe(sampler)}")
+    if resume and start_from is not None:
+        raise ConfigError("resume continues the run in out; leave out start_from")
+    start = None if start_from is None else locate_space(start_from)
     if config is None:
-        config = checkpoint.load_config(Path(out)) if resume else Config()
+        known = Path(out) if resume else start
+        config = Config() if known is None else checkpoint.load_config(known)
     if isinstance(source, str):
         config, source = dataclasses.replace(config, train=dataclasses.replace(config.train, source=source)), None
     elif source is not None and data is not None:
         raise ConfigError("data and source were both given; a source of your own replaces the store, so leave data out")
     config, functions = with_losses(config, {} if losses is None else losses)
     options: dict[str, Any] = {"source": source, "sampler": sampler, "callbacks": callbacks, "model": model}
+    options["start_from"] = start
     train_to_folder(data, out, config, resume=resume, overwrite=overwrite, device=device, losses=functions, **options)
     return load(out, device, model=model)
 

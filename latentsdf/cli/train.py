@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -111,12 +112,11 @@ class Train(DeviceArgs):
             return None
         if not self.resume:
             create_output_folder(self.out)
-        if self.extend is not None:
-            from latentsdf.sharing.locations import locate_space
+        if self.extend is not None and self._trained is not None:
             from latentsdf.training.extend import extend
 
             metrics = extend(
-                locate_space(self.extend),
+                self._trained,
                 self.data,
                 self.out,
                 config,
@@ -126,7 +126,6 @@ class Train(DeviceArgs):
             )
             self._show_result(metrics)
             return metrics
-        from latentsdf.sharing.locations import locate_space
         from latentsdf.training import distributed
         from latentsdf.training.train import train
 
@@ -135,7 +134,7 @@ class Train(DeviceArgs):
             self.out,
             config,
             resume=self.resume,
-            start_from=None if self.start_from is None else locate_space(self.start_from),
+            start_from=self._trained,
             overwrite=self.overwrite,
             device=self.device,
         )
@@ -167,14 +166,20 @@ class Train(DeviceArgs):
             given.setdefault("train.steps", _UNLIMITED_STEPS)
         if self.config is not None:
             return with_settings(load(Config, find_preset(self.config)), given)
-        trained = self.extend or self.start_from
-        if trained is None and not self.resume:
+        if self._trained is None and not self.resume:
             return with_settings(Config(), given)
-        from latentsdf.sharing.locations import locate_space
         from latentsdf.training.checkpoint import load_config
 
-        if trained is None:
+        if self._trained is None:
             return with_settings(load_config(self.out), given)
         # The budget in the configuration of the space was that of its training.
         budget = {"train.minutes": 0.0, "train.epochs": 0, "train.steps": _EXTENDING_STEPS}
-        return with_settings(load_config(locate_space(trained)), budget | given)
+        return with_settings(load_config(self._trained), budget | given)
+
+    @cached_property
+    def _trained(self) -> Path | None:
+        """Folder of the space to extend or to start from; one on Hugging Face is downloaded."""
+        from latentsdf.sharing.locations import locate_space
+
+        trained = self.extend or self.start_from
+        return None if trained is None else locate_space(trained)

@@ -1,5 +1,6 @@
 """Extension of a trained space, and runs that start from one."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -117,6 +118,12 @@ def test_run_from_trained_space(
     for key, code in zip(first.keys, first.codes, strict=True):
         start = old.codes[old.keys.index(key)] if key in old.keys else mean
         torch.testing.assert_close(code, start, rtol=0, atol=0.01)
+    one_step = dataclasses.replace(first.config.train, steps=1)
+    config = dataclasses.replace(old.config, train=one_step)
+    space = ls.train(more_tables, config, start_from=packed, out=tmp_path / "python", device="cpu")
+    assert torch.equal(space.codes, first.codes)
+    with pytest.raises(ls.ConfigError, match="leave out start_from"):
+        ls.train(more_tables, start_from=packed, out=tmp_path / "python", resume=True, device="cpu")
     fresh = [*command, "1", "--config", str(packed / "config.yaml"), "--out", str(tmp_path / "fresh")]
     assert cli.main(fresh) == 0
     losses = [checkpoint.read_metrics(tmp_path / name)[0]["loss"] for name in ("one", "fresh")]
