@@ -33,6 +33,7 @@ from latentsdf.config.inversion import InvertConfig, RefineConfig
 from latentsdf.evaluation.evaluate import measure
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
+from latentsdf.geometry.mesh_sdf.rays import ray_scene
 from latentsdf.geometry.metrics.surface import sample_surface
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.rendering.camera import Camera
@@ -77,10 +78,8 @@ def half(solid: trimesh.Trimesh) -> Observed:
 
 def view(solid: trimesh.Trimesh) -> Observed:
     """Points with normals that are visible from one camera."""
-    from trimesh.ray.ray_pyembree import RayMeshIntersector
-
-    caster = RayMeshIntersector(solid, scale_to_box=False)
-    points, normals, _ = cast_rays(caster, solid, Camera.orbit(35, 20, np.zeros(3), 1.0), 220)
+    scene = ray_scene(np.asarray(solid.triangles))
+    points, normals, _ = cast_rays(scene, solid, Camera.orbit(35, 20, np.zeros(3), 1.0), 220)
     return np.hstack((points, normals)), PART
 
 

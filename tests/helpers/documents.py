@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import shlex
+import shutil
 import textwrap
 import tomllib
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def parse_command(line: str) -> None:
 
 
 _SMALL_PYTHON = (
-    (r"resolution=\d+", "resolution=32"),
+    (r"(?<!sparse_)resolution=\d+", "resolution=32"),
     (r"minutes=\d+", "steps=2"),
     (r"size=\d+", "size=32"),
     (r"space\.render\((\w+(?:\[\d\])?)\)", r"space.render(\1, size=32)"),
@@ -184,6 +185,8 @@ def run_command(line: str) -> None:
     redirected = line.partition(" > ")
     program, *args = shlex.split(redirected[0], comments=True)
     args = small_arguments(program, args)
+    if program == "latentsdf-preprocess" and "--out" in args:
+        shutil.rmtree(args[args.index("--out") + 1], ignore_errors=True)  # a stand-in with other settings
     with contextlib.ExitStack() as stack:
         if redirected[2]:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(redirected[2].strip(), "w"))))
