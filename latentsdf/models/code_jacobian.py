@@ -25,7 +25,8 @@ from latentsdf.models.latent_sdf import LatentSDF
 
 Module = TypeVar("Module", bound=nn.Module)
 
-_POINTS_PER_PRODUCT = 512  # so that the intermediate results of one layer fit into the processor's cache
+_POINTS_IN_CACHE = 128  # the outer products of ds/da and h of one layer stay in the cache of a core
+_POINTS_PER_PRODUCT = 4096
 
 
 class Linearization(NamedTuple):
@@ -139,11 +140,11 @@ def _layer_code_gradient(layer: ConditionedLinear, inputs: Tensor, slope: Tensor
     if layer.scale is not None:
         derivative += (slope * (inputs @ layer.linear.weight.mT)) @ layer.scale.weight
     if layer.weights is not None:
-        tensor = layer.weights.weight.unflatten(0, layer.linear.weight.shape)  # (O, F, L)
-        by_input = tensor.transpose(0, 1).flatten(1).to(product_dtype)
+        weight = layer.weights.weight.to(product_dtype)  # (O F, L)
         inputs, slope = inputs.to(product_dtype), slope.to(product_dtype)
-        for k, p in itertools.product(range(len(inputs)), range(0, inputs.shape[1], _POINTS_PER_PRODUCT)):
-            chunk = slice(p, p + _POINTS_PER_PRODUCT)
-            by_output = (inputs[k, chunk] @ by_input).unflatten(1, tensor.shape[::2])  # (P, O, L)
-            derivative[k, chunk] += (slope[k, chunk, None] @ by_output).squeeze(1)
+        count = _POINTS_IN_CACHE if inputs.device.type == "cpu" else _POINTS_PER_PRODUCT
+        for k, p in itertools.product(range(len(inputs)), range(0, inputs.shape[1], count)):
+            chunk = slice(p, p + count)
+            outer = slope[k, chunk, :, None] * inputs[k, chunk, None]
+            derivative[k, chunk] += outer.flatten(1) @ weight
     return layer.code_scale * derivative
