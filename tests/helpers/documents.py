@@ -169,7 +169,7 @@ def small_arguments(program: str, args: list[str]) -> list[str]:
             continue
         if flag in args:
             args[args.index(flag) + 1] = value
-        else:
+        elif flag != "--refine-seconds":  # which would ask for a refinement
             args += [flag, value]
     return args
 
