@@ -8,6 +8,10 @@ from generalized winding numbers of meshes or of points with normals.
 The network cannot overestimate the distance to its zero set (`models.lipschitz_mlp`), whatever the loss. Steps of
 length |u| are therefore safe, for sphere tracing and collision tests. Details smaller than the margin are rounded off.
 
+The small settings differ, because a CPU makes few steps: they add mean |u| on the cloud and mean |u - d|, with d the
+signed distance to the oriented cloud, and optimize weight matrices by Muon. On the peace sign, after 800 steps, Adam
+had an IoU of 0.89 and Muon of 0.98.
+
 Differences of the published settings from the release: points are those of the guide, 60 % of them near the cloud,
 instead of half of them in the bounding box and half in a larger one; lengths are converted to model space, in which
 shapes are 1.6 times as large as in the unit cube of the release.
@@ -27,8 +31,8 @@ def small(_: int) -> ReconstructConfig:
     return ReconstructConfig(
         method="lipschitz",
         model=NetworkConfig(kind="lipschitz", width=64, depth=8),
-        loss=FieldLossConfig(surface=(0.0,), hkr=(1.0,), hkr_lambda=(1.0, 0.1, 1.0, 0.3, 100.0, 100.0)),
-        train=FieldTrainConfig(steps=3000, lr_network=2e-3, surface_points=512, offsurface_points=2),
+        loss=FieldLossConfig(surface=(1.0,), guide=(1.0,), hkr=(1.0,), hkr_lambda=(1.0, 0.1, 1.0, 0.3, 100.0, 100.0)),
+        train=FieldTrainConfig(steps=1500, lr_network=2e-3, lr_matrices=0.03, surface_points=512, offsurface_points=2),
         denoise=True,
     )
 
@@ -41,6 +45,8 @@ def published(dim: int) -> ReconstructConfig:
         model=NetworkConfig(kind="lipschitz", width=128, depth=20),
         loss=replace(
             config.loss,
+            surface=(0.0,),
+            guide=(0.0,),
             hkr_margin=0.01 * _SCALE,
             # lambda is 1 from epoch 1 on, 10 from epoch 5 on, and 100 from epoch 10 on.
             hkr_lambda=(1.0, 4 / 200, 1.0, 4 / 200, 10.0, 9 / 200, 10.0, 9 / 200, 100.0, 100.0),
@@ -49,6 +55,7 @@ def published(dim: int) -> ReconstructConfig:
             published_training(config.train),
             steps=10_000 if dim == 2 else 100_000,
             lr_network=5e-4,
+            lr_matrices=0.0,
             lr_final=1.0,
             clip=0.0,
             surface_points=400,

