@@ -57,7 +57,10 @@ class Reconstruct(PointFileArgs, DeviceArgs):
     """File of points (N,2) or (N,3), or of points with normals (N,6): .npy .npz .txt .xyz .pts .csv .asc .ply .obj
     .las .laz .e57."""
     method: Annotated[ReconstructMethod | None, UNSET] = None
-    """Reconstruction method (default: latentsdf)."""
+    """Reconstruction method (default: latentsdf). instant_ngp: a hash grid fitted to the distance to the oriented
+    cloud; needs a closed shape; for fine detail. lipschitz: a 1-Lipschitz network; needs a closed shape; it never
+    overestimates the distance, so that steps of its length are safe, for collision and sphere tracing, but rounds off
+    fine detail."""
     paper: bool = False
     """Use the published settings of the method instead of those sized for two CPU cores."""
     out: Path
@@ -115,7 +118,7 @@ class Reconstruct(PointFileArgs, DeviceArgs):
 
         points = load_points(self.points, self.columns)
         config = self.configuration(points.dim)
-        if points.normals is not None and not any(config.loss.normals):
+        if points.normals is not None and not any(config.loss.normals) and not config.loss.uses_guide:
             show_note("normals", f"of {self.points} are ignored: '{config.method}' does not use them")
         truth: trimesh.Trimesh | PlanarTruth | None = None
         if self.truth is not None:

@@ -16,8 +16,10 @@ from latentsdf.config.arguments import with_options
 from latentsdf.config.training import EikonalNorm
 from latentsdf.config.validation import (
     MAX_FREQUENCIES,
+    MAX_GRIDS,
     MAX_LAYERS,
     MAX_WIDTH,
+    Cells,
     Channels,
     Count,
     Flag,
@@ -26,6 +28,7 @@ from latentsdf.config.validation import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    PositiveSchedule,
     Resolutions,
     Schedule,
     Seed,
@@ -34,10 +37,13 @@ from latentsdf.config.validation import (
 )
 from latentsdf.utils.errors import ConfigError
 
-ReconstructMethod = Literal["latentsdf", "hotspot", "medial_axis", "steik", "digs", "nsh", "siren", "igr"]
-NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid"]
+ReconstructMethod = Literal[
+    "latentsdf", "hotspot", "medial_axis", "steik", "digs", "nsh", "siren", "igr", "instant_ngp", "lipschitz"
+]
+NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid", "hash_grid", "lipschitz"]
 NetworkStart = Literal["siren", "sphere", "multifrequency", "mfgi", "bowl", "spread", "hotspot"]
 OffsurfaceSampling = Literal["uniform", "gaussian", "local"]
+GridMoments = Literal["row", "value"]
 PhaseKind = Literal["single", "preactivated"]
 EikonalPoints = Literal["all", "offsurface", "surface"]
 SecondOrderPoints = Literal["offsurface", "local"]
@@ -50,7 +56,9 @@ class NetworkConfig:
 
     kind: NetworkKind = "softplus"
     """`softplus`: multilayer perceptron. `sine`: SIREN. `quadratic`: sine layers with quadratic pre-activations.
-    `pyramid`: multi-resolution feature grids followed by a small softplus network."""
+    `pyramid`: multi-resolution feature grids followed by a small softplus network. `hash_grid`: the same with tables of
+    limited size, into which fine grids are hashed (Instant-NGP). `lipschitz`: a 1-Lipschitz network, which never
+    overestimates the distance to its zero set."""
     width: Annotated[int, Field(strict=True, ge=2, le=MAX_WIDTH)] = 64
     """Units per hidden layer; at least the dimension of the points."""
     depth: Annotated[int, Field(strict=True, ge=2, le=MAX_LAYERS)] = 4
@@ -75,12 +83,26 @@ class NetworkConfig:
     resolutions: Resolutions = (8, 16, 32, 64, 128)
     """Pyramid: cells per axis of each grid."""
     channels: Channels = 4
-    """Pyramid: features per grid vertex."""
+    """Pyramid and hash grid: features per grid vertex."""
+    levels: Annotated[int, Field(strict=True, ge=1, le=MAX_GRIDS)] = 8
+    """Hash grid: number of grids, whose cells per axis grow geometrically from `base_resolution` to
+    `finest_resolution`."""
+    base_resolution: Cells = 16
+    """Hash grid: cells per axis of the coarsest grid."""
+    finest_resolution: Cells = 256
+    """Hash grid: cells per axis of the finest grid."""
+    table_bits: Annotated[int, Field(strict=True, ge=4, le=24)] = 15
+    """Hash grid: T of the 2^T rows of features that a grid has at most. Vertices of larger grids share rows."""
 
     def __post_init__(self) -> None:
         """Check rules that involve several settings."""
         if self.kind == "pyramid" and not self.resolutions:
             raise ConfigError("model.resolutions must list the cells per axis of at least one grid, such as '[8, 32]'")
+        if self.kind == "hash_grid" and self.levels > 1 and self.finest_resolution < self.base_resolution:
+            raise ConfigError(
+                "model.finest_resolution must not be below model.base_resolution, got "
+                f"{self.finest_resolution} and {self.base_resolution}"
+            )
         if self.start in ("spread", "hotspot") and self.kind in ("sine", "quadratic"):
             raise ConfigError(
                 f"model.start {self.start} is for softplus networks; use sphere or multifrequency for sine networks"
@@ -126,10 +148,30 @@ class FieldLossConfig:
     of `train.offsurface_sampling: local`, where all other terms are left out (Neural-Singular-Hessian)."""
     guide: Schedule = (0.0,)
     """Mean deviation from the signed distance to the oriented cloud (`geometry.pointcloud.orientation`)."""
+    guide_relative: Flag = False
+    """Divide the deviation from the guide's distance d by |d| + 0.01 (Instant-NGP)."""
+    hkr: Schedule = (0.0,)
+    """Hinge-Kantorovich-Rubinstein loss: mean max(0, m - y u) - y u / lambda at the points of the guide, where y is 1
+    outside and -1 inside. Only for 1-Lipschitz networks, because it has no lower bound for others."""
+    hkr_margin: PositiveFloat = 0.01
+    """m: length within which the surface is not determined by `hkr`."""
+    hkr_lambda: PositiveSchedule = (100.0,)
+    """lambda: weight of the sides relative to the slope."""
+
+    @property
+    def uses_guide(self) -> bool:
+        """Whether a term needs the signed distance to the oriented cloud at any time of the run."""
+        return any(self.guide) or any(self.hkr)
 
 
 SECOND_ORDER_TERMS = ("laplacian", "directional_divergence", "singular_hessian")
-"""Loss terms that need pure second derivatives of u, which are zero in the cells of a feature pyramid."""
+"""Loss terms that need pure second derivatives of u, which are zero for the networks `NO_SECOND_DERIVATIVES`."""
+NO_SECOND_DERIVATIVES: dict[NetworkKind, str] = {
+    "pyramid": "a pyramid",
+    "hash_grid": "a hash grid",
+    "lipschitz": "a 1-Lipschitz network",
+}
+"""Kinds of networks that are linear along each axis between their kinks, by the name that errors use."""
 
 
 @config_dataclass
@@ -194,7 +236,9 @@ class FieldTrainConfig:
     """Above 0: optimize hidden weight matrices by Muon, with updates of this spectral norm, instead of Adam. Fine
     details are fitted in fewer steps."""
     lr_grid: NonNegativeFloat = 1e-2
-    """Pyramid: peak learning rate of the grid features."""
+    """Pyramid and hash grid: peak learning rate of the grid features."""
+    grid_moments: GridMoments = "row"
+    """Pyramid and hash grid: Adam's second moments, one per `row` of features or one per `value` (Instant-NGP)."""
     lr_final: Share = 0.02
     """Share of each learning rate left at the end of its cosine decay."""
     halve_steps: NonNegativeInt = 0
@@ -256,16 +300,21 @@ class ReconstructConfig:
             )
         if self.method == "medial_axis" and self.normalization != "sphere":
             raise ConfigError(f"medial_axis is fitted in model space: normalization sphere, got {self.normalization}")
-        if self.model.kind == "pyramid":
+        kind = self.model.kind
+        if kind in NO_SECOND_DERIVATIVES:
+            network = NO_SECOND_DERIVATIVES[kind]
             if self.method == "medial_axis":
                 raise ConfigError(
-                    "a pyramid has no pure second derivatives; medial_axis needs model.kind sine or softplus"
+                    f"{network} has no pure second derivatives; medial_axis needs model.kind sine or softplus"
                 )
-            if self.normalization != "sphere":
-                raise ConfigError(f"a pyramid is fitted in model space: normalization sphere, got {self.normalization}")
+            if self.normalization != "sphere" and kind != "lipschitz":
+                raise ConfigError(f"{network} is fitted in model space: normalization sphere, got {self.normalization}")
             weighted = [f"loss.{name}" for name in SECOND_ORDER_TERMS if any(getattr(self.loss, name))]
             if weighted:
-                raise ConfigError(f"a pyramid has no pure second derivatives; leave out {' and '.join(weighted)}")
+                raise ConfigError(f"{network} has no pure second derivatives; leave out {' and '.join(weighted)}")
+        if kind != "lipschitz" and (any(self.loss.hkr) or self.method == "lipschitz"):
+            what = "the method lipschitz" if self.method == "lipschitz" else "loss.hkr"
+            raise ConfigError(f"{what} needs model.kind lipschitz, a 1-Lipschitz network, got {kind}")
 
 
 def with_field_options(config: ReconstructConfig, options: Mapping[str, Any]) -> ReconstructConfig:

@@ -3,7 +3,8 @@
 from torch import nn
 
 from latentsdf.config.reconstruction import MedialConfig, NetworkConfig
-from latentsdf.models.feature_pyramid import FeaturePyramid
+from latentsdf.models.feature_pyramid import FeaturePyramid, growing_resolutions
+from latentsdf.models.lipschitz_mlp import LipschitzMLP
 from latentsdf.models.phase_field import PhaseField
 from latentsdf.models.siren import SineNetwork
 from latentsdf.models.softplus_mlp import SoftplusMLP
@@ -16,7 +17,7 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
     Args:
         config: Kind and size of the network.
         dim: Dimension of the points, 2 or 3.
-        extent: Half side of the box [-extent, extent]^dim that a feature pyramid covers and over which the units of a
+        extent: Half side of the box [-extent, extent]^dim that feature grids cover and over which the units of a
             `spread` start are distributed.
 
     Returns:
@@ -29,6 +30,12 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
         raise ConfigError(f"model.width must be at least {dim}, got {config.width}")
     if config.kind == "pyramid":
         return FeaturePyramid(dim, config.resolutions, config.channels, config.width, config.depth, extent)
+    if config.kind == "hash_grid":
+        resolutions = growing_resolutions(config.levels, config.base_resolution, config.finest_resolution)
+        rows = 2**config.table_bits
+        return FeaturePyramid(dim, resolutions, config.channels, config.width, config.depth, extent, max_rows=rows)
+    if config.kind == "lipschitz":
+        return LipschitzMLP(dim, config.width, config.depth)
     if config.kind == "softplus":
         spread = extent if config.start == "spread" else 0.0
         return SoftplusMLP(

@@ -3,15 +3,26 @@
 Level l covers [-extent, extent]^d with R_l cells per axis. Its features G_l are interpolated multilinearly, and the
 field is u(x) = f([x, G_1(x), ..., G_n(x)]) with a multilayer perceptron f.
 
+Hash grids (Instant-NGP, Müller et al. 2022, Sec. 3) limit the memory of fine levels: a level with more than 2^T
+vertices has a table of 2^T rows, and vertex i = (i_1, ..., i_d), each in 0 .. R_l, reads row
+
+    h(i) = (i_1 p_1 xor ... xor i_d p_d) mod 2^T,   p = (1, 2654435761, 805459861)      (Eq. 4)
+
+Vertices that collide share a row. Coarser levels have one row per vertex. The resolutions grow geometrically
+(`growing_resolutions`). Differences from Instant-NGP: f also reads x, and is smooth, so that losses in grad u can be
+differentiated.
+
 Gradients: on the CPU, one compiled pass over the points computes the features and their spatial derivatives, so
 
     grad u = df/dx + sum_l (dG_l/dx)^T (df/dG_l)
 
 needs one reverse pass through f and none through the grids. The backward pass of a loss in u and grad u adds to the
-rows that the points read. Pure second derivatives of G_l are zero, so losses in the Hessian would be incomplete: the
-points of `jet` cannot be differentiated again.
+rows that the points read. `forward` is differentiable once in the points, with the same gradient. Pure second
+derivatives of G_l are zero, so losses in the Hessian would be incomplete: the points of `jet` cannot be differentiated
+again.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,6 +37,25 @@ from latentsdf.utils.numba_cache import compiled
 from latentsdf.utils.torch_lattice import lattice_coordinates
 
 _BETA = 100.0  # of the softplus activation
+_PRIMES = (1, 2654435761, 805459861)
+"""Factors of the spatial hash by axis (Müller et al. 2022, Eq. 4)."""
+_HASHED_START = 1e-4  # hashed features start uniform in +-this (Müller et al. 2022, Sec. 4)
+
+
+def growing_resolutions(levels: int, base: int, finest: int) -> tuple[int, ...]:
+    """Resolutions R_l = floor(base b^l), b = (finest / base)^(1 / (levels - 1)) (Müller et al. 2022, Eq. 2 and 3).
+
+    Args:
+        levels: Number L of levels, at least 1.
+        base: Cells per axis of the first level.
+        finest: Cells per axis of the last level, at least `base`; not used if there is one level.
+
+    Returns:
+        L resolutions, from `base` to `finest`.
+    """
+    growth = (finest / base) ** (1 / max(levels - 1, 1))
+    # The tolerance makes the last one exact: 16 * 128^(1 / 15)^15 is 2047.9999999999993.
+    return tuple(math.floor(base * growth**level * (1 + 1e-9)) for level in range(levels))
 
 
 class FeaturePyramid(nn.Module):
@@ -38,6 +68,7 @@ class FeaturePyramid(nn.Module):
         width: Width of the network's hidden layers.
         depth: Number of the network's hidden layers.
         extent: Half side of the box.
+        max_rows: Rows 2^T of a level, a power of two; finer levels are hashed. None for dense levels of any size.
 
     Attributes:
         table: (V, C) features of the vertices of all levels, one level after the other.
@@ -45,13 +76,28 @@ class FeaturePyramid(nn.Module):
     """
 
     def __init__(
-        self, dim: int, resolutions: tuple[int, ...], channels: int, width: int, depth: int, extent: float
+        self,
+        dim: int,
+        resolutions: tuple[int, ...],
+        channels: int,
+        width: int,
+        depth: int,
+        extent: float,
+        max_rows: int | None = None,
     ) -> None:
         super().__init__()
         self.dim, self.extent = dim, extent
         self.resolutions = np.array(resolutions)
-        self.offsets = np.cumsum([0, *((self.resolutions + 1) ** dim)])
+        rows = (self.resolutions + 1) ** dim
+        self.masks = np.zeros_like(rows)
+        """(L,) Mask 2^T - 1 of the row of each hashed level, 0 of dense levels."""
+        if max_rows is not None:
+            self.masks[rows > max_rows] = max_rows - 1
+            rows = np.minimum(rows, max_rows)
+        self.offsets = np.cumsum([0, *rows])
         self.table = nn.Parameter(torch.zeros(int(self.offsets[-1]), channels))
+        if max_rows is not None:
+            nn.init.uniform_(self.table, -_HASHED_START, _HASHED_START)
         inputs = dim + channels * len(resolutions)
         layers: list[nn.Module] = []
         for number in range(depth):
@@ -66,7 +112,11 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Signed distances."""
-        return self._decode(points, self._features(points, derivatives=False)[:, 0])
+        if not points.requires_grad:
+            return self._decode(points, self._features(points, derivatives=False)[:, 0])
+        features = self._features(points)
+        moved = (points - points.detach())[:, None]  # 0, with the derivative of the points
+        return self._decode(points, features[:, 0] + (moved @ features[:, 1:]).squeeze(1))
 
     def jet(self, points: Float[Tensor, "N d"]) -> Jet:
         """Distances and gradients by the chain rule; see the module docstring."""
@@ -101,7 +151,7 @@ class FeaturePyramid(nn.Module):
 
     def _features(self, points: Float[Tensor, "N d"], derivatives: bool = True) -> Float[Tensor, "N _ LC"]:
         """Features of all levels (index 0 of the second axis) and their derivatives along each axis (1 .. d)."""
-        if self.table.device.type != "cpu":
+        if self.table.device.type != "cpu" or self.table.dtype != torch.float32:
             return self.features_reference(points)
         if self._sums is None:
             self._sums = torch.zeros_like(self.table)
@@ -109,12 +159,13 @@ class FeaturePyramid(nn.Module):
         return features
 
     def features_reference(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N 1+d LC"]:
-        """Reference implementation of the compiled pass in torch operations, for any device."""
+        """Reference implementation of the compiled pass in torch operations, for any device and precision."""
         levels = []
         # Computed on the device: a constant would be copied there in each call.
         corner = torch.arange(2**self.dim, device=points.device)
         bits = torch.stack([corner >> (self.dim - 1 - axis) & 1 for axis in range(self.dim)], dim=1)
-        for resolution, offset in zip(self.resolutions.tolist(), self.offsets.tolist(), strict=False):
+        sizes = (array.tolist() for array in (self.resolutions, self.offsets[:-1], self.masks))
+        for resolution, offset, mask in zip(*sizes, strict=True):
             position = lattice_coordinates(points.detach() / self.extent, resolution)
             inside = (position > 0) & (position < resolution)
             position = position.clamp(0, resolution)
@@ -122,9 +173,9 @@ class FeaturePyramid(nn.Module):
             fraction = (position - lower)[:, None]
             pairs = torch.where(bits == 1, fraction, 1 - fraction)
             rows = torch.zeros((), dtype=torch.long, device=points.device)
-            for index in (lower.long()[:, None] + bits).unbind(-1):
-                rows = rows * (resolution + 1) + index
-            rows = rows + offset
+            for index, prime in zip((lower.long()[:, None] + bits).unbind(-1), _PRIMES, strict=False):
+                rows = rows ^ (index * prime) if mask else rows * (resolution + 1) + index
+            rows = (rows & mask if mask else rows) + offset
             weights = [pairs.prod(-1)]
             for axis in range(self.dim):
                 others = pairs[..., [a for a in range(self.dim) if a != axis]].prod(-1)
@@ -149,6 +200,7 @@ class _InterpolateLevels(torch.autograd.Function):
             np.ascontiguousarray(points.numpy()),
             table.detach().numpy(),
             pyramid.resolutions,
+            pyramid.masks,
             pyramid.offsets,
             np.float32(pyramid.extent),
             features.numpy(),
@@ -165,6 +217,7 @@ class _InterpolateLevels(torch.autograd.Function):
             pyramid._sums.numpy(),
             pyramid._touched,
             pyramid.resolutions,
+            pyramid.masks,
             pyramid.offsets,
             np.float32(pyramid.extent),
             gradient.contiguous().numpy(),
@@ -186,18 +239,20 @@ def _cell(x: Any, resolution: Any, extent: Any) -> Any:
 
 
 @compiled(inline="always")
-def _corner(corner: Any, dim: Any, side: Any, lower: Any, fraction: Any, rate: Any, weights: Any) -> Any:
+def _corner(corner: Any, dim: Any, side: Any, mask: Any, lower: Any, fraction: Any, rate: Any, weights: Any) -> Any:
     """Row of a corner within its level; writes its weight and the weight's spatial derivatives to `weights`."""
     row = 0
     weights[:] = 1
     for axis in range(dim):
         bit = corner >> (dim - 1 - axis) & 1
-        row = row * side + lower[axis] + bit
+        index = lower[axis] + bit
+        # 64-bit products have the low bits of the 32-bit products of the paper, and the mask keeps no others.
+        row = row ^ (index * _PRIMES[axis]) if mask else row * side + index
         factor = fraction[axis] if bit else np.float32(1) - fraction[axis]
         slope = rate[axis] if bit else -rate[axis]
         for part in range(dim + 1):
             weights[part] *= slope if part == axis + 1 else factor
-    return row
+    return row & mask if mask else row
 
 
 @compiled(parallel=True)
@@ -205,6 +260,7 @@ def _interpolate(
     points: NDArray[Any],
     table: NDArray[Any],
     resolutions: NDArray[Any],
+    masks: NDArray[Any],
     offsets: NDArray[Any],
     extent: Any,
     features: NDArray[Any],
@@ -217,8 +273,9 @@ def _interpolate(
         for level in range(len(resolutions)):
             for axis in range(dim):
                 lower[axis], fraction[axis], rate[axis] = _cell(points[n, axis], resolutions[level], extent)
+            side, mask = resolutions[level] + 1, masks[level]
             for corner in range(1 << dim):
-                row = _corner(corner, dim, resolutions[level] + 1, lower, fraction, rate, weights) + offsets[level]
+                row = _corner(corner, dim, side, mask, lower, fraction, rate, weights) + offsets[level]
                 for part in range(parts):
                     for k in range(channels):
                         features[n, part, level * channels + k] += weights[part] * table[row, k]
@@ -231,6 +288,7 @@ def _scatter_add(
     sums: NDArray[Any],
     touched: NDArray[Any],
     resolutions: NDArray[Any],
+    masks: NDArray[Any],
     offsets: NDArray[Any],
     extent: Any,
     gradient: NDArray[Any],
@@ -243,8 +301,9 @@ def _scatter_add(
         for n in range(len(points)):
             for axis in range(dim):
                 lower[axis], fraction[axis], rate[axis] = _cell(points[n, axis], resolutions[level], extent)
+            side, mask = resolutions[level] + 1, masks[level]
             for corner in range(1 << dim):
-                row = _corner(corner, dim, resolutions[level] + 1, lower, fraction, rate, weights) + offsets[level]
+                row = _corner(corner, dim, side, mask, lower, fraction, rate, weights) + offsets[level]
                 touched[row] = True
                 for part in range(gradient.shape[1]):
                     for k in range(channels):

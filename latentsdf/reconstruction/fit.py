@@ -105,7 +105,9 @@ class FieldTrainer:
             TrainingError: The loss is not finite.
         """
         progress = min(1.0, self.progress())
-        batch = self.sampler.draw(guided=schedule_value(self.config.loss.guide, progress) > 0)
+        loss_config = self.config.loss
+        guided = any(schedule_value(weight, progress) for weight in (loss_config.guide, loss_config.hkr))
+        batch = self.sampler.draw(guided=guided)
         terms = self._terms(batch, progress)
         loss = torch.stack([term.weight * term.value for term in terms.values()]).sum()
         values = torch.stack([loss.detach(), *(term.value.detach() for term in terms.values())])

@@ -1,5 +1,6 @@
 """Loss terms of a field on one cloud, with their scheduled weights."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from latentsdf.config.reconstruction import SECOND_ORDER_TERMS, ReconstructConfi
 from latentsdf.config.schedules import schedule_value
 from latentsdf.models.derivatives import Jet, jet
 from latentsdf.reconstruction.sampling import CloudBatch, CloudSampler, local_count
-from latentsdf.training.losses.data import data_term
+from latentsdf.training.losses.data import data_term, hinge_kantorovich_rubinstein_term, relative_term
 from latentsdf.training.losses.first_order import (
     eikonal_squared_term,
     eikonal_term,
@@ -43,6 +44,7 @@ class BatchField:
         sampler: Sampler that drew the batch.
         config: Loss settings and their schedules.
         progress: Progress of the run in [0, 1].
+        first_order: Evaluate gradients of `all`, for terms in first derivatives; otherwise they are NaN.
         second_order: Evaluate `separate`, for terms in second derivatives.
     """
 
@@ -53,6 +55,7 @@ class BatchField:
         sampler: CloudSampler,
         config: ReconstructConfig,
         progress: float,
+        first_order: bool,
         second_order: bool,
     ) -> None:
         second_order_points = batch.offsurface
@@ -62,7 +65,9 @@ class BatchField:
             second_order_points = batch.offsurface[others:]
             batch = replace(batch, offsurface=batch.offsurface[:others])
         self.batch, self.sampler, self.config, self.progress = batch, sampler, config.loss, progress
-        self.all: Jet = jet(network, torch.cat((batch.surface, batch.offsurface, batch.guide)))
+        points = torch.cat((batch.surface, batch.offsurface, batch.guide))
+        values_only = None if first_order else Jet(points, network(points), torch.full_like(points, math.nan))
+        self.all: Jet = values_only or jet(network, points)
         """Field at surface, off-surface and guide points, in this order."""
         self._guide_start = len(batch.surface) + len(batch.offsurface)
         self.surface: Jet = self.all[: len(batch.surface)]
@@ -93,6 +98,17 @@ def _heat(field: BatchField) -> Tensor:
     return heat_term(off.distance, off.gradient, absorption, field.sampler.mixture.density(off.points))
 
 
+def _guide(field: BatchField) -> Tensor:
+    term = relative_term if field.config.guide_relative else data_term
+    return term(field.guide_distance, field.batch.guide_distance)
+
+
+def _hkr(field: BatchField) -> Tensor:
+    weight = schedule_value(field.config.hkr_lambda, field.progress)
+    outside = field.batch.guide_distance >= 0
+    return hinge_kantorovich_rubinstein_term(field.guide_distance, outside, field.config.hkr_margin, weight)
+
+
 def _normals(field: BatchField) -> Tensor:
     assert field.batch.normals is not None
     return normal_term(field.surface.gradient, field.batch.normals, cosine=field.config.normals_cosine)
@@ -113,13 +129,16 @@ _TERMS: dict[str, Callable[[BatchField], Tensor]] = {
     "heat": _heat,
     "sign_agnostic": lambda field: sign_agnostic_term(field.offsurface.distance, field.nearest[0]),
     "sign_agnostic_normals": lambda field: sign_agnostic_normal_term(field.offsurface.gradient, field.nearest[1]),
-    "guide": lambda field: data_term(field.guide_distance, field.batch.guide_distance),
+    "guide": _guide,
+    "hkr": _hkr,
     "normals": _normals,
     "laplacian": _second_order(laplacian_term),
     "directional_divergence": _second_order(directional_divergence_term),
     "singular_hessian": _second_order(singular_hessian_term),
 }
 """Loss terms by the names of their weights in `FieldLossConfig`."""
+_VALUE_TERMS = ("surface", "off_surface", "sign_agnostic", "guide", "hkr")
+"""Loss terms that need no derivatives of the field."""
 
 
 def weighted_terms(
@@ -140,7 +159,8 @@ def weighted_terms(
     available = [name for name in _TERMS if name != "normals" or batch.normals is not None]
     weights = {name: schedule_value(getattr(config.loss, name), progress) for name in available}
     second_order = any(weights[name] for name in SECOND_ORDER_TERMS)
-    field = BatchField(network, batch, sampler, config, progress, second_order)
+    first_order = any(weights[name] for name in weights if name not in (*_VALUE_TERMS, *SECOND_ORDER_TERMS))
+    field = BatchField(network, batch, sampler, config, progress, first_order, second_order)
     return {
         name: WeightedTerm(weight, _TERMS[name](field))
         for name, weight in weights.items()

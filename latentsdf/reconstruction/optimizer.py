@@ -28,7 +28,8 @@ class FieldOptimizer:
         self.muon = torch.optim.Muon(matrices, config.lr_matrices, weight_decay=0.0) if matrices else None
         self.grid: RowAdam | None = None
         if isinstance(network, FeaturePyramid):
-            self.grid = RowAdam(network.table.data, config.lr_grid)
+            table = network.table.data
+            self.grid = RowAdam(table if config.grid_moments == "row" else table.view(-1, 1), config.lr_grid)
 
     def step(self, scale: float) -> None:
         """Update the parameters by their gradients.
@@ -46,7 +47,12 @@ class FieldOptimizer:
         if self.grid is not None:
             assert isinstance(self.network, FeaturePyramid)
             self.grid.lr = self.config.lr_grid * scale
-            self.grid.step(*self.network.pop_row_gradients())
+            rows, gradient = self.network.pop_row_gradients()
+            if self.config.grid_moments == "value":
+                channels = gradient.shape[1]
+                rows = (rows[:, None] * channels + torch.arange(channels, device=rows.device)).flatten()
+                gradient = gradient.reshape(-1, 1)
+            self.grid.step(rows, gradient)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of each optimizer in use, by name."""

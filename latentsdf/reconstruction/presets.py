@@ -9,7 +9,18 @@ from collections.abc import Callable
 from typing import get_args
 
 from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
-from latentsdf.reconstruction.methods import digs, hotspot, igr, latentsdf, medial_axis, nsh, siren, steik
+from latentsdf.reconstruction.methods import (
+    digs,
+    hotspot,
+    igr,
+    instant_ngp,
+    latentsdf,
+    lipschitz,
+    medial_axis,
+    nsh,
+    siren,
+    steik,
+)
 from latentsdf.utils.errors import ConfigError
 
 METHOD_NAMES: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
@@ -23,6 +34,8 @@ _SMALL: dict[str, Callable[[int], ReconstructConfig]] = {
     "nsh": nsh.small,
     "siren": siren.small,
     "igr": igr.small,
+    "instant_ngp": instant_ngp.small,
+    "lipschitz": lipschitz.small,
 }
 _PUBLISHED: dict[str, Callable[[int], ReconstructConfig]] = {
     "hotspot": hotspot.published,
@@ -32,6 +45,8 @@ _PUBLISHED: dict[str, Callable[[int], ReconstructConfig]] = {
     "nsh": nsh.published,
     "siren": siren.published,
     "igr": igr.published,
+    "instant_ngp": instant_ngp.published,
+    "lipschitz": lipschitz.published,
 }
 
 

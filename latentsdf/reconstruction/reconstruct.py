@@ -41,7 +41,7 @@ def reconstruct(
             form that `geometry.targets` lists; of a mesh, its vertices.
         normals: Normals of the points, of the same shape; their length is ignored.
         method: Name of a preset: `latentsdf`, `hotspot`, `medial_axis`, `steik`, `digs`, `nsh`,
-            `siren` or `igr`.
+            `siren`, `igr`, `instant_ngp` or `lipschitz`.
         config: Configuration to use instead of the preset.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         checkpoint: File to which the state is saved every two minutes and on Ctrl-C. If it exists, the run continues

@@ -25,9 +25,8 @@ from latentsdf.extraction.extract import extract
 from latentsdf.extraction.field import Field, in_frame_of
 from latentsdf.geometry.mesh import to_user_frame
 from latentsdf.geometry.similarity import Similarity, in_frame, parse_similarity
-from latentsdf.models.derivatives import norm
 from latentsdf.models.factory import build_network, build_phase_field
-from latentsdf.models.framed_network import FramedNetwork
+from latentsdf.models.framed_network import FramedNetwork, continued_distance
 from latentsdf.utils import devices
 from latentsdf.utils.arrays import as_points, describe
 from latentsdf.utils.artifacts import Artifact, read_artifact, write_artifact
@@ -110,7 +109,8 @@ class Reconstruction:
         """Evaluate the signed distance.
 
         Outside the box in which the field was fitted, the value is the distance to the box plus the field at the
-        nearest point of the box.
+        nearest point of the box. A 1-Lipschitz field is not smaller there than the distance to the box, and never
+        larger than the distance to its zero level set, also inside (`models.framed_network.continued_distance`).
 
         Args:
             points: Points (N, d) in the frame.
@@ -124,8 +124,7 @@ class Reconstruction:
         """
         similarity = in_frame(self.similarity, frame)
         model_points = self._to_model_space(points, similarity)
-        clamped = self._clamp_to_box(model_points)
-        distance = self._evaluate(self.network, clamped) + norm(model_points - clamped)
+        distance = self._evaluate(self._continued, model_points)
         return np.asarray(distance.numpy() / np.float32(similarity.scale))
 
     @check_arguments
@@ -148,8 +147,7 @@ class Reconstruction:
         def distance(points: Tensor) -> Tensor:
             converted = points.to(next(self.network.parameters()))
             require_finite(converted)
-            clamped = self._clamp_to_box(converted)
-            return (self.network(clamped) + norm(converted - clamped)).to(points)
+            return self._continued(converted).to(points)
 
         return in_frame_of(distance, in_frame(self.similarity, frame), self.device)
 
@@ -189,7 +187,9 @@ class Reconstruction:
         if self.phase_field is None:
             raise ConfigError(f"'{self.config.method}' has no phase field; use 'medial_axis'")
         model_points = self._to_model_space(points, in_frame(self.similarity, frame))
-        return np.asarray(self._evaluate(self.phase_field, self._clamp_to_box(model_points)).numpy())
+        # The method is fitted in model space.
+        clamped = model_points.clamp(-self.config.extent, self.config.extent)
+        return np.asarray(self._evaluate(self.phase_field, clamped).numpy())
 
     @check_arguments
     def mesh(self, resolution: int = 256, *, frame: Frame = "shape") -> trimesh.Trimesh:
@@ -258,15 +258,17 @@ class Reconstruction:
         with write_artifact(folder, "field", RESULT_FILES) as staged:
             write_field(self, staged)
 
-    def _evaluate(self, network: nn.Module, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+    def _continued(self, points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
+        """Evaluate the network at any points of model space, on its device."""
+        if self.config.normalization != "sphere":
+            distance: Tensor = self.network(points)  # a FramedNetwork, which is continued in its own frame
+            return distance
+        return continued_distance(self.network, points, self.config.extent)
+
+    def _evaluate(self, network: Callable[[Tensor], Tensor], points: Float[Tensor, "N d"]) -> Float[Tensor, " N"]:
         """Evaluate a network on its device; points and result are on the CPU."""
         with torch.no_grad():
             return map_chunks(lambda chunk: network(chunk.to(self.device)).cpu(), points)
-
-    def _clamp_to_box(self, points: Float[Tensor, "N d"]) -> Float[Tensor, "N d"]:
-        if self.config.normalization != "sphere":
-            return points  # FramedNetwork continues the field beyond the box of its own frame
-        return points.clamp(-self.config.extent, self.config.extent)
 
     def _to_model_space(self, points: ArrayLike, similarity: Similarity) -> Float[Tensor, "N d"]:
         array = as_points(points, self.dim)

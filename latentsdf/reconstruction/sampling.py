@@ -64,7 +64,7 @@ class CloudSampler:
             show_note("noise", "exceeds the point spacing; the points are smoothed first (denoise: false disables it)")
         normals = cloud.normals
         guide, guide_distance = np.empty((0, cloud.dim)), np.empty(0)
-        if any(config.loss.guide):
+        if config.loss.uses_guide:
             oriented = OrientedPointCloud(self._cloud, normals)
             normals = oriented.normals
             guide = self._guide_points(config.extent)

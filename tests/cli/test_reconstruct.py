@@ -13,6 +13,7 @@ from helpers.points import circle_points, write_disk_truth
 
 import latentsdf as ls
 from latentsdf.cli.main import main
+from latentsdf.reconstruction import reconstruct
 from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.reconstruction.result import Reconstruction
 from latentsdf.utils.errors import EmptyLevelSetError
@@ -114,6 +115,24 @@ def test_normals_of_file(tmp_path: Path) -> None:
     assert main(args) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["last"][0]["normals"] > 0
+
+
+@pytest.mark.parametrize(("method", "ignored"), [("digs", True), ("igr", False), ("lipschitz", False)])
+def test_note_on_ignored_normals(
+    method: str, ignored: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A note says so if a method does not use the normals of a file; those that need sides use them for these."""
+    normals = np.random.default_rng(0).normal(size=(300, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    np.savetxt(tmp_path / "cloud.xyz", np.hstack((0.7 * normals, normals)))
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reconstruct, "reconstruct", interrupted)
+    args = ["reconstruct", str(tmp_path / "cloud.xyz"), "--method", method, "--out", str(tmp_path / "out")]
+    assert main(args) == 130
+    assert ("does not use them" in " ".join(capsys.readouterr().err.split())) == ignored
 
 
 @pytest.mark.slow

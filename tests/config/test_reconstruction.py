@@ -58,6 +58,33 @@ from latentsdf.utils.errors import ConfigError
             "a pyramid is fitted in model space: normalization sphere, got mean",
         ),
         (
+            lambda: NetworkConfig(kind="hash_grid", base_resolution=32, finest_resolution=16),
+            r"finest_resolution must not be below model\.base_resolution, got 16 and 32",
+        ),
+        (
+            lambda: ReconstructConfig(
+                model=NetworkConfig(kind="hash_grid"), loss=FieldLossConfig(laplacian=(1.0,), singular_hessian=(1.0,))
+            ),
+            r"a hash grid has no pure second derivatives; leave out loss\.laplacian and loss\.singular_hessian",
+        ),
+        (
+            lambda: ReconstructConfig(model=NetworkConfig(kind="hash_grid"), normalization="mean"),
+            "a hash grid is fitted in model space: normalization sphere, got mean",
+        ),
+        (
+            lambda: ReconstructConfig(method="medial_axis", model=NetworkConfig(kind="lipschitz")),
+            "a 1-Lipschitz network has no pure second derivatives; medial_axis needs",
+        ),
+        (
+            lambda: ReconstructConfig(loss=FieldLossConfig(hkr=(0.0, 1.0))),
+            r"loss\.hkr needs model\.kind lipschitz, a 1-Lipschitz network, got softplus",
+        ),
+        (
+            lambda: ReconstructConfig(method="lipschitz", model=NetworkConfig(kind="sine")),
+            r"the method lipschitz needs model\.kind lipschitz, a 1-Lipschitz network, got sine",
+        ),
+        (lambda: FieldLossConfig(hkr_lambda=(1.0, 0.0)), "hkr_lambda must be above 0"),
+        (
             lambda: ReconstructConfig(method="medial_axis", normalization="minmax"),
             "medial_axis is fitted in model space: normalization sphere, got minmax",
         ),

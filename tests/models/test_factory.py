@@ -1,10 +1,13 @@
 """Networks built from their configuration."""
 
+from typing import get_args
+
 import pytest
 import torch
 
-from latentsdf.config.reconstruction import MedialConfig, NetworkConfig
+from latentsdf.config.reconstruction import MedialConfig, NetworkConfig, NetworkKind
 from latentsdf.models.factory import build_network, build_phase_field
+from latentsdf.models.feature_pyramid import FeaturePyramid
 from latentsdf.utils.errors import ConfigError
 
 
@@ -25,7 +28,7 @@ def test_spread_start_of_sine_networks() -> None:
         build_network(NetworkConfig(kind="sine", start="spread"), 2, 1.1)
 
 
-@pytest.mark.parametrize("kind", ["softplus", "sine", "quadratic", "pyramid"])
+@pytest.mark.parametrize("kind", get_args(NetworkKind))
 @pytest.mark.parametrize("dim", [2, 3])
 def test_distances_of_every_network_kind(kind: str, dim: int) -> None:
     """Each kind of network returns one finite value per point."""
@@ -39,6 +42,17 @@ def test_too_small_networks(name: str, value: int) -> None:
     """The error names the setting, its minimum and its value."""
     with pytest.raises(ConfigError, match=f"{name}.* at least .*{value}"):
         build_network(NetworkConfig(**{name: value}), 3, 1.1)  # type: ignore[arg-type]
+
+
+def test_configured_hash_grid() -> None:
+    """Grids grow from the base to the finest resolution, and those beyond the table are hashed."""
+    config = NetworkConfig(
+        kind="hash_grid", levels=3, base_resolution=4, finest_resolution=64, table_bits=10, channels=2
+    )
+    network = build_network(config, 3, 1.1)
+    assert isinstance(network, FeaturePyramid)
+    assert network.resolutions.tolist() == [4, 16, 64]
+    assert network.table.shape == (5**3 + 2 * 1024, 2)
 
 
 def test_configured_size_of_phase_field() -> None:

@@ -1,10 +1,12 @@
 """Networks of another frame as fields of model space."""
 
+import pytest
 import torch
 from torch import nn
 
 from latentsdf.models.derivatives import jet
-from latentsdf.models.framed_network import FramedNetwork
+from latentsdf.models.framed_network import FramedNetwork, continued_distance
+from latentsdf.models.lipschitz_mlp import LipschitzMLP
 
 
 class _Ball(nn.Module):
@@ -30,3 +32,41 @@ def test_continuation_beyond_fitted_box() -> None:
     framed = FramedNetwork(_Ball(), 3, 1.0)
     framed.scale.fill_(2.0)
     torch.testing.assert_close(framed(torch.tensor([[0.9, 0, 0]])), torch.tensor([0.4 + 0.25]))
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_lipschitz_continuation(dim: int) -> None:
+    """A 1-Lipschitz network keeps its bound across the box and in another frame, and is positive beyond the box."""
+    torch.manual_seed(dim)
+    network = LipschitzMLP(dim, 16, 3).double()
+    framed = FramedNetwork(network, dim, 1.0).double()
+    framed.scale.fill_(3.0)
+    framed.center.copy_(torch.full((dim,), 0.2))
+    for field, size in ((lambda x: continued_distance(network, x, 1.0), 1.0), (framed, 1 / 3)):
+        x = 2 * size * torch.randn(20_000, dim, dtype=torch.float64)
+        y = x + 0.5 * size * torch.randn_like(x)
+        with torch.no_grad():
+            assert ((field(x) - field(y)).abs() <= (x - y).norm(dim=1) * (1 + 1e-12)).all()
+    x = 2 * torch.rand(1000, dim, dtype=torch.float64) - 1
+    nearly = 0.3 * x  # far from the walls, where the distance to the box is below the field
+    network.offset.data += 0.6 - network(nearly).max().detach()
+    assert network(nearly).min() > nearly.abs().max() - 1
+    torch.testing.assert_close(continued_distance(network, nearly, 1.0), network(nearly))
+    beyond = x + 3 * x.sign()
+    assert (continued_distance(network, beyond, 1.0) >= (beyond - beyond.clamp(-1, 1)).norm(dim=1) - 1e-12).all()
+    network.offset.data -= 100
+    torch.testing.assert_close(continued_distance(network, nearly, 1.0), nearly.abs().amax(1) - 1)
+
+
+class _Clamped(nn.Module):
+    """x_1."""
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        return points[:, 0]
+
+
+def test_slope_of_other_continuations() -> None:
+    """Other fields are continued by a sum, whose slope of the root of 2 would break the bound."""
+    start, end = torch.tensor([[0.0, 2.0]]), torch.tensor([[0.5, 2.5]])
+    rise = continued_distance(_Clamped(), end, 1.0) - continued_distance(_Clamped(), start, 1.0)
+    assert rise.item() == pytest.approx(2**0.5 * (end - start).norm().item())
