@@ -9,7 +9,21 @@ from collections.abc import Callable
 from typing import get_args
 
 from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
-from latentsdf.reconstruction.methods import digs, hotspot, igr, latentsdf, medial_axis, nsh, siren, steik
+from latentsdf.reconstruction.methods import (
+    digs,
+    heat_medial,
+    heat_sdf,
+    hotspot,
+    igr,
+    latentsdf,
+    medial_axis,
+    nsh,
+    poisson,
+    sal,
+    signed_heat,
+    siren,
+    steik,
+)
 from latentsdf.utils.errors import ConfigError
 
 METHOD_NAMES: tuple[ReconstructMethod, ...] = get_args(ReconstructMethod)
@@ -23,6 +37,11 @@ _SMALL: dict[str, Callable[[int], ReconstructConfig]] = {
     "nsh": nsh.small,
     "siren": siren.small,
     "igr": igr.small,
+    "sal": sal.small,
+    "heat_sdf": heat_sdf.small,
+    "heat_medial": heat_medial.small,
+    "signed_heat": signed_heat.small,
+    "poisson": poisson.small,
 }
 _PUBLISHED: dict[str, Callable[[int], ReconstructConfig]] = {
     "hotspot": hotspot.published,
@@ -32,6 +51,8 @@ _PUBLISHED: dict[str, Callable[[int], ReconstructConfig]] = {
     "nsh": nsh.published,
     "siren": siren.published,
     "igr": igr.published,
+    "sal": sal.published,
+    "heat_sdf": heat_sdf.published,
 }
 
 
