@@ -93,8 +93,9 @@ def reconstruct(
     trainer_type = _TRAINERS.get(config.method, FieldTrainer)
     trainer = trainer_type(replace(cloud, points=frame.to_model(cloud.points)), config, where)
     trainer.run(None if checkpoint is None else FitCheckpoint(checkpoint, cloud, config))
-    has_phase = isinstance(trainer, MedialAxisTrainer | HeatMedialTrainer)
-    phase = trainer.phase.requires_grad_(False) if has_phase else None
+    phase = None
+    if isinstance(trainer, MedialAxisTrainer | HeatMedialTrainer):
+        phase = trainer.phase.requires_grad_(False)
     network = trainer.network
     if config.normalization != "sphere":
         network = FramedNetwork(network, cloud.dim, config.extent).to(where)

@@ -62,7 +62,7 @@ class CellRegions:
             self.inside, self.outside = centers[negative], centers[~negative]
 
     def _centers(self, mask: NDArray[np.bool_], extent: float) -> Floats:
-        return (np.argwhere(mask) + 0.5) * self.edge - extent
+        return np.asarray((np.argwhere(mask) + 0.5) * self.edge - extent, dtype=np.float64)
 
 
 def _connected_with_boundary(free: NDArray[np.bool_]) -> NDArray[np.bool_]:

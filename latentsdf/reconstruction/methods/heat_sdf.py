@@ -27,7 +27,7 @@ def small(dim: int) -> ReconstructConfig:
         model=NetworkConfig(kind="sine", width=64, depth=4, start="bowl", radius=0.9, omega=15.0),
         heat_sdf=HeatConfig(sides_from="orientation" if dim == 2 else "flood_fill"),
         train=FieldTrainConfig(
-            steps=4000,
+            steps=2500,
             lr_network=5e-4,
             surface_points=512,
             offsurface_points=1024,

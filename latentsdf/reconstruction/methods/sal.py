@@ -21,10 +21,10 @@ def small(_: int) -> ReconstructConfig:
         model=NetworkConfig(kind="softplus", width=96, depth=4, radius=0.5),
         loss=FieldLossConfig(surface=(0.0,), sign_agnostic=(1.0,)),
         train=FieldTrainConfig(
-            steps=4000,
+            steps=1500,
             lr_network=2e-3,
             surface_points=64,
-            offsurface_points=1024,
+            offsurface_points=512,
             offsurface_sampling="cloud",
             offsurface_std=0.3,
         ),
