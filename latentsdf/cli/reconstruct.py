@@ -21,7 +21,13 @@ from latentsdf.cli.settings import (
     with_settings,
 )
 from latentsdf.config.loader import load
-from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
+from latentsdf.config.reconstruction import (
+    HEAT_METHODS,
+    LATTICE_METHODS,
+    ReconstructConfig,
+    ReconstructMethod,
+    unused_sections,
+)
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import CheckpointError, ConfigError, EmptyLevelSetError
 from latentsdf.utils.output_folders import require_writable_output
@@ -57,10 +63,22 @@ class Reconstruct(PointFileArgs, DeviceArgs):
     """File of points (N,2) or (N,3), or of points with normals (N,6): .npy .npz .txt .xyz .pts .csv .asc .ply .obj
     .las .laz .e57."""
     method: Annotated[ReconstructMethod | None, UNSET] = None
-    """Reconstruction method (default: latentsdf). instant_ngp: a hash grid fitted to the distance to the oriented
-    cloud; needs a closed shape; for fine detail. lipschitz: a 1-Lipschitz network; needs a closed shape; it never
-    overestimates the distance, so that steps of its length are safe, for collision and sphere tracing, but rounds off
-    fine detail."""
+    """Reconstruction method (default: latentsdf). All need points of closed surfaces or curves; only siren needs
+    normals.
+    latentsdf: estimates and orients normals itself; the most accurate and one of the fastest.
+    hotspot: no normals; close to a distance everywhere.
+    digs, steik, nsh: no normals; sharp details near the surface, not a distance far from it.
+    igr: uses normals if there are any; close to a distance, robust to noise, smooths details.
+    siren: needs normals; sharp details near the surface.
+    sal: no normals, not even estimated ones; a smooth surface, a distance also far from it.
+    medial_axis: no normals; accurate distances of single closed shapes, and their medial axis.
+    heat_sdf: no normals; even level sets; the cloud must have no large gaps.
+    heat_medial: heat_sdf with the terms and the medial axis of medial_axis.
+    instant_ngp: estimates and orients normals; a hash grid, for fine detail.
+    lipschitz: estimates and orients normals; never overestimates the distance, so that steps of its length are safe,
+    for collision and sphere tracing; rounds off fine detail.
+    signed_heat: no training, seconds; uses normals or estimates them; closes gaps, smooths details.
+    poisson: 3D, no training, seconds; needs the extra open3d; uses normals or estimates them; the usual baseline."""
     paper: bool = False
     """Use the published settings of the method instead of those sized for two CPU cores."""
     out: Path
@@ -118,7 +136,7 @@ class Reconstruct(PointFileArgs, DeviceArgs):
 
         points = load_points(self.points, self.columns)
         config = self.configuration(points.dim)
-        if points.normals is not None and not any(config.loss.normals) and not config.loss.uses_guide:
+        if points.normals is not None and not _uses_normals(config):
             show_note("normals", f"of {self.points} are ignored: '{config.method}' does not use them")
         truth: trimesh.Trimesh | PlanarTruth | None = None
         if self.truth is not None:
@@ -136,7 +154,9 @@ class Reconstruct(PointFileArgs, DeviceArgs):
             unfinished.unlink(missing_ok=True)
             raise
         unfinished.unlink(missing_ok=True)
-        console.print(f"{self.out}: {config.method}, {result.history[-1]['step']:,} steps")
+        last = result.history[-1]
+        effort = f"{last['seconds']:.1f} s" if config.method in LATTICE_METHODS else f"{last['step']:,} steps"
+        console.print(f"{self.out}: {config.method}, {effort}")
         return report
 
     def next_step(self, result: dict[str, Any] | None) -> str:
@@ -163,8 +183,10 @@ class Reconstruct(PointFileArgs, DeviceArgs):
         else:
             base = preset(self.method or "latentsdf", dim, self.paper)
         given = given_settings(self.settings, ReconstructConfig)
-        unused_section = "loss." if base.method == "medial_axis" else "medial."
-        unused = [name for name in given if name.startswith(unused_section)]
+        sections = tuple(f"{name}." for name in unused_sections(base.method))
+        unused = [name for name in given if name.startswith(sections)]
+        if base.method in LATTICE_METHODS:
+            unused += [name for name in ("steps", "minutes") if getattr(self, name) is not None]
         if unused:
             raise ConfigError(f"'{base.method}' does not use {' and '.join(unused)}; leave it out")
         if self.config is None or self.seed:
@@ -192,3 +214,11 @@ class Reconstruct(PointFileArgs, DeviceArgs):
                 "again, or another --out"
             )
         require_writable_output(self.out, "field", overwrite=self.overwrite or self.resume)
+
+
+def _uses_normals(config: ReconstructConfig) -> bool:
+    if config.method in LATTICE_METHODS:
+        return True
+    if config.method in HEAT_METHODS:
+        return config.heat_sdf.sides_from == "orientation"
+    return any(config.loss.normals) or config.loss.uses_guide

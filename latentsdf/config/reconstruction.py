@@ -38,15 +38,30 @@ from latentsdf.config.validation import (
 from latentsdf.utils.errors import ConfigError
 
 ReconstructMethod = Literal[
-    "latentsdf", "hotspot", "medial_axis", "steik", "digs", "nsh", "siren", "igr", "instant_ngp", "lipschitz"
+    "latentsdf",
+    "hotspot",
+    "medial_axis",
+    "steik",
+    "digs",
+    "nsh",
+    "siren",
+    "igr",
+    "sal",
+    "heat_sdf",
+    "heat_medial",
+    "instant_ngp",
+    "lipschitz",
+    "signed_heat",
+    "poisson",
 ]
-NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid", "hash_grid", "lipschitz"]
+NetworkKind = Literal["softplus", "sine", "quadratic", "pyramid", "hash_grid", "lipschitz", "relu", "lattice"]
 NetworkStart = Literal["siren", "sphere", "multifrequency", "mfgi", "bowl", "spread", "hotspot"]
-OffsurfaceSampling = Literal["uniform", "gaussian", "local"]
+OffsurfaceSampling = Literal["uniform", "gaussian", "local", "cloud"]
 GridMoments = Literal["row", "value"]
 PhaseKind = Literal["single", "preactivated"]
 EikonalPoints = Literal["all", "offsurface", "surface"]
 SecondOrderPoints = Literal["offsurface", "local"]
+SidesFrom = Literal["flood_fill", "orientation"]
 CloudNormalization = Literal["sphere", "mean", "mean_quantile", "minmax"]
 
 
@@ -58,11 +73,14 @@ class NetworkConfig:
     """`softplus`: multilayer perceptron. `sine`: SIREN. `quadratic`: sine layers with quadratic pre-activations.
     `pyramid`: multi-resolution feature grids followed by a small softplus network. `hash_grid`: the same with tables of
     limited size, into which fine grids are hashed (Instant-NGP). `lipschitz`: a 1-Lipschitz network, which never
-    overestimates the distance to its zero set."""
+    overestimates the distance to its zero set. `relu`: as `softplus`, of rectifiers (SAL). `lattice`: values on the
+    first of `resolutions`, interpolated; for the methods without training only."""
     width: Annotated[int, Field(strict=True, ge=2, le=MAX_WIDTH)] = 64
     """Units per hidden layer; at least the dimension of the points."""
     depth: Annotated[int, Field(strict=True, ge=2, le=MAX_LAYERS)] = 4
     """Number of hidden layers."""
+    weight_norm: Flag = False
+    """Softplus and rectifiers: weight normalization of the hidden layers (Salimans and Kingma 2016)."""
     skip: Layers = 0
     """Softplus: hidden layer (counted from 1) that also receives the input point; 0 for none."""
     frequencies: Annotated[int, Field(strict=True, ge=0, le=MAX_FREQUENCIES)] = 0
@@ -77,11 +95,11 @@ class NetworkConfig:
     """Radius of the sphere that the field represents at initialization. For `mfgi`, of the sphere that isometries would
     give; the random matrices change it. Not used by `siren` and `hotspot`."""
     slope: NonNegativeFloat = 1.0
-    """|grad u| at initialization, for the starts `sphere` and `multifrequency`; for `mfgi` as for `radius`."""
+    """|grad u| at initialization, for the starts `sphere`, `spread` and `multifrequency`; for `mfgi` as `radius`."""
     omega: NonNegativeFloat = 30.0
     """Sine networks: frequency factor of every layer."""
     resolutions: Resolutions = (8, 16, 32, 64, 128)
-    """Pyramid: cells per axis of each grid."""
+    """Pyramid: cells per axis of each grid. Lattice: the cells per axis, one number."""
     channels: Channels = 4
     """Pyramid and hash grid: features per grid vertex."""
     levels: Annotated[int, Field(strict=True, ge=1, le=MAX_GRIDS)] = 8
@@ -96,6 +114,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Check rules that involve several settings."""
+        if self.kind == "lattice" and len(self.resolutions) != 1:
+            raise ConfigError(f"model.resolutions of a lattice must be one number, got {list(self.resolutions)}")
         if self.kind == "pyramid" and not self.resolutions:
             raise ConfigError("model.resolutions must list the cells per axis of at least one grid, such as '[8, 32]'")
         if self.kind == "hash_grid" and self.levels > 1 and self.finest_resolution < self.base_resolution:
@@ -170,8 +190,25 @@ NO_SECOND_DERIVATIVES: dict[NetworkKind, str] = {
     "pyramid": "a pyramid",
     "hash_grid": "a hash grid",
     "lipschitz": "a 1-Lipschitz network",
+    "relu": "a network of rectifiers",
 }
 """Kinds of networks that are linear along each axis between their kinks, by the name that errors use."""
+
+
+PHASE_METHODS = ("medial_axis", "heat_medial")
+"""Methods with a phase field, which use the section `medial`."""
+HEAT_METHODS = ("heat_sdf", "heat_medial")
+"""Methods that use the section `heat_sdf`."""
+LATTICE_METHODS = ("signed_heat", "poisson")
+"""Methods without training (`reconstruction.lattice_methods`)."""
+
+
+def unused_sections(method: str) -> tuple[str, ...]:
+    """Return the sections of `ReconstructConfig` that a method does not use."""
+    if method in LATTICE_METHODS:
+        return ("loss", "medial", "heat_sdf", "train")
+    used = {"medial": method in PHASE_METHODS, "heat_sdf": method in HEAT_METHODS}
+    return tuple(name for name, is_used in (used | {"loss": not any(used.values())}).items() if not is_used)
 
 
 @config_dataclass
@@ -221,6 +258,36 @@ class MedialConfig:
 
 
 @config_dataclass
+class HeatConfig:
+    """Heat flow and weights of the methods `heat_sdf` and `heat_medial` (`reconstruction.heat_sdf`)."""
+
+    near_time: PositiveFloat = 0.005
+    """Time step of the heat flow, in units of length squared. Temperatures fall off within its square root."""
+    far_time: NonNegativeFloat = 0.1
+    """Longer time step, whose direction is used far from the cloud; 0 for none, as in the release."""
+    share: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.3
+    """Share of the run for the heat step."""
+    surface: Schedule = (100.0,)
+    """Weight of mean u^2 on the cloud."""
+    alignment: Schedule = (1.0,)
+    """Weight of the deviation of grad u from the direction of the heat flow."""
+    sides: Schedule = (1.0,)
+    """Weight of wrong signs in the cells inside and outside."""
+    alignment_width: PositiveFloat = 0.005
+    """Width of the transition between inside and outside in the alignment term."""
+    side_width: PositiveFloat = 0.05
+    """|u| from which on a sign counts as fully right or wrong. Signs are corrected only where |u| is below it."""
+    side_points: Count = 500
+    """Number of points per step in cells inside, and in cells outside."""
+    cells: Annotated[int, Field(strict=True, ge=4, le=512)] = 64
+    """Cells per axis of the lattice that determines which side is inside."""
+    sides_from: SidesFrom = "flood_fill"
+    """`flood_fill` (as released): everything that the boundary of the box cannot reach is inside; the cloud must have
+    no gaps of more than three cells. `orientation`: the sign of the distance to the oriented cloud
+    (`geometry.pointcloud.orientation`), which tells cavities and nested curves apart and bridges gaps."""
+
+
+@config_dataclass
 class FieldTrainConfig:
     """Optimization and sampling."""
 
@@ -256,11 +323,12 @@ class FieldTrainConfig:
     uniformly."""
     offsurface_sampling: OffsurfaceSampling = "gaussian"
     """`uniform` in the box (SIREN, DiGS, StEik). `gaussian`: normal around the origin (HotSpot). `local`: points of the
-    cloud plus normal noise with the distance to the 50th neighbor as standard deviation (IGR)."""
+    cloud plus normal noise with the distance to the 50th neighbor as standard deviation (IGR). `cloud`: the same, and
+    the rest not uniform but points of the cloud plus normal noise of standard deviation `offsurface_std` (SAL)."""
     offsurface_share: Share = 0.5
     """Share of off-surface points drawn by `offsurface_sampling`."""
     offsurface_std: PositiveFloat = 0.5
-    """Standard deviation per axis of the normal distribution around the origin."""
+    """Standard deviation per axis of the normal distribution around the origin, or of the wide noise of `cloud`."""
     seed: Seed = 0
     """Seed of the initialization and of all random samples."""
 
@@ -270,10 +338,12 @@ class ReconstructConfig:
     """Configuration of `reconstruct`. `reconstruction.presets.preset` returns one per method."""
 
     method: str = "hotspot"
-    """Name of the method. `medial_axis` uses the section `medial`, all other methods use `loss`."""
+    """Name of the method. `medial_axis` uses the section `medial`, `heat_sdf` uses `heat_sdf`, `heat_medial` both,
+    `signed_heat` and `poisson` neither, nor `train`; all other methods use `loss`."""
     model: NetworkConfig = field(default_factory=NetworkConfig)
     loss: FieldLossConfig = field(default_factory=FieldLossConfig)
     medial: MedialConfig = field(default_factory=MedialConfig)
+    heat_sdf: HeatConfig = field(default_factory=HeatConfig)
     train: FieldTrainConfig = field(default_factory=FieldTrainConfig)
     denoise: Flag = False
     """Smooth the cloud first if its noise exceeds its spacing (`geometry.pointcloud.denoising`)."""
@@ -288,26 +358,35 @@ class ReconstructConfig:
 
     def __post_init__(self) -> None:
         """Check rules that involve several sections."""
-        if self.train.offsurface_sampling == "local" and any(self.loss.heat):
+        if self.train.offsurface_sampling in ("local", "cloud") and any(self.loss.heat):
             raise ConfigError(
                 "loss.heat is an integral over the box and needs the sampling density: train.offsurface_sampling must "
-                "be gaussian or uniform, got local"
+                f"be gaussian or uniform, got {self.train.offsurface_sampling}"
             )
         if self.loss.second_order_points == "local" and self.train.offsurface_sampling != "local":
             raise ConfigError(
                 "loss.second_order_points: local needs train.offsurface_sampling: local, got "
                 f"{self.train.offsurface_sampling}"
             )
-        if self.method == "medial_axis" and self.normalization != "sphere":
-            raise ConfigError(f"medial_axis is fitted in model space: normalization sphere, got {self.normalization}")
+        if self.method in PHASE_METHODS and self.normalization != "sphere":
+            raise ConfigError(f"{self.method} is fitted in model space: normalization sphere, got {self.normalization}")
+        if self.method in HEAT_METHODS and self.model.kind not in ("sine", "quadratic"):
+            raise ConfigError(f"{self.method} needs model.kind sine or quadratic, got {self.model.kind}")
+        if (self.method in LATTICE_METHODS) != (self.model.kind == "lattice"):
+            raise ConfigError(
+                f"model.kind lattice is for {' and '.join(LATTICE_METHODS)}, and they need it; got {self.method} with "
+                f"{self.model.kind}"
+            )
+        if self.method in LATTICE_METHODS and self.normalization != "sphere":
+            raise ConfigError(f"{self.method} is solved in model space: normalization sphere, got {self.normalization}")
         kind = self.model.kind
         if kind in NO_SECOND_DERIVATIVES:
             network = NO_SECOND_DERIVATIVES[kind]
-            if self.method == "medial_axis":
+            if self.method in PHASE_METHODS:
                 raise ConfigError(
-                    f"{network} has no pure second derivatives; medial_axis needs model.kind sine or softplus"
+                    f"{network} has no pure second derivatives; {self.method} needs model.kind sine or softplus"
                 )
-            if self.normalization != "sphere" and kind != "lipschitz":
+            if self.normalization != "sphere" and kind in ("pyramid", "hash_grid"):
                 raise ConfigError(f"{network} is fitted in model space: normalization sphere, got {self.normalization}")
             weighted = [f"loss.{name}" for name in SECOND_ORDER_TERMS if any(getattr(self.loss, name))]
             if weighted:

@@ -4,6 +4,7 @@ from torch import nn
 
 from latentsdf.config.reconstruction import MedialConfig, NetworkConfig
 from latentsdf.models.feature_pyramid import FeaturePyramid, growing_resolutions
+from latentsdf.models.lattice_field import LatticeField
 from latentsdf.models.lipschitz_mlp import LipschitzMLP
 from latentsdf.models.phase_field import PhaseField
 from latentsdf.models.siren import SineNetwork
@@ -17,8 +18,8 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
     Args:
         config: Kind and size of the network.
         dim: Dimension of the points, 2 or 3.
-        extent: Half side of the box [-extent, extent]^dim that feature grids cover and over which the units of a
-            `spread` start are distributed.
+        extent: Half side of the box [-extent, extent]^dim that feature grids and lattices cover and over which the
+            units of a `spread` start are distributed.
 
     Returns:
         A module from points (N, dim) to distances (N,).
@@ -36,7 +37,9 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
         return FeaturePyramid(dim, resolutions, config.channels, config.width, config.depth, extent, max_rows=rows)
     if config.kind == "lipschitz":
         return LipschitzMLP(dim, config.width, config.depth)
-    if config.kind == "softplus":
+    if config.kind == "lattice":
+        return LatticeField(dim, config.resolutions[0], extent)
+    if config.kind in ("softplus", "relu"):
         spread = extent if config.start == "spread" else 0.0
         return SoftplusMLP(
             dim,
@@ -46,6 +49,9 @@ def build_network(config: NetworkConfig, dim: int, extent: float) -> nn.Module:
             config.skip,
             spread=spread,
             hotspot=config.start == "hotspot",
+            slope=config.slope,
+            rectifier=config.kind == "relu",
+            weight_norm=config.weight_norm,
             frequencies=config.frequencies,
         )
     return SineNetwork(

@@ -136,7 +136,8 @@ class FieldTrainer:
         """Add the terms to the history; returns the text of the progress bar at the end of a window."""
         if not self.history.add(terms, self.step, self.seconds):
             return None
-        return f"step {self.step:,}  |u| on the cloud {self.history.entries[-1]['surface']:.2e}"
+        surface = self.history.entries[-1].get("surface")
+        return f"step {self.step:,}" + ("" if surface is None else f"  |u| on the cloud {surface:.2e}")
 
     def _raise_nonfinite_loss(self, terms: dict[str, WeightedTerm]) -> NoReturn:
         bad = " and ".join(name for name, term in terms.items() if not torch.isfinite(term.value))

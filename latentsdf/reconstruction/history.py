@@ -36,10 +36,13 @@ class LossHistory:
         self._window = []
 
     def has_stalled(self, patience: int) -> bool:
-        """Return True if the surface term has not fallen by 1 % in the last `patience` windows; False if it is 0."""
-        if patience == 0 or self._window or len(self.entries) <= patience:
+        """Return True if the surface term has not fallen by 1 % in the last `patience` windows; False if it is 0.
+
+        Windows without a surface term, such as those of the heat step of HeatSDF, do not count.
+        """
+        errors = [entry["surface"] for entry in self.entries if "surface" in entry]
+        if patience == 0 or self._window or len(errors) <= patience:
             return False
-        errors = [entry["surface"] for entry in self.entries]
         return min(errors[-patience:]) > (1 - _MIN_IMPROVEMENT) * min(errors[:-patience])
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import get_args
 from latentsdf.config.reconstruction import ReconstructConfig, ReconstructMethod
 from latentsdf.reconstruction.methods import (
     digs,
+    heat_medial,
+    heat_sdf,
     hotspot,
     igr,
     instant_ngp,
@@ -18,6 +20,9 @@ from latentsdf.reconstruction.methods import (
     lipschitz,
     medial_axis,
     nsh,
+    poisson,
+    sal,
+    signed_heat,
     siren,
     steik,
 )
@@ -34,8 +39,13 @@ _SMALL: dict[str, Callable[[int], ReconstructConfig]] = {
     "nsh": nsh.small,
     "siren": siren.small,
     "igr": igr.small,
+    "sal": sal.small,
+    "heat_sdf": heat_sdf.small,
+    "heat_medial": heat_medial.small,
     "instant_ngp": instant_ngp.small,
     "lipschitz": lipschitz.small,
+    "signed_heat": signed_heat.small,
+    "poisson": poisson.small,
 }
 _PUBLISHED: dict[str, Callable[[int], ReconstructConfig]] = {
     "hotspot": hotspot.published,
@@ -45,6 +55,8 @@ _PUBLISHED: dict[str, Callable[[int], ReconstructConfig]] = {
     "nsh": nsh.published,
     "siren": siren.published,
     "igr": igr.published,
+    "sal": sal.published,
+    "heat_sdf": heat_sdf.published,
     "instant_ngp": instant_ngp.published,
     "lipschitz": lipschitz.published,
 }

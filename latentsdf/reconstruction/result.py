@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from latentsdf.config import loader
 from latentsdf.config.arguments import check_arguments
 from latentsdf.config.frames import Frame
-from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.config.reconstruction import PHASE_METHODS, ReconstructConfig
 from latentsdf.extraction.extract import extract
 from latentsdf.extraction.field import Field, in_frame_of
 from latentsdf.geometry.mesh import to_user_frame
@@ -75,7 +75,8 @@ class Reconstruction:
     """One entry per 100 steps, and one for the remaining steps: `step`, `seconds`, and the mean of each
     unweighted loss term."""
     phase_field: nn.Module | None = None
-    """Method `medial_axis`: maps points (N, d) of model space to v (N,), about 0 on the medial axis, 1 away from it."""
+    """Methods `medial_axis` and `heat_medial`: maps points (N, d) of model space to v (N,), about 0 on the medial axis,
+    1 away from it."""
 
     def __repr__(self) -> str:
         return f"<Reconstruction: {', '.join(f'{name} {value}' for name, value in self._summary().items())}>"
@@ -172,7 +173,7 @@ class Reconstruction:
 
     @check_arguments
     def phase(self, points: ArrayLike, *, frame: Frame = "shape") -> NDArray[np.float32]:
-        """Evaluate the phase field of the method `medial_axis`.
+        """Evaluate the phase field of the methods `medial_axis` and `heat_medial`.
 
         Args:
             points: Points (N, d) in the frame. Points outside the fitted box are moved to its nearest point.
@@ -358,7 +359,7 @@ def _parse(artifact: Artifact, device: torch.device) -> Reconstruction:
 
 
 def build_networks(config: ReconstructConfig, dim: int) -> tuple[nn.Module, nn.Module | None]:
-    """Build the network of a field of model space, and the phase network of the method `medial_axis`.
+    """Build the network of a field of model space, and the phase network of the methods that have one.
 
     Args:
         config: Configuration of the fit.
@@ -367,7 +368,7 @@ def build_networks(config: ReconstructConfig, dim: int) -> tuple[nn.Module, nn.M
     network = build_network(config.model, dim, config.extent)
     if config.normalization != "sphere":
         network = FramedNetwork(network, dim, config.extent)
-    return network, build_phase_field(config.medial, dim) if config.method == "medial_axis" else None
+    return network, build_phase_field(config.medial, dim) if config.method in PHASE_METHODS else None
 
 
 def _shapes(network: nn.Module, phase_field: nn.Module | None) -> dict[str, tuple[int, ...]]:

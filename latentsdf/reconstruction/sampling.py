@@ -34,7 +34,7 @@ class CloudBatch:
     normals: Float[Tensor, "N d"] | None
     """Unit normals at `surface`; None without normals."""
     offsurface: Float[Tensor, "M d"]
-    """Points off the cloud; with `offsurface_sampling: local`, the local ones last."""
+    """Points off the cloud; with `offsurface_sampling` `local` or `cloud`, the local ones last."""
     guide: Float[Tensor, "G d"]
     """Points with a guiding signed distance; none if the guide is off."""
     guide_distance: Float[Tensor, " G"]
@@ -72,7 +72,7 @@ class CloudSampler:
         self.points = _as_tensor(self._cloud)
         self.normals = None if normals is None else _as_tensor(normals)
         self._guide, self._guide_distance = _as_tensor(guide), _as_tensor(guide_distance)
-        if self.config.offsurface_sampling == "local":
+        if self.config.offsurface_sampling in ("local", "cloud"):
             neighbor = min(_LOCAL_NEIGHBOR, len(self._cloud) - 1)
             distances = self._tree.query(self._cloud, k=neighbor + 1, workers=-1)[0]
             self._local_std = _as_tensor(distances[:, -1])
@@ -123,12 +123,20 @@ class CloudSampler:
         return torch.multinomial(self.point_probabilities, count, replacement=True, generator=self.generator)
 
     def _offsurface(self) -> Tensor:
-        points = self.mixture.draw(self.config.offsurface_points, self.generator)
-        if self.config.offsurface_sampling == "local":
-            rows = self._uniform_rows(len(self.points), local_count(self.config))
-            noise = torch.randn(len(rows), points.shape[1], generator=self.generator)
-            points[len(points) - len(rows) :] = self.points[rows] + self._local_std[rows, None] * noise
+        count, sampling = self.config.offsurface_points, self.config.offsurface_sampling
+        if sampling not in ("local", "cloud"):
+            return self.mixture.draw(count, self.generator)
+        if sampling == "local":
+            points = self.mixture.draw(count, self.generator)
+        else:
+            points = self._displaced(self._uniform_rows(len(self.points), count), self.config.offsurface_std)
+        rows = self._uniform_rows(len(self.points), local_count(self.config))
+        points[len(points) - len(rows) :] = self._displaced(rows, self._local_std[rows, None])
         return points
+
+    def _displaced(self, rows: Tensor, std: Tensor | float) -> Tensor:
+        """Points of the cloud plus normal noise."""
+        return self.points[rows] + std * torch.randn(len(rows), self.points.shape[1], generator=self.generator)
 
     def _uniform_rows(self, total: int, count: int) -> Tensor:
         return torch.randint(max(total, 1), (count,), generator=self.generator)
@@ -145,7 +153,7 @@ class CloudSampler:
 
 
 def local_count(config: FieldTrainConfig) -> int:
-    """Return the number of local points of a batch with `offsurface_sampling: local`."""
+    """Return the number of local points of a batch with `offsurface_sampling` `local` or `cloud`."""
     return math.ceil(config.offsurface_points * config.offsurface_share)
 
 

@@ -137,8 +137,8 @@ def test_misspelled_words(args: list[str], message: str, messages: Callable[[], 
         (["render", "space", "--out", "a.png", "--style", "wire"], "one of shaded, normals, depth, slice, got 'wire'"),
         (
             ["reconstruct", "a", "--out", "b", "--method", "ig"],
-            "--method: expected one of latentsdf, hotspot, medial_axis, steik, digs, nsh, siren, igr, "
-            "instant_ngp, lipschitz, got 'ig'",
+            "--method: expected one of latentsdf, hotspot, medial_axis, steik, digs, nsh, siren, igr, sal, heat_sdf, "
+            "heat_medial, instant_ngp, lipschitz, signed_heat, poisson, got 'ig'",
         ),
         (["train", "--data", "a", "--out", "b", "--steps", "1.5"], "--steps: expected an integer, got '1.5'"),
     ],

@@ -89,7 +89,13 @@ def test_resumption_and_configuration_file(
     assert main([*again, "--method", "igr"]) == 2 and "--config replaces the preset" in printed()
     assert main(again) == 0
     assert ls.load_field(tmp_path / "again").config == ls.load_field(out).config
-    for method, useless in (("medial_axis", "--loss.heat"), ("hotspot", "--medial.axis_width")):
+    for method, useless in (
+        ("medial_axis", "--loss.heat"),
+        ("hotspot", "--medial.axis_width"),
+        ("heat_sdf", "--medial.axis_width"),
+        ("heat_medial", "--loss.heat"),
+        ("signed_heat", "--train.lr_network"),
+    ):
         assert main([*args, "--method", method, useless, "1.0", "--overwrite"]) == 2
         assert f"'{method}' does not use {useless[2:]}" in printed()
 

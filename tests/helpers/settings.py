@@ -45,7 +45,8 @@ def short_preset(method: str, dim: int = 2, steps: int = 120) -> ReconstructConf
     from latentsdf.reconstruction.presets import preset
 
     config = preset(method, dim)
-    model = replace(config.model, width=32, depth=3, resolutions=(4, 8, 16, 32))
+    resolutions = (32,) if config.model.kind == "lattice" else (4, 8, 16, 32)
+    model = replace(config.model, width=32, depth=3, resolutions=resolutions)
     return with_train(replace(config, model=model), steps=steps, surface_points=256, offsurface_points=256)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from latentsdf.config import loader
 from latentsdf.config.model import BranchConfig, Conditioning, LocalCodeConfig, ModelConfig
-from latentsdf.config.reconstruction import ReconstructMethod
+from latentsdf.config.reconstruction import LATTICE_METHODS, ReconstructMethod
 from latentsdf.config.training import Config
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.data.store import SampleStore
@@ -35,6 +35,7 @@ from latentsdf.latent.inversion.refine import Detail, refine
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.reconstruction.fit import FieldTrainer
+from latentsdf.reconstruction.heat_sdf import HeatMedialTrainer, HeatSDFTrainer
 from latentsdf.reconstruction.medial_axis import MedialAxisTrainer
 from latentsdf.reconstruction.presets import METHOD_NAMES
 from latentsdf.rendering import render
@@ -128,7 +129,14 @@ def test_training_step_with_optional_terms(store_path: Path, changes: dict[str, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "progress"), [*((name, 0.0) for name in METHOD_NAMES), ("medial_axis", 0.5), ("medial_axis", 0.95)]
+    ("method", "progress"),
+    [
+        *((name, 0.0) for name in METHOD_NAMES if name not in LATTICE_METHODS),
+        ("medial_axis", 0.5),
+        ("medial_axis", 0.95),
+        ("heat_sdf", 0.5),
+        ("heat_medial", 0.6),
+    ],
 )
 def test_reconstruction_step(method: ReconstructMethod, progress: float, gpu: FakeGpu) -> None:
     """The host waits for the device once per step, and once for the rows of a pyramid that have gradients."""
@@ -136,13 +144,15 @@ def test_reconstruction_step(method: ReconstructMethod, progress: float, gpu: Fa
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     config = short_preset(method, 3)
     config = replace(config, train=replace(config.train, surface_points=16, offsurface_points=32))
-    kind = MedialAxisTrainer if method == "medial_axis" else FieldTrainer
-    trainer = kind(PointCloud(0.7 * normals, normals, IDENTITY), config, GPU)
+    trainers = {"medial_axis": MedialAxisTrainer, "heat_sdf": HeatSDFTrainer, "heat_medial": HeatMedialTrainer}
+    trainer = trainers.get(method, FieldTrainer)(PointCloud(0.7 * normals, normals, IDENTITY), config, GPU)
     trainer.step = round(progress * config.train.steps)
-    if isinstance(trainer, MedialAxisTrainer):
-        trainer._next_refinement = progress  # only the first step refines the cells, which reads the field
+    if isinstance(trainer, MedialAxisTrainer | HeatMedialTrainer):
+        trainer.phase_training.next_refinement = progress  # only the first step reads the field to refine cells
     waits = counted_step(gpu, trainer)
     allowed = {"tolist": 1} | ({"nonzero": 1} if trainer.optimizer.grid is not None else {})
+    if method == "sal":
+        allowed |= {"to the host": 1}  # the search tree of the nearest points is there
     assert waits == allowed
 
 

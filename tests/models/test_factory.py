@@ -32,9 +32,17 @@ def test_spread_start_of_sine_networks() -> None:
 @pytest.mark.parametrize("dim", [2, 3])
 def test_distances_of_every_network_kind(kind: str, dim: int) -> None:
     """Each kind of network returns one finite value per point."""
-    network = build_network(NetworkConfig(kind=kind, width=16, depth=2), dim, 1.1)  # type: ignore[arg-type]
+    resolutions = (4,) if kind == "lattice" else (4, 8)
+    config = NetworkConfig(kind=kind, width=16, depth=2, resolutions=resolutions)  # type: ignore[arg-type]
+    network = build_network(config, dim, 1.1)
     distance = network(torch.rand(10, dim))
     assert distance.shape == (10,) and distance.isfinite().all()
+
+
+def test_several_lattices() -> None:
+    """A lattice has one resolution."""
+    with pytest.raises(ConfigError, match=r"one number, got \[4, 8\]"):
+        NetworkConfig(kind="lattice", resolutions=(4, 8))
 
 
 @pytest.mark.parametrize(("name", "value"), [("width", 1), ("depth", 1), ("channels", 0)])

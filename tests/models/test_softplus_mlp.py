@@ -52,3 +52,37 @@ def test_fourier_features(skip: int) -> None:
         joined = torch.cat((hidden, encoded), 1) / 2**0.5 if number == skip else hidden
         hidden = nn.functional.softplus(layer(joined), beta=100)
     torch.testing.assert_close(network(points), network.last(hidden)[:, 0])
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_sphere_of_slope_two(dim: int) -> None:
+    """SAL's start is about 2 (|x| - 0.5), also of rectifiers with normalized weights; 256 units make it flatter."""
+    torch.manual_seed(0)
+    config = NetworkConfig(kind="relu", width=256, depth=4, weight_norm=True, radius=0.5, slope=2.0)
+    network = build_network(config, dim, 1.1).requires_grad_(False)
+    points, _ = on_spheres(dim, (0.3, 0.5, 0.7))
+    values = network(points).unflatten(0, (3, 400)).mean(1)
+    torch.testing.assert_close(values, torch.tensor([-0.4, 0.0, 0.4]), atol=0.12, rtol=0)
+
+
+def test_normalized_weights() -> None:
+    """Weight normalization leaves the start unchanged and makes the field independent of the lengths of directions."""
+    fields = []
+    for weight_norm in (False, True):
+        torch.manual_seed(0)
+        fields.append(SoftplusMLP(2, 32, 3, 0.5, rectifier=True, weight_norm=weight_norm).requires_grad_(False))
+    points = torch.rand(50, 2) * 2 - 1
+    before = fields[0](points)
+    torch.testing.assert_close(fields[1](points), before)
+    for layer in fields[1].layers:
+        layer.parametrizations.weight.original1.mul_(3.0)
+    torch.testing.assert_close(fields[1](points), before)
+    assert type(fields[1].last) is nn.Linear
+
+
+def test_rectifiers() -> None:
+    """A network of rectifiers without biases is positively homogeneous up to its output bias."""
+    torch.manual_seed(0)
+    network = SoftplusMLP(3, 16, 3, 0.5, rectifier=True).requires_grad_(False)
+    points, bias = torch.rand(20, 3), network.last.bias
+    torch.testing.assert_close(network(4 * points) - bias, 4 * (network(points) - bias))

@@ -34,6 +34,17 @@ def test_stall_rule() -> None:
     assert _history([0.5, 1.0, 0.98]).has_stalled(2)
 
 
+def test_windows_without_surface_term() -> None:
+    """Windows before the surface term exists, such as those of a heat step, do not count as stalled."""
+    history = LossHistory()
+    for step in range(3 * WINDOW_STEPS):
+        history.add({"heat_near": -1.0}, step + 1, 0.0)
+    assert len(history.entries) == 3 and not history.has_stalled(2)
+    for step in range(3 * WINDOW_STEPS):
+        history.add({"surface": 1.0}, step + 1, 0.0)
+        assert history.has_stalled(2) == (step + 1 == 3 * WINDOW_STEPS)
+
+
 def test_state_dict_round_trip() -> None:
     """An open window survives saving and loading."""
     history, loaded = _history([1.0]), LossHistory()

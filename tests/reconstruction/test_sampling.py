@@ -32,6 +32,24 @@ def test_offsurface_distribution(sampling: OffsurfaceSampling, near: float) -> N
     assert (central > 0.5) == (sampling == "gaussian")
 
 
+def test_two_widths_around_cloud() -> None:
+    """With `cloud`, half of the points are displaced by the distance to a neighbor, half by the wide deviation."""
+    config = with_train(
+        short_preset("sal"),
+        offsurface_sampling="cloud",
+        offsurface_share=0.5,
+        offsurface_points=8000,
+        offsurface_std=3.0,
+    )
+    sampler = CloudSampler(prepare_point_cloud(circle_points(1000, 0.5)), config, torch.device("cpu"))
+    wide, local = sampler.draw().offsurface.split(4000)
+    # Squared coordinates: half that of the circle plus the variance of the noise.
+    assert wide.square().mean().item() == pytest.approx(_RADIUS**2 / 2 + 9, rel=0.06)
+    # The 50th of 1,000 points on a circle is 25 spacings away.
+    spread = (local.norm(dim=1) - _RADIUS).std().item()
+    assert spread == pytest.approx(25 * 2 * np.pi * _RADIUS / 1000, rel=0.15)
+
+
 def test_nearest_point_of_cloud() -> None:
     """Distances and directions at points inside and outside a circle equal their closed forms."""
     sampler = CloudSampler(prepare_point_cloud(circle_points(20_000, 0.5)), short_preset("siren"), torch.device("cpu"))

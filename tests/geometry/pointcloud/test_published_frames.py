@@ -52,7 +52,7 @@ def test_minmax_frame_of_uneven_cloud() -> None:
 
 def test_frames_of_published_presets() -> None:
     """Published settings in 3D use the frame of their release; IGR and the medial axis have none."""
-    methods = ("digs", "steik", "nsh", "hotspot", "siren", "igr", "medial_axis")
+    methods = ("digs", "steik", "nsh", "hotspot", "siren", "igr", "sal", "heat_sdf", "medial_axis")
     frames = {method: preset(method, 3, True).normalization for method in methods}
     assert frames == {
         "digs": "mean",
@@ -61,5 +61,7 @@ def test_frames_of_published_presets() -> None:
         "hotspot": "mean_quantile",
         "siren": "minmax",
         "igr": "sphere",
+        "sal": "mean",
+        "heat_sdf": "minmax",
         "medial_axis": "sphere",
     }
