@@ -18,7 +18,7 @@ __version__ = "0.2.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config.inversion": ["InvertConfig", "RefineConfig"],
+        "config.inversion": ["AdamConfig", "InvertConfig", "RefineConfig"],
         "config.model": ["BranchConfig", "GridConfig", "ModelConfig"],
         "config.reconstruction": ["ReconstructConfig"],
         "config.sampling": ["SamplingConfig"],
@@ -28,7 +28,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.records": ["ShapeRecord"],
         "data.store": ["SampleStore"],
         "evaluation.evaluate": ["evaluate"],
+        "evaluation.evaluate_protocol": ["evaluate_protocol"],
         "evaluation.metrics": ["metrics"],
+        "evaluation.protocol_result": ["ProtocolEvaluation"],
         "evaluation.result": ["Evaluation"],
         "extraction.csg": ["blend", "difference", "intersection", "offset", "union"],
         "extraction.extract": ["extract"],
@@ -61,6 +63,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
 __all__ += ["__version__"]
 
 if TYPE_CHECKING:
+    from latentsdf.config.inversion import AdamConfig as AdamConfig
     from latentsdf.config.inversion import InvertConfig as InvertConfig
     from latentsdf.config.inversion import RefineConfig as RefineConfig
     from latentsdf.config.model import BranchConfig as BranchConfig
@@ -77,7 +80,9 @@ if TYPE_CHECKING:
     from latentsdf.data.records import ShapeRecord as ShapeRecord
     from latentsdf.data.store import SampleStore as SampleStore
     from latentsdf.evaluation.evaluate import evaluate as evaluate
+    from latentsdf.evaluation.evaluate_protocol import evaluate_protocol as evaluate_protocol
     from latentsdf.evaluation.metrics import metrics as metrics
+    from latentsdf.evaluation.protocol_result import ProtocolEvaluation as ProtocolEvaluation
     from latentsdf.evaluation.result import Evaluation as Evaluation
     from latentsdf.extraction.csg import blend as blend
     from latentsdf.extraction.csg import difference as difference

@@ -926,7 +926,7 @@ class ShapeSpace(nn.Module):
         Raises:
             FileNotFoundError, MeshError, ConfigError: As for `invert`, for any target.
         """
-        config = with_options(InvertConfig, config, options)
+        config = with_options(InvertConfig, config, options).for_space(self.config)
         targets = [self._read(target) for target in _require_several(targets)]
         if refinement is not None:
             for target in targets:

@@ -25,6 +25,7 @@ from latentsdf.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentsdf.config.inversion import InvertConfig, RefineConfig
+    from latentsdf.config.training import Config
     from latentsdf.space import ShapeSpace
 
 _KEPT = tyro.conf.create_mutex_group(required=False, title="shapes")
@@ -117,16 +118,22 @@ class PointFileArgs(Command):
 
 
 @command
-class DecodeArgs(Command):
-    """Command that extracts meshes."""
+class ModeArgs(Command):
+    """Command that decodes shapes."""
 
-    resolution: Annotated[int, cells_per_axis()] = 256
-    """Cells per axis."""
     mode: Mode = "fused"
     """Branch to extract. general: the general branch, without detail. overfit: the overfit branch, with detail. fused:
     the overfit branch in a narrow band around the surface, the general branch elsewhere. smooth: like fused, with a
     gradual transition between the branches. overfit_box: the overfit branch in the whole box, with all surfaces that it
     has where it was not trained."""
+
+
+@command
+class DecodeArgs(ModeArgs):
+    """Command that extracts meshes."""
+
+    resolution: Annotated[int, cells_per_axis()] = 256
+    """Cells per axis."""
 
 
 @command
@@ -155,17 +162,55 @@ class RefineArgs(Command):
 
 
 @command
-class InvertArgs(Command):
+class InvertMethodArgs(Command):
+    """Command that fits codes to shapes by a selectable method."""
+
+    method: Literal["gauss_newton", "adam"] = "gauss_newton"
+    """gauss_newton: the solver of latentsdf. adam: a published inversion, by gradient steps from one random start."""
+    recipe: Annotated[Literal["deepsdf", "compact_sdf", "igr"] | None, UNSET] = None
+    """With --method adam: whose published numbers to use (default: those of the preset of the space)."""
+
+    def method_settings(self, training: "Config | None", **replaced: Any) -> dict[str, Any]:
+        """Return the settings `method` and `adam` of `InvertConfig`.
+
+        Args:
+            training: Configuration of the space, to which the numbers of --method adam belong.
+            **replaced: Settings of `AdamConfig` to replace; only with --method adam.
+
+        Raises:
+            ConfigError: --recipe is given without --method adam.
+        """
+        from latentsdf.config.inversion import adam_recipe, adam_recipe_name
+        from latentsdf.config.training import Config
+        from latentsdf.utils.console import show_note
+
+        if self.method != "adam":
+            if self.recipe is not None:
+                raise ConfigError("--recipe has the numbers of published inversions; also pass --method adam")
+            return {}
+        training = training or Config()
+        adam = dataclasses.replace(adam_recipe(training, self.recipe), **replaced)
+        show_note(
+            "adam",
+            f"as {self.recipe or adam_recipe_name(training)}: {adam.steps:,} steps at {adam.lr:g}, the second half at "
+            f"{adam.lr * adam.lr_drop:g}, {adam.points:,} points per step",
+        )
+        return {"method": "adam", "adam": adam}
+
+
+@command
+class InvertArgs(InvertMethodArgs):
     """Command that fits codes to shapes."""
 
     steps: Annotated[int | None, integer(1), UNSET] = None
-    """Maximum number of Gauss-Newton steps (default: 40)."""
+    """Maximum number of Gauss-Newton steps (default: 40), or number of Adam steps."""
     starts: Annotated[int | None, integer(1), UNSET] = None
-    """Number of initial codes that are optimized in parallel (default: 4)."""
+    """Number of initial codes that are optimized in parallel (default: 4); not with --method adam."""
     points: Annotated[int | None, integer(1), UNSET] = None
-    """Number of samples of the target used by the fit (default: 2048)."""
+    """Number of samples of the target used by the fit (default: 2048), or by a step of Adam."""
     prior: Annotated[float | None, finite_float(0), UNSET] = None
-    """Weight of the prior, which keeps the code near the training codes (default: 1e-06)."""
+    """Weight of the prior, which keeps the code near the training codes (default: 1e-06), or, with --method adam, small
+    (default: that of the publication)."""
     partial: bool = False
     """The target covers only part of a shape; the prior completes the rest."""
     align: bool = False
@@ -175,28 +220,39 @@ class InvertArgs(Command):
     seed: Annotated[int, integer(0)] = 0
     """Seed of the sampling of the target."""
 
-    def inversion(self, *, by_layer: bool = False) -> "InvertConfig":
+    def inversion(self, training: "Config | None" = None, *, by_layer: bool = False) -> "InvertConfig":
         """Return the settings of the inversion.
 
         Args:
+            training: Configuration of the space.
             by_layer: After the shared code, fit one code per conditioned layer.
+
+        Raises:
+            ConfigError: An argument belongs to another method.
         """
         from latentsdf.config.inversion import InvertConfig
 
         limits = {"steps": self.steps, "starts": self.starts, "points": self.points, "prior": self.prior}
-        given = {name: value for name, value in limits.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+        if self.method == "adam":
+            if self.starts not in (None, 1):
+                raise ConfigError("published inversions have one start; leave out --starts, or --method adam")
+            given = self.method_settings(training, **given)
+        else:
+            given |= self.method_settings(training)
         return InvertConfig(
             by_layer=by_layer,
             partial=self.partial,
             align=self.align,
             frame=self.frame,
             seed=self.seed,
-            **given,  # type: ignore[arg-type]
+            **given,
         )
 
     def reject_invert_args(self) -> None:
         """Raise ConfigError if arguments of the inversion are given although nothing is inverted."""
-        unset: dict[str, object] = {"steps": None, "starts": None, "points": None, "prior": None}
+        unset: dict[str, object] = {"method": "gauss_newton", "recipe": None}
+        unset |= {"steps": None, "starts": None, "points": None, "prior": None}
         unset |= {"partial": False, "align": False, "frame": "shape", "seed": 0}
         without_effect = [f"--{name}" for name, value in unset.items() if getattr(self, name) != value]
         if without_effect:

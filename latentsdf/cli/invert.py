@@ -43,6 +43,7 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
         "latentsdf invert checkpoints/chairs new_chair.obj --out fit/ --refine",
         "latentsdf invert checkpoints/chairs scan.ply --partial --align --out fit/",
         "latentsdf invert checkpoints/chairs a.obj b.obj c.obj --out fits/",
+        "latentsdf invert checkpoints/chairs new_chair.obj --method adam --recipe deepsdf --out adam/",
     )
 
     target: Annotated[tuple[Path, ...], path_list("TARGET"), tyro.conf.Positional, _TARGETS]
@@ -70,7 +71,8 @@ class Invert(DecodeArgs, RefineArgs, InvertArgs, PointFileArgs, SpaceArgs):
                 require_no_links(self.out, path.stem)
             require_writable_output(folder, "fit", overwrite=True)
         space = self.load_space()
-        config, refinement = self.inversion(by_layer=not self.one_code), self.refinement(self.seed)
+        config = self.inversion(space.config, by_layer=not self.one_code)
+        refinement = self.refinement(self.seed)
         targets: dict[Path, Target] = {}
         observations: dict[Path, Observation] = {}
         reports: dict[Path, dict[str, Any]] = {}

@@ -71,7 +71,7 @@ class Retrieve(InvertArgs, SpaceArgs):
         if changed and self.id is None and self.code is None and self.mesh is None:
             return changed
         if self.mesh is not None:
-            query: CodeLike = space.invert(self.mesh, self.inversion(), assess=False)
+            query: CodeLike = space.invert(self.mesh, self.inversion(space.config), assess=False)
         else:
             query = shape_args.query(space, self.id, self.code, mesh=True)
         hits = space.nearest(

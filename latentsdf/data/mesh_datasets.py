@@ -24,7 +24,7 @@ of ids or of category/id. Categories of ShapeNet may be given by synset or by na
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -129,6 +129,7 @@ def find_meshes(
     categories: Iterable[str] = (),
     split: Path | None = None,
     pattern: str = "*",
+    suffixes: Sequence[str] = SUFFIXES,
 ) -> list[ShapeFile]:
     """Find the mesh files of a dataset.
 
@@ -138,6 +139,7 @@ def find_meshes(
         categories: Names or synsets of the categories to select; all if empty.
         split: DeepSDF split file that selects shapes.
         pattern: Pattern of ids or of category/id, see `matches_pattern`.
+        suffixes: Suffixes of the files in the layout `folder`, in lower case.
 
     Returns:
         The selected shapes, sorted by category and id.
@@ -148,7 +150,7 @@ def find_meshes(
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder of meshes")
-    return select_shapes(_find_by_layout(root, layout), root, categories, split, pattern)
+    return select_shapes(_find_by_layout(root, layout, suffixes), root, categories, split, pattern)
 
 
 def find_frames(
@@ -214,7 +216,7 @@ def matches_pattern(category: str, id: str, pattern: str) -> bool:
     return fnmatchcase(f"{category}/{id}" if "/" in pattern else id, pattern)
 
 
-def _find_by_layout(root: Path, layout: Layout) -> list[ShapeFile]:
+def _find_by_layout(root: Path, layout: Layout, suffixes: Sequence[str]) -> list[ShapeFile]:
     patterns = {"shapenet_v2": "models/model_normalized.obj", "shapenet_v1": "model.obj"}
     for name, pattern in patterns.items():
         if layout in ("auto", name):
@@ -226,7 +228,7 @@ def _find_by_layout(root: Path, layout: Layout) -> list[ShapeFile]:
                 return [
                     ShapeFile(key_part(p.parents[level + 1].name), key_part(p.parents[level].name), p) for p in paths
                 ]
-    return _find_in_folders(root)
+    return _find_in_folders(root, suffixes)
 
 
 def find_files(root: Path, suffixes: Iterable[str]) -> list[Path]:
@@ -244,8 +246,8 @@ def _walk(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names))
 
 
-def _find_in_folders(root: Path) -> list[ShapeFile]:
-    paths = find_files(root, SUFFIXES)
+def _find_in_folders(root: Path, suffixes: Sequence[str]) -> list[ShapeFile]:
+    paths = find_files(root, suffixes)
     alone = Counter(path.parent for path in paths)
     # A file name cannot identify a shape if sibling folders each hold a single file of that name.
     folders_by_name = Counter((p.stem, _shape_folder(p, root).parent) for p in paths if alone[p.parent] == 1)

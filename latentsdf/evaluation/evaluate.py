@@ -8,9 +8,11 @@ that preprocessing derives from the mesh (`geometry.mesh_sdf.solid`).
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 import trimesh
 
 from latentsdf.config.arguments import check_arguments
@@ -20,6 +22,7 @@ from latentsdf.config.validation import Count, NonNegativeCount, Seed
 from latentsdf.data.mesh_datasets import ShapeFile
 from latentsdf.evaluation.result import Evaluation
 from latentsdf.extraction.extract import Mode
+from latentsdf.extraction.field import Field
 from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
@@ -51,10 +54,14 @@ class EvaluatedSpace(Protocol):
     augmented: list[str]
     normalization: Normalization
 
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
     def __contains__(self, shape: object) -> bool: ...
     def row(self, *args: Any, **kwargs: Any) -> int: ...  # noqa: D102
     def similarity(self, *args: Any, **kwargs: Any) -> Similarity: ...  # noqa: D102
     def extract(self, *args: Any, **kwargs: Any) -> trimesh.Trimesh: ...  # noqa: D102
+    def field(self, *args: Any, **kwargs: Any) -> Field: ...  # noqa: D102
+    def fused(self, *args: Any, **kwargs: Any) -> Field: ...  # noqa: D102
     def distance(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
     def gradient_norm(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
     def observe(self, *args: Any, **kwargs: Any) -> Observation: ...  # noqa: D102
@@ -114,7 +121,7 @@ def evaluate(
             raise ConfigError(f"{name} must be shapes by name, such as {{'chair': mesh}}, got {describe(given)}")
     references, failed = _clean_references(references)
     if fits is None:
-        codes = _select_shapes(space, references, unseen, inversion, refinement, failed, augmented)
+        codes = select_shapes(space, references, unseen, inversion, refinement, failed, augmented)
     else:
         without_reference = fits.keys() - references.keys() - failed.keys()
         failed.update({name: "no reference mesh of this name, or more than one" for name in without_reference})
@@ -211,17 +218,21 @@ def load_references(
         Meshes by id, or by category/id where an id occurs in several categories of the files or of the training shapes;
         and the reason for each file that could not be read.
     """
-    names = [file.id for file in files], [key.partition("/")[2] for key in keys]
-    repeated = {name for ids in names for name, count in Counter(ids).items() if count > 1}
     loaded: dict[str, trimesh.Trimesh] = {}
     failed: dict[str, str] = {}
-    for file in files:
-        name = f"{file.category}/{file.id}" if file.id in repeated else file.id
+    for name, path in name_references(files, keys).items():
         try:
-            loaded[name] = meshes.load(file.path)
+            loaded[name] = meshes.load(path)
         except LatentSDFError as error:
             failed[name] = str(error)
     return loaded, failed
+
+
+def name_references(files: Sequence[ShapeFile], keys: Collection[str] = ()) -> dict[str, Path]:
+    """Return the paths of reference files by name; names and arguments are those of `load_references`."""
+    names = [file.id for file in files], [key.partition("/")[2] for key in keys]
+    repeated = {name for ids in names for name, count in Counter(ids).items() if count > 1}
+    return {f"{file.category}/{file.id}" if file.id in repeated else file.id: file.path for file in files}
 
 
 def _clean_references(references: Mapping[str, Any]) -> tuple[dict[str, trimesh.Trimesh], dict[str, str]]:
@@ -235,15 +246,26 @@ def _clean_references(references: Mapping[str, Any]) -> tuple[dict[str, trimesh.
     return cleaned, failed
 
 
-def _select_shapes(
+def select_shapes(
     space: EvaluatedSpace,
-    references: dict[str, trimesh.Trimesh],
+    references: Mapping[str, Any],
     unseen: bool,
     inversion: InvertConfig | None,
     refinement: RefineConfig | None,
     failed: dict[str, str],
     augmented: bool,
 ) -> dict[str, Any]:
+    """Return the shapes of a space to evaluate: training shapes of the same names, or fits.
+
+    Args:
+        space: Trained space.
+        references: Targets of the fits by name, in any form that the space inverts; cleaned meshes for a refinement.
+        unseen: Fit codes to the targets instead of looking up their names.
+        inversion: Settings of the fits.
+        refinement: Also refine the fits.
+        failed: Gets the reasons for shapes that are left out.
+        augmented: Include training shapes that are deformed copies of others.
+    """
     if unseen:
         return _invert_references(space, references, inversion, refinement, failed)
     known = {name for name in references if name in space}
@@ -257,7 +279,7 @@ def _select_shapes(
 
 def _invert_references(
     space: EvaluatedSpace,
-    references: dict[str, trimesh.Trimesh],
+    references: Mapping[str, Any],
     inversion: InvertConfig | None,
     refinement: RefineConfig | None,
     failed: dict[str, str],

@@ -32,7 +32,7 @@ _SHOWN = (
 )
 """Metrics in the table, by name or by the start of their names; each is followed by its sampling floor, if any."""
 _OVERVIEW = 4  # number of entries of `_SHOWN` in the short description
-_HIGHER_IS_BETTER = ("f_score", "normal_consistency", "iou")
+_HIGHER_IS_BETTER = ("f_score", "precision", "recall", "normal_consistency", "iou")
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,7 +86,8 @@ class Evaluation:
     def summary(self) -> dict[str, dict[str, float]]:
         """Return the mean, median and worst value of each metric over the shapes.
 
-        The worst value is the minimum of F-scores, normal consistency and IoU, and the maximum of all others.
+        The worst value is the minimum of F-scores, precision, recall, normal consistency and IoU, and the maximum of
+        all others.
 
         Returns:
             Statistics by name of the metric, with the keys `mean`, `median` and `worst`; empty without shapes.
@@ -121,7 +122,7 @@ class Evaluation:
         title = f"{len(self.shapes)} shapes, {self.mode}, {self.resolution}^3, {self.points:,} points{against}"
         table = Table(title=title)
         summary = self.summary()
-        names = [name for shown in _SHOWN for name in summary if name.startswith(shown) and name != "hausdorff_95"]
+        names = [name for shown in _SHOWN for name in summary if name.startswith(shown)]
         table.add_column("shape")
         for name in names:
             # Headings wrap at spaces in narrow terminals.

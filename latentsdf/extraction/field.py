@@ -22,7 +22,9 @@ from latentsdf.geometry import mesh as meshes
 from latentsdf.geometry.mesh_sdf.sampling import solid_from_config
 from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.geometry.targets import read_mesh
+from latentsdf.models.derivatives import jet
 from latentsdf.utils.arrays import as_array, describe
+from latentsdf.utils.chunks import map_chunks
 from latentsdf.utils.errors import ConfigError, EmptyLevelSetError, LatentSDFError, MeshError
 from latentsdf.utils.precision import widened
 from latentsdf.utils.torch_lattice import vertex_positions
@@ -118,6 +120,29 @@ def as_field(shape: "trimesh.Trimesh | SignedDistance | Field") -> Field:
     model_mesh, similarity = meshes.normalize(meshes.clean(mesh)[0])
     solid = solid_from_config(model_mesh, SamplingConfig())
     return in_frame_of(_torch_field(lambda points: solid(points.double().numpy(force=True))), similarity, "cpu")
+
+
+def distance_and_gradient(
+    field: SignedDistance, points: NDArray[np.floating], device: torch.device | str = "cpu"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Evaluate a differentiable field and its gradient in chunks.
+
+    Args:
+        field: Function from points (N, 3) to distances (N,).
+        points: Points (N, 3).
+        device: Device of the field.
+
+    Returns:
+        Distances (N,) and gradients (N, 3).
+    """
+
+    def evaluate(chunk: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            at = jet(field, chunk.to(device))
+        return at.distance.detach().cpu(), at.gradient.detach().cpu()
+
+    distance, gradient = map_chunks(evaluate, torch.from_numpy(np.asarray(points, dtype=np.float32)))
+    return distance.double().numpy(), gradient.double().numpy()
 
 
 def _torch_field(function: Callable[[Tensor], Any]) -> SignedDistance:

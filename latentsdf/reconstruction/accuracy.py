@@ -1,21 +1,20 @@
 """Accuracy of a 3D reconstruction, relative to the mesh from which its points were sampled."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 import trimesh
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latentsdf.extraction.field import distance_and_gradient
 from latentsdf.geometry.mesh_sdf.mesh_distance import MeshDistance
-from latentsdf.geometry.metrics.field import FieldErrors, compare_fields
+from latentsdf.geometry.metrics.field import FieldErrors, compare_fields, normal_error
 from latentsdf.geometry.metrics.surface import SurfaceComparison, compare_surfaces
-from latentsdf.models.derivatives import jet
 from latentsdf.reconstruction.result import Reconstruction
-from latentsdf.utils.chunks import map_chunks
 
 _BOX_POINTS = 50_000
 Floats = NDArray[np.float64]
@@ -30,8 +29,7 @@ class Accuracy:
     surface: SurfaceComparison
     """Distances between samples of both meshes."""
     normal_error: float
-    """1 - mean n . grad u / |grad u| at the triangle centers of the ground truth, with outward normals n and equal
-    weights (paper: `training.losses.medial_axis`): 0 for exact normals, 2 for inverted ones."""
+    """`geometry.metrics.field.normal_error` at the triangle centers of the ground truth."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the errors as nested dictionaries of numbers."""
@@ -59,8 +57,8 @@ def measure_accuracy(
     distance, gradient = _distance_and_gradient(reconstruction, points)
     field_errors = compare_fields(distance, MeshDistance(truth)(points), np.linalg.norm(gradient, axis=1))
     center_gradient = _distance_and_gradient(reconstruction, np.asarray(truth.triangles_center))[1]
-    cosine = (_normalize(center_gradient) * np.asarray(truth.face_normals)).sum(1)
-    return Accuracy(field_errors, compare_surfaces(mesh, truth, n, seed), float(1 - cosine.mean()))
+    error = normal_error(center_gradient, np.asarray(truth.face_normals))
+    return Accuracy(field_errors, compare_surfaces(mesh, truth, n, seed), error)
 
 
 def _distance_and_gradient(
@@ -68,15 +66,5 @@ def _distance_and_gradient(
 ) -> tuple[Float[Floats, " N"], Float[Floats, "N 3"]]:
     """Distances and gradients at points of the box, all in model space."""
     extent = reconstruction.config.extent
-    clamped = torch.from_numpy(points.astype(np.float32)).clamp(-extent, extent)
-
-    def evaluate(chunk: Tensor) -> tuple[Tensor, Tensor]:
-        at = jet(reconstruction.network, chunk.to(reconstruction.device))
-        return at.distance.detach().cpu(), at.gradient.detach().cpu()
-
-    distance, gradient = map_chunks(evaluate, clamped)
-    return distance.double().numpy(), gradient.double().numpy()
-
-
-def _normalize(vectors: Float[Floats, "N 3"]) -> Float[Floats, "N 3"]:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    network: Callable[[Tensor], Tensor] = reconstruction.network
+    return distance_and_gradient(network, points.clip(-extent, extent), reconstruction.device)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from latentsdf.cli.common_args import create_output_folder, require_png
 from latentsdf.cli.evaluate import Evaluate
 from latentsdf.cli.invert import Invert
 from latentsdf.cli.parser import parse
-from latentsdf.config.inversion import InvertConfig, RefineConfig
+from latentsdf.config.inversion import ADAM_RECIPES, InvertConfig, RefineConfig
+from latentsdf.config.loader import find_preset, load
+from latentsdf.config.training import Config
 from latentsdf.utils.errors import ConfigError
 
 
@@ -29,6 +32,15 @@ def test_settings_of_inversion() -> None:
     assert _invert(*args, "--frame", "model", "--seed", "4").inversion(by_layer=True) == expected
     for frame in ("shape", "user"):  # the second one is the former name
         assert _invert("--frame", frame).inversion() == InvertConfig(by_layer=False)
+
+
+def test_settings_of_published_inversions() -> None:
+    """The numbers are those of a publication, except the ones that are given."""
+    chosen = _invert("--method", "adam", "--recipe", "deepsdf", "--steps", "7", "--prior", "0", "--seed", "3")
+    expected = replace(ADAM_RECIPES["deepsdf"], steps=7, prior=0.0)
+    assert chosen.inversion(by_layer=True) == InvertConfig(method="adam", adam=expected, seed=3)
+    by_preset = _invert("--method", "adam").inversion(load(Config, find_preset("igr"))).adam
+    assert by_preset == ADAM_RECIPES["igr"]
 
 
 def test_documented_defaults(capsys: pytest.CaptureFixture[str]) -> None:

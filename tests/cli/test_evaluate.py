@@ -1,6 +1,7 @@
 """`latentsdf evaluate`: training shapes, unseen shapes and folders of fits."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,15 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from helpers.points import oriented_sphere_points
 from helpers.settings import small_config
 from helpers.training import save_untrained
 
+import latentsdf as ls
 from latentsdf import cli
 from latentsdf.config.inversion import InvertConfig
+from latentsdf.config.reconstruction import NetworkConfig
 from latentsdf.data.furniture import furniture
 from latentsdf.geometry.mesh import load, save
 from latentsdf.geometry.metrics.surface import compare_surfaces
 from latentsdf.geometry.similarity import Similarity
+from latentsdf.models.factory import build_network
+from latentsdf.reconstruction.result import Reconstruction
 from latentsdf.space import ShapeSpace
 
 
@@ -138,3 +144,60 @@ def test_malformed_split(command: list[str], message: str, messages: Callable[[]
     """A file that is not a DeepSDF split is rejected."""
     assert cli.main(command) == 2
     assert message in messages()
+
+
+@pytest.mark.slow
+def test_protocol_of_a_space(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A protocol prints its definition and the floor; references may be points; the defaults are its own numbers."""
+    table = furniture("table", 1)
+    save(table, tmp_path / "meshes" / "table_0001.ply")
+    points = np.asarray(trimesh.sample.sample_surface(furniture("table", 2), 600, seed=0)[0])
+    np.savetxt(tmp_path / "meshes" / "table_0002.xyz", points)
+    command = ["evaluate", str(space_path), "--meshes", str(tmp_path / "meshes"), "--device", "cpu", "--json"]
+    small = ["--resolution", "32", "--points", "500", "--rays", "4"]
+    out = tmp_path / "out"
+    assert cli.main([*command, "--protocol", "hotspot", *small, "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert set(result["shapes"]) == {"table_0001", "table_0002"} and (result["samples"], result["resolution"]) == (
+        500,
+        32,
+    )
+    assert "iou" in result["shapes"]["table_0001"] and "iou" not in result["shapes"]["table_0002"]
+    text = " ".join(said.err.split())
+    assert "HotSpot (Wang et al. 2025)" in text and "floor: the same metric of a perfect reconstruction" in text
+    assert json.loads((out / "metrics.json").read_text()) == result
+    assert cli.main([*command, "--protocol", "deepsdf", *small[:4], "--scans", str(tmp_path / "meshes")]) == 0
+    assert set(json.loads(capsys.readouterr().out)["shapes"]) == {"table_0001", "table_0002"}
+
+
+def test_protocol_of_a_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of `reconstruct` is measured against one file of points, and its scan."""
+    network = ls.ReconstructConfig(model=NetworkConfig(kind="softplus", width=8, depth=2))
+    field = Reconstruction(build_network(network.model, 3, network.extent), Similarity((0.0, 0.0, 0.0), 1.0), network)
+    field.save(tmp_path / "solid")
+    points = oriented_sphere_points(0.5, 400)[0]
+    np.savetxt(tmp_path / "truth.xyz", points)
+    np.save(tmp_path / "scan.npy", points[:200])
+    command = [
+        "evaluate",
+        str(tmp_path / "solid"),
+        "--meshes",
+        str(tmp_path / "truth.xyz"),
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    srb = ["--protocol", "srb", "--resolution", "16", "--points", "300"]
+    assert cli.main([*command, *srb, "--scans", str(tmp_path / "scan.npy")]) == 0
+    values = json.loads(capsys.readouterr().out)["shapes"]["result"]
+    assert set(values) == {"cd_l1_half", "hausdorff", "scan_mean", "scan_max"}
+    for args, message in (
+        ([*srb, "--invert"], "--invert: .* holds a single field, which has no codes"),
+        ([*srb, "--mode", "general"], "--mode: .* holds a single field"),
+        ([*srb, "--taus", "0.1"], "--taus would have no effect: the protocol defines what is measured"),
+        (["--scans", "scan.npy"], "--scans requires --protocol"),
+        (["--recipe", "igr"], "--method and --recipe require --invert"),
+    ):
+        assert cli.main([*command, *args]) == 2
+        assert re.search(message, " ".join(capsys.readouterr().err.split()))

@@ -131,3 +131,22 @@ def test_older_fit_in_folder(
     fail(ls.EmptyLevelSetError("no surface"))
     after = files_of(fit)
     assert set(after) == {"code.npy", "report.json", "manifest.json"} and after["code.npy"] != before["code.npy"]
+
+
+@pytest.mark.slow
+def test_published_inversion(space_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A published inversion states whose numbers it uses, and fits a single code."""
+    save(furniture("table", 2), tmp_path / "table.ply")
+    command = ["invert", str(space_path), str(tmp_path / "table.ply"), "--out", str(tmp_path / "fit")]
+    small = ["--resolution", "32", "--device", "cpu", "--json"]
+    adam = ["--method", "adam", "--steps", "4", "--points", "200", "--prior", "0.5"]
+    assert cli.main([*command, *adam, "--recipe", "deepsdf", *small]) == 0
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert len(report["history"]) == 4 and not report["by_layer"]
+    assert "adam as deepsdf: 4 steps at 0.005, the second half at 0.0005, 200 points per step" in said.err
+    assert ls.load_fit(tmp_path / "fit").layers is None
+    assert cli.main([*command, "--recipe", "igr"]) == 2
+    assert "also pass --method adam" in " ".join(capsys.readouterr().err.split())
+    assert cli.main([*command, *adam, "--starts", "2", *small]) == 2
+    assert "published inversions have one start" in " ".join(capsys.readouterr().err.split())

@@ -60,6 +60,7 @@ def workplace(tmp_path: Path, space: "ShapeSpace", monkeypatch: pytest.MonkeyPat
     Path("splits/chair_test.json").write_text(json.dumps({"furniture": {"chair": ["C"]}}))
     points = trimesh.sample.sample_surface(furniture("table", 8), 400, seed=0)[0]
     trimesh.PointCloud(points).export("scan.ply")
+    np.savetxt("truth.xyz", points)
     np.save("points.npy", np.asarray(points))
     np.save("scan.npy", np.asarray(points))
     monkeypatch.setattr("latentsdf.space.Config", lambda: small_config(steps=3))

@@ -3,15 +3,20 @@
 import argparse
 import importlib.util
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 import trimesh
 from helpers.paths import REPOSITORY
 
+import latentsdf as ls
 from latentsdf.config.model import BranchConfig, GridConfig, ModelConfig
 from latentsdf.config.reconstruction import FieldLossConfig
+from latentsdf.data.furniture import furniture
+from latentsdf.geometry.mesh import save
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.training.losses.data import data_term
 from latentsdf.utils.errors import ConfigError
@@ -160,3 +165,24 @@ def test_loss_terms_of_ablation_variants() -> None:
 
 def _counts(weight: tuple[float, ...] | bool) -> bool:
     return isinstance(weight, tuple) and any(weight)
+
+
+@pytest.mark.slow
+def test_ablations_of_a_space(space_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are metrics of the same shapes with one choice changed: the width of the band, or the branch."""
+    ablations, meshes = _benchmark("ablations"), tmp_path / "meshes"
+    save(furniture("table", 1), meshes / "table" / "table_0001.ply")
+    words = [str(space_path), "--meshes", str(meshes), "--resolution", "32", "--points", "500"]
+    tables = {}
+    for name, more in (("band", ["--widths", "1", "6"]), ("branches", [])):
+        monkeypatch.setattr("sys.argv", ["ablations.py", name, *words, *more, "--markdown", str(tmp_path / name)])
+        ablations.main()
+        tables[name] = [line.split(" | ") for line in (tmp_path / name).read_text().splitlines()]
+    assert [row[0] for row in tables["band"][2:]] == ["| n = 1", "| n = 6"]
+    assert [row[0] for row in tables["branches"][2:]] == [f"| {name}" for name in ablations.BRANCHES]
+    space = ls.load(space_path, "cpu")
+    references = {"table_0001": furniture("table", 1)}
+    options: dict[str, Any] = {"resolution": 32, "points": 500, "field_points": 0, "against": "vertices"}
+    found, _ = ls.evaluate(space, references, mode="general", **options)
+    row = tables["branches"][2]
+    assert float(row[1]) == pytest.approx(1e4 * found.figures()["table_0001"]["cd_sq_sum"], abs=1e-3)

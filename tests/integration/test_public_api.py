@@ -152,6 +152,7 @@ def calls(
     owners = {
         "ShapeSpace": space, "Inversion": fit, "Reconstruction": solid, "SampleStore": store,
         "Evaluation": ls.Evaluation("sphere", "fused", 16, 10, "samples", 0, 0, {}, {}, {}),
+        "ProtocolEvaluation": ls.ProtocolEvaluation("srb", ("frame: own",), 10, 16, 0, {}, {}, {}),
     }  # fmt: skip
     common = {
         "shape": "table_0000", "shapes": ("table_0000", "table_0001"), "terms": ((1.0, "table_0001"),),
@@ -173,6 +174,13 @@ def calls(
         "render": {"shape": _sphere},
         "metrics": {"result": BOX, "reference": BOX, "points": 50},
         "evaluate": {"space": space, "references": {"table_0000": BOX}, "points": 50, "field_points": 10},
+        "evaluate_protocol": {
+            "result": space,
+            "references": {"table_0000": BOX},
+            "protocol": "deepsdf",
+            "samples": 50,
+            "rays": 2,
+        },
         "reconstruct": {"points": circle_points(200), "config": field_config},
         "ShapeSpace.invert": quick,
         "ShapeSpace.invert_many": quick,
@@ -196,6 +204,7 @@ def calls(
         "SampleStore.create": {"path": folder / "store.zarr", "config": SMALL_SAMPLING},
         "SampleStore.open": {"path": folder / "store.zarr"},
         "Evaluation.save": {"folder": folder / "metrics"},
+        "ProtocolEvaluation.save": {"folder": folder / "metrics"},
     }
     found: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
     for name, function in _public_functions(owners):

@@ -8,6 +8,7 @@ With the predicted distance u, the exact distance d (both negative inside), the 
 | `rmse`, `mae` | sqrt(mean e^2), mean abs(e) |
 | `smape` | 2 mean(abs(e) / (abs(d) + abs(u))), in [0, 2] |
 | `eikonal` | mean abs(norm(grad u) - 1) |
+| `normal_error` | 1 - mean n . grad u / norm(grad u) at points of the surface with outward normals n |
 
 The prefix `near_` restricts a metric to points with abs(d) <= 0.1, as HotSpot (Wang et al. 2025) does.
 """
@@ -81,6 +82,20 @@ def compare_fields(
         None if eikonal_error is None else float(eikonal_error.mean()),
         near_eikonal,
     )
+
+
+def normal_error(gradients: Float[NDArray[np.floating], "N 3"], normals: Float[NDArray[np.floating], "N 3"]) -> float:
+    """Return the deviation of gradients from normals: 0 for exact ones, 2 for inverted ones.
+
+    This is E_n of "Medial Axis Aware Learning of Signed Distance Functions" (2026, arXiv 2604.16512), which takes the
+    triangle centers of the reference, with equal weights.
+
+    Args:
+        gradients: Gradients (N, 3) of the predicted distance at points of the surface.
+        normals: Outward unit normals (N, 3) there.
+    """
+    lengths = np.maximum(np.linalg.norm(gradients, axis=1), 1e-12)
+    return float(1 - ((gradients * normals).sum(1) / lengths).mean())
 
 
 def _distance_errors(predicted: NDArray[np.floating], exact: NDArray[np.floating]) -> tuple[float, float, float]:

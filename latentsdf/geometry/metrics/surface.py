@@ -12,6 +12,8 @@ vertices of the reference (as in the Stanford table of Compact-SDF).
 | `cd_l1_half` | (mean a + mean b) / 2 | Occupancy Networks, HotSpot |
 | `nearest_to_reference` | mean a | |
 | `nearest_to_reconstruction` | mean b | DiGS and StEik on scans |
+| `hausdorff_to_reference` | max a | |
+| `hausdorff_to_reconstruction` | max b | DiGS and StEik on scans |
 | `hausdorff` | max(max a, max b) | |
 | `hausdorff_95` | max(95th percentile of a, 95th percentile of b) | |
 | `normal_consistency` | mean abs(n_p . n_nearest), averaged over both directions | Occupancy Networks, IF-Net |
@@ -19,7 +21,9 @@ vertices of the reference (as in the Stanford table of Compact-SDF).
 | `to_reconstruction_mean` | mean distance of reference points to the reconstruction triangles | |
 | `triangle_mean` | (`to_reference_mean` + `to_reconstruction_mean`) / 2 | |
 | `triangle_max` | largest of the distances to triangles, in both directions | |
-| `f_score_<tau>` | 2 P R / (P + R), P and R the shares of samples of either surface closer than tau to the other | |
+| `precision_<tau>` | P: share of reconstruction samples closer than tau to the reference triangles | |
+| `recall_<tau>` | R: share of reference points closer than tau to the reconstruction triangles | |
+| `f_score_<tau>` | 2 P R / (P + R) | |
 | `missing` | share of reference samples farther than 0.02 from the triangles of the reconstruction | |
 | `pieces`, `reference_pieces` | number of separate pieces (`geometry.metrics.pieces`) | |
 | `debris` | share of the reconstruction's area in pieces that the reference does not have | |
@@ -65,10 +69,17 @@ class NearestDistances:
     """Mean of a^2."""
     to_reconstruction_sq: float
     """Mean of b^2."""
-    hausdorff: float
-    """Largest a or b."""
+    hausdorff_to_reference: float
+    """Largest a."""
+    hausdorff_to_reconstruction: float
+    """Largest b."""
     hausdorff_95: float
     """Larger of the 95th percentiles of a and b."""
+
+    @property
+    def hausdorff(self) -> float:
+        """Largest a or b."""
+        return max(self.hausdorff_to_reference, self.hausdorff_to_reconstruction)
 
     @property
     def cd_sq_sum(self) -> float:
@@ -99,6 +110,8 @@ class NearestDistances:
             "cd_l1_half": self.cd_l1_half,
             "nearest_to_reference": self.to_reference,
             "nearest_to_reconstruction": self.to_reconstruction,
+            "hausdorff_to_reference": self.hausdorff_to_reference,
+            "hausdorff_to_reconstruction": self.hausdorff_to_reconstruction,
             "hausdorff": self.hausdorff,
             "hausdorff_95": self.hausdorff_95,
         }
@@ -112,8 +125,10 @@ class SurfaceComparison:
     """Point-to-point distances."""
     floor: NearestDistances
     """Sampling floor of `nearest`."""
-    f_scores: dict[float, float]
-    """F-score in [0, 1] by threshold tau."""
+    precisions: dict[float, float]
+    """Precision in [0, 1] by threshold tau."""
+    recalls: dict[float, float]
+    """Recall in [0, 1] by threshold tau."""
     normal_consistency: float
     """Agreement of normals at nearest points, in [0, 1]."""
     to_reference_mean: float
@@ -132,6 +147,11 @@ class SurfaceComparison:
     """Share of the reconstruction's area in pieces that the reference does not have, in [0, 1]."""
 
     @property
+    def f_scores(self) -> dict[float, float]:
+        """F-score in [0, 1] by threshold tau."""
+        return {tau: harmonic_mean(precision, self.recalls[tau]) for tau, precision in self.precisions.items()}
+
+    @property
     def triangle_mean(self) -> float:
         """Mean distance to triangles over both directions."""
         return (self.to_reference_mean + self.to_reconstruction_mean) / 2
@@ -147,6 +167,8 @@ class SurfaceComparison:
         return {
             "triangle_mean": self.triangle_mean,
             **{f_score_name(tau): value for tau, value in self.f_scores.items()},
+            **{f"precision_{_decimal(tau)}": value for tau, value in self.precisions.items()},
+            **{f"recall_{_decimal(tau)}": value for tau, value in self.recalls.items()},
             "missing": self.missing,
             "debris": self.debris,
             "pieces": self.pieces,
@@ -207,7 +229,11 @@ def require_valid_thresholds(taus: tuple[float, ...]) -> None:
 
 def f_score_name(tau: float) -> str:
     """Return the name of an F-score in reports: `f_score_0.02` for the threshold 0.02."""
-    return f"f_score_{np.format_float_positional(tau)}"
+    return f"f_score_{_decimal(tau)}"
+
+
+def _decimal(tau: float) -> str:
+    return np.format_float_positional(tau)
 
 
 def compare_surfaces(
@@ -237,7 +263,7 @@ def compare_surfaces(
     """
     require_valid_thresholds(taus)
     samples = sample_surface(reconstruction, count, seed)
-    targets = sample_surface(reference, count, seed + 1) if against == "samples" else _used_vertices(reference)
+    targets = sample_surface(reference, count, seed + 1) if against == "samples" else used_vertices(reference)
     floor_samples = sample_surface(reference, count, seed + 2)
     target_tree = cKDTree(targets.points)
     a, nearest_target = target_tree.query(samples.points, workers=-1)
@@ -256,7 +282,8 @@ def compare_surfaces(
     return SurfaceComparison(
         nearest=nearest_distances(a, b),
         floor=nearest_distances(floor_a, floor_b),
-        f_scores={tau: f_score(to_reference, to_reconstruction, tau) for tau in taus},
+        precisions={tau: share_within(to_reference, tau) for tau in taus},
+        recalls={tau: share_within(to_reconstruction, tau) for tau in taus},
         normal_consistency=float((forward + backward) / 2),
         to_reference_mean=float(to_reference.mean()),
         to_reconstruction_mean=float(to_reconstruction.mean()),
@@ -283,7 +310,8 @@ def nearest_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> Nearest
         to_reconstruction=float(b.mean()),
         to_reference_sq=float(np.square(a).mean()),
         to_reconstruction_sq=float(np.square(b).mean()),
-        hausdorff=float(max(a.max(), b.max())),
+        hausdorff_to_reference=float(a.max()),
+        hausdorff_to_reconstruction=float(b.max()),
         hausdorff_95=float(max(np.quantile(a, 0.95), np.quantile(b, 0.95))),
     )
 
@@ -295,7 +323,16 @@ def cd_l1_half(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 def f_score(a: NDArray[np.float64], b: NDArray[np.float64], tau: float) -> float:
     """Return the harmonic mean, in [0, 1], of the shares of distances a (N,) and b (M,) below tau."""
-    precision, recall = float((a < tau).mean()), float((b < tau).mean())
+    return harmonic_mean(share_within(a, tau), share_within(b, tau))
+
+
+def share_within(distance: NDArray[np.float64], tau: float) -> float:
+    """Return the share, in [0, 1], of distances (N,) below tau."""
+    return float((distance < tau).mean())
+
+
+def harmonic_mean(precision: float, recall: float) -> float:
+    """Return 2 P R / (P + R), or 0 if both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
@@ -306,7 +343,8 @@ def triangle_distance(points: NDArray[np.float64], mesh: trimesh.Trimesh) -> NDA
     return np.sqrt(squared)
 
 
-def _used_vertices(mesh: trimesh.Trimesh) -> SurfaceSamples:
+def used_vertices(mesh: trimesh.Trimesh) -> SurfaceSamples:
+    """Return the vertices of the faces of a mesh as samples, with vertex normals."""
     used = np.unique(mesh.faces)
     components = np.zeros(len(mesh.vertices), dtype=np.int32)
     components[mesh.faces] = face_components(np.asarray(mesh.faces), len(mesh.vertices))[:, None]

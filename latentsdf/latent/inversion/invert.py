@@ -12,7 +12,7 @@
    and the prior keeps them near their mean. A single code leaves a larger error for unseen shapes. Codes with a local
    part are left out: they have no variant per layer.
 
-DeepSDF (Park et al. 2019, Eq. 10) fits one code by Adam from one random start.
+DeepSDF (Park et al. 2019, Eq. 10) fits one code by Adam from one random start, as method `adam` does (`adam`).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +25,9 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsdf.config.inversion import InvertConfig
+from latentsdf.config.inversion import AdamConfig, InvertConfig
 from latentsdf.geometry.similarity import Similarity
+from latentsdf.latent.inversion.adam import fit_by_adam
 from latentsdf.latent.inversion.fit_folder import Inversion
 from latentsdf.latent.inversion.gauss_newton import PLACEMENT_SIZE, Fits, Samples, Solver, apply_placement
 from latentsdf.latent.inversion.observation import Observation, orient_observation
@@ -62,7 +63,7 @@ def invert(
     observations: Sequence[Observation],
     config: InvertConfig | None = None,
 ) -> list[Inversion]:
-    """Fit one code, and codes by layer, to each observation.
+    """Fit one code, and codes by layer unless the method is `adam`, to each observation.
 
     Args:
         model: Frozen model.
@@ -71,10 +72,15 @@ def invert(
         config: Settings; defaults to `InvertConfig()`.
 
     Returns:
-        A fit for each observation, in order. The random samples, and so the fits, depend on which other observations
-        are in the same batch of 16.
+        A fit for each observation, in order. With the Gauss-Newton method, the random samples, and so the fits, depend
+        on which other observations are in the same batch of 16.
+
+    Raises:
+        MeshError: The method is `adam` with a loss that needs points or normals, which an observation lacks.
     """
     config = config or InvertConfig()
+    if config.method == "adam":
+        return _invert_by_adam(model, observations, config.adam or AdamConfig(), config.seed)
     has_local = model.config.local_size > 0
     if has_local:
         config = replace(config, points=_LOCAL_POINTS_FACTOR * config.points)
@@ -90,6 +96,20 @@ def invert(
     total = sum(config.steps + _rounds_by_layer(batch, config) * _steps_by_layer(config) for batch in batches)
     with track("inverting", total=total, unit="step") as advance:
         return [fit for batch in batches for fit in _invert_batch(solver, training_codes, batch, config, advance)]
+
+
+def _invert_by_adam(
+    model: LatentSDF, observations: Sequence[Observation], config: AdamConfig, seed: int
+) -> list[Inversion]:
+    """Fit one code to each observation, one after the other: the samples of one keep all cores busy."""
+    keep_freed_memory()
+    fits = []
+    with track("inverting", total=len(observations) * config.steps, unit="step") as advance:
+        for observation in observations:
+            code, history = fit_by_adam(model, observation, config, seed, advance)
+            unplaced = torch.zeros(PLACEMENT_SIZE, device=code.device)
+            fits.append(_result(model, code, code, unplaced, observation, history))
+    return fits
 
 
 def _invert_batch(

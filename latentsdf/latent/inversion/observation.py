@@ -49,6 +49,10 @@ class Observation:
     """Similarity between the user's frame and model space."""
     cloud: UnorientedPointCloud | None = None
     """Points of a complete surface without normals, which `orient_observation` orients; otherwise None."""
+    surface: Float[NDArray[np.float32], "M 3"] | None = None
+    """Points on the surface; None for an observation of signed samples."""
+    normals: Float[NDArray[np.float32], "M 3"] | None = None
+    """Outward unit normals at `surface`, if known."""
 
     @property
     def near(self) -> Bool[NDArray[np.bool_], " N"]:
@@ -100,7 +104,7 @@ def observe(
         cleaned, _ = meshes.clean(target)
         model_mesh, similarity = meshes.normalize(cleaned, normalization)
         from_mesh = _from_part(model_mesh, rng, seed) if partial else _from_mesh(model_mesh, samples, rng, seed)
-        return _observation(from_mesh, similarity)
+        return _observation(from_mesh[0], similarity, *from_mesh[1:])
     if target.distances is not None:
         return _observation(_from_signed(target), IDENTITY)
     if target.dim == 2:
@@ -112,34 +116,50 @@ def observe(
         points, normals = points[kept], None if normals is None else normals[kept]
     if normals is None and not partial:
         return _from_unoriented(UnorientedPointCloud(points, rng), cloud.similarity)
-    return _observation(distance_bounds(points, normals, partial=partial, rng=rng), cloud.similarity)
+    return _observation(distance_bounds(points, normals, partial=partial, rng=rng), cloud.similarity, points, normals)
 
 
 def _from_unoriented(
     cloud: UnorientedPointCloud, similarity: Similarity, outward: NDArray[np.float32] | None = None
 ) -> Observation:
-    return dataclasses.replace(_observation(cloud.bounds(outward), similarity), cloud=cloud)
+    return dataclasses.replace(_observation(cloud.bounds(outward), similarity, cloud.points), cloud=cloud)
 
 
-def _observation(known: DistanceBounds, similarity: Similarity) -> Observation:
+def _observation(
+    known: DistanceBounds,
+    similarity: Similarity,
+    surface: NDArray[np.float64] | None = None,
+    normals: NDArray[np.float64] | None = None,
+) -> Observation:
     points, low, high = (column.astype(np.float32) for column in known)
-    return Observation(points, low, high, similarity)
+    on_surface = (None if column is None else column.astype(np.float32) for column in (surface, normals))
+    return Observation(points, low, high, similarity, None, *on_surface)
 
 
-def _from_mesh(model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generator, seed: int) -> DistanceBounds:
+def _from_mesh(
+    model_mesh: trimesh.Trimesh, samples: int, rng: np.random.Generator, seed: int
+) -> tuple[DistanceBounds, NDArray[np.float64], NDArray[np.float64]]:
+    """Bounds, and surface points with normals."""
     count = samples // (len(_NEAR_STDS) + 1)
-    surface = np.asarray(trimesh.sample.sample_surface(model_mesh, count * len(_NEAR_STDS), seed=seed)[0])
+    surface, normals = _surface_samples(model_mesh, count * len(_NEAR_STDS), seed)
     noise = rng.normal(size=surface.shape) * np.repeat(_NEAR_STDS, count)[:, None]
     uniform = rng.uniform(-1, 1, (count, 3))
     points = np.concatenate((np.clip(surface + noise, -1, 1), uniform))
     distance = solid_from_config(model_mesh, SamplingConfig())(points)
-    return DistanceBounds(points, distance, distance)
+    return DistanceBounds(points, distance, distance), surface, normals
 
 
-def _from_part(model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int) -> DistanceBounds:
-    points, face = trimesh.sample.sample_surface(model_mesh, _MAX_POINTS, seed=seed)
-    normals = np.asarray(model_mesh.face_normals)[face]
-    return distance_bounds(np.asarray(points), normals, partial=True, rng=rng)
+def _from_part(
+    model_mesh: trimesh.Trimesh, rng: np.random.Generator, seed: int
+) -> tuple[DistanceBounds, NDArray[np.float64], NDArray[np.float64]]:
+    """Bounds, and surface points with normals."""
+    points, normals = _surface_samples(model_mesh, _MAX_POINTS, seed)
+    return distance_bounds(points, normals, partial=True, rng=rng), points, normals
+
+
+def _surface_samples(mesh: trimesh.Trimesh, count: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    points, face = trimesh.sample.sample_surface(mesh, count, seed=seed)
+    return np.asarray(points), np.asarray(mesh.face_normals)[face]
 
 
 def _from_signed(table: PointTable) -> DistanceBounds:

@@ -12,8 +12,10 @@ from latentsdf.geometry.metrics.surface import (
     compare_surfaces,
     f_score,
     f_score_name,
+    harmonic_mean,
     nearest_distances,
     sample_surface,
+    share_within,
 )
 from latentsdf.utils.errors import ConfigError
 
@@ -33,13 +35,15 @@ def test_metric_definitions() -> None:
         "cd_l1_half": 0.2,
         "nearest_to_reference": 0.2,
         "nearest_to_reconstruction": 0.2,
+        "hausdorff_to_reference": 0.3,
+        "hausdorff_to_reconstruction": 0.2,
         "hausdorff": 0.3,
         "hausdorff_95": 0.29,  # between 0.1 and 0.3, at 95 %
     }
     assert nearest_distances(a, b).as_dict() == pytest.approx(expected)
     assert nearest_distances(b, np.array([0.5])).to_reconstruction == 0.5 and math.isclose(cd_l1_half(a, b), 0.2)
     assert math.isclose(f_score(a, b, 0.25), 2 * 0.5 * 1 / 1.5)
-    assert f_score(a, b, 0.01) == 0.0
+    assert f_score(a, b, 0.01) == 0.0 and share_within(a, 0.3) == 0.5 and harmonic_mean(0.0, 0.0) == 0.0
 
 
 def test_parallel_plates() -> None:
@@ -53,6 +57,20 @@ def test_parallel_plates() -> None:
     assert math.isclose(result.nearest.cd_sq_sum, 2 * t * t, rel_tol=5e-3)
     assert math.isclose(result.nearest.hausdorff, t, rel_tol=2e-2)
     assert result.f_scores[0.01] == 0.0 and math.isclose(result.normal_consistency, 1.0)
+
+
+def test_precision_and_recall() -> None:
+    """A quarter of a plate is precise and recalls a quarter, within the threshold of its border."""
+    quarter = _plate(0.0)
+    quarter.vertices = quarter.vertices * 0.5
+    result = compare_surfaces(quarter, _plate(0.0), count=20_000, taus=(0.01,))
+    assert result.precisions == {0.01: 1.0}
+    share = 0.25 + 4 * 0.5 * 0.01
+    assert result.recalls[0.01] == pytest.approx(share, abs=0.01)
+    figures = result.as_dict()
+    assert figures["precision_0.01"] == 1.0 and figures["recall_0.01"] == result.recalls[0.01]
+    assert figures["f_score_0.01"] == pytest.approx(2 * share / (1 + share), abs=0.01)
+    assert figures["hausdorff"] == figures["hausdorff_to_reconstruction"] > 0.3 > figures["hausdorff_to_reference"]
 
 
 def test_sampling_floor() -> None:
@@ -122,6 +140,6 @@ def test_report_names() -> None:
     result = compare_surfaces(_plate(0.0), _plate(0.0), 100, taus=(0.5,))
     nearest = result.nearest.as_dict()
     others = {"f_score_0.5", "missing", "debris", "pieces", "reference_pieces", "normal_consistency", "triangle_mean"}
-    others |= {"to_reference_mean", "to_reconstruction_mean", "triangle_max"}
+    others |= {"to_reference_mean", "to_reconstruction_mean", "triangle_max", "precision_0.5", "recall_0.5"}
     assert set(result.as_dict()) == set(nearest) | {f"floor_{name}" for name in nearest} | others
     assert result.over_floor == result.nearest.cd_sq_sum / result.floor.cd_sq_sum
