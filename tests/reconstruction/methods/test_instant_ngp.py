@@ -46,6 +46,7 @@ class _Shifted(torch.nn.Module):
         return points.norm(dim=1) - self.radius
 
 
+@pytest.mark.slow
 def test_published_loss_is_mean_over_all_points() -> None:
     """The loss equals the mean of |u - d| / (|d| + 0.01) over the points on the cloud and those off it together."""
     config = instant_ngp.published(2)
