@@ -108,7 +108,7 @@ def test_options() -> None:
     )
     for options, message in (
         ({"step": 5}, "unknown setting 'step' of InvertConfig; did you mean 'steps'?"),
-        ({"zzzz": 5}, "unknown setting 'zzzz' of InvertConfig; settings are steps, starts, "),
+        ({"zzzz": 5}, "unknown setting 'zzzz' of InvertConfig; settings are method, recipe, adam, steps, "),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"steps": None}, "steps: expected an integer, got None"),
     ):

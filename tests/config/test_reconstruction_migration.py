@@ -50,6 +50,7 @@ def test_reconstruction_keys() -> None:
         "lr_network": 0.5,
         "lr_matrices": 0.25,
         "lr_grid": 0.125,
+        "grid_moments": "row",
         "lr_final": 0.5,
         "halve_steps": 0,
         "warmup_steps": 3,
