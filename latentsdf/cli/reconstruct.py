@@ -65,20 +65,20 @@ class Reconstruct(PointFileArgs, DeviceArgs):
     method: Annotated[ReconstructMethod | None, UNSET] = None
     """Reconstruction method (default: latentsdf). All need points of closed surfaces or curves; only siren needs
     normals.
-    latentsdf: estimates and orients normals itself; the most accurate and one of the fastest.
-    hotspot: no normals; close to a distance everywhere.
-    digs, steik, nsh: no normals; sharp details near the surface, not a distance far from it.
-    igr: uses normals if there are any; close to a distance, robust to noise, smooths details.
-    siren: needs normals; sharp details near the surface.
-    sal: no normals, not even estimated ones; a smooth surface, a distance also far from it.
-    medial_axis: no normals; accurate distances of single closed shapes, and their medial axis.
-    heat_sdf: no normals; even level sets; the cloud must have no large gaps.
-    heat_medial: heat_sdf with the terms and the medial axis of medial_axis.
-    instant_ngp: estimates and orients normals; a hash grid, for fine detail.
-    lipschitz: estimates and orients normals; never overestimates the distance, so that steps of its length are safe,
+    - latentsdf: estimates and orients normals itself; the most accurate and one of the fastest.
+    - hotspot: no normals; close to a distance everywhere.
+    - digs, steik, nsh: no normals; sharp details near the surface, not a distance far from it.
+    - igr: uses normals if there are any; close to a distance, robust to noise, smooths details.
+    - siren: needs normals; sharp details near the surface.
+    - sal: no normals, not even estimated ones; a smooth surface, a distance also far from it.
+    - medial_axis: no normals; accurate distances of single closed shapes, and their medial axis.
+    - heat_sdf: no normals; even level sets; the cloud must have no large gaps.
+    - heat_medial: heat_sdf with the terms and the medial axis of medial_axis.
+    - instant_ngp: estimates and orients normals; a hash grid, for fine detail.
+    - lipschitz: estimates and orients normals; never overestimates the distance, so that steps of its length are safe,
     for collision and sphere tracing; rounds off fine detail.
-    signed_heat: no training, seconds; uses normals or estimates them; closes gaps, smooths details.
-    poisson: 3D, no training, seconds; needs the extra open3d; uses normals or estimates them; the usual baseline."""
+    - signed_heat: no training, seconds; uses normals or estimates them; closes gaps, smooths details.
+    - poisson: 3D, no training, seconds; needs the extra open3d; uses normals or estimates them; the usual baseline."""
     paper: bool = False
     """Use the published settings of the method instead of those sized for two CPU cores."""
     out: Path

@@ -2,11 +2,12 @@
 
 import ast
 import inspect
+import re
 import textwrap
 
 
 def attribute_docs(cls: type) -> dict[str, str]:
-    """Return the docstrings of the annotated attributes of a class by name, each in one line.
+    """Return the docstrings of the annotated attributes of a class by name, each in one line but for list items.
 
     Inherited attributes are not included.
     """
@@ -17,5 +18,6 @@ def attribute_docs(cls: type) -> dict[str, str]:
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-            docs[statement.target.id] = " ".join(inspect.cleandoc(str(following.value.value)).split())
+            paragraph = re.sub(r"\s*\n(?!- )\s*", " ", inspect.cleandoc(str(following.value.value)))
+            docs[statement.target.id] = re.sub(r" {2,}", " ", paragraph)
     return docs

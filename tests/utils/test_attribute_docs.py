@@ -20,9 +20,13 @@ class _Example(_Base):
     on two lines."""
     without: int = 2
     last: "tuple[int, ...]" = ()
-    """The last one."""
+    """The last one:
+    - an item
+      on two lines;
+    - another one."""
 
 
 def test_attribute_docstrings() -> None:
-    """The string after an annotated attribute documents it; others have no entry."""
-    assert attribute_docs(_Example) == {"first": "The first one, on two lines.", "last": "The last one."}
+    """The string after an annotated attribute documents it; others have no entry. Items of lists keep their lines."""
+    last = "The last one:\n- an item on two lines;\n- another one."
+    assert attribute_docs(_Example) == {"first": "The first one, on two lines.", "last": last}
