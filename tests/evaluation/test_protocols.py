@@ -119,9 +119,9 @@ def test_nearest_points_by_brute_force() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("slope", [1.0, 1.5])
-def test_field_of_the_medial_axis_protocol(slope: float) -> None:
+def test_field_of_the_medial_axis_protocol() -> None:
     """A sphere's distance times a slope has closed-form errors over [-1.2, 1.2]^3 and near the sphere."""
+    slope = 1.5
     ball = trimesh.creation.icosphere(5, 2 * RADIUS)
     ball.apply_translation((3.0, 0.0, 0.0))
     # Turned about y, as a fit with alignment.

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import trimesh
@@ -154,11 +155,12 @@ def test_loss_terms_of_ablation_variants() -> None:
     assert {line.train.seed for line in lines.values()} == {3}
     assert len({replace(line, method="", loss=FieldLossConfig()) for line in lines.values()}) == 1
     terms = {
-        name: {term for term, weight in vars(line.loss).items() if _counts(weight)} for name, line in lines.items()
+        name: {term for term, weight in vars(line.loss).items() if _counts(weight) and not term.endswith("_lambda")}
+        for name, line in lines.items()
     }
-    assert terms["eikonal"] == {"surface", "eikonal", "heat_lambda"}
+    assert terms["eikonal"] == {"surface", "eikonal"}
     assert terms["heat"] - terms["eikonal"] == {"heat"} and terms["area"] - terms["eikonal"] == {"off_surface"}
-    assert terms["sal"] == {"surface", "sign_agnostic", "heat_lambda"}
+    assert terms["sal"] == {"surface", "sign_agnostic"}
     with pytest.raises(ConfigError, match="loss.heet"):
         pointcloud._config("heat", argparse.Namespace(dimension="2d", set=["loss.heet=[1.0]"]))
 
@@ -186,3 +188,19 @@ def test_ablations_of_a_space(space_path: Path, tmp_path: Path, monkeypatch: pyt
     found, _ = ls.evaluate(space, references, mode="general", **options)
     row = tables["branches"][2]
     assert float(row[1]) == pytest.approx(1e4 * found.figures()["table_0001"]["cd_sq_sum"], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["points", "oriented", "half", "view", "noisy"])
+def test_observations_of_unseen_shapes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points of a ball are at its radius, on the side that is meant, and its normals point away from the center."""
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    observed, _ = _benchmark("unseen").CLOUDS[name](trimesh.creation.icosphere(4, 0.5))
+    points, tolerance = np.asarray(observed)[:, :3], 0.05 if name == "noisy" else 3e-3
+    assert len(points) > 500 and np.abs(np.linalg.norm(points, axis=1) - 0.5).max() < tolerance
+    if observed.shape[1] == 6:
+        assert ((points * observed[:, 3:]).sum(1) > 0.49).all()
+    if name == "half":
+        assert points[:, 0].min() > 0
+    if name == "view":  # from 35 degrees to the right and 20 degrees above
+        depth = points @ [0.539, 0.342, 0.770]
+        assert depth.min() > -0.01 and depth.max() > 0.49
