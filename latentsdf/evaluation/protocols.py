@@ -60,7 +60,7 @@ from latentsdf.geometry.metrics.surface import (
     triangle_distance,
     used_vertices,
 )
-from latentsdf.geometry.similarity import Similarity
+from latentsdf.geometry.similarity import IDENTITY, Similarity
 from latentsdf.rendering.step_counts import count_steps
 from latentsdf.utils.errors import MeshError
 
@@ -170,7 +170,7 @@ class Subject:
 
 def measure_deepsdf(subject: Subject) -> tuple[Figures, Figures]:
     """Measure one shape as DeepSDF does."""
-    nearest, floor = _compare(subject, _own_units())
+    nearest, floor = _compare(subject, IDENTITY)
     return {"cd_sq_sum": nearest.cd_sq_sum}, {"cd_sq_sum": floor.cd_sq_sum}
 
 
@@ -189,7 +189,7 @@ def measure_compact_sdf(subject: Subject) -> tuple[Figures, Figures]:
 
 def measure_srb(subject: Subject) -> tuple[Figures, Figures]:
     """Measure one shape as on the Surface Reconstruction Benchmark."""
-    frame = _own_units()
+    frame = IDENTITY
     nearest, floor = _compare(subject, frame)
     values = {"cd_l1_half": nearest.cd_l1_half, "hausdorff": nearest.hausdorff}
     floors = {"cd_l1_half": floor.cd_l1_half, "hausdorff": floor.hausdorff}
@@ -367,10 +367,6 @@ def moved(surface: Surface, frame: Similarity) -> Surface:
     return frame.to_model(surface)
 
 
-def _own_units() -> Similarity:
-    return Similarity((0.0, 0.0, 0.0), 1.0)
-
-
 def _vertices(surface: Surface) -> Points:
     return used_vertices(surface).points if isinstance(surface, trimesh.Trimesh) else surface
 
@@ -419,7 +415,7 @@ def _surface_mean(subject: Subject) -> Floats:
     """Mean (3,) of the reference points, in the user's frame."""
     reference = subject.reference
     if isinstance(reference, trimesh.Trimesh):
-        reference = _sample(reference, _own_units(), _AREA_SAMPLES, subject.seed)
+        reference = _sample(reference, IDENTITY, _AREA_SAMPLES, subject.seed)
     return np.asarray(reference.mean(0))
 
 

@@ -22,15 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.config.schedules import schedule_value
 from latentsdf.geometry.pointcloud.cell_regions import CellRegions
 from latentsdf.geometry.pointcloud.orientation import OrientedPointCloud
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.derivatives import jet
 from latentsdf.models.factory import build_network
 from latentsdf.reconstruction.fit import FieldTrainer
-from latentsdf.reconstruction.objective import WeightedTerm
-from latentsdf.reconstruction.phase_training import PhaseTraining
+from latentsdf.reconstruction.objective import WeightedTerm, with_weights
+from latentsdf.reconstruction.phase_training import PhaseTrainer
 from latentsdf.reconstruction.sampling import CloudBatch
 from latentsdf.training.losses.heat_flow import alignment_term, heat_step_term, side_term, source_direction
 from latentsdf.training.losses.medial_axis import density_weights
@@ -135,9 +134,7 @@ class HeatSDFTrainer(FieldTrainer):
             ),
             "sides": side_term(inside_values, outside_values, heat.side_width),
         }
-        return {
-            name: WeightedTerm(schedule_value(getattr(heat, name), progress), value) for name, value in values.items()
-        }
+        return with_weights(heat, values, progress)
 
     def direction(self, points: Tensor) -> Tensor:
         """Return unit directions (N, d) toward the heat source at points (N, d) on the device."""
@@ -175,40 +172,15 @@ class HeatSDFTrainer(FieldTrainer):
         return cosine(self.distance_progress(progress), train.lr_final) * warm_up(done, train.warmup_steps)
 
 
-class HeatMedialTrainer(HeatSDFTrainer):
+class HeatMedialTrainer(PhaseTrainer, HeatSDFTrainer):
     """HeatSDF whose second step also has the second-order and the phase-field term of the medial-axis method.
 
     Of the section `medial`, the weights `surface`, `eikonal` and `expansion` are not used; its phases refer to the
     second step.
     """
 
-    def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
-        super().__init__(cloud, config, device)
-        self.phase_training = PhaseTraining(self.network, config, cloud.dim, device)
-
-    @property
-    def phase(self) -> nn.Module:
-        """The phase field v."""
-        return self.phase_training.phase
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state needed to continue training, as tensors and plain values."""
-        return super().state_dict() | self.phase_training.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state that `state_dict` returned."""
-        super().load_state_dict(state)
-        self.phase_training.load_state_dict(state)
-
     def _distance_terms(self, batch: CloudBatch, progress: float) -> dict[str, WeightedTerm]:
         terms = super()._distance_terms(batch, progress)
         points, volume = self.phase_training.sample(self.sampler.generator, progress)
         values = self.phase_training.terms(jet(self.network, points), volume, progress)
-        medial = self.config.medial
-        return terms | {
-            name: WeightedTerm(schedule_value(getattr(medial, name), progress), value) for name, value in values.items()
-        }
-
-    def _update(self, learning_rate_scale: float) -> None:
-        super()._update(learning_rate_scale)
-        self.phase_training.update(learning_rate_scale)
+        return terms | with_weights(self.config.medial, values, progress)

@@ -17,18 +17,13 @@ from `phase_freeze` on v is frozen and the second-order term is also taken on th
 integrals are estimated in adaptive cells, which are halved near the zero set and where v < 0.75.
 """
 
-from typing import Any
-
 import torch
-from torch import nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
-from latentsdf.config.schedules import schedule_value
 from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.derivatives import jet
-from latentsdf.reconstruction.fit import FieldTrainer
-from latentsdf.reconstruction.objective import WeightedTerm
-from latentsdf.reconstruction.phase_training import PhaseTraining
+from latentsdf.reconstruction.objective import WeightedTerm, with_weights
+from latentsdf.reconstruction.phase_training import PhaseTrainer
 from latentsdf.reconstruction.sampling import CloudBatch
 from latentsdf.training.losses.medial_axis import (
     density_weights,
@@ -39,7 +34,7 @@ from latentsdf.training.losses.medial_axis import (
 )
 
 
-class MedialAxisTrainer(FieldTrainer):
+class MedialAxisTrainer(PhaseTrainer):
     """Fits a signed distance and a phase field to a cloud.
 
     Args:
@@ -50,25 +45,10 @@ class MedialAxisTrainer(FieldTrainer):
 
     def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
         super().__init__(cloud, config, device)
-        self.phase_training = PhaseTraining(self.network, config, cloud.dim, device)
         self.sampler.point_probabilities = torch.from_numpy(density_weights(cloud.points))
 
-    @property
-    def phase(self) -> nn.Module:
-        """The phase field v."""
-        return self.phase_training.phase
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state needed to continue training, as tensors and plain values."""
-        return super().state_dict() | self.phase_training.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state that `state_dict` returned."""
-        super().load_state_dict(state)
-        self.phase_training.load_state_dict(state)
-
     def _terms(self, batch: CloudBatch, progress: float) -> dict[str, WeightedTerm]:
-        medial, epsilon = self.config.medial, self.config.medial.axis_width
+        epsilon = self.config.medial.axis_width
         points, volume = self.phase_training.sample(self.sampler.generator, progress)
         # The cloud is sampled in proportion to the weights of its points, so the mean over the batch is uniform.
         surface_weights = torch.full((len(batch.surface),), 1 / len(batch.surface), device=self.device)
@@ -81,16 +61,10 @@ class MedialAxisTrainer(FieldTrainer):
             "expansion": expansion_term(field.distance, volume),
         }
         values |= self.phase_training.terms(field, volume, progress)
-        terms = {
-            name: WeightedTerm(schedule_value(getattr(medial, name), progress), value) for name, value in values.items()
-        }
+        terms = with_weights(self.config.medial, values, progress)
         if surface_field is not None:
             with torch.no_grad():
                 surface_phase = self.phase(batch.surface)
             on_surface = second_order_term(surface_field, surface_phase, surface_weights)
             terms["second_order_on"] = WeightedTerm(terms["second_order"].weight, on_surface)
         return terms
-
-    def _update(self, learning_rate_scale: float) -> None:
-        super()._update(learning_rate_scale)
-        self.phase_training.update(learning_rate_scale)

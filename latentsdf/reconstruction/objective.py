@@ -35,6 +35,13 @@ class WeightedTerm(NamedTuple):
     """Unweighted scalar."""
 
 
+def with_weights(section: object, values: dict[str, Tensor], progress: float) -> dict[str, WeightedTerm]:
+    """Join values of terms with their weights, the schedules of the same names in a section of the settings."""
+    return {
+        name: WeightedTerm(schedule_value(getattr(section, name), progress), value) for name, value in values.items()
+    }
+
+
 class BatchField:
     """Field and derivatives at the points of one batch.
 

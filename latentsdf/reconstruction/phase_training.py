@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentsdf.config.reconstruction import ReconstructConfig
+from latentsdf.geometry.pointcloud.point_cloud import PointCloud
 from latentsdf.models.derivatives import Jet, jet
 from latentsdf.models.factory import build_phase_field
 from latentsdf.reconstruction.adaptive_cells import AdaptiveCells
+from latentsdf.reconstruction.fit import FieldTrainer
 from latentsdf.training.losses.medial_axis import ambrosio_tortorelli_term, second_order_term
 
 _REFINEMENTS = 15  # per run
@@ -109,3 +111,29 @@ class PhaseTraining:
                 return (near if surface_only else near | (self.phase(points) < _LOW_PHASE)).cpu()
 
         self.cells.split(needs_split, self.config.medial.cell_levels)
+
+
+class PhaseTrainer(FieldTrainer):
+    """Trainer of a field with a phase field beside it."""
+
+    def __init__(self, cloud: PointCloud, config: ReconstructConfig, device: torch.device) -> None:
+        super().__init__(cloud, config, device)
+        self.phase_training = PhaseTraining(self.network, config, cloud.dim, device)
+
+    @property
+    def phase(self) -> nn.Module:
+        """The phase field v."""
+        return self.phase_training.phase
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state needed to continue training, as tensors and plain values."""
+        return super().state_dict() | self.phase_training.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state that `state_dict` returned."""
+        super().load_state_dict(state)
+        self.phase_training.load_state_dict(state)
+
+    def _update(self, learning_rate_scale: float) -> None:
+        super()._update(learning_rate_scale)
+        self.phase_training.update(learning_rate_scale)
