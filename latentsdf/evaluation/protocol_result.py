@@ -1,8 +1,6 @@
 """Result of an evaluation by a published protocol: its definition, metrics with sampling floors, and their summary."""
 
-import csv
 import itertools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from rich.table import Table
 
 from latentsdf.config.arguments import check_arguments
 from latentsdf.evaluation.protocols import Figures, ProtocolName
-from latentsdf.utils.atomic_files import atomic_write, full_disk_named
+from latentsdf.evaluation.result import write_metrics
 from latentsdf.utils.notebook import html_table
 
 
@@ -107,18 +105,12 @@ class ProtocolEvaluation:
         Args:
             folder: Output folder; created if missing.
         """
-        folder = Path(folder)
-        with full_disk_named(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / "metrics.json") as temporary:
-            temporary.write_text(json.dumps(self.as_dict(), indent=1))
         columns = ([name] + ([f"floor_{name}"] if "floor" in row else []) for name, row in self.summary().items())
-        with atomic_write(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=["shape", *itertools.chain(*columns)])
-            writer.writeheader()
-            for shape, row in self.shapes.items():
-                floors = {f"floor_{name}": value for name, value in self.floors[shape].items()}
-                writer.writerow({"shape": shape, **row, **floors})
+        rows = [
+            {"shape": shape, **row, **{f"floor_{name}": value for name, value in self.floors[shape].items()}}
+            for shape, row in self.shapes.items()
+        ]
+        write_metrics(Path(folder), self.as_dict(), ["shape", *itertools.chain(*columns)], rows)
 
 
 def _cell(value: float | None, floor: float | None) -> str:

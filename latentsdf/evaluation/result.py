@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,17 +158,30 @@ class Evaluation:
         Args:
             folder: Output folder; created if missing.
         """
-        folder = Path(folder)
-        with full_disk_named(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / "metrics.json") as temporary:
-            temporary.write_text(json.dumps(self.as_dict(), indent=1))
-        with atomic_write(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
-            rows = [{"shape": name, **row} for name, row in self.figures().items()]
-            if rows:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
+        rows = [{"shape": name, **row} for name, row in self.figures().items()]
+        write_metrics(Path(folder), self.as_dict(), list(rows[0]) if rows else [], rows)
+
+
+def write_metrics(
+    folder: Path, content: Mapping[str, Any], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write `metrics.json`, and `metrics.csv` with a row per shape; without columns, the latter is empty.
+
+    Args:
+        folder: Output folder; created if missing.
+        content: Content of `metrics.json`.
+        columns: Columns of `metrics.csv`.
+        rows: Its rows, by column.
+    """
+    with full_disk_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1))
+    with atomic_write(folder / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+        if columns:
+            writer = csv.DictWriter(file, fieldnames=columns)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def _worst(name: str, values: np.ndarray) -> float:
