@@ -118,9 +118,10 @@ class _PathProblem:
         inner = coordinates[1:-1]
         count, dim = inner.shape
         points = self.points.expand(count, -1, -1)
-        ((distance, by_code, *_),) = linearize(self.model, ("general",), points, self.prior.decode(inner))
+        (linearized,) = linearize(self.model, ("general",), points, self.prior.decode(inner))
         root = len(self.points) ** 0.5
-        jacobian = (by_code @ self.prior.basis) * (distance.abs() < _CLAMP)[..., None] / root  # (M, P, L)
+        counts = (linearized.distance.abs() < _CLAMP)[..., None]
+        jacobian = (linearized.code_gradient() @ self.prior.basis) * counts / root  # (M, P, L)
         changes = (distances[1:] - distances[:-1]) / root
         residual = changes[:-1] - changes[1:]
         gradient = (jacobian * residual[..., None]).sum(1) + self.prior_weight * inner

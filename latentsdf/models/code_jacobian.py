@@ -13,7 +13,9 @@ copy of the code for every point instead, so that one reverse pass gives the der
 import copy
 import itertools
 from collections import OrderedDict
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -29,19 +31,91 @@ _POINTS_IN_CACHE = 128  # the outer products of ds/da and h of one layer stay in
 _POINTS_PER_PRODUCT = 4096
 
 
-class Linearization(NamedTuple):
-    """Value and first derivatives of a branch at the points of K shapes."""
+@dataclass(frozen=True)
+class LayerDerivative:
+    """Derivative ds/dz of the distances at P points of each of K shapes through the code of one conditioned layer."""
 
-    distance: Tensor
-    """(K, P) signed distances."""
-    code_gradient: Tensor
-    """(K, P, L) derivatives by the global part of the code, or (K, P, N, L) for one code per layer."""
-    point_gradient: Tensor
-    """(K, P, 3) derivatives by the point in model space."""
-    canonical: Tensor | None = None
-    """(K, P, 3) canonical points; None for codes without a local part."""
-    local_gradient: Tensor | None = None
-    """(K, P, C) derivatives by the interpolated local code; None for codes without a local part."""
+    layer: ConditionedLinear
+    index: int
+    """Position of the layer among the conditioned layers of the model."""
+    inputs: Float[Tensor, "K P F"]
+    """Input h of the layer."""
+    slope: Float[Tensor, "K P O"]
+    """ds/da by the output a of the layer."""
+    product_dtype: torch.dtype
+
+    @torch.no_grad()
+    def at_points(self) -> Float[Tensor, "K P L"]:
+        """The derivative at each point."""
+        layer, inputs = self.layer, self.inputs
+        slope = self._by_unscaled_rows(self.slope)
+        derivative = slope @ layer.shift.weight
+        if layer.scale is not None:
+            derivative += (slope * (inputs @ layer.linear.weight.mT)) @ layer.scale.weight
+        if layer.weights is not None:
+            weight = layer.weights.weight.to(self.product_dtype)  # (O F, L)
+            inputs, slope = inputs.to(self.product_dtype), slope.to(self.product_dtype)
+            count = _POINTS_IN_CACHE if inputs.device.type == "cpu" else _POINTS_PER_PRODUCT
+            for k, p in itertools.product(range(len(inputs)), range(0, inputs.shape[1], count)):
+                chunk = slice(p, p + count)
+                outer = slope[k, chunk, :, None] * inputs[k, chunk, None]
+                derivative[k, chunk] += outer.flatten(1) @ weight
+        return layer.code_scale * derivative
+
+    @torch.no_grad()
+    def weighted_sum(self, weights: Float[Tensor, "K P"]) -> Float[Tensor, "K L"]:
+        """Sum over the points of each shape."""
+        layer, slope = self.layer, self._by_unscaled_rows(self.slope * weights[..., None])
+        total = slope.sum(1) @ layer.shift.weight
+        if layer.scale is not None:
+            total += (slope * (self.inputs @ layer.linear.weight.mT)).sum(1) @ layer.scale.weight
+        if layer.weights is not None:
+            total += (slope.mT @ self.inputs).flatten(1) @ layer.weights.weight
+        return layer.code_scale * total
+
+    def _by_unscaled_rows(self, slope: Float[Tensor, "K P O"]) -> Float[Tensor, "K P O"]:
+        """Multiply by what weight normalization multiplies the rows of [W B] by."""
+        return slope if self.layer.length is None else slope * self.layer.row_scale()
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """Value and first derivatives of a branch at P points of each of K shapes.
+
+    The derivatives by the code of each point take most of the time and are computed on demand.
+    """
+
+    distance: Float[Tensor, "K P"]
+    """Signed distances."""
+    point_gradient: Float[Tensor, "K P 3"]
+    """Derivatives by the point in model space."""
+    canonical: Float[Tensor, "K P 3"] | None
+    """Canonical points; None for codes without a local part."""
+    local_gradient: Float[Tensor, "K P C"] | None
+    """Derivatives by the interpolated local code; None for codes without a local part."""
+    by_layer: tuple[LayerDerivative, ...]
+    """Terms of the derivative by the global part of the code."""
+    code_shape: tuple[int, ...]
+    """(L,), or (N, L) for one code per layer."""
+    by_copy: Float[Tensor, "K P *N L"] | None = None
+    """Derivative by the code of a model without conditioned layers."""
+
+    def code_gradient(self) -> Float[Tensor, "K P *N L"]:
+        """Derivatives by the global part of the code, at each point."""
+        return self._sum(self.distance.shape, LayerDerivative.at_points) if self.by_copy is None else self.by_copy
+
+    def code_gradient_sum(self, weights: Float[Tensor, "K P"]) -> Float[Tensor, "K *N L"]:
+        """Sum of `code_gradient` over the points of each shape, with weights; a hundred times faster than each."""
+        if self.by_copy is not None:
+            return (weights.view(*weights.shape, *(1,) * len(self.code_shape)) * self.by_copy).sum(1)
+        return self._sum(weights.shape[:1], lambda part: part.weighted_sum(weights))
+
+    def _sum(self, shape: tuple[int, ...], term: Callable[[LayerDerivative], Tensor]) -> Tensor:
+        total = self.distance.new_zeros(*shape, *self.code_shape)
+        for part in self.by_layer:
+            target = total if len(self.code_shape) == 1 else total[..., part.index, :]
+            target += term(part)
+        return total
 
 
 def linearize(
@@ -96,24 +170,27 @@ def linearize(
             outputs = [output for _, _, output in calls]
             wanted = [*outputs, points] if local is None else [*outputs, local, points]
             *slopes, point_gradient = torch.autograd.grad(distance.sum(), wanted, retain_graph=True)
-            code_gradient = codes.new_zeros(*distance.shape, *codes.shape[1:-1], model.config.code_dim)
             by_local = None if local is None else slopes.pop()
-            for (layer, inputs, _), slope in zip(calls, slopes, strict=True):
-                of_layer = code_gradient if codes.ndim == 2 else code_gradient[:, :, layers.index(layer)]
-                of_layer += _layer_code_gradient(layer, inputs, slope, product_dtype or slope.dtype)
+            by_layer = tuple(
+                LayerDerivative(layer, layers.index(layer), inputs, slope, product_dtype or slope.dtype)
+                for (layer, inputs, _), slope in zip(calls, slopes, strict=True)
+            )
             if base is not None:
                 if by_local is not None and base.local_gradient is not None:
                     by_local = by_local + base.local_gradient
-                code_gradient = code_gradient + base.code_gradient
+                by_layer += base.by_layer
                 point_gradient = point_gradient + base.point_gradient
-            local_part = () if by_local is None else (canonical.detach(), by_local)
-            results.append(Linearization(distance.detach(), code_gradient, point_gradient, *local_part))
+            at = None if by_local is None else canonical.detach()
+            code_shape = (*codes.shape[1:-1], model.config.code_dim)
+            results.append(Linearization(distance.detach(), point_gradient, at, by_local, by_layer, code_shape))
             general = results[-1] if branch == "general" else general
     return results
 
 
 def _copy_with_own_hooks(module: Module) -> Module:
-    """Copy a module and its children, whose parameters are shared and whose lists of hooks are not."""
+    """Copy a module and its children, as far as they hold conditioned layers, with shared parameters and own hooks."""
+    if not any(isinstance(part, ConditionedLinear) for part in module.modules()):
+        return module  # layers with weight normalization cannot be copied
     copied = copy.copy(module)
     copied._modules = {
         name: None if child is None else _copy_with_own_hooks(child) for name, child in module._modules.items()
@@ -130,21 +207,6 @@ def _linearize_with_copies(model: LatentSDF, branch: Branch, points: Tensor, cod
     with torch.enable_grad():
         distance = model.branch(branch, single, copies)
         by_code, by_point = torch.autograd.grad(distance.sum(), (copies, single))
-    return Linearization(distance.detach().reshape(shape), by_code.reshape(*shape, -1), by_point.reshape(*shape, 3))
-
-
-@torch.no_grad()
-def _layer_code_gradient(layer: ConditionedLinear, inputs: Tensor, slope: Tensor, product_dtype: torch.dtype) -> Tensor:
-    """Contribution (K, P, L) of one layer to ds/dz, from its inputs (K, P, F) and ds/da (K, P, O)."""
-    derivative = slope @ layer.shift.weight
-    if layer.scale is not None:
-        derivative += (slope * (inputs @ layer.linear.weight.mT)) @ layer.scale.weight
-    if layer.weights is not None:
-        weight = layer.weights.weight.to(product_dtype)  # (O F, L)
-        inputs, slope = inputs.to(product_dtype), slope.to(product_dtype)
-        count = _POINTS_IN_CACHE if inputs.device.type == "cpu" else _POINTS_PER_PRODUCT
-        for k, p in itertools.product(range(len(inputs)), range(0, inputs.shape[1], count)):
-            chunk = slice(p, p + count)
-            outer = slope[k, chunk, :, None] * inputs[k, chunk, None]
-            derivative[k, chunk] += outer.flatten(1) @ weight
-    return layer.code_scale * derivative
+    by_code, by_point = by_code.reshape(*shape, -1), by_point.reshape(*shape, 3)
+    distance = distance.detach().reshape(shape)
+    return Linearization(distance, by_point, None, None, (), by_code.shape[2:], by_code)

@@ -65,7 +65,7 @@ class ConditionedLinear(nn.Module):
         """Pre-activations of the layer."""
         codes = codes * self.code_scale
         if self.length is not None:
-            ratio = self.length / self._row_norms()
+            ratio = self.row_scale()
             shift = (self.linear.bias + ratio * self.shift(codes))[:, None]
             return nn.functional.linear(hidden, self.linear.weight * ratio[:, None]) + shift
         shift = (self.linear.bias + self.shift(codes))[:, None]
@@ -82,7 +82,7 @@ class ConditionedLinear(nn.Module):
         code = code * self.code_scale
         weight, bias = self.linear.weight, self.linear.bias + self.shift(code)
         if self.length is not None:
-            ratio = self.length / self._row_norms()
+            ratio = self.row_scale()
             weight, bias = weight * ratio[:, None], self.linear.bias + ratio * self.shift(code)
         elif self.weights is not None:
             weight = weight + self.weights(code).unflatten(-1, weight.shape)
@@ -95,6 +95,11 @@ class ConditionedLinear(nn.Module):
     def code_weights(self) -> list[Tensor]:
         """The matrices that multiply the code: B, and A if the conditioning has one."""
         return [part.weight for part in (self.shift, self.scale, self.weights) if part is not None]
+
+    def row_scale(self) -> Float[Tensor, " O"]:
+        """Factors by which weight normalization multiplies the rows of [W B]; 1 without it."""
+        ones = torch.ones_like(self.linear.bias)
+        return ones if self.length is None else self.length / self._row_norms()
 
     def _row_norms(self) -> Tensor:
         """Euclidean norms (O,) of the rows of [W B]."""

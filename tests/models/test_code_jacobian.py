@@ -11,7 +11,7 @@ from latentsdf.latent.inversion.sparse_normal_equations import LocalDerivatives
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
 
-KINDS = [("concat", "latentsdf"), ("concat", "igr"), ("film", "latentsdf"), ("hyper", "latentsdf")]
+KINDS = [("concat", "latentsdf"), ("concat", "igr"), ("concat", "deepsdf"), ("film", "latentsdf"), ("hyper", "latentsdf")]
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "film", "hyper"])
@@ -35,7 +35,7 @@ def test_linearization_matches_autograd(conditioning: str, per_layer: bool) -> N
             for p in range(6):
                 by_point, by_code = torch.autograd.grad(distance[k, p], (at, code), retain_graph=True)
                 torch.testing.assert_close(found.point_gradient[k, p], by_point[k, p])
-                torch.testing.assert_close(found.code_gradient[k, p], by_code[k])
+                torch.testing.assert_close(found.code_gradient()[k, p], by_code[k])
 
 
 def test_linearization_by_local_codes() -> None:
@@ -59,8 +59,17 @@ def test_linearization_by_local_codes() -> None:
             for p in range(6):
                 by_point, by_code = torch.autograd.grad(distance[k, p], (at, code), retain_graph=True)
                 torch.testing.assert_close(linearized.point_gradient[k, p], by_point[k, p])
-                torch.testing.assert_close(linearized.code_gradient[k, p], by_code[k, :5])
+                torch.testing.assert_close(linearized.code_gradient()[k, p], by_code[k, :5])
                 torch.testing.assert_close(by_local[k, p], by_code[k, 5:])
+
+
+def _model(conditioning: Conditioning, warp: int, recipe: Recipe) -> LatentSDF:
+    """A model as after training: without dropout, and with learned lengths where its rows have them."""
+    model = small_latent_model(conditioning, warp, recipe).eval()
+    for layer in model.conditioned_layers():
+        if layer.length is not None:
+            layer.length.data *= torch.rand_like(layer.length) + 0.5
+    return model
 
 
 def _check_derivatives(model: LatentSDF) -> None:
@@ -73,7 +82,10 @@ def _check_derivatives(model: LatentSDF) -> None:
         distance = model.branch(branch, where, alone)  # type: ignore[arg-type]
         by_code, by_point = torch.autograd.grad(distance.sum(), (alone, where))
         torch.testing.assert_close(linearized.distance, distance.detach().view(2, 700), atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(linearized.code_gradient, by_code.view(2, 700, -1), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(linearized.code_gradient(), by_code.view(2, 700, -1), atol=1e-4, rtol=1e-3)
+        weights = torch.randn(2, 700)
+        total = (weights[..., None] * by_code.view(2, 700, -1)).sum(1)
+        torch.testing.assert_close(linearized.code_gradient_sum(weights), total, atol=1e-3, rtol=1e-3)
         torch.testing.assert_close(linearized.point_gradient, by_point.view(2, 700, 3), atol=1e-4, rtol=1e-3)
 
 
@@ -81,7 +93,7 @@ def _check_derivatives(model: LatentSDF) -> None:
 @pytest.mark.parametrize("warp", [0, 16])
 def test_linearization(conditioning: Conditioning, recipe: Recipe, warp: int) -> None:
     """Derivatives by code and point equal autograd."""
-    _check_derivatives(small_latent_model(conditioning, warp, recipe))
+    _check_derivatives(_model(conditioning, warp, recipe))
 
 
 @pytest.mark.parametrize("changes", [{"residual": False}, {"overfit": BranchConfig(width=0)}])
@@ -95,7 +107,7 @@ def test_linearization_of_other_models(changes: dict[str, object]) -> None:
 @pytest.mark.parametrize("warp", [0, 16])
 def test_linearization_by_layer(conditioning: Conditioning, recipe: Recipe, warp: int) -> None:
     """Each code by layer reaches its layer, and its derivatives equal central differences."""
-    model = small_latent_model(conditioning, warp, recipe).double()
+    model = _model(conditioning, warp, recipe).double()
     layers = model.conditioned_layers()
     points = torch.rand(2, 20, 3, dtype=torch.float64) * 2 - 1
     codes = 0.3 * torch.randn(2, len(layers), SMALL_MODEL.code_dim, dtype=torch.float64)
@@ -119,8 +131,11 @@ def test_linearization_by_layer(conditioning: Conditioning, recipe: Recipe, warp
             offset[:, i, k] = step
             up, down = (model.branch(branch, points, codes + sign * offset) for sign in (1, -1))
             torch.testing.assert_close(
-                linearized.code_gradient[:, :, i, k], (up - down) / (2 * step), atol=1e-6, rtol=1e-4
+                linearized.code_gradient()[:, :, i, k], (up - down) / (2 * step), atol=1e-6, rtol=1e-4
             )
+        weights = torch.randn(2, 20, dtype=torch.float64)
+        total = torch.einsum("kp,kpnl->knl", weights, linearized.code_gradient())
+        torch.testing.assert_close(linearized.code_gradient_sum(weights), total)
 
 
 def test_bfloat16_products() -> None:
@@ -129,4 +144,4 @@ def test_bfloat16_products() -> None:
     points, codes = torch.rand(2, 700, 3) * 2 - 1, torch.randn(2, SMALL_MODEL.code_dim) * 0.3
     (exact,), (quick,) = (linearize(model, ("general",), points, codes, kind) for kind in (None, torch.bfloat16))
     assert torch.equal(exact.distance, quick.distance) and torch.equal(exact.point_gradient, quick.point_gradient)
-    assert 0 < (quick.code_gradient - exact.code_gradient).norm() < 0.01 * exact.code_gradient.norm()
+    assert 0 < (quick.code_gradient() - exact.code_gradient()).norm() < 0.01 * exact.code_gradient().norm()
