@@ -205,7 +205,7 @@ class InvertArgs(InvertMethodArgs):
     steps: Annotated[int | None, integer(1), UNSET] = None
     """Maximum number of Gauss-Newton steps (default: 40), or number of Adam steps."""
     starts: Annotated[int | None, integer(1), UNSET] = None
-    """Number of initial codes that are optimized in parallel (default: 4); not with --method adam."""
+    """Number of initial codes, most of which are left behind early (default: 32); not with --method adam."""
     points: Annotated[int | None, integer(1), UNSET] = None
     """Number of samples of the target used by the fit (default: 2048), or by a step of Adam."""
     prior: Annotated[float | None, finite_float(0), UNSET] = None

@@ -133,12 +133,12 @@ class InvertConfig:
     steps: PositiveInt = 40
     """Maximum number of Gauss-Newton steps for the shared code; a fit ends earlier if it no longer improves. Up to 6
     steps per round follow with codes by layer."""
-    starts: Annotated[int, Field(strict=True, ge=1, le=1000)] = 4
-    """Number of initial codes that are optimized in parallel: the best-ranked training codes and their mean. Only the
-    best one is optimized further."""
+    starts: Annotated[int, Field(strict=True, ge=1, le=1000)] = 32
+    """Number of initial codes: the best-ranked training codes and their mean. After every few steps, only the best
+    quarter is optimized further, until one is left."""
     points: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] = 2048
-    """Number of samples of the observation used by the fit, twice as many for codes with a local part; a quarter of it
-    while several starts are compared."""
+    """Number of samples of the observation used by the fit, twice as many for codes with a local part; at most a
+    quarter of it while starts are compared."""
     prior: NonNegativeFloat = 1e-6
     """Weight of the squared Mahalanobis distance to the training codes, added to the mean absolute errors."""
     by_layer: Flag = True

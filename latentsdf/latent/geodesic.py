@@ -16,7 +16,7 @@ Gauss-Newton Hessian of E / 2 is block tridiagonal: 2 J_i^T J_i + w I on the dia
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from latentsdf.latent import levenberg_marquardt
@@ -110,9 +110,9 @@ class _PathProblem:
         return widest((changes + self.prior_weight * coordinates.square().sum())[None])
 
     def normal_equations(
-        self, parameters: Float[Tensor, "1 D"], rows: Int[Tensor, " 1"]
+        self, parameters: Float[Tensor, "1 D"], rows: Int[Tensor, " 1"], exact: Bool[Tensor, " 1"]
     ) -> tuple[Float[Tensor, "1 D D"], Float[Tensor, "1 D"]]:
-        del rows
+        del rows, exact
         coordinates = self._coordinates(parameters)
         distances = _decode(self.model, self.prior.decode(coordinates), self.points)
         inner = coordinates[1:-1]

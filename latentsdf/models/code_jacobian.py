@@ -13,12 +13,12 @@ copy of the code for every point instead, so that one reverse pass gives the der
 import copy
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from latentsdf.config.model import Branch
@@ -45,10 +45,10 @@ class LayerDerivative:
     product_dtype: torch.dtype
 
     @torch.no_grad()
-    def at_points(self) -> Float[Tensor, "K P L"]:
-        """The derivative at each point."""
-        layer, inputs = self.layer, self.inputs
-        slope = self._by_unscaled_rows(self.slope)
+    def at_points(self, rows: Int[Tensor, " k"] | slice = slice(None)) -> Float[Tensor, "k P L"]:
+        """The derivative at each point of some shapes."""
+        layer, inputs = self.layer, self.inputs[rows]
+        slope = self._by_unscaled_rows(self.slope[rows])
         derivative = slope @ layer.shift.weight
         if layer.scale is not None:
             derivative += (slope * (inputs @ layer.linear.weight.mT)) @ layer.scale.weight
@@ -102,20 +102,49 @@ class Linearization:
 
     def code_gradient(self) -> Float[Tensor, "K P *N L"]:
         """Derivatives by the global part of the code, at each point."""
-        return self._sum(self.distance.shape, LayerDerivative.at_points) if self.by_copy is None else self.by_copy
+        return code_gradients([self])[0]
 
     def code_gradient_sum(self, weights: Float[Tensor, "K P"]) -> Float[Tensor, "K *N L"]:
         """Sum of `code_gradient` over the points of each shape, with weights; a hundred times faster than each."""
         if self.by_copy is not None:
             return (weights.view(*weights.shape, *(1,) * len(self.code_shape)) * self.by_copy).sum(1)
-        return self._sum(weights.shape[:1], lambda part: part.weighted_sum(weights))
-
-    def _sum(self, shape: tuple[int, ...], term: Callable[[LayerDerivative], Tensor]) -> Tensor:
-        total = self.distance.new_zeros(*shape, *self.code_shape)
+        total = self.distance.new_zeros(*weights.shape[:1], *self.code_shape)
         for part in self.by_layer:
-            target = total if len(self.code_shape) == 1 else total[..., part.index, :]
-            target += term(part)
+            self.of_layer(total, part).add_(part.weighted_sum(weights))
         return total
+
+    def of_layer(self, derivative: Float[Tensor, "*B L"], part: LayerDerivative) -> Float[Tensor, "*A L"]:
+        """The part of a derivative by the code, (..., L) or (..., N, L), that a layer's term is added to."""
+        return derivative if len(self.code_shape) == 1 else derivative[..., part.index, :]
+
+
+def code_gradients(
+    branches: Sequence[Linearization], rows: Int[Tensor, " k"] | slice = slice(None)
+) -> list[Float[Tensor, "k P *N L"]]:
+    """Derivatives by the global part of the code, at each point of all or of some shapes.
+
+    A term that branches share is computed once: a residual overfit branch contains the general branch.
+
+    Args:
+        branches: Branches of one model, linearized at the same points.
+        rows: Shapes.
+
+    Returns:
+        The derivatives of each branch.
+    """
+    terms: dict[int, Tensor] = {}
+    gradients = []
+    for branch in branches:
+        if branch.by_copy is not None:
+            gradients.append(branch.by_copy[rows])
+            continue
+        gradient = branch.distance.new_zeros(*branch.distance[rows].shape, *branch.code_shape)
+        for part in branch.by_layer:
+            if id(part) not in terms:
+                terms[id(part)] = part.at_points(rows)
+            branch.of_layer(gradient, part).add_(terms[id(part)])
+        gradients.append(gradient)
+    return gradients
 
 
 def linearize(

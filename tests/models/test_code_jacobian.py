@@ -11,7 +11,13 @@ from latentsdf.latent.inversion.sparse_normal_equations import LocalDerivatives
 from latentsdf.models.code_jacobian import linearize
 from latentsdf.models.latent_sdf import LatentSDF
 
-KINDS = [("concat", "latentsdf"), ("concat", "igr"), ("concat", "deepsdf"), ("film", "latentsdf"), ("hyper", "latentsdf")]
+KINDS = [
+    ("concat", "latentsdf"),
+    ("concat", "igr"),
+    ("concat", "deepsdf"),
+    ("film", "latentsdf"),
+    ("hyper", "latentsdf"),
+]
 
 
 @pytest.mark.parametrize("conditioning", ["concat", "film", "hyper"])

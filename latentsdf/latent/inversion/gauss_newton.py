@@ -20,13 +20,21 @@ With one code for each of N conditioned layers, u = (u_1, ..., u_N) and
 
     v . Q v = |mean(u)|^2 + sum_n |u_n - mean(u)|^2 + |q|^2
 
-E is minimized by iteratively reweighted least squares: with weights omega_i = 1 / sqrt(r_i^2 + e^2) (0 where r_i is 0
-or clipped) and the Jacobian J of s with respect to v, the Gauss-Newton normal equations of `levenberg_marquardt` are
+With the derivatives rho'(r) = omega r and rho''(r) = omega e^2 / (r^2 + e^2) of the loss, where
+omega = 1 / sqrt(r^2 + e^2), and the Jacobian J of s with respect to v, the Gauss-Newton normal equations of
+`levenberg_marquardt` are
 
-    H = J^T W J + 2 w Q,    g = J^T W r + 2 w Q v,    W = diag(omega_i / number of samples)
+    H = J^T C J + 2 w Q,    g = J^T W r + 2 w Q v,    W = diag(omega_i / n),    C = diag((omega_i + rho''_i) / 2 n)
+
+for n samples; W and C are 0 where r_i is 0 or clipped. C = W is iteratively reweighted least squares, which takes short
+steps, because it bounds the loss from above; C = rho'' is Newton's method, which nearly ignores large residuals. The
+mean of both needs the fewest steps.
+
+The derivatives by the global part of the code take most of the time, so that H keeps those of an earlier step where
+`levenberg_marquardt` permits it. g is that of the current parameters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -38,7 +46,7 @@ from latentsdf.config.model import Branch
 from latentsdf.latent import levenberg_marquardt
 from latentsdf.latent.inversion.sparse_normal_equations import LocalDerivatives, add_normal_equations
 from latentsdf.latent.prior import CodePrior
-from latentsdf.models.code_jacobian import Linearization, linearize
+from latentsdf.models.code_jacobian import Linearization, code_gradients, linearize
 from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.utils.devices import matmul_dtype
 
@@ -146,7 +154,13 @@ class Solver:
         return (general * general_weight + overfit * overfit_weight).sum(1)
 
     def minimize(
-        self, fits: Fits, samples: Samples, steps: int, tolerance: float, on_step: Callable[[], None]
+        self,
+        fits: Fits,
+        samples: Samples,
+        steps: int,
+        tolerance: float,
+        on_step: Callable[[], None],
+        jacobian_reuses: int = 0,
     ) -> tuple[Fits, list[Float[Tensor, " K"]]]:
         """Minimize the cost of all fits on the given samples.
 
@@ -156,6 +170,7 @@ class Solver:
             steps: Maximum number of trial steps.
             tolerance: A fit ends when a step lowers its cost by less than this share.
             on_step: Called after each step.
+            jacobian_reuses: Steps for which the derivatives by the global part of a code may be used again.
 
         Returns:
             The fits, and the cost (K,) before the first and after each step.
@@ -168,6 +183,7 @@ class Solver:
             max_trials=steps,
             tolerance=tolerance,
             max_damping=_MAX_DAMPING,
+            jacobian_reuses=jacobian_reuses,
             on_trial=on_step,
         )
         return Fits(*problems.state(parameters), history[-1]), history
@@ -218,7 +234,7 @@ class _FitProblems:
         return errors + (parameters @ self.solver.precision * parameters).sum(1)
 
     def normal_equations(
-        self, parameters: Float[Tensor, "k D"], rows: Int[Tensor, " k"]
+        self, parameters: Float[Tensor, "k D"], rows: Int[Tensor, " k"], exact: Bool[Tensor, " k"]
     ) -> tuple[Float[Tensor, "k D D"], Float[Tensor, "k D"]]:
         solver, samples = self.solver, self.samples[rows]
         coordinates, placements = self.state(parameters, rows)
@@ -226,21 +242,58 @@ class _FitProblems:
         hessian = 2 * solver.precision.repeat(len(parameters), 1, 1)
         gradient = 2 * parameters @ solver.precision
         linearized = linearize(solver.model, _BRANCHES, points, solver.codes(coordinates), solver.product_dtype)
-        for branch, weight in zip(linearized, _weights(samples), strict=True):
+        by_code = self.code_jacobians.at(rows, linearized, exact)
+        for branch, branch_by_code, weight in zip(linearized, by_code, _weights(samples), strict=True):
             distance = branch.distance / scale
             residual = _residual(distance, samples)
             has_gradient = (residual != 0) & (residual.abs() < _MAX_RESIDUAL)
-            weight = weight * has_gradient / (residual.square() + _SMOOTHING**2).sqrt()
+            squared = residual.square() + _SMOOTHING**2
+            weight = weight * has_gradient / squared.sqrt()
+            curvature = weight * (1 + _SMOOTHING**2 / squared) / 2
             by_placement = _by_placement(points - placements[:, None, 2:], branch.point_gradient, distance * scale)
-            by_coordinate = (branch.code_gradient @ solver.prior.basis).flatten(2)
+            by_coordinate = (branch_by_code @ solver.prior.basis).flatten(2)
             local = None
             if solver.prior.local is not None:
                 local = solver.local_derivatives(branch)
                 by_coordinate = by_coordinate + local.by_table(solver.prior.local.regression)
                 local = local.transformed(solver.prior.local.basis, scale) if solver.fits_local else None
             jacobian = torch.cat((by_coordinate, by_placement * solver.placement_std), dim=2) / scale[..., None]
-            add_normal_equations(hessian, gradient, jacobian, weight, residual, local, len(solver.prior.basis))
+            slope = weight * residual
+            add_normal_equations(hessian, gradient, jacobian, curvature, slope, local, len(solver.prior.basis))
+            if not exact.all():
+                slope = slope / scale
+                by_current_code = branch.code_gradient_sum(slope)
+                by_earlier_code = torch.einsum("kp,kp...l->k...l", slope, branch_by_code)
+                change = ((by_current_code - by_earlier_code) @ solver.prior.basis).flatten(1)
+                gradient[:, : change.shape[1]] += change
         return hessian, gradient
+
+    @cached_property
+    def code_jacobians(self) -> "_CodeJacobians":
+        """Derivatives by the global parts of the codes, of the last steps."""
+        return _CodeJacobians()
+
+
+class _CodeJacobians:
+    """Derivatives of the distances of K fits by the global parts of their codes, kept from step to step."""
+
+    def __init__(self) -> None:
+        self._known: list[Tensor] = []
+
+    def at(
+        self, rows: Int[Tensor, " k"], linearized: Sequence[Linearization], exact: Bool[Tensor, " k"]
+    ) -> list[Float[Tensor, "k P *N L"]]:
+        """Return the derivatives of each branch for the fits `rows`: of `linearized` where `exact`, else the last ones.
+
+        The first call is for all fits.
+        """
+        if not self._known:
+            self._known = code_gradients(linearized)
+        elif exact.any():
+            anew = exact.nonzero()[:, 0]
+            for known, gradient in zip(self._known, code_gradients(linearized, anew), strict=True):
+                known[rows[anew]] = gradient
+        return [known[rows] for known in self._known]
 
 
 def apply_placement(

@@ -1,11 +1,8 @@
 """Inversion: fitting of codes to batches of observations, with the networks and the feature grid frozen.
 
-1. All training codes and their mean are ranked by their cost on each observation, for several rotations about the
-   vertical axis if the placement is unknown. The best ones and the mean are the starts (initial codes).
-2. A few Levenberg-Marquardt steps on few samples select the best start, which is continued on more samples
-   (`gauss_newton`). The selection does not change the local parts of codes, which have many parameters. If the
-   observation is partial or its placement unknown, the best three are continued; those that are not the best in the end
-   are kept as rivals.
+1. The start of a fit is selected among the training codes and their mean (`starts`).
+2. The start is continued by Levenberg-Marquardt steps on many samples (`gauss_newton`). If the observation is partial
+   or its placement unknown, the best three starts are; those that are not the best in the end are kept as rivals.
 3. For a point cloud without normals, the gradient of the fit orients the points, and the fit is continued with these
    signs (`unoriented_points`).
 4. A complete shape is then fitted with one code per conditioned layer. The codes are initialized with the shared code,
@@ -21,7 +18,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,8 +26,9 @@ from latentsdf.config.inversion import AdamConfig, InvertConfig
 from latentsdf.geometry.similarity import Similarity
 from latentsdf.latent.inversion.adam import fit_by_adam
 from latentsdf.latent.inversion.fit_folder import Inversion
-from latentsdf.latent.inversion.gauss_newton import PLACEMENT_SIZE, Fits, Samples, Solver, apply_placement
+from latentsdf.latent.inversion.gauss_newton import PLACEMENT_SIZE, Fits, Solver, apply_placement
 from latentsdf.latent.inversion.observation import Observation, orient_observation
+from latentsdf.latent.inversion.starts import draw_samples, select_starts
 from latentsdf.latent.prior import CodePrior
 from latentsdf.models.derivatives import jet
 from latentsdf.models.latent_sdf import LatentSDF
@@ -40,21 +38,16 @@ from latentsdf.utils.malloc import keep_freed_memory
 
 BATCH_SIZE = 16
 """Number of observations fitted in one batch."""
-_RANKING_POINTS = 512
-_RANKING_BATCH = 256
-_SELECTION_STEPS = 8
 _TOLERANCE = 2e-3
 _TOLERANCE_BEFORE_LAYERS = 1e-2  # codes by layer correct the remaining error of the shared code
 _STEPS_BY_LAYER = 6
 _LOCAL_POINTS_FACTOR = 2  # codes with a local part have many more parameters
 _ORIENTATION_ROUNDS = 2  # error of s_o after 0, 2 and 4 additional rounds: 0.0049, 0.0044 and 0.0043
-_YAWS = 12
-_SCALES = (1.0, 0.8)
+_JACOBIAN_REUSES = 2
 _PARTIAL_PLACEMENT_STD = (0.3, 0.3, 0.3, 0.3, 0.3)
 _PLACEMENT_STD = (0.15, 0.3, 0.1, 0.1, 0.1)
 _HYPOTHESES = 3  # kept to the end if the observation may not determine the shape
 _LEAST_COST = 1e-6
-_CONSIDERED = 200  # ranked starts among which different ones are searched
 
 
 def invert(
@@ -129,32 +122,24 @@ def _invert_batch(
         taken += 1
         advance()
 
-    few = _draw_samples(observations, max(1, config.points // 4), training.device, rng)
-    codes, placements = _select_starts(solver, training, observations, config, rng)
-    starts = len(codes) // len(observations)
-    owner = torch.arange(len(observations), device=training.device).repeat_interleave(starts)
-    coarse = replace(solver, fits_local=False)
-    fits = coarse.initialize(codes, placements, few[owner])
-    selection_history: list[Tensor] = []
-    if starts > 1:
-        steps = min(_SELECTION_STEPS, config.steps)
-        fits, selection_history = coarse.minimize(fits, few[owner], steps, tolerance, on_step)
-    kept = min(starts, _HYPOTHESES) if config.partial or config.align else 1
-    leading = _leading(fits.cost, starts, kept)
-    many = _draw_samples(observations, config.points, training.device, rng)
+    kept = _HYPOTHESES if config.partial or config.align else 1
+    fits, histories = select_starts(solver, training, observations, config, kept, rng, on_step)
+    many = draw_samples(observations, config.points, training.device, rng)
     each = torch.arange(len(observations), device=training.device).repeat_interleave(kept)
-    fits = solver.with_samples(fits[leading], many[each])
-    fits, history = solver.minimize(fits, many[each], max(1, config.steps - taken), tolerance, on_step)
-    ranked = _leading(fits.cost, kept, kept).view(-1, kept)
+    fits = solver.with_samples(fits, many[each])
+    steps = max(1, config.steps - taken)
+    fits, history = solver.minimize(fits, many[each], steps, tolerance, on_step, _JACOBIAN_REUSES)
+    ranked = torch.arange(len(each), device=training.device).view(-1, kept)
+    ranked = ranked.gather(1, fits.cost.view(-1, kept).argsort(1))
     hypotheses, best = fits, ranked[:, 0]
-    histories = [costs[leading[best]] for costs in selection_history] + [costs[best] for costs in history]
+    histories = [costs[best] for costs in histories + history]
     fits = fits[best]
     oriented = list(observations)
     if _needs_orientation(observations, config):
         oriented = _orient(solver, fits, observations)
-        many = _draw_samples(oriented, config.points, training.device, rng)
+        many = draw_samples(oriented, config.points, training.device, rng)
         fits = solver.with_samples(fits, many)
-        fits, more = solver.minimize(fits, many, max(1, config.steps - taken), tolerance, on_step)
+        fits, more = solver.minimize(fits, many, max(1, config.steps - taken), tolerance, on_step, _JACOBIAN_REUSES)
         histories += more
     advance(config.steps - taken)
     codes = decoded = solver.codes(fits.coordinates)
@@ -165,7 +150,7 @@ def _invert_batch(
         for number in range(_rounds_by_layer(observations, config)):
             if number > 0:
                 oriented = _orient(by_layer, fits, observations)
-                many = _draw_samples(oriented, config.points, training.device, rng)
+                many = draw_samples(oriented, config.points, training.device, rng)
                 fits = by_layer.with_samples(fits, many)
             fits, more = by_layer.minimize(fits, many, steps_by_layer, _TOLERANCE, advance)
             advance(steps_by_layer + 1 - len(more))
@@ -179,12 +164,6 @@ def _invert_batch(
         replace(fit, rivals=_rivals(solver, hypotheses[rows], observation))
         for fit, rows, observation in zip(found, ranked, observations, strict=True)
     ]
-
-
-def _leading(cost: Float[Tensor, " K"], group: int, count: int) -> Int[Tensor, " N"]:
-    """Rows of the `count` fits of least cost in each group of rows, in order of their cost."""
-    first = torch.arange(0, len(cost), group, device=cost.device)[:, None]
-    return (cost.view(-1, group).argsort(1)[:, :count] + first).flatten()
 
 
 def _rivals(solver: Solver, ranked: Fits, observation: Observation) -> tuple[Inversion, ...]:
@@ -230,93 +209,6 @@ def _rounds_by_layer(observations: Sequence[Observation], config: InvertConfig) 
 
 def _steps_by_layer(config: InvertConfig) -> int:
     return min(_STEPS_BY_LAYER, config.steps) if config.by_layer and not config.partial else 0
-
-
-def _select_starts(
-    solver: Solver,
-    training: Float[Tensor, "T L"],
-    observations: Sequence[Observation],
-    config: InvertConfig,
-    rng: np.random.Generator,
-) -> tuple[Float[Tensor, "K L"], Float[Tensor, "K 5"]]:
-    """Select `config.starts` initial codes and placements per observation: the best-ranked ones and the mean code.
-
-    If the observation may not determine the shape, the starts differ from each other in their placement, or by more
-    than a typical distance between training codes, so that they can lead to different hypotheses.
-    """
-    mean = training.mean(0, keepdim=True)
-    candidates = torch.cat((training, mean))
-    initial_placements = _initial_placements(config, training)
-    points = _RANKING_POINTS // 2 if config.align else _RANKING_POINTS
-    codes, placements = [], []
-    for observation in observations:
-        samples = _draw_samples([observation], points, training.device, rng)
-        errors = torch.stack([_rank(solver, candidates, one, samples) for one in initial_placements])  # (M, T + 1)
-        order = errors.flatten().argsort()
-        if config.partial or config.align:
-            order = _keep_different(order, candidates, config.starts)
-        order = order[: config.starts]
-        placement, code = order // len(candidates), order % len(candidates)
-        if config.starts > 1 and not (code == len(training)).any():
-            code[-1], placement[-1] = len(training), placement[0]
-        codes.append(candidates[code])
-        placements.append(initial_placements[placement])
-    return torch.cat(codes), torch.cat(placements)
-
-
-def _keep_different(order: Int[Tensor, " R"], candidates: Float[Tensor, "C L"], count: int) -> Int[Tensor, " N"]:
-    """Select up to `count` ranked pairs of placement and code of which no two are alike.
-
-    Args:
-        order: Pairs from the best to the worst, as placement * C + code.
-        candidates: Codes, the training codes and their mean.
-        count: Number of pairs to select.
-    """
-    spread = (candidates[:-1] - candidates[-1]).norm(dim=1).median()
-    kept: list[int] = []
-    for pair in order[:_CONSIDERED].tolist():
-        code, placement = candidates[pair % len(candidates)], pair // len(candidates)
-        alike = (
-            placement == other // len(candidates) and (code - candidates[other % len(candidates)]).norm() < spread
-            for other in kept
-        )
-        if not any(alike):
-            kept.append(pair)
-        if len(kept) == count:
-            break
-    return torch.tensor(kept, device=order.device)
-
-
-def _initial_placements(config: InvertConfig, like: Tensor) -> Float[Tensor, "M 5"]:
-    """Placements at which the training codes are ranked."""
-    if not config.align:
-        return torch.zeros(1, PLACEMENT_SIZE, device=like.device)
-    # A partial observation is normalized like a complete shape, so it can be too large.
-    scales = _SCALES if config.partial else _SCALES[:1]
-    yaws = np.arange(_YAWS) * (2 * np.pi / _YAWS)
-    rows = [(np.log(scale), yaw, 0, 0, 0) for scale in scales for yaw in yaws]
-    return torch.tensor(rows, dtype=torch.float32, device=like.device)
-
-
-def _rank(
-    solver: Solver, candidates: Float[Tensor, "C L"], placement: Float[Tensor, " 5"], samples: Samples
-) -> Float[Tensor, " C"]:
-    """Evaluate the errors of candidate codes on the samples of one observation."""
-
-    def errors(codes: Tensor) -> Tensor:
-        same = torch.zeros(len(codes), dtype=torch.long, device=codes.device)
-        return solver.errors(solver.prior.encode(codes), placement.expand(len(codes), -1), samples[same])
-
-    return map_chunks(errors, candidates, _RANKING_BATCH)
-
-
-def _draw_samples(
-    observations: Sequence[Observation], count: int, device: torch.device, rng: np.random.Generator
-) -> Samples:
-    """Draw `count` random samples of each observation, with replacement."""
-    picks = [(o, rng.integers(len(o.points), size=count)) for o in observations]
-    columns = zip(*((o.points[p], o.low[p], o.high[p], o.near[p]) for o, p in picks), strict=True)
-    return Samples.truncated(*(torch.from_numpy(np.stack(column)).to(device) for column in columns))
 
 
 def _result(

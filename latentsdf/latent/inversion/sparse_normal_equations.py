@@ -2,7 +2,7 @@
 
 A distance depends on the D dense parameters (global code and placement) and, through trilinear weights, on the local
 codes of eight vertices with C channels each. Its row of the Jacobian therefore has D + 8 C nonzero entries among D + M,
-at places that all points of a cell share, and J^T W J takes (D + 8 C)^2 operations per point instead of (D + M)^2.
+at places that all points of a cell share, and J^T C J takes (D + 8 C)^2 operations per point instead of (D + M)^2.
 """
 
 from dataclasses import dataclass
@@ -54,28 +54,27 @@ def add_normal_equations(
     hessian: Float[Tensor, "K N N"],
     gradient: Float[Tensor, "K N"],
     dense: Float[Tensor, "K P D"],
-    weight: Float[Tensor, "K P"],
-    residual: Float[Tensor, "K P"],
+    curvature: Float[Tensor, "K P"],
+    slope: Float[Tensor, "K P"],
     local: LocalDerivatives | None = None,
     first: int = 0,
 ) -> None:
-    """Add J^T W J and J^T W r in place.
+    """Add J^T C J and J^T y in place.
 
     Points of one cell depend on the same local codes, so they share one dense product.
 
     Args:
-        hessian: Sum of J^T W J, with N = D + M.
-        gradient: Sum of J^T W r.
+        hessian: Sum of J^T C J, with N = D + M.
+        gradient: Sum of J^T y.
         dense: Derivatives by the dense parameters.
-        weight: Weights W of the points.
-        residual: Residuals r.
+        curvature: Weights C of the points.
+        slope: Derivatives y of the cost by the distances; 0 where C is.
         local: Derivatives by the M local codes; None if M is 0.
         first: Number of dense parameters that precede the local codes in N; the others follow them.
     """
     if local is None:
-        weighted = dense * weight[..., None]
-        hessian += weighted.mT @ dense
-        gradient += (weighted * residual[..., None]).sum(1)
+        hessian += (dense * curvature[..., None]).mT @ dense
+        gradient += (dense * slope[..., None]).sum(1)
         return
     channels = local.by_feature.shape[2]
     local_count = hessian.shape[1] - dense.shape[2]
@@ -83,17 +82,17 @@ def add_normal_equations(
     order[first:] += local_count
     offsets = torch.arange(channels, device=dense.device)
     for k in range(len(dense)):
-        used = weight[k].nonzero()[:, 0]
+        used = curvature[k].nonzero()[:, 0]
         used = used[local.rows[k, used, 0].argsort()]  # the first vertex of a cell identifies it
         rows = local.rows[k, used]
         by_corner = local.weights[k, used, :, None] * local.by_feature[k, used, None]
         jacobian = torch.cat((dense[k, used], by_corner.flatten(1)), dim=1)
-        weighted = jacobian * weight[k, used, None]
+        weighted = jacobian * curvature[k, used, None]
         _, sizes = rows[:, 0].unique_consecutive(return_counts=True)
         start = 0
         for size in sizes.tolist():
             cell = slice(start, start + size)
             parameters = torch.cat((order, (first + rows[start, :, None] * channels + offsets).flatten()))
             hessian[k, parameters[:, None], parameters] += weighted[cell].T @ jacobian[cell]
-            gradient[k, parameters] += residual[k, used[cell]] @ weighted[cell]
+            gradient[k, parameters] += slope[k, used[cell]] @ jacobian[cell]
             start += size

@@ -25,7 +25,7 @@ def test_prior_of_codes_by_layer() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("by_layer", [False, True])
 def test_gradient_matches_differences(by_layer: bool) -> None:
-    """The gradient of the normal equations equals central differences of the cost."""
+    """The gradient equals central differences of the cost, also where the Jacobian in H is an earlier one."""
     model = small_latent_model("hyper").double()
     torch.manual_seed(1)
     prior = CodePrior.fit(torch.randn(30, SMALL_MODEL.code_dim, dtype=torch.float64))
@@ -38,7 +38,12 @@ def test_gradient_matches_differences(by_layer: bool) -> None:
     origin = torch.tensor([[0.1, 0.5, 0.0, 0.1, 0.0]], dtype=torch.float64)
     vector = 0.3 * torch.randn(1, layers * SMALL_MODEL.code_dim + PLACEMENT_SIZE, dtype=torch.float64)
     problems, rows = _FitProblems(solver, origin, samples, vector[:, :0]), torch.tensor([0])
-    _, slope = problems.normal_equations(vector, rows)
+    elsewhere = vector + 0.2 * torch.randn_like(vector)
+    earlier, _ = problems.normal_equations(elsewhere, rows, torch.tensor([True]))
+    hessian, slope = problems.normal_equations(vector, rows, torch.tensor([False]))
+    exact_hessian, exact_slope = problems.normal_equations(vector, rows, torch.tensor([True]))
+    torch.testing.assert_close(slope, exact_slope)  # also with the Jacobian of another place
+    assert not torch.allclose(hessian, exact_hessian, rtol=1e-3) and not torch.allclose(hessian, earlier, rtol=1e-3)
     step = 1e-6
     for i in range(vector.shape[1]):
         offset = torch.zeros_like(vector)

@@ -28,15 +28,15 @@ def _dense(local: LocalDerivatives) -> Tensor:
 
 
 def test_products(local: LocalDerivatives) -> None:
-    """J^T W J and J^T W r are added to what is there; the local codes are between the dense parameters."""
-    dense, weight, residual = torch.randn(K, P, L + 5), torch.rand(K, P), torch.randn(K, P)
-    weight[:, ::3] = 0
+    """J^T C J and J^T y are added to what is there; the local codes are between the dense parameters."""
+    dense, curvature, slope = torch.randn(K, P, L + 5), torch.rand(K, P), torch.randn(K, P)
+    curvature[:, ::3] = slope[:, ::3] = 0
     jacobian = torch.cat((dense[..., :L], _dense(local), dense[..., L:]), dim=2)
-    weighted = jacobian * weight[..., None]
+    weighted = jacobian * curvature[..., None]
     hessian, gradient = torch.ones(K, L + 5 + V * C, L + 5 + V * C), torch.ones(K, L + 5 + V * C)
-    add_normal_equations(hessian, gradient, dense, weight, residual, local, L)
+    add_normal_equations(hessian, gradient, dense, curvature, slope, local, L)
     torch.testing.assert_close(hessian, 1 + weighted.mT @ jacobian, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(gradient, 1 + (weighted * residual[..., None]).sum(1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(gradient, 1 + (jacobian * slope[..., None]).sum(1), atol=1e-4, rtol=1e-4)
 
 
 def test_derivatives_by_regression(local: LocalDerivatives) -> None:
