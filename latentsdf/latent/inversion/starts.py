@@ -67,10 +67,13 @@ def select_starts(
     coarse = replace(solver, fits_local=False)
     spread = _spread(training) if config.partial or config.align else 0.0
     history: list[Tensor] = []
+    steps_left = config.steps
     for size, kept, points, steps in _rounds(starts, count, config.points // 4):
         owner = torch.arange(len(observations), device=training.device).repeat_interleave(size)
         samples = draw_samples(observations, points, training.device, rng)[owner]
-        fits, costs = coarse.minimize(coarse.with_samples(fits, samples), samples, steps, _TOLERANCE, on_step, 1)
+        fits = coarse.with_samples(fits, samples)
+        fits, costs = coarse.minimize(fits, samples, max(1, min(steps, steps_left)), _TOLERANCE, on_step, 1)
+        steps_left -= len(costs) - 1
         rows = _leading(solver, fits, size, kept, spread)
         fits, history = fits[rows], [cost[rows] for cost in history + costs]
     return fits, history

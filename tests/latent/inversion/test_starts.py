@@ -31,7 +31,8 @@ def test_start_at_training_shape(trained_space: ShapeSpace) -> None:
     """Observations of training shapes lead to the codes of these shapes, in the order of the observations."""
     observations, codes = _observations(trained_space), trained_space.codes.float()
     calls: list[int] = []
-    arguments = (codes, observations, FIT, 1, np.random.default_rng(0), lambda: calls.append(1))
+    config = replace(FIT, starts=5)  # all codes and their mean, in two rounds
+    arguments = (codes, observations, config, 1, np.random.default_rng(0), lambda: calls.append(1))
     fits, history = starts.select_starts(_solver(trained_space), *arguments)
     found = trained_space.prior.decode(fits.coordinates)
     assert torch.equal(torch.cdist(found, codes).argmin(1), torch.arange(len(codes)))
