@@ -22,6 +22,7 @@ from preprocessing.outdated_shapes import find_outdated
 from preprocessing.pool import TaskPool
 from preprocessing.report import Outcome, Report
 from preprocessing.shape import preprocess
+from preprocessing.shards import Shard, ShardPlan, open_shard
 from preprocessing.sources import Source
 
 _MEMORY_SHARE = 0.9  # of the machine's memory, for all local workers together
@@ -40,6 +41,7 @@ def run(
     seed: int = 0,
     previews: Path | None = None,
     executor: Executor | None = None,
+    shard: Shard | None = None,
 ) -> Report:
     """Sample every source that is new or has changed since it was sampled.
 
@@ -61,13 +63,14 @@ def run(
         seed: Seed of the run, from which the seeds of the shapes are derived.
         previews: Folder for previews <category>/<id>.png; a preview that cannot be drawn is a warning.
         executor: Runs the tasks on its own workers instead of local processes.
+        shard: Sample only this part of the sources, into a store of its own (`shards.merge`).
 
     Returns:
         Report of the run, which is also saved in the store.
 
     Raises:
         ConfigError: A setting is out of range.
-        StoreError: The store has other settings or another seed, or the disk is full.
+        StoreError: The store has other settings, another seed or another shard, or the disk is full.
         LatentSDFError: The executor dropped a task.
     """
     require_valid(config)
@@ -76,6 +79,9 @@ def run(
             "workers and memory must not be negative, and the time limit must be positive, "
             f"got {workers}, {memory_gb} and {timeout}"
         )
+    open_shard(out, config, None if shard is None else ShardPlan.of(shard, sources, seed))
+    if shard is not None:
+        sources = shard.select(sources)
     store = SampleStore.create(out, config)
     outdated = {} if overwrite else find_outdated(sources, store, seed, renew=renew)
     pending = [s for s in sources if overwrite or s.key in outdated or s.key not in store]

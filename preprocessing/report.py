@@ -131,7 +131,7 @@ class Report:
         Raises:
             StoreError: The disk is full.
         """
-        self.shapes = self._load_previous() | self.sampled
+        self.shapes = self.load_previous() | self.sampled
         store = SampleStore(self.store, self.config)
         keys = store.keys()
         self.known_faults = find_known_faults(store, keys)
@@ -279,13 +279,22 @@ class Report:
         if self.interrupted:
             console.print("interrupted; run the same command again to continue")
 
-    def _load_previous(self) -> dict[str, Outcome]:
+    def load_previous(self) -> dict[str, Outcome]:
         """Load the shape statistics from the report of an earlier run; empty if it is missing or unreadable."""
         try:
-            shapes = parse_object((self.store / "report.json").read_bytes())["shapes"]
-            return {key: Outcome.of_report(shape) for key, shape in shapes.items()}
+            return {key: Outcome.of_report(shape) for key, shape in self._load("shapes").items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
+
+    def load_failures(self) -> dict[str, str]:
+        """Load the reasons of failed shapes from the report of an earlier run; empty if it is missing or unreadable."""
+        try:
+            return {str(key): str(reason) for key, reason in self._load("failed").items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _load(self, entry: str) -> Any:
+        return parse_object((self.store / "report.json").read_bytes())[entry]
 
     def _list_worst(self, heading: str, values: Mapping[str, float], form: str) -> list[str]:
         """List the first few shapes with links to their previews; report.json has all of them."""

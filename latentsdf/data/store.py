@@ -38,7 +38,7 @@ from latentsdf.data.shape_records import make_record
 from latentsdf.data.store_checks import verify_shape
 from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.artifacts import locked
-from latentsdf.utils.atomic_files import disk_full_as_store_error
+from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from latentsdf.utils.notebook import html_table
 from latentsdf.utils.output_folders import require_no_links
@@ -215,21 +215,57 @@ class SampleStore:
             StoreError: The record was sampled with other settings, does not read back as written, or the disk is full.
             ConfigError: The category or id is not a valid name.
         """
-        final = self._folder(record.key)
-        require_no_links(self.path, "tmp", error=StoreError)
-        require_no_links(self.path, "shapes", record.category, record.id, error=StoreError)
-        temporary = self.path / "tmp" / temporary_name()
-        with disk_full_as_store_error(self.path):
-            try:
-                _require_same_lattice(record, self.config)
-                zarr_layout.write_shape(temporary / "new", record)
-                for group in (final.parent.parent, final.parent):
-                    # Two workers may write the first shape of a category at the same time.
-                    with suppress(ContainsGroupError):
-                        zarr.open_group(group, mode="a")
-                _put(temporary / "new", final, temporary / "old" / record.key)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        with self._placing(record.key) as new:
+            _require_same_lattice(record, self.config)
+            zarr_layout.write_shape(new, record)
+
+    def copy_from(self, other: "SampleStore", key: str, *, link: bool = False) -> bool:
+        """Copy a shape of another store with the same settings, byte for byte and atomically.
+
+        Args:
+            other: The other store.
+            key: Shape key, category/id.
+            link: Make hard links instead of copies; both stores must be on one file system.
+
+        Returns:
+            False if this store already has the same shape, which is then left alone.
+
+        Raises:
+            StoreError: The settings differ, this store has a different shape of that key, the other one has none, or
+                the disk is full.
+        """
+        if other.config != self.config:
+            raise StoreError(f"{other.path}: has other sampling settings than {self.path}")
+        with other._shape(key) as source:
+            marker = (source / "zarr.json").read_bytes()
+            if key in self:
+                # The metadata has the SHA-256 of every array, of the source, and the seed.
+                if (self._folder(key) / "zarr.json").read_bytes() != marker:
+                    raise StoreError(
+                        f"{self.path}: has a different shape '{key}' than {other.path}; remove it or name another store"
+                    )
+                return False
+            with self._placing(key) as new, disk_full_as_store_error(self.path):
+                if any(path.is_symlink() for path in source.rglob("*")):
+                    raise ValueError("it has symbolic links, which latentsdf never makes")
+                try:
+                    shutil.copytree(source, new, copy_function=os.link if link else shutil.copyfile)
+                except shutil.Error as error:
+                    raise _copy_error(error, self.path, link=link) from error
+        return True
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file beside the shapes, atomically.
+
+        Args:
+            name: Name of the file.
+            text: Its content.
+
+        Raises:
+            StoreError: The disk is full.
+        """
+        with disk_full_as_store_error(self.path), atomic_write(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     @check_arguments
     def add(
@@ -427,6 +463,24 @@ class SampleStore:
         with self._shape(key) as folder:
             verify_shape(folder, self.config)
 
+    @contextmanager
+    def _placing(self, key: str) -> Iterator[Path]:
+        """Yield a path for the folder of a shape, which is moved to its place when the block ends."""
+        final = self._folder(key)
+        require_no_links(self.path, "tmp", error=StoreError)
+        require_no_links(self.path, "shapes", *key.split("/"), error=StoreError)
+        temporary = self.path / "tmp" / temporary_name()
+        with disk_full_as_store_error(self.path):
+            try:
+                yield temporary / "new"
+                for group in (final.parent.parent, final.parent):
+                    # Two workers may write the first shape of a category at the same time.
+                    with suppress(ContainsGroupError):
+                        zarr.open_group(group, mode="a")
+                _put(temporary / "new", final, temporary / "old" / key)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
     def _restore_replaced(self, temporary: Path) -> None:
         """Move a shape back that was moved to a temporary folder, if the process was killed before it was replaced."""
         for path in temporary.glob("old/*/*/zarr.json"):
@@ -473,6 +527,14 @@ def _put(new: Path, final: Path, aside: Path) -> None:
                 raise
             continue  # another process has written the same shape in between
         return
+
+
+def _copy_error(error: shutil.Error, store: Path, *, link: bool) -> StoreError:
+    """Convert the error of a copied folder, which lists (source, destination, reason) for each file."""
+    reason = str(error.args[0][0][2])
+    if link:
+        return StoreError(f"{store}: hard links cannot be made ({reason}); leave out --link to copy the files")
+    return StoreError(f"{store}: a file cannot be copied ({reason}); mend this and repeat the command to continue")
 
 
 def _random_rows(folder: Path, name: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
