@@ -26,7 +26,8 @@ def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int, *, r
     Raises:
         StoreError: Some shapes were sampled with another seed. All shapes of a store must have the same one.
     """
-    present = [source for source in sources if source.key in store]
+    stored = set(store.keys())
+    present = [source for source in sources if source.key in stored]
     if not present:
         return {}
     with ThreadPoolExecutor() as threads, track("checking", total=len(present), unit="shape") as advance:

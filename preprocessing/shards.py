@@ -13,14 +13,15 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.store import SampleStore
+from latentsdf.data.zarr_layout import StorePath
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, StoreError
 from latentsdf.utils.json_files import parse_object
+from latentsdf.utils.object_storage import locate
 from preprocessing.report import Outcome, Report
 from preprocessing.sources import Source
 
@@ -115,7 +116,7 @@ class ShardPlan:
         return cls(shard.index, shard.count, seed, len(keys), digest, mine)
 
 
-def open_shard(out: Path, config: SamplingConfig, plan: ShardPlan | None) -> None:
+def open_shard(out: StorePath, config: SamplingConfig, plan: ShardPlan | None) -> None:
     """Create or continue the store of a shard, or check that a store is not one.
 
     Args:
@@ -160,7 +161,7 @@ def open_shard(out: Path, config: SamplingConfig, plan: ShardPlan | None) -> Non
     )
 
 
-def read_plan(out: Path) -> ShardPlan | None:
+def read_plan(out: StorePath) -> ShardPlan | None:
     """Read the plan of a shard from its store; None if the store is not a shard.
 
     Raises:
@@ -184,7 +185,7 @@ def read_plan(out: Path) -> ShardPlan | None:
     return plan
 
 
-def merge(shards: Sequence[Path], out: Path, *, link: bool = False, partial: bool = False) -> Report:
+def merge(shards: Sequence[StorePath], out: StorePath, *, link: bool = False, partial: bool = False) -> Report:
     """Copy the shapes of all shards of a run into one store. A merge that was interrupted can be repeated.
 
     Args:
@@ -202,7 +203,8 @@ def merge(shards: Sequence[Path], out: Path, *, link: bool = False, partial: boo
         StoreError: A store is not a shard, the shards do not belong to the same run, overlap or are incomplete, or
             `out` has other settings or a different shape of the same key.
     """
-    parts = [_Part.open(path) for path in shards]
+    out = locate(out)
+    parts = [_Part.open(locate(path)) for path in shards]
     _require_one_run(parts, partial=partial)
     if any(_same_place(part.store.path, out) for part in parts):
         raise StoreError(f"{out}: is one of the shards; name another --out")
@@ -239,7 +241,7 @@ class _Part:
     outcomes: dict[str, Outcome]
 
     @classmethod
-    def open(cls, path: Path) -> "_Part":
+    def open(cls, path: StorePath) -> "_Part":
         store = SampleStore.open(path)
         plan = read_plan(path)
         if plan is None:
@@ -266,7 +268,7 @@ def _require_one_run(parts: Sequence[_Part], *, partial: bool) -> None:
     if not parts:
         raise ConfigError("expected the stores of the shards, got none")
     first = parts[0]
-    places: dict[int, Path] = {}
+    places: dict[int, StorePath] = {}
     for part in parts:
         path, plan = part.store.path, part.plan
         if plan.count != first.plan.count:
@@ -307,7 +309,7 @@ def _require_complete(parts: Sequence[_Part]) -> None:
         )
 
 
-def _same_place(one: Path, other: Path) -> bool:
+def _same_place(one: StorePath, other: StorePath) -> bool:
     return one.resolve() == other.resolve()
 
 

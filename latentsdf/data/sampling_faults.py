@@ -1,10 +1,10 @@
 """Stored shapes that an earlier version of the sampling algorithm (`SAMPLING_VERSION`) sampled with known faults."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from latentsdf.data.records import ShapeInfo
 from latentsdf.data.store import SampleStore
+from latentsdf.data.zarr_layout import StorePath
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import StoreError
 
@@ -42,7 +42,7 @@ def find_known_faults(store: SampleStore, keys: Iterable[str]) -> dict[str, str]
     return faults
 
 
-def note_known_faults(store: Path, faults: Mapping[str, str], advice: str = RENEW) -> None:
+def note_known_faults(store: StorePath, faults: Mapping[str, str], advice: str = RENEW) -> None:
     """Print a note that names the shapes with known faults, if there are any.
 
     Args:
