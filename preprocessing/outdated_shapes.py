@@ -10,6 +10,9 @@ from latentsdf.utils.console import track
 from latentsdf.utils.errors import LatentSDFError, StoreError
 from preprocessing.sources import Source
 
+_PART = 1_000
+"""Number of shapes that are compared at a time."""
+
 
 def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int, *, renew: bool = False) -> dict[str, str]:
     """Compare the stored shapes with their sources, by the SHA-256 of the source.
@@ -33,7 +36,9 @@ def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int, *, r
     with ThreadPoolExecutor() as threads, track("checking", total=len(present), unit="shape") as advance:
         reasons: dict[str, str] = {}
         other_seed = []
-        compared = threads.map(lambda source: _compare(source, store, seed), present)
+        # In parts, because a task of the pool takes more memory than a shape.
+        parts = (present[start : start + _PART] for start in range(0, len(present), _PART))
+        compared = (found for part in parts for found in threads.map(lambda one: _compare(one, store, seed), part))
         for source, (reason, same_seed) in zip(present, compared, strict=True):
             if reason:
                 reasons[source.key] = reason

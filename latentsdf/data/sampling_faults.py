@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from latentsdf.data.records import ShapeInfo
+from latentsdf.data.records import ShapeInfo, ShapeSummary
 from latentsdf.data.store import SampleStore
 from latentsdf.data.zarr_layout import StorePath
 from latentsdf.utils.console import show_note
@@ -14,7 +14,7 @@ RENEW = "repeat the latentsdf-preprocess command with --renew to sample them aga
 _MAX_NAMED = 3
 
 
-def known_fault(info: ShapeInfo) -> str | None:
+def known_fault(info: ShapeInfo | ShapeSummary) -> str | None:
     """Return what can be wrong with the samples of a shape, or None if no fault is known.
 
     Samples that were imported, and those of closed meshes without sheets, are not affected by the faults of version 1.
@@ -34,7 +34,7 @@ def find_known_faults(store: SampleStore, keys: Iterable[str]) -> dict[str, str]
     faults = {}
     for key in keys:
         try:
-            fault = known_fault(store.info(key))
+            fault = known_fault(store.summary(key))
         except StoreError:
             continue
         if fault is not None:

@@ -34,7 +34,7 @@ from latentsdf.config import loader
 from latentsdf.config.arguments import check_arguments
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
-from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
+from latentsdf.data.records import ShapeInfo, ShapeRecord, ShapeSummary, provenance_fields
 from latentsdf.data.shape_records import make_record
 from latentsdf.data.store_checks import verify_shape
 from latentsdf.data.zarr_layout import StorePath
@@ -348,6 +348,18 @@ class SampleStore:
         with self._shape(key) as folder:
             return zarr_layout.read_info(folder)
 
+    def summary(self, key: str) -> ShapeSummary:
+        """Return what training needs of the metadata of a shape, from a single file.
+
+        Args:
+            key: Shape key, category/id.
+
+        Raises:
+            StoreError: The store has no such shape, or it is damaged.
+        """
+        with self._shape(key) as folder:
+            return zarr_layout.read_summary(folder)
+
     def provenance(self, key: str) -> tuple[str, int]:
         """Return the SHA-256 of a shape's source and the seed of its sampling."""
         with self._shape(key) as folder:
@@ -400,8 +412,7 @@ class SampleStore:
 
     def offsurface_count(self, key: str) -> int:
         """Return the number of near and uniform samples of a shape."""
-        with self._shape(key) as folder:
-            return zarr_layout.count_rows(folder, "near") + zarr_layout.count_rows(folder, "uniform")
+        return self.summary(key).offsurface_samples
 
     @check_arguments
     def offsurface_subset(
@@ -427,8 +438,7 @@ class SampleStore:
 
     def surface_array_shape(self, key: str) -> tuple[int, int]:
         """Return the number of surface points of a shape, and of their columns: 6 with normals, 3 without."""
-        with self._shape(key) as folder:
-            return zarr_layout.count_rows(folder, "surface"), zarr_layout.count_columns(folder, "surface")
+        return self.summary(key).surface_shape
 
     @check_arguments
     def surface_subset(self, key: str, share: PositiveShare, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -513,17 +523,17 @@ class SampleStore:
     def _folder(self, key: str) -> StorePath:
         if not is_key(key):
             raise ConfigError(f"{key!r} is not a valid shape key; expected category/id, two names of folders {RULE}")
-        return self.path / "shapes" / key
+        return self.path.joinpath("shapes", key)
 
     @contextmanager
     def _shape(self, key: str) -> Iterator[StorePath]:
         """Yield the folder of a shape; read errors within the block become a StoreError with the key of the shape."""
-        if key not in self:
-            name = f"'{key}'" if isinstance(key, str) else describe(key)
-            raise StoreError(f"{self.path}: has no shape {name}; `keys` lists its shapes, category/id")
         try:
             yield self._folder(key)
         except Exception as error:
+            if isinstance(error, ConfigError | FileNotFoundError) and key not in self:
+                name = f"'{key}'" if isinstance(key, str) else describe(key)
+                raise StoreError(f"{self.path}: has no shape {name}; `keys` lists its shapes, category/id") from None
             if isinstance(self.path, ObjectPath) and is_storage_error(error):
                 raise storage_error(self.path, error) from error
             if isinstance(error, LatentSDFError) or not isinstance(error, _DAMAGE):

@@ -39,6 +39,9 @@ def verify_shape(folder: zarr_layout.StorePath, config: SamplingConfig) -> None:
         raise ValueError(f"the confidence of its sign is {info.sign.confidence}, not from 0 to 1")
     arrays = {name: zarr_layout.read_array(folder, name) for name in zarr_layout.ARRAYS}
     _verify_digests(arrays, attributes.get("array_sha256"))
+    shapes = attributes.get("array_shapes", {name: list(values.shape) for name, values in arrays.items()})
+    if shapes != {name: list(values.shape) for name, values in arrays.items()}:
+        raise ValueError("array_shapes does not have the shapes of the arrays")
     if info.band_samples != len(arrays["band_index"]):
         raise ValueError(f"band_samples is {info.band_samples!r}, but the band has {len(arrays['band_index']):,}")
     if len(arrays["band_sdf"]) != len(arrays["band_index"]):
