@@ -1,5 +1,6 @@
 """Stored shapes that a resumed run samples again: their sources have changed, or they have known faults."""
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +11,8 @@ from latentsdf.utils.console import track
 from latentsdf.utils.errors import LatentSDFError, StoreError
 from preprocessing.sources import Source
 
-_PART = 1_000
-"""Number of shapes that are compared at a time."""
+_PART = 32
+"""Number of shapes that a thread compares at a time."""
 
 
 def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int, *, renew: bool = False) -> dict[str, str]:
@@ -36,9 +37,10 @@ def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int, *, r
     with ThreadPoolExecutor() as threads, track("checking", total=len(present), unit="shape") as advance:
         reasons: dict[str, str] = {}
         other_seed = []
-        # In parts, because a task of the pool takes more memory than a shape.
-        parts = (present[start : start + _PART] for start in range(0, len(present), _PART))
-        compared = (found for part in parts for found in threads.map(lambda one: _compare(one, store, seed), part))
+        # In parts, because a task of the pool takes more time and memory than a shape whose source is small.
+        parts = [present[start : start + _PART] for start in range(0, len(present), _PART)]
+        found = threads.map(lambda part: [_compare(one, store, seed) for one in part], parts)
+        compared = itertools.chain.from_iterable(found)
         for source, (reason, same_seed) in zip(present, compared, strict=True):
             if reason:
                 reasons[source.key] = reason

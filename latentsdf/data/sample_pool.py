@@ -12,6 +12,8 @@ by generator (seed, n), and the batch of a step by generators (seed, step, shape
 same batches as an uninterrupted one.
 """
 
+import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -42,8 +44,10 @@ _READ_AHEAD = 4
 """Number of parts that are read in advance."""
 
 _EAGER_PARTS = 1_000
-"""Number of parts that are read before the first step; further ones are read when a batch needs them, and meanwhile in
-the background, so that training on 100,000 shapes starts at once."""
+"""Number of parts up to which all are read before the first step."""
+_EAGER_SECONDS = 3.0
+"""Time in seconds for which more parts than that are read before the first step; further ones are read when a batch
+needs them, and meanwhile in the background, so that training on 100,000 shapes starts at once."""
 
 _PART_STREAM, _SHAPE_STREAM, _POINT_STREAM = range(3)
 """Independent random streams: subset of a part, shapes of a batch, points of a batch."""
@@ -205,13 +209,14 @@ class ShapeSamplePool:
 
     def _read_all(self) -> list[Any]:
         """Read the resident parts; of many, only the first ones."""
-        eager = min(self.slots, _EAGER_PARTS)
         parts: list[Any] = [None] * self.slots
-        with track("reading samples", total=eager, unit="shape") as advance:
-            for slot in range(eager):
-                parts[slot] = self._read(self._part_in(slot))
+        end = math.inf if self.slots <= _EAGER_PARTS else time.monotonic() + _EAGER_SECONDS
+        self._ahead, self._arriving = 0, {}
+        with track("reading samples", total=self.slots, unit="shape") as advance:
+            while self._ahead < self.slots and time.monotonic() < end:
+                parts[self._ahead] = self._read(self._part_in(self._ahead))
+                self._ahead += 1
                 advance()
-        self._ahead, self._arriving = eager, {}
         return parts
 
     def _resident(self, slot: int) -> Any:

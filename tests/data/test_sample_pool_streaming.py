@@ -211,6 +211,7 @@ def test_parts_that_are_read_later(streamed: bool, many: SampleStore, monkeypatc
     assert pools[0].streams == streamed
     pools[0].fill(0)
     monkeypatch.setattr("latentsdf.data.sample_pool._EAGER_PARTS", 1)
+    monkeypatch.setattr("latentsdf.data.sample_pool._EAGER_SECONDS", 0.0)
     pools[1].fill(0)
     assert sum(part is not None for part in pools[1]._parts) < pools[1].slots
     for step in (*range(20), 60, 61):
