@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from latentsdf.cli.arg_types import UNSET, OptionalPath, finite_float, integer, string_list
 from latentsdf.cli.common_args import training_line
@@ -23,11 +24,25 @@ from latentsdf.utils.console import console, show_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 from preprocessing import job, sources
 from preprocessing.cluster import connected
+from preprocessing.merge import Merge
 from preprocessing.report import Report
+from preprocessing.shards import Shard
 
 _PROG = "latentsdf-preprocess"
 _SPARSE = SamplingConfig().sparse_resolution
 _COARSE = 32  # sparse lattices with fewer cells are too coarse to be useful
+
+
+def shard_constructor() -> PrimitiveConstructorSpec[Any]:
+    """Accept a shard, such as 2/16."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="I/N",
+        instance_from_str=lambda values: Shard.parse(values[0]),
+        is_instance=lambda _: True,
+        str_from_instance=lambda value: [str(value)],
+    )
+
 
 if TYPE_CHECKING:
     SamplingSettings = Any
@@ -40,8 +55,8 @@ class Preprocess(Command):
     """Turn mesh files into a store of signed distance samples: an exact narrow band and a sparse lattice.
 
     Run the same command again to continue an interrupted run. A shape is processed again if its source file has
-    changed. Exit code: 0 success, 1 no shape could be processed (or --strict and one failed), 2 error,
-    130 interrupted.
+    changed. Stores of several --shard are merged by latentsdf-preprocess merge, see its --help. Exit code: 0 success,
+    1 no shape could be processed (or --strict and one failed), 2 error, 130 interrupted.
     """
 
     examples: ClassVar[tuple[str, ...]] = (
@@ -52,6 +67,8 @@ class Preprocess(Command):
         "latentsdf-preprocess --source procedural --wide --count 400 --resolution 256 --out furniture.zarr",
         "latentsdf-preprocess --source bodies --count 2000 --resolution 256 --out bodies.zarr",
         "latentsdf-preprocess --source /share/ShapeNetCore.v2 --out /share/shapes.zarr --dask tcp://head:8786",
+        "latentsdf-preprocess --source /share/ShapeNetCore.v2 --shard 2/16 --out /share/part.2.zarr",
+        "latentsdf-preprocess merge /share/part.*.zarr --out /share/shapes.zarr",
     )
 
     source: str
@@ -82,6 +99,9 @@ class Preprocess(Command):
     """Mirror half of the copies along this axis; for categories whose shapes may be mirrored."""
     frame_step: Annotated[int | None, integer(), UNSET] = None
     """Interval between frames of D-FAUST (default: 10, or 1 with --split)."""
+    shard: Annotated[Shard | None, shard_constructor(), UNSET] = None
+    """Process only the I-th of N parts of the selected shapes, copies included, into a store of its own; for the jobs
+    of a SLURM array. The parts are merged by latentsdf-preprocess merge."""
     workers: Annotated[int, integer()] = 0
     """Number of worker processes; 0 for one per core. Not with --dask."""
     dask: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="")] = None
@@ -130,6 +150,7 @@ class Preprocess(Command):
             renew=self.renew,
             seed=self.seed,
             previews=Path(f"{self.out}.previews") if self.preview else None,
+            shard=self.shard,
         )
         if self.dask is None:
             return work(workers=self.workers, memory_gb=self.memory_gb)
@@ -221,6 +242,8 @@ def main(argv: Sequence[str] | None = None, *, hint: bool = True) -> int:
         if args[:1] == ["--print-completion"]:
             print_completion(Preprocess, args[1:], _PROG)
             return 0
+        if args[:1] == ["merge"]:
+            return _merge(args[1:], hint=hint)
         arguments = parse(Preprocess, args or ["--help"], _PROG)
         report = arguments.process()
     except (LatentSDFError, OSError) as error:
@@ -237,6 +260,20 @@ def main(argv: Sequence[str] | None = None, *, hint: bool = True) -> int:
     if hint:
         show_next_step(training_line(arguments.out))
     return 0
+
+
+def _merge(args: Sequence[str], *, hint: bool) -> int:
+    merge = parse(Merge, args or ["--help"], f"{_PROG} merge")
+    try:
+        result = merge.run()
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to continue")
+        return 130
+    if merge.json:
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    if hint:
+        show_next_step(merge.next_step(result))
+    return merge.exit_code(result)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,17 @@ import trimesh
 
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.store import SampleStore
+from latentsdf.data.zarr_layout import StorePath
 from latentsdf.geometry.mesh_sdf.mesh_distance import BACKENDS
 from latentsdf.utils.console import console, track
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
+from latentsdf.utils.object_storage import ObjectPath, locate
 from preprocessing.isolation import ResourceLimits
 from preprocessing.outdated_shapes import find_outdated
 from preprocessing.pool import TaskPool
 from preprocessing.report import Outcome, Report
 from preprocessing.shape import preprocess
+from preprocessing.shards import Shard, ShardPlan, open_shard
 from preprocessing.sources import Source
 
 _MEMORY_SHARE = 0.9  # of the machine's memory, for all local workers together
@@ -29,7 +32,7 @@ _MEMORY_SHARE = 0.9  # of the machine's memory, for all local workers together
 
 def run(
     sources: Sequence[Source],
-    out: Path,
+    out: StorePath,
     config: SamplingConfig,
     *,
     workers: int = 0,
@@ -40,6 +43,7 @@ def run(
     seed: int = 0,
     previews: Path | None = None,
     executor: Executor | None = None,
+    shard: Shard | None = None,
 ) -> Report:
     """Sample every source that is new or has changed since it was sampled.
 
@@ -49,7 +53,8 @@ def run(
 
     Args:
         sources: The shapes.
-        out: Folder of the store; created if missing. An existing store must have the same settings and seed.
+        out: Folder of the store, or its URL in object storage; created if missing. An existing store must have the
+            same settings and seed.
         config: Sampling settings.
         workers: Number of local processes, by default the number of cores; with an executor, the number of shapes
             that it processes at the same time.
@@ -61,13 +66,14 @@ def run(
         seed: Seed of the run, from which the seeds of the shapes are derived.
         previews: Folder for previews <category>/<id>.png; a preview that cannot be drawn is a warning.
         executor: Runs the tasks on its own workers instead of local processes.
+        shard: Sample only this part of the sources, into a store of its own (`shards.merge`).
 
     Returns:
         Report of the run, which is also saved in the store.
 
     Raises:
         ConfigError: A setting is out of range.
-        StoreError: The store has other settings or another seed, or the disk is full.
+        StoreError: The store has other settings, another seed or another shard, or the disk is full.
         LatentSDFError: The executor dropped a task.
     """
     require_valid(config)
@@ -76,9 +82,19 @@ def run(
             "workers and memory must not be negative, and the time limit must be positive, "
             f"got {workers}, {memory_gb} and {timeout}"
         )
+    out = locate(out)
+    if isinstance(out, ObjectPath):
+        if out.scheme == "memory":
+            raise ConfigError(f"{out}: the workers are processes, which do not share their memory; name another store")
+        if previews is not None:
+            raise ConfigError(f"{out}: previews are drawn on disk, beside a store on disk; leave them out")
+    open_shard(out, config, None if shard is None else ShardPlan.of(shard, sources, seed))
+    if shard is not None:
+        sources = shard.select(sources)
     store = SampleStore.create(out, config)
     outdated = {} if overwrite else find_outdated(sources, store, seed, renew=renew)
-    pending = [s for s in sources if overwrite or s.key in outdated or s.key not in store]
+    stored = set(store.keys())
+    pending = [s for s in sources if overwrite or s.key in outdated or s.key not in stored]
     max_workers = workers or os.cpu_count() or 1
     workers = max(1, min(max_workers, len(pending)))
     report = Report(out, config, len(sources), len(sources) - len(pending), workers, previews, outdated=outdated)

@@ -1,5 +1,6 @@
 """Stored shapes that a resumed run samples again: their sources have changed, or they have known faults."""
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,9 @@ from latentsdf.data.store import SampleStore
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import LatentSDFError, StoreError
 from preprocessing.sources import Source
+
+_PART = 32
+"""Number of shapes that a thread compares at a time."""
 
 
 def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int, *, renew: bool = False) -> dict[str, str]:
@@ -26,13 +30,17 @@ def find_outdated(sources: Sequence[Source], store: SampleStore, seed: int, *, r
     Raises:
         StoreError: Some shapes were sampled with another seed. All shapes of a store must have the same one.
     """
-    present = [source for source in sources if source.key in store]
+    stored = set(store.keys())
+    present = [source for source in sources if source.key in stored]
     if not present:
         return {}
     with ThreadPoolExecutor() as threads, track("checking", total=len(present), unit="shape") as advance:
         reasons: dict[str, str] = {}
         other_seed = []
-        compared = threads.map(lambda source: _compare(source, store, seed), present)
+        # In parts, because a task of the pool takes more time and memory than a shape whose source is small.
+        parts = [present[start : start + _PART] for start in range(0, len(present), _PART)]
+        found = threads.map(lambda part: [_compare(one, store, seed) for one in part], parts)
+        compared = itertools.chain.from_iterable(found)
         for source, (reason, same_seed) in zip(present, compared, strict=True):
             if reason:
                 reasons[source.key] = reason

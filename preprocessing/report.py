@@ -19,8 +19,8 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeInfo
 from latentsdf.data.sampling_faults import find_known_faults, note_known_faults
 from latentsdf.data.store import SampleStore
+from latentsdf.data.zarr_layout import StorePath
 from latentsdf.geometry.mesh_sdf.sign import DOUBTFUL_CONFIDENCE
-from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.console import console, show_note
 from latentsdf.utils.errors import StoreError
 from latentsdf.utils.json_files import is_number, parse_object
@@ -98,7 +98,7 @@ class Outcome:
 class Report:
     """Report of one run, and statistics of the whole store. Dictionaries have the shape keys as keys."""
 
-    store: Path
+    store: StorePath
     """Folder of the store."""
     config: SamplingConfig
     """Sampling settings."""
@@ -131,7 +131,7 @@ class Report:
         Raises:
             StoreError: The disk is full.
         """
-        self.shapes = self._load_previous() | self.sampled
+        self.shapes = self.load_previous() | self.sampled
         store = SampleStore(self.store, self.config)
         keys = store.keys()
         self.known_faults = find_known_faults(store, keys)
@@ -141,10 +141,8 @@ class Report:
                     self.shapes[key] = Outcome.of_stored(store.info(key))
         self.shapes = {key: self.shapes[key] for key in keys if key in self.shapes}
         pages = {"report.json": json.dumps(self.as_dict(), indent=1), "report.md": self.markdown()}
-        with disk_full_as_store_error(self.store):
-            for name, text in pages.items():
-                with atomic_write(self.store / name) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
+        for name, text in pages.items():
+            store.write_text(name, text)
 
     def as_dict(self) -> dict[str, Any]:
         """Convert to a dictionary for JSON: times in seconds, sizes in bytes, fractions in [0, 1]."""
@@ -279,20 +277,29 @@ class Report:
         if self.interrupted:
             console.print("interrupted; run the same command again to continue")
 
-    def _load_previous(self) -> dict[str, Outcome]:
+    def load_previous(self) -> dict[str, Outcome]:
         """Load the shape statistics from the report of an earlier run; empty if it is missing or unreadable."""
         try:
-            shapes = parse_object((self.store / "report.json").read_bytes())["shapes"]
-            return {key: Outcome.of_report(shape) for key, shape in shapes.items()}
+            return {key: Outcome.of_report(shape) for key, shape in self._load("shapes").items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
+
+    def load_failures(self) -> dict[str, str]:
+        """Load the reasons of failed shapes from the report of an earlier run; empty if it is missing or unreadable."""
+        try:
+            return {str(key): str(reason) for key, reason in self._load("failed").items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _load(self, entry: str) -> Any:
+        return parse_object((self.store / "report.json").read_bytes())[entry]
 
     def _list_worst(self, heading: str, values: Mapping[str, float], form: str) -> list[str]:
         """List the first few shapes with links to their previews; report.json has all of them."""
         lines = []
         for key in list(values)[:_MAX_LISTED]:
             name = key
-            if self.previews is not None and (self.previews / f"{key}.png").is_file():
+            if self.previews is not None and isinstance(self.store, Path) and (self.previews / f"{key}.png").is_file():
                 name = f"[{key}](<{os.path.relpath(self.previews, self.store)}/{key}.png>)"
             lines.append(f"{name} {form.format(values[key])}")
         if len(values) > _MAX_LISTED:

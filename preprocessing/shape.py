@@ -13,6 +13,7 @@ from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeRecord
 from latentsdf.data.shape_records import mesh_record
 from latentsdf.data.store import SampleStore
+from latentsdf.data.zarr_layout import StorePath
 from latentsdf.geometry.lattice import linear_index, to_lattice_units
 from latentsdf.geometry.mesh_sdf.sampling import SdfSamples
 from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
@@ -41,13 +42,13 @@ def make_record(source: Source, config: SamplingConfig, seed: int) -> ShapeRecor
 
 
 def preprocess(
-    source: Source, store_path: Path, config: SamplingConfig, seed: int, previews: Path | None = None
+    source: Source, store_path: StorePath, config: SamplingConfig, seed: int, previews: Path | None = None
 ) -> Outcome:
     """Sample one shape and write it to the store: the task of a worker process.
 
     Args:
         source: The shape.
-        store_path: Folder of the store.
+        store_path: Folder or URL of the store.
         config: Sampling settings of the store.
         seed: Seed of the run.
         previews: Folder for the preview <category>/<id>.png; None for no preview.
@@ -59,7 +60,7 @@ def preprocess(
     store = _open_store(store_path, config)
     record = make_record(source, config, seed)
     # The shape is written last, so that a resumed run draws the preview again if it was interrupted before.
-    warning = _draw_preview(record, store_path, previews) if previews is not None else ""
+    warning = _draw_preview(record, previews) if previews is not None else ""
     store.write(record)
     thin = thin_share(record.samples)
     info = store.info(record.key)
@@ -88,7 +89,7 @@ def thin_share(samples: SdfSamples, points: int = 4096) -> float:
     return float((samples.band_distance[at[stored]] >= 0).mean()) if stored.any() else 0.0
 
 
-def _open_store(path: Path, config: SamplingConfig) -> SampleStore:
+def _open_store(path: StorePath, config: SamplingConfig) -> SampleStore:
     """Open the store without reading its attributes; raises StoreError if it does not exist on this machine."""
     if not (path / "zarr.json").is_file():
         raise StoreError(
@@ -98,11 +99,11 @@ def _open_store(path: Path, config: SamplingConfig) -> SampleStore:
     return SampleStore(path, config)
 
 
-def _draw_preview(record: ShapeRecord, store: Path, previews: Path) -> str:
+def _draw_preview(record: ShapeRecord, previews: Path) -> str:
     """Write the preview and return "", or a warning: only a full disk is an error that fails the shape."""
     path = previews / f"{record.key}.png"
     try:
-        with disk_full_as_store_error(store):
+        with disk_full_as_store_error(previews):
             require_no_links(previews, record.category)
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as aside:

@@ -50,7 +50,8 @@ class CommandReference(SphinxDirective):
         """Return a section per command."""
         from latentsdf.cli.main import COMMANDS
 
-        return [self._section(f"latentsdf {name}") for name in COMMANDS] + [self._section("latentsdf-preprocess")]
+        offline = ["latentsdf-preprocess", "latentsdf-preprocess merge"]
+        return [self._section(name) for name in [*(f"latentsdf {name}" for name in COMMANDS), *offline]]
 
     def _section(self, command: str) -> nodes.section:
         section = nodes.section(ids=[nodes.make_id(command)], names=[command])

@@ -22,6 +22,7 @@ from latentsdf.cli.arg_types import (
 from latentsdf.cli.parser import Command, command, command_line
 from latentsdf.utils.atomic_files import require_file_output
 from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.object_storage import ObjectPath, locate
 
 if TYPE_CHECKING:
     from latentsdf.config.inversion import InvertConfig, RefineConfig
@@ -259,11 +260,12 @@ class InvertArgs(InvertMethodArgs):
             raise ConfigError(f"{' and '.join(without_effect)} would have no effect: only a --mesh query is inverted")
 
 
-def training_line(store: Path) -> str:
+def training_line(store: Path | ObjectPath) -> str:
     """Return the command line that trains a space on a sample store."""
     from latentsdf.data import import_pointclouds
     from latentsdf.data.store import SampleStore
 
+    store = locate(store)
     config = SampleStore.open(store).config
     points_only = config == dataclasses.replace(import_pointclouds.SETTINGS, normalization=config.normalization)
     out = Path("checkpoints") / store.name.removesuffix(".zarr")

@@ -12,6 +12,7 @@ from latentsdf.cli.common_args import training_line
 from latentsdf.cli.parser import Command, command, command_line
 from latentsdf.utils.console import console, show_note, track
 from latentsdf.utils.errors import StoreError
+from latentsdf.utils.object_storage import ObjectPath, locate
 
 
 @command
@@ -33,6 +34,9 @@ class Info(Command):
         """Print a description; returns all of its data."""
         from latentsdf.sharing.locations import locate_space
 
+        store = locate(self.path)
+        if isinstance(store, ObjectPath):
+            return describe_store(store, verify=self.verify)
         path = locate_space(self.path)
         if not path.is_dir():
             raise FileNotFoundError(f"{path}: no such folder; info reads a sample store or a checkpoint")
@@ -47,7 +51,7 @@ class Info(Command):
         return command_line("latentsdf", "extract", self.path, "--all", "--out", "meshes/")
 
 
-def describe_store(path: Path, *, verify: bool) -> dict[str, Any]:
+def describe_store(path: Path | ObjectPath, *, verify: bool) -> dict[str, Any]:
     """Print a table of the shapes in a sample store.
 
     Args:

@@ -30,6 +30,7 @@ _PACKAGE = Path(__file__).parent.parent
 _EXTRAS = {
     "cpu": "faiss",
     "bodies": "anny",
+    "cloud": "obstore",
     "dask": "distributed",
     "draco": "DracoPy",
     "e57": "pye57",

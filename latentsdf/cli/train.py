@@ -72,7 +72,7 @@ class Train(DeviceArgs):
     log: Annotated[Literal["csv", "tensorboard", "trackio", "wandb"] | None, UNSET] = None
     """Log besides metrics.jsonl (--train.log)."""
     resume: bool = False
-    """Continue the run in --out."""
+    """Continue the run in --out. Under torchrun, a run that has no checkpoint yet is started."""
     extend: Annotated[Path | None, tyro.conf.arg(metavar="SPACE", help_behavior_hint="")] = None
     """Add the shapes of --data to this space; only their codes are trained."""
     fine_tune: bool = False

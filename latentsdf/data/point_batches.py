@@ -16,6 +16,7 @@ from torch import Tensor
 from latentsdf.config.schedules import is_used
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data.importance_sampling import draw_heat_points, heat_point_count
+from latentsdf.data.records import ShapeSummary
 from latentsdf.data.shape_batch import ShapeBatch
 from latentsdf.data.store import SampleStore
 from latentsdf.utils.errors import StoreError
@@ -66,13 +67,13 @@ class PointSource:
         self._points, self._box, self._heat = train.points_per_shape, loss.regularizer_points, heat_point_count(loss)
         self._extent = loss.regularizer_extent
 
-    def nbytes(self, key: str) -> int:
+    def nbytes(self, key: str, shape: ShapeSummary) -> int:
         """Return the memory in bytes of all surface points of a shape.
 
         Raises:
             StoreError: The shape has no surface points, or none with the normals that the loss needs.
         """
-        rows, columns = self._store.surface_array_shape(key)
+        rows, columns = shape.surface_shape
         if rows == 0:
             raise StoreError(
                 f"{self._store.path}: shape '{key}' has no surface points, which train.samples: points requires; "

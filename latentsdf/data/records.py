@@ -81,6 +81,28 @@ class ShapeRecord(Provenance):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShapeSummary:
+    """What a training run needs to know of a stored shape before it reads samples: a part of one small file."""
+
+    band_samples: int
+    """Number of band samples."""
+    offsurface_samples: int
+    """Number of near and uniform samples."""
+    surface_shape: tuple[int, int]
+    """Number of surface points, and of their columns: 6 with normals, 3 without."""
+    similarity: Similarity
+    """Similarity between the frame of the source and model space."""
+    sign: SignReport
+    """Method that determined inside and outside."""
+    watertight: bool
+    """True if every edge of the mesh is shared by two faces."""
+    augmented: bool
+    """True for a deformed copy of another shape."""
+    sampling_version: int
+    """Version of the sampling algorithm."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShapeInfo(Provenance):
     """Metadata of a stored shape, available without reading its arrays."""
 

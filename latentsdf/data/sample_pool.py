@@ -12,9 +12,10 @@ by generator (seed, n), and the batch of a step by generators (seed, step, shape
 same batches as an uninterrupted one.
 """
 
+import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ import torch
 from latentsdf.config.sampling import Normalization
 from latentsdf.config.training import LossConfig, TrainConfig
 from latentsdf.data.point_batches import PointBatch, PointSource
-from latentsdf.data.records import ShapeInfo
 from latentsdf.data.sampling_faults import known_fault
 from latentsdf.data.sdf_batches import SdfBatch, SdfSource
 from latentsdf.data.sdf_samples import Sampler
@@ -43,6 +43,12 @@ REFRESH_STEPS = 4
 _READ_AHEAD = 4
 """Number of parts that are read in advance."""
 
+_EAGER_PARTS = 1_000
+"""Number of parts up to which all are read before the first step."""
+_EAGER_SECONDS = 3.0
+"""Time in seconds for which more parts than that are read before the first step; further ones are read when a batch
+needs them, and meanwhile in the background, so that training on 100,000 shapes starts at once."""
+
 _PART_STREAM, _SHAPE_STREAM, _POINT_STREAM = range(3)
 """Independent random streams: subset of a part, shapes of a batch, points of a batch."""
 
@@ -57,6 +63,9 @@ class ShapeSamplePool:
         slots: Number of resident parts.
         nbytes: Estimated memory of the resident samples, in bytes.
         batch_shapes: Number of shapes in a batch, in each process.
+        similarities: Similarity from the frame of each shape to model space.
+        augmented: Keys of the shapes that are deformed copies of others.
+        known_faults: Known faults of the samples of shapes that an earlier version sampled, by key.
     """
 
     def __init__(
@@ -97,7 +106,7 @@ class ShapeSamplePool:
         self._source: SampleSource = (
             PointSource(store, train, loss) if train.samples == "points" else SdfSource(store, train, loss, sampler)
         )
-        sizes = [self._source.nbytes(key) for key in keys]
+        sizes = self._summarize()
         budget = train.memory_gb * 1e9
         total = sum(sizes)
         on_device = device is not None and total <= free_gpu_memory(device) / 2
@@ -117,32 +126,28 @@ class ShapeSamplePool:
         self._first_part = 0
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="samples")
         self._pending: dict[int, Future[Any]] = {}
+        self._ahead, self._arriving = 0, dict[int, Future[Any]]()
 
     @property
     def normalization(self) -> Normalization:
         """Normalization that maps new shapes to model space."""
         return self.store.config.normalization
 
-    @property
-    def augmented(self) -> frozenset[str]:
-        """Keys of the shapes that are deformed copies of others."""
-        return frozenset(key for key, info in zip(self.keys, self._infos, strict=True) if info.augmented)
-
-    @property
-    def known_faults(self) -> dict[str, str]:
-        """Known faults of the samples of shapes that an earlier version sampled, by key."""
-        faults = {key: known_fault(info) for key, info in zip(self.keys, self._infos, strict=True)}
-        return {key: fault for key, fault in faults.items() if fault is not None}
-
-    @property
-    def similarities(self) -> list[Similarity]:
-        """Similarity from the frame of each shape to model space."""
-        return [info.similarity for info in self._infos]
-
-    @cached_property
-    def _infos(self) -> list[ShapeInfo]:
-        """Metadata of all shapes, in a file each."""
-        return [self.store.info(key) for key in self.keys]
+    def _summarize(self) -> list[int]:
+        """Read the metadata of all shapes, in a file each, and return the sizes of their samples in bytes."""
+        sizes, similarities, augmented, faults = [], [], set(), {}
+        for key in self.keys:
+            shape = self.store.summary(key)
+            sizes.append(self._source.nbytes(key, shape))
+            similarities.append(shape.similarity)
+            if shape.augmented:
+                augmented.add(key)
+            if (fault := known_fault(shape)) is not None:
+                faults[key] = fault
+        self.similarities: list[Similarity] = similarities
+        self.augmented: frozenset[str] = frozenset(augmented)
+        self.known_faults: dict[str, str] = faults
+        return sizes
 
     @property
     def streams(self) -> bool:
@@ -162,7 +167,8 @@ class ShapeSamplePool:
         slots = self._batch_slots(step)[self._rank * self.batch_shapes :][: self.batch_shapes]
         rows = [self._row(self._part_in(slot)) for slot in slots]
         generators = [self._generator(_POINT_STREAM, step, row) for row in rows]
-        batch: SdfBatch | PointBatch = self._source.draw([self._parts[slot] for slot in slots], rows, generators)
+        parts = [self._resident(slot) for slot in slots]
+        batch: SdfBatch | PointBatch = self._source.draw(parts, rows, generators)
         return batch
 
     def fill(self, step: int) -> None:
@@ -171,6 +177,7 @@ class ShapeSamplePool:
         `batch` does so implicitly; a separate call excludes the first read from time measurements.
         """
         self._advance_to(step // REFRESH_STEPS if self.streams else 0)
+        self._read_further()
 
     def close(self) -> None:
         """Stop the background reader."""
@@ -193,6 +200,7 @@ class ShapeSamplePool:
             part = self._first_part + self.slots
             future = self._pending.pop(part, None) or self._reader.submit(self._read, part)
             self._parts[part % self.slots] = future.result()
+            self._arriving.pop(part % self.slots, None)
             self._first_part += 1
         if self.streams:
             for part in range(first + self.slots, first + self.slots + _READ_AHEAD):
@@ -200,13 +208,32 @@ class ShapeSamplePool:
                     self._pending[part] = self._reader.submit(self._read, part)
 
     def _read_all(self) -> list[Any]:
-        resident = [self._part_in(slot) for slot in range(self.slots)]
-        parts = []
+        """Read the resident parts; of many, only the first ones."""
+        parts: list[Any] = [None] * self.slots
+        end = math.inf if self.slots <= _EAGER_PARTS else time.monotonic() + _EAGER_SECONDS
+        self._ahead, self._arriving = 0, {}
         with track("reading samples", total=self.slots, unit="shape") as advance:
-            for part in resident:
-                parts.append(self._read(part))
+            while self._ahead < self.slots and time.monotonic() < end:
+                parts[self._ahead] = self._read(self._part_in(self._ahead))
+                self._ahead += 1
                 advance()
         return parts
+
+    def _resident(self, slot: int) -> Any:
+        """Return the part in a slot, read now if it was not read yet; a part is the same whenever it is read."""
+        if self._parts[slot] is None:
+            future = self._arriving.pop(slot, None)
+            self._parts[slot] = self._read(self._part_in(slot)) if future is None else future.result()
+        return self._parts[slot]
+
+    def _read_further(self) -> None:
+        """Keep some parts that were not read at the start on their way."""
+        for slot in [slot for slot, future in self._arriving.items() if future.done()]:
+            self._resident(slot)
+        while self._ahead < self.slots and len(self._arriving) < _READ_AHEAD:
+            slot, self._ahead = self._ahead, self._ahead + 1
+            if self._parts[slot] is None:
+                self._arriving[slot] = self._reader.submit(self._read, self._part_in(slot))
 
     def _part_in(self, slot: int) -> int:
         """Number of the part that a slot holds."""

@@ -1,10 +1,10 @@
 """Stored shapes that an earlier version of the sampling algorithm (`SAMPLING_VERSION`) sampled with known faults."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from latentsdf.data.records import ShapeInfo
+from latentsdf.data.records import ShapeInfo, ShapeSummary
 from latentsdf.data.store import SampleStore
+from latentsdf.data.zarr_layout import StorePath
 from latentsdf.utils.console import show_note
 from latentsdf.utils.errors import StoreError
 
@@ -14,7 +14,7 @@ RENEW = "repeat the latentsdf-preprocess command with --renew to sample them aga
 _MAX_NAMED = 3
 
 
-def known_fault(info: ShapeInfo) -> str | None:
+def known_fault(info: ShapeInfo | ShapeSummary) -> str | None:
     """Return what can be wrong with the samples of a shape, or None if no fault is known.
 
     Samples that were imported, and those of closed meshes without sheets, are not affected by the faults of version 1.
@@ -34,7 +34,7 @@ def find_known_faults(store: SampleStore, keys: Iterable[str]) -> dict[str, str]
     faults = {}
     for key in keys:
         try:
-            fault = known_fault(store.info(key))
+            fault = known_fault(store.summary(key))
         except StoreError:
             continue
         if fault is not None:
@@ -42,7 +42,7 @@ def find_known_faults(store: SampleStore, keys: Iterable[str]) -> dict[str, str]
     return faults
 
 
-def note_known_faults(store: Path, faults: Mapping[str, str], advice: str = RENEW) -> None:
+def note_known_faults(store: StorePath, faults: Mapping[str, str], advice: str = RENEW) -> None:
     """Print a note that names the shapes with known faults, if there are any.
 
     Args:

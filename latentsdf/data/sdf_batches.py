@@ -10,6 +10,7 @@ from torch import Tensor
 from latentsdf.config.schedules import is_used
 from latentsdf.config.training import Draw, LossConfig, TrainConfig
 from latentsdf.data.importance_sampling import draw_heat_points, heat_point_count
+from latentsdf.data.records import ShapeSummary
 from latentsdf.data.sdf_samples import Sampler, ShapeSamples, load_samples, samples_nbytes
 from latentsdf.data.shape_batch import ShapeBatch
 from latentsdf.data.store import SampleStore
@@ -133,13 +134,13 @@ class SdfSource:
             extent=loss.regularizer_extent,
         )
 
-    def nbytes(self, key: str) -> int:
+    def nbytes(self, key: str, shape: ShapeSummary) -> int:
         """Return the memory in bytes of all samples of a shape.
 
         Raises:
             StoreError: The shape has no signed distances.
         """
-        size = samples_nbytes(self._store, key, lattice=self._train.lattice)
+        size = samples_nbytes(self._store, shape, lattice=self._train.lattice)
         if size == 0:
             raise StoreError(
                 f"{self._store.path}: shape '{key}' has only surface points and no signed distances; train with "

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsdf.config.training import Draw
+from latentsdf.data.records import ShapeSummary
 from latentsdf.data.store import SampleStore
 from latentsdf.geometry.lattice import band_width
 from latentsdf.utils.arrays import describe
@@ -190,11 +191,11 @@ def _draw_by(sampler: Sampler, distance: Tensor, count: int, rng: np.random.Gene
     return pick.long()
 
 
-def samples_nbytes(store: SampleStore, key: str, *, lattice: bool) -> int:
+def samples_nbytes(store: SampleStore, shape: ShapeSummary, *, lattice: bool) -> int:
     """Memory in bytes of all samples of a shape, with the sparse lattice if `lattice` is set."""
     cells = store.config.sparse_resolution
     lattice_vertices = (cells + 1) ** 3 if lattice and cells else 0
-    return 8 * (store.info(key).band_samples + lattice_vertices) + 16 * store.offsurface_count(key)
+    return 8 * (shape.band_samples + lattice_vertices) + 16 * shape.offsurface_samples
 
 
 def load_samples(
@@ -226,7 +227,7 @@ def load_samples(
     )
     order, offsurface_strata = _stratify(offsurface[:, 3], "even" if how == "surface" else how, NEAR_DISTANCE)
     offsurface = offsurface[order]
-    if store.info(key).band_samples == 0:
+    if store.summary(key).band_samples == 0:
         width = band_width(store.config.resolution, store.config.band_voxels)
         near_rows = np.flatnonzero(np.abs(offsurface[:, 3]) <= width)
         if len(near_rows) == 0:

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentsdf.data.records import ShapeSummary
+
 BatchT = TypeVar("BatchT", bound="ShapeBatch")
 
 
@@ -55,7 +57,7 @@ class SampleSource(Protocol):
     The parts that `read` returns have an attribute `nbytes` and a method `to(device)`.
     """
 
-    def nbytes(self, key: str) -> int:
+    def nbytes(self, key: str, shape: ShapeSummary) -> int:
         """Return the memory in bytes of all samples of a shape.
 
         Raises:

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -33,14 +34,16 @@ from latentsdf.config import loader
 from latentsdf.config.arguments import check_arguments
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data import zarr_layout
-from latentsdf.data.records import ShapeInfo, ShapeRecord, provenance_fields
+from latentsdf.data.records import ShapeInfo, ShapeRecord, ShapeSummary, provenance_fields
 from latentsdf.data.shape_records import make_record
 from latentsdf.data.store_checks import verify_shape
+from latentsdf.data.zarr_layout import StorePath
 from latentsdf.utils.arrays import as_array, describe
 from latentsdf.utils.artifacts import locked
-from latentsdf.utils.atomic_files import disk_full_as_store_error
+from latentsdf.utils.atomic_files import atomic_write, disk_full_as_store_error
 from latentsdf.utils.errors import ConfigError, LatentSDFError, StoreError
 from latentsdf.utils.notebook import html_table
+from latentsdf.utils.object_storage import ObjectPath, is_storage_error, locate, storage_error
 from latentsdf.utils.output_folders import require_no_links
 from latentsdf.utils.shape_ids import RULE, is_key
 from latentsdf.utils.temporary_names import is_abandoned, temporary_name
@@ -50,18 +53,26 @@ PositiveShare = Annotated[float, Field(strict=True, gt=0, le=1)]
 FORMAT = "latentsdf-samples"
 VERSION = 1
 
+_DAMAGE = (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""Exceptions of reading a damaged shape."""
+
 
 class SampleStore:
-    """Sample store on disk. Several processes may write different shapes at the same time.
+    """Sample store on disk or in object storage. Several processes may write different shapes at the same time.
 
     Use `create` or `open`; the constructor neither reads nor writes the store.
 
+    In object storage, at a URL `s3://bucket/name`, `gs://bucket/name` or `memory://name/name` (extra `cloud`), each
+    object is written as a whole. The metadata of a shape is its last object, so that readers only see complete shapes.
+    There are no locks and no renames: a shape that is replaced is absent until it is complete, and no two processes may
+    write the same shape.
+
     Attributes:
-        path: Folder of the store.
+        path: Folder of the store, or its URL.
         config: Sampling settings of all its shapes.
     """
 
-    def __init__(self, path: Path, config: SamplingConfig) -> None:
+    def __init__(self, path: StorePath, config: SamplingConfig) -> None:
         """Refer to an existing store with known settings.
 
         Args:
@@ -73,7 +84,7 @@ class SampleStore:
 
     @classmethod
     @check_arguments
-    def create(cls, path: Path | str, config: SamplingConfig | None = None) -> "SampleStore":
+    def create(cls, path: Path | ObjectPath | str, config: SamplingConfig | None = None) -> "SampleStore":
         """Create a store, or open an existing one with the same settings to continue it.
 
         Temporary files of processes that were killed are removed.
@@ -88,7 +99,9 @@ class SampleStore:
         Raises:
             StoreError: The store has other settings, the path is not a sample store, or the disk is full.
         """
-        path = Path(path)
+        path = locate(path)
+        if isinstance(path, ObjectPath):
+            return cls._create_remote(path, config)
         if path.is_file():
             raise StoreError(f"{path}: is a file; name a folder for the sample store")
         with disk_full_as_store_error(path):
@@ -100,40 +113,48 @@ class SampleStore:
     def _open_to_write(cls, path: Path, config: SamplingConfig | None) -> "SampleStore":
         """Open a store, or make one in an empty folder; other processes are kept out by the caller."""
         if any(path.iterdir()):
-            store = cls.open(path)
-            config = config or store.config
-            old, new = asdict(store.config), asdict(config)
-            changed = [
-                f"{name} ({old[name]} in the store, {new[name]} requested)" for name in new if old[name] != new[name]
-            ]
-            if changed:
-                raise StoreError(
-                    f"{path}: was created with different settings: {', '.join(changed)}; "
-                    "use the same settings, or write to another store"
-                )
+            store = cls._open_with(path, config)
             require_no_links(path, "tmp", error=StoreError)
             for folder in (path / "tmp").glob("*"):
                 if is_abandoned(folder.name) and not folder.is_symlink():
                     with suppress(FileNotFoundError):  # another process cleans up, too
-                        store._restore_replaced(folder)
+                        _restore_replaced(path, folder)
                     shutil.rmtree(folder, ignore_errors=True)
             return store
         config = config or SamplingConfig()
-        attributes = {
-            "format": FORMAT,
-            "version": VERSION,
-            "sampling": asdict(config),
-            "settings_hash": _hash_of(asdict(config)),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "library": f"latentsdf {_library_version()}",
-        }
         with disk_full_as_store_error(path):
-            zarr.create_group(path, attributes=attributes)
+            zarr.create_group(path, attributes=_attributes_of(config))
         return cls(path, config)
 
     @classmethod
+    def _create_remote(cls, path: ObjectPath, config: SamplingConfig | None) -> "SampleStore":
+        """Create a store in object storage, or open one; of several processes, one writes its metadata."""
+        if not path.key and path.scheme != "memory":
+            raise ConfigError(f"{path}: expected a name within the bucket, such as {path}/shapes.zarr")
+        if next(path.files(), None) is None:
+            settings = config or SamplingConfig()
+            if (path / "zarr.json").write(_group_metadata(_attributes_of(settings)), new=True):
+                return cls(path, settings)
+        return cls._open_with(path, config)
+
+    @classmethod
+    def _open_with(cls, path: StorePath, config: SamplingConfig | None) -> "SampleStore":
+        """Open a store that is to have these settings, if any are given."""
+        store = cls.open(path)
+        old, new = asdict(store.config), asdict(config or store.config)
+        changed = [
+            f"{name} ({old[name]} in the store, {new[name]} requested)" for name in new if old[name] != new[name]
+        ]
+        if changed:
+            raise StoreError(
+                f"{path}: was created with different settings: {', '.join(changed)}; "
+                "use the same settings, or write to another store"
+            )
+        return store
+
+    @classmethod
     @check_arguments
-    def open(cls, path: Path | str) -> "SampleStore":
+    def open(cls, path: Path | ObjectPath | str) -> "SampleStore":
         """Open an existing store.
 
         Args:
@@ -143,14 +164,12 @@ class SampleStore:
             FileNotFoundError: There is no such folder.
             StoreError: The folder is not a sample store, or has another version.
         """
-        path = Path(path)
-        if not path.is_dir():
+        path = locate(path)
+        if not (_has_objects(path) if isinstance(path, ObjectPath) else path.is_dir()):
             raise FileNotFoundError(f"{path}: no such sample store; make one with latentsdf-preprocess --out {path}")
         try:
-            zarr_layout.require_small_metadata(path)
-            attributes: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)
-        # zarr raises exceptions of many types for metadata of another form.
-        except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+            attributes = zarr_layout.read_attributes(path)
+        except (OSError, ValueError) as error:
             raise StoreError(f"{path}: not a sample store (no readable Zarr group)") from error
         if attributes.get("format") != FORMAT:
             raise StoreError(f"{path}: a Zarr group, but not a {FORMAT} store")
@@ -173,8 +192,7 @@ class SampleStore:
 
     def keys(self) -> list[str]:
         """Return the keys, category/id, of all complete shapes, sorted."""
-        found = (self.path / "shapes").glob("*/*/zarr.json")
-        keys = sorted(f"{file.parent.parent.name}/{file.parent.name}" for file in found)
+        keys = sorted(_find_keys(self.path))
         for key in keys:
             if not is_key(key):
                 raise StoreError(
@@ -215,21 +233,61 @@ class SampleStore:
             StoreError: The record was sampled with other settings, does not read back as written, or the disk is full.
             ConfigError: The category or id is not a valid name.
         """
-        final = self._folder(record.key)
-        require_no_links(self.path, "tmp", error=StoreError)
-        require_no_links(self.path, "shapes", record.category, record.id, error=StoreError)
-        temporary = self.path / "tmp" / temporary_name()
-        with disk_full_as_store_error(self.path):
-            try:
-                _require_same_lattice(record, self.config)
-                zarr_layout.write_shape(temporary / "new", record)
-                for group in (final.parent.parent, final.parent):
-                    # Two workers may write the first shape of a category at the same time.
-                    with suppress(ContainsGroupError):
-                        zarr.open_group(group, mode="a")
-                _put(temporary / "new", final, temporary / "old" / record.key)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        with self._placing(record.key) as new:
+            _require_same_lattice(record, self.config)
+            zarr_layout.write_shape(new, record)
+
+    def copy_from(self, other: "SampleStore", key: str, *, link: bool = False) -> bool:
+        """Copy a shape of another store with the same settings, byte for byte and atomically.
+
+        Args:
+            other: The other store.
+            key: Shape key, category/id.
+            link: Make hard links instead of copies; both stores must be on one file system.
+
+        Returns:
+            False if this store already has the same shape, which is then left alone.
+
+        Raises:
+            StoreError: The settings differ, this store has a different shape of that key, the other one has none, or
+                the disk is full.
+        """
+        if other.config != self.config:
+            raise StoreError(f"{other.path}: has other sampling settings than {self.path}")
+        with other._shape(key) as source:
+            marker = (source / "zarr.json").read_bytes()
+            if key in self:
+                # The metadata has the SHA-256 of every array, of the source, and the seed.
+                if (self._folder(key) / "zarr.json").read_bytes() != marker:
+                    raise StoreError(
+                        f"{self.path}: has a different shape '{key}' than {other.path}; remove it or name another store"
+                    )
+                return False
+            final = self._folder(key)
+            if link and (isinstance(final, ObjectPath) or isinstance(source, ObjectPath)):
+                raise StoreError(f"{self.path}: object storage has no hard links; leave out --link to copy the objects")
+            if isinstance(final, ObjectPath) and isinstance(source, ObjectPath):
+                _copy_objects(source, final)
+                return True
+            with self._placing(key) as new:
+                _copy_files(source, new, self.path, link=link)
+        return True
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file beside the shapes, atomically.
+
+        Args:
+            name: Name of the file.
+            text: Its content.
+
+        Raises:
+            StoreError: The disk is full.
+        """
+        if isinstance(self.path, ObjectPath):
+            (self.path / name).write(text.encode())
+            return
+        with disk_full_as_store_error(self.path), atomic_write(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     @check_arguments
     def add(
@@ -290,6 +348,18 @@ class SampleStore:
         with self._shape(key) as folder:
             return zarr_layout.read_info(folder)
 
+    def summary(self, key: str) -> ShapeSummary:
+        """Return what training needs of the metadata of a shape, from a single file.
+
+        Args:
+            key: Shape key, category/id.
+
+        Raises:
+            StoreError: The store has no such shape, or it is damaged.
+        """
+        with self._shape(key) as folder:
+            return zarr_layout.read_summary(folder)
+
     def provenance(self, key: str) -> tuple[str, int]:
         """Return the SHA-256 of a shape's source and the seed of its sampling."""
         with self._shape(key) as folder:
@@ -342,8 +412,7 @@ class SampleStore:
 
     def offsurface_count(self, key: str) -> int:
         """Return the number of near and uniform samples of a shape."""
-        with self._shape(key) as folder:
-            return zarr_layout.count_rows(folder, "near") + zarr_layout.count_rows(folder, "uniform")
+        return self.summary(key).offsurface_samples
 
     @check_arguments
     def offsurface_subset(
@@ -369,8 +438,7 @@ class SampleStore:
 
     def surface_array_shape(self, key: str) -> tuple[int, int]:
         """Return the number of surface points of a shape, and of their columns: 6 with normals, 3 without."""
-        with self._shape(key) as folder:
-            return zarr_layout.count_rows(folder, "surface"), zarr_layout.count_columns(folder, "surface")
+        return self.summary(key).surface_shape
 
     @check_arguments
     def surface_subset(self, key: str, share: PositiveShare, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -427,29 +495,48 @@ class SampleStore:
         with self._shape(key) as folder:
             verify_shape(folder, self.config)
 
-    def _restore_replaced(self, temporary: Path) -> None:
-        """Move a shape back that was moved to a temporary folder, if the process was killed before it was replaced."""
-        for path in temporary.glob("old/*/*/zarr.json"):
-            key = f"{path.parent.parent.name}/{path.parent.name}"
-            if is_key(key) and not self._folder(key).exists():
-                require_no_links(self.path, "shapes", *key.split("/"), error=StoreError)
-                os.replace(path.parent, self._folder(key))
+    @contextmanager
+    def _placing(self, key: str) -> Iterator[Path]:
+        """Yield a path for the folder of a shape, which is moved to its place when the block ends."""
+        self._folder(key)  # checks the key
+        root = self.path
+        if isinstance(root, ObjectPath):
+            with tempfile.TemporaryDirectory(prefix="latentsdf-") as scratch, disk_full_as_store_error(Path(scratch)):
+                yield Path(scratch) / "new"
+                _upload(Path(scratch) / "new", root / "shapes" / key)
+            return
+        final = root / "shapes" / key
+        require_no_links(root, "tmp", error=StoreError)
+        require_no_links(root, "shapes", *key.split("/"), error=StoreError)
+        temporary = root / "tmp" / temporary_name()
+        with disk_full_as_store_error(root):
+            try:
+                yield temporary / "new"
+                for group in (final.parent.parent, final.parent):
+                    # Two workers may write the first shape of a category at the same time.
+                    with suppress(ContainsGroupError):
+                        zarr.open_group(group, mode="a")
+                _put(temporary / "new", final, temporary / "old" / key)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
 
-    def _folder(self, key: str) -> Path:
+    def _folder(self, key: str) -> StorePath:
         if not is_key(key):
             raise ConfigError(f"{key!r} is not a valid shape key; expected category/id, two names of folders {RULE}")
-        return self.path / "shapes" / key
+        return self.path.joinpath("shapes", key)
 
     @contextmanager
-    def _shape(self, key: str) -> Iterator[Path]:
+    def _shape(self, key: str) -> Iterator[StorePath]:
         """Yield the folder of a shape; read errors within the block become a StoreError with the key of the shape."""
-        if key not in self:
-            name = f"'{key}'" if isinstance(key, str) else describe(key)
-            raise StoreError(f"{self.path}: has no shape {name}; `keys` lists its shapes, category/id")
         try:
             yield self._folder(key)
-        except (ValueError, RuntimeError, OSError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-            if isinstance(error, LatentSDFError):
+        except Exception as error:
+            if isinstance(error, ConfigError | FileNotFoundError) and key not in self:
+                name = f"'{key}'" if isinstance(key, str) else describe(key)
+                raise StoreError(f"{self.path}: has no shape {name}; `keys` lists its shapes, category/id") from None
+            if isinstance(self.path, ObjectPath) and is_storage_error(error):
+                raise storage_error(self.path, error) from error
+            if isinstance(error, LatentSDFError) or not isinstance(error, _DAMAGE):
                 raise
             raise StoreError(
                 f"{self.path}: shape '{key}' is damaged ({error}); rebuild it: repeat the command that made the store, "
@@ -475,7 +562,97 @@ def _put(new: Path, final: Path, aside: Path) -> None:
         return
 
 
-def _random_rows(folder: Path, name: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def _attributes_of(config: SamplingConfig) -> dict[str, Any]:
+    """Attributes of a new store."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "sampling": asdict(config),
+        "settings_hash": _hash_of(asdict(config)),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "library": f"latentsdf {_library_version()}",
+    }
+
+
+def _group_metadata(attributes: dict[str, Any]) -> bytes:
+    """Content of zarr.json of a group, as Zarr writes it."""
+    return json.dumps({"attributes": attributes, "zarr_format": 3, "node_type": "group"}, indent=2).encode()
+
+
+def _has_objects(path: ObjectPath) -> bool:
+    return (path / "zarr.json").is_file() or next(path.files(), None) is not None
+
+
+def _find_keys(store: StorePath) -> Iterator[str]:
+    """Keys of all complete shapes, in any order."""
+    shapes = store / "shapes"
+    if isinstance(shapes, ObjectPath):
+        for name, _ in shapes.files():
+            if name.count("/") == 2 and name.endswith("/zarr.json"):
+                yield name.removesuffix("/zarr.json")
+        return
+    for file in shapes.glob("*/*/zarr.json"):
+        yield f"{file.parent.parent.name}/{file.parent.name}"
+
+
+def _upload(new: Path, final: ObjectPath) -> None:
+    """Write the files of a shape to object storage, its metadata last."""
+    files = sorted(file for file in new.rglob("*") if file.is_file() and file != new / "zarr.json")
+    (final / "zarr.json").delete()  # of an older record, whose arrays are replaced one after the other
+    for file in files:
+        (final / file.relative_to(new).as_posix()).write(file)
+    for group in (final.parent.parent, final.parent):
+        # Metadata of the groups above, with which Zarr can list the store; all writers write the same.
+        (group / "zarr.json").write(_group_metadata({}), new=True)
+    (final / "zarr.json").write(new / "zarr.json")
+
+
+def _copy_objects(source: ObjectPath, final: ObjectPath) -> None:
+    """Copy a shape within object storage, its metadata last."""
+    (final / "zarr.json").delete()
+    for name, _ in source.files():
+        if name != "zarr.json":
+            (source / name).copy_to(final / name)
+    for group in (final.parent.parent, final.parent):
+        (group / "zarr.json").write(_group_metadata({}), new=True)
+    (source / "zarr.json").copy_to(final / "zarr.json")
+
+
+def _copy_files(source: StorePath, new: Path, store: StorePath, *, link: bool) -> None:
+    """Copy the folder of a shape to the disk, or link its files.
+
+    Raises:
+        StoreError: A file cannot be copied.
+        ValueError: The folder has symbolic links.
+    """
+    if isinstance(source, ObjectPath):
+        for name, _ in source.files():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes((source / name).read_bytes())
+        return
+    if any(path.is_symlink() for path in source.rglob("*")):
+        raise ValueError("it has symbolic links, which latentsdf never makes")
+    try:
+        shutil.copytree(source, new, copy_function=os.link if link else shutil.copyfile)
+    except shutil.Error as error:  # lists (source, destination, reason) for each file
+        reason = str(error.args[0][0][2])
+        if link:
+            text = f"{store}: hard links cannot be made ({reason}); leave out --link to copy the files"
+        else:
+            text = f"{store}: a file cannot be copied ({reason}); mend this and repeat the command to continue"
+        raise StoreError(text) from error
+
+
+def _restore_replaced(store: Path, temporary: Path) -> None:
+    """Move a shape back that was moved to a temporary folder, if the process was killed before it was replaced."""
+    for path in temporary.glob("old/*/*/zarr.json"):
+        key = f"{path.parent.parent.name}/{path.parent.name}"
+        if is_key(key) and not (store / "shapes" / key).exists():
+            require_no_links(store, "shapes", *key.split("/"), error=StoreError)
+            os.replace(path.parent, store / "shapes" / key)
+
+
+def _random_rows(folder: StorePath, name: str, share: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Read a fraction of the rows of an array that is stored in random order, from a random start."""
     total = zarr_layout.count_rows(folder, name)
     rows = math.ceil(share * total)

@@ -5,7 +5,6 @@ another SHA-256 than its attributes state, values are not finite or outside thei
 outside the lattice, or many samples contradict the sparse lattice, as after a swap of arrays or signs.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ _MAX_CONTRADICTIONS = 0.05  # share of samples; some shapes have doubtful signs
 _ROUNDING = 5e-3  # of float16 distances
 
 
-def verify_shape(folder: Path, config: SamplingConfig) -> None:
+def verify_shape(folder: zarr_layout.StorePath, config: SamplingConfig) -> None:
     """Check all arrays and attributes of a shape.
 
     Args:
@@ -40,6 +39,9 @@ def verify_shape(folder: Path, config: SamplingConfig) -> None:
         raise ValueError(f"the confidence of its sign is {info.sign.confidence}, not from 0 to 1")
     arrays = {name: zarr_layout.read_array(folder, name) for name in zarr_layout.ARRAYS}
     _verify_digests(arrays, attributes.get("array_sha256"))
+    shapes = attributes.get("array_shapes", {name: list(values.shape) for name, values in arrays.items()})
+    if shapes != {name: list(values.shape) for name, values in arrays.items()}:
+        raise ValueError("array_shapes does not have the shapes of the arrays")
     if info.band_samples != len(arrays["band_index"]):
         raise ValueError(f"band_samples is {info.band_samples!r}, but the band has {len(arrays['band_index']):,}")
     if len(arrays["band_sdf"]) != len(arrays["band_index"]):
@@ -70,7 +72,7 @@ def _verify_digests(arrays: dict[str, NDArray[Any]], digests: object) -> None:
             raise ValueError(f"array {name} has another SHA-256 than its attributes state")
 
 
-def _verify_band(folder: Path, config: SamplingConfig) -> None:
+def _verify_band(folder: zarr_layout.StorePath, config: SamplingConfig) -> None:
     vertices, _ = zarr_layout.read_band(folder, config.resolution, config.band_voxels)
     if len(vertices) and vertices.max() >= (config.resolution + 1) ** 3:
         raise ValueError("band_index has vertices outside the lattice")

@@ -1,9 +1,9 @@
 """What `latentsdf view` shows: a space, a field or a sample store, recognized by the files in its folder."""
 
-from pathlib import Path
 from typing import Literal
 
 from latentsdf.utils.errors import ConfigError
+from latentsdf.utils.object_storage import ObjectPath, locate
 
 TargetKind = Literal["space", "field", "store"]
 
@@ -12,12 +12,14 @@ def kind_of(target: str) -> TargetKind:
     """Return the kind of a target.
 
     Args:
-        target: Folder of a space, a field or a sample store; anything else that `latentsdf.load` accepts is a space.
+        target: Folder of a space, a field or a sample store, or URL of a sample store; anything else that
+            `latentsdf.load` accepts is a space.
 
     Raises:
         ConfigError: The target is a file, or a folder of another kind.
     """
-    path = Path(target)
+    if isinstance(path := locate(target), ObjectPath):
+        return "store"
     if path.is_file():
         raise ConfigError(
             f"{target}: is a file; view shows the folder of a space, of a field that `latentsdf reconstruct` wrote, or "

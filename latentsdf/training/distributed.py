@@ -94,6 +94,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_torchrun() -> bool:
+    """Return True if `torchrun` started this process, and may start it again after a failure (`--max-restarts`)."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def is_main_process() -> bool:
     """Return True on rank 0 and without `torchrun`."""
     return world_size() == 1 or os.environ.get("RANK", "0") == "0"

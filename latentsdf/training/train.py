@@ -25,8 +25,9 @@ from latentsdf.training.logger import TrainingLogger, open_training_logger
 from latentsdf.training.trainer import Trainer
 from latentsdf.training.training_loop import run_training_loop
 from latentsdf.utils import devices
+from latentsdf.utils.artifacts import holds_artifact
 from latentsdf.utils.atomic_files import full_disk_named
-from latentsdf.utils.console import console
+from latentsdf.utils.console import console, show_note
 from latentsdf.utils.entry_points import load_entry_point
 from latentsdf.utils.errors import CheckpointError, ConfigError
 from latentsdf.utils.interrupts import defer_interrupts
@@ -61,7 +62,8 @@ def train(
         data: Sample store; with `train.source`, what this source reads; None if `source` is given.
         out: Checkpoint folder.
         config: Configuration; the defaults if None.
-        resume: Continue the run in `out`; only the budget (steps, epochs, minutes) and the logs may differ.
+        resume: Continue the run in `out`; only the budget (steps, epochs, minutes) and the logs may differ. Under
+            `torchrun`, which repeats a command after a failure, a run without a checkpoint starts from the beginning.
         start_from: Space whose networks, grid and codes the run starts from, instead of random ones. Shapes of `data`
             that it lacks start from its mean code; its shapes that `data` lacks are left out.
         overwrite: Replace the space in `out`.
@@ -88,6 +90,11 @@ def train(
     out = Path(out)
     calls = Callbacks(callbacks)
     keep_freed_memory()
+    if resume and distributed.is_torchrun() and not holds_artifact(out, "model.safetensors"):
+        # A command that torchrun repeats after a failure has --resume from its first start.
+        resume = False
+        if distributed.is_main_process():
+            show_note("note", f"{out}: has no checkpoint yet, so the run starts from the beginning")
     _check_output(out, config, resume=resume, overwrite=overwrite)
     where = devices.resolve(distributed.local_device(device))
     with distributed.distributed_context(where) as context:

@@ -16,6 +16,7 @@ from latentsdf import cli
 from latentsdf.cli.main import COMMANDS, EXAMPLES, command_class
 from latentsdf.cli.parser import flags_of, parse
 from preprocessing.__main__ import Preprocess
+from preprocessing.merge import Merge
 
 FIRST_DAY = (
     "latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr",
@@ -43,7 +44,8 @@ def _parse(line: str) -> None:
     """Parse one command line; raises if it is wrong."""
     program, *args = shlex.split(line.partition(" > ")[0], comments=True)
     if program == "latentsdf-preprocess":
-        parse(Preprocess, args, program)
+        merging = args[0] == "merge"
+        parse(Merge if merging else Preprocess, args[1:] if merging else args, program)
     elif args[0] in COMMANDS:
         parse(command_class(args[0]), args[1:], f"latentsdf {args[0]}")
     else:

@@ -29,7 +29,7 @@ def store(record: ShapeRecord, tmp_path_factory: pytest.TempPathFactory) -> Samp
 @pytest.fixture
 def streaming(store: SampleStore, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     """Settings with memory for four parts of half a shape each."""
-    mean = samples_nbytes(store, "lamp/0", lattice=False)
+    mean = samples_nbytes(store, store.summary("lamp/0"), lattice=False)
     monkeypatch.setattr(sample_pool, "_PART_BYTES", 0.5 * mean)
     monkeypatch.setattr(sample_pool, "REFRESH_STEPS", 3)
     return TrainConfig(shapes_per_batch=2, points_per_shape=16, memory_gb=2.01 * mean / 1e9, draw="even")

@@ -43,7 +43,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> SampleStore:
 
 def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig:
     """Return settings with memory for `slots` shapes at half of their samples."""
-    mean = sum(samples_nbytes(store, key, lattice=False) for key in store) / len(store)
+    mean = sum(samples_nbytes(store, store.summary(key), lattice=False) for key in store) / len(store)
     settings = {"shapes_per_batch": 2, "points_per_shape": 8, "memory_gb": slots * 0.5 * mean / 1e9}
     return replace(TrainConfig(), **(settings | changes))  # type: ignore[arg-type]
 
@@ -51,7 +51,7 @@ def _streaming(store: SampleStore, slots: int, **changes: object) -> TrainConfig
 @pytest.fixture
 def halves(monkeypatch: pytest.MonkeyPatch, many: SampleStore) -> None:
     """Limit parts to half a shape."""
-    mean = sum(samples_nbytes(many, key, lattice=False) for key in many) / len(many)
+    mean = sum(samples_nbytes(many, many.summary(key), lattice=False) for key in many) / len(many)
     monkeypatch.setattr("latentsdf.data.sample_pool._PART_BYTES", 0.5 * mean)
     monkeypatch.setattr("latentsdf.data.sample_pool.REFRESH_STEPS", 3)
 
@@ -172,7 +172,7 @@ def test_samples_on_device_with_free_memory(many: SampleStore, monkeypatch: pyte
     """Samples are kept on the device if they fit in half of its free memory (the meta device replaces a GPU)."""
     settings, device = _streaming(many, 5), torch.device("meta")
     for free, holds in ((3, "meta"), (1, "cpu")):
-        whole = sum(samples_nbytes(many, key, lattice=False) for key in many)
+        whole = sum(samples_nbytes(many, many.summary(key), lattice=False) for key in many)
         monkeypatch.setattr("latentsdf.data.sample_pool.free_gpu_memory", lambda _, free=free * whole: free)
         pool = ShapeSamplePool(many, many.keys(), settings, LossConfig(), device=device)
         assert pool.streams == (holds == "cpu")
@@ -200,3 +200,21 @@ def test_sparse_lattice_samples_in_band(many: SampleStore) -> None:
     where = tuple(np.rint((places[on_lattice].T + 1) * 8).astype(int))
     np.testing.assert_allclose(shape.band_distance.numpy()[on_lattice], many.sparse_distance(key)[where], atol=2e-3)
     assert len(on_lattice) >= 17**3
+
+
+@pytest.mark.usefixtures("halves")
+@pytest.mark.parametrize("streamed", [False, True])
+def test_parts_that_are_read_later(streamed: bool, many: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are the same whether all parts are read before the first step, or only the first one."""
+    train = _streaming(many, 6) if streamed else replace(TrainConfig(), shapes_per_batch=2, points_per_shape=8)
+    pools = [ShapeSamplePool(many, many.keys(), train, LossConfig()) for _ in range(2)]
+    assert pools[0].streams == streamed
+    pools[0].fill(0)
+    monkeypatch.setattr("latentsdf.data.sample_pool._EAGER_PARTS", 1)
+    monkeypatch.setattr("latentsdf.data.sample_pool._EAGER_SECONDS", 0.0)
+    pools[1].fill(0)
+    assert sum(part is not None for part in pools[1]._parts) < pools[1].slots
+    for step in (*range(20), 60, 61):
+        assert _same(pools[0].batch(step), pools[1].batch(step))
+    for pool in pools:
+        pool.close()

@@ -46,4 +46,4 @@ def test_source_memory_estimate(lamp_store: SampleStore) -> None:
     """The memory that a source announces is that of the samples it reads."""
     source = SdfSource(lamp_store, TrainConfig(), LossConfig())
     shape = source.read("lamp/b.1", 1.0, np.random.default_rng(0))
-    assert source.nbytes("lamp/b.1") == shape.nbytes
+    assert source.nbytes("lamp/b.1", lamp_store.summary("lamp/b.1")) == shape.nbytes

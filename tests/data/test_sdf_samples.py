@@ -59,7 +59,7 @@ def test_whole_shape_matches_store(lamp_store: SampleStore) -> None:
     assert np.array_equal(shape.band_index.numpy()[order], samples.band_index)
     assert np.array_equal(shape.band_distance.numpy()[order], samples.band_distance)
     assert len(shape.offsurface) == len(samples.near) + len(samples.uniform)
-    assert shape.nbytes == samples_nbytes(lamp_store, "lamp/a", lattice=False)
+    assert shape.nbytes == samples_nbytes(lamp_store, lamp_store.summary("lamp/a"), lattice=False)
 
 
 def test_random_subset_of_partial_shape(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_lattice_vertices_in_band(lamp_store: SampleStore) -> None:
     assert np.array_equal(
         shape.band_distance.numpy()[added:], lamp_store.sparse_distance("lamp/a").ravel().astype(np.float32)
     )
-    assert shape.nbytes == samples_nbytes(lamp_store, "lamp/a", lattice=True)
+    assert shape.nbytes == samples_nbytes(lamp_store, lamp_store.summary("lamp/a"), lattice=True)
 
 
 def test_shape_without_near_samples(lamp_store: SampleStore, tmp_path: Path) -> None:

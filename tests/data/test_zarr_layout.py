@@ -1,11 +1,13 @@
 """Tests of the Zarr layout of a shape: documented arrays, determinism, partial reads."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
-from helpers.files import files_of
+from helpers.files import change_metadata, files_of
 from helpers.settings import SMALL_SAMPLING
 
 from latentsdf.data import band_codec, zarr_layout
@@ -35,7 +37,7 @@ def test_arrays_match_documentation(record: ShapeRecord, tmp_path: Path) -> None
         assert array.chunks[0] <= {"sparse_sdf": 64, "band_index": 131_072, "band_sdf": 131_072}.get(name, 65_536)
         assert len([path for path in (tmp_path / "s" / name / "c").rglob("*") if path.is_file()]) == 1
     attributes = zarr_layout.read_attributes(tmp_path / "s")
-    assert attributes.keys() == record.attributes().keys() | {"sign", "band_samples", "array_sha256"}
+    assert attributes.keys() == record.attributes().keys() | {"sign", "band_samples", "array_shapes", "array_sha256"}
 
 
 def test_bytes_of_equal_records(record: ShapeRecord, tmp_path: Path) -> None:
@@ -43,6 +45,27 @@ def test_bytes_of_equal_records(record: ShapeRecord, tmp_path: Path) -> None:
     for name in ("a", "b"):
         zarr_layout.write_shape(tmp_path / name, record)
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
+def test_summary_from_one_file(record: ShapeRecord, tmp_path: Path) -> None:
+    """The summary needs the attributes only; those of older stores lack the shapes, which the arrays have as well."""
+    zarr_layout.write_shape(tmp_path / "s", record)
+    summary = zarr_layout.read_summary(tmp_path / "s")
+    assert summary.band_samples == len(record.samples.band_index) and summary.similarity == record.similarity
+    assert (summary.offsurface_samples, summary.surface_shape) == (8000, (1000, 6))
+    attributes = json.loads((tmp_path / "s" / "zarr.json").read_text())["attributes"]
+    older = {name: value for name, value in attributes.items() if name != "array_shapes"}
+    change_metadata(tmp_path / "s", attributes=older)
+    assert zarr_layout.read_summary(tmp_path / "s") == summary
+    shutil.rmtree(tmp_path / "s" / "near")
+    with pytest.raises(FileNotFoundError):
+        zarr_layout.read_summary(tmp_path / "s")
+    change_metadata(tmp_path / "s", attributes=attributes)
+    assert zarr_layout.read_summary(tmp_path / "s") == summary
+    for wrong in ({}, 3, {"near": [1]}, attributes["array_shapes"] | {"near": [-1, 4]}):
+        change_metadata(tmp_path / "s", attributes=attributes | {"array_shapes": wrong})
+        with pytest.raises(ValueError, match="array_shapes"):
+            zarr_layout.read_summary(tmp_path / "s")
 
 
 def test_partial_reads(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +76,7 @@ def test_partial_reads(record: ShapeRecord, tmp_path: Path, monkeypatch: pytest.
     near = zarr_layout.read_array(folder, "near")
     rows = [zarr_layout.read_rows(folder, "near", slice(start, start + 999)) for start in range(0, len(near), 999)]
     assert np.array_equal(np.concatenate(rows), near)
-    assert (zarr_layout.count_rows(folder, "near"), zarr_layout.count_columns(folder, "near")) == near.shape
+    assert zarr_layout.count_rows(folder, "near") == len(near)
     count = zarr_layout.count_band_chunks(folder)
     assert count == -(-len(record.samples.band_index) // 1000)
     whole = zarr_layout.read_band(folder, *LATTICES)

@@ -20,6 +20,7 @@ from latentsdf.cli.main import command_class
 from latentsdf.cli.parser import flags_of, parse
 from preprocessing.__main__ import Preprocess
 from preprocessing.__main__ import main as preprocess
+from preprocessing.merge import Merge
 
 _FENCE = re.compile(r"^( *)(`{3,})([^\n`]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"<!-- test: parse: ([^>]+) -->\s*\Z")
@@ -98,7 +99,8 @@ def parse_command(line: str) -> None:
     if found and ("pip" not in words[:3]):
         program, *args = shlex.split(line[found.start(1) :].partition(" > ")[0], comments=True)
         if program == "latentsdf-preprocess":
-            parse(Preprocess, args, program)
+            merging = args[0] == "merge"
+            parse(Merge if merging else Preprocess, args[1:] if merging else args, program)
         elif args[0] not in ("--version", "--print-completion", "COMMAND"):
             parse(command_class(args[0]), args[1:], f"latentsdf {args[0]}")
     elif words[0] == "make":

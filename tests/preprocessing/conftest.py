@@ -1,9 +1,11 @@
 """Fixtures of the tests of preprocessing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trimesh
+from helpers.preprocessing import tasks_in_this_process
 
 from latentsdf.geometry.mesh import save
 
@@ -17,3 +19,10 @@ def folder(tmp_path: Path) -> Path:
     save(trimesh.creation.icosphere(3), root / "ball" / "c.stl")
     (root / "box" / "broken.obj").write_text("")
     return root
+
+
+@pytest.fixture(scope="module")
+def in_process_module() -> Iterator[None]:
+    """Preprocess in this process, in all tests of a module."""
+    with tasks_in_this_process():
+        yield
