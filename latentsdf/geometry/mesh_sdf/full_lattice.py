@@ -190,7 +190,8 @@ def _plane_table(corners: Floats) -> Float32:
     """
     table = np.empty(len(corners) * _ROW_FLOATS, np.float32)
     for f in range(len(corners)):
-        longest, at = 0.0, np.int64(0)
+        longest = 0.0
+        at: Any = np.int64(0)  # no literal, as in `triangle_bvh`
         for s in range(3):
             edge = subtract(row(corners[f], (s + 1) % 3), row(corners[f], s))
             length = np.sqrt(dot(edge, edge))

@@ -23,7 +23,13 @@ def fan(size):
         (np.insert(np.random.default_rng(1).integers(1, 80, (300, 2)), 0, 0, axis=1), 80),
         (np.zeros((0, 3), np.int64), 3),
     ],
-    ids=["random with repeated vertices", "small fan", "fan above the insertion sort limit", "unsorted star with repeated edges", "no faces"],
+    ids=[
+        "random with repeated vertices",
+        "small fan",
+        "fan above the insertion sort limit",
+        "unsorted star with repeated edges",
+        "no faces",
+    ],
 )
 def test_adjacency_matches_dictionaries(faces, vertex_count):
     """Edges, incident faces and neighbors equal those collected in dictionaries."""
