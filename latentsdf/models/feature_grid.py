@@ -293,7 +293,7 @@ def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-# Single-threaded: it takes a tenth of the time of the networks around it, and half the time of a parallel one to compile.
+# Single-threaded: it takes a tenth of the time of the networks, and compiles in half the time of a parallel kernel.
 @compiled(nogil=True)
 def _interpolate(tables: NDArray[Any], points: NDArray[Any], resolution: int) -> NDArray[Any]:
     """Values (S, P, C), with the roundings of `trilinear_weights` and `_weighted_sum`."""
