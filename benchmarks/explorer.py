@@ -18,6 +18,8 @@ import statistics
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `latentsdf view` does, before torch is imported
+
 import torch
 from playwright.sync_api import Page, sync_playwright
 

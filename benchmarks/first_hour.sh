@@ -4,10 +4,12 @@
 #
 #     benchmarks/first_hour.sh [WHEEL]
 #
-# Without WHEEL, it is built from this checkout first, which is not counted. PYTHON selects the interpreter. Without a
-# GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids several GB of CUDA libraries. The times depend on
-# the network, on pip's cache (PIP_NO_CACHE_DIR=1 switches it off) and on other work of the machine; the processor time,
-# the sum of all cores, depends on the last much less.
+# Without WHEEL, it is built from this checkout first, which is not counted. Neither is the download of the packages,
+# which depends on the network and the package index; its time is printed, and the installation is then from the files.
+# One `pip install` from the index takes about the time of both. PIP_NO_COMPILE=1 leaves it to the first import to
+# compile Python files to byte code, and so only those that are used. PYTHON selects the interpreter. Without a GPU,
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu avoids several GB of CUDA libraries. The times depend on other
+# work of the machine; the processor time, the sum of all cores, depends on it much less.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
@@ -25,7 +27,7 @@ fi
 # The first block of Python in README.md, as a newcomer copies it.
 awk '/^```python$/ { copying = 1; next } /^```$/ && copying { exit } copying' "$root/README.md" > "$work/five_lines.py"
 [ -s "$work/five_lines.py" ] || { echo "README.md has no block of Python" >&2; exit 1; }
-unset PYTHONPATH
+unset PYTHONPATH NUMBA_CACHE_DIR
 cd "$work"
 
 step() { # NAME COMMAND...: run a command, and print the seconds that it took
@@ -58,11 +60,16 @@ sys.exit(b'<html' not in page.lower())" 2> /dev/null; then
 }
 
 echo "load: $(uptime | sed "s/.*average[s]*: //")"
+"$python" -m venv "$work/downloads"
+step "pip download, not counted" "$work/downloads/bin/pip" download --quiet --disable-pip-version-check \
+    --prefer-binary -c "$root/constraints.txt" --dest "$work/wheels" "$wheel[cpu,view]"
 first=$(date +%s)
 step "empty virtual environment" "$python" -m venv "$work/env"
-step "pip install latentsdf[cpu,view]" "$work/env/bin/pip" install --quiet --disable-pip-version-check \
-    --prefer-binary -c "$root/constraints.txt" "$wheel[cpu,view]"
+# Without the configuration of this machine, whose indices pip would read again.
+step "pip install latentsdf[cpu,view]" env PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS="$work/wheels" \
+    "$work/env/bin/pip" install --quiet --disable-pip-version-check --no-index \
+    -c "$root/constraints.txt" "$wheel[cpu,view]"
 step "README's first lines" "$work/env/bin/python" "$work/five_lines.py"
-step "the same again" "$work/env/bin/python" "$work/five_lines.py"
 step "latentsdf view furniture answers" answers
 echo "all: $(($(date +%s) - first)) s"
+step "afterwards, README's first lines again" "$work/env/bin/python" "$work/five_lines.py"

@@ -52,6 +52,8 @@ class View(DeviceArgs):
             import viser  # noqa: F401
         except ImportError as error:
             raise MissingExtraError("the explorer needs viser: pip install 'latentsdf[view]'") from error
+        # Threads of torch that wait for work would take the processor from the browser beside them; read at its import.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from latentsdf.explorer.server import serve
 
         explorer = self._explorer()

@@ -39,9 +39,11 @@ class FusionBand:
         Raises:
             ConfigError: A point is not finite.
         """
+        return self._contains_cells(self._storage_cells(points))
+
+    def _contains_cells(self, cell: Int[Tensor, "N 3"]) -> Bool[Tensor, " N"]:
         if not len(self.cells):
-            return torch.zeros(len(points), dtype=torch.bool, device=points.device)
-        cell = self._storage_cells(points)
+            return torch.zeros(len(cell), dtype=torch.bool, device=cell.device)
         block, local = cell >> 3, cell & 7
         row = self.table[block[:, 0], block[:, 1], block[:, 2]]
         return (row >= 0) & self.cells[row, (local[:, 0] << 6) | (local[:, 1] << 3) | local[:, 2]]
@@ -56,11 +58,14 @@ class FusionBand:
         cell_size = 2 / self.resolution
 
         def distance(points: Tensor) -> Tensor:
-            brick = self._storage_cells(points) // _BRICK_SIDE
+            cell = self._storage_cells(points)
+            brick = cell // _BRICK_SIDE
             step = self.clearance[brick[:, 0], brick[:, 1], brick[:, 2]].clamp(min=cell_size / 2)
-            in_band = self.contains(points)
-            if in_band.any():
-                step[in_band] = field(points[in_band]).clamp(max=cell_size)
+            # A brick without clearance may contain the band; few points of an image are in one.
+            near = torch.nonzero(step <= cell_size / 2).squeeze(1)
+            inside = near[self._contains_cells(cell[near])]
+            if len(inside):
+                step[inside] = field(points[inside]).clamp(max=cell_size)
             return step
 
         return distance

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsdf.extraction.sparse_lattice import BLOCK_SIDE, Ints, SparseLattice, load_halo
+from latentsdf.extraction.sparse_lattice import BLOCK_SIDE, BLOCK_VOLUME, Ints, SparseLattice, load_halo
 from latentsdf.utils.numba_cache import compiled
 
 _VERTEX_MARGIN = 1e-4  # cells between a mesh vertex and the ends of its edge; without it faces of zero area appear
@@ -32,8 +32,8 @@ def marching_cubes(lattice: SparseLattice) -> tuple[NDArray[np.float64], NDArray
     base, edges, count = _number_crossed_edges(lattice.table, lattice.corner, lattice.value)
     vertices = _interpolate_vertices(lattice.table, lattice.corner, lattice.value, base, edges, count)
     triangles, sizes = _case_tables()
-    faces = _assemble_triangles(lattice.table, lattice.corner, lattice.value, base, edges, triangles, sizes)
-    return (vertices - 1) * (2 / lattice.resolution) - 1, faces
+    faces = _assemble_triangles(lattice.table, lattice.corner, lattice.value, base, edges, triangles, sizes, 3 * count)
+    return (vertices - 1) * (2 / lattice.resolution) - 1, faces.copy()  # without the memory that is left over
 
 
 @cache
@@ -161,10 +161,13 @@ def _interpolate_vertices(
     vertices = np.empty((count, 3))
     halo = np.empty((BLOCK_SIDE + 1, BLOCK_SIDE + 1, BLOCK_SIDE + 1), dtype=np.float32)
     for row in range(len(corner)):
-        if not edges[row].any():
+        crossed = 0
+        for local in range(BLOCK_VOLUME):
+            crossed |= edges[row, local]
+        if crossed == 0:
             continue
         load_halo(table, corner, value, row, halo)
-        for local in range(len(edges[row])):
+        for local in range(BLOCK_VOLUME):
             number = base[row, local]
             x, y, z = local >> 6, local >> 3 & 7, local & 7
             for axis in range(3):
@@ -184,11 +187,11 @@ def _interpolate_vertices(
 @compiled()
 def _assemble_triangles(
     table: Ints, corner: Ints, value: NDArray[np.float32], base: Ints, edges: NDArray[np.uint8],
-    triangles: NDArray[np.int8], sizes: NDArray[np.int8],
+    triangles: NDArray[np.int8], sizes: NDArray[np.int8], expected: int,
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Faces (F, 3) of all complete cells, as numbers of crossed edges."""
+    """Faces (F, 3) of all complete cells, as numbers of crossed edges; memory is allocated for the expected number."""
     halo = np.empty((BLOCK_SIDE + 1, BLOCK_SIDE + 1, BLOCK_SIDE + 1), dtype=np.float32)
-    faces = np.empty((max(1024, 3 * int(base.max() if base.size else 0)), 3), dtype=np.int64)
+    faces = np.empty((max(1024, expected), 3), dtype=np.int64)
     count = 0
     for row in range(len(corner)):
         load_halo(table, corner, value, row, halo)
@@ -198,7 +201,11 @@ def _assemble_triangles(
                     case = _cell_case(halo, x, y, z)
                     for i in range(sizes[case] if case >= 0 else 0):
                         if count == len(faces):
-                            faces = np.concatenate((faces, np.empty_like(faces)))
+                            larger = np.empty((2 * count, 3), dtype=np.int64)
+                            for old in range(count):
+                                for j in range(3):
+                                    larger[old, j] = faces[old, j]
+                            faces = larger
                         for j in range(3):
                             start, axis = triangles[case, i, j] // 3, triangles[case, i, j] % 3
                             p, q, r = x + (start >> 2), y + (start >> 1 & 1), z + (start & 1)
@@ -209,7 +216,7 @@ def _assemble_triangles(
                                 number += edges[to, at] >> lower & 1
                             faces[count, j] = number
                         count += 1
-    return faces[:count].copy()
+    return faces[:count]
 
 
 @compiled()

@@ -164,7 +164,8 @@ def load_halo(table: Ints, corner: Ints, value: NDArray[np.float32], row: int, h
         for y in range(BLOCK_SIDE + 1):
             b, ly = corner[row, 1] + (y >> 3), (y & 7) << 3
             if a >= n or b >= n:
-                halo[x, y, :] = np.nan
+                for z in range(BLOCK_SIDE + 1):
+                    halo[x, y, z] = np.nan
                 continue
             near = table[a, b, corner[row, 2]]
             for z in range(BLOCK_SIDE):
@@ -179,7 +180,8 @@ def _dilated_blocks(table: Ints, corner: Ints, mask: Mask, low: int, high: int, 
     wanted = np.zeros(table.shape, dtype=np.bool_)
     least, most = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
     for row in range(len(corner)):
-        least[:], most[:] = BLOCK_SIDE, -1
+        for axis in range(3):
+            least[axis], most[axis] = BLOCK_SIDE, -1
         for local in range(BLOCK_VOLUME):
             if mask[row, local]:
                 for axis in range(3):
@@ -190,7 +192,10 @@ def _dilated_blocks(table: Ints, corner: Ints, mask: Mask, low: int, high: int, 
         for axis in range(3):
             least[axis] = max(corner[row, axis] * BLOCK_SIDE + least[axis] - low, 0) >> 3
             most[axis] = min(corner[row, axis] * BLOCK_SIDE + most[axis] + high, last) >> 3
-        wanted[least[0] : most[0] + 1, least[1] : most[1] + 1, least[2] : most[2] + 1] = True
+        for a in range(least[0], most[0] + 1):
+            for b in range(least[1], most[1] + 1):
+                for c in range(least[2], most[2] + 1):
+                    wanted[a, b, c] = True
     return wanted
 
 
@@ -199,15 +204,20 @@ def _dilate_axis(table: Ints, corner: Ints, mask: Mask, axis: int, low: int, hig
     """Dilate a mask along one axis, limited to storage indices first .. last."""
     result = np.zeros(mask.shape, dtype=np.bool_)
     shift = 6 - 3 * axis
-    block = np.empty(3, dtype=np.int64)
     for row in range(len(corner)):
+        a, b, c = corner[row, 0], corner[row, 1], corner[row, 2]
         for local in range(BLOCK_VOLUME):
             if not mask[row, local]:
                 continue
             at = corner[row, axis] * BLOCK_SIDE + (local >> shift & 7)
             rest = local & ~(7 << shift)
-            block[:] = corner[row]
             for to in range(max(at - low, first), min(at + high, last) + 1):
-                block[axis] = to >> 3
-                result[table[block[0], block[1], block[2]], rest | (to & 7) << shift] = True
+                block = to >> 3
+                if axis == 0:
+                    neighbor = table[block, b, c]
+                elif axis == 1:
+                    neighbor = table[a, block, c]
+                else:
+                    neighbor = table[a, b, block]
+                result[neighbor, rest | (to & 7) << shift] = True
     return result

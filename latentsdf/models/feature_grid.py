@@ -293,34 +293,35 @@ def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-@compiled(parallel=True)
+# Single-threaded: it takes a tenth of the time of the networks, and compiles in half the time of a parallel kernel.
+@compiled(nogil=True)
 def _interpolate(tables: NDArray[Any], points: NDArray[Any], resolution: int) -> NDArray[Any]:
     """Values (S, P, C), with the roundings of `trilinear_weights` and `_weighted_sum`."""
     shapes, count, _ = points.shape
     channels, side = tables.shape[2], resolution + 1
     values = np.zeros((shapes, count, channels), dtype=tables.dtype)
     one, half = points.dtype.type(1), points.dtype.type(resolution / 2)
-    for n in prange(shapes * count):
-        shape, point = n // count, n % count
-        row = 0
-        weights = np.empty((3, 2), dtype=points.dtype)
-        for axis in range(3):
-            position = (points[shape, point, axis] + one) * half
-            lower = 0  # also of NaN, whose weights are NaN
-            if position >= one:
-                lower = int(min(np.floor(position), resolution - 1))
-            position = points.dtype.type(0) if position < 0 else position
-            position = points.dtype.type(resolution) if position > resolution else position
-            fraction = position - points.dtype.type(lower)
-            weights[axis, 0], weights[axis, 1] = one - fraction, fraction
-            row = row * side + lower
-        for i in range(2):
-            for j in range(2):
-                for k in range(2):
-                    weight = weights[0, i] * weights[1, j] * weights[2, k]
-                    corner = row + (i * side + j) * side + k
-                    for c in range(channels):
-                        values[shape, point, c] += weight * tables[shape, corner, c]
+    none, all_cells = points.dtype.type(0), points.dtype.type(resolution)
+    weights = np.empty((3, 2), dtype=points.dtype)
+    for shape in range(shapes):
+        for point in range(count):
+            row = 0
+            for axis in range(3):
+                position = (points[shape, point, axis] + one) * half
+                lower = 0  # also of NaN, whose weights are NaN
+                if position >= one:
+                    lower = min(int(position), resolution - 1) if position < all_cells else resolution - 1
+                position = none if position < none else position
+                position = all_cells if position > all_cells else position
+                fraction = position - points.dtype.type(lower)
+                weights[axis, 0], weights[axis, 1] = one - fraction, fraction
+                row = row * side + lower
+            for corner in range(8):
+                i, j, k = corner >> 2, corner >> 1 & 1, corner & 1
+                weight = weights[0, i] * weights[1, j] * weights[2, k]
+                at = row + (i * side + j) * side + k
+                for c in range(channels):
+                    values[shape, point, c] += weight * tables[shape, at, c]
     return values
 
 

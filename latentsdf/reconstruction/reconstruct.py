@@ -83,7 +83,7 @@ def reconstruct(
     if config.method in LATTICE_METHODS and (unused := sorted({*options} - {"denoise", "extent"})):
         raise ConfigError(f"'{config.method}' has no training and does not use {' and '.join(unused)}; leave it out")
     where = devices.resolve(device)
-    with torch.device("meta"):
+    with devices.without_values():
         needed = training_bytes(*build_networks(config, cloud.dim))
     require_memory(needed, "the network", where, "lower the settings of the section model")
     if config.method in LATTICE_METHODS:

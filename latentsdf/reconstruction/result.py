@@ -341,7 +341,7 @@ def _parse(artifact: Artifact, device: torch.device) -> Reconstruction:
     weights_file = artifact.path("field.safetensors")
     try:
         # Compared before the networks are allocated: a damaged configuration may describe some of any size.
-        with torch.device("meta"):
+        with devices.without_values():
             expected = _shapes(*build_networks(config, len(similarity.center)))
         if expected != tensor_shapes(weights_file):
             raise CheckpointError(f"{folder}: the weights do not fit config.yaml; they come from different runs")

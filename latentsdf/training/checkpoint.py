@@ -42,6 +42,7 @@ from latentsdf.training import packed_weights
 from latentsdf.utils.artifacts import Artifact, complete_replacement, read_artifact, write_artifact
 from latentsdf.utils.atomic_files import full_disk_named
 from latentsdf.utils.console import show_note
+from latentsdf.utils.devices import without_values
 from latentsdf.utils.errors import CheckpointError, LatentSDFError
 from latentsdf.utils.json_files import is_number, parse_object
 from latentsdf.utils.output_folders import find_other_output
@@ -310,7 +311,7 @@ def _parse(artifact: Artifact, device: torch.device | str, model: ModelLike | No
         # Compared before the model is allocated: a damaged configuration may describe one of any size.
         found = tensor_shapes(model_file)
         if model is None and name is None:
-            with torch.device("meta"):
+            with without_values():
                 expected = shapes_of(build_model(config.model, None))
             described = packed_weights.unpacked_shapes(found, expected)
             _require_same_shapes(folder, expected, described, f"config.yaml (preset '{config.preset}')", own=False)

@@ -17,6 +17,7 @@ from latentsdf.data.importance_sampling import heat_point_count
 from latentsdf.data.sample_pool import ShapeSamplePool
 from latentsdf.models.custom_model import ModelLike
 from latentsdf.models.latent_sdf import LatentSDF
+from latentsdf.utils.devices import without_values
 from latentsdf.utils.memory_limit import require_memory
 
 
@@ -45,7 +46,7 @@ def estimate_memory(config: Config, pool: ShapeSamplePool | SourcePool) -> Memor
         config: Configuration of the run.
         pool: Samples of the run.
     """
-    with torch.device("meta"):
+    with without_values():
         model = LatentSDF(config.model)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     grid = sizes.pop("grid.table", 0)

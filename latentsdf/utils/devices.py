@@ -1,6 +1,11 @@
 """Selection of torch devices and their properties."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
+from torch.overrides import TorchFunctionMode
 
 from latentsdf.utils.errors import ConfigError
 
@@ -57,3 +62,27 @@ def matmul_dtype(device: torch.device) -> torch.dtype:
         features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         has_fast_bfloat16 = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
     return torch.bfloat16 if has_fast_bfloat16 else torch.float32
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Create the tensors of the block on the meta device: they have shapes but no values.
+
+    Modules that are built in the block take neither memory nor time. Their weights are not drawn: for meta tensors,
+    torch does so by code in Python, whose first use imports its compiler, which takes seconds.
+    """
+    with torch.device("meta"), _NoRandomNumbers():
+        yield
+
+
+class _NoRandomNumbers(TorchFunctionMode):
+    """Leaves tensors as they are where they would be filled with initial values or random numbers."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], _: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        is_initialization = getattr(func, "__module__", None) == torch.nn.init.__name__
+        if is_initialization or func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

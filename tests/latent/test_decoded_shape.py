@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from helpers.models import small_latent_model
 
 import latentsdf as ls
+from latentsdf.latent.decoded_shape import DecodedShape
+from latentsdf.models.latent_sdf import LatentSDF
 from latentsdf.space import ShapeSpace
 
 
@@ -43,3 +46,33 @@ def test_non_finite_points(space: ShapeSpace) -> None:
     with pytest.raises(ls.ConfigError, match=r"points must have shape \(N, 3\), got .*\(3,\)"):
         space.distance("table_0000", np.zeros(3))
     assert len(space.distance("table_0000", np.zeros((0, 3)))) == 0
+
+
+def test_distances_follow_code_and_weights() -> None:
+    """Without gradients the code is folded into the layers; changes in place of code and weights are not missed."""
+    model = small_latent_model("hyper").eval()
+    code = torch.randn(model.config.code_dim, requires_grad=True)
+    points = torch.rand(100, 3) * 2 - 1
+    shape = DecodedShape(model, code, band_voxels=3.0)
+
+    def require_equal(decoded: LatentSDF) -> None:
+        for branch in ("general", "overfit"):
+            expected = decoded.branch(branch, points[None], code[None])[0]
+            with torch.no_grad():
+                found = shape.field(branch)(points)
+            torch.testing.assert_close(found, expected.detach(), atol=1e-5, rtol=1e-5)
+
+    require_equal(model)
+    with torch.no_grad():
+        code += 1
+    require_equal(model)
+    code.data += 1  # which no counter of changes tells
+    require_equal(model)
+    with torch.no_grad():
+        model.general.last.weight *= 2
+    require_equal(model)
+    model.general.last.weight.data = model.general.last.weight.data / 3
+    require_equal(model)
+    distance = shape.field("overfit")(points)
+    (by_code,) = torch.autograd.grad(distance.sum(), code)
+    assert by_code.norm() > 0

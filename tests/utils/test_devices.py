@@ -1,9 +1,12 @@
 """Selection of torch devices."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from latentsdf.utils.devices import free_gpu_memory, matmul_dtype, resolve
+from latentsdf.utils.devices import free_gpu_memory, matmul_dtype, resolve, without_values
 from latentsdf.utils.errors import ConfigError
 
 
@@ -58,3 +61,27 @@ def test_free_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Free memory is reported for GPUs only."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (5, 10))
     assert free_gpu_memory(torch.device("cuda")) == 5 and free_gpu_memory(torch.device("cpu")) == 0
+
+
+def test_modules_without_values() -> None:
+    """Modules that are built without values have shapes and no memory; random numbers are drawn again afterwards."""
+    with without_values():
+        layer = torch.nn.Linear(3, 4)
+        torch.nn.init.normal_(layer.bias)
+        torch.nn.init.zeros_(layer.bias)
+        drawn = layer.weight.data.normal_()
+    assert layer.weight.shape == drawn.shape == (4, 3) and layer.weight.is_meta and layer.bias.is_meta
+    assert torch.nn.Linear(3, 4).weight.norm() > 0
+
+
+@pytest.mark.slow
+def test_modules_without_values_need_no_compiler() -> None:
+    """Reading a space does not import the compiler of torch, which would take seconds."""
+    code = (
+        "import sys, latentsdf as ls\n"
+        "from latentsdf.models.latent_sdf import LatentSDF\n"
+        "from latentsdf.utils.devices import without_values\n"
+        "with without_values():\n    LatentSDF(ls.ModelConfig())\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -39,7 +39,7 @@ def build_adjacency(faces: Ints, vertex_count: int) -> Any:
     for f in range(len(faces)):
         for s in range(3):
             start[min(faces[f, s], faces[f, (s + 1) % 3]) + 1] += 1
-    start = np.cumsum(start)
+    _accumulate(start)
     larger, owner, fill = np.empty(3 * len(faces), np.int64), np.empty(3 * len(faces), np.int64), start.copy()
     for f in range(len(faces)):
         for s in range(3):
@@ -52,8 +52,7 @@ def build_adjacency(faces: Ints, vertex_count: int) -> Any:
     for v in range(vertex_count):
         begin, end = start[v], start[v + 1]
         if end - begin > _INSERTION_SORT_LIMIT:
-            order = np.argsort(larger[begin:end], kind="mergesort")
-            larger[begin:end], owner[begin:end] = larger[begin:end][order], owner[begin:end][order]
+            _merge_sort(larger, owner, begin, end)
         else:
             _insertion_sort(larger, owner, begin, end)
         for slot in range(begin, end):
@@ -61,19 +60,48 @@ def build_adjacency(faces: Ints, vertex_count: int) -> Any:
                 edges[count, 0], edges[count, 1], edge_start[count] = v, larger[slot], slot
                 count += 1
     edge_start[count] = len(larger)
-    edges, edge_start = edges[:count].copy(), edge_start[: count + 1].copy()
     vertex_start = np.zeros(vertex_count + 1, np.int64)
     for e in range(count):
-        for end in edges[e]:
-            vertex_start[end + 1] += 1
-    vertex_start = np.cumsum(vertex_start)
+        for side in range(2):
+            vertex_start[edges[e, side] + 1] += 1
+    _accumulate(vertex_start)
     vertex_next, fill = np.empty(2 * count, np.int64), vertex_start.copy()
     for e in range(count):
         for side in range(2):
             end = edges[e, side]
             vertex_next[fill[end]] = edges[e, 1 - side]
             fill[end] += 1
-    return edges, edge_start, owner, vertex_start, vertex_next
+    return edges[:count], edge_start[: count + 1], owner, vertex_start, vertex_next
+
+
+@compiled(nogil=True)
+def _accumulate(counts: Ints) -> None:
+    """Replace counts by their cumulative sums."""
+    for i in range(1, len(counts)):
+        counts[i] += counts[i - 1]
+
+
+@compiled(nogil=True)
+def _merge_sort(keys: Ints, values: Ints, begin: int, end: int) -> None:
+    """Sort keys[begin:end] in place, stably, and permute the values alike; for many keys."""
+    for low in range(begin, end, _INSERTION_SORT_LIMIT):
+        _insertion_sort(keys, values, low, min(low + _INSERTION_SORT_LIMIT, end))
+    sorted_keys, sorted_values = np.empty(end - begin, np.int64), np.empty(end - begin, np.int64)
+    width = _INSERTION_SORT_LIMIT
+    while width < end - begin:
+        for low in range(begin, end, 2 * width):
+            middle, high = min(low + width, end), min(low + 2 * width, end)
+            i, j = low, middle
+            for slot in range(low - begin, high - begin):
+                if j >= high or (i < middle and keys[i] <= keys[j]):
+                    sorted_keys[slot], sorted_values[slot] = keys[i], values[i]
+                    i += 1
+                else:
+                    sorted_keys[slot], sorted_values[slot] = keys[j], values[j]
+                    j += 1
+        for slot in range(end - begin):
+            keys[begin + slot], values[begin + slot] = sorted_keys[slot], sorted_values[slot]
+        width *= 2
 
 
 @compiled(nogil=True)

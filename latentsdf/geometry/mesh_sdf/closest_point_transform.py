@@ -36,6 +36,8 @@ from latentsdf.geometry.mesh_sdf.vector3 import Vector3, cross, dot, row, scale,
 from latentsdf.utils.numba_cache import compiled
 
 _MIN_HEIGHT = 1e-5  # cells; the normal of a flatter face is unreliable, so only its edges and vertices are scanned
+# Integers that kernels pass to kernels: a literal has a type of its own, for which the callee is compiled once more.
+_ZERO, _ONE, _TWO, _THREE, _FOUR, _FIVE = (np.int64(number) for number in range(6))
 _PURSUIT_STEPS = 4  # each about halves the residual in the plane of a fan of neighbors
 
 Floats = NDArray[np.float64]
@@ -128,7 +130,11 @@ def scan_convert_mesh(
         the incident faces.
     """
     store = empty_block_store(resolution)
-    max_planes = 8 + max(np.diff(edge_start).max(), np.diff(vertex_start).max())
+    max_planes = _ZERO
+    for starts in (edge_start, vertex_start):
+        for q in range(len(starts) - 1):
+            max_planes = max(max_planes, starts[q + 1] - starts[q])
+    max_planes += 8
     region = Region(
         np.empty((3, 3)),
         np.empty(3),
@@ -146,24 +152,24 @@ def scan_convert_mesh(
             for s in range(3):
                 corners[s, 0], corners[s, 1], corners[s, 2] = row(v, faces[f, s])
                 _set_half_space(planes, s, row(outward[f], s), row(corners, s))
-            _set_half_space(planes, 3, n, row(corners, 0))
-            _set_half_space(planes, 4, scale(n, -1.0), row(corners, 0))
+            _set_half_space(planes, _THREE, n, row(corners, _ZERO))
+            _set_half_space(planes, _FOUR, scale(n, -1.0), row(corners, _ZERO))
             planes[3, 3] += band
             planes[4, 3] += band
             for axis in range(3):
                 high[axis] = band * abs(n[axis])
                 low[axis] = -high[axis]
                 rays[0, axis] = rays[1, axis] = n[axis]
-            store = scan_convert_region(region, 3, 5, n, f, slab, store)
+            store = scan_convert_region(region, _THREE, _FIVE, n, f, slab, store)
     for e in range(len(edges)):
         a, b = row(v, edges[e, 0]), row(v, edges[e, 1])
         along = subtract(b, a)
         length = np.sqrt(dot(along, along))
         if length > 0 and min(a[0], b[0]) - band < end and max(a[0], b[0]) + band >= begin - 1:
             along = scale(along, 1 / length)
-            _set_half_space(planes, 0, along, b)
-            _set_half_space(planes, 1, scale(along, -1.0), a)
-            m = 2
+            _set_half_space(planes, _ZERO, along, b)
+            _set_half_space(planes, _ONE, scale(along, -1.0), a)
+            m = _TWO
             first = edge_faces[edge_start[e]]
             for q in range(edge_start[e], edge_start[e + 1]):
                 f = edge_faces[q]
@@ -177,22 +183,23 @@ def scan_convert_mesh(
                 rays[0, axis], rays[1, axis] = -1.0, 1.0
             if m == 4 and edge_start[e + 1] - edge_start[e] == 2:
                 other = edge_faces[edge_start[e] + 1]
-                outward1, outward0 = scale(row(planes, 3), -1.0), scale(row(planes, 2), -1.0)
+                outward1, outward0 = scale(row(planes, _THREE), -1.0), scale(row(planes, _TWO), -1.0)
                 if not _shrink_to_wedge(
                     row(normal, first), outward1, row(normal, other), outward0, band, low, high, rays
                 ):
                     continue
-            store = scan_convert_region(region, 2, m, along, first, slab, store)
+            store = scan_convert_region(region, _TWO, m, along, first, slab, store)
     corner_face = np.full(len(v), -1, np.int64)
     for f in range(len(faces)):
         for s in range(3):
             corner_face[faces[f, s]] = f
-    rays[0], rays[1] = -1.0, 1.0
+    for axis in range(3):
+        rays[0, axis], rays[1, axis] = -1.0, 1.0
     for c in range(len(v)):
         if corner_face[c] >= 0 and v[c, 0] - band < end and v[c, 0] + band >= begin - 1:
             apex = row(v, c)
             corners[0, 0], corners[0, 1], corners[0, 2] = apex
-            m = 0
+            m = _ZERO
             for q in range(vertex_start[c], vertex_start[c + 1]):
                 along = subtract(row(v, vertex_next[q]), apex)
                 length = np.sqrt(dot(along, along))
@@ -200,7 +207,7 @@ def scan_convert_mesh(
                     _set_half_space(planes, m, scale(along, 1 / length), apex)
                     m += 1
             _bound_cone(planes, m, band, low, high)
-            store = scan_convert_region(region, 1, m, apex, corner_face[c], slab, store)
+            store = scan_convert_region(region, _ONE, m, apex, corner_face[c], slab, store)
     return collect_band(store, resolution, band)
 
 
@@ -210,7 +217,7 @@ def _outward_at_edge(outward: Floats, face: Ints, edge: Ints) -> Any:
     for s in range(3):
         if face[s] != edge[0] and face[s] != edge[1]:
             return row(outward, (s + 1) % 3)
-    return row(outward, 0)
+    return row(outward, _ZERO)
 
 
 @compiled(nogil=True)

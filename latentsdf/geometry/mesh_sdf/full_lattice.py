@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from latentsdf.geometry.lattice import cell_size, check_resolution, lattice_shape, to_lattice_units
 from latentsdf.geometry.mesh_sdf.narrow_band import vertices_in_lattice_units
 from latentsdf.geometry.mesh_sdf.triangles import closest_point_on_triangle
+from latentsdf.geometry.mesh_sdf.vector3 import Vector3, cross, dot, row, scale, subtract
 from latentsdf.utils.numba_cache import compiled
 
 # Cells per piece. With 4, meshes of needles take four times as long; without bisection, meshes of plates do.
@@ -187,41 +188,56 @@ def _plane_table(corners: Floats) -> Float32:
     it, and the length L_s (9 floats). A sliver is replaced by its longest side, entered with both outward normals so
     that no point is between its sides.
     """
-    table = np.empty((len(corners), _ROW_FLOATS))
+    table = np.empty(len(corners) * _ROW_FLOATS, np.float32)
     for f in range(len(corners)):
-        longest, at = 0.0, 0
+        longest = 0.0
+        at: Any = np.int64(0)  # no literal, as in `triangle_bvh`
         for s in range(3):
-            edge = corners[f, (s + 1) % 3] - corners[f, s]
-            length = np.sqrt((edge * edge).sum())
+            edge = subtract(row(corners[f], (s + 1) % 3), row(corners[f], s))
+            length = np.sqrt(dot(edge, edge))
             if length > longest:
                 longest, at = length, s
-        normal = np.cross(corners[f, 1] - corners[f, 0], corners[f, 2] - corners[f, 0])
-        area = np.sqrt((normal * normal).sum())
+        first, apex = row(corners[f], at), row(corners[f], np.int64(0))
+        normal = cross(subtract(row(corners[f], np.int64(1)), apex), subtract(row(corners[f], np.int64(2)), apex))
+        area = np.sqrt(dot(normal, normal))
         sliver = area <= _SLIVER_RATIO * longest * longest
         if sliver:
-            along = np.array((1.0, 0.0, 0.0))
+            along = (1.0, 0.0, 0.0)
             if longest > 0:
-                along = (corners[f, (at + 1) % 3] - corners[f, at]) / longest
-            normal = np.zeros(3)
-            normal[np.abs(along).argmin()] = 1.0
-            normal -= (normal * along).sum() * along
-            area = np.sqrt((normal * normal).sum())
-        normal /= area
-        table[f, :3], table[f, 3] = normal, -(normal * corners[f, at]).sum()
+                along = _divide(subtract(row(corners[f], (at + 1) % 3), first), longest)
+            # The axis that is least parallel to the side, without its part along the side.
+            x, y, z = abs(along[0]), abs(along[1]), abs(along[2])
+            if x <= y and x <= z:
+                normal = subtract((1.0, 0.0, 0.0), scale(along, along[0]))
+            elif y <= z:
+                normal = subtract((0.0, 1.0, 0.0), scale(along, along[1]))
+            else:
+                normal = subtract((0.0, 0.0, 1.0), scale(along, along[2]))
+            area = np.sqrt(dot(normal, normal))
+        normal = _divide(normal, area)
+        r = f * _ROW_FLOATS
+        table[r], table[r + 1], table[r + 2], table[r + 3] = normal[0], normal[1], normal[2], -dot(normal, first)
         for s in range(3):
-            start = corners[f, at if sliver else s]
-            edge = corners[f, ((at if sliver else s) + 1) % 3] - start
-            length = np.sqrt((edge * edge).sum())
-            along = edge / length if length > 0 else np.array((0.0, 0.0, 0.0))
+            corner = at if sliver else s
+            start = row(corners[f], corner)
+            edge = subtract(row(corners[f], (corner + 1) % 3), start)
+            length = np.sqrt(dot(edge, edge))
+            along = _divide(edge, length) if length > 0 else (0.0, 0.0, 0.0)
             if sliver and longest == 0:
-                along[:] = 1.0, 0.0, 0.0
-            out = np.cross(along, normal)
+                along = (1.0, 0.0, 0.0)
+            out = cross(along, normal)
             if sliver and s == 1:
-                out = -out
-            row = table[f, 4 + 9 * s : 13 + 9 * s]
-            row[:3], row[3] = out, -(out * start).sum()
-            row[4:7], row[7], row[8] = along, -(along * start).sum(), length
-    return table.astype(np.float32).ravel()
+                out = scale(out, -1.0)
+            r = f * _ROW_FLOATS + 4 + 9 * s
+            table[r], table[r + 1], table[r + 2], table[r + 3] = out[0], out[1], out[2], -dot(out, start)
+            table[r + 4], table[r + 5], table[r + 6] = along[0], along[1], along[2]
+            table[r + 7], table[r + 8] = -dot(along, start), length
+    return table
+
+
+@compiled(nogil=True, error_model="numpy")
+def _divide(a: Vector3, number: float) -> Vector3:
+    return a[0] / number, a[1] / number, a[2] / number
 
 
 @compiled(nogil=True, error_model="numpy", fastmath=True)
@@ -434,11 +450,14 @@ def _fill_box(
     capacity = 4 * discs.shape[1] + 1024
     pool, lower = np.empty(7 * capacity, np.float32), np.empty(capacity, np.float32)
     ids, kept = np.empty(capacity, np.int32), np.empty(capacity, np.int64)
-    for field in range(7):
-        pool[field * capacity : field * capacity + discs.shape[1]] = discs[field]
-    ids[: discs.shape[1]] = np.arange(discs.shape[1])
-    blocks = np.empty((512, 9), np.int64)  # ranges of i, j, k; range of the parent's list; a nearby triangle
-    blocks[0, :6], blocks[0, 6:] = box, (0, discs.shape[1], 0)
+    for q in range(discs.shape[1]):
+        ids[q] = q
+        for field in range(7):
+            pool[field * capacity + q] = discs[field, q]
+    blocks = np.zeros((512, 9), np.int64)  # ranges of i, j, k; range of the parent's list; a nearby triangle
+    for q in range(6):
+        blocks[0, q] = box[q]
+    blocks[0, 7] = discs.shape[1]
     margin = 1 if queries.shape[1] == 0 else 0
     count = 1 if box[0] < box[1] and box[2] < box[3] and box[4] < box[5] else 0
     points, d, closest = (
@@ -498,7 +517,8 @@ def _fill_box(
                 for n in range(size):
                     for axis in range(3):
                         chunk_points[axis * _CHUNK + n] = queries[axis, chunk + n]
-                d[:_CHUNK], closest[:_CHUNK] = _LARGE, near
+                for n in range(_CHUNK):
+                    d[n], closest[n] = _LARGE, near
                 for q in range(kept_count):
                     _update_chunk(ids[kept[q]], chunk_points, planes, d, closest)
                 for n in range(size):
@@ -507,12 +527,13 @@ def _fill_box(
         if last + kept_count > capacity:
             new_capacity = 2 * (last + kept_count)
             larger_pool = np.empty(7 * new_capacity, np.float32)
-            for field in range(7):
-                source, target = field * capacity, field * new_capacity
-                larger_pool[target : target + last] = pool[source : source + last]
-            ids = np.concatenate((ids, np.empty(new_capacity - capacity, np.int32)))
-            kept = np.concatenate((kept, np.empty(new_capacity - capacity, np.int64)))
-            pool, lower, capacity = larger_pool, np.empty(new_capacity, np.float32), new_capacity
+            larger_ids, larger_kept = np.empty(new_capacity, np.int32), np.empty(new_capacity, np.int64)
+            for q in range(capacity):
+                larger_ids[q], larger_kept[q] = ids[q], kept[q]
+                for field in range(7):
+                    larger_pool[field * new_capacity + q] = pool[field * capacity + q]
+            pool, ids, kept = larger_pool, larger_ids, larger_kept
+            lower, capacity = np.empty(new_capacity, np.float32), new_capacity
         for q in range(kept_count):
             ids[last + q] = ids[kept[q]]
             for field in range(7):
@@ -522,5 +543,7 @@ def _fill_box(
             for ja, jb in ((j0, jm), (jm, j1)):
                 for ka, kb in ((k0, km), (km, k1)):
                     if ia < ib and ja < jb and ka < kb:
-                        blocks[count] = ia, ib, ja, jb, ka, kb, last, last + kept_count, near
+                        block = blocks[count]
+                        block[0], block[1], block[2], block[3], block[4], block[5] = ia, ib, ja, jb, ka, kb
+                        block[6], block[7], block[8] = last, last + kept_count, near
                         count += 1

@@ -75,15 +75,16 @@ def _pseudonormals(vertices: Floats, faces: Ints, edges: Ints, edge_start: Ints,
             a, b, c = b, c, a
     total = np.zeros((1, 3))
     for e in range(len(edges)):
-        total[:] = 0
+        total[0, 0] = total[0, 1] = total[0, 2] = 0.0
         for q in range(edge_start[e], edge_start[e + 1]):
-            _add_to_row(total, 0, row(of_face, edge_faces[q]))
+            _add_to_row(total, np.int64(0), row(of_face, edge_faces[q]))
         for q in range(edge_start[e], edge_start[e + 1]):
             f = edge_faces[q]
             for s in range(3):
                 a, b = faces[f, s], faces[f, (s + 1) % 3]
                 if min(a, b) == edges[e, 0] and max(a, b) == edges[e, 1]:
-                    of_edge[f, s] = total[0]
+                    for axis in range(3):
+                        of_edge[f, s, axis] = total[0, axis]
     return of_face, of_edge, of_vertex
 
 

@@ -97,7 +97,7 @@ def scan_convert_region(region: Region, count: int, m: int, axis: Vector3, face:
     resolution, band, begin, end = slab
     table, squared, closest, used = store
     limit = np.float32(band * band * (1 + 1e-6))
-    a = row(corners, 0)
+    a = row(corners, np.int64(0))
     first_x, last_x, first_y, last_y, first_z, last_z = a[0], a[0], a[1], a[1], a[2], a[2]
     for s in range(1, count):
         first_x, last_x = min(first_x, corners[s, 0]), max(last_x, corners[s, 0])
@@ -144,8 +144,7 @@ def scan_convert_region(region: Region, count: int, m: int, axis: Vector3, face:
                     block = table[i // _BLOCK, j // _BLOCK, k // _BLOCK]
                     if block < 0:
                         if used == len(squared):
-                            squared = np.concatenate((squared, np.full_like(squared, np.inf)))
-                            closest = np.concatenate((closest, np.full_like(closest, -1)))
+                            squared, closest = _with_twice_the_blocks(squared, closest)
                         block = used
                         table[i // _BLOCK, j // _BLOCK, k // _BLOCK] = block
                         used += 1
@@ -154,6 +153,18 @@ def scan_convert_region(region: Region, count: int, m: int, axis: Vector3, face:
                         squared[block, cell] = d
                         closest[block, cell] = face
     return table, squared, closest, used
+
+
+@compiled(nogil=True)
+def _with_twice_the_blocks(squared: Any, closest: Any) -> Any:
+    """Copy the squared distances and faces of a store that is full into arrays of twice the capacity."""
+    used = len(squared)
+    larger = np.full((2 * used, _BLOCK**3), np.float32(np.inf))
+    faces = np.full((2 * used, _BLOCK**3), np.int32(-1))
+    for b in range(used):
+        for c in range(_BLOCK**3):
+            larger[b, c], faces[b, c] = squared[b, c], closest[b, c]
+    return larger, faces
 
 
 @compiled(nogil=True)

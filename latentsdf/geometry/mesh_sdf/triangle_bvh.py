@@ -137,7 +137,7 @@ def _query(corners: Floats, boxes: Floats, points: Floats, order: Ints) -> Any:
     faces, leaves = len(corners), (len(boxes) + 1) // 2
     squared, face, closest_point = np.empty(len(points)), np.empty(len(points), np.int64), np.empty((len(points), 3))
     stack, distance = np.empty(64, np.int64), np.empty(64)
-    last = 0
+    last: Any = np.int64(0)  # a literal has a type of its own, for which the search would be compiled once more
     for n in order:
         p = points[n]
         best, _, x, y, z = closest_point_on_triangle(p[0], p[1], p[2], corners, last)

@@ -20,9 +20,16 @@ def fan(size):
         (np.random.default_rng(0).integers(0, 12, (40, 3)), 14),
         (fan(10), 11),
         (fan(100), 101),
+        (np.insert(np.random.default_rng(1).integers(1, 80, (300, 2)), 0, 0, axis=1), 80),
         (np.zeros((0, 3), np.int64), 3),
     ],
-    ids=["random with repeated vertices", "small fan", "fan above the insertion sort limit", "no faces"],
+    ids=[
+        "random with repeated vertices",
+        "small fan",
+        "fan above the insertion sort limit",
+        "unsorted star with repeated edges",
+        "no faces",
+    ],
 )
 def test_adjacency_matches_dictionaries(faces, vertex_count):
     """Edges, incident faces and neighbors equal those collected in dictionaries."""
