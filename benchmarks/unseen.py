@@ -69,17 +69,17 @@ def noisy_points(solid: trimesh.Trimesh) -> Observed:
     return _moved(sample_surface(solid, MANY, 0).points, solid), WHOLE
 
 
-def half(solid: trimesh.Trimesh) -> Observed:
+def half(solid: trimesh.Trimesh, seed: int = 0) -> Observed:
     """Points with normals of the side x > 0."""
-    samples = sample_surface(solid, MANY, 0)
+    samples = sample_surface(solid, MANY, seed)
     seen = samples.points[:, 0] > 0
     return np.hstack((samples.points[seen], samples.normals[seen])), PART
 
 
-def view(solid: trimesh.Trimesh) -> Observed:
-    """Points with normals that are visible from one camera."""
+def view(solid: trimesh.Trimesh, pixels: int = 220) -> Observed:
+    """Points with normals that are visible from one camera, one per pixel of a square image."""
     scene = ray_scene(np.asarray(solid.triangles))
-    points, normals, _ = cast_rays(scene, solid, Camera.orbit(35, 20, np.zeros(3), 1.0), 220)
+    points, normals, _ = cast_rays(scene, solid, Camera.orbit(35, 20, np.zeros(3), 1.0), pixels)
     return np.hstack((points, normals)), PART
 
 
