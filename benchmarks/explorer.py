@@ -7,7 +7,8 @@ then a part of the times. Each drag moves the first slider and waits for its red
 mouse event to the end of the frame in which the new mesh was drawn. The next drag begins when nothing has been redrawn
 for 0.15 s. Afterwards the hand rests, and the time until the fine mesh is drawn is measured, 0.3 s of waiting included.
 Some drags before the others are not counted. Times on a machine with other work are those of the scheduler: the load is
-printed. Without a GPU, drawing takes as much of the processor as decoding, and more with more pixels (--size).
+printed. Without a GPU, drawing takes as much of the processor as decoding, and more with more pixels: --size is that of
+the window, and --dpr the number of drawn pixels per pixel of the window, `?fixedDpr=` in the address of the page.
 """
 
 import argparse
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--drags", type=int, default=100)
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--size", type=int, nargs=2, default=(1280, 800), metavar="PIXELS", help="width and height")
+    parser.add_argument("--dpr", type=float, help="drawn pixels per pixel of the window along each axis")
     parser.add_argument("--out", type=Path, help="JSON file of all measurements")
     args = parser.parse_args()
     load_before = os.getloadavg()[0]
@@ -92,6 +94,8 @@ def main() -> None:
         command = shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=command, args=["--no-sandbox", *_SOFTWARE_WEBGL])
         page = browser.new_page(viewport={"width": args.size[0], "height": args.size[1]})
+        if args.dpr is not None:
+            address += f"/?fixedDpr={args.dpr}"
         page.goto(address, wait_until="commit", timeout=_TIMEOUT)
         page.wait_for_selector(_FINE, timeout=_TIMEOUT)
         page.wait_for_timeout(3000)

@@ -1,55 +1,22 @@
-"""Entry point of `latentsdf`: selects and runs a command, and converts errors to exit codes."""
+"""Entry point of `latentsdf`: selects and runs a command, and converts errors to exit codes.
 
-import contextlib
+What only commands need is imported when one runs: the help of the program takes a tenth of the time of that.
+"""
+
 import json
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import tyro
 
-from latentsdf.cli.common_args import remove_empty_output_folders
-from latentsdf.cli.parser import CONFIG, Command, parse, print_completion, print_examples, show_next_step, suggestion
-from latentsdf.utils.console import console, show_error
+from latentsdf.cli.overview import COMMANDS, print_help, summary
 from latentsdf.utils.errors import ConfigError, LatentSDFError
 
-COMMANDS = {
-    "demo": "demo:Demo",
-    "train": "train:Train",
-    "extract": "extract:Extract",
-    "invert": "invert:Invert",
-    "interpolate": "interpolate:Interpolate",
-    "sample": "sample:Sample",
-    "retrieve": "retrieve:Retrieve",
-    "render": "render:Render",
-    "evaluate": "evaluate:Evaluate",
-    "reconstruct": "reconstruct:Reconstruct",
-    "export": "export:Export",
-    "import": "import_:Import",
-    "view": "view:View",
-    "pack": "pack:Pack",
-    "push": "push:Push",
-    "pull": "pull:Pull",
-    "info": "info:Info",
-    "config": "config:Config",
-    "doctor": "doctor:Doctor",
-}
-"""Module and class of each command; imported on use."""
-
-EXAMPLES = (
-    "latentsdf demo",
-    "latentsdf-preprocess --source meshes/furniture --category chair --split splits/chair_train.json --out chairs.zarr",
-    "latentsdf train --config latentsdf_cpu --data chairs.zarr --out checkpoints/chairs --minutes 15",
-    "latentsdf extract checkpoints/chairs --id kenney_chair --resolution 512 --out chair.ply",
-    "latentsdf invert checkpoints/chairs new_chair.obj --out fit/",
-    "latentsdf evaluate checkpoints/chairs --meshes meshes/furniture --split splits/chair_test.json --invert",
-)
-_DESCRIPTION = """Train and use shape spaces with one latent code per 3D shape.
-
-latentsdf COMMAND --help explains a command. latentsdf --version prints the version. latentsdf --print-completion SHELL
-prints a completion script for bash, zsh or fish: eval "$(latentsdf --print-completion bash)"."""
+if TYPE_CHECKING:
+    from latentsdf.cli.parser import Command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,9 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (LatentSDFError, OSError) as error:
+        from latentsdf.utils.console import show_error
+
         show_error(error)
         return 2
     except KeyboardInterrupt:
+        from latentsdf.utils.console import console
+
         console.print(
             "interrupted; files written so far are kept; run the command again to resume "
             "(train, extract --all, reconstruct: with --resume)"
@@ -83,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def command_class(name: str) -> type[Command]:
+def command_class(name: str) -> "type[Command]":
     """Import and return the class of a command."""
     module, _, class_name = COMMANDS[name].partition(":")
     command: type[Command] = getattr(import_module(f"latentsdf.cli.{module}"), class_name)
@@ -91,10 +62,12 @@ def command_class(name: str) -> type[Command]:
 
 
 def _run(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print_help()
+        return 0
+    from latentsdf.cli.parser import parse, print_completion, suggestion
+
     match args:
-        case [] | ["-h" | "--help", *_]:
-            _print_help()
-            return 0
         case ["--version", *_]:
             from latentsdf import __version__
 
@@ -114,7 +87,10 @@ def _run(args: list[str]) -> int:
     raise ConfigError(f"unknown command '{args[0]}'{advice or '; see latentsdf --help'}")
 
 
-def _run_command(command: Command) -> int:
+def _run_command(command: "Command") -> int:
+    from latentsdf.cli.common_args import remove_empty_output_folders
+    from latentsdf.cli.parser import show_next_step
+
     try:
         result = command.run()
     finally:
@@ -127,18 +103,10 @@ def _run_command(command: Command) -> int:
     return code
 
 
-def _print_help() -> None:
-    with contextlib.suppress(SystemExit):
-        tyro.cli(_all_commands(), args=["--help"], prog="latentsdf", description=_DESCRIPTION, config=CONFIG)
-    print_examples(EXAMPLES)
-
-
 def _all_commands() -> Any:
     """Union of all commands, as subcommands."""
     return Union[tuple(_subcommand(name) for name in COMMANDS)]  # noqa: UP007
 
 
 def _subcommand(name: str) -> Any:
-    command = command_class(name)
-    summary = (command.__doc__ or "").partition("\n")[0]
-    return Annotated[command, tyro.conf.subcommand(name, description=summary)]
+    return Annotated[command_class(name), tyro.conf.subcommand(name, description=summary(name))]

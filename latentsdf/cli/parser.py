@@ -11,7 +11,6 @@ import difflib
 import os
 import shlex
 import subprocess
-import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +21,10 @@ from tyro import _errors  # Error events; private, hence tyro's upper bound in p
 from tyro.constructors import PrimitiveConstructorSpec
 
 from latentsdf.cli import legacy_flags
+from latentsdf.cli.help_style import CONFIG, print_examples
 from latentsdf.utils.attribute_docs import attribute_docs
 from latentsdf.utils.console import show_error, show_note
 from latentsdf.utils.errors import ConfigError
-
-CONFIG = (
-    tyro.conf.FlagCreatePairsOff,
-    tyro.conf.PositionalMetavarFromFieldName,
-    tyro.conf.DisallowNone,
-    tyro.conf.HelptextFromCommentsOff,
-)
-"""tyro markers of every command: one flag per switch, no literal `None`, help texts from docstrings only."""
 
 SHELLS = ("bash", "zsh", "fish")
 """Shells for which a completion script can be printed."""
@@ -172,12 +164,6 @@ def is_help_requested(args: Sequence[str]) -> bool:
     args = list(args)
     flags = args[: args.index("--")] if "--" in args else args
     return "-h" in flags or "--help" in flags
-
-
-def print_examples(examples: Sequence[str]) -> None:
-    """Print example command lines on standard output."""
-    if examples:
-        sys.stdout.write("\n".join(["", "examples:", *(f"  {line}" for line in examples), ""]))
 
 
 def flags_of(command: type, prefix: str = "") -> dict[str, bool]:

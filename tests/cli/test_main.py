@@ -13,7 +13,8 @@ from helpers.paths import REPOSITORY
 
 import latentsdf
 from latentsdf import cli
-from latentsdf.cli.main import COMMANDS, EXAMPLES, command_class
+from latentsdf.cli.main import command_class
+from latentsdf.cli.overview import COMMANDS, EXAMPLES, summary
 from latentsdf.cli.parser import flags_of, parse
 from preprocessing.__main__ import Preprocess
 from preprocessing.merge import Merge
@@ -151,6 +152,20 @@ def test_incomplete_command_lines(args: list[str], message: str, messages: Calla
         cli.main(args)
     text = messages()
     assert message in text and text.endswith(f"see latentsdf {args[0]} --help") and "Traceback" not in text
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_summaries(verb: str) -> None:
+    """The help lists the first line of the docstring of each command, which it reads without importing it."""
+    assert summary(verb) == (command_class(verb).__doc__ or "").partition("\n")[0] != ""
+
+
+def test_imports_of_help(tmp_path: Path) -> None:
+    """The help of the program imports no command, and neither NumPy nor pydantic."""
+    code = "import sys; from latentsdf import cli\ncli.main(['--help'])\n"
+    code += "sys.exit(any(name in sys.modules for name in ('numpy', 'pydantic', 'latentsdf.cli.parser')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
