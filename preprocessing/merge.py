@@ -49,8 +49,10 @@ class Merge(Command):
         return shards.summary(report, len(self.shards))
 
     def exit_code(self, result: dict[str, Any] | None) -> int:
-        """Return 1 with --strict if a shape failed."""
-        return int(self.strict and result is not None and bool(result["failed"]))
+        """Return 1 if the store has no shape, or with --strict if one failed."""
+        if result is None:
+            return 0
+        return int(result["merged"] + result["present"] == 0 or (self.strict and bool(result["failed"])))
 
     def next_step(self, result: dict[str, Any] | None) -> str:  # noqa: ARG002
         """Return how to train on the store."""

@@ -18,7 +18,7 @@ import numpy as np
 from latentsdf.config.sampling import SamplingConfig
 from latentsdf.data.records import ShapeInfo
 from latentsdf.data.sampling_faults import find_known_faults, note_known_faults
-from latentsdf.data.store import SampleStore
+from latentsdf.data.store import SampleStore, write_text
 from latentsdf.data.zarr_layout import StorePath
 from latentsdf.geometry.mesh_sdf.sign import DOUBTFUL_CONFIDENCE
 from latentsdf.utils.console import console, show_note
@@ -142,7 +142,7 @@ class Report:
         self.shapes = {key: self.shapes[key] for key in keys if key in self.shapes}
         pages = {"report.json": json.dumps(self.as_dict(), indent=1), "report.md": self.markdown()}
         for name, text in pages.items():
-            store.write_text(name, text)
+            write_text(store, name, text)
 
     def as_dict(self) -> dict[str, Any]:
         """Convert to a dictionary for JSON: times in seconds, sizes in bytes, fractions in [0, 1]."""

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from latentsdf.config.sampling import SamplingConfig
-from latentsdf.data.store import SampleStore
+from latentsdf.data.store import SampleStore, write_text
 from latentsdf.data.zarr_layout import StorePath
 from latentsdf.utils.console import track
 from latentsdf.utils.errors import ConfigError, StoreError
@@ -145,7 +145,7 @@ def open_shard(out: StorePath, config: SamplingConfig, plan: ShardPlan | None) -
                 "needs its own"
             )
         text = json.dumps({"format": _FORMAT, "version": _VERSION, **asdict(plan)}, indent=1)
-        store.write_text(MARKER, text)
+        write_text(store, MARKER, text)
         return
     if (found.index, found.count) != (plan.index, plan.count):
         raise StoreError(

@@ -7,7 +7,7 @@ command: `latentsdf --help` answers at once.
 import ast
 import contextlib
 from dataclasses import make_dataclass
-from pathlib import Path
+from importlib import resources
 from typing import Annotated, Any, Union
 
 import tyro
@@ -63,7 +63,7 @@ def print_help() -> None:
 def summary(name: str) -> str:
     """Return the first line of the docstring of a command."""
     module, _, class_name = COMMANDS[name].partition(":")
-    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+    source = resources.files(__package__).joinpath(f"{module}.py").read_text(encoding="utf-8")
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef) and node.name == class_name:
             return (ast.get_docstring(node) or "").partition("\n")[0]

@@ -28,7 +28,6 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import Field
-from zarr.errors import ContainsGroupError
 
 from latentsdf.config import loader
 from latentsdf.config.arguments import check_arguments
@@ -112,6 +111,8 @@ class SampleStore:
     @classmethod
     def _open_to_write(cls, path: Path, config: SamplingConfig | None) -> "SampleStore":
         """Open a store, or make one in an empty folder; other processes are kept out by the caller."""
+        for unfinished in path.glob("zarr.*.partial"):  # of a process that was killed while it created the store
+            unfinished.unlink(missing_ok=True)
         if any(path.iterdir()):
             store = cls._open_with(path, config)
             require_no_links(path, "tmp", error=StoreError)
@@ -260,7 +261,7 @@ class SampleStore:
                 # The metadata has the SHA-256 of every array, of the source, and the seed.
                 if (self._folder(key) / "zarr.json").read_bytes() != marker:
                     raise StoreError(
-                        f"{self.path}: has a different shape '{key}' than {other.path}; remove it or name another store"
+                        f"{self.path}: has a different shape '{key}' than {other.path}; name another store"
                     )
                 return False
             final = self._folder(key)
@@ -272,22 +273,6 @@ class SampleStore:
             with self._placing(key) as new:
                 _copy_files(source, new, self.path, link=link)
         return True
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text file beside the shapes, atomically.
-
-        Args:
-            name: Name of the file.
-            text: Its content.
-
-        Raises:
-            StoreError: The disk is full.
-        """
-        if isinstance(self.path, ObjectPath):
-            (self.path / name).write(text.encode())
-            return
-        with disk_full_as_store_error(self.path), atomic_write(self.path / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
 
     @check_arguments
     def add(
@@ -513,9 +498,7 @@ class SampleStore:
             try:
                 yield temporary / "new"
                 for group in (final.parent.parent, final.parent):
-                    # Two workers may write the first shape of a category at the same time.
-                    with suppress(ContainsGroupError):
-                        zarr.open_group(group, mode="a")
+                    _make_group(group, temporary)
                 _put(temporary / "new", final, temporary / "old" / key)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -544,6 +527,14 @@ class SampleStore:
             ) from error
 
 
+def _make_group(folder: Path, temporary: Path) -> None:
+    """Make a folder a group of Zarr, in one step: Zarr itself would leave a file in it if it is killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "zarr.json").exists():
+        (temporary / "group.json").write_bytes(_group_metadata({}))
+        os.replace(temporary / "group.json", folder / "zarr.json")
+
+
 def _put(new: Path, final: Path, aside: Path) -> None:
     """Move the folder of a shape to its place, and one that is there aside; other processes may do the same."""
     while True:
@@ -560,6 +551,24 @@ def _put(new: Path, final: Path, aside: Path) -> None:
                 raise
             continue  # another process has written the same shape in between
         return
+
+
+def write_text(store: SampleStore, name: str, text: str) -> None:
+    """Write a text file beside the shapes of a store, atomically.
+
+    Args:
+        store: The store.
+        name: Name of the file.
+        text: Its content.
+
+    Raises:
+        StoreError: The disk is full.
+    """
+    if isinstance(store.path, ObjectPath):
+        (store.path / name).write(text.encode())
+        return
+    with disk_full_as_store_error(store.path), atomic_write(store.path / name) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _attributes_of(config: SamplingConfig) -> dict[str, Any]:

@@ -53,7 +53,6 @@ class DecodedShape:
         # A caller may change its array in place later; a code on an autograd graph must remain on it.
         self.code = code if code.requires_grad else code.clone()
         self._band: tuple[Tensor, list[int], FusionBand] | None = None
-        self._folded: tuple[Tensor, list[int], LatentSDF] | None = None
         self._refined = None if delta is None else apply_delta(delta, model, self.code)
 
     def field(self, branch: Branch) -> SignedDistance:
@@ -116,24 +115,20 @@ class DecodedShape:
         code = self.model.like_weights(self.code)
         if self._refined is not None:
             return self._refined.distance(branch, points, code)
-        model = self._folded_model(code) if self._is_constant(points) else self.model
+        model = fold_code(self.model, code) if self._is_constant(points) else self.model
         return model.branch(branch, points[None], code[None])[0]
 
     def _is_constant(self, points: Tensor) -> bool:
         """Whether distances are numbers on the CPU: nothing differentiates, transforms or records their computation."""
-        if type(self.model) is not LatentSDF or points.device.type != "cpu" or torch.is_grad_enabled():
+        plain = type(points) is Tensor and points.device.type == "cpu"
+        if type(self.model) is not LatentSDF or not plain or torch.is_grad_enabled():
             return False
         if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
             return False
+        if torch.is_autocast_enabled("cpu") or any(part._forward_hooks for part in self.model.modules()):
+            return False
         wrapped = torch._C._functorch.is_functorch_wrapped_tensor
         return not (wrapped(points) or wrapped(self.code)) and forward_ad._current_level < 0
-
-    def _folded_model(self, code: Tensor) -> LatentSDF:
-        """Return the model with the current code in its layers, which takes less time per point."""
-        versions = _versions(self.model)
-        if self._folded is None or not torch.equal(self._folded[0], code) or self._folded[1] != versions:
-            self._folded = code.clone(), versions, fold_code(self.model, code)
-        return self._folded[2]
 
     def _extend_beyond_box(self, field: SignedDistance) -> SignedDistance:
         """Extend a field beyond the box, and evaluate it in chunks to bound the memory."""
@@ -149,6 +144,5 @@ class DecodedShape:
 
 
 def _versions(model: LatentSDF) -> list[int]:
-    """Counters of changes in place to the weights, for example by an optimizer, their memory, and the mode."""
-    counters = [0 if weight.is_inference() else weight._version for weight in model.parameters()]
-    return [*counters, *(weight.data_ptr() for weight in model.parameters()), model.training]
+    """Counters of changes in place to the weights, for example by an optimizer."""
+    return [0 if weight.is_inference() else weight._version for weight in model.parameters()]

@@ -39,7 +39,7 @@ class Camera:
     @staticmethod
     def orbit(azimuth: float, elevation: float, center: Float[NDArray[np.float64], "3"], extent: float) -> "Camera":
         """Create a camera on a sphere around `center`; azimuth and elevation in degrees."""
-        a, e = np.radians(azimuth), np.radians(elevation)
+        a, e = np.radians(float(azimuth)), np.radians(float(elevation))  # NumPy refuses integers beyond 64 bits
         back = np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
         right = np.array([np.cos(a), 0.0, -np.sin(a)])
         return Camera(right, np.cross(back, right), -back, center, extent)

@@ -26,7 +26,7 @@ RETRY_SECONDS = 60.0
 
 _BACKOFF = {"init_backoff": timedelta(milliseconds=100)}
 
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?:\\|/){1,2}(?P<rest>[^/\\].*)", re.DOTALL)
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):(?:\\|/){1,3}(?P<rest>[^/\\].*)", re.DOTALL)
 
 
 @dataclass(frozen=True, order=True)
@@ -199,12 +199,12 @@ def locate(place: Path | ObjectPath | str) -> Path | ObjectPath:
         return Path(place)
     scheme = found["scheme"].lower()
     if scheme not in SCHEMES:
-        if isinstance(place, Path) or "://" not in str(place):
+        if Path(f"{found['scheme']}:").is_dir():
             return Path(place)  # a folder that is named like this
         raise ConfigError(f"{place}: expected a path, or a URL of {', '.join(f'{name}://' for name in SCHEMES)}")
     bucket, *parts = re.split(r"[/\\]", found["rest"].rstrip("/\\"))
-    if not all(parts):
-        raise ConfigError(f"{place}: expected {scheme}://bucket/name, got an empty name between two slashes")
+    if not all(parts) or {".", ".."} & {bucket, *parts}:
+        raise ConfigError(f"{place}: expected {scheme}://bucket/name, got a name that is empty or consists of dots")
     _obstore()
     return ObjectPath(scheme, bucket, "/".join(parts))
 

@@ -6,7 +6,8 @@ Each kind of output folder is recognized by a marker file.
 from pathlib import Path
 from typing import Literal
 
-from latentsdf.utils.errors import CheckpointError, LatentSDFError
+from latentsdf.utils.errors import CheckpointError, ConfigError, LatentSDFError
+from latentsdf.utils.object_storage import ObjectPath, locate
 
 OutputKind = Literal["space", "field", "fit", "store"]
 
@@ -46,7 +47,10 @@ def require_writable_output(
 
     Raises:
         CheckpointError: The folder holds an output of another kind, or, without `overwrite`, of the same kind.
+        ConfigError: The folder is the URL of an object storage, which holds sample stores only.
     """
+    if isinstance(locate(out), ObjectPath):
+        raise ConfigError(f"{out}: only sample stores can be in object storage; name a folder on disk")
     if other := find_other_output(out, kind):
         raise CheckpointError(f"{out}: holds {other}; name another --out")
     file, description = _MARKERS[kind]

@@ -17,12 +17,13 @@ from helpers.settings import SMALL_SAMPLING, small_config
 import latentsdf as ls
 from latentsdf import cli
 from latentsdf.data.records import ShapeRecord
-from latentsdf.data.store import SampleStore
+from latentsdf.data.store import SampleStore, write_text
 from latentsdf.explorer.targets import kind_of
 from latentsdf.training.train import train
 from latentsdf.utils import object_storage
 from latentsdf.utils.errors import ConfigError, MissingExtraError, StoreError
 from latentsdf.utils.object_storage import ObjectPath, locate
+from latentsdf.utils.output_folders import require_writable_output
 from preprocessing import __main__ as preprocess
 from preprocessing import shards
 
@@ -74,7 +75,6 @@ def _objects(path: ObjectPath) -> dict[str, bytes]:
         ("shapes.zarr", Path("shapes.zarr")),
         ("/a/s3/b", Path("/a/s3/b")),
         (Path("C:/a"), Path("C:/a")),
-        (Path("odd:/name"), Path("odd:/name")),
     ],
 )
 def test_locations(text: str | Path, expected: Path | ObjectPath) -> None:
@@ -83,12 +83,20 @@ def test_locations(text: str | Path, expected: Path | ObjectPath) -> None:
     assert locate(locate(text)) == expected
 
 
-def test_invalid_locations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL of another scheme, or with an empty name, is refused; so is one without the extra."""
     with pytest.raises(ConfigError, match="http://x/y: expected a path, or a URL of s3://, gs://, memory://"):
         locate("http://x/y")
-    with pytest.raises(ConfigError, match="s3://b/x//y: expected s3://bucket/name, got an empty name"):
-        locate("s3://b/x//y")
+    for text in ("s3://b/x//y", "s3://b/../c", "memory://../c"):
+        with pytest.raises(ConfigError, match=f"{text}: expected .*://bucket/name, got a name that is empty or"):
+            locate(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="gcs:/b/x: expected a path, or a URL of s3://, gs://, memory://"):
+        locate(Path("gcs://b/x"))
+    (tmp_path / "odd:").mkdir()
+    assert locate(Path("odd:/name")) == Path("odd:/name")
+    with pytest.raises(ConfigError, match="only sample stores can be in object storage; name a folder on disk"):
+        require_writable_output(Path("s3://b/checkpoint"), "space", overwrite=False)
     monkeypatch.setitem(__import__("sys").modules, "obstore", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'latentsdf\[cloud\]'"):
         locate("s3://b/x")
@@ -247,7 +255,7 @@ def test_shards_in_object_storage(url: str, tmp_path: Path) -> None:
         place = SampleStore.create(f"{url}/{index}", SampleStore.open(part).config)
         for key in SampleStore.open(part):
             assert place.copy_from(SampleStore.open(part), key)
-        place.write_text(shards.MARKER, (part / shards.MARKER).read_text())
+        write_text(place, shards.MARKER, (part / shards.MARKER).read_text())
         remote.append(place.path)
     shards.merge(remote, locate(f"{url}/again"))
     assert _objects(locate(f"{url}/again/shapes")) == expected  # type: ignore[arg-type]

@@ -93,7 +93,11 @@ def parse_block(block: Block) -> None:
 
 
 def parse_command(line: str) -> None:
-    """Check a shell command: our own programs, targets of make, and extras that pip installs; others are accepted."""
+    """Check a shell command: our own programs, targets of make, and extras that pip installs; others are accepted.
+
+    Variables of SLURM have the value 1.
+    """
+    line = re.sub(r"\$SLURM_\w+", "1", line)
     found = _COMMAND.search(line.partition(" > ")[0])
     words = shlex.split(line, comments=True)
     if found and ("pip" not in words[:3]):

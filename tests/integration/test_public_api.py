@@ -44,6 +44,7 @@ NOT_CALLED = {
     "ShapeSpace.show": "opens a window",
     "ShapeSpace.push_to_hub": "needs a network; its own tests have a stand-in",
     "Reconstruction.phase": "needs a medial axis, which takes long to fit; its points are those of `distance`",
+    "SampleStore.copy_from": "takes a second store; tests/preprocessing/test_shards.py merges right and wrong ones",
     "SampleStore.verify": "reads whole shapes, with the key as only argument, which `read` checks in the same way",
 }
 """Public functions without generated calls, and why."""

@@ -73,6 +73,12 @@ def test_distances_follow_code_and_weights() -> None:
     require_equal(model)
     model.general.last.weight.data = model.general.last.weight.data / 3
     require_equal(model)
+    for weight in model.parameters():
+        weight.data.mul_(1.1)
+    require_equal(model)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        shape.field("general")(points)
+    require_equal(model)
     distance = shape.field("overfit")(points)
     (by_code,) = torch.autograd.grad(distance.sum(), code)
     assert by_code.norm() > 0

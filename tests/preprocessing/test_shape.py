@@ -89,7 +89,7 @@ def test_full_disk_during_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     store = SampleStore.create(out, SMALL_SAMPLING)
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", lambda _, path, **__: _fill_disk(path))
-        with pytest.raises(StoreError, match=r"s.zarr: the disk is full; .* make room and run again to resume"):
+        with pytest.raises(StoreError, match=r"p: the disk is full; .* make room and run again to resume"):
             preprocess(source, out, SMALL_SAMPLING, 0, previews)
     assert store.keys() == [] and files_of(previews) == {}
     preprocess(source, out, SMALL_SAMPLING, 0, previews)

@@ -124,6 +124,7 @@ def _invert_batch(
 
     kept = _HYPOTHESES if config.partial or config.align else 1
     fits, histories = select_starts(solver, training, observations, config, kept, rng, on_step)
+    kept = len(fits.cost) // len(observations)  # fewer if there are fewer codes to start from
     many = draw_samples(observations, config.points, training.device, rng)
     each = torch.arange(len(observations), device=training.device).repeat_interleave(kept)
     fits = solver.with_samples(fits, many[each])

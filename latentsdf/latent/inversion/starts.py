@@ -72,7 +72,10 @@ def select_starts(
         owner = torch.arange(len(observations), device=training.device).repeat_interleave(size)
         samples = draw_samples(observations, points, training.device, rng)[owner]
         fits = coarse.with_samples(fits, samples)
-        fits, costs = coarse.minimize(fits, samples, max(1, min(steps, steps_left)), _TOLERANCE, on_step, 1)
+        costs = [fits.cost]
+        steps = min(steps, steps_left - 1)  # at least one is left for the fit itself
+        if steps > 0:
+            fits, costs = coarse.minimize(fits, samples, steps, _TOLERANCE, on_step, 1)
         steps_left -= len(costs) - 1
         rows = _leading(solver, fits, size, kept, spread)
         fits, history = fits[rows], [cost[rows] for cost in history + costs]

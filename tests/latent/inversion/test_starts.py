@@ -11,6 +11,7 @@ from helpers.settings import FIT
 from latentsdf.geometry.similarity import IDENTITY
 from latentsdf.latent.inversion import starts
 from latentsdf.latent.inversion.gauss_newton import PLACEMENT_SIZE, Solver
+from latentsdf.latent.inversion.invert import invert
 from latentsdf.latent.inversion.observation import Observation
 from latentsdf.space import ShapeSpace
 
@@ -49,6 +50,23 @@ def test_different_starts_of_parts(trained_space: ShapeSpace) -> None:
     )
     assert len(fits.cost) == 3 and (fits.cost.diff() >= 0).all()
     assert fits.coordinates.unique(dim=0).shape == fits.coordinates.shape
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_number_of_steps(trained_space: ShapeSpace, steps: int) -> None:
+    """The selection leaves at least one of the steps."""
+    observation, codes = _observations(trained_space)[:1], trained_space.codes.float()
+    config, taken = replace(FIT, starts=5, steps=steps), list[int]()
+    arguments = (codes, observation, config, 1, np.random.default_rng(0), lambda: taken.append(1))
+    fits, _ = starts.select_starts(_solver(trained_space), *arguments)
+    assert len(taken) <= steps - 1 and len(fits.cost) == 1
+
+
+def test_fewer_codes_than_hypotheses(trained_space: ShapeSpace) -> None:
+    """A part of a shape is fitted in a space of one shape, whose code and mean are the only starts."""
+    observation, codes = _observations(trained_space)[0], trained_space.codes[:1].float()
+    (fit,) = invert(trained_space.model, codes, [observation], replace(FIT, partial=True, steps=2))
+    assert len(fit.rivals) == 1 and np.isfinite(fit.residual)
 
 
 @pytest.mark.parametrize(
