@@ -44,12 +44,12 @@ def is_good(found: SurfaceComparison) -> bool:
 
 
 def is_right(row: dict[str, Any]) -> bool:
-    """Whether a result is what `fits` claims: good, or, for a part, an explanation of what was seen."""
+    """Return True if the verdict `fits` would be correct: the result is good or, for a part, explains what was seen."""
     return bool(row["explained"] if row["observation"] in PARTS else row["good"])
 
 
 def explains_seen(observed: tuple[object, object], result: trimesh.Trimesh) -> bool:
-    """Whether a result passes through the points of a part."""
+    """Return True if the observed points of a part lie close to the surface of the result."""
     points = np.asarray(observed[0])[:, :3]
     distance = triangle_distance(points, result)
     return bool((distance > MISSING_DISTANCE).mean() <= 0.02 and distance.mean() <= 0.005)

@@ -1,4 +1,4 @@
-"""How all commands present their arguments and examples."""
+"""Presentation of arguments and examples in the help of all commands."""
 
 import sys
 from collections.abc import Sequence

@@ -82,7 +82,7 @@ class ShapeRecord(Provenance):
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeSummary:
-    """What a training run needs to know of a stored shape before it reads samples: a part of one small file."""
+    """Metadata of a stored shape from which a training run plans its memory; read from one small file."""
 
     band_samples: int
     """Number of band samples."""

@@ -610,9 +610,7 @@ def _upload(new: Path, final: ObjectPath) -> None:
     (final / "zarr.json").delete()  # of an older record, whose arrays are replaced one after the other
     for file in files:
         (final / file.relative_to(new).as_posix()).write(file)
-    for group in (final.parent.parent, final.parent):
-        # Metadata of the groups above, with which Zarr can list the store; all writers write the same.
-        (group / "zarr.json").write(_group_metadata({}), new=True)
+    _make_groups_above(final)
     (final / "zarr.json").write(new / "zarr.json")
 
 
@@ -622,9 +620,14 @@ def _copy_objects(source: ObjectPath, final: ObjectPath) -> None:
     for name, _ in source.files():
         if name != "zarr.json":
             (source / name).copy_to(final / name)
-    for group in (final.parent.parent, final.parent):
-        (group / "zarr.json").write(_group_metadata({}), new=True)
+    _make_groups_above(final)
     (source / "zarr.json").copy_to(final / "zarr.json")
+
+
+def _make_groups_above(shape: ObjectPath) -> None:
+    """Write the metadata of the groups above a shape, with which Zarr lists the store; all writers write the same."""
+    for group in (shape.parent.parent, shape.parent):
+        (group / "zarr.json").write(_group_metadata({}), new=True)
 
 
 def _copy_files(source: StorePath, new: Path, store: StorePath, *, link: bool) -> None:

@@ -119,7 +119,7 @@ class DecodedShape:
         return model.branch(branch, points[None], code[None])[0]
 
     def _is_constant(self, points: Tensor) -> bool:
-        """Whether distances are numbers on the CPU: nothing differentiates, transforms or records their computation."""
+        """Whether distances are plain CPU values: no autograd, functorch transforms, tracing, autocast or hooks."""
         plain = type(points) is Tensor and points.device.type == "cpu"
         if type(self.model) is not LatentSDF or not plain or torch.is_grad_enabled():
             return False

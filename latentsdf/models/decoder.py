@@ -97,9 +97,9 @@ class ConditionedLinear(nn.Module):
         return [part.weight for part in (self.shift, self.scale, self.weights) if part is not None]
 
     def row_scale(self) -> Float[Tensor, " O"]:
-        """Factors by which weight normalization multiplies the rows of [W B]; 1 without it."""
-        ones = torch.ones_like(self.linear.bias)
-        return ones if self.length is None else self.length / self._row_norms()
+        """Factors by which weight normalization, which the layer must have, multiplies the rows of [W B]."""
+        assert self.length is not None
+        return self.length / self._row_norms()
 
     def _row_norms(self) -> Tensor:
         """Euclidean norms (O,) of the rows of [W B]."""

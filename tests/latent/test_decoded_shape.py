@@ -66,7 +66,7 @@ def test_distances_follow_code_and_weights() -> None:
     with torch.no_grad():
         code += 1
     require_equal(model)
-    code.data += 1  # which no counter of changes tells
+    code.data += 1  # which changes no version counter
     require_equal(model)
     with torch.no_grad():
         model.general.last.weight *= 2

@@ -62,10 +62,10 @@ def select_starts(
         K = N * count fits, those of the first observation first, from the best to the worst; and the costs (K,) before
         the first and after each step that led to them.
     """
-    fits = _ranked(solver, training, observations, config, max(config.starts, count), rng)
+    spread = _spread(training) if config.partial or config.align else 0.0
+    fits = _ranked(solver, training, observations, config, max(config.starts, count), spread, rng)
     starts = len(fits.cost) // len(observations)
     coarse = replace(solver, fits_local=False)
-    spread = _spread(training) if config.partial or config.align else 0.0
     history: list[Tensor] = []
     steps_left = config.steps
     for size, kept, points, steps in _rounds(starts, count, config.points // 4):
@@ -114,9 +114,10 @@ def _ranked(
     observations: Sequence[Observation],
     config: InvertConfig,
     starts: int,
+    spread: float,
     rng: np.random.Generator,
 ) -> Fits:
-    """The best-ranked starts of each observation, and the mean code in place of the last one."""
+    """The best-ranked starts of each observation, and the mean code in place of the last; different if `spread` > 0."""
     mean = training.mean(0, keepdim=True)
     candidates = torch.cat((training, mean))
     initial_placements = _initial_placements(config, training)
@@ -126,11 +127,10 @@ def _ranked(
         errors = torch.stack([_rank(solver, candidates, one, samples) for one in initial_placements])  # (M, T + 1)
         order = errors.flatten().argsort()
         placement, code = order // len(candidates), order % len(candidates)
-        if config.partial or config.align:
+        if spread > 0:
             placement, code = placement[:_CONSIDERED], code[:_CONSIDERED]
-            rows = _different_first(
-                candidates[code], initial_placements[placement], solver.placement_std, _spread(training), starts
-            )
+            places = initial_placements[placement]
+            rows = _different_first(candidates[code], places, solver.placement_std, spread, starts)
             placement, code = placement[rows], code[rows]
         placement, code = placement[:starts], code[:starts]
         if starts > 1 and not (code == len(training)).any():
